@@ -1,0 +1,53 @@
+# `make demo` and `make test` do all the set-up on a machine with Python 3.11 or later and make.
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+# The first Python that is new enough; some on the PATH may be names without one behind them.
+PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	path=$$($$name -c 'import sys; print(sys.executable) if (3, 11) <= sys.version_info < (3, 14) else sys.exit(1)' 2>/dev/null) \
+	&& { echo "$$path"; break; }; done)
+UV := .tools/bin/uv
+RUN := .venv/bin
+export UV_PYTHON := $(PYTHON)
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+
+.PHONY: demo test check lint types imports lock clean
+
+demo: .runtime  ## the main job, on this machine
+	$(RUN)/imds-verifier demo
+
+test: .development  ## the whole suite, on real servers
+	$(RUN)/pytest
+
+check: lint types imports  ## everything that reads the code without running it
+
+lint: .development
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: .development
+	$(RUN)/mypy
+
+imports: .development
+	$(RUN)/lint-imports
+
+lock: $(UV)  ## the locked versions, anew
+	$(UV) lock --upgrade
+
+# The project is installed as the wheel that is shipped, never in place.
+.PHONY: .runtime .development
+.runtime: $(UV)
+	$(UV) sync --quiet --locked --no-editable --no-default-groups --inexact
+
+.development: $(UV)
+	$(UV) sync --quiet --locked --no-editable
+
+$(UV): tools/uv.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found" >&2; exit 1; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r tools/uv.txt
+	@touch $@
+
+clean:
+	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
