@@ -1,0 +1,108 @@
+"""Step 5: what the signed content says of its VM (Azure page, "Attested data": the table of fields)."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from verifier.core import strict_json
+from verifier.core.model import Claims, DecodedClaims, NamedContent, Plan
+from verifier.core.reasons import ClaimsRefused, Reason
+from verifier.core.strict_json import JsonError
+
+#: IMDS takes up to 32 characters, and its own default is 15.
+MAX_NONCE_CHARACTERS = 64
+MAX_VM_ID_CHARACTERS = 128
+
+# `MM/DD/YY HH:MM:SS -0000`, always UTC.
+_TIME = re.compile(r"(\d\d)/(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d) [+-]0000", re.ASCII)
+
+
+def decode_claims(named: NamedContent) -> DecodedClaims:
+    """The content is one JSON object with a non-empty `vmId`, and each known field in it has its type.
+
+    A field that is not there, or is null, is None; nothing is invented. Unknown fields are kept in `document`.
+    Not checked: whether the times hold, and whether anything that is said is true. Raises ClaimsRefused.
+    """
+    try:
+        document = strict_json.decode(named.signed.content)
+    except JsonError as error:
+        raise _malformed(f"The signed content is not one strict JSON object: {error}.") from error
+    times = _times(document)
+    claims = Claims(
+        vm_id=_vm_id(document),
+        subscription_id=_text(document, "subscriptionId"),
+        sku=_text(document, "sku"),
+        license_type=_text(document, "licenseType"),
+        nonce=_nonce(document),
+        plan=_plan(document),
+        created_on=_time(times, "createdOn"),
+        expires_on=_time(times, "expiresOn"),
+    )
+    return DecodedClaims(named=named, claims=claims, document=document)
+
+
+def _vm_id(document: Mapping[str, object]) -> str:
+    vm_id = _text(document, "vmId")
+    if not vm_id:
+        raise ClaimsRefused(Reason.CLAIMS_INCOMPLETE, "The document names no VM: its vmId is missing or empty.")
+    if len(vm_id) > MAX_VM_ID_CHARACTERS:
+        raise _malformed(f"The signed vmId is longer than {MAX_VM_ID_CHARACTERS} characters.")
+    return vm_id
+
+
+def _nonce(document: Mapping[str, object]) -> str | None:
+    nonce = _text(document, "nonce")
+    if nonce is not None and len(nonce) > MAX_NONCE_CHARACTERS:
+        raise _malformed(f"The signed nonce is longer than {MAX_NONCE_CHARACTERS} characters.")
+    return nonce
+
+
+def _plan(document: Mapping[str, object]) -> Plan | None:
+    if document.get("plan") is None:
+        return None
+    plan = _object(document, "plan")
+    return Plan(publisher=_text(plan, "publisher"), product=_text(plan, "product"), name=_text(plan, "name"))
+
+
+def _times(document: Mapping[str, object]) -> Mapping[str, object]:
+    """The two times. Documents spell the field `timeStamp`, the page's table `timestamp`; both at once is odd."""
+    spellings = [name for name in ("timeStamp", "timestamp") if document.get(name) is not None]
+    match spellings:
+        case []:
+            return {}
+        case [spelling]:
+            return _object(document, spelling)
+        case _:
+            raise _malformed("The signed content has both timeStamp and timestamp.")
+
+
+def _time(times: Mapping[str, object], name: str) -> datetime | None:
+    text = _text(times, name)
+    if not text:
+        return None
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise _malformed(f"The signed {name} is not of the form MM/DD/YY HH:MM:SS -0000.")
+    month, day, year, hour, minute, second = (int(digits) for digits in found.groups())
+    try:
+        return datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError as error:
+        raise _malformed(f"The signed {name} is no moment of the calendar.") from error
+
+
+def _text(fields: Mapping[str, object], name: str) -> str | None:
+    value = fields.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise _malformed(f"The signed {name} is not a text.")
+
+
+def _object(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = fields.get(name)
+    if not isinstance(value, dict):
+        raise _malformed(f"The signed {name} is not an object.")
+    return value
+
+
+def _malformed(detail: str) -> ClaimsRefused:
+    return ClaimsRefused(Reason.MALFORMED_EVIDENCE, detail)

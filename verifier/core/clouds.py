@@ -1,0 +1,52 @@
+"""The Azure clouds, and the domain under which each one's metadata service signs."""
+
+from enum import StrEnum
+
+
+class Cloud(StrEnum):
+    """Values are the `azEnvironment` names of the metadata service."""
+
+    PUBLIC = "AzurePublicCloud"
+    US_GOVERNMENT = "AzureUSGovernmentCloud"
+    CHINA = "AzureChinaCloud"
+    GERMANY = "AzureGermanCloud"
+
+    @property
+    def domain(self) -> str:
+        return _DOMAINS[self]
+
+
+# Azure page, "Attested data", table of certificates by cloud. Germany closed in 2021 and is kept for archives.
+_DOMAINS = {
+    Cloud.PUBLIC: "metadata.azure.com",
+    Cloud.US_GOVERNMENT: "metadata.azure.us",
+    Cloud.CHINA: "metadata.azure.cn",
+    Cloud.GERMANY: "metadata.microsoftazure.de",
+}
+
+
+def cloud_of(name: bytes) -> Cloud | None:
+    """The cloud whose domain `name` is, or lies under by whole labels; None where it is no cloud's name.
+
+    `name` is the raw value of a common name or dNSName. ASCII case is ignored; one `*` as the whole leftmost
+    label is a label like any other. Not checked: that the name resolves, or names an existing region.
+    """
+    labels = name.lower().split(b".")
+    if not all(_is_label(label) for label in labels[1:]) or not (labels[0] == b"*" or _is_label(labels[0])):
+        return None
+    for cloud, domain in _DOMAINS.items():
+        domain_labels = domain.encode("ascii").split(b".")
+        if labels[-len(domain_labels) :] == domain_labels:
+            return cloud
+    return None
+
+
+def _is_label(label: bytes) -> bool:
+    """RFC 1123 section 2.1 letters, digits and inner hyphens: no NUL, no trailing dot, no non-ASCII passes."""
+    return (
+        0 < len(label) <= 63  # noqa: PLR2004 - RFC 1035 section 2.3.4
+        and label.replace(b"-", b"").isalnum()
+        and label.isascii()
+        and not label.startswith(b"-")
+        and not label.endswith(b"-")
+    )

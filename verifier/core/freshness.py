@@ -1,0 +1,125 @@
+"""Steps 5 and 7: the document's own window, and the challenge that it answers (RFC 9334 section 10)."""
+
+import hmac
+from datetime import datetime
+
+from verifier.core.model import (
+    AlreadyUsed,
+    AuthenticContent,
+    DecodedClaims,
+    FirstUse,
+    Limits,
+    NonceRecord,
+    Redeemed,
+    Redemption,
+    UnknownNonce,
+    UnverifiedClaims,
+)
+from verifier.core.reasons import NONCE_RETRY_AFTER, NonceRefused, Reason, WindowRefused
+
+
+def check_window(decoded: DecodedClaims, *, now: datetime, limits: Limits) -> UnverifiedClaims:
+    """At `now` the document is made, not expired and not older than the maximum age, give or take the skew.
+
+    A time that is missing is not checked (classic VMs have none): whether that will do is for
+    `require_times` to say. Raises WindowRefused.
+    """
+    created_on, expires_on = decoded.claims.created_on, decoded.claims.expires_on
+    if expires_on is not None and expires_on < now - limits.clock_skew:
+        raise WindowRefused(Reason.DOCUMENT_EXPIRED, f"The document expired on {_shown(expires_on)}: fetch a new one.")
+    if created_on is not None:
+        if created_on > now + limits.clock_skew:
+            raise WindowRefused(
+                Reason.DOCUMENT_NOT_YET_VALID,
+                f"The document was created on {_shown(created_on)}, which is still to come: compare the clocks.",
+            )
+        if now - created_on > limits.maximum_age:
+            raise WindowRefused(
+                Reason.DOCUMENT_EXPIRED,
+                f"The document was created on {_shown(created_on)}, too long ago: fetch a new one.",
+            )
+        if expires_on is not None and created_on > expires_on:
+            raise WindowRefused(Reason.DOCUMENT_EXPIRED, "The document expired before it was created.")
+    return UnverifiedClaims(decoded=decoded)
+
+
+def require_times(claims: UnverifiedClaims) -> UnverifiedClaims:
+    """Both times are there. For appraisals in which no nonce proves freshness. Raises WindowRefused."""
+    if claims.decoded.claims.created_on is None or claims.decoded.claims.expires_on is None:
+        raise WindowRefused(
+            Reason.CLAIMS_INCOMPLETE,
+            "The document does not say when it was made, and no nonce proves that it is fresh.",
+        )
+    return claims
+
+
+def challenge(content: AuthenticContent, *, expected: str | None = None) -> str:
+    """The signed nonce; it is `expected`, where the agent says which one it was given. Raises NonceRefused."""
+    nonce = content.claims.nonce
+    if not nonce:
+        raise NonceRefused(
+            Reason.CLAIMS_INCOMPLETE, "The document carries no nonce: ask IMDS with the one issued here."
+        )
+    if expected is not None and not hmac.compare_digest(nonce.encode(), expected.encode("utf-8", "surrogatepass")):
+        raise NonceRefused(
+            Reason.NONCE_MISMATCH,
+            "The document carries another nonce than the one named, perhaps a cached one: ask IMDS again.",
+            retry_after=NONCE_RETRY_AFTER,
+        )
+    return nonce
+
+
+def accept_redemption(content: AuthenticContent, redemption: Redemption, *, now: datetime, limits: Limits) -> Redeemed:
+    """The nonce was issued to the caller, was not used or expired before, fits its bindings, and is older than
+    the document: one that was made earlier was made by guessing nonces ahead.
+
+    Not checked: the policy that the nonce is bound to, which `bound_policy` tells. Raises NonceRefused.
+    """
+    match redemption:
+        case AlreadyUsed():
+            raise NonceRefused(
+                Reason.NONCE_REPLAYED,
+                "A document with this nonce was appraised before: get a new nonce and a new document.",
+                retry_after=NONCE_RETRY_AFTER,
+            )
+        case UnknownNonce():
+            raise NonceRefused(
+                Reason.NONCE_UNKNOWN,
+                "The document's nonce was not issued here, or is forgotten: get a new nonce and a new document.",
+                retry_after=NONCE_RETRY_AFTER,
+            )
+        case FirstUse(record=record):
+            _check_record(content, record, now=now, limits=limits)
+            return Redeemed(content=content, record=record)
+
+
+def _check_record(content: AuthenticContent, record: NonceRecord, *, now: datetime, limits: Limits) -> None:
+    if now > record.expires_at:
+        raise NonceRefused(
+            Reason.NONCE_UNKNOWN,
+            f"The document's nonce expired on {_shown(record.expires_at)}: get a new nonce and a new document.",
+            retry_after=NONCE_RETRY_AFTER,
+        )
+    created_on = content.claims.created_on
+    # createdOn is whole seconds, rounded down; the skew covers that too.
+    if created_on is not None and created_on < record.issued_at - limits.clock_skew:
+        raise NonceRefused(
+            Reason.NONCE_MISMATCH,
+            "The document was made before its nonce was issued: get a new nonce and a new document.",
+            retry_after=NONCE_RETRY_AFTER,
+        )
+    if record.vm_id and record.vm_id.lower() != content.claims.vm_id.lower():
+        raise NonceRefused(Reason.NONCE_MISMATCH, "The document's nonce was issued for another VM.")
+
+
+def bound_policy(redeemed: Redeemed, *, asked: str | None, default: str) -> str:
+    """The name of the policy to judge by: the one that the nonce is bound to, else the one asked for, else
+    the default. Raises NonceRefused where the first two differ."""
+    bound = redeemed.record.policy if redeemed.record is not None else ""
+    if bound and asked is not None and asked != bound:
+        raise NonceRefused(Reason.NONCE_MISMATCH, "The document's nonce was issued for another policy.")
+    return bound or asked or default
+
+
+def _shown(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

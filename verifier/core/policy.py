@@ -1,0 +1,244 @@
+"""Step 8: what the relying party asks of the claims (RFC 9334 section 8.5), as small rules that compose.
+
+A claim that is absent satisfies no rule, and no negation of one either: nothing can be concluded from it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+from typing import ClassVar, Protocol
+
+from verifier.core.clouds import Cloud
+from verifier.core.model import AuthenticContent, Claims, Plan, Redeemed, Verified
+from verifier.core.reasons import PolicyRefused, Reason
+
+
+class Standing(Enum):
+    SATISFIED = "satisfied"
+    DENIED = "denied"
+    #: The document does not carry the claim that the rule is about.
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """How one rule stands, with its name and one sentence for the person whose document is refused."""
+
+    standing: Standing
+    rule: str
+    detail: str = ""
+
+
+class Rule(Protocol):
+    """One thing that is asked of authentic content. Pure: the moment is an argument."""
+
+    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement: ...
+
+
+class ClaimName(StrEnum):
+    """The claims that a rule can be about, by their place in the document."""
+
+    PUBLISHER = "plan.publisher"
+    PRODUCT = "plan.product"
+    PLAN = "plan.name"
+    SUBSCRIPTION_ID = "subscriptionId"
+    SKU = "sku"
+    LICENSE_TYPE = "licenseType"
+
+    @property
+    def introduced(self) -> str:
+        """The api-version of IMDS that introduced the claim (Azure page, "Attested data")."""
+        return _INTRODUCED[self]
+
+    def read(self, claims: Claims) -> str | None:
+        """The claim's value; None where the document does not carry it."""
+        plan = claims.plan or Plan(publisher=None, product=None, name=None)
+        return {
+            ClaimName.PUBLISHER: plan.publisher,
+            ClaimName.PRODUCT: plan.product,
+            ClaimName.PLAN: plan.name,
+            ClaimName.SUBSCRIPTION_ID: claims.subscription_id,
+            ClaimName.SKU: claims.sku,
+            ClaimName.LICENSE_TYPE: claims.license_type,
+        }[self]
+
+
+_INTRODUCED = {
+    ClaimName.PUBLISHER: "2018-10-01",
+    ClaimName.PRODUCT: "2018-10-01",
+    ClaimName.PLAN: "2018-10-01",
+    ClaimName.SUBSCRIPTION_ID: "2019-04-30",
+    ClaimName.SKU: "2019-11-01",
+    ClaimName.LICENSE_TYPE: "2020-09-01",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimIn:
+    """The claim is one of the allowed values, case ignored: Azure's GUIDs and Marketplace ids ignore it too."""
+
+    claim: ClaimName
+    allowed: frozenset[str]
+
+    def __post_init__(self) -> None:
+        if not self.allowed:
+            raise ValueError(f"no allowed value for {self.claim}")
+        object.__setattr__(self, "allowed", frozenset(value.casefold() for value in self.allowed))
+
+    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
+        rule = f"{self.claim} is allowed"
+        value = self.claim.read(content.claims)
+        if value is None:
+            return _absent(rule, self.claim)
+        if value.casefold() in self.allowed:
+            return Judgement(standing=Standing.SATISFIED, rule=rule)
+        return Judgement(
+            standing=Standing.DENIED, rule=rule, detail=f"The document's {self.claim} is not an allowed one."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CloudIn:
+    allowed: frozenset[Cloud]
+
+    def __post_init__(self) -> None:
+        if not self.allowed:
+            raise ValueError("no allowed cloud")
+
+    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
+        if content.cloud in self.allowed:
+            return Judgement(standing=Standing.SATISFIED, rule="cloud is allowed")
+        return Judgement(
+            standing=Standing.DENIED, rule="cloud is allowed", detail=f"{content.cloud} is not an allowed cloud."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequirePlan:
+    """The VM was made from a Marketplace image: its plan names publisher, product and plan."""
+
+    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
+        rule = "plan is present"
+        for claim in (ClaimName.PUBLISHER, ClaimName.PRODUCT, ClaimName.PLAN):
+            if not claim.read(content.claims):
+                return _absent(rule, claim)
+        return Judgement(standing=Standing.SATISFIED, rule=rule)
+
+
+@dataclass(frozen=True, slots=True)
+class MaximumAge:
+    """The document was created at most `age` ago."""
+
+    age: timedelta
+
+    def __post_init__(self) -> None:
+        if self.age <= timedelta(0):
+            raise ValueError("the maximum age is not positive")
+
+    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
+        rule = f"document is at most {self.age.total_seconds():.0f} s old"
+        created_on = content.claims.created_on
+        if created_on is None:
+            return Judgement(
+                standing=Standing.ABSENT, rule=rule, detail="The document does not say when it was created."
+            )
+        if now - created_on <= self.age:
+            return Judgement(standing=Standing.SATISFIED, rule=rule)
+        return Judgement(standing=Standing.DENIED, rule=rule, detail="The document is older than the policy allows.")
+
+
+class AllOf:
+    """Every rule is satisfied. It has at least one: an empty one would allow everything."""
+
+    def __init__(self, *rules: Rule) -> None:
+        if not rules:
+            raise ValueError("AllOf without a rule")
+        self.rules = rules
+
+    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
+        judgements = [rule.judge(content, now=now) for rule in self.rules]
+        failed = [judgement for judgement in judgements if judgement.standing is not Standing.SATISFIED]
+        # What is denied says more than what is absent, also to a Not around this.
+        failed.sort(key=lambda judgement: judgement.standing is Standing.ABSENT)
+        return failed[0] if failed else judgements[0]
+
+
+class AnyOf:
+    """At least one rule is satisfied. It has at least one."""
+
+    def __init__(self, *rules: Rule) -> None:
+        if not rules:
+            raise ValueError("AnyOf without a rule")
+        self.rules = rules
+
+    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
+        judgements = [rule.judge(content, now=now) for rule in self.rules]
+        for standing in (Standing.SATISFIED, Standing.ABSENT):
+            for judgement in judgements:
+                if judgement.standing is standing:
+                    return judgement
+        return Judgement(
+            standing=Standing.DENIED,
+            rule=" or ".join(judgement.rule for judgement in judgements),
+            detail=" ".join(judgement.detail for judgement in judgements),
+        )
+
+
+class Not:
+    """The rule is denied. Where its claim is absent, so is this: nothing is known of it."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
+        judgement = self.rule.judge(content, now=now)
+        rule = f"not ({judgement.rule})"
+        match judgement.standing:
+            case Standing.SATISFIED:
+                return Judgement(
+                    standing=Standing.DENIED, rule=rule, detail="The document is of a kind that is excluded."
+                )
+            case Standing.DENIED:
+                return Judgement(standing=Standing.SATISFIED, rule=rule)
+            case Standing.ABSENT:
+                return Judgement(standing=Standing.ABSENT, rule=rule, detail=judgement.detail)
+
+
+class UnknownPolicyError(ValueError):
+    """There is no policy of the name that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The rules that relying parties ask for by name. The one named DEFAULT is there always: unless it is
+    given, it asks only that the document is one of an Azure cloud."""
+
+    DEFAULT: ClassVar[str] = "default"
+
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", {self.DEFAULT: CloudIn(frozenset(Cloud)), **self.rules})
+
+    def find(self, name: str) -> Rule:
+        """The rule of this name. Raises UnknownPolicyError."""
+        try:
+            return self.rules[name]
+        except KeyError as error:
+            raise UnknownPolicyError(f"There is no policy {name[:64]!r} here.") from error
+
+    def apply(self, redeemed: Redeemed, name: str, *, now: datetime) -> Verified:
+        """The policy `name` is satisfied. Raises PolicyRefused with the rule that failed, UnknownPolicyError."""
+        judgement = self.find(name).judge(redeemed.content, now=now)
+        if judgement.standing is not Standing.SATISFIED:
+            raise PolicyRefused(Reason.POLICY_DENIED, f"Policy {name!r}, rule '{judgement.rule}': {judgement.detail}")
+        return Verified(redeemed=redeemed, policy=name)
+
+
+def _absent(rule: str, claim: ClaimName) -> Judgement:
+    return Judgement(
+        standing=Standing.ABSENT,
+        rule=rule,
+        detail=f"The document does not carry {claim}; IMDS adds it from api-version {claim.introduced} on.",
+    )

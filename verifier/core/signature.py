@@ -1,0 +1,160 @@
+"""Step 3: the signature over the content. The only way from an Envelope to its content (RFC 5652 5.4 to 5.6)."""
+
+import hashlib
+import hmac
+
+from asn1crypto import algos
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from verifier.core.model import Envelope, SignedContent
+from verifier.core.reasons import Reason, SignatureRefused
+
+MIN_RSA_BITS = 2048
+#: Bounds the work that a sender can ask for; no public authority certifies a larger key.
+MAX_RSA_BITS = 8192
+
+_DATA = "1.2.840.113549.1.7.1"
+_RSA = "rsa"
+_PSS = "rsa-pss"
+_ECDSA = "ecdsa"
+_DER_NULL = b"\x05\x00"
+
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+# RFC 5754 section 2. Azure puts sha256WithRSAEncryption where a digest belongs; a signature algorithm in that
+# place stands for the digest that it names.
+_DIGEST_OF = {
+    "2.16.840.1.101.3.4.2.1": "sha256",
+    "2.16.840.1.101.3.4.2.2": "sha384",
+    "2.16.840.1.101.3.4.2.3": "sha512",
+    "1.2.840.113549.1.1.11": "sha256",
+    "1.2.840.113549.1.1.12": "sha384",
+    "1.2.840.113549.1.1.13": "sha512",
+    "1.2.840.10045.4.3.2": "sha256",
+    "1.2.840.10045.4.3.3": "sha384",
+    "1.2.840.10045.4.3.4": "sha512",
+}
+# RFC 5754 section 3: the family, and the digest that the algorithm fixes ("" where it fixes none).
+_SIGNATURE_OF = {
+    "1.2.840.113549.1.1.1": (_RSA, ""),
+    "1.2.840.113549.1.1.11": (_RSA, "sha256"),
+    "1.2.840.113549.1.1.12": (_RSA, "sha384"),
+    "1.2.840.113549.1.1.13": (_RSA, "sha512"),
+    "1.2.840.113549.1.1.10": (_PSS, ""),
+    "1.2.840.10045.4.3.2": (_ECDSA, "sha256"),
+    "1.2.840.10045.4.3.3": (_ECDSA, "sha384"),
+    "1.2.840.10045.4.3.4": (_ECDSA, "sha512"),
+}
+# Broken digests (RFC 6151, RFC 9155), alone or within a signature algorithm, told by name.
+_BROKEN = {
+    "1.2.840.113549.2.2": "MD2",
+    "1.2.840.113549.2.5": "MD5",
+    "1.3.14.3.2.26": "SHA-1",
+    "1.2.840.113549.1.1.2": "MD2",
+    "1.2.840.113549.1.1.4": "MD5",
+    "1.2.840.113549.1.1.5": "SHA-1",
+    "1.3.14.3.2.29": "SHA-1",
+    "1.2.840.10045.4.1": "SHA-1",
+    "1.2.840.10040.4.3": "SHA-1",
+}
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+
+
+def verify_signature(envelope: Envelope) -> SignedContent:
+    """The content was signed by the key in the signer's certificate: RSA (PKCS#1 v1.5 or PSS) of MIN_RSA_BITS
+    to MAX_RSA_BITS, or ECDSA on P-256, P-384 or P-521, with SHA-256, SHA-384 or SHA-512, and the signer's
+    certificate itself is not signed with a broken digest. Where there are signed attributes, they bind it.
+
+    Not checked: whose certificate that is. Raises SignatureRefused.
+    """
+    digest = _digest(envelope)
+    attributes = envelope.signed_attributes
+    if attributes is None:
+        signed_octets = envelope.unverified_content
+    else:
+        # RFC 5652 11.1 and 11.2: both are what the signature says of the content.
+        content_digest = hashlib.new(digest, envelope.unverified_content).digest()
+        if attributes.content_type_oid != _DATA or not hmac.compare_digest(attributes.message_digest, content_digest):
+            raise SignatureRefused(Reason.SIGNATURE_INVALID, "The signed attributes are of another content.")
+        signed_octets = attributes.signed_octets
+    try:
+        _verify(envelope, digest, signed_octets)
+    except InvalidSignature as error:
+        raise SignatureRefused(
+            Reason.SIGNATURE_INVALID, "The signature does not fit the content: one of the two was changed."
+        ) from error
+    return SignedContent(sha256=envelope.sha256, content=envelope.unverified_content, signer=envelope.signer)
+
+
+def _digest(envelope: Envelope) -> str:
+    for oid in (envelope.digest_oid, envelope.signature_oid, envelope.signer.signature_oid):
+        if oid in _BROKEN:
+            raise _refused(f"{_BROKEN[oid]} is broken, and is refused in the document and in its signer's certificate.")
+    if envelope.signer.signature_oid not in _SIGNATURE_OF:
+        raise _refused(
+            f"The signer's certificate is signed with {envelope.signer.signature_oid}, which is not accepted."
+        )
+    if envelope.digest_oid not in _DIGEST_OF:
+        raise _refused(f"The digest algorithm {envelope.digest_oid} is not accepted.")
+    return _DIGEST_OF[envelope.digest_oid]
+
+
+def _verify(envelope: Envelope, digest: str, signed_octets: bytes) -> None:
+    """Returns where the signature is good. Raises InvalidSignature and SignatureRefused."""
+    if envelope.signature_oid not in _SIGNATURE_OF:
+        raise _refused(f"The signature algorithm {envelope.signature_oid} is not accepted.")
+    family, fixed_digest = _SIGNATURE_OF[envelope.signature_oid]
+    if fixed_digest not in {"", digest}:
+        raise _refused(f"The document says {digest}, its signature algorithm {fixed_digest}.")
+    key = envelope.signer.public_key
+    algorithm = _HASHES[digest]
+    if isinstance(key, rsa.RSAPublicKey) and family in {_RSA, _PSS}:
+        if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+            raise _refused(
+                f"The signer's RSA key has {key.key_size} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted."
+            )
+        if family == _PSS:
+            key.verify(envelope.signature, signed_octets, _pss(envelope, digest), algorithm)
+        else:
+            _check_null_or_absent(envelope.signature_parameters)
+            key.verify(envelope.signature, signed_octets, padding.PKCS1v15(), algorithm)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and family == _ECDSA:
+        if not isinstance(key.curve, _CURVES):
+            raise _refused(f"The signer's curve {key.curve.name} is not accepted.")
+        key.verify(envelope.signature, signed_octets, ec.ECDSA(algorithm))
+    else:
+        raise _refused("The signer's key is not one for the signature algorithm of the document.")
+
+
+def _check_null_or_absent(parameters: bytes) -> None:
+    """RFC 3279 2.2.1: the parameters of the RSA algorithms are NULL, which some leave out."""
+    if parameters not in {b"", _DER_NULL}:
+        raise _refused("The RSA signature algorithm has parameters.")
+
+
+def _pss(envelope: Envelope, digest: str) -> padding.PSS:
+    """RFC 4055 3.1: one digest throughout (the defaults are SHA-1), MGF1, and a salt as long as the digest."""
+    try:
+        parameters = algos.RSASSAPSSParams.load(envelope.signature_parameters, strict=True)
+        hash_name = parameters["hash_algorithm"]["algorithm"].native
+        mask = parameters["mask_gen_algorithm"]
+        mask_name, mask_hash = mask["algorithm"].native, mask["parameters"]["algorithm"].native
+        salt_length = int(parameters["salt_length"])
+        trailer = parameters["trailer_field"].native
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise _refused("The PSS parameters cannot be read.") from error
+    algorithm = _HASHES[digest]
+    if (hash_name, mask_name, mask_hash) != (digest, "mgf1", digest):
+        raise _refused(f"The document says {digest}, its PSS parameters another digest.")
+    if salt_length != algorithm.digest_size or trailer != "trailer_field_bc":
+        raise _refused("The PSS salt is not as long as the digest.")
+    return padding.PSS(mgf=padding.MGF1(algorithm), salt_length=salt_length)
+
+
+def _refused(detail: str) -> SignatureRefused:
+    return SignatureRefused(Reason.ALGORITHM_REFUSED, detail)

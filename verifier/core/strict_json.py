@@ -1,0 +1,77 @@
+"""One JSON object, read without anything that two readers could understand in two ways (RFC 8259 section 4)."""
+
+import json
+import math
+import re
+from typing import NoReturn
+
+#: Documents and requests are at most 3 deep; the specification of claims allows for growth.
+MAX_DEPTH = 16
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
+class JsonError(ValueError):
+    """The octets are not the JSON object that was asked for; the message says why, and quotes none of them."""
+
+
+def decode(raw: bytes) -> dict[str, object]:
+    """The one JSON object in `raw`: UTF-8 with no byte order mark, no name twice in any object, no NaN or
+    infinity, no lone surrogate, nested at most MAX_DEPTH deep.
+
+    Linear in the size of `raw`, which the caller bounds. Raises JsonError.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise JsonError("it is not UTF-8") from error
+    _check_depth(text)
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
+        )
+        # A lone surrogate is no Unicode text (RFC 8259 section 8.2), and no store or log could take it.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except JsonError:
+        raise
+    except UnicodeEncodeError as error:
+        raise JsonError("it has a lone surrogate") from error
+    except ValueError as error:
+        raise JsonError("it is not JSON") from error
+    if not isinstance(value, dict):
+        raise JsonError("it is not a JSON object")
+    return value
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
+        depth += 1 if bracket.group() in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise JsonError(f"it is nested deeper than {MAX_DEPTH}")
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise JsonError("it has one name twice")
+    return found
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise JsonError("it has a number that is none")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise JsonError("it has a number that is none")
+    return number
+
+
+def _integer(digits: str) -> int:
+    # RFC 7493 section 2.2: a longer one is not read alike everywhere, and takes quadratic time to read.
+    if len(digits) > 19:  # noqa: PLR2004 - the digits of 2**63
+        raise JsonError("it has a number that is too long")
+    return int(digits)
