@@ -1,0 +1,1 @@
+"""The HTTP interface, on Flask: requests into use cases, results and refusals into JSON."""

@@ -1,0 +1,128 @@
+"""The Flask application: what every request and every answer has in common."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from time import perf_counter
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from verifier.api import routes
+from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
+from verifier.api.wire import Json, RequestError, problem_json, refusal_json
+from verifier.core.policy import UnknownPolicyError
+from verifier.core.reasons import Refused
+from verifier.ports import Exchange, Recorder, StoreUnavailable
+from verifier.service import Readiness, Verifier
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What the application serves, wired."""
+
+    verifier: Verifier
+    readiness: Readiness
+    recorder: Recorder
+    maximum_body_octets: int
+
+
+def create_app(service: Service) -> Flask:
+    """The application. Every answer carries its request's id and is not to be cached; every fault is a problem
+    document with a code; of an unexpected error the caller is told nothing but the id to ask for it by."""
+    app = Flask("verifier.api", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.url_map.merge_slashes = False
+    app.register_blueprint(routes.create_blueprint(service.verifier, service.readiness, service.maximum_body_octets))
+    _identify_requests(app)
+    _answer_faults(app, service.recorder)
+    _record_answers(app, service.recorder)
+    return app
+
+
+def _identify_requests(app: Flask) -> None:
+    @app.before_request
+    def identify() -> None:
+        asked = request.headers.get("X-Request-Id", "")
+        g.request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(16)
+        g.started = perf_counter()
+        g.code = ""
+
+
+def _record_answers(app: Flask, recorder: Recorder) -> None:
+    @app.after_request
+    def complete(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Cache-Control", "no-store")
+        recorder.answered(
+            Exchange(
+                request_id=g.request_id,
+                # The rule, not the path: what a caller makes up is not for the log.
+                route=f"{request.method} {request.url_rule}" if request.url_rule else "",
+                status=response.status_code,
+                code=g.code,
+                seconds=perf_counter() - g.started,
+            )
+        )
+        return response
+
+
+def _answer_faults(app: Flask, recorder: Recorder) -> None:
+    @app.errorhandler(Refused)
+    def refuse(refused: Refused) -> Response:
+        problem = refusal_json(refused, request_id=g.request_id)
+        return _problem(refused.reason, problem, retry_after=problem.get("retryAfterSeconds"))
+
+    @app.errorhandler(RequestError)
+    def reject(error: RequestError) -> Response:
+        return _fault(error.fault, error.detail)
+
+    @app.errorhandler(UnknownPolicyError)
+    def reject_policy(error: UnknownPolicyError) -> Response:
+        return _fault(RequestFault.MALFORMED_REQUEST, str(error))
+
+    @app.errorhandler(StoreUnavailable)
+    def wait(error: StoreUnavailable) -> Response:
+        recorder.failed(g.request_id, error)
+        seconds = max(1, round(error.retry_after.total_seconds()))
+        problem = problem_json(
+            Failure.STORE_UNAVAILABLE,
+            "The nonce store does not answer; nothing was decided.",
+            request_id=g.request_id,
+        )
+        problem |= {"retryable": True, "retryAfterSeconds": seconds}
+        return _problem(Failure.STORE_UNAVAILABLE, problem, retry_after=seconds)
+
+    @app.errorhandler(HTTPException)
+    def translate(error: HTTPException) -> Response:
+        match error:
+            case NotFound():
+                return _fault(RequestFault.NOT_FOUND, "There is nothing at this path.")
+            case MethodNotAllowed():
+                response = _fault(RequestFault.METHOD_NOT_ALLOWED, f"This path does not take {request.method}.")
+                response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+                return response
+            case _:
+                return _fault(RequestFault.MALFORMED_REQUEST, "The request is not understood.")
+
+    @app.errorhandler(Exception)
+    def hide(error: Exception) -> Response:
+        recorder.failed(g.request_id, error)
+        return _fault(Failure.INTERNAL, "Something went wrong here; the log tells it under this requestId.")
+
+
+def _fault(code: RequestFault | Failure, detail: str) -> Response:
+    return _problem(code, problem_json(code, detail, request_id=g.request_id))
+
+
+def _problem(code: Code, problem: Json, *, retry_after: object = None) -> Response:
+    g.code = code.value
+    response = jsonify(problem)
+    response.status_code = DOCUMENTATION[code].status
+    response.mimetype = "application/problem+json"
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response

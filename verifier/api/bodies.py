@@ -1,0 +1,35 @@
+"""Request bodies, bounded before anything reads them."""
+
+from flask import Request
+from werkzeug.exceptions import HTTPException
+from werkzeug.wsgi import get_input_stream
+
+from verifier.api.problems import RequestFault
+from verifier.api.wire import RequestError
+from verifier.core import evidence
+
+#: A body that is too large is read on to its end, up to this, and forgotten: a client that is still sending
+#: when the connection closes would see a reset and not the problem document.
+_DRAINED_OCTETS = 4 * 1024 * 1024
+_CHUNK_OCTETS = 64 * 1024
+
+
+def read_body(request: Request, *, limit: int) -> bytes:
+    """The body, of at most `limit` octets, sent as itself, with no query string beside it.
+
+    Raises RequestError, and FormatRefused where it is larger.
+    """
+    if request.query_string:
+        raise RequestError(RequestFault.MALFORMED_REQUEST, "This path takes no query string.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RequestError(RequestFault.UNSUPPORTED_MEDIA_TYPE, "The body is compressed, which is not taken.")
+    try:
+        stream = get_input_stream(request.environ)
+        body = stream.read(limit + 1)
+        drained = len(body)
+        while len(body) > limit and drained < _DRAINED_OCTETS and (chunk := stream.read(_CHUNK_OCTETS)):
+            drained += len(chunk)
+    except (OSError, ValueError, HTTPException) as error:
+        raise RequestError(RequestFault.MALFORMED_REQUEST, "The body ended before its announced length.") from error
+    evidence.check_size(body, limit)
+    return body
