@@ -1,0 +1,7 @@
+"""`python -m verifier` is the command line."""
+
+import sys
+
+from verifier.wiring import main
+
+sys.exit(main())

@@ -1,0 +1,131 @@
+"""`imds-verifier verify` and `inspect`: documents from a file, without a service."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from verifier.api import wire
+from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file
+from verifier.core import evidence
+from verifier.core.envelope import read_envelope
+from verifier.core.model import AttestationResult, Envelope
+from verifier.core.policy import UnknownPolicyError
+from verifier.core.reasons import FormatRefused, Outcome, Refused
+from verifier.core.trust import TrustError
+from verifier.ports import Clock
+from verifier.service import ArchiveVerifier
+
+#: Makes the verifier over the trust directory that was named, or over the one of the settings.
+ArchiveVerifierFactory = Callable[[Path | None], ArchiveVerifier]
+
+
+def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> Command:
+    def run(arguments: argparse.Namespace) -> int:
+        at = _moment(arguments.at) if arguments.at else clock.now()
+        raw = read_document_file(arguments.file)
+        try:
+            verifier = create(arguments.trust_dir)
+            evidence.check_size(raw)
+            result = verifier.appraise(
+                evidence.from_file(raw), at=at, nonce=arguments.nonce, policy=arguments.policy
+            )
+        except Refused as refused:
+            return _tell_refusal(refused, as_json=arguments.json)
+        except (TrustError, UnknownPolicyError) as error:
+            raise UsageError(str(error)) from error
+        sys.stdout.write(_as_json(wire.result_json(result)) if arguments.json else _as_text(result))
+        return ExitStatus.DONE
+
+    def configure(parser: argparse.ArgumentParser) -> None:
+        _add_file(parser)
+        parser.add_argument("--at", metavar="TIME", help="appraise as of this moment, e.g. 2026-07-28T13:24:00Z")
+        parser.add_argument("--nonce", help="refuse a document that carries another nonce than this")
+        parser.add_argument("--policy", metavar="NAME", help="the policy to judge by")
+        parser.add_argument("--trust-dir", metavar="DIR", type=Path, help="add to or replace the shipped trust bundle")
+        parser.add_argument("--json", action="store_true", help="print what HTTP would answer")
+
+    return Command(
+        name="verify",
+        summary="Verify an attested document from a file, as of now or of an earlier moment, and print its claims.",
+        configure=configure,
+        run=run,
+    )
+
+
+def inspect_command() -> Command:
+    def run(arguments: argparse.Namespace) -> int:
+        raw = read_document_file(arguments.file)
+        try:
+            evidence.check_size(raw)
+            envelope = read_envelope(evidence.from_file(raw))
+        except FormatRefused as refused:
+            return _tell_refusal(refused, as_json=False)
+        sys.stdout.write(_as_json(_inspected(envelope)))
+        return ExitStatus.DONE
+
+    return Command(
+        name="inspect",
+        summary="Show what a document says without verifying any of it.",
+        configure=_add_file,
+        run=run,
+    )
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the document: IMDS's JSON, base64, DER or PEM; - is standard input")
+
+
+def _moment(text: str) -> datetime:
+    """RFC 3339. Raises UsageError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--at: {text!r} is not a time such as 2026-07-28T13:24:00Z") from error
+    if moment.utcoffset() is None:
+        raise UsageError(f"--at: {text!r} has no time zone; write Z for UTC")
+    return moment.astimezone(UTC)
+
+
+def _tell_refusal(refused: Refused, *, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(_as_json(wire.refusal_json(refused)))
+    else:
+        sys.stderr.write(f"refused, {refused.code}: {refused.detail}\n")
+    return ExitStatus.USAGE if isinstance(refused, FormatRefused) else ExitStatus.REFUSED
+
+
+def _as_text(result: AttestationResult) -> str:
+    shown = wire.result_json(result)
+    lines = [f"verified: a document of {shown['cloud']}, as of {shown['evaluatedAt']}"]
+    claims = wire.claims_json(result.claims)
+    plan = claims.pop("plan")
+    if isinstance(plan, dict):
+        claims |= {f"plan.{name}": value for name, value in plan.items()}
+    lines += [f"  {name}: {'(absent)' if value is None else value or '(empty)'}" for name, value in claims.items()]
+    lines.append("signed by " + " <- ".join((result.content.signer.subject, *(link.subject for link in result.content.chain))))
+    lines += [f"not checked, {check.name}: {check.detail}" for check in result.checks if check.outcome is Outcome.SKIPPED]
+    return "\n".join(lines) + "\n"
+
+
+def _inspected(envelope: Envelope) -> wire.Json:
+    signer = envelope.signer
+    return {
+        "UNVERIFIED": "nothing below was verified: anybody can write such a document",
+        "unverifiedContent": envelope.unverified_content.decode("utf-8", errors="backslashreplace"),
+        "unverifiedSigner": {
+            **wire.signer_json(signer, [name.decode("ascii", "backslashreplace") for name in signer.common_names + signer.dns_names]),
+            "notBefore": wire.moment_json(signer.not_before),
+        },
+        "digestAlgorithm": envelope.digest_oid,
+        "signatureAlgorithm": envelope.signature_oid,
+        "signedAttributes": envelope.signed_attributes is not None,
+        "otherCertificates": len(envelope.unverified_candidates),
+        "sha256": envelope.sha256,
+    }
+
+
+def _as_json(value: wire.Json) -> str:
+    return json.dumps(value, indent=2) + "\n"

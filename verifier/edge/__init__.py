@@ -1,0 +1,1 @@
+"""I/O: each class stands behind one port of `verifier.ports`."""

@@ -1,0 +1,70 @@
+"""The log: JSON, one line an answer, on standard error. No document, no nonce, no secret is ever given to it."""
+
+import logging
+import sys
+
+import structlog
+
+from verifier.ports import Exchange, Unavailable
+
+
+def configure_logging() -> None:
+    """From now on every log line of the process, gunicorn's too, is one JSON object on standard error."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.ExceptionRenderer(_trace),
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _trace(information: structlog.typing.ExcInfo) -> list[dict[str, object]]:
+    """Where an exception came from, without its message or any variable: those may hold a document."""
+    stacks = structlog.tracebacks.extract(*information, show_locals=False).stacks
+    return [
+        {
+            "type": stack.exc_type,
+            "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in stack.frames],
+        }
+        for stack in stacks
+    ]
+
+
+class LogRecorder:
+    """Tells the log. Implements the Recorder port."""
+
+    def __init__(self) -> None:
+        self._log: structlog.stdlib.BoundLogger = structlog.get_logger("verifier")
+
+    def answered(self, exchange: Exchange) -> None:
+        self._log.info(
+            "answered",
+            requestId=exchange.request_id,
+            route=exchange.route,
+            status=exchange.status,
+            code=exchange.code,
+            milliseconds=round(exchange.seconds * 1000, 3),
+        )
+
+    def failed(self, request_id: str, error: Exception) -> None:
+        # What is away says so in a sentence of our own; any other exception's message is not trusted with the log.
+        detail = error.detail if isinstance(error, Unavailable) else ""
+        self._log.error("failed", requestId=request_id, detail=detail, exc_info=error)
