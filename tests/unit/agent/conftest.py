@@ -1,0 +1,12 @@
+"""Every test of the agent runs in an environment whose proxies are dead: it must reach everything all the same."""
+
+import pytest
+from unit.agent.servers import dead_url
+
+
+@pytest.fixture(autouse=True)
+def _dead_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, dead_url())
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,111 @@
+"""A real HTTP server on 127.0.0.1 that plays a script and remembers what it was asked."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    missing: int = 0
+    """Octets that Content-Length promises beyond the body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    method: str
+    target: str
+    headers: Message
+    body: bytes
+
+    def fields(self) -> dict[str, object]:
+        value = json.loads(self.body)
+        assert isinstance(value, dict)
+        return value
+
+
+class Script:
+    """The replies of one server, in order; the last one is given for ever."""
+
+    def __init__(self, *replies: Reply) -> None:
+        self.replies = list(replies)
+        self.requests: list[Request] = []
+        self.url = ""
+
+    def play(self, request: Request) -> Reply:
+        self.requests.append(request)
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+
+def json_reply(fields: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(
+        status=status,
+        body=json.dumps(fields).encode(),
+        headers={"Content-Type": "application/json", **(headers or {})},
+    )
+
+
+def problem_reply(
+    status: int,
+    code: str,
+    *,
+    retryable: object = False,
+    detail: str = "Ask again.",
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    fields = {
+        "type": f"https://verifier.example/problems/{code}",
+        "title": code,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "checks": [],
+        "retryable": retryable,
+        "requestId": "r-1",
+    }
+    return json_reply(fields, status=status, headers={"Content-Type": "application/problem+json", **(headers or {})})
+
+
+@contextmanager
+def serving(*replies: Reply) -> Iterator[Script]:
+    script = Script(*replies)
+
+    class Handler(BaseHTTPRequestHandler):
+        def play(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            reply = script.play(Request(method=self.command, target=self.path, headers=self.headers, body=body))
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(reply.body) + reply.missing))
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        do_GET = do_POST = play  # noqa: N815 - http.server's names for the handlers of methods
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name for it
+            del format, args
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    script.url = f"http://127.0.0.1:{server.server_port}"
+    # Polling often only makes the shutdown quick.
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield script
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def dead_url() -> str:
+    """Port 1 (tcpmux): reserved, and nothing listens there."""
+    return "http://127.0.0.1:1"
