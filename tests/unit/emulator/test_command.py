@@ -1,0 +1,144 @@
+"""The command serves on loopback, says where, and stops when told."""
+
+import argparse
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from asn1crypto import cms as asn1_cms
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from verifier.emulator.command import configure, run
+
+PROGRAM = """
+import argparse, sys
+from verifier.emulator.command import configure, run
+parser = argparse.ArgumentParser()
+configure(parser)
+sys.exit(run(parser.parse_args()))
+"""
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    return parser.parse_args(arguments)
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The emulator as a process of its own, and the line that it printed when it was ready."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
+
+
+def get(line: str, path: str) -> tuple[int, bytes]:
+    host, _, port = line.strip().removeprefix("emulator: listening on http://").rpartition(":")
+    connection = HTTPConnection(host.strip("[]"), int(port), timeout=10)
+    try:
+        connection.request("GET", path, headers={"Metadata": "true"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
+    with started("--trust-dir", str(tmp_path / "trust"), "--vm-id", "vm-1", "--plan", "gold") as (process, line):
+        status, body = get(line, "/metadata/attested/document?api-version=2020-09-01&nonce=4711")
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert line.startswith("emulator: listening on http://127.0.0.1:")
+    assert (rest, errors) == ("", ""), "nothing else is printed, least of all a nonce"
+    assert status == 200
+    signed_data = asn1_cms.ContentInfo.load(base64.b64decode(json.loads(body)["signature"]))["content"]
+    fields = json.loads(signed_data["encap_content_info"]["content"].native)
+    assert (fields["vmId"], fields["nonce"], fields["plan"]["name"]) == ("vm-1", "4711", "gold")
+    # What was written is what the signer chains to.
+    (signer,) = signed_data["certificates"]
+    (issuer,) = x509.load_pem_x509_certificates(
+        (tmp_path / "trust" / "intermediates" / "emulator-issuing-ca.pem").read_bytes(),
+    )
+    x509.load_der_x509_certificate(signer.dump()).verify_directly_issued_by(issuer)
+
+
+def test_the_trust_directory_is_there_when_the_line_is(tmp_path: Path) -> None:
+    directory = tmp_path / "trust"
+    with started("--trust-dir", str(directory)):
+        manifest = tomllib.loads((directory / "manifest.toml").read_text(encoding="utf-8"))
+    for entry in manifest["certificates"]:
+        (certificate,) = x509.load_pem_x509_certificates((directory / entry["file"]).read_bytes())
+        assert certificate.fingerprint(hashes.SHA256()).hex() == entry["sha256"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "169.254.169.254"])  # noqa: S104 - to be refused
+def test_refuses_other_than_loopback_by_name(tmp_path: Path, host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parse("--trust-dir", str(tmp_path / "trust"), "--host", host, "--port", "0")) == 2
+    assert f"--host {host} is not a loopback address" in capsys.readouterr().err
+    assert not (tmp_path / "trust").exists()
+
+
+def test_refuses_a_host_that_is_no_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parse("--trust-dir", str(tmp_path / "trust"), "--host", "localhost")) == 2
+    assert "--host localhost is not an IP address" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert run(parse("--trust-dir", str(tmp_path / "trust"), "--port", port)) == 2
+    assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
+    assert not (tmp_path / "trust").exists()
+
+
+def test_a_foreign_trust_directory_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").touch()
+    assert run(parse("--trust-dir", str(tmp_path), "--port", "0")) == 2
+    assert "no emulator wrote" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("--vm-id", ""), ("--region", ""), ("--region", "ö")])
+def test_refuses_an_impossible_machine(
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(parse("--trust-dir", str(tmp_path / "trust"), "--port", "0", *arguments)) == 2
+    assert capsys.readouterr().err.startswith("emulator: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--trust-dir", "x", "--port", "65536"), ("--trust-dir", "x", "--port", "a")]
+)
+def test_bad_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(*arguments)
+    assert ended.value.code == 2
+
+
+def test_the_default_address_is_loopback() -> None:
+    arguments = parse("--trust-dir", "x")
+    assert (arguments.host, arguments.port) == ("127.0.0.1", 8254)

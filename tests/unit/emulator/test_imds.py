@@ -1,0 +1,229 @@
+"""The emulator answers by the rules of Azure's page."""
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from asn1crypto import cms as asn1_cms
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.verification import PolicyBuilder, Store
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from verifier.emulator.documents import VirtualMachine
+from verifier.emulator.imds import API_VERSIONS, create_app
+from verifier.emulator.pki import Pki
+
+DOCUMENT = "/metadata/attested/document"
+METADATA = {"Metadata": "true"}
+NEWEST = ["2025-04-07", "2024-07-17", "2024-03-15"]
+VM = VirtualMachine()
+
+
+class Seconds:
+    """A monotonic clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def monotonic() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def client(pki: Pki, now: datetime, monotonic: Seconds) -> FlaskClient:
+    return create_app(signer=pki.signer, vm=VM, clock=lambda: now, monotonic=monotonic).test_client()
+
+
+def content_of(answer: TestResponse) -> dict[str, object]:
+    assert answer.status_code == 200, answer.text
+    evidence = asn1_cms.ContentInfo.load(base64.b64decode(answer.get_json()["signature"], validate=True), strict=True)
+    content: dict[str, object] = json.loads(evidence["content"]["encap_content_info"]["content"].native)
+    return content
+
+
+def error_of(answer: TestResponse) -> tuple[int, str]:
+    assert answer.mimetype == "application/json"
+    body = answer.get_json()
+    assert isinstance(body["error"], str)
+    return answer.status_code, body["error"]
+
+
+def test_answers_with_a_document_that_the_pki_signed(client: FlaskClient, pki: Pki, now: datetime) -> None:
+    answer = client.get(f"{DOCUMENT}?api-version=2020-09-01&nonce=1234567890", headers=METADATA)
+    assert answer.status_code == 200
+    assert answer.mimetype == "application/json"
+    body = answer.get_json()
+    assert set(body) == {"encoding", "signature"}
+    assert body["encoding"] == "pkcs7"
+
+    signed_data = asn1_cms.ContentInfo.load(base64.b64decode(body["signature"], validate=True), strict=True)["content"]
+    (embedded,), (info,) = signed_data["certificates"], signed_data["signer_infos"]
+    signer = x509.load_der_x509_certificate(embedded.dump())
+    verifier = PolicyBuilder().store(Store([pki.root.certificate])).time(now)
+    verifier.build_server_verifier(x509.DNSName("eastus.metadata.azure.com")).verify(
+        signer,
+        [pki.issuing_ca.certificate],
+    )
+    key = signer.public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    content = signed_data["encap_content_info"]["content"].native
+    key.verify(info["signature"].native, content, padding.PKCS1v15(), hashes.SHA256())
+    assert json.loads(content)["vmId"] == VM.vm_id
+
+
+@pytest.mark.parametrize("value", ["true", "True", "TRUE"])
+def test_the_metadata_headers_case_does_not_matter(client: FlaskClient, value: str) -> None:
+    assert client.get(f"{DOCUMENT}?api-version=2020-09-01", headers={"Metadata": value}).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Metadata": "false"}, {"Metadata": ""}, {"Metadata": "true,true"}])
+def test_refuses_a_request_without_the_metadata_header(client: FlaskClient, headers: dict[str, str]) -> None:
+    answer = client.get(f"{DOCUMENT}?api-version=2020-09-01", headers=headers)
+    assert error_of(answer) == (400, "Bad request. Required metadata header not specified")
+
+
+@pytest.mark.parametrize("value", ["10.0.0.1", ""])
+def test_refuses_a_forwarded_request(client: FlaskClient, value: str) -> None:
+    answer = client.get(f"{DOCUMENT}?api-version=2020-09-01", headers={**METADATA, "X-Forwarded-For": value})
+    status, error = error_of(answer)
+    assert status == 400
+    assert "X-Forwarded-For" in error
+
+
+@pytest.mark.parametrize("query", ["", "?nonce=1234567890", "?api-version="])
+def test_refuses_a_request_without_a_version_in_the_pages_words(client: FlaskClient, query: str) -> None:
+    answer = client.get(f"{DOCUMENT}{query}", headers=METADATA)
+    assert answer.status_code == 400
+    assert answer.get_json() == {
+        "error": (
+            "Bad request. api-version was not specified in the request. For more information refer to aka.ms/azureimds"
+        ),
+        "newest-versions": NEWEST,
+    }
+
+
+@pytest.mark.parametrize("version", ["2020-09-02", "2099-01-01", "latest", "2020-09-01 "])
+def test_refuses_an_unsupported_version_and_names_the_newest(client: FlaskClient, version: str) -> None:
+    answer = client.get(DOCUMENT, query_string={"api-version": version}, headers=METADATA)
+    assert answer.status_code == 400
+    assert answer.get_json()["newest-versions"] == NEWEST
+
+
+@pytest.mark.parametrize("version", [v for v in API_VERSIONS if v < "2018-10-01"])
+def test_versions_before_attested_data_do_not_have_it(client: FlaskClient, version: str) -> None:
+    assert error_of(client.get(f"{DOCUMENT}?api-version={version}", headers=METADATA)) == (404, "Not Found")
+
+
+@pytest.mark.parametrize("version", [v for v in API_VERSIONS if v >= "2018-10-01"])
+def test_every_later_version_has_it(client: FlaskClient, version: str) -> None:
+    fields = content_of(client.get(f"{DOCUMENT}?api-version={version}", headers=METADATA))
+    assert ("licenseType" in fields) == (version >= "2020-09-01")
+
+
+def test_the_supported_versions_are_in_order_and_distinct() -> None:
+    assert list(API_VERSIONS) == sorted(set(API_VERSIONS))
+    assert len(API_VERSIONS) == 35
+
+
+@pytest.mark.parametrize("query", ["api-version=2020-09-01", "nonce=1", "format=json"])
+def test_refuses_duplicate_query_names(client: FlaskClient, query: str) -> None:
+    answer = client.get(f"{DOCUMENT}?api-version=2020-09-01&nonce=1&format=json&{query}", headers=METADATA)
+    status, error = error_of(answer)
+    assert status == 400
+    assert "Duplicate" in error
+
+
+@pytest.mark.parametrize("nonce", ["1", "1234567890", "a" * 32, "ABCabc123"])
+def test_signs_the_nonce_as_sent(client: FlaskClient, nonce: str) -> None:
+    answer = client.get(DOCUMENT, query_string={"api-version": "2020-09-01", "nonce": nonce}, headers=METADATA)
+    assert content_of(answer)["nonce"] == nonce
+
+
+@pytest.mark.parametrize("query", ["", "&nonce="])
+def test_without_a_nonce_it_is_the_expiry(client: FlaskClient, query: str) -> None:
+    answer = client.get(f"{DOCUMENT}?api-version=2020-09-01{query}", headers=METADATA)
+    assert content_of(answer)["nonce"] == "20261123-140000"
+
+
+@pytest.mark.parametrize("nonce", ["a" * 33, "a-b", "a b", "\u0661", "a\n", '"'])
+def test_refuses_a_nonce_that_is_not_alphanumeric(client: FlaskClient, nonce: str) -> None:
+    answer = client.get(DOCUMENT, query_string={"api-version": "2020-09-01", "nonce": nonce}, headers=METADATA)
+    status, error = error_of(answer)
+    assert status == 400
+    assert "nonce" in error
+    assert nonce not in error
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_refuses_other_methods(client: FlaskClient, method: str) -> None:
+    answer = client.open(f"{DOCUMENT}?api-version=2020-09-01", method=method, headers=METADATA)
+    assert error_of(answer) == (405, "Method Not Allowed")
+    assert answer.headers["Allow"] == "GET"
+
+
+def test_refuses_head(client: FlaskClient) -> None:
+    answer = client.head(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA)
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/metadata", "/metadata/attested", f"{DOCUMENT}/", "/metadata//attested/document", "/metadata/instance"],
+)
+def test_other_paths_are_not_found(client: FlaskClient, path: str) -> None:
+    assert error_of(client.get(f"{path}?api-version=2020-09-01", headers=METADATA)) == (404, "Not Found")
+
+
+def test_a_failure_inside_is_told_in_json(pki: Pki, monotonic: Seconds) -> None:
+    def broken() -> datetime:
+        raise OSError("no clock")
+
+    app = create_app(signer=pki.signer, vm=VM, clock=broken, monotonic=monotonic)
+    answer = app.test_client().get(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA)
+    assert error_of(answer) == (500, "Internal Server Error")
+
+
+def ask(client: FlaskClient) -> int:
+    return client.get(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA).status_code
+
+
+def test_answers_five_requests_a_second(client: FlaskClient, monotonic: Seconds) -> None:
+    assert [ask(client) for _ in range(6)] == [200] * 5 + [429]
+    monotonic.now += 0.999
+    assert ask(client) == 429
+    monotonic.now += 0.001
+    assert [ask(client) for _ in range(6)] == [200] * 5 + [429]
+
+
+def test_the_second_slides(client: FlaskClient, monotonic: Seconds) -> None:
+    def spread(pauses: list[float], act: Callable[[FlaskClient], int]) -> list[int]:
+        statuses = []
+        for pause in pauses:
+            monotonic.now += pause
+            statuses.append(act(client))
+        return statuses
+
+    # Requests at 0, .5, .5, .5, .5; a sixth at .75; one more at 1.0 takes the first one's place, and no more do.
+    assert spread([0, 0.5, 0, 0, 0, 0.25, 0.25, 0], ask) == [200] * 5 + [429, 200, 429]
+
+
+def test_refused_requests_count_against_the_rate(client: FlaskClient) -> None:
+    assert [client.get("/").status_code for _ in range(6)] == [400] * 5 + [429]
+
+
+def test_the_documents_time_is_the_clocks(pki: Pki, now: datetime, monotonic: Seconds) -> None:
+    later = now + timedelta(minutes=1)
+    client = create_app(signer=pki.signer, vm=VM, clock=lambda: later, monotonic=monotonic).test_client()
+    fields = content_of(client.get(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA))
+    assert fields["timeStamp"] == {"createdOn": "11/23/26 08:01:00 -0000", "expiresOn": "11/23/26 14:01:00 -0000"}

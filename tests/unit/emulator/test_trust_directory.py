@@ -1,0 +1,153 @@
+"""A trust directory is whole, holds no key, and replaces nothing but another emulator's."""
+
+import hashlib
+import ssl
+import tomllib
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from verifier.emulator import trust_directory as subject
+from verifier.emulator.pki import Pki
+from verifier.emulator.trust_directory import (
+    ForeignDirectoryError,
+    TrustedCertificate,
+    TrustedCloud,
+    write_trust_directory,
+)
+
+CLOUD = TrustedCloud(name="AzurePublicCloud", domain="metadata.azure.com")
+
+
+def certificates(pki: Pki) -> tuple[TrustedCertificate, ...]:
+    return (
+        TrustedCertificate(name="emulator-root", role="root", certificate=pki.root.certificate),
+        TrustedCertificate(name="emulator-issuing-ca", role="intermediate", certificate=pki.issuing_ca.certificate),
+    )
+
+
+def test_writes_a_manifest_of_the_certificates(pki: Pki, tmp_path: Path) -> None:
+    directory = tmp_path / "trust"
+    write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
+    manifest = tomllib.loads((directory / "manifest.toml").read_text(encoding="utf-8"))
+    assert manifest["format"] == 1
+    assert manifest["mode"] == "replace"
+    assert manifest["clouds"] == {
+        "AzurePublicCloud": {"domain": "metadata.azure.com", "anchors": ["roots/emulator-root.pem"]},
+    }
+    root, intermediate = manifest["certificates"]
+    assert (root["file"], root["role"]) == ("roots/emulator-root.pem", "root")
+    assert (intermediate["file"], intermediate["role"]) == ("intermediates/emulator-issuing-ca.pem", "intermediate")
+    for entry, identity in ((root, pki.root), (intermediate, pki.issuing_ca)):
+        assert entry["clouds"] == ["AzurePublicCloud"]
+        assert entry["source"] == "urn:imds-verifier:emulator"
+        pem = (directory / entry["file"]).read_text(encoding="ascii")
+        assert x509.load_pem_x509_certificates(pem.encode()) == [identity.certificate]
+        assert entry["sha256"] == hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def test_holds_these_files_and_no_key(pki: Pki, tmp_path: Path) -> None:
+    directory = tmp_path / "trust"
+    write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
+    files = sorted(file for file in directory.rglob("*") if file.is_file())
+    assert [file.relative_to(directory).as_posix() for file in files] == [
+        "intermediates/emulator-issuing-ca.pem",
+        "manifest.toml",
+        "roots/emulator-root.pem",
+    ]
+    assert all("PRIVATE" not in file.read_text(encoding="utf-8") for file in files)
+
+
+def test_leaves_nothing_beside_the_directory(pki: Pki, tmp_path: Path) -> None:
+    write_trust_directory(tmp_path / "trust", cloud=CLOUD, certificates=certificates(pki))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["trust"]
+
+
+def test_another_user_can_read_it(pki: Pki, tmp_path: Path) -> None:
+    directory = tmp_path / "trust"
+    write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
+    made_plainly = tmp_path / "plain"
+    made_plainly.mkdir()
+    assert directory.stat().st_mode == made_plainly.stat().st_mode
+
+
+def test_makes_missing_parents(pki: Pki, tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "b"
+    write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
+    assert (directory / "manifest.toml").is_file()
+
+
+def test_replaces_what_an_emulator_wrote_and_an_empty_directory(pki: Pki, tmp_path: Path) -> None:
+    directory = tmp_path / "trust"
+    directory.mkdir()
+    write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
+    write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki)[:1])
+    assert [file.name for file in directory.rglob("*.pem")] == ["emulator-root.pem"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["trust"]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [None, "", "not toml", 'certificates = "x"', '[[certificates]]\nsource = "https://www.microsoft.com/"'],
+)
+def test_leaves_a_foreign_directory_as_it_is(pki: Pki, tmp_path: Path, manifest: str | None) -> None:
+    directory = tmp_path / "trust"
+    for folder in ("roots", "intermediates"):
+        (directory / folder).mkdir(parents=True)
+    kept = directory / "roots" / "kept.pem"
+    kept.write_text("kept", encoding="ascii")
+    if manifest is not None:
+        (directory / "manifest.toml").write_text(manifest, encoding="utf-8")
+    with pytest.raises(ForeignDirectoryError, match="no emulator wrote"):
+        write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
+    assert kept.read_text(encoding="ascii") == "kept"
+
+
+def test_leaves_an_emulators_directory_with_something_added_as_it_is(pki: Pki, tmp_path: Path) -> None:
+    directory = tmp_path / "trust"
+    write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
+    (directory / "notes.txt").touch()
+    with pytest.raises(ForeignDirectoryError):
+        write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
+
+
+def test_refuses_a_file_and_a_link(pki: Pki, tmp_path: Path) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.touch()
+    (tmp_path / "real").mkdir()
+    link.symlink_to(tmp_path / "real")
+    for target in (file, link):
+        with pytest.raises(ForeignDirectoryError, match="not a directory"):
+            write_trust_directory(target, cloud=CLOUD, certificates=certificates(pki))
+
+
+def test_a_failure_leaves_nothing_half_written(pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(subject, "_manifest_lines", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_trust_directory(tmp_path / "trust", cloud=CLOUD, certificates=certificates(pki))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_needs_a_root_and_plain_file_names(pki: Pki, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs a root"):
+        write_trust_directory(tmp_path / "trust", cloud=CLOUD, certificates=certificates(pki)[1:])
+    with pytest.raises(ValueError, match="file name"):
+        TrustedCertificate(name="../escape", role="root", certificate=pki.root.certificate)
+
+
+def test_the_names_of_clouds_are_quoted(pki: Pki, tmp_path: Path) -> None:
+    cloud = TrustedCloud(name='A "cloud".\n', domain="metadata.example")
+    write_trust_directory(tmp_path / "trust", cloud=cloud, certificates=certificates(pki))
+    manifest = tomllib.loads((tmp_path / "trust" / "manifest.toml").read_text(encoding="utf-8"))
+    assert list(manifest["clouds"]) == [cloud.name]
+
+
+def test_pem_files_are_der_certificates_in_text(pki: Pki, tmp_path: Path) -> None:
+    write_trust_directory(tmp_path / "trust", cloud=CLOUD, certificates=certificates(pki))
+    expected = pki.root.certificate.public_bytes(serialization.Encoding.PEM)
+    assert (tmp_path / "trust" / "roots" / "emulator-root.pem").read_bytes() == expected

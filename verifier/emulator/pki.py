@@ -1,0 +1,283 @@
+"""A throw-away PKI, in memory, shaped like the one that signs attested documents since 2026.
+
+The functions are small so that odd PKIs can be made from them: the same subject and key under two issuers is a
+cross-signed CA, a validity in the past an expired one. `issue` takes the extensions as they are and judges nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Self, TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
+
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+SigningHash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
+Extensions: TypeAlias = tuple[x509.Extension[x509.ExtensionType], ...]
+
+ORGANISATION: Final = "imds-verifier emulator"
+"""In every subject, so that nobody takes one of these certificates for a real one."""
+
+SIGNER_LIFE: Final = timedelta(days=180)
+CA_LIFE: Final = timedelta(days=3650)
+
+# CA/Browser Forum baseline requirements 7.1.6.1: organisation-validated, as in the real signers.
+_ORGANISATION_VALIDATED: Final = x509.ObjectIdentifier("2.23.140.1.2.2")
+# RFC 6761: .invalid never resolves, so that no verifier fetches anything on account of an emulator certificate.
+_ISSUER_URLS: Final = (
+    "http://www.emulator.invalid/pkiops/certs/emulator-issuing-ca.crt",
+    "http://caissuers.emulator.invalid/pkiops/certs/emulator-issuing-ca.crt",
+)
+_SHA384: Final = hashes.SHA384()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity:
+    """The moments from and up to which a certificate is valid, both included (RFC 5280 4.1.2.5), in whole seconds."""
+
+    not_before: datetime
+    not_after: datetime
+
+    def __post_init__(self) -> None:
+        if self.not_before.tzinfo is None or self.not_after.tzinfo is None:
+            raise ValueError("a validity needs aware datetimes")
+        if self.not_before > self.not_after:
+            raise ValueError("a validity ends before it begins")
+
+    @classmethod
+    def around(cls, now: datetime, life: timedelta) -> Self:
+        """Began a day before `now`, so that a clock that is a little behind sees a valid certificate; lasts `life`."""
+        begin = now.replace(microsecond=0) - timedelta(days=1)
+        return cls(not_before=begin, not_after=begin + life)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A certificate and its private key. Whether the two belong together is not checked."""
+
+    certificate: x509.Certificate
+    key: PrivateKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pki:
+    """One root, one issuing CA under it, one signer under that."""
+
+    root: Identity
+    issuing_ca: Identity
+    signer: Identity
+
+
+def make_pki(*, now: datetime, domain: str = "metadata.azure.com", region: str = "eastus") -> Pki:
+    """A PKI with fresh keys, valid at `now`, whose signer bears the names of one region in one cloud's domain."""
+    root = make_root(subject=make_name("Emulator Root"), key=make_rsa_key(), validity=Validity.around(now, CA_LIFE))
+    issuing_ca = make_ca(
+        issuer=root,
+        subject=make_name("Emulator Issuing CA"),
+        key=make_rsa_key(),
+        validity=Validity.around(now, CA_LIFE),
+    )
+    signer = make_signer(
+        issuer=issuing_ca,
+        subject=make_name(domain),
+        names=(f"{region}.{domain}", domain),
+        key=make_rsa_key(),
+        validity=Validity.around(now, SIGNER_LIFE),
+    )
+    return Pki(root=root, issuing_ca=issuing_ca, signer=signer)
+
+
+def make_rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def make_ec_key(curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(curve)
+
+
+def make_name(common_name: str) -> x509.Name:
+    """A subject that says whose it is: O = `ORGANISATION`, CN = `common_name`."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANISATION),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ],
+    )
+
+
+def make_root(
+    *,
+    subject: x509.Name,
+    key: PrivateKey,
+    validity: Validity,
+    signing_hash: SigningHash = _SHA384,
+) -> Identity:
+    """A self-signed CA."""
+    certificate = issue(
+        subject=subject,
+        public_key=key.public_key(),
+        issuer_name=subject,
+        issuer_key=key,
+        validity=validity,
+        extensions=root_extensions(key.public_key()),
+        signing_hash=signing_hash,
+    )
+    return Identity(certificate=certificate, key=key)
+
+
+def make_ca(
+    *,
+    issuer: Identity,
+    subject: x509.Name,
+    key: PrivateKey,
+    validity: Validity,
+    path_length: int | None = 0,
+    signing_hash: SigningHash = _SHA384,
+) -> Identity:
+    """A CA under `issuer`. Called twice with one subject and key and two issuers, it makes a cross-signed CA."""
+    certificate = issue(
+        subject=subject,
+        public_key=key.public_key(),
+        issuer_name=issuer.certificate.subject,
+        issuer_key=issuer.key,
+        validity=validity,
+        extensions=ca_extensions(
+            public_key=key.public_key(),
+            issuer_public_key=issuer.key.public_key(),
+            path_length=path_length,
+        ),
+        signing_hash=signing_hash,
+    )
+    return Identity(certificate=certificate, key=key)
+
+
+def make_signer(
+    *,
+    issuer: Identity,
+    subject: x509.Name,
+    names: Sequence[str],
+    key: PrivateKey,
+    validity: Validity,
+    signing_hash: SigningHash = _SHA384,
+    issuer_urls: Sequence[str] = _ISSUER_URLS,
+) -> Identity:
+    """A signer of documents under `issuer`; without `names` it has no subjectAltName, without `issuer_urls` no AIA."""
+    certificate = issue(
+        subject=subject,
+        public_key=key.public_key(),
+        issuer_name=issuer.certificate.subject,
+        issuer_key=issuer.key,
+        validity=validity,
+        extensions=signer_extensions(
+            names=names,
+            public_key=key.public_key(),
+            issuer_public_key=issuer.key.public_key(),
+            issuer_urls=issuer_urls,
+        ),
+        signing_hash=signing_hash,
+    )
+    return Identity(certificate=certificate, key=key)
+
+
+def issue(
+    *,
+    subject: x509.Name,
+    public_key: PublicKey,
+    issuer_name: x509.Name,
+    issuer_key: PrivateKey,
+    validity: Validity,
+    extensions: Extensions,
+    signing_hash: SigningHash,
+) -> x509.Certificate:
+    """A version 3 certificate with a random serial number and exactly these extensions, in this order."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer_name)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(validity.not_before)
+        .not_valid_after(validity.not_after)
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension.value, critical=extension.critical)
+    return builder.sign(issuer_key, signing_hash)
+
+
+def root_extensions(public_key: PublicKey) -> Extensions:
+    return (
+        _extension(x509.BasicConstraints(ca=True, path_length=None), critical=True),
+        _extension(_key_usage(certificates=True), critical=True),
+        _extension(x509.SubjectKeyIdentifier.from_public_key(public_key)),
+    )
+
+
+def ca_extensions(*, public_key: PublicKey, issuer_public_key: PublicKey, path_length: int | None) -> Extensions:
+    return (
+        _extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True),
+        _extension(_key_usage(certificates=True), critical=True),
+        _extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
+        _extension(x509.SubjectKeyIdentifier.from_public_key(public_key)),
+        _extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_public_key)),
+        _extension(_certificate_policies()),
+    )
+
+
+def signer_extensions(
+    *,
+    names: Sequence[str],
+    public_key: PublicKey,
+    issuer_public_key: PublicKey,
+    issuer_urls: Sequence[str],
+) -> Extensions:
+    """Those of the real signers of 2026, less the certificate transparency, CRL and Microsoft template extensions."""
+    optional: Extensions = ()
+    if issuer_urls:
+        optional += (_extension(_authority_information_access(issuer_urls)),)
+    if names:
+        optional += (_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names])),)
+    return (
+        *optional,
+        _extension(x509.SubjectKeyIdentifier.from_public_key(public_key)),
+        _extension(_key_usage(certificates=False), critical=True),
+        _extension(x509.BasicConstraints(ca=False, path_length=None), critical=True),
+        _extension(_certificate_policies()),
+        _extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_public_key)),
+        _extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
+    )
+
+
+def _extension(value: x509.ExtensionType, *, critical: bool = False) -> x509.Extension[x509.ExtensionType]:
+    return x509.Extension(value.oid, critical, value)
+
+
+def _key_usage(*, certificates: bool) -> x509.KeyUsage:
+    """RFC 5280 4.2.1.3: keyCertSign and cRLSign for a CA, digitalSignature and keyEncipherment for a signer."""
+    return x509.KeyUsage(
+        digital_signature=not certificates,
+        key_encipherment=not certificates,
+        key_cert_sign=certificates,
+        crl_sign=certificates,
+        content_commitment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _certificate_policies() -> x509.CertificatePolicies:
+    return x509.CertificatePolicies([x509.PolicyInformation(_ORGANISATION_VALIDATED, None)])
+
+
+def _authority_information_access(urls: Sequence[str]) -> x509.AuthorityInformationAccess:
+    return x509.AuthorityInformationAccess(
+        [
+            x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(url))
+            for url in urls
+        ],
+    )

@@ -1,0 +1,26 @@
+"""A sliding window over an injected clock."""
+
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+
+
+class SlidingWindow:
+    """Lets at most `limit` requests pass in any `seconds`; those that it turns away do not count. Thread-safe."""
+
+    def __init__(self, *, limit: int, seconds: float, monotonic: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._limit = limit
+        self._monotonic = monotonic
+        self._admitted: deque[float] = deque()
+        self._lock = Lock()
+
+    def admit(self) -> bool:
+        with self._lock:
+            now = self._monotonic()
+            while self._admitted and self._admitted[0] <= now - self._seconds:
+                self._admitted.popleft()
+            if len(self._admitted) >= self._limit:
+                return False
+            self._admitted.append(now)
+            return True
