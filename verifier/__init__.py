@@ -1,10 +1,18 @@
-"""Verifies Azure IMDS attested documents: the library. The service and the command line stand on it."""
+"""Verifies Azure IMDS attested documents: the library. The service and the command line stand on it.
 
-from verifier.core.evidence import from_der, from_fields, from_file, from_imds_answer, from_text
-from verifier.core.model import AttestationResult, Claims, Limits, RawDocument
-from verifier.core.reasons import Reason, Refused
-from verifier.ports import Unavailable
-from verifier.service import ArchiveVerifier, Verifier
+Names are imported when they are first used: the agent is part of this package, and runs where nothing but the
+standard library is installed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from verifier.core.evidence import from_der, from_fields, from_file, from_imds_answer, from_text
+    from verifier.core.model import AttestationResult, Claims, Limits, RawDocument
+    from verifier.core.reasons import Reason, Refused
+    from verifier.ports import Unavailable
+    from verifier.service import ArchiveVerifier, Verifier
 
 __all__ = [
     "ArchiveVerifier",
@@ -22,3 +30,18 @@ __all__ = [
     "from_imds_answer",
     "from_text",
 ]
+
+_MODULES = {
+    "verifier.core.evidence": ("from_der", "from_fields", "from_file", "from_imds_answer", "from_text"),
+    "verifier.core.model": ("AttestationResult", "Claims", "Limits", "RawDocument"),
+    "verifier.core.reasons": ("Reason", "Refused"),
+    "verifier.ports": ("Unavailable",),
+    "verifier.service": ("ArchiveVerifier", "Verifier"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'verifier' has no attribute {name!r}")

@@ -11,7 +11,7 @@ from flask import Flask
 
 from verifier.agent import command as agent_command
 from verifier.api.app import Service, create_app
-from verifier.cli.commands import Command, ExitStatus, UsageError, run_command
+from verifier.cli.commands import Command, ExitStatus, run_command
 from verifier.cli.demo import demo_command
 from verifier.cli.verify import inspect_command, verify_command
 from verifier.core.trust import TrustError
@@ -40,7 +40,10 @@ def open_nonce_store(url: str, *, threads: int) -> NonceStore:
         case "sqlite" if not parts.netloc and parts.path:
             return SqliteNonceStore(Path(parts.path))
         case "redis" | "unix":
-            return RedisNonceStore(url, max_connections=threads)
+            try:
+                return RedisNonceStore.from_url(url, connections=threads)
+            except ValueError as error:
+                raise SettingsError(f"nonce_store: {error}") from error
         case _:
             raise SettingsError("nonce_store: expected sqlite:///path, redis://host:port/db or unix:///path")
 

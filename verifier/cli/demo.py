@@ -46,7 +46,7 @@ def demo_command() -> Command:
 
     return Command(
         name="demo",
-        summary="Show the main job on this machine: an emulated IMDS, the service, the agent, and two attempts to cheat.",
+        summary="Show the main job on this machine: emulated IMDS, service, agent, and two attempts to cheat.",
         configure=configure,
         run=run,
     )

@@ -29,9 +29,7 @@ def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> Command:
         try:
             verifier = create(arguments.trust_dir)
             evidence.check_size(raw)
-            result = verifier.appraise(
-                evidence.from_file(raw), at=at, nonce=arguments.nonce, policy=arguments.policy
-            )
+            result = verifier.appraise(evidence.from_file(raw), at=at, nonce=arguments.nonce, policy=arguments.policy)
         except Refused as refused:
             return _tell_refusal(refused, as_json=arguments.json)
         except (TrustError, UnknownPolicyError) as error:
@@ -75,7 +73,9 @@ def inspect_command() -> Command:
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="the document: IMDS's JSON, base64, DER or PEM; - is standard input")
+    parser.add_argument(
+        "file", metavar="FILE", help="the document: IMDS's JSON, base64, DER or PEM; - is standard input"
+    )
 
 
 def _moment(text: str) -> datetime:
@@ -105,8 +105,12 @@ def _as_text(result: AttestationResult) -> str:
     if isinstance(plan, dict):
         claims |= {f"plan.{name}": value for name, value in plan.items()}
     lines += [f"  {name}: {'(absent)' if value is None else value or '(empty)'}" for name, value in claims.items()]
-    lines.append("signed by " + " <- ".join((result.content.signer.subject, *(link.subject for link in result.content.chain))))
-    lines += [f"not checked, {check.name}: {check.detail}" for check in result.checks if check.outcome is Outcome.SKIPPED]
+    lines.append(
+        "signed by " + " <- ".join((result.content.signer.subject, *(link.subject for link in result.content.chain)))
+    )
+    lines += [
+        f"not checked, {check.name}: {check.detail}" for check in result.checks if check.outcome is Outcome.SKIPPED
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -116,7 +120,9 @@ def _inspected(envelope: Envelope) -> wire.Json:
         "UNVERIFIED": "nothing below was verified: anybody can write such a document",
         "unverifiedContent": envelope.unverified_content.decode("utf-8", errors="backslashreplace"),
         "unverifiedSigner": {
-            **wire.signer_json(signer, [name.decode("ascii", "backslashreplace") for name in signer.common_names + signer.dns_names]),
+            **wire.signer_json(
+                signer, [name.decode("ascii", "backslashreplace") for name in signer.common_names + signer.dns_names]
+            ),
             "notBefore": wire.moment_json(signer.not_before),
         },
         "digestAlgorithm": envelope.digest_oid,

@@ -36,9 +36,9 @@ def configure_logging() -> None:
     )
 
 
-def _trace(information: structlog.typing.ExcInfo) -> list[dict[str, object]]:
+def _trace(exc_info: structlog.typing.ExcInfo) -> list[dict[str, object]]:
     """Where an exception came from, without its message or any variable: those may hold a document."""
-    stacks = structlog.tracebacks.extract(*information, show_locals=False).stacks
+    stacks = structlog.tracebacks.extract(*exc_info, show_locals=False).stacks
     return [
         {
             "type": stack.exc_type,
