@@ -3,9 +3,11 @@
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from verifier.core import der
@@ -57,21 +59,7 @@ class Certificate:
 
         Not checked: its signature, dates, names and usages. Raises CertificateError.
         """
-        try:
-            der.check(raw)
-            parsed = x509.load_der_x509_certificate(raw)
-            asn1 = asn1_x509.Certificate.load(raw, strict=True)
-            return cls._read(raw, parsed, asn1)
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-            x509.DuplicateExtension,
-        ) as error:
-            # The two parsers raise these on one malformed field or another; none of them says more to a reader.
-            raise CertificateError(f"not a certificate that can be read: {type(error).__name__}") from error
+        return _from_der(raw)
 
     @classmethod
     def from_pem(cls, raw: bytes) -> "Certificate":
@@ -85,8 +73,14 @@ class Certificate:
         return cls.from_der(der.from_certificate(loaded[0]))
 
     @classmethod
-    def _read(cls, raw: bytes, parsed: x509.Certificate, asn1: asn1_x509.Certificate) -> "Certificate":
+    def read(cls, raw: bytes) -> "Certificate":
+        """As `from_der`, with whatever the parsers raise."""
+        der.check(raw)
+        asn1 = asn1_x509.Certificate.load(raw, strict=True)
         tbs = asn1["tbs_certificate"]
+        if tbs["serial_number"].native <= 0:
+            raise ValueError("a serial number that is not positive")  # RFC 5280 4.1.2.2
+        parsed = x509.load_der_x509_certificate(raw)
         oids = [extension["extn_id"].dotted for extension in tbs["extensions"]]
         if len(oids) != len(set(oids)):
             raise ValueError("an extension twice")  # RFC 5280 4.2
@@ -115,6 +109,21 @@ class Certificate:
             subject_key_identifier=None if subject_key_identifier is None else subject_key_identifier.native,
             authority_key_identifier=None if authority is None else authority["key_identifier"].native,
         )
+
+
+# Every region signs with one certificate for months: reading it is most of what an appraisal costs, and is the same
+# each time. What a sender makes up passes through, and is bounded in number and (as evidence) in size.
+@lru_cache(maxsize=256)
+def _from_der(raw: bytes) -> Certificate:
+    try:
+        return Certificate.read(raw)
+    except (
+        *(ValueError, TypeError, KeyError, AttributeError, OverflowError, Warning),
+        *(x509.InvalidVersion, x509.DuplicateExtension, UnsupportedAlgorithm),
+    ) as error:
+        # The parsers raise these on one malformed field or another; none of them says more to a reader. Warnings are
+        # among them where the process turns them into errors.
+        raise CertificateError(f"not a certificate that can be read: {type(error).__name__}") from error
 
 
 def _common_names(subject: asn1_x509.Name) -> tuple[bytes, ...]:

@@ -8,7 +8,7 @@ from typing import NoReturn
 #: Documents and requests are at most 3 deep; the specification of claims allows for growth.
 MAX_DEPTH = 16
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
@@ -90,6 +91,8 @@ class CloudTrust:
     def __post_init__(self) -> None:
         if not self.anchors:
             raise TrustError("a cloud without an anchor")
+        if any(anchor.role is not Role.ROOT for anchor in self.anchors):
+            raise TrustError("an anchor that is not a root")
 
     def usable_anchors(self, moment: datetime) -> tuple[TrustedCertificate, ...]:
         return tuple(anchor for anchor in self.anchors if anchor.state_at(moment).is_usable)
@@ -112,14 +115,17 @@ class TrustBundle:
     clouds: Mapping[Cloud, CloudTrust]
     generation: str
 
+    def __post_init__(self) -> None:
+        if not self.clouds:
+            raise TrustError("an empty trust bundle")
+        object.__setattr__(self, "clouds", MappingProxyType(dict(self.clouds)))
+
     @classmethod
     def of(cls, entries: tuple[TrustedCertificate, ...]) -> "TrustBundle":
         """The bundle of these entries; it serves the clouds that they name.
 
         Raises TrustError where there is no entry, a cloud has no anchor, or a certificate is there twice.
         """
-        if not entries:
-            raise TrustError("an empty trust bundle")
         fingerprints = [entry.certificate.sha256 for entry in entries]
         for entry in entries:
             if fingerprints.count(entry.certificate.sha256) > 1:
@@ -145,8 +151,12 @@ def _generation(entries: tuple[TrustedCertificate, ...]) -> str:
             entry.certificate.sha256,
             entry.role,
             ",".join(sorted(entry.clouds)),
-            entry.activate_at.isoformat() if entry.activate_at else "",
-            entry.retire_at.isoformat() if entry.retire_at else "",
+            _stamp(entry.activate_at),
+            _stamp(entry.retire_at),
         )
         digest.update("|".join(fields).encode() + b"\n")
     return digest.hexdigest()[:16]
+
+
+def _stamp(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone(UTC).isoformat()
