@@ -24,6 +24,6 @@ def test_the_agent_imports_nothing_but_the_standard_library() -> None:
         "foreign = {name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)\n"
         "print(sorted(name for name in foreign if not name.startswith('_')))"
     )
-    ran = subprocess.run([sys.executable, "-I", "-c", probe], check=True, capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-P", "-c", probe], check=True, capture_output=True, text=True)
 
     assert ran.stdout.strip() == "['verifier']"

@@ -1,0 +1,280 @@
+"""What every NonceStore promises (verifier.ports), on the real servers."""
+
+import subprocess
+import sys
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.redis_server import RedisServer
+
+from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
+from verifier.edge.redis_store import RedisNonceStore
+from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.ports import NonceKey, NonceStore
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+KEEP = timedelta(hours=6)
+RECORD = NonceRecord(issued_at=NOW, expires_at=NOW + timedelta(minutes=5))
+BOUND = NonceRecord(
+    issued_at=NOW + timedelta(microseconds=1),
+    expires_at=NOW + timedelta(minutes=5, microseconds=999_999),
+    vm_id="c7e9d0a1-2b3c-4d5e-8f60-718293a4b5c6",
+    policy='größte "Vorsicht" 用心 \N{LOCK}\x00\n',
+    jkt="NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+)
+ODD_TEXTS = [
+    "",
+    ":",
+    "a:b",
+    "{a}",
+    "%3A",
+    "ä",
+    "a\x00b",
+    "a b\r\n",
+    "*",
+    "../x",
+    "\N{LOCK}",
+    "\ud800",
+    "\udfff",
+    "?",
+    "A",
+    "a",
+]
+
+
+class Place:
+    """Where one kind of store keeps its nonces, and how another process finds it."""
+
+    def __init__(self, kind: str, where: str) -> None:
+        self.kind = kind
+        self.where = where
+
+    def open(self) -> SqliteNonceStore | RedisNonceStore:
+        if self.kind == "sqlite":
+            return SqliteNonceStore(Path(self.where))
+        return RedisNonceStore.from_url(self.where, connections=8)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "redis", "redis-unix"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    if request.param == "sqlite":
+        return Place("sqlite", str(tmp_path_factory.mktemp("contract") / "nonces.sqlite3"))
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return Place("redis", server.url if request.param == "redis" else server.unix_url)
+
+
+@pytest.fixture(scope="session")
+def store(place: Place) -> Iterator[NonceStore]:
+    store = place.open()
+    yield store
+    store.close()
+
+
+def issue(store: NonceStore, key: NonceKey, record: NonceRecord = RECORD) -> bool:
+    return store.issue(key, record, keep=KEEP, now=NOW)
+
+
+def test_redeems_an_issued_nonce_once_with_its_record(store: NonceStore, tenant: str) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    assert issue(store, key)
+    assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+
+
+def test_tells_every_later_redemption_as_a_replay(store: NonceStore, tenant: str) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    issue(store, key)
+    store.redeem(key, now=NOW)
+    assert [store.redeem(key, now=NOW) for _ in range(3)] == [AlreadyUsed()] * 3
+
+
+def test_does_not_know_a_nonce_that_was_never_issued(store: NonceStore, tenant: str) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    assert store.redeem(key, now=NOW) == UnknownNonce()
+    assert store.redeem(key, now=NOW) == UnknownNonce()
+
+
+def test_a_failed_redemption_does_not_make_the_nonce_known(store: NonceStore, tenant: str) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    store.redeem(key, now=NOW)
+    assert issue(store, key)
+    assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+
+
+def test_keeps_tenants_apart(store: NonceStore, tenant: str) -> None:
+    ours, theirs = (NonceKey(tenant=tenant + suffix, nonce="1234567890") for suffix in "ab")
+    issue(store, ours)
+    assert store.redeem(theirs, now=NOW) == UnknownNonce()
+    assert issue(store, theirs, BOUND)
+    assert store.redeem(ours, now=NOW) == FirstUse(record=RECORD)
+    assert store.redeem(theirs, now=NOW) == FirstUse(record=BOUND)
+
+
+def test_does_not_issue_an_outstanding_nonce_again(store: NonceStore, tenant: str) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    issue(store, key, BOUND)
+    assert not issue(store, key, RECORD)
+    assert store.redeem(key, now=NOW) == FirstUse(record=BOUND)
+
+
+def test_does_not_issue_a_used_nonce_again(store: NonceStore, tenant: str) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    issue(store, key)
+    store.redeem(key, now=NOW)
+    assert not issue(store, key)
+    assert store.redeem(key, now=NOW) == AlreadyUsed()
+
+
+def test_gives_back_every_binding_and_every_microsecond(store: NonceStore, tenant: str) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    issue(store, key, BOUND)
+    assert store.redeem(key, now=NOW) == FirstUse(record=BOUND)
+
+
+def test_no_two_keys_meet_whatever_their_characters(store: NonceStore, tenant: str) -> None:
+    keys = [NonceKey(tenant=tenant + left, nonce=right) for left in ODD_TEXTS for right in ODD_TEXTS]
+    records = [NonceRecord(issued_at=NOW, expires_at=NOW + KEEP, vm_id=str(index)) for index in range(len(keys))]
+    assert all(issue(store, key, record) for key, record in zip(keys, records, strict=True))
+    assert [store.redeem(key, now=NOW) for key in keys] == [FirstUse(record=record) for record in records]
+
+
+@pytest.mark.parametrize("keep", [timedelta(0), timedelta(seconds=-1)])
+def test_refuses_to_remember_for_no_time(store: NonceStore, tenant: str, keep: timedelta) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    with pytest.raises(ValueError, match="keep is not positive"):
+        store.issue(key, RECORD, keep=keep, now=NOW)
+    assert store.redeem(key, now=NOW) == UnknownNonce()
+
+
+def test_remembers_for_the_shortest_time_that_can_be_said(store: NonceStore, tenant: str) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    assert store.issue(key, RECORD, keep=timedelta(microseconds=1), now=NOW)
+
+
+def test_two_openings_of_one_store_share_their_nonces(place: Place, store: NonceStore, tenant: str) -> None:
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    issue(store, key)
+    other = place.open()
+    try:
+        assert other.redeem(key, now=NOW) == FirstUse(record=RECORD)
+    finally:
+        other.close()
+    assert store.redeem(key, now=NOW) == AlreadyUsed()
+
+
+def test_works_on_after_close(place: Place, tenant: str) -> None:
+    store = place.open()
+    store.close()
+    store.ping()
+    assert issue(store, NonceKey(tenant=tenant, nonce="1"))
+    store.close()
+    store.close()
+
+
+def test_of_many_threads_exactly_one_is_first(store: NonceStore, tenant: str) -> None:
+    threads = 32
+    for round_ in range(5):
+        key = NonceKey(tenant=tenant, nonce=str(round_))
+        issue(store, key, BOUND)
+        barrier = threading.Barrier(threads)
+
+        def redeem(barrier: threading.Barrier = barrier, key: NonceKey = key) -> Redemption:
+            barrier.wait()
+            return store.redeem(key, now=NOW)
+
+        with ThreadPoolExecutor(threads) as pool:
+            outcomes = Counter(future.result() for future in [pool.submit(redeem) for _ in range(threads)])
+        assert outcomes == {FirstUse(record=BOUND): 1, AlreadyUsed(): threads - 1}
+
+
+def test_of_many_threads_exactly_one_issues(store: NonceStore, tenant: str) -> None:
+    threads = 16
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    barrier = threading.Barrier(threads)
+
+    def issue_mine(index: int) -> bool:
+        barrier.wait()
+        return issue(store, key, NonceRecord(issued_at=NOW, expires_at=NOW + KEEP, vm_id=str(index)))
+
+    with ThreadPoolExecutor(threads) as pool:
+        issued = list(pool.map(issue_mine, range(threads)))
+    winner = issued.index(True)
+    assert issued.count(True) == 1
+    redeemed = store.redeem(key, now=NOW)
+    assert isinstance(redeemed, FirstUse)
+    assert redeemed.record.vm_id == str(winner)
+
+
+def test_of_several_processes_exactly_one_is_first(place: Place, store: NonceStore, tenant: str) -> None:
+    processes = 4
+    key = NonceKey(tenant=tenant, nonce="1234567890")
+    issue(store, key)
+    script = Path(__file__).with_name("redeemer.py")
+    command = [sys.executable, str(script), place.kind, place.where, key.tenant, key.nonce, NOW.isoformat()]
+    redeemers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
+    ]
+    try:
+        for redeemer in redeemers:
+            assert redeemer.stdout is not None
+            assert redeemer.stdout.readline() == "ready\n"
+        for redeemer in redeemers:
+            assert redeemer.stdin is not None
+            redeemer.stdin.write("go\n")
+            redeemer.stdin.flush()
+        outcomes = Counter(redeemer.communicate(timeout=30)[0].strip() for redeemer in redeemers)
+    finally:
+        for redeemer in redeemers:
+            redeemer.kill()
+            redeemer.communicate()
+    assert outcomes == {"FirstUse": 1, "AlreadyUsed": processes - 1}
+    assert store.redeem(key, now=NOW) == AlreadyUsed()
+
+
+def test_answers_a_ping(store: NonceStore) -> None:
+    store.ping()
+
+
+_steps = st.lists(
+    st.tuples(
+        st.sampled_from(["issue", "redeem"]),
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(["1", "2", "3"]),
+        st.builds(
+            NonceRecord,
+            issued_at=st.datetimes(timezones=st.just(UTC)),
+            expires_at=st.datetimes(timezones=st.just(UTC)),
+            vm_id=st.text(max_size=8),
+            policy=st.text(max_size=8),
+            jkt=st.text(max_size=8),
+        ),
+    ),
+    max_size=16,
+)
+
+
+# The store outlives the examples on purpose: each takes tenants of its own.
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=_steps)
+def test_agrees_with_a_dictionary(store: NonceStore, steps: list[tuple[str, str, str, NonceRecord]]) -> None:
+    example = uuid.uuid4().hex
+    outstanding: dict[NonceKey, NonceRecord] = {}
+    used: set[NonceKey] = set()
+    for action, tenant, nonce, record in steps:
+        key = NonceKey(tenant=example + tenant, nonce=nonce)
+        if action == "issue":
+            assert issue(store, key, record) == (key not in outstanding and key not in used)
+            if key not in used:
+                outstanding.setdefault(key, record)
+        elif key in outstanding:
+            assert store.redeem(key, now=NOW) == FirstUse(record=outstanding.pop(key))
+            used.add(key)
+        else:
+            assert store.redeem(key, now=NOW) == (AlreadyUsed() if key in used else UnknownNonce())

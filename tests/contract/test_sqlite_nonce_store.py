@@ -1,0 +1,418 @@
+"""What the SQLite store does with its file, and when the file is away or not what it should be."""
+
+import itertools
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
+from verifier.edge.sqlite_store import FORGET_BATCH, SqliteNonceStore
+from verifier.ports import NonceKey, StoreUnavailable
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+KEEP = timedelta(hours=6)
+MOMENT = timedelta(microseconds=1)
+RECORD = NonceRecord(issued_at=NOW, expires_at=NOW + timedelta(minutes=5))
+KEY = NonceKey(tenant="default", nonce="1234567890")
+NOBODY = 65534
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "nonces.sqlite3"
+
+
+@contextmanager
+def opened(path: Path, *, busy_timeout: timedelta = timedelta(seconds=5)) -> Iterator[SqliteNonceStore]:
+    with closing(SqliteNonceStore(path, busy_timeout=busy_timeout)) as store:
+        yield store
+
+
+@contextmanager
+def administering(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield connection
+
+
+def count(path: Path) -> int:
+    with administering(path) as connection:
+        [(entries,)] = connection.execute("SELECT count(*) FROM nonces").fetchall()
+        return int(entries)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def issue(store: SqliteNonceStore, key: NonceKey = KEY, *, now: datetime = NOW) -> bool:
+    return store.issue(key, RECORD, keep=KEEP, now=now)
+
+
+def test_makes_the_file_and_its_directory_for_its_owner_alone(path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        with opened(path) as store:
+            issue(store)
+            assert mode(path.parent) == 0o700
+            files = {file.name: mode(file) for file in path.parent.iterdir()}
+            assert files == {
+                "nonces.sqlite3": 0o600,
+                "nonces.sqlite3-wal": 0o600,
+                "nonces.sqlite3-shm": 0o600,
+            }
+    finally:
+        os.umask(umask)
+
+
+def test_flushes_each_commit_to_the_disk(path: Path) -> None:
+    with opened(path) as store, store._connection() as connection:  # noqa: SLF001 -- the setting is the connection's and cannot be seen from outside
+        assert connection.execute("PRAGMA synchronous").fetchall() == [(2,)]  # FULL
+        assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+
+
+def test_survives_a_restart(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+        issue(store, NonceKey(tenant="default", nonce="2"))
+        store.redeem(KEY, now=NOW)
+    with opened(path) as store:
+        assert store.redeem(KEY, now=NOW) == AlreadyUsed()
+        assert store.redeem(NonceKey(tenant="default", nonce="2"), now=NOW) == FirstUse(record=RECORD)
+
+
+def test_survives_the_death_of_its_process(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+    script = Path(__file__).with_name("redeemer.py")  # ends by os._exit, without closing anything
+    command = [sys.executable, str(script), "sqlite", str(path), KEY.tenant, KEY.nonce, NOW.isoformat()]
+    done = subprocess.run(command, input="go\n", capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == ["ready", "FirstUse"]
+    with opened(path) as store:
+        assert store.redeem(KEY, now=NOW) == AlreadyUsed()
+
+
+def test_many_processes_may_make_the_store_at_once(path: Path) -> None:
+    script = Path(__file__).with_name("redeemer.py")
+    command = [sys.executable, str(script), "sqlite", str(path), KEY.tenant, KEY.nonce, NOW.isoformat()]
+    starters = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    answers = [starter.communicate("go\n", timeout=60) for starter in starters]
+    assert answers == [("ready\nUnknownNonce\n", "")] * 4
+    assert {file.name for file in path.parent.iterdir()} <= {path.name, f"{path.name}-wal", f"{path.name}-shm"}
+
+
+def test_remembers_until_keep_has_passed_and_no_longer(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+        assert store.redeem(KEY, now=NOW + KEEP) == UnknownNonce()
+        assert store.redeem(KEY, now=NOW + KEEP - MOMENT) == FirstUse(record=RECORD)
+        assert store.redeem(KEY, now=NOW + KEEP - MOMENT) == AlreadyUsed()
+        assert store.redeem(KEY, now=NOW + KEEP) == UnknownNonce()
+
+
+def test_a_forgotten_nonce_can_be_issued_again_even_where_it_is_not_removed_yet(path: Path) -> None:
+    with opened(path) as store:
+        others = [NonceKey(tenant="default", nonce=f"other-{index}") for index in range(2 * FORGET_BATCH)]
+        assert all(issue(store, key, now=NOW - MOMENT) for key in others)
+        issue(store)
+        store.redeem(KEY, now=NOW)
+        assert not issue(store, now=NOW + KEEP - MOMENT)
+        # The batches that go with these two issues are the others', who are older.
+        assert issue(store, now=NOW + KEEP)
+        assert store.redeem(KEY, now=NOW + KEEP) == FirstUse(record=RECORD)
+
+
+def test_removes_the_forgotten_in_small_batches(path: Path) -> None:
+    with opened(path) as store:
+        for index in range(2 * FORGET_BATCH + 1):
+            issue(store, NonceKey(tenant="default", nonce=str(index)))
+        later = NOW + KEEP
+        sizes = []
+        for index in range(4):
+            issue(store, NonceKey(tenant="later", nonce=str(index)), now=later)
+            sizes.append(count(path))
+        assert sizes == [FORGET_BATCH + 2, 3, 3, 4]
+
+
+def test_removes_nothing_that_is_still_remembered(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+        store.redeem(KEY, now=NOW)
+        issue(store, NonceKey(tenant="default", nonce="2"), now=NOW + KEEP - MOMENT)
+        assert count(path) == 2
+
+
+def test_a_refused_issue_still_removes_the_forgotten(path: Path) -> None:
+    with opened(path) as store:
+        issue(store, now=NOW)
+        issue(store, NonceKey(tenant="default", nonce="2"), now=NOW + MOMENT)
+        assert not issue(store, NonceKey(tenant="default", nonce="2"), now=NOW + KEEP)
+        assert count(path) == 1
+
+
+def test_a_removed_directory_is_unavailable(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+        shutil.rmtree(path.parent)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="cannot be reached: No such file or directory"):
+                store.redeem(KEY, now=NOW)
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                issue(store)
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                store.ping()
+        assert not path.parent.exists()
+
+
+def test_a_file_that_was_replaced_is_seen_as_the_other_one(path: Path, tmp_path: Path) -> None:
+    with opened(path) as store, opened(tmp_path / "other.sqlite3") as other:
+        issue(store)
+        other.close()
+        (tmp_path / "other.sqlite3").replace(path)
+        path.with_name(f"{path.name}-wal").unlink()
+        path.with_name(f"{path.name}-shm").unlink()
+        assert store.redeem(KEY, now=NOW) == UnknownNonce()
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (b"", "schema version 0"),
+        (b"this was never a database, whatever its name says\n" * 100, "is not a database"),
+    ],
+)
+def test_a_file_of_something_else_is_unavailable(path: Path, content: bytes, detail: str) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(StoreUnavailable, match=detail):
+        SqliteNonceStore(path)
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_became_garbage_is_unavailable(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+        store.close()
+        path.write_bytes(b"garbage" * 1000)
+        with pytest.raises(StoreUnavailable, match="is not a database"):
+            store.redeem(KEY, now=NOW)
+
+
+def test_a_damaged_page_is_unavailable(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+        store.close()
+        content = bytearray(path.read_bytes())
+        content[4096:] = b"\xff" * (len(content) - 4096)
+        path.write_bytes(content)
+        with pytest.raises(StoreUnavailable, match="is damaged"):
+            store.redeem(KEY, now=NOW)
+
+
+@pytest.mark.parametrize("version", [0, 2, -1])
+def test_another_schema_version_is_refused_and_left_alone(path: Path, version: int) -> None:
+    with opened(path) as store:
+        issue(store)
+    with administering(path) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(StoreUnavailable, match=f"schema version {version}; this release knows 1 alone"):
+        SqliteNonceStore(path)
+    assert count(path) == 1
+
+
+def test_a_log_without_its_database_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name(f"{path.name}-wal").write_bytes(b"of another database")
+    with pytest.raises(StoreUnavailable, match="they belong together"):
+        SqliteNonceStore(path)
+
+
+def test_a_record_that_we_did_not_write_is_unavailable_and_no_verdict(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+        with administering(path) as connection:
+            connection.execute("UPDATE nonces SET record = '[]'")
+        with pytest.raises(StoreUnavailable, match="cannot read"):
+            store.redeem(KEY, now=NOW)
+
+
+def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
+    with opened(path, busy_timeout=timedelta(seconds=0.1)) as store, administering(path) as connection:
+        issue(store)
+        connection.execute("BEGIN IMMEDIATE")
+        for attempt in (
+            lambda: store.redeem(KEY, now=NOW),
+            lambda: issue(store, NonceKey(tenant="default", nonce="2")),
+            store.ping,
+        ):
+            with pytest.raises(StoreUnavailable, match="is locked"):
+                attempt()
+        connection.execute("ROLLBACK")
+        assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+
+
+def test_a_read_only_store_is_unavailable() -> None:
+    # Not in tmp_path, whose parents only their owner may enter.
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "nonces.sqlite3"
+        with opened(path) as store:
+            issue(store)
+        path.chmod(0o444)
+        Path(directory).chmod(0o555)
+        with (
+            unprivileged(),
+            pytest.raises(StoreUnavailable, match=r"read-only|cannot be opened"),
+            opened(path) as store,
+        ):
+            store.ping()
+        Path(directory).chmod(0o700)
+        path.chmod(0o600)
+        with opened(path) as store:
+            assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+
+
+def test_a_store_that_becomes_read_only_is_unavailable() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "nonces.sqlite3"
+        with opened(path) as store:
+            issue(store)
+            store.close()
+            # The log beside it could be written, so that it is the file alone that says no.
+            Path(directory).chmod(0o777)
+            path.chmod(0o444)
+            with unprivileged():
+                for attempt in (store.ping, lambda: store.redeem(KEY, now=NOW), lambda: issue(store)):
+                    with pytest.raises(StoreUnavailable, match="is read-only"):
+                        attempt()
+
+
+def test_a_directory_that_may_not_be_made_is_unavailable() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o555)
+        with unprivileged(), pytest.raises(StoreUnavailable, match="Permission denied"):
+            SqliteNonceStore(Path(directory) / "state" / "nonces.sqlite3")
+        Path(directory).chmod(0o700)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Inside, file modes hold for this process: root, whom they do not bind, is somebody else for the while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_disk_that_takes_no_more_is_unavailable_and_loses_nothing(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+    # In a process of its own: the limit would hold for pytest's own files too.
+    code = f"""
+import resource, signal
+from datetime import datetime, timedelta
+from pathlib import Path
+from verifier.core.model import NonceRecord
+from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.ports import NonceKey, StoreUnavailable
+now = datetime.fromisoformat({NOW.isoformat()!r})
+store = SqliteNonceStore(Path({str(path)!r}))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, resource.RLIM_INFINITY))
+issued = 0
+try:
+    for number in range(1000):
+        issued += store.issue(NonceKey(tenant="full", nonce=str(number)),
+            NonceRecord(issued_at=now, expires_at=now), keep=timedelta(hours=1), now=now)
+except StoreUnavailable as unavailable:
+    print(issued, unavailable.detail)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    issued, _, detail = done.stdout.partition(" ")
+    assert detail.strip() == "The disk of the nonce database fails to read or write."
+    assert count(path) == int(issued) + 1
+    with opened(path) as store:
+        assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+
+
+def test_a_full_database_is_told_as_a_full_disk(path: Path) -> None:
+    with opened(path) as store:
+        with store._connection() as connection:  # noqa: SLF001 -- a limit of the connection's is the one disk that a test can fill
+            connection.execute("PRAGMA max_page_count = 1")
+        numbers = itertools.count()
+        with pytest.raises(StoreUnavailable, match="is full"):
+            all(issue(store, NonceKey(tenant="default", nonce=str(next(numbers)))) for _ in range(1000))
+        assert count(path) == next(numbers) - 1
+        assert issue(store, NonceKey(tenant="default", nonce="on a new connection"))
+
+
+def test_what_was_begun_is_rolled_back_whatever_ends_it(path: Path) -> None:
+    with opened(path) as store:
+        with suppress(KeyboardInterrupt), store._connection() as connection:  # noqa: SLF001 -- no public call can be interrupted at a chosen point
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO nonces VALUES ('default', '1', '[]', 0, 0)")
+            raise KeyboardInterrupt
+        assert count(path) == 0
+        store.ping()
+
+
+def test_a_forked_child_opens_connections_of_its_own(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            with suppress(BaseException):
+                status = 0 if store.redeem(KEY, now=NOW) == FirstUse(record=RECORD) else 2
+            os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert store.redeem(KEY, now=NOW) == AlreadyUsed()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["issue", "redeem"]),
+            st.sampled_from(["1", "2", "3"]),
+            st.integers(min_value=1, max_value=4),
+            st.integers(min_value=0, max_value=2),
+        ),
+        max_size=16,
+    )
+)
+def test_agrees_with_a_dictionary_as_time_passes(steps: list[tuple[str, str, int, int]]) -> None:
+    second = timedelta(seconds=1)
+    now = NOW
+    known: dict[str, tuple[datetime, bool]] = {}
+    with tempfile.TemporaryDirectory() as directory, opened(Path(directory) / "nonces.sqlite3") as store:
+        for action, nonce, keep, passed in steps:
+            now += passed * second
+            known = {name: entry for name, entry in known.items() if entry[0] > now}
+            key = NonceKey(tenant="default", nonce=nonce)
+            if action == "issue":
+                assert store.issue(key, RECORD, keep=keep * second, now=now) == (nonce not in known)
+                known.setdefault(nonce, (now + keep * second, False))
+            elif nonce not in known:
+                assert store.redeem(key, now=now) == UnknownNonce()
+            else:
+                forget_at, used = known[nonce]
+                assert store.redeem(key, now=now) == (AlreadyUsed() if used else FirstUse(record=RECORD))
+                known[nonce] = (forget_at, True)
