@@ -11,8 +11,14 @@ if TYPE_CHECKING:
     from verifier.core.evidence import from_der, from_fields, from_file, from_imds_answer, from_text
     from verifier.core.model import AttestationResult, Claims, Limits, RawDocument
     from verifier.core.reasons import Reason, Refused
+    from verifier.edge.clock import SystemClock
+    from verifier.edge.redis_store import RedisNonceStore
+    from verifier.edge.sqlite_store import SqliteNonceStore
+    from verifier.edge.trust_files import TrustDirectory
     from verifier.ports import Unavailable
     from verifier.service import ArchiveVerifier, Verifier
+
+__version__ = "0.1.0"
 
 __all__ = [
     "ArchiveVerifier",
@@ -21,7 +27,11 @@ __all__ = [
     "Limits",
     "RawDocument",
     "Reason",
+    "RedisNonceStore",
     "Refused",
+    "SqliteNonceStore",
+    "SystemClock",
+    "TrustDirectory",
     "Unavailable",
     "Verifier",
     "from_der",
@@ -35,6 +45,10 @@ _MODULES = {
     "verifier.core.evidence": ("from_der", "from_fields", "from_file", "from_imds_answer", "from_text"),
     "verifier.core.model": ("AttestationResult", "Claims", "Limits", "RawDocument"),
     "verifier.core.reasons": ("Reason", "Refused"),
+    "verifier.edge.clock": ("SystemClock",),
+    "verifier.edge.redis_store": ("RedisNonceStore",),
+    "verifier.edge.sqlite_store": ("SqliteNonceStore",),
+    "verifier.edge.trust_files": ("TrustDirectory",),
     "verifier.ports": ("Unavailable",),
     "verifier.service": ("ArchiveVerifier", "Verifier"),
 }

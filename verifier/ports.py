@@ -1,9 +1,13 @@
 """What the use cases need from the outside, as protocols. The edge implements them; tests run them for real."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
+from verifier.core.decisions import Decisions
+from verifier.core.discovery import DiscoveredIssuer, Sighting
 from verifier.core.model import NonceRecord, Redemption
 from verifier.core.trust import TrustBundle
 
@@ -64,7 +68,88 @@ class TrustSource(Protocol):
     def bundle(self) -> TrustBundle:
         """The bundle in force: whole, and the same object until another one is in force.
 
-        Raises Unavailable where there is none.
+        Raises StoreUnavailable where what operators denied is not known yet.
+        """
+
+
+class LiveTrustSource(TrustSource, Protocol):
+    """A bundle that changes while the service runs: with its files, and with what the registry holds."""
+
+    def refresh(self) -> None:
+        """The bundle in force is that of the files and the registry as they are now, or, where that cannot be
+        made, the one before. Raises StoreUnavailable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """One change of trust: who made it, when, and what was in force before and after, in words for an auditor."""
+
+    at: datetime
+    by: str
+    what: str
+    subject: str
+    before: str
+    after: str
+
+
+class TrustRegistry(Protocol):
+    """What all replicas share about trust: what operators decided, which issuers were seen, who holds a lease.
+
+    Small (some hundred entries) and read whole. Every method raises StoreUnavailable.
+    """
+
+    def revision(self) -> int:
+        """A number that is another one after each change of `decisions` or of any discovered authority. Cheap."""
+
+    def decisions(self) -> tuple[Decisions, int]:
+        """What is decided, and the revision of it that `decide` takes."""
+
+    def decide(self, decisions: Decisions, event: AuditEvent, *, expected: int) -> bool:
+        """True where `decisions` are now in force, the event is in the audit trail, and the revision is another
+        one, all at once; False, and nothing changed, where they are not at `expected` any more."""
+
+    def discovered(self) -> tuple[DiscoveredIssuer, ...]:
+        """Every issuer that was seen and is not forgotten, the latest seen first."""
+
+    def record(self, sighting: Sighting, authorities: Sequence[bytes]) -> bool:
+        """Counts one more document of this issuer, and keeps the authorities, where there are any, as its
+        checked ones. True where the issuer is new here, or its authorities are.
+
+        At most MAX_DISCOVERED issuers are kept; those without checked authorities, the least recently seen
+        first, give way, so that nobody floods out what can be approved.
+        """
+
+    def claim(self, name: str, *, lasting: timedelta) -> bool:
+        """True to exactly one caller, of any number on any replica, until `lasting` has passed."""
+
+    def is_claimed(self, name: str) -> bool:
+        """Whether `name` was claimed and that has not passed."""
+
+    def audit_trail(self, *, most: int) -> tuple[AuditEvent, ...]:
+        """The latest events, the latest first, `most` at the most. Older ones than some thousand are gone."""
+
+
+#: How many issuers a registry keeps.
+MAX_DISCOVERED = 256
+#: How many audit events a registry keeps.
+MAX_AUDIT_EVENTS = 10_000
+
+
+class FetchFailed(Exception):
+    """Nothing usable came from a URL; the message is one sentence, and quotes nothing of what came."""
+
+
+class IssuerFetcher(Protocol):
+    """Where a certificate is got from the URL that another one names (RFC 5280 4.2.2.1)."""
+
+    def accepts(self, url: str) -> bool:
+        """Whether the URL is on the allow-list: any other one is not even tried."""
+
+    def fetch(self, url: str, *, seconds: float) -> tuple[bytes, ...]:
+        """The DER certificates at `url`, within `seconds` in all. Nothing is known of them.
+
+        Connects only where the URL is on the allow-list and every address of its host is public, and to
+        nothing else, whatever redirects or name servers say. Raises FetchFailed.
         """
 
 
@@ -80,6 +165,11 @@ class Exchange:
     seconds: float
 
 
+class ReloadOutcome(StrEnum):
+    LOADED = "loaded"
+    REFUSED = "refused"
+
+
 class Recorder(Protocol):
     """Where what happened is told to the operator."""
 
@@ -88,3 +178,12 @@ class Recorder(Protocol):
 
     def failed(self, request_id: str, error: Exception) -> None:
         """The cause of an answer that is no verdict, where the log keeps it."""
+
+    def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
+        """An issuer that nobody pinned was seen for the first time, or its certificates were found just now."""
+
+    def trust_changed(self, event: AuditEvent) -> None:
+        """An operator changed trust."""
+
+    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
+        """Another bundle is in force, or was refused and the one before stays."""

@@ -5,17 +5,24 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
+from verifier.chains import ChainMemory
 from verifier.core import freshness, pipeline
+from verifier.core.clouds import Cloud
+from verifier.core.horizon import horizon
 from verifier.core.model import (
     AttestationResult,
+    AuthenticContent,
     Limits,
     NonceForm,
     NonceRecord,
     RawDocument,
     Redeemed,
+    UnverifiedClaims,
 )
 from verifier.core.policy import Policies
-from verifier.core.reasons import Check, Refused, progress
+from verifier.core.reasons import ChainRefused, Check, Reason, Refused, progress
+from verifier.core.trust import EXPIRY_WARNING, TrustBundle
+from verifier.discovery_service import IssuerDiscovery
 from verifier.ports import Clock, NonceKey, NonceStore, StoreUnavailable, TrustSource
 
 #: The tenant of a service that names none.
@@ -44,7 +51,10 @@ class IssuedNonce:
 
 
 class Verifier:
-    """Appraises evidence, as the verifier of RFC 9334. Thread-safe where its ports are."""
+    """Appraises evidence, as the verifier of RFC 9334. Thread-safe where its ports are.
+
+    Without `discovery`, an issuer that nobody pinned is refused and not recorded.
+    """
 
     def __init__(
         self,
@@ -52,11 +62,15 @@ class Verifier:
         trust: TrustSource,
         nonces: NonceStore,
         clock: Clock,
+        discovery: IssuerDiscovery | None = None,
+        chains: ChainMemory | None = None,
         limits: Limits | None = None,
         nonce_form: NonceForm = NonceForm.DIGITS_10,
         policies: Policies | None = None,
     ) -> None:
         self._trust = trust
+        self._discovery = discovery
+        self._chains = ChainMemory() if chains is None else chains
         self._nonces = nonces
         self._clock = clock
         self._limits = limits or Limits()
@@ -103,13 +117,27 @@ class Verifier:
         if policy is not None:
             self._policies.find(policy)
         now = self._clock.now()
-        content = pipeline.authenticate(document, now=now, bundle=self._trust.bundle(), limits=self._limits)
+        claims = pipeline.read_in_time(document, now=now, limits=self._limits)
+        content = self._build_chain(claims, now=now)
         key = NonceKey(tenant=tenant, nonce=freshness.challenge(content, expected=nonce))
         redemption = self._nonces.redeem(key, now=now)
         redeemed = freshness.accept_redemption(content, redemption, now=now, limits=self._limits)
         name = freshness.bound_policy(redeemed, asked=policy, default=Policies.DEFAULT)
         verified = self._policies.apply(redeemed, name, now=now)
         return AttestationResult(verified=verified, checks=progress(), evaluated_at=now)
+
+    def _build_chain(self, claims: UnverifiedClaims, *, now: datetime) -> AuthenticContent:
+        """Over the bundle in force, taken once; over another one where discovery admits the issuer meanwhile."""
+        bundle = self._trust.bundle()
+        try:
+            return self._chains.build(claims, now=now, bundle=bundle)
+        except ChainRefused as refused:
+            if refused.reason is not Reason.ISSUER_UNPINNED or self._discovery is None:
+                raise
+            extended = self._discovery.consider(claims, now=now, bundle=bundle)
+            if extended.generation == bundle.generation:
+                raise
+            return self._chains.build(claims, now=now, bundle=extended)
 
 
 class ArchiveVerifier:
@@ -158,6 +186,8 @@ class Readiness:
         self._trust = trust
         self._nonces = nonces
         self._clock = clock
+        self._horizons: dict[Cloud, datetime | None] = {}
+        self._horizons_of = ""
 
     def look(self) -> tuple[Condition, ...]:
         return (self._look_at_nonces(), self._look_at_trust())
@@ -170,8 +200,28 @@ class Readiness:
         return Condition(name="nonce-store", ready=True)
 
     def _look_at_trust(self) -> Condition:
-        """A configured cloud with no usable anchor has no usable trust."""
+        """A cloud that signs, and has no usable anchor, has no usable trust."""
         now = self._clock.now()
-        bare = [cloud.value for cloud, trust in self._trust.bundle().clouds.items() if not trust.usable_anchors(now)]
-        detail = f"no usable anchor for {', '.join(bare)}" if bare else ""
-        return Condition(name="trust", ready=not bare, detail=detail)
+        try:
+            bundle = self._trust.bundle()
+        except StoreUnavailable as error:
+            return Condition(name="trust", ready=False, detail=error.detail)
+        bare = [
+            cloud.value for cloud, trust in bundle.clouds.items() if not (cloud.is_closed or trust.usable_anchors(now))
+        ]
+        if bare:
+            return Condition(name="trust", ready=False, detail=f"no usable anchor for {', '.join(bare)}")
+        return Condition(name="trust", ready=True, detail=self._warn(bundle, now))
+
+    def _warn(self, bundle: TrustBundle, now: datetime) -> str:
+        """Which clouds' pins end inside the warning window: not a reason to take no requests."""
+        if self._horizons_of != bundle.generation:
+            # Milliseconds of signatures to verify, for a probe that comes every few seconds.
+            self._horizons = {cloud: horizon(trust, now=now) for cloud, trust in bundle.clouds.items()}
+            self._horizons_of = bundle.generation
+        ending = [
+            cloud.value
+            for cloud, end in self._horizons.items()
+            if not cloud.is_closed and (end is None or end - now <= EXPIRY_WARNING)
+        ]
+        return f"the pins of {', '.join(ending)} end soon, or have ended" if ending else ""

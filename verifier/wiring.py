@@ -2,73 +2,124 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from flask import Flask
 
+from verifier import __version__
 from verifier.agent import command as agent_command
-from verifier.api.app import Service, create_app
+from verifier.api.app import Service, answer_unserved, create_app
+from verifier.api.authentication import Administrators
+from verifier.api.routes import create_metrics_blueprint
+from verifier.api.trust_routes import create_trust_blueprint
+from verifier.chains import ChainMemory
 from verifier.cli.commands import Command, ExitStatus, run_command
 from verifier.cli.demo import demo_command
+from verifier.cli.trust import trust_command
 from verifier.cli.verify import inspect_command, verify_command
-from verifier.core.trust import TrustError
+from verifier.core.discovery import DiscoveryMode
+from verifier.core.trust import TrustBundle, TrustError
+from verifier.discovery_service import IssuerDiscovery
+from verifier.edge.aia import AiaFetcher
+from verifier.edge.clock import SystemClock
 from verifier.edge.http_server import ServerOptions, serve
-from verifier.edge.redis_store import RedisNonceStore
+from verifier.edge.live_trust import LiveTrust
+from verifier.edge.metrics import FanOut, Metrics, MetricsRecorder, forget_worker, shared_values
 from verifier.edge.settings import Settings, SettingsError, load_settings
-from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.edge.stores import Stores, open_stores
 from verifier.edge.telemetry import LogRecorder, configure_logging
-from verifier.edge.trust_files import TrustDirectory
+from verifier.edge.trust_files import TrustDirectory, load_bundle
 from verifier.emulator import command as emulator_command
-from verifier.ports import NonceStore
+from verifier.ports import Unavailable
 from verifier.service import ArchiveVerifier, Readiness, Verifier
+from verifier.trust_service import TrustAdministration
 
 
-class SystemClock:
-    """The machine's clock. Implements the Clock port."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-
-def open_nonce_store(url: str, *, threads: int) -> NonceStore:
-    """The store that the URL names, not yet connected. Raises SettingsError for a URL that names none."""
-    parts = urlsplit(url)
-    match parts.scheme:
-        case "sqlite" if not parts.netloc and parts.path:
-            return SqliteNonceStore(Path(parts.path))
-        case "redis" | "unix":
-            try:
-                return RedisNonceStore.from_url(url, connections=threads)
-            except ValueError as error:
-                raise SettingsError(f"nonce_store: {error}") from error
-        case _:
-            raise SettingsError("nonce_store: expected sqlite:///path, redis://host:port/db or unix:///path")
+def connect_stores(settings: Settings) -> Stores:
+    """Raises SettingsError and StoreUnavailable."""
+    try:
+        return open_stores(settings.nonce_store.get_secret_value(), threads=settings.threads)
+    except ValueError as error:
+        raise SettingsError(f"nonce_store: {error}") from error
 
 
-def create_service(settings: Settings) -> Flask:
-    """The application over the stores and the trust that the settings name. One for each worker."""
+def administrators_of(settings: Settings) -> Administrators:
+    """Raises SettingsError."""
+    try:
+        return Administrators(key_hashes=settings.admin_keys)
+    except ValueError as error:
+        raise SettingsError(f"admin_keys: {error}") from error
+
+
+def create_service(settings: Settings, counts: MetricsRecorder, last_good: TrustBundle) -> Flask:
+    """The application over the stores and the trust that the settings name. One for each worker.
+
+    `last_good` is the trust of the files as the service started with it: a worker that starts later does so too
+    where they have been broken since.
+    """
     clock = SystemClock()
-    trust = TrustDirectory(settings.trust_dir)
-    nonces = open_nonce_store(settings.nonce_store.get_secret_value(), threads=settings.threads)
+    recorder = FanOut((LogRecorder(), counts))
+    stores = connect_stores(settings)
+    trust = LiveTrust(
+        settings.trust_dir,
+        stores.registry,
+        admit=settings.discovery is DiscoveryMode.ADMIT,
+        recorder=recorder,
+        last_good=last_good,
+    )
+    trust.start(interval_seconds=settings.trust_refresh_seconds)
+    chains = ChainMemory()
     verifier = Verifier(
         trust=trust,
-        nonces=nonces,
+        nonces=stores.nonces,
         clock=clock,
+        discovery=IssuerDiscovery(
+            mode=settings.discovery,
+            trust=trust,
+            registry=stores.registry,
+            fetcher=AiaFetcher(),
+            recorder=recorder,
+        ),
+        chains=chains,
         limits=settings.limits,
         nonce_form=settings.nonce_form,
         policies=settings.named_policies,
     )
+    metrics = Metrics(
+        recorder=counts,
+        trust=trust,
+        registry=stores.registry,
+        clock=clock,
+        chains=chains,
+        version=__version__,
+    )
+    administration = TrustAdministration(trust=trust, registry=stores.registry, recorder=recorder, clock=clock)
     return create_app(
         Service(
             verifier=verifier,
-            readiness=Readiness(trust=trust, nonces=nonces, clock=clock),
-            recorder=LogRecorder(),
+            readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock),
+            recorder=recorder,
             maximum_body_octets=settings.maximum_body_octets,
+            blueprints=(
+                create_trust_blueprint(
+                    administration, administrators_of(settings), clock, maximum_body_octets=settings.maximum_body_octets
+                ),
+                create_metrics_blueprint(metrics.render),
+            ),
         )
     )
+
+
+def create_administration() -> TrustAdministration:
+    """Of the stores that the settings name, for the command line: without a service."""
+    configure_logging()
+    settings = load_settings()
+    stores = connect_stores(settings)
+    trust = LiveTrust(
+        settings.trust_dir, stores.registry, admit=settings.discovery is DiscoveryMode.ADMIT, recorder=LogRecorder()
+    )
+    return TrustAdministration(trust=trust, registry=stores.registry, recorder=LogRecorder(), clock=SystemClock())
 
 
 def create_archive_verifier(trust_dir: Path | None) -> ArchiveVerifier:
@@ -83,17 +134,28 @@ def create_archive_verifier(trust_dir: Path | None) -> ArchiveVerifier:
 def run_service(_: argparse.Namespace) -> int:
     """Serves until told to stop. What cannot work is told before the first worker starts."""
     settings = load_settings()
-    TrustDirectory(settings.trust_dir)
-    open_nonce_store(settings.nonce_store.get_secret_value(), threads=settings.threads)
+    trust = load_bundle(settings.trust_dir)
+    connect_stores(settings)
+    administrators_of(settings)
     configure_logging()
     options = ServerOptions(
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
         threads=settings.threads,
+        request_seconds=settings.request_seconds,
         graceful_stop_seconds=settings.graceful_stop_seconds,
     )
-    serve(partial(create_service, settings), options, ready=_announce)
+    with shared_values():
+        # Before the workers: they add up what they count in files that this process makes.
+        counts = MetricsRecorder()
+        serve(
+            partial(create_service, settings, counts, trust),
+            options,
+            ready=_announce,
+            unserved=partial(answer_unserved, FanOut((LogRecorder(), counts))),
+            worker_ended=forget_worker,
+        )
     return ExitStatus.DONE
 
 
@@ -110,6 +172,7 @@ COMMANDS = (
     Command(name="serve", summary="Run the service.", configure=_configure_service, run=run_service),
     verify_command(create_archive_verifier, SystemClock()),
     inspect_command(),
+    trust_command(create_administration, SystemClock(), AiaFetcher),
     Command(
         name="attest",
         summary="Attest this VM to a service: the agent.",
@@ -133,3 +196,6 @@ def main() -> int:
     except (SettingsError, TrustError) as error:
         sys.stderr.write(f"imds-verifier: {error}\n")
         return ExitStatus.USAGE
+    except Unavailable as error:
+        sys.stderr.write(f"imds-verifier: {error.detail}\n")
+        return ExitStatus.UNAVAILABLE

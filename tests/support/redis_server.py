@@ -49,7 +49,9 @@ def redis_server_binary() -> Path:
 class RedisServer:
     """A server that answers, on a port of its own. Use `running_redis_server` or `start`."""
 
-    def __init__(self, *, binary: Path, directory: Path, port: int, password: str | None, appendonly: bool) -> None:
+    def __init__(
+        self, *, binary: Path, directory: Path, port: int, password: str | None, appendonly: bool, cluster: bool
+    ) -> None:
         self.port = port
         self.password = password
         self._command = [
@@ -59,6 +61,8 @@ class RedisServer:
             *("--appendfsync", "always"),
             *("--unixsocket", str(directory / "redis.sock")),
             *(("--requirepass", password) if password is not None else ()),
+            # Its bus would be at the port plus 10000, which may be none.
+            *(("--cluster-enabled", "yes", "--cluster-port", str(_free_port())) if cluster else ()),
         ]
         self.socket_path = directory / "redis.sock"
         self._log = directory / "redis.log"
@@ -66,13 +70,24 @@ class RedisServer:
 
     @classmethod
     def start(
-        cls, directory: Path, *, binary: Path | None = None, password: str | None = None, appendonly: bool = False
+        cls,
+        directory: Path,
+        *,
+        binary: Path | None = None,
+        password: str | None = None,
+        appendonly: bool = False,
+        cluster: bool = False,
     ) -> Self:
         """A started server on a port that was free. Between asking for it and binding it, another may take it."""
         chosen = binary if binary is not None else redis_server_binary()
         for attempt in range(1, _ATTEMPTS + 1):
             server = cls(
-                binary=chosen, directory=directory, port=_free_port(), password=password, appendonly=appendonly
+                binary=chosen,
+                directory=directory,
+                port=_free_port(),
+                password=password,
+                appendonly=appendonly,
+                cluster=cluster,
             )
             try:
                 server.restart()
@@ -149,11 +164,18 @@ class RedisServer:
 
 @contextmanager
 def running_redis_server(
-    *, binary: Path | None = None, password: str | None = None, appendonly: bool = False
+    *,
+    binary: Path | None = None,
+    password: str | None = None,
+    appendonly: bool = False,
+    cluster: bool = False,
 ) -> Iterator[RedisServer]:
-    """A started server in a temporary directory; both are gone afterwards."""
+    """A started server in a temporary directory; both are gone afterwards. With `cluster` it is a node of one, which
+    has no slots yet."""
     with tempfile.TemporaryDirectory(prefix="redis-") as directory:
-        server = RedisServer.start(Path(directory), binary=binary, password=password, appendonly=appendonly)
+        server = RedisServer.start(
+            Path(directory), binary=binary, password=password, appendonly=appendonly, cluster=cluster
+        )
         try:
             yield server
         finally:

@@ -1,11 +1,12 @@
 """The Flask application: what every request and every answer has in common."""
 
+import json
 import re
 import secrets
 from dataclasses import dataclass
 from time import perf_counter
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from verifier.api import routes
@@ -16,6 +17,7 @@ from verifier.core.reasons import Refused
 from verifier.ports import Exchange, Recorder, StoreUnavailable
 from verifier.service import Readiness, Verifier
 
+_HIDDEN = "Something went wrong here; the log tells it under this requestId."
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -27,6 +29,7 @@ class Service:
     readiness: Readiness
     recorder: Recorder
     maximum_body_octets: int
+    blueprints: tuple[Blueprint, ...] = ()
 
 
 def create_app(service: Service) -> Flask:
@@ -35,11 +38,30 @@ def create_app(service: Service) -> Flask:
     app = Flask("verifier.api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.url_map.merge_slashes = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.register_blueprint(routes.create_blueprint(service.verifier, service.readiness, service.maximum_body_octets))
+    for blueprint in service.blueprints:
+        app.register_blueprint(blueprint)
     _identify_requests(app)
     _answer_faults(app, service.recorder)
     _record_answers(app, service.recorder)
     return app
+
+
+def answer_unserved(recorder: Recorder, error: Exception, is_the_requests: bool) -> tuple[int, bytes]:  # noqa: FBT001 - the server calls it so
+    """Status and problem document for a request that the application was never given, or whose answer could not be
+    sent: it is not HTTP that the server reads, or the server failed."""
+    request_id = secrets.token_hex(16)
+    code: Code
+    if is_the_requests:
+        code, detail = RequestFault.MALFORMED_REQUEST, "The request is not HTTP that is understood here."
+    else:
+        recorder.failed(request_id, error)
+        code, detail = Failure.INTERNAL, _HIDDEN
+    problem = problem_json(code, detail, request_id=request_id)
+    status = DOCUMENTATION[code].status
+    recorder.answered(Exchange(request_id=request_id, route="", status=status, code=code.value, seconds=0))
+    return status, json.dumps(problem).encode()
 
 
 def _identify_requests(app: Flask) -> None:
@@ -90,7 +112,7 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
         seconds = max(1, round(error.retry_after.total_seconds()))
         problem = problem_json(
             Failure.STORE_UNAVAILABLE,
-            "The nonce store does not answer; nothing was decided.",
+            "A store does not answer. There is no verdict; whether a change took effect is not known.",
             request_id=g.request_id,
         )
         problem |= {"retryable": True, "retryAfterSeconds": seconds}
@@ -111,7 +133,7 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
     @app.errorhandler(Exception)
     def hide(error: Exception) -> Response:
         recorder.failed(g.request_id, error)
-        return _fault(Failure.INTERNAL, "Something went wrong here; the log tells it under this requestId.")
+        return _fault(Failure.INTERNAL, _HIDDEN)
 
 
 def _fault(code: RequestFault | Failure, detail: str) -> Response:

@@ -1,7 +1,6 @@
 """Request bodies, bounded before anything reads them."""
 
 from flask import Request
-from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import get_input_stream
 
 from verifier.api.problems import RequestFault
@@ -29,7 +28,13 @@ def read_body(request: Request, *, limit: int) -> bytes:
         drained = len(body)
         while len(body) > limit and drained < _DRAINED_OCTETS and (chunk := stream.read(_CHUNK_OCTETS)):
             drained += len(chunk)
-    except (OSError, ValueError, HTTPException) as error:
-        raise RequestError(RequestFault.MALFORMED_REQUEST, "The body ended before its announced length.") from error
+    except Exception as error:
+        # Each server raises its own, e.g. for a chunk of no length; whatever it is, there is no body.
+        raise RequestError(
+            RequestFault.MALFORMED_REQUEST, "The body ended early, or is not encoded as announced."
+        ) from error
     evidence.check_size(body, limit)
+    # A server may end its stream where the sender stopped.
+    if len(body) < (request.content_length or 0):
+        raise RequestError(RequestFault.MALFORMED_REQUEST, "The body ended before its announced length.")
     return body

@@ -14,6 +14,7 @@ class RequestFault(StrEnum):
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
+    UNAUTHENTICATED = "unauthenticated"
 
 
 class Failure(StrEnum):
@@ -138,14 +139,14 @@ DOCUMENTATION: dict[Code, Documentation] = {
         status=400,
         title="The request is malformed",
         meaning="The body is not the JSON object that this path takes, has fields that it does not know, or the request has a "
-        "query string where none belongs, or names a policy that is not there.",
+        "query string where none belongs, names a policy that is not there, or a certificate that cannot be pinned.",
         remedy="Send the request as the documentation of the path shows it.",
     ),
     RequestFault.NOT_FOUND: Documentation(
         status=404,
         title="There is nothing at this path",
-        meaning="The path is not one of this service.",
-        remedy="Look at the paths in the documentation.",
+        meaning="The path is not one of this service, or names an authority that is neither discovered, pinned nor denied here.",
+        remedy="Look at the paths in the documentation, and at GET /v1/trust for the authorities.",
     ),
     RequestFault.METHOD_NOT_ALLOWED: Documentation(
         status=405,
@@ -160,10 +161,19 @@ DOCUMENTATION: dict[Code, Documentation] = {
         "application/octet-stream; other requests as application/json; nothing is taken compressed.",
         remedy="Name the type of the body in Content-Type.",
     ),
+    RequestFault.UNAUTHENTICATED: Documentation(
+        status=401,
+        title="An admin key is needed",
+        meaning="The request has no Authorization header, more than one, or a key whose SHA-256 is not among the service's "
+        "admin keys.",
+        remedy="Send `Authorization: Bearer KEY` with an admin key, once. A service without admin keys takes none: whoever runs "
+        "it sets VERIFIER_ADMIN_KEYS, or uses `imds-verifier trust` beside it.",
+    ),
     Failure.STORE_UNAVAILABLE: Documentation(
         status=503,
-        title="The nonce store is away",
-        meaning="Nonces cannot be issued or redeemed now, and there is no verdict without them.",
+        title="A store is away",
+        meaning="Nonces cannot be issued or redeemed now, or what operators decided about trust cannot be read or changed; "
+        "there is no verdict without either.",
         remedy="Wait as long as Retry-After says, and send the same request again.",
     ),
     Failure.INTERNAL: Documentation(

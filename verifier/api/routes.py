@@ -1,5 +1,7 @@
 """The paths of the service, each one use case."""
 
+from collections.abc import Callable
+
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
@@ -52,5 +54,17 @@ def create_blueprint(verifier: Verifier, readiness: Readiness, maximum_body_octe
             f"{documentation.meaning}\n\nWhat to do: {documentation.remedy}\n"
         )
         return Response(text, mimetype="text/plain", headers={"Cache-Control": "public, max-age=86400"})
+
+    return blueprint
+
+
+def create_metrics_blueprint(render: Callable[[], tuple[bytes, str]]) -> Blueprint:
+    """`render` gives the metrics and their media type."""
+    blueprint = Blueprint("metrics", __name__)
+
+    @blueprint.get("/metrics")
+    def metrics() -> Response:
+        body, media_type = render()
+        return Response(body, content_type=media_type)
 
     return blueprint

@@ -1,7 +1,7 @@
 """Types to JSON and back: what requests say, and what results and refusals look like."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +13,7 @@ from verifier.core.claims import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
 from verifier.core.model import AttestationResult, Claims, RawDocument
 from verifier.core.reasons import CheckResult, FormatRefused, Reason, Refused
 from verifier.core.strict_json import JsonError
+from verifier.core.trust import Origin
 from verifier.service import IssuedNonce, NonceBinding
 
 Json = dict[str, object]
@@ -135,7 +136,7 @@ def result_json(result: AttestationResult) -> Json:
                 "subject": link.subject,
                 "sha256": link.sha256,
                 "notAfter": moment_json(link.not_after),
-                "pin": link.state.value,
+                "pin": link.origin.value if link.origin is Origin.ADMITTED else link.state.value,
             }
             for link in content.chain
         ],
@@ -205,4 +206,4 @@ def refusal_json(refused: Refused, *, request_id: str = "") -> Json:
 
 def moment_json(moment: datetime) -> str:
     """RFC 3339, in UTC."""
-    return moment.isoformat().replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 
@@ -57,6 +58,17 @@ def run_command(commands: Sequence[Command], arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.DONE
     return status
+
+
+def read_moment(option: str, text: str) -> datetime:
+    """The RFC 3339 time that an option was given. Raises UsageError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {text!r} is not a time such as 2026-07-28T13:24:00Z") from error
+    if moment.utcoffset() is None:
+        raise UsageError(f"{option}: {text!r} has no time zone; write Z for UTC")
+    return moment.astimezone(UTC)
 
 
 def read_document_file(name: str, *, limit: int = MAX_EVIDENCE_OCTETS) -> bytes:

@@ -4,11 +4,10 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from verifier.api import wire
-from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file
+from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.core import evidence
 from verifier.core.envelope import read_envelope
 from verifier.core.model import AttestationResult, Envelope
@@ -24,7 +23,7 @@ ArchiveVerifierFactory = Callable[[Path | None], ArchiveVerifier]
 
 def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> Command:
     def run(arguments: argparse.Namespace) -> int:
-        at = _moment(arguments.at) if arguments.at else clock.now()
+        at = read_moment("--at", arguments.at) if arguments.at else clock.now()
         raw = read_document_file(arguments.file)
         try:
             verifier = create(arguments.trust_dir)
@@ -76,17 +75,6 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="the document: IMDS's JSON, base64, DER or PEM; - is standard input"
     )
-
-
-def _moment(text: str) -> datetime:
-    """RFC 3339. Raises UsageError."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"--at: {text!r} is not a time such as 2026-07-28T13:24:00Z") from error
-    if moment.utcoffset() is None:
-        raise UsageError(f"--at: {text!r} has no time zone; write Z for UTC")
-    return moment.astimezone(UTC)
 
 
 def _tell_refusal(refused: Refused, *, as_json: bool) -> int:

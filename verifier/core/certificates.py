@@ -7,13 +7,15 @@ from functools import lru_cache
 
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from verifier.core import der
 
 _COMMON_NAME = "2.5.4.3"
-_AUTHORITY_KEY_IDENTIFIER = "2.5.29.35"
+#: The characters of a name that are shown: real ones have about 70.
+_MAX_SHOWN = 512
+_CA_ISSUERS = "1.3.6.1.5.5.7.48.2"
 
 
 class CertificateError(ValueError):
@@ -44,10 +46,23 @@ class Certificate:
     extended_key_usage: frozenset[str] | None
     subject_key_identifier: bytes | None = field(repr=False)
     authority_key_identifier: bytes | None = field(repr=False)
+    #: Where the issuer's certificate is said to be (RFC 5280 4.2.2.1): what a stranger says, until there is a chain.
+    unverified_issuer_urls: tuple[str, ...] = field(repr=False)
 
     @property
     def is_self_issued(self) -> bool:
         return self.subject_der == self.issuer_der
+
+    def is_issued_by(self, authority: "Certificate") -> bool:
+        """`authority` bears the issuer's name and its key made the signature. Neither one's trust, dates or
+        usages are looked at."""
+        if authority.subject_der != self.issuer_der:
+            return False
+        try:
+            self.parsed.verify_directly_issued_by(authority.parsed)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            return False
+        return True
 
     @property
     def serial_hex(self) -> str:
@@ -93,9 +108,9 @@ class Certificate:
             spki_sha256=hashlib.sha256(tbs["subject_public_key_info"].dump()).hexdigest(),
             parsed=parsed,
             public_key=parsed.public_key(),
-            subject=parsed.subject.rfc4514_string(),
+            subject=_shown(parsed.subject),
             subject_der=tbs["subject"].dump(),
-            issuer=parsed.issuer.rfc4514_string(),
+            issuer=_shown(parsed.issuer),
             issuer_der=tbs["issuer"].dump(),
             serial_number=parsed.serial_number,
             not_before=parsed.not_valid_before_utc,
@@ -108,6 +123,7 @@ class Certificate:
             extended_key_usage=_extended_usages(asn1.extended_key_usage_value),
             subject_key_identifier=None if subject_key_identifier is None else subject_key_identifier.native,
             authority_key_identifier=None if authority is None else authority["key_identifier"].native,
+            unverified_issuer_urls=_issuer_urls(asn1.authority_information_access_value),
         )
 
 
@@ -124,6 +140,14 @@ def _from_der(raw: bytes) -> Certificate:
         # The parsers raise these on one malformed field or another; none of them says more to a reader. Warnings are
         # among them where the process turns them into errors.
         raise CertificateError(f"not a certificate that can be read: {type(error).__name__}") from error
+
+
+def _shown(name: x509.Name) -> str:
+    """RFC 4514, for people to read: printable ASCII with the rest escaped, and not too long. Whoever makes a
+    certificate writes its names, and they end up in logs and on terminals."""
+    text = name.rfc4514_string()
+    escaped = "".join(one if one.isascii() and one.isprintable() else ascii(one)[1:-1] for one in text)
+    return escaped if len(escaped) <= _MAX_SHOWN else f"{escaped[:_MAX_SHOWN]}..."
 
 
 def _common_names(subject: asn1_x509.Name) -> tuple[bytes, ...]:
@@ -147,3 +171,14 @@ def _usages(usage: asn1_x509.KeyUsage | None) -> frozenset[str] | None:
 
 def _extended_usages(usage: asn1_x509.ExtKeyUsageSyntax | None) -> frozenset[str] | None:
     return None if usage is None else frozenset(purpose.dotted for purpose in usage)
+
+
+def _issuer_urls(access: asn1_x509.AuthorityInfoAccessSyntax | None) -> tuple[str, ...]:
+    """Those that are ASCII, as a URL is; another one is skipped and not a fault of the certificate."""
+    urls = [
+        description["access_location"].chosen.contents
+        for description in access or ()
+        if description["access_method"].dotted == _CA_ISSUERS
+        and description["access_location"].name == "uniform_resource_identifier"
+    ]
+    return tuple(url.decode("ascii") for url in urls if url.isascii())

@@ -42,6 +42,9 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         raise _untrusted(f"No trust is configured for {named.cloud}.")
     if named.server_name is None:
         raise _untrusted("The signer's certificate has no alternative name; no public authority issues such any more.")
+    if trust.denials.names(signer):
+        raise _untrusted("The signer's certificate is on the deny list.")
+    _require_issuer(signer, trust, now)
     path = _find_path(signer, named.server_name, trust, now)
     _confirm_path(path, now)
     links: list[ChainLink] = []
@@ -53,9 +56,32 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
                 sha256=entry.certificate.sha256,
                 not_after=entry.certificate.not_after,
                 state=entry.state_at(now),
+                origin=entry.origin,
             )
         )
     return AuthenticContent(decoded=claims.decoded, chain=tuple(links), trust_generation=bundle.generation)
+
+
+def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> None:
+    """Some usable pin or anchor issued the signer, by name and by signature. Nobody makes the judges search who
+    has no certificate of a trusted authority to show; and what the operator has to know is told here: whether a
+    pin is missing, or one is there and does not (or not now) help. Raises ChainRefused.
+    """
+    if signer.is_self_issued:
+        raise _untrusted("The signer's certificate is self-signed.")
+    if not signer.not_before <= now <= signer.not_after:
+        raise _untrusted("The signer's certificate is expired, or not valid yet.")
+    named = [entry for entry in (*trust.anchors, *trust.pins) if _may_have_issued(entry.certificate, signer)]
+    if not named:
+        raise ChainRefused(
+            Reason.ISSUER_UNPINNED, f"The signer's issuer, {signer.issuer}, is not pinned for its cloud."
+        )
+    usable = [entry for entry in (*trust.usable_anchors(now), *trust.usable_pins(now)) if entry in named]
+    if not usable:
+        states = sorted({entry.state_at(now).value for entry in named})
+        raise _untrusted(f"The signer's issuer, {signer.issuer}, is pinned, but not usable now: {', '.join(states)}.")
+    if not any(signer.is_issued_by(entry.certificate) for entry in usable):
+        raise _untrusted(f"The signer's certificate was not signed by its issuer, {signer.issuer}.")
 
 
 def _find_path(signer: Certificate, server_name: str, trust: CloudTrust, now: datetime) -> tuple[bytes, ...]:
@@ -74,7 +100,7 @@ def _find_path(signer: Certificate, server_name: str, trust: CloudTrust, now: da
             .verify(signer.parsed, pins)
         )
     except (verification.VerificationError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
-        raise _why_untrusted(signer, trust, now) from error
+        raise _untrusted(f"No chain holds above the signer's issuer, {signer.issuer}.") from error
     except ValueError as error:
         raise _untrusted("The signer's names are not ones that a TLS server can have.") from error
     # Self-issued authorities do not count towards the depth (RFC 5280 4.2.1.9), so the length is bounded as well.
@@ -119,21 +145,6 @@ def _run(work: Coroutine[object, None, ValidationPath]) -> ValidationPath:
         return path
     work.close()
     raise _untrusted("The second judge asked for something from outside.")
-
-
-def _why_untrusted(signer: Certificate, trust: CloudTrust, now: datetime) -> ChainRefused:
-    """What the operator has to know: whether a pin is missing, or one is there and does not (or not now) help."""
-    if signer.is_self_issued:
-        return _untrusted("The signer's certificate is self-signed.")
-    if not signer.not_before <= now <= signer.not_after:
-        return _untrusted("The signer's certificate is expired, or not valid yet.")
-    issuers = [entry for entry in (*trust.anchors, *trust.pins) if _may_have_issued(entry.certificate, signer)]
-    if not issuers:
-        return ChainRefused(
-            Reason.ISSUER_UNPINNED, f"The signer's issuer, {signer.issuer}, is not pinned for its cloud."
-        )
-    states = sorted({f"{issuer.state_at(now)}" for issuer in issuers})
-    return _untrusted(f"The signer's issuer, {signer.issuer}, is pinned ({', '.join(states)}), but no chain holds.")
 
 
 def _may_have_issued(authority: Certificate, signer: Certificate) -> bool:

@@ -15,8 +15,13 @@ class Cloud(StrEnum):
     def domain(self) -> str:
         return _DOMAINS[self]
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it signs no more: Germany closed in 2021, and is kept for archives."""
+        return self is Cloud.GERMANY
 
-# Azure page, "Attested data", table of certificates by cloud. Germany closed in 2021 and is kept for archives.
+
+# Azure page, "Attested data", table of certificates by cloud.
 _DOMAINS = {
     Cloud.PUBLIC: "metadata.azure.com",
     Cloud.US_GOVERNMENT: "metadata.azure.us",

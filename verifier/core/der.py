@@ -31,6 +31,8 @@ def check(raw: bytes) -> None:
     Not checked: primitive contents, the order of SET OF, and what is wrapped in OCTET STRINGs. Linear in the
     size of `raw`, and not recursive. Raises DerError.
     """
+    if not raw:
+        raise DerError("truncated")
     ends = [len(raw)]
     position = 0
     count = 0

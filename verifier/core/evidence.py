@@ -12,9 +12,10 @@ from verifier.core.strict_json import JsonError
 #: The largest name of an encoding that is repeated in a refusal.
 _MAX_ENCODING_SHOWN = 32
 
-# RFC 7468 section 8 and its CMS label of section 9; the label at the end must be the one at the start.
+# RFC 7468 section 8 and its CMS label of section 9; the label at the end must be the one at the start. Each part ends
+# where the next begins, so that nothing is ever tried twice: the time is linear.
 _PEM = re.compile(
-    rb"\s*-----BEGIN (?P<label>PKCS7|CMS)-----\s*(?P<base64>[A-Za-z0-9+/=\s]*)-----END (?P=label)-----\s*"
+    rb"\s*+-----BEGIN (?P<label>PKCS7|CMS)-----(?P<base64>[A-Za-z0-9+/=\s]*+)-----END (?P=label)-----\s*+"
 )
 _DER_SEQUENCE = 0x30
 

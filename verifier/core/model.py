@@ -11,7 +11,7 @@ from types import MappingProxyType
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
 from verifier.core.reasons import CheckResult
-from verifier.core.trust import State
+from verifier.core.trust import Origin, State
 
 #: The largest evidence that is read, in octets, where the settings say nothing else. Real ones: 1.4 to 4.4 KB.
 MAX_EVIDENCE_OCTETS = 16 * 1024
@@ -58,6 +58,8 @@ class SignedContent:
     sha256: str
     content: bytes = field(repr=False)
     signer: Certificate
+    #: Certificates that came along: perhaps authorities above the signer, perhaps anything.
+    unverified_candidates: tuple[bytes, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,7 @@ class ChainLink:
     sha256: str
     not_after: datetime
     state: State
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +231,7 @@ class AttestationResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds of an appraisal. All are positive."""
+    """The bounds of an appraisal. The skew may be nothing; the others are positive."""
 
     clock_skew: timedelta = timedelta(seconds=60)
     maximum_age: timedelta = timedelta(hours=6)

@@ -88,7 +88,12 @@ def verify_signature(envelope: Envelope) -> SignedContent:
         raise SignatureRefused(
             Reason.SIGNATURE_INVALID, "The signature does not fit the content: one of the two was changed."
         ) from error
-    return SignedContent(sha256=envelope.sha256, content=envelope.unverified_content, signer=envelope.signer)
+    return SignedContent(
+        sha256=envelope.sha256,
+        content=envelope.unverified_content,
+        signer=envelope.signer,
+        unverified_candidates=envelope.unverified_candidates,
+    )
 
 
 def _digest(envelope: Envelope) -> str:

@@ -8,7 +8,9 @@ from typing import NoReturn
 #: Documents and requests are at most 3 deep; the specification of claims allows for growth.
 MAX_DEPTH = 16
 
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# One that does not end is taken to the end of the text: to look for a later beginning of it, at each escaped quote,
+# would take quadratic time. json.loads refuses it.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
@@ -72,6 +74,6 @@ def _finite(digits: str) -> float:
 
 def _integer(digits: str) -> int:
     # RFC 7493 section 2.2: a longer one is not read alike everywhere, and takes quadratic time to read.
-    if len(digits) > 19:  # noqa: PLR2004 - the digits of 2**63
+    if len(digits.lstrip("-")) > 19:  # noqa: PLR2004 - the digits of 2**63
         raise JsonError("it has a number that is too long")
     return int(digits)

@@ -23,6 +23,17 @@ class Role(StrEnum):
     INTERMEDIATE = "intermediate"
 
 
+class Origin(StrEnum):
+    """Who decided to trust a certificate."""
+
+    #: A manifest lists it.
+    LISTED = "listed"
+    #: An operator approved it, or added it by hand, on the running service.
+    APPROVED = "approved"
+    #: Nobody did: it chains to an anchor, and the service is set to admit such.
+    ADMITTED = "admitted"
+
+
 class State(StrEnum):
     """What a certificate is at one moment. Only ACTIVE and EXPIRING ones build chains."""
 
@@ -46,6 +57,7 @@ class TrustedCertificate:
     clouds: frozenset[Cloud]
     source: str
     note: str = ""
+    origin: Origin = Origin.LISTED
     activate_at: datetime | None = None
     retire_at: datetime | None = None
 
@@ -53,6 +65,8 @@ class TrustedCertificate:
         subject = self.certificate.subject
         if not self.certificate.is_ca:
             raise TrustError(f"{subject}: not a certificate authority")
+        if self.role is Role.ROOT and self.origin is not Origin.LISTED:
+            raise TrustError(f"{subject}: a root is trusted by a manifest alone")
         if self.role is Role.ROOT and not self.certificate.is_self_issued:
             raise TrustError(f"{subject}: a root that another authority issued")
         if not self.clouds:
@@ -77,8 +91,36 @@ class TrustedCertificate:
             return State.EXPIRED
         if moment < certificate.not_before or (self.activate_at is not None and moment < self.activate_at):
             return State.STAGED
-        end = min(certificate.not_after, self.retire_at or certificate.not_after)
-        return State.EXPIRING if moment > end - warning else State.ACTIVE
+        return State.EXPIRING if moment > self.usable_until - warning else State.ACTIVE
+
+    @property
+    def usable_from(self) -> datetime:
+        return max(self.certificate.not_before, self.activate_at or self.certificate.not_before)
+
+    @property
+    def usable_until(self) -> datetime:
+        return min(self.certificate.not_after, self.retire_at or self.certificate.not_after)
+
+    def next_change(self, moment: datetime, *, warning: timedelta = EXPIRY_WARNING) -> datetime | None:
+        """The first moment after `moment` from which on the state may be another; None where it stays."""
+        # notAfter is still usable, and the window opens after its first moment: the change is the moment after.
+        after = timedelta.resolution
+        changes = [self.usable_from, self.usable_until - warning + after, self.certificate.not_after + after]
+        if self.retire_at is not None:
+            changes.append(self.retire_at)
+        return min((change for change in changes if change > moment), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denials:
+    """Certificates that are revoked here, whoever issued them: by serial number, and by the SHA-256 of their
+    subjectPublicKeyInfo. They build no chain, as signer, pin or anchor."""
+
+    serial_numbers: frozenset[int] = frozenset()
+    spki_sha256: frozenset[str] = frozenset()
+
+    def names(self, certificate: Certificate) -> bool:
+        return certificate.serial_number in self.serial_numbers or certificate.spki_sha256 in self.spki_sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +129,7 @@ class CloudTrust:
 
     anchors: tuple[TrustedCertificate, ...]
     pins: tuple[TrustedCertificate, ...]
+    denials: Denials = Denials()
 
     def __post_init__(self) -> None:
         if not self.anchors:
@@ -95,10 +138,20 @@ class CloudTrust:
             raise TrustError("an anchor that is not a root")
 
     def usable_anchors(self, moment: datetime) -> tuple[TrustedCertificate, ...]:
-        return tuple(anchor for anchor in self.anchors if anchor.state_at(moment).is_usable)
+        return self._usable(self.anchors, moment)
 
     def usable_pins(self, moment: datetime) -> tuple[TrustedCertificate, ...]:
-        return tuple(pin for pin in self.pins if pin.state_at(moment).is_usable)
+        return self._usable(self.pins, moment)
+
+    def _usable(self, entries: tuple[TrustedCertificate, ...], moment: datetime) -> tuple[TrustedCertificate, ...]:
+        return tuple(
+            entry for entry in entries if entry.state_at(moment).is_usable and not self.denials.names(entry.certificate)
+        )
+
+    def next_change(self, moment: datetime) -> datetime | None:
+        """The first moment after `moment` at which any of its certificates may change its state."""
+        changes = (entry.next_change(moment) for entry in (*self.anchors, *self.pins))
+        return min((change for change in changes if change is not None), default=None)
 
     def entry(self, sha256: str) -> TrustedCertificate:
         """The anchor or pin with this fingerprint. Raises KeyError."""
@@ -112,7 +165,9 @@ class CloudTrust:
 class TrustBundle:
     """All that is trusted at one time. `generation` changes exactly when the content does."""
 
+    entries: tuple[TrustedCertificate, ...]
     clouds: Mapping[Cloud, CloudTrust]
+    denials: Denials
     generation: str
 
     def __post_init__(self) -> None:
@@ -121,8 +176,8 @@ class TrustBundle:
         object.__setattr__(self, "clouds", MappingProxyType(dict(self.clouds)))
 
     @classmethod
-    def of(cls, entries: tuple[TrustedCertificate, ...]) -> "TrustBundle":
-        """The bundle of these entries; it serves the clouds that they name.
+    def of(cls, entries: tuple[TrustedCertificate, ...], *, denials: Denials = Denials()) -> "TrustBundle":
+        """The bundle of these entries, less what is denied; it serves the clouds that they name.
 
         Raises TrustError where there is no entry, a cloud has no anchor, or a certificate is there twice.
         """
@@ -138,23 +193,27 @@ class TrustBundle:
                     clouds[cloud] = CloudTrust(
                         anchors=tuple(entry for entry in serving if entry.role is Role.ROOT),
                         pins=tuple(entry for entry in serving if entry.role is Role.INTERMEDIATE),
+                        denials=denials,
                     )
                 except TrustError as error:
                     raise TrustError(f"{cloud}: {error}") from error
-        return cls(clouds=clouds, generation=_generation(entries))
+        return cls(entries=entries, clouds=clouds, denials=denials, generation=_generation(entries, denials))
 
 
-def _generation(entries: tuple[TrustedCertificate, ...]) -> str:
+def _generation(entries: tuple[TrustedCertificate, ...], denials: Denials) -> str:
     digest = hashlib.sha256()
     for entry in sorted(entries, key=lambda entry: entry.certificate.sha256):
         fields = (
             entry.certificate.sha256,
             entry.role,
+            entry.origin,
             ",".join(sorted(entry.clouds)),
             _stamp(entry.activate_at),
             _stamp(entry.retire_at),
         )
         digest.update("|".join(fields).encode() + b"\n")
+    for denied in (*sorted(denials.spki_sha256), *(f"{serial:x}" for serial in sorted(denials.serial_numbers))):
+        digest.update(f"denied|{denied}\n".encode())
     return digest.hexdigest()[:16]
 
 

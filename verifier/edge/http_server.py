@@ -1,14 +1,25 @@
 """gunicorn, told by arguments rather than by a file: the one place that knows its settings."""
 
 import logging
+import socket
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName, ParseException
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+#: What to answer where no answer came from the application: its status and its problem document. The flag says
+#: whether the request is at fault, which then was not HTTP that can be read.
+Unserved = Callable[[Exception, bool], tuple[int, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,21 +28,33 @@ class ServerOptions:
     port: int
     workers: int
     threads: int
+    #: How long a caller may take to send one request. One that stalls holds a thread until then.
+    request_seconds: int
     graceful_stop_seconds: int
 
 
-def serve(create: Callable[[], Flask], options: ServerOptions, *, ready: Callable[[str], None]) -> None:
+def serve(
+    create: Callable[[], Flask],
+    options: ServerOptions,
+    *,
+    ready: Callable[[str], None],
+    unserved: Unserved,
+    worker_ended: Callable[[int], None],
+) -> None:
     """Serves until SIGTERM or SIGINT; then no new connection is taken, and requests in flight are finished
     within the graceful time. `create` makes the application in each worker, after the fork, so that no
-    connection is shared; `ready` is told the base URL once connections are accepted. Does not return.
+    connection is shared; `ready` is told the base URL once connections are accepted; `unserved` answers what does
+    not reach the application; `worker_ended` is told the id of a worker's process that is no more. Does not return.
     """
     host = f"[{options.host}]" if ":" in options.host else options.host
     _Server(
         create,
+        options,
+        unserved,
         {
             "bind": [f"{host}:{options.port}"],
             "workers": options.workers,
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "threads": options.threads,
             "graceful_timeout": options.graceful_stop_seconds,
             "keepalive": 5,
@@ -45,6 +68,7 @@ def serve(create: Callable[[], Flask], options: ServerOptions, *, ready: Callabl
             # A path is a path: no header may rewrite it.
             "forwarder_headers": "",
             "forwarded_allow_ips": "",
+            "child_exit": lambda _, worker: worker_ended(worker.pid),
             "when_ready": lambda arbiter: ready(_base_url(arbiter)),
         },
     ).run()
@@ -56,8 +80,16 @@ def _base_url(arbiter: Arbiter) -> str:
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    def __init__(self, create: Callable[[], Flask], settings: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        create: Callable[[], Flask],
+        options: ServerOptions,
+        unserved: Unserved,
+        settings: Mapping[str, object],
+    ) -> None:
         self._create = create
+        self.options = options
+        self.unserved = unserved
         self._settings = settings
         super().__init__()
 
@@ -67,6 +99,55 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
     def load(self) -> Flask:
         return self._create()
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
+    """gunicorn's threads, which alone would wait for ever for the rest of a request that stalls (as many of those as
+    there are threads, and nobody is served), and would answer what is not HTTP in HTML and put it in the log.
+
+    All but handle_error runs in the worker's main thread.
+    """
+
+    app: _Server
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self._deadlines: dict[TConn, float] = {}
+
+    def enqueue_req(self, conn: TConn) -> None:
+        self._deadlines[conn] = time.monotonic() + self.app.options.request_seconds
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: TConn, fs: Future[object]) -> None:
+        del self._deadlines[conn]
+        super().finish_request(conn, fs)
+
+    def murder_pending(self) -> None:
+        """Called at least once a second, also while stopping. A stalled request ends where it stands: its thread
+        reads an end of file, and can still answer."""
+        super().murder_pending()
+        now = time.monotonic()
+        for conn, deadline in self._deadlines.items():
+            if now > deadline:
+                with suppress(OSError):  # the caller has gone already
+                    conn.sock.shutdown(socket.SHUT_RD)
+
+    def handle_quit(self, sig: int, frame: object) -> None:
+        """SIGINT, which a terminal sends to each worker too, stops as SIGTERM does: requests in flight are finished."""
+        self.handle_exit(sig, frame)
+
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
+        del req, addr  # what a caller made up is not for the log
+        is_the_requests = isinstance(exc, ParseException) and not isinstance(
+            exc, InvalidResponseHeader | InvalidResponseHeaderName
+        )
+        status, problem = self.app.unserved(exc, is_the_requests)
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nCache-Control: no-store\r\n"
+            f"Content-Type: application/problem+json\r\nContent-Length: {len(problem)}\r\n\r\n"
+        )
+        with suppress(OSError):  # the caller has gone already
+            client.sendall(head.encode("ascii") + problem)
 
 
 class _RootLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types

@@ -24,6 +24,11 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def moment(microseconds: int) -> datetime:
+    """The moment of which `microseconds` made this number. Raises OverflowError where a datetime cannot hold it."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
 def encode_text(text: str) -> str:
     """ASCII letters, digits, `_.-~` and `%` alone, and another result for each other text: the percent-encoding of
     RFC 3986 section 2.1. Ordinary tenants and nonces stay as they are; separators, braces and NULs lose their meaning,
@@ -73,8 +78,8 @@ def _decode(encoded: str) -> NonceRecord:
         raise TypeError("a binding is not a text")
     _, issued, expires, vm_id, policy, jkt = fields
     return NonceRecord(
-        issued_at=_EPOCH + issued * _MICROSECOND,
-        expires_at=_EPOCH + expires * _MICROSECOND,
+        issued_at=moment(issued),
+        expires_at=moment(expires),
         vm_id=vm_id,
         policy=policy,
         jkt=jkt,

@@ -48,4 +48,6 @@ class PolicyTable(BaseModel):
             rules.append(RequirePlan())
         if self.maximum_age_seconds is not None:
             rules.append(MaximumAge(timedelta(seconds=self.maximum_age_seconds)))
+        if not rules:
+            raise ValueError("a policy that asks nothing")
         return AllOf(*rules)

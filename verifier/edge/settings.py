@@ -7,9 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import SettingsError as UnreadableSettingError
 
+from verifier.core.discovery import DiscoveryMode
 from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm
 from verifier.core.policy import Policies
 from verifier.edge.policies import PolicyTable
@@ -17,6 +19,11 @@ from verifier.edge.policies import PolicyTable
 PREFIX = "VERIFIER_"
 #: Names the TOML file; the one variable that is not a setting.
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+
+
+#: No colon: on the command line people are named `cli:NAME`.
+AdminName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
+KeyHash = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9A-Fa-f]{64}$")]
 
 
 class SettingsError(ValueError):
@@ -29,6 +36,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     trust_dir: Path | None = None
+    # How soon a change of the trust directory, or of another replica's operator, is in force here.
+    discovery: DiscoveryMode = DiscoveryMode.PINNED
+    trust_refresh_seconds: Annotated[float, Field(ge=0.2, le=60)] = 1.0
     # A URL of a store may hold its password.
     nonce_store: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{_state_directory()}/nonces.sqlite3"))
     nonce_form: NonceForm = NonceForm.DIGITS_10
@@ -42,8 +52,11 @@ class Settings(BaseSettings):
     allow_open_listening: bool = False
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     threads: Annotated[int, Field(ge=1, le=64)] = 8
+    request_seconds: Annotated[int, Field(ge=1, le=600)] = 20
     graceful_stop_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     policies: dict[str, PolicyTable] = Field(default_factory=dict)
+    # Names, each with the SHA-256 of its key in hex: a copy of the settings lets nobody in.
+    admin_keys: dict[AdminName, KeyHash] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -96,7 +109,10 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(_explain(error)) from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except UnreadableSettingError as error:
+        # JSON that is none, in the variable of a setting that is a table; the value is not repeated.
+        raise SettingsError(str(error)) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: {error}") from error
 
 

@@ -5,7 +5,8 @@ import sys
 
 import structlog
 
-from verifier.ports import Exchange, Unavailable
+from verifier.core.discovery import Sighting
+from verifier.ports import AuditEvent, Exchange, ReloadOutcome, Unavailable
 
 
 def configure_logging() -> None:
@@ -28,6 +29,8 @@ def configure_logging() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    # What the libraries warn of would be lines of plain text among the others.
+    logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -68,3 +71,33 @@ class LogRecorder:
         # What is away says so in a sentence of our own; any other exception's message is not trusted with the log.
         detail = error.detail if isinstance(error, Unavailable) else ""
         self._log.error("failed", requestId=request_id, detail=detail, exc_info=error)
+
+    def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
+        self._log.warning(
+            "unknown issuer",
+            cloud=sighting.cloud.value,
+            issuer=sighting.issuer,
+            authorityKeyIdentifier=sighting.authority_key_identifier,
+            issuerUrls=list(sighting.issuer_urls),
+            signerSha256=sighting.signer_sha256,
+            authoritiesFound=authorities,
+        )
+
+    def trust_changed(self, event: AuditEvent) -> None:
+        self._log.warning(
+            "trust changed",
+            by=event.by,
+            what=event.what,
+            subject=event.subject,
+            before=event.before,
+            after=event.after,
+        )
+
+    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
+        self._log.log(
+            logging.INFO if outcome is ReloadOutcome.LOADED else logging.ERROR,
+            "trust reloaded",
+            outcome=outcome.value,
+            generation=generation,
+            detail=detail,
+        )

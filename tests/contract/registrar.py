@@ -1,0 +1,73 @@
+"""One process that uses a trust registry, for the tests that need several. It says that it is ready, waits for a line,
+acts, says the outcome and dies without any clearing up.
+
+    python registrar.py sqlite PATH | redis URL  PREFIX  claim NAME | decide NAME TIMES | record NAME TIMES
+"""
+
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from verifier.core.clouds import Cloud
+from verifier.core.decisions import Reject, decide
+from verifier.core.discovery import Sighting
+from verifier.edge.redis_registry import RedisTrustRegistry
+from verifier.edge.sqlite_registry import SqliteTrustRegistry
+from verifier.ports import AuditEvent, TrustRegistry
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+
+
+def reject(registry: TrustRegistry, sha256: str) -> None:
+    """The authority is rejected, however often others decide in between."""
+    event = AuditEvent(at=NOW, by="test", what="reject", subject=sha256, before="", after="rejected")
+    while True:
+        decisions, revision = registry.decisions()
+        if registry.decide(decide(decisions, Reject(sha256=sha256)), event, expected=revision):
+            return
+
+
+def record(registry: TrustRegistry, issuer: str) -> bool:
+    sighting = Sighting(
+        cloud=Cloud.PUBLIC,
+        issuer=issuer,
+        authority_key_identifier="",
+        issuer_urls=(),
+        signer_sha256="",
+        seen_at=NOW,
+    )
+    return registry.record(sighting, [])
+
+
+def act(registry: TrustRegistry, action: str, name: str, times: int) -> str:
+    match action:
+        case "claim":
+            return str(registry.claim(name, lasting=timedelta(hours=1)))
+        case "decide":
+            for index in range(times):
+                reject(registry, f"{name}-{index}")
+            return "decided"
+        case "record":
+            return str(sum(record(registry, name) for _ in range(times)))
+    raise ValueError(action)
+
+
+def main(kind: str, place: str, prefix: str, action: str, name: str, times: str = "1") -> None:
+    registry: TrustRegistry
+    if kind == "sqlite":
+        registry = SqliteTrustRegistry(Path(place))
+    else:
+        registry = RedisTrustRegistry.from_url(place, prefix=prefix)
+    registry.revision()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    outcome = act(registry, action, name, int(times))
+    sys.stdout.write(outcome + "\n")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,216 @@
+"""What the SQLite registry does with its file and its clock, and when the file is away or not what it should be."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from verifier.core.clouds import Cloud
+from verifier.core.decisions import Decisions
+from verifier.core.discovery import Sighting
+from verifier.edge.sqlite_registry import SqliteTrustRegistry
+from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.ports import AuditEvent, StoreUnavailable, TrustRegistry
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MOMENT = timedelta(microseconds=1)
+EVENT = AuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
+SIGHTING = Sighting(
+    cloud=Cloud.PUBLIC,
+    issuer="CN=Unknown CA",
+    authority_key_identifier="0011",
+    issuer_urls=(),
+    signer_sha256="aa" * 32,
+    seen_at=NOW,
+)
+CALLS: list[Callable[[TrustRegistry], object]] = [
+    lambda registry: registry.revision(),
+    lambda registry: registry.decisions(),
+    lambda registry: registry.decide(Decisions(), EVENT, expected=0),
+    lambda registry: registry.discovered(),
+    lambda registry: registry.record(SIGHTING, [b"der"]),
+    lambda registry: registry.claim("fetch", lasting=HOUR),
+    lambda registry: registry.is_claimed("fetch"),
+    lambda registry: registry.audit_trail(most=10),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "trust.sqlite3"
+
+
+@contextmanager
+def opened(path: Path, *, busy_timeout: timedelta = timedelta(seconds=5)) -> Iterator[SqliteTrustRegistry]:
+    with closing(SqliteTrustRegistry(path, busy_timeout=busy_timeout)) as registry:
+        yield registry
+
+
+@contextmanager
+def administering(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield connection
+
+
+def test_makes_the_file_and_its_directory_for_its_owner_alone(path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        with opened(path) as registry:
+            registry.record(SIGHTING, [])
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+            assert modes == {f"trust.sqlite3{suffix}": 0o600 for suffix in ("", "-wal", "-shm")}
+    finally:
+        os.umask(umask)
+
+
+def test_a_claim_ends_when_its_time_has_passed_and_not_before(path: Path) -> None:
+    now = NOW
+    with closing(SqliteTrustRegistry(path, clock=lambda: now)) as registry:
+        assert registry.claim("fetch", lasting=HOUR)
+        now = NOW + HOUR - MOMENT
+        assert registry.is_claimed("fetch")
+        assert not registry.claim("fetch", lasting=HOUR)
+        now = NOW + HOUR
+        assert not registry.is_claimed("fetch")
+        assert registry.claim("fetch", lasting=HOUR)
+        assert registry.is_claimed("fetch")
+
+
+def test_a_refused_claim_does_not_lengthen_the_one_that_there_is(path: Path) -> None:
+    now = NOW
+    with closing(SqliteTrustRegistry(path, clock=lambda: now)) as registry:
+        registry.claim("fetch", lasting=HOUR)
+        now = NOW + HOUR - MOMENT
+        registry.claim("fetch", lasting=24 * HOUR)
+        now = NOW + HOUR
+        assert not registry.is_claimed("fetch")
+
+
+def test_removes_claims_that_have_passed(path: Path) -> None:
+    now = NOW
+    with closing(SqliteTrustRegistry(path, clock=lambda: now)) as registry, administering(path) as connection:
+        for index in range(100):
+            registry.claim(str(index), lasting=HOUR)
+        registry.claim("long", lasting=24 * HOUR)
+        now = NOW + HOUR
+        registry.claim("next", lasting=HOUR)
+        assert connection.execute("SELECT name FROM claims ORDER BY name").fetchall() == [("long",), ("next",)]
+
+
+def test_counts_claims_by_the_clock_of_the_machine_where_nobody_says_otherwise(path: Path) -> None:
+    with opened(path) as registry:
+        assert registry.claim("fetch", lasting=HOUR)
+        assert registry.is_claimed("fetch")
+
+
+def test_holds_no_more_events_than_it_tells(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.edge.sqlite_registry.MAX_AUDIT_EVENTS", 3)
+    with opened(path) as registry, administering(path) as connection:
+        for revision in range(10):
+            registry.decide(Decisions(), EVENT, expected=revision)
+        assert connection.execute("SELECT count(*) FROM events").fetchall() == [(3,)]
+
+
+def test_is_not_taken_for_the_file_of_the_nonces_nor_that_for_this(tmp_path: Path) -> None:
+    with opened(tmp_path / "trust") as registry, closing(SqliteNonceStore(tmp_path / "nonces")) as nonces:
+        registry.revision()
+        nonces.ping()
+        with pytest.raises(StoreUnavailable, match="The file of the nonce database holds something else"):
+            SqliteNonceStore(tmp_path / "trust")
+        with pytest.raises(StoreUnavailable, match="The file of the trust database holds something else"):
+            SqliteTrustRegistry(tmp_path / "nonces")
+
+
+def test_refuses_a_database_in_memory() -> None:
+    with pytest.raises(ValueError, match="the trust database needs a file"):
+        SqliteTrustRegistry(Path(":memory:"))
+
+
+def test_a_removed_file_is_unavailable(path: Path) -> None:
+    with opened(path) as registry:
+        path.unlink()
+        for call in CALLS:
+            with pytest.raises(StoreUnavailable, match="The trust database cannot be reached: No such file"):
+                call(registry)
+
+
+def test_a_file_of_something_else_is_unavailable(path: Path) -> None:
+    with opened(path) as registry:
+        registry.close()
+        path.write_bytes(b"garbage" * 1000)
+        for call in CALLS:
+            with pytest.raises(StoreUnavailable, match="The trust database is not a database"):
+                call(registry)
+
+
+def test_another_schema_version_is_unavailable(path: Path) -> None:
+    with opened(path), administering(path) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    with pytest.raises(StoreUnavailable, match="The trust database has schema version 2; this release knows 1 alone"):
+        SqliteTrustRegistry(path)
+
+
+def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
+    with opened(path, busy_timeout=timedelta(seconds=0.05)) as registry, administering(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for call in (CALLS[2], CALLS[4], CALLS[5]):
+            with pytest.raises(StoreUnavailable, match="The trust database is locked by another writer"):
+                call(registry)
+        assert registry.revision() == 0
+        connection.execute("ROLLBACK")
+        assert registry.decide(Decisions(), EVENT, expected=0)
+
+
+@pytest.mark.parametrize(
+    ("damage", "call"),
+    [
+        ("UPDATE standing SET decisions = '[]'", CALLS[1]),
+        ("DELETE FROM standing", CALLS[0]),
+        ("UPDATE issuers SET sighting = '[1]'", CALLS[3]),
+        ("UPDATE issuers SET authorities = '[2,[]]'", CALLS[3]),
+        ("UPDATE issuers SET documents = 0", CALLS[3]),
+        ("UPDATE issuers SET first_seen = 9223372036854775807", CALLS[3]),
+        ("UPDATE issuers SET first_seen = last_seen + 1", CALLS[3]),
+        ("UPDATE events SET event = 'null'", CALLS[7]),
+        ("DROP TABLE standing", CALLS[0]),
+        ("DROP TABLE claims", CALLS[6]),
+    ],
+)
+def test_what_we_did_not_write_is_unavailable(path: Path, damage: str, call: Callable[[TrustRegistry], object]) -> None:
+    with opened(path) as registry, administering(path) as connection:
+        registry.decide(Decisions(), EVENT, expected=0)
+        registry.record(SIGHTING, [b"der"])
+        connection.execute(damage)
+        with pytest.raises(StoreUnavailable, match="The trust "):
+            call(registry)
+
+
+def test_a_decision_that_cannot_be_audited_is_not_in_force(path: Path) -> None:
+    with opened(path) as registry, administering(path) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no'); END")
+        decided = Decisions(rejected=frozenset({"ab"}))
+        with pytest.raises(StoreUnavailable):
+            registry.decide(decided, EVENT, expected=0)
+        assert registry.decisions() == (Decisions(), 0)
+        connection.execute("DROP TRIGGER full")
+        assert registry.decide(decided, EVENT, expected=0)
+
+
+def test_a_forked_child_opens_connections_of_its_own(path: Path) -> None:
+    with opened(path) as registry:
+        registry.record(SIGHTING, [])
+        child = os.fork()
+        if child == 0:
+            status = 1
+            with suppress(BaseException):
+                status = 2 if registry.record(SIGHTING, []) else 0
+            os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert [found.documents for found in registry.discovered()] == [2]

@@ -1,0 +1,513 @@
+"""What every TrustRegistry promises (verifier.ports), on the real servers."""
+
+import hashlib
+import subprocess
+import sys
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from verifier.core.clouds import Cloud
+from verifier.core.decisions import Decisions, PinDecision
+from verifier.core.discovery import DiscoveredIssuer, Sighting
+from verifier.core.trust import Denials
+from verifier.edge.redis_registry import RedisTrustRegistry
+from verifier.edge.sqlite_registry import SqliteTrustRegistry
+from verifier.ports import MAX_AUDIT_EVENTS, MAX_DISCOVERED, AuditEvent, TrustRegistry
+
+NOW = datetime(2026, 11, 23, 8, 0, 0, 123_456, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+THREADS = 32
+PROCESSES = 4
+
+AUTHORITIES = (b"\x30\x82 the issuer", b"\x30\x82 the one above it")
+DECIDED = Decisions(
+    pins={
+        "ab" * 32: PinDecision(
+            der=b"\x30\x00\xff",
+            clouds=frozenset({Cloud.PUBLIC, Cloud.CHINA}),
+            decided_by="größte \N{LOCK} Vorsicht",
+            decided_at=NOW,
+            note="a note\n",
+        ),
+        "01" * 32: PinDecision(der=b"", clouds=frozenset({Cloud.GERMANY}), decided_by="", decided_at=NOW),
+    },
+    rejected=frozenset({"cd" * 32, "ef" * 32}),
+    denials=Denials(serial_numbers=frozenset({0, 1, 2**159, -7}), spki_sha256=frozenset({"12" * 32})),
+)
+
+
+class Place:
+    """Where one kind of registry keeps what it knows, and how another process finds it."""
+
+    def __init__(self, kind: str, where: str) -> None:
+        self.kind = kind
+        self.where = where
+        self.prefix = f"imds-verifier:{{trust-{uuid.uuid4()}}}:"
+
+    def open(self, clock: Callable[[], datetime] | None = None) -> SqliteTrustRegistry | RedisTrustRegistry:
+        """`clock` is heard where the machine's clock counts and not a server's."""
+        if self.kind == "sqlite":
+            path = Path(self.where)
+            return SqliteTrustRegistry(path) if clock is None else SqliteTrustRegistry(path, clock=clock)
+        return RedisTrustRegistry.from_url(self.where, prefix=self.prefix, connections=8)
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "sqlite":
+        return Place("sqlite", str(tmp_path / "trust.sqlite3"))
+    return Place("redis", request.getfixturevalue("redis_url"))
+
+
+@pytest.fixture
+def registry(place: Place) -> Iterator[TrustRegistry]:
+    registry = place.open()
+    yield registry
+    registry.close()
+
+
+def sighting(issuer: str = "CN=Unknown CA", *, seen_at: datetime = NOW, signer_sha256: str = "aa" * 32) -> Sighting:
+    return Sighting(
+        cloud=Cloud.PUBLIC,
+        issuer=issuer,
+        authority_key_identifier="0011",
+        issuer_urls=("http://www.microsoft.com/pkiops/certs/unknown.crt",),
+        signer_sha256=signer_sha256,
+        seen_at=seen_at,
+    )
+
+
+def event(subject: str = "ab" * 32) -> AuditEvent:
+    return AuditEvent(at=NOW, by="ann \N{LOCK}", what="approve", subject=subject, before="undecided", after="pinned")
+
+
+def issuers(registry: TrustRegistry) -> list[str]:
+    return [found.sighting.issuer for found in registry.discovered()]
+
+
+def at_once(threads: int, act: Callable[[int], object]) -> list[object]:
+    """What `threads` threads get that do it together."""
+    barrier = threading.Barrier(threads)
+
+    def meet_and_act(index: int) -> object:
+        barrier.wait()
+        return act(index)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(meet_and_act, range(threads)))
+
+
+def from_processes(place: Place, *arguments: Callable[[int], str]) -> list[str]:
+    """What several processes say that do it together."""
+    script = str(Path(__file__).with_name("registrar.py"))
+    command = [sys.executable, script, place.kind, place.where, place.prefix]
+    with ExitStack() as stack:
+        processes = []
+        for index in range(PROCESSES):
+            process = subprocess.Popen(
+                [*command, *(argument(index) for argument in arguments)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            processes.append(process)
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return [process.communicate(timeout=60)[0].strip() for process in processes]
+
+
+# Decisions, their revision, and the audit trail.
+
+
+def test_nothing_is_decided_discovered_or_audited_at_first(registry: TrustRegistry) -> None:
+    assert registry.decisions() == (Decisions(), registry.revision())
+    assert registry.discovered() == ()
+    assert registry.audit_trail(most=10) == ()
+
+
+def test_a_decision_is_in_force_audited_and_of_another_revision(registry: TrustRegistry) -> None:
+    before = registry.revision()
+    assert registry.decide(DECIDED, event(), expected=before)
+    decisions, after = registry.decisions()
+    assert decisions == DECIDED
+    assert after == registry.revision() != before
+    assert registry.audit_trail(most=10) == (event(),)
+
+
+def test_a_decision_on_what_is_not_in_force_any_more_changes_nothing(registry: TrustRegistry) -> None:
+    before = registry.revision()
+    registry.decide(DECIDED, event(), expected=before)
+    after = registry.revision()
+    for stale in (before, after + 1, -1):
+        assert not registry.decide(Decisions(), event("another"), expected=stale)
+    assert registry.decisions() == (DECIDED, after)
+    assert registry.audit_trail(most=10) == (event(),)
+
+
+def test_every_decision_is_another_revision_even_one_that_says_the_same(registry: TrustRegistry) -> None:
+    revisions = [registry.revision()]
+    for _ in range(5):
+        assert registry.decide(DECIDED, event(), expected=revisions[-1])
+        revisions.append(registry.revision())
+    assert len(set(revisions)) == len(revisions)
+
+
+def test_a_decision_is_made_again_where_an_authority_was_discovered_meanwhile(registry: TrustRegistry) -> None:
+    _, before = registry.decisions()
+    registry.record(sighting(), AUTHORITIES)
+    assert not registry.decide(DECIDED, event(), expected=before)
+    assert registry.decide(DECIDED, event(), expected=registry.decisions()[1])
+    assert registry.decisions()[0] == DECIDED
+
+
+def test_of_many_decisions_on_one_state_exactly_one_counts(registry: TrustRegistry) -> None:
+    revision = registry.revision()
+
+    def decide(index: int) -> bool:
+        return registry.decide(Decisions(rejected=frozenset({str(index)})), event(str(index)), expected=revision)
+
+    decided = at_once(THREADS, decide)
+    assert decided.count(True) == 1
+    winner = str(decided.index(True))
+    assert registry.decisions()[0].rejected == {winner}
+    assert registry.audit_trail(most=THREADS) == (event(winner),)
+
+
+def test_no_decision_of_many_threads_is_lost(registry: TrustRegistry) -> None:
+    def decide(index: int) -> None:
+        while True:
+            decisions, revision = registry.decisions()
+            after = replace(decisions, rejected=decisions.rejected | {str(index)})
+            if registry.decide(after, event(str(index)), expected=revision):
+                return
+
+    at_once(THREADS, decide)
+    assert registry.decisions()[0].rejected == {str(index) for index in range(THREADS)}
+    audited = [change.subject for change in registry.audit_trail(most=1000)]
+    assert sorted(audited) == sorted(map(str, range(THREADS)))
+
+
+def test_no_decision_of_several_processes_is_lost(place: Place, registry: TrustRegistry) -> None:
+    times = 25
+    said = from_processes(place, lambda _: "decide", lambda index: f"process-{index}", lambda _: str(times))
+    assert said == ["decided"] * PROCESSES
+    expected = {f"process-{index}-{time}" for index in range(PROCESSES) for time in range(times)}
+    assert registry.decisions()[0].rejected == expected
+    assert Counter(change.subject for change in registry.audit_trail(most=1000)) == Counter(expected)
+
+
+def test_the_audit_trail_is_told_latest_first_and_no_longer_than_asked(registry: TrustRegistry) -> None:
+    for index in range(5):
+        # Their own times go backwards: what counts is which came later.
+        at = NOW - index * SECOND
+        registry.decide(Decisions(), replace(event(str(index)), at=at), expected=registry.revision())
+    assert [change.subject for change in registry.audit_trail(most=1000)] == ["4", "3", "2", "1", "0"]
+    assert [change.subject for change in registry.audit_trail(most=2)] == ["4", "3"]
+    assert registry.audit_trail(most=0) == ()
+    assert registry.audit_trail(most=-1) == ()
+
+
+def test_the_audit_trail_is_bounded(registry: TrustRegistry) -> None:
+    slack = 200  # Redis drops by the hundred
+    revision = registry.revision()
+    last = MAX_AUDIT_EVENTS + slack
+    for index in range(last + 1):
+        assert registry.decide(Decisions(), event(str(index)), expected=revision)
+        revision += 1
+    trail = [int(change.subject) for change in registry.audit_trail(most=2 * MAX_AUDIT_EVENTS)]
+    assert MAX_AUDIT_EVENTS <= len(trail) < MAX_AUDIT_EVENTS + slack
+    assert trail == list(range(last, last - len(trail), -1))
+
+
+# Discovered issuers.
+
+
+def test_a_recorded_issuer_is_discovered(registry: TrustRegistry) -> None:
+    assert registry.record(sighting(), [])
+    assert registry.discovered() == (DiscoveredIssuer(sighting=sighting(), first_seen=NOW, last_seen=NOW, documents=1),)
+
+
+def test_counts_documents_and_keeps_the_first_time_and_the_latest_sighting(registry: TrustRegistry) -> None:
+    latest = replace(sighting(seen_at=NOW + HOUR), signer_sha256="bb" * 32, issuer_urls=())
+    assert registry.record(sighting(), [])
+    assert not registry.record(sighting(seen_at=NOW + SECOND), [])
+    assert not registry.record(latest, [])
+    assert registry.discovered() == (
+        DiscoveredIssuer(sighting=latest, first_seen=NOW, last_seen=NOW + HOUR, documents=3),
+    )
+
+
+def test_a_sighting_that_arrives_late_counts_and_is_not_the_latest(registry: TrustRegistry) -> None:
+    early = sighting(seen_at=NOW - HOUR, signer_sha256="bb" * 32)
+    registry.record(sighting(), [])
+    registry.record(early, [])
+    assert registry.discovered() == (
+        DiscoveredIssuer(sighting=sighting(), first_seen=NOW - HOUR, last_seen=NOW, documents=2),
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(sighting(), cloud=Cloud.CHINA),
+        replace(sighting(), authority_key_identifier="0012"),
+        replace(sighting(), issuer="CN=Another CA"),
+    ],
+    ids=["cloud", "key", "name"],
+)
+def test_keeps_issuers_apart_by_cloud_key_and_name(registry: TrustRegistry, other: Sighting) -> None:
+    assert registry.record(sighting(), [])
+    assert registry.record(other, [])
+    assert [issuer.documents for issuer in registry.discovered()] == [1, 1]
+
+
+def test_tells_the_latest_seen_first(registry: TrustRegistry) -> None:
+    for issuer, minutes in (("b", 2), ("d", 4), ("a", 1), ("c", 3)):
+        registry.record(sighting(issuer, seen_at=NOW + timedelta(minutes=minutes)), [])
+    assert issuers(registry) == ["d", "c", "b", "a"]
+    registry.record(sighting("a", seen_at=NOW + HOUR), [])
+    assert issuers(registry) == ["a", "d", "c", "b"]
+
+
+def test_checked_authorities_are_kept_in_their_order_and_told_once(registry: TrustRegistry) -> None:
+    assert registry.record(sighting(), [])
+    assert registry.record(sighting(), AUTHORITIES)
+    assert not registry.record(sighting(), AUTHORITIES)
+    assert not registry.record(sighting(), [])
+    [found] = registry.discovered()
+    assert found.authorities == AUTHORITIES
+    assert found.documents == 4
+
+
+def test_other_authorities_take_their_place(registry: TrustRegistry) -> None:
+    registry.record(sighting(), AUTHORITIES)
+    assert registry.record(sighting(), AUTHORITIES[:1])
+    assert registry.discovered()[0].authorities == AUTHORITIES[:1]
+
+
+def test_the_revision_is_another_one_where_authorities_are_new_and_only_then(registry: TrustRegistry) -> None:
+    def changes(authorities: tuple[bytes, ...]) -> bool:
+        before = registry.revision()
+        registry.record(sighting(), authorities)
+        return registry.revision() != before
+
+    assert not changes(())
+    assert not changes(())
+    assert changes(AUTHORITIES)
+    assert not changes(AUTHORITIES)
+    assert not changes(())
+    assert changes(AUTHORITIES[:1])
+
+
+def test_reading_and_claiming_change_no_revision(registry: TrustRegistry) -> None:
+    registry.record(sighting(), AUTHORITIES)
+    before = registry.revision()
+    registry.decisions()
+    registry.discovered()
+    registry.audit_trail(most=10)
+    registry.claim("a", lasting=HOUR)
+    registry.is_claimed("a")
+    assert registry.revision() == before
+
+
+def test_what_a_stranger_says_is_kept_at_a_bounded_length(registry: TrustRegistry) -> None:
+    url = "http://www.microsoft.com/pkiops/certs/"
+    endless = Sighting(
+        cloud=Cloud.PUBLIC,
+        issuer="CN=\N{LOCK}" + "x" * 100_000,
+        authority_key_identifier="ab" * 10_000,
+        issuer_urls=(url + "x" * 1000, *(f"{url}{index}" for index in range(10))),
+        signer_sha256="aa" * 32,
+        seen_at=NOW,
+    )
+    assert registry.record(endless, [bytes([index]) for index in range(10)])
+    assert not registry.record(endless, [])
+    [found] = registry.discovered()
+    assert found.sighting.issuer == endless.issuer[:1024]
+    assert found.sighting.authority_key_identifier == "ab" * 64
+    # Half a URL is another one: the long one is left out.
+    assert found.sighting.issuer_urls == (f"{url}0", f"{url}1", f"{url}2")
+    assert found.authorities == (b"\0", b"\1", b"\2", b"\3")
+    assert found.documents == 2
+
+
+@pytest.mark.parametrize("issuer", ["", "CN=a\x00b", "\ud83d\ude00", "\udfff", 'CN="\\"', "CN={x}:y", "\N{LOCK}\n"])
+def test_an_odd_issuer_is_one_issuer(registry: TrustRegistry, issuer: str) -> None:
+    assert registry.record(sighting(issuer), [])
+    assert not registry.record(sighting(issuer), [])
+    assert [found.documents for found in registry.discovered()] == [2]
+
+
+def test_the_least_recently_seen_gives_way(registry: TrustRegistry) -> None:
+    for index in range(MAX_DISCOVERED):
+        registry.record(sighting(str(index), seen_at=NOW + index * SECOND), [])
+    registry.record(sighting("0", seen_at=NOW + HOUR), [])
+    registry.record(sighting("new", seen_at=NOW + HOUR + SECOND), [])
+    kept = issuers(registry)
+    assert len(kept) == MAX_DISCOVERED
+    assert kept[:2] == ["new", "0"]
+    assert "1" not in kept
+    assert "2" in kept
+
+
+def test_an_issuer_that_gave_way_is_new_again(registry: TrustRegistry) -> None:
+    for index in range(MAX_DISCOVERED + 1):
+        registry.record(sighting(str(index), seen_at=NOW + index * SECOND), [])
+    assert registry.record(sighting("0", seen_at=NOW + HOUR), [])
+    assert registry.discovered()[0] == DiscoveredIssuer(
+        sighting=sighting("0", seen_at=NOW + HOUR), first_seen=NOW + HOUR, last_seen=NOW + HOUR, documents=1
+    )
+
+
+def test_a_flood_of_made_up_issuers_stays_bounded_and_pushes_no_checked_one_out(registry: TrustRegistry) -> None:
+    checked = [f"CN=Checked {index}" for index in range(5)]
+    for issuer in checked:
+        registry.record(sighting(issuer), AUTHORITIES)
+    before = registry.revision()
+    for index in range(10_000):
+        made_up = hashlib.sha256(str(index).encode()).hexdigest()
+        assert registry.record(sighting(f"CN={made_up}", seen_at=NOW + (index + 1) * SECOND), [])
+    found = registry.discovered()
+    assert len(found) == MAX_DISCOVERED
+    assert {issuer.sighting.issuer for issuer in found if issuer.authorities} == set(checked)
+    assert found[0].last_seen == NOW + 10_000 * SECOND
+    assert registry.revision() == before
+
+
+def test_where_all_are_checked_the_least_recently_seen_gives_way_and_that_is_another_revision(
+    registry: TrustRegistry,
+) -> None:
+    for index in range(MAX_DISCOVERED):
+        registry.record(sighting(str(index), seen_at=NOW + index * SECOND), AUTHORITIES)
+    before = registry.revision()
+    # One that is not checked comes last, whenever it was seen.
+    assert registry.record(sighting("made up", seen_at=NOW + HOUR), [])
+    assert "made up" not in issuers(registry)
+    assert registry.revision() == before
+    assert registry.record(sighting("checked", seen_at=NOW + HOUR), AUTHORITIES)
+    kept = issuers(registry)
+    assert len(kept) == MAX_DISCOVERED
+    assert "checked" in kept
+    assert "0" not in kept
+    assert registry.revision() != before
+
+
+def test_loses_no_document_of_many_threads(registry: TrustRegistry) -> None:
+    each = 10
+
+    def record(index: int) -> int:
+        return sum(
+            registry.record(sighting("CN=Common", seen_at=NOW + index * SECOND), AUTHORITIES) for _ in range(each)
+        )
+
+    before = registry.revision()
+    assert sum(int(str(news)) for news in at_once(THREADS, record)) == 1
+    assert registry.discovered() == (
+        DiscoveredIssuer(
+            sighting=sighting("CN=Common", seen_at=NOW + (THREADS - 1) * SECOND),
+            first_seen=NOW,
+            last_seen=NOW + (THREADS - 1) * SECOND,
+            documents=THREADS * each,
+            authorities=AUTHORITIES,
+        ),
+    )
+    assert registry.revision() == before + 1
+
+
+def test_loses_no_document_of_several_processes(place: Place, registry: TrustRegistry) -> None:
+    times = 50
+    news = from_processes(place, lambda _: "record", lambda _: "CN=Common", lambda _: str(times))
+    assert sum(map(int, news)) == 1
+    assert [found.documents for found in registry.discovered()] == [PROCESSES * times]
+
+
+# Claims.
+
+
+def test_a_claim_is_one_callers_alone(registry: TrustRegistry) -> None:
+    assert not registry.is_claimed("fetch")
+    assert registry.claim("fetch", lasting=HOUR)
+    assert registry.is_claimed("fetch")
+    assert not registry.claim("fetch", lasting=HOUR)
+    assert registry.is_claimed("fetch")
+
+
+def test_claims_of_different_names_do_not_meet(registry: TrustRegistry) -> None:
+    names = ["", "a", "A", "a:b", "a%3Ab", "{a}", "a\x00b", "\ud800", "ä", "x" * 2000]
+    assert all(registry.claim(name, lasting=HOUR) for name in names)
+    assert all(registry.is_claimed(name) for name in names)
+    assert not registry.is_claimed("b")
+
+
+@pytest.mark.parametrize("lasting", [timedelta(0), -SECOND])
+def test_refuses_a_claim_for_no_time(registry: TrustRegistry, lasting: timedelta) -> None:
+    with pytest.raises(ValueError, match="lasting is not positive"):
+        registry.claim("fetch", lasting=lasting)
+    assert not registry.is_claimed("fetch")
+
+
+def test_of_many_threads_exactly_one_claims(registry: TrustRegistry) -> None:
+    for round_ in range(5):
+        name = f"in-flight:{round_}"
+
+        def claim(_: int, name: str = name) -> bool:
+            return registry.claim(name, lasting=HOUR)
+
+        assert Counter(at_once(THREADS, claim)) == {True: 1, False: THREADS - 1}
+
+
+def test_of_several_processes_exactly_one_claims(place: Place, registry: TrustRegistry) -> None:
+    said = from_processes(place, lambda _: "claim", lambda _: "fetch")
+    assert Counter(said) == {"True": 1, "False": PROCESSES - 1}
+    assert registry.is_claimed("fetch")
+
+
+# Replicas.
+
+
+def test_two_openings_of_one_registry_see_each_others_changes(place: Place, registry: TrustRegistry) -> None:
+    other = place.open()
+    try:
+        revision = other.revision()
+        assert registry.decide(DECIDED, event(), expected=revision)
+        assert other.decisions() == registry.decisions()
+        assert other.revision() != revision
+        assert other.audit_trail(most=1) == (event(),)
+        assert other.record(sighting(), AUTHORITIES)
+        assert not registry.record(sighting(), AUTHORITIES)
+        assert other.discovered() == registry.discovered()
+        assert other.revision() == registry.revision()
+        assert registry.claim("fetch", lasting=HOUR)
+        assert other.is_claimed("fetch")
+        assert not other.claim("fetch", lasting=HOUR)
+    finally:
+        other.close()
+
+
+def test_survives_a_restart_and_works_on_after_close(place: Place) -> None:
+    registry = place.open()
+    registry.decide(DECIDED, event(), expected=registry.revision())
+    registry.record(sighting(), AUTHORITIES)
+    registry.close()
+    other = place.open()
+    assert other.decisions() == registry.decisions()
+    assert other.discovered() == registry.discovered()
+    registry.close()
+    other.close()

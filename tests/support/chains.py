@@ -1,0 +1,120 @@
+"""Chains of authorities on cheap keys, and each of the two judges by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import verification
+from pyhanko_certvalidator import CertificateValidator, ValidationContext
+from pyhanko_certvalidator.errors import PathError, ValidationError
+from support.certificates import make_authority
+from support.documents import NOW, around, der, document, raw, shared_pki
+
+from verifier.core.certificates import Certificate
+from verifier.core.chain import MAX_AUTHORITIES
+from verifier.core.clouds import Cloud
+from verifier.core.model import Limits, UnverifiedClaims
+from verifier.core.pipeline import read_in_time
+from verifier.emulator import pki
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A signer, the authorities above it from its issuer on, and the anchor."""
+
+    signer: x509.Certificate
+    pins: tuple[x509.Certificate, ...]
+    anchor: x509.Certificate
+    name: str = "metadata.azure.com"
+
+
+@cache
+def key(name: str = "") -> pki.PrivateKey:  # noqa: ARG001 - it is the cache's key
+    """A P-256 key, the same one for the same name."""
+    return pki.make_ec_key(ec.SECP256R1())
+
+
+@cache
+def root(name: str = "Chains Root") -> pki.Identity:
+    return pki.make_root(subject=pki.make_name(name), key=key(name), validity=around(days=3650))
+
+
+def authority(
+    name: str,
+    *,
+    issuer: pki.Identity | None = None,
+    own_key: pki.PrivateKey | None = None,
+    validity: pki.Validity | None = None,
+    path_length: int | None = None,
+    extensions: Sequence[x509.ExtensionType] = (),
+    without: Sequence[x509.ObjectIdentifier] = (),
+) -> pki.Identity:
+    """An authority under `issuer`, or under `root()`."""
+    return make_authority(
+        issuer=issuer or root(),
+        name=name,
+        key=own_key or key(name),
+        validity=validity,
+        path_length=path_length,
+        extensions=extensions,
+        without=without,
+    )
+
+
+def pyca_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
+    """The first judge alone, asked as core.chain asks it."""
+    try:
+        (
+            verification.PolicyBuilder()
+            .store(verification.Store([chain.anchor]))
+            .time(now)
+            .max_chain_depth(MAX_AUTHORITIES - 1)
+            .build_server_verifier(x509.DNSName(chain.name))
+            .verify(chain.signer, list(chain.pins))
+        )
+    except (verification.VerificationError, ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension):
+        return False
+    return True
+
+
+def certvalidator_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
+    """The second judge alone, asked as core.chain asks it."""
+    signer, anchor, *pins = (asn1_x509.Certificate.load(der(one)) for one in (chain.signer, chain.anchor, *chain.pins))
+    context = ValidationContext(
+        trust_roots=[anchor],
+        other_certs=pins,
+        moment=now,
+        allow_fetching=False,
+        weak_hash_algos=("md2", "md5", "sha1"),
+        time_tolerance=timedelta(0),
+    )
+    work = CertificateValidator(signer, validation_context=context).async_validate_usage(  # type: ignore[no-untyped-call] # untyped in the library
+        set(), extended_key_usage={"server_auth"}, extended_optional=True
+    )
+    try:
+        work.send(None)
+    except StopIteration:
+        return True
+    except (PathError, ValidationError):
+        return False
+    work.close()
+    return False
+
+
+def claims_of(signer: x509.Certificate, *, cloud: Cloud = Cloud.PUBLIC) -> UnverifiedClaims:
+    """A good document's claims, as if `signer` had signed it and been found to be of `cloud`: for the chain step."""
+    claims = read_in_time(raw(document()), now=NOW, limits=Limits())
+    named = claims.decoded.named
+    signed = replace(named.signed, signer=Certificate.from_der(der(signer)))
+    named = replace(named, signed=signed, cloud=cloud, server_name=cloud.domain)
+    return UnverifiedClaims(decoded=replace(claims.decoded, named=named))
+
+
+def shared_chain() -> Chain:
+    """The chain of the shared PKI."""
+    made = shared_pki()
+    return Chain(signer=made.signer.certificate, pins=(made.issuing_ca.certificate,), anchor=made.root.certificate)

@@ -1,0 +1,248 @@
+"""A verifier that meets issuers nobody pinned: real registry, real live trust, a clock that stands still, and
+documents whose signers name the URLs of their issuers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
+from support import chains, documents
+from support.certificates import make_signer
+from support.clocks import StandingClock
+from support.documents import NOW
+
+from verifier.core.decisions import Decisions
+from verifier.core.discovery import DiscoveredIssuer, DiscoveryMode, Sighting
+from verifier.core.model import AttestationResult, Limits, NonceRecord, UnverifiedClaims
+from verifier.core.pipeline import read_in_time
+from verifier.core.trust import TrustBundle
+from verifier.discovery_service import IssuerDiscovery
+from verifier.edge.live_trust import LiveTrust
+from verifier.edge.sqlite_registry import SqliteTrustRegistry
+from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.emulator import pki
+from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
+from verifier.ports import (
+    AuditEvent,
+    Exchange,
+    FetchFailed,
+    IssuerFetcher,
+    NonceKey,
+    ReloadOutcome,
+    StoreUnavailable,
+    TrustRegistry,
+)
+from verifier.service import DEFAULT_TENANT, Verifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    name: str
+    lasting: timedelta
+    at: datetime
+    granted: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class WatchedRegistry:
+    """Implements the TrustRegistry port over another one: keeps each claim, and is away for the methods of `away`."""
+
+    inner: TrustRegistry
+    clock: StandingClock
+    claims: list[Claim] = field(default_factory=list)
+    away: set[str] = field(default_factory=set)
+
+    def _reach(self, method: str) -> None:
+        if method in self.away:
+            raise StoreUnavailable("The registry is away.")
+
+    def revision(self) -> int:
+        self._reach("revision")
+        return self.inner.revision()
+
+    def decisions(self) -> tuple[Decisions, int]:
+        self._reach("decisions")
+        return self.inner.decisions()
+
+    def decide(self, decisions: Decisions, event: AuditEvent, *, expected: int) -> bool:
+        self._reach("decide")
+        return self.inner.decide(decisions, event, expected=expected)
+
+    def discovered(self) -> tuple[DiscoveredIssuer, ...]:
+        self._reach("discovered")
+        return self.inner.discovered()
+
+    def record(self, sighting: Sighting, authorities: Sequence[bytes]) -> bool:
+        self._reach("record")
+        return self.inner.record(sighting, authorities)
+
+    def claim(self, name: str, *, lasting: timedelta) -> bool:
+        self._reach("claim")
+        granted = self.inner.claim(name, lasting=lasting)
+        self.claims.append(Claim(name=name, lasting=lasting, at=self.clock.moment, granted=granted))
+        return granted
+
+    def is_claimed(self, name: str) -> bool:
+        self._reach("is_claimed")
+        return self.inner.is_claimed(name)
+
+    def audit_trail(self, *, most: int) -> tuple[AuditEvent, ...]:
+        self._reach("audit_trail")
+        return self.inner.audit_trail(most=most)
+
+    def settle(self, decisions: Decisions) -> None:
+        """These decisions are in force."""
+        event = AuditEvent(at=NOW, by="a test", what="settled", subject="", before="", after="")
+        assert self.inner.decide(decisions, event, expected=self.inner.revision())
+
+    @property
+    def turns(self) -> list[datetime]:
+        """When a fetch was allowed."""
+        return [claim.at for claim in self.claims if claim.name == "fetch" and claim.granted]
+
+
+@dataclass(frozen=True, slots=True)
+class SightingRecorder:
+    """Implements the Recorder port: keeps the sightings that it is told, with the number of authorities."""
+
+    sightings: list[tuple[Sighting, int]] = field(default_factory=list)
+
+    def answered(self, exchange: Exchange) -> None:
+        raise AssertionError(exchange)
+
+    def failed(self, request_id: str, error: Exception) -> None:
+        raise AssertionError(request_id) from error
+
+    def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
+        self.sightings.append((sighting, authorities))
+
+    def trust_changed(self, event: AuditEvent) -> None:
+        raise AssertionError(event)
+
+    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
+        """Told on every admission."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedFetcher:
+    """Implements the IssuerFetcher port: gives what `answers` has for a URL, and keeps what it was asked."""
+
+    answers: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    off_the_list: set[str] = field(default_factory=set)
+    #: Called with the URL before it is answered.
+    before: list[Callable[[str], None]] = field(default_factory=list)
+
+    def accepts(self, url: str) -> bool:
+        return url not in self.off_the_list
+
+    def fetch(self, url: str, *, seconds: float) -> tuple[bytes, ...]:
+        self.asked.append(url)
+        self.seconds.append(seconds)
+        for call in self.before:
+            call(url)
+        if url not in self.answers:
+            raise FetchFailed("Nothing is there.")
+        return self.answers[url]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Laboratory:
+    verifier: Verifier
+    discovery: IssuerDiscovery
+    registry: WatchedRegistry
+    trust: LiveTrust
+    recorder: SightingRecorder
+    clock: StandingClock
+    nonces: SqliteNonceStore
+
+    def appraise(self, document: bytes) -> AttestationResult:
+        """As the service does, for a nonce that is outstanding."""
+        now = self.clock.now()
+        record = NonceRecord(issued_at=now, expires_at=now + timedelta(minutes=5))
+        key = NonceKey(tenant=DEFAULT_TENANT, nonce=documents.NONCE)
+        self.nonces.issue(key, record, keep=timedelta(hours=6), now=now)
+        return self.verifier.appraise(documents.raw(document))
+
+    def consider(self, document: bytes) -> TrustBundle:
+        return self.discovery.consider(self.claims(document), now=self.clock.now(), bundle=self.trust.bundle())
+
+    def claims(self, document: bytes) -> UnverifiedClaims:
+        return read_in_time(documents.raw(document), now=self.clock.now(), limits=Limits())
+
+    @property
+    def authorities(self) -> list[tuple[bytes, ...]]:
+        """The checked authorities of each issuer that was seen."""
+        return [issuer.authorities for issuer in self.registry.inner.discovered()]
+
+
+def make_laboratory(
+    directory: Path,
+    *,
+    mode: DiscoveryMode,
+    fetcher: IssuerFetcher,
+    anchor: x509.Certificate | None = None,
+    beside: Laboratory | None = None,
+) -> Laboratory:
+    """Trusts `anchor` (the root of support.chains) for the public cloud, and nothing else. Another replica of `beside`
+    where that is given."""
+    clock = beside.clock if beside else StandingClock(NOW)
+    inner = beside.registry.inner if beside else SqliteTrustRegistry(directory / "trust.sqlite3", clock=clock.now)
+    registry = WatchedRegistry(inner=inner, clock=clock)
+    recorder = SightingRecorder()
+    overlay = directory / "overlay"
+    if beside is None:
+        write_trust_directory(
+            overlay,
+            cloud=TrustedCloud(name="AzurePublicCloud", domain="metadata.azure.com"),
+            certificates=(
+                TrustedCertificate(name="root", role="root", certificate=anchor or chains.root().certificate),
+            ),
+        )
+    trust = LiveTrust(overlay, registry, admit=mode is DiscoveryMode.ADMIT, recorder=recorder)
+    discovery = IssuerDiscovery(
+        mode=mode,
+        trust=trust,
+        registry=registry,
+        fetcher=fetcher,
+        recorder=recorder,
+        pause=lambda seconds: clock.advance(timedelta(seconds=seconds)),
+    )
+    nonces = SqliteNonceStore(directory / "nonces.sqlite3")
+    return Laboratory(
+        verifier=Verifier(trust=trust, nonces=nonces, clock=clock, discovery=discovery),
+        discovery=discovery,
+        registry=registry,
+        trust=trust,
+        recorder=recorder,
+        clock=clock,
+        nonces=nonces,
+    )
+
+
+def naming(*urls: str) -> x509.AuthorityInformationAccess:
+    """Where the issuer is said to be (RFC 5280 4.2.2.1)."""
+    return x509.AuthorityInformationAccess(
+        [
+            x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(url))
+            for url in urls
+        ]
+    )
+
+
+def signer_under(issuer: pki.Identity, *urls: str, issuer_key: pki.PrivateKey | None = None) -> pki.Identity:
+    return make_signer(issuer=issuer, extensions=(naming(*urls),) if urls else (), issuer_key=issuer_key)
+
+
+@cache
+def issuing_ca() -> pki.Identity:
+    """An authority that the root of support.chains issued and nobody pinned."""
+    return chains.authority("Unpinned Issuing CA")
+
+
+def der(identity: pki.Identity) -> bytes:
+    return documents.der(identity.certificate)

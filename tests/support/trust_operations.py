@@ -1,0 +1,135 @@
+"""Trust as an operator works on it: a trust directory, a registry and the use cases over both, all real."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.certificates import make_authority
+from support.clocks import StandingClock
+from support.documents import NOW, der, shared_pki, spare_key
+
+from verifier.core.certificates import Certificate
+from verifier.core.clouds import Cloud
+from verifier.core.discovery import Sighting
+from verifier.edge.live_trust import LiveTrust
+from verifier.edge.sqlite_registry import SqliteTrustRegistry
+from verifier.emulator import pki
+from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
+from verifier.ports import AuditEvent, Exchange, ReloadOutcome
+from verifier.trust_service import TrustAdministration
+
+ISSUER_URL = "http://www.microsoft.com/pkiops/certs/New%20Issuing%20CA.crt"
+_TEN_YEARS = timedelta(days=3650)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTrustEvents:
+    """Implements the Recorder port: keeps what it is told about trust."""
+
+    changes: list[AuditEvent] = field(default_factory=list)
+
+    def answered(self, exchange: Exchange) -> None:
+        pass
+
+    def failed(self, request_id: str, error: Exception) -> None:
+        pass
+
+    def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
+        pass
+
+    def trust_changed(self, event: AuditEvent) -> None:
+        self.changes.append(event)
+
+    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    administration: TrustAdministration
+    registry: SqliteTrustRegistry
+    clock: StandingClock
+    events: KeptTrustEvents
+
+    def discover(
+        self,
+        *authorities: pki.Identity,
+        issuer: str | None = None,
+        cloud: Cloud = Cloud.PUBLIC,
+        key_identifier: str = "",
+        url: str = ISSUER_URL,
+        seen_at: datetime = NOW,
+    ) -> Sighting:
+        """A document under these authorities, the issuer's own first, was seen; without any, under a stranger."""
+        certificates = [read(authority) for authority in authorities]
+        sighting = Sighting(
+            cloud=cloud,
+            issuer=issuer or certificates[0].subject,
+            authority_key_identifier=key_identifier,
+            issuer_urls=(url,),
+            signer_sha256="5a" * 32,
+            seen_at=seen_at,
+        )
+        self.registry.record(sighting, [certificate.der for certificate in certificates])
+        return sighting
+
+
+@cache
+def new_authority(name: str = "New Issuing CA", *, under: str = "") -> pki.Identity:
+    """An issuing CA that no bundle has, under the shared root or under the new authority `under`."""
+    issuer = new_authority(under) if under else shared_pki().root
+    return make_authority(issuer=issuer, name=name, key=pki.make_ec_key(ec.SECP256R1()))
+
+
+@cache
+def stranger() -> pki.Identity:
+    """An issuing CA under a root that nobody trusts."""
+    subject = pki.make_name("Nobody's Root")
+    root = pki.make_root(subject=subject, key=spare_key(), validity=pki.Validity.around(NOW, _TEN_YEARS))
+    return make_authority(issuer=root, name="Nobody's CA", key=pki.make_ec_key(ec.SECP256R1()))
+
+
+def read(authority: pki.Identity) -> Certificate:
+    return Certificate.from_der(der(authority.certificate))
+
+
+def pem(authority: pki.Identity) -> str:
+    return authority.certificate.public_bytes(Encoding.PEM).decode("ascii")
+
+
+def make_operations(directory: Path) -> Operations:
+    """Trusts the shared PKI for the public cloud and for that of US Government, with its registry in `directory`."""
+    overlay = directory / "trust"
+    if not overlay.exists():
+        write_trust(overlay)
+    registry = SqliteTrustRegistry(directory / "trust.sqlite3")
+    clock, events = StandingClock(NOW), KeptTrustEvents()
+    trust = LiveTrust(overlay, registry, admit=False, recorder=events)
+    administration = TrustAdministration(trust=trust, registry=registry, recorder=events, clock=clock)
+    return Operations(administration=administration, registry=registry, clock=clock, events=events)
+
+
+def write_trust(directory: Path) -> None:
+    made = shared_pki()
+    write_trust_directory(
+        directory,
+        cloud=TrustedCloud(name=Cloud.PUBLIC.value, domain=Cloud.PUBLIC.domain),
+        certificates=(
+            TrustedCertificate(name="root", role="root", certificate=made.root.certificate),
+            TrustedCertificate(name="issuing-ca", role="intermediate", certificate=made.issuing_ca.certificate),
+        ),
+    )
+    # The same two for another cloud, which the emulator never needs.
+    manifest = directory / "manifest.toml"
+    text = manifest.read_text("utf-8")
+    table = text[text.index("[clouds.") : text.index("[[certificates]]")]
+    other = table.replace(Cloud.PUBLIC.value, Cloud.US_GOVERNMENT.value).replace(
+        Cloud.PUBLIC.domain, Cloud.US_GOVERNMENT.domain
+    )
+    text = text.replace(
+        f'clouds = ["{Cloud.PUBLIC.value}"]', f'clouds = ["{Cloud.PUBLIC.value}", "{Cloud.US_GOVERNMENT.value}"]'
+    )
+    manifest.write_text(text.replace(table, table + other), "utf-8")

@@ -1,0 +1,132 @@
+"""Without its nonce store the service decides nothing, says so, and goes on by itself when the store is back."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.current import current_document
+from support.documents import imds_answer
+from support.problems import read_problem
+from support.redis_server import RedisServer, running_redis_server
+from support.services import Answer, RunningServer, running_service
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    """One to kill, which keeps its data on the disk."""
+    with running_redis_server(appendonly=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def on_redis(redis: RedisServer, trust_dir: Path) -> Iterator[RunningServer]:
+    with running_service(nonce_store=redis.url, trust_dir=trust_dir) as running:
+        yield running
+
+
+def assert_unavailable(answer: Answer) -> None:
+    problem = read_problem(answer.status, answer.headers, answer.body)
+    assert (answer.status, problem["code"], problem["retryable"]) == (503, "store-unavailable", True)
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "verdict" not in problem
+
+
+def conditions(service: RunningServer) -> tuple[int, dict[str, tuple[bool, str]]]:
+    """The status of /readyz, and each condition by name: whether it holds, and why not."""
+    answer = service.request("GET", "/readyz")
+    listed: list[dict[str, object]] = json.loads(answer.body)["conditions"]
+    found = {str(entry["name"]): (entry["ready"] is True, str(entry["detail"])) for entry in listed}
+    return answer.status, found
+
+
+def test_gives_no_verdict_while_redis_is_away_and_goes_on_when_it_is_back(
+    on_redis: RunningServer, redis: RedisServer
+) -> None:
+    fields = imds_answer(current_document(on_redis.issue_nonce()))
+    redis.kill()
+    try:
+        assert_unavailable(on_redis.post_json("/v1/nonces"))
+        assert_unavailable(on_redis.post_json("/v1/attestations", fields))
+    finally:
+        redis.restart()
+    # What was issued before is still good, once: the refusal above was none, and used nothing up.
+    assert on_redis.post_json("/v1/attestations", fields).status == 200
+    assert on_redis.post_json("/v1/attestations", fields).code == "nonce-replayed"
+    assert on_redis.issue_nonce()
+
+
+def test_gives_no_verdict_while_redis_hangs(on_redis: RunningServer, redis: RedisServer) -> None:
+    fields = imds_answer(current_document(on_redis.issue_nonce()))
+    with redis.hanging():
+        assert_unavailable(on_redis.post_json("/v1/nonces"))
+        assert_unavailable(on_redis.post_json("/v1/attestations", fields))
+        assert on_redis.request("GET", "/healthz").status == 200
+    # Whether the redemption got through is unknown; either way there is one verdict at most.
+    assert on_redis.post_json("/v1/attestations", fields).code in {None, "nonce-replayed"}
+    assert on_redis.post_json("/v1/attestations", fields).code == "nonce-replayed"
+
+
+def test_still_refuses_what_it_can_refuse_without_the_store(on_redis: RunningServer, redis: RedisServer) -> None:
+    redis.kill()
+    try:
+        answer = on_redis.post_json("/v1/attestations", {"encoding": "pkcs7", "signature": "AAAA"})
+    finally:
+        redis.restart()
+    assert (answer.status, answer.code) == (400, "malformed-evidence")
+
+
+def test_says_which_condition_fails_and_why(on_redis: RunningServer, redis: RedisServer) -> None:
+    status, found = conditions(on_redis)
+    assert (status, found["nonce-store"], found["trust"]) == (200, (True, ""), (True, ""))
+    redis.kill()
+    try:
+        status, found = conditions(on_redis)
+        alive = on_redis.request("GET", "/healthz")
+    finally:
+        redis.restart()
+    assert status == 503
+    assert found["nonce-store"] == (False, "Redis cannot be reached, or all connections are in use.")
+    assert found["trust"] == (True, "")
+    # A process that answers is not to be restarted because something else is away.
+    assert alive.status == 200
+    assert conditions(on_redis)[0] == 200
+
+
+def test_starts_while_redis_is_away(redis: RedisServer, trust_dir: Path) -> None:
+    redis.kill()
+    try:
+        with running_service(nonce_store=redis.url, trust_dir=trust_dir, workers=1) as service:
+            assert_unavailable(service.post_json("/v1/nonces"))
+            assert conditions(service)[0] == 503
+            redis.restart()
+            assert service.issue_nonce()
+            assert conditions(service)[0] == 200
+    finally:
+        redis.restart()
+
+
+def test_does_not_tell_the_password_of_a_store_that_refuses_it(trust_dir: Path) -> None:
+    with running_redis_server(password="s3cret-right") as guarded:  # noqa: S106 - of this test's own server
+        wrong = guarded.url.replace("right", "wrong")
+        with running_service(nonce_store=wrong, trust_dir=trust_dir, workers=1) as service:
+            answers = [service.post_json("/v1/nonces"), service.request("GET", "/readyz")]
+    assert [answer.status for answer in answers] == [503, 503]
+    told = b"".join(answer.body for answer in answers).decode() + "".join(service.log)
+    assert "s3cret" not in told
+
+
+def test_gives_no_verdict_while_the_sqlite_file_is_away(tmp_path: Path, trust_dir: Path) -> None:
+    file = tmp_path / "nonces.sqlite3"
+    with running_service(nonce_store=f"sqlite://{file}", trust_dir=trust_dir, workers=1) as service:
+        fields = imds_answer(current_document(service.issue_nonce()))
+        aside = tmp_path / "aside"
+        file.rename(aside)
+        assert_unavailable(service.post_json("/v1/attestations", fields))
+        assert_unavailable(service.post_json("/v1/nonces"))
+        status, found = conditions(service)
+        assert (status, found["nonce-store"][0]) == (503, False)
+        assert str(tmp_path) not in found["nonce-store"][1]
+        assert service.request("GET", "/healthz").status == 200
+        aside.rename(file)
+        assert service.post_json("/v1/attestations", fields).status == 200

@@ -1,0 +1,266 @@
+"""What every answer has in common, and what each path does."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from support import documents
+from support.applications import Application, KeptRecords, make_application
+from support.problems import read_problem
+
+from verifier.api.app import answer_unserved
+from verifier.core.model import Claims, NonceRecord, Redemption
+from verifier.core.policy import ClaimIn, ClaimName, Policies
+from verifier.ports import NonceKey, StoreUnavailable
+
+JSON = "application/json"
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Application:
+    return make_application(
+        tmp_path, policies=Policies({"contoso": ClaimIn(ClaimName.PUBLISHER, frozenset({"contoso"}))})
+    )
+
+
+@pytest.fixture
+def client(application: Application) -> FlaskClient:
+    return application.client
+
+
+class _AwayStore:
+    """Implements the NonceStore port, and is away."""
+
+    def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: object) -> bool:
+        del key, record, keep, now
+        raise StoreUnavailable("The test took it.", retry_after=timedelta(seconds=3))
+
+    def redeem(self, key: NonceKey, *, now: object) -> Redemption:
+        del key, now
+        raise StoreUnavailable("The test took it.", retry_after=timedelta(milliseconds=3))
+
+    def ping(self) -> None:
+        raise StoreUnavailable("The test took it.")
+
+
+class _FaultyStore(_AwayStore):
+    def redeem(self, key: NonceKey, *, now: object) -> Redemption:
+        raise RuntimeError(f"a fault that tells {key} at {now}")
+
+
+def answer(**more: object) -> dict[str, object]:
+    return {**documents.imds_answer(documents.document()), **more}
+
+
+def paths() -> Iterator[tuple[str, str]]:
+    yield "GET", "/healthz"
+    yield "GET", "/readyz"
+    yield "GET", "/problems/internal"
+    yield "GET", "/none"
+    yield "PUT", "/v1/nonces"
+    yield "POST", "/v1/nonces"
+    yield "POST", "/v1/attestations"
+    yield "OPTIONS", "/v1/attestations"
+
+
+@pytest.mark.parametrize(("method", "path"), list(paths()))
+def test_every_answer_carries_its_id_and_is_not_sniffed_nor_kept(client: FlaskClient, method: str, path: str) -> None:
+    response = client.open(path, method=method, headers={"X-Request-Id": "mine"})
+    assert response.headers["X-Request-Id"] == "mine"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert path.startswith("/problems/") or response.headers["Cache-Control"] == "no-store"
+
+
+def test_makes_an_id_where_none_is_asked_for(client: FlaskClient) -> None:
+    ids = {client.get("/healthz").headers["X-Request-Id"] for _ in range(5)}
+    assert len(ids) == 5
+    assert all(len(made) == 32 for made in ids)
+
+
+@pytest.mark.parametrize("asked", ["a" * 65, "a b", "a/b", '"', "a;b", "{}"])
+def test_makes_an_id_where_one_of_bad_form_is_asked_for(application: Application, asked: str) -> None:
+    response = application.client.get("/none", headers={"X-Request-Id": asked})
+    made = response.headers["X-Request-Id"]
+    assert made != asked
+    assert response.get_json()["requestId"] == made
+    assert application.records.exchanges[-1].request_id == made
+
+
+def test_returns_the_result_with_everything_in_it(application: Application) -> None:
+    application.give_out(documents.NONCE)
+    response = application.client.post("/v1/attestations", json=answer())
+    assert response.status_code == 200
+    result = response.get_json()
+    assert list(result)[:6] == ["verdict", "cloud", "claims", "document", "signer", "chain"]
+    assert (result["verdict"], result["cloud"], result["policy"]) == ("verified", "AzurePublicCloud", "default")
+    assert result["claims"] == {
+        "vmId": documents.VM.vm_id,
+        "subscriptionId": documents.VM.subscription_id,
+        "sku": documents.VM.sku,
+        "licenseType": "",
+        "nonce": documents.NONCE,
+        "plan": {"publisher": "contoso", "product": "contoso-appliance", "name": "standard"},
+        "createdOn": "2026-11-23T08:00:00Z",
+        "expiresOn": "2026-11-23T14:00:00Z",
+    }
+    assert result["document"] == documents.content()
+    assert result["evaluatedAt"] == "2026-11-23T08:00:00Z"
+    assert {check["outcome"] for check in result["checks"]} == {"pass"}
+    assert [check["name"] for check in result["checks"]] == [
+        *("format", "signature", "signer-name", "claims", "validity-window", "chain", "nonce", "policy"),
+    ]
+    assert len(result["chain"]) == 2
+    assert set(result["signer"]) == {"subject", "names", "issuer", "serialNumber", "sha256", "notAfter"}
+
+
+def test_returns_absent_claims_as_null_and_unknown_fields_in_the_document(application: Application) -> None:
+    application.give_out(documents.NONCE)
+    fields: dict[str, object] = {"vmId": "v", "nonce": documents.NONCE, "later": [1, {"a": None}], "timeStamp": None}
+    der = documents.sign(documents.encode(fields))
+    result = application.client.post("/v1/attestations", json=documents.imds_answer(der)).get_json()
+    assert result["document"] == fields
+    assert result["claims"] == {
+        **dict.fromkeys(("subscriptionId", "sku", "licenseType", "plan", "createdOn", "expiresOn")),
+        "vmId": "v",
+        "nonce": documents.NONCE,
+    }
+    assert len(result["claims"]) == len(Claims.__dataclass_fields__)
+
+
+def test_a_request_field_never_reaches_the_result(application: Application) -> None:
+    application.give_out(documents.NONCE)
+    response = application.client.post("/v1/attestations", json=answer(nonce=documents.NONCE, policy="contoso"))
+    assert response.get_json()["policy"] == "contoso"
+    again = application.client.post("/v1/attestations", json=answer(vmId="another"))
+    assert read_problem(again.status_code, dict(again.headers), again.data)["code"] == "malformed-evidence"
+    assert "another" not in again.text
+    assert "vmId" not in again.text
+
+
+def test_tells_how_far_the_appraisal_came(client: FlaskClient) -> None:
+    response = client.post("/v1/attestations", json=answer(nonce="4711"))
+    problem = read_problem(response.status_code, dict(response.headers), response.data)
+    assert (problem["code"], problem["retryable"], problem["retryAfterSeconds"]) == ("nonce-mismatch", True, 5)
+    checks = problem["checks"]
+    assert isinstance(checks, list)
+    assert [check["outcome"] for check in checks] == ["pass"] * 6 + ["fail", "skipped"]
+
+
+def test_shows_no_claim_in_a_refusal(application: Application) -> None:
+    application.give_out(documents.NONCE)
+    denied = make_denied_answer(application)
+    for told in (documents.VM.vm_id, documents.VM.subscription_id, documents.VM.sku, documents.NONCE):
+        assert told not in denied
+
+
+def make_denied_answer(application: Application) -> str:
+    from_elsewhere = documents.content()
+    from_elsewhere["plan"] = {"publisher": "fabrikam", "product": "p", "name": "n"}
+    der = documents.sign(documents.encode(from_elsewhere))
+    response = application.client.post("/v1/attestations", json={**documents.imds_answer(der), "policy": "contoso"})
+    assert response.status_code == 403
+    return response.text
+
+
+def test_issues_a_nonce_bound_to_what_is_asked(application: Application) -> None:
+    asked = {"vmId": "another", "policy": "contoso", "jkt": "x" * 43}
+    response = application.client.post("/v1/nonces", json=asked)
+    issued = response.get_json()
+    assert response.status_code == 201
+    assert issued["issuedAt"] == "2026-11-23T08:00:00Z"
+    assert issued["expiresAt"] == "2026-11-23T08:05:00Z"
+    assert len(issued["nonce"]) == 10
+    assert issued["nonce"].isdigit()
+    der = documents.document(nonce=issued["nonce"])
+    refused = application.client.post("/v1/attestations", json=documents.imds_answer(der))
+    assert (refused.status_code, refused.get_json()["code"]) == (422, "nonce-mismatch")
+
+
+def test_issues_a_nonce_without_a_body_or_with_an_empty_object(client: FlaskClient) -> None:
+    assert client.post("/v1/nonces").status_code == 201
+    assert client.post("/v1/nonces", json={}).status_code == 201
+    assert client.post("/v1/nonces", json={"vmId": None}).status_code == 201
+
+
+def test_says_503_and_when_to_come_back_while_the_store_is_away(tmp_path: Path) -> None:
+    application = make_application(tmp_path, nonces=_AwayStore())
+    nonce = application.client.post("/v1/nonces")
+    verdict = application.client.post("/v1/attestations", json=answer())
+    for response, seconds in ((nonce, "3"), (verdict, "1")):
+        problem = read_problem(response.status_code, dict(response.headers), response.data)
+        assert (problem["code"], response.headers["Retry-After"]) == ("store-unavailable", seconds)
+        assert "The test took it" not in response.text
+    assert [type(error) for _, error in application.records.failures] == [StoreUnavailable, StoreUnavailable]
+    ready = application.client.get("/readyz")
+    assert ready.status_code == 503
+    assert {"name": "nonce-store", "ready": False, "detail": "The test took it."} in ready.get_json()["conditions"]
+    assert application.client.get("/healthz").status_code == 200
+
+
+def test_tells_nothing_of_an_unexpected_error_but_the_id(tmp_path: Path) -> None:
+    application = make_application(tmp_path, nonces=_FaultyStore())
+    response = application.client.post("/v1/attestations", json=answer())
+    problem = read_problem(response.status_code, dict(response.headers), response.data)
+    assert (problem["status"], problem["code"]) == (500, "internal")
+    assert "fault that tells" not in response.text
+    assert documents.NONCE not in response.text
+    ((request_id, error),) = application.records.failures
+    assert request_id == problem["requestId"]
+    assert isinstance(error, RuntimeError)
+
+
+def test_is_not_ready_where_no_anchor_is_usable(application: Application) -> None:
+    assert application.client.get("/readyz").get_json()["status"] == "ready"
+    application.clock.advance(timedelta(days=20 * 365))
+    answered = application.client.get("/readyz")
+    assert answered.status_code == 503
+    (trust,) = [entry for entry in answered.get_json()["conditions"] if entry["name"] == "trust"]
+    assert trust["ready"] is False
+    assert "AzurePublicCloud" in trust["detail"]
+
+
+def test_records_the_rule_and_not_the_path(application: Application) -> None:
+    for method, path in (("GET", "/problems/internal"), ("GET", "/problems/0123456789"), ("GET", "/0123456789")):
+        application.client.open(path, method=method)
+    routes = [exchange.route for exchange in application.records.exchanges]
+    assert routes == ["GET /problems/<code>", "GET /problems/<code>", ""]
+
+
+def test_records_each_answer_with_its_code(application: Application) -> None:
+    application.client.get("/healthz")
+    application.client.post("/v1/attestations", data=b"{", content_type=JSON)
+    application.client.get("/none")
+    told = [(exchange.status, exchange.code) for exchange in application.records.exchanges]
+    assert told == [(200, ""), (400, "malformed-evidence"), (404, "not-found")]
+    assert all(0 <= exchange.seconds < 60 for exchange in application.records.exchanges)
+
+
+def test_keeps_the_order_of_fields_and_answers_utf_8(application: Application) -> None:
+    application.give_out(documents.NONCE)
+    der = documents.sign(documents.encode({**documents.content(), "zeta": "ü", "alpha": 1}))
+    response = application.client.post("/v1/attestations", json=documents.imds_answer(der))
+    assert list(json.loads(response.data)["document"])[-2:] == ["zeta", "alpha"]
+    assert json.loads(response.data)["document"]["zeta"] == "ü"
+
+
+def test_answers_for_what_was_no_request() -> None:
+    records = KeptRecords()
+    status, body = answer_unserved(records, ValueError("told by a sender"), is_the_requests=True)
+    problem = read_problem(status, {"Content-Type": "application/problem+json"}, body)
+    assert problem["code"] == "malformed-request"
+    assert b"told by a sender" not in body
+    assert records.failures == []
+    assert records.exchanges[-1].request_id == problem["requestId"]
+
+
+def test_answers_for_a_server_that_failed() -> None:
+    records = KeptRecords()
+    fault = ValueError("inner")
+    status, body = answer_unserved(records, fault, is_the_requests=False)
+    problem = read_problem(status, {"Content-Type": "application/problem+json"}, body)
+    assert (status, problem["code"]) == (500, "internal")
+    assert b"inner" not in body
+    assert records.failures == [(problem["requestId"], fault)]

@@ -1,0 +1,86 @@
+"""Who is an administrator: one header, one key, and no other way."""
+
+import hashlib
+
+import pytest
+
+from verifier.api.authentication import Administrators
+from verifier.api.wire import RequestError
+
+KEY = "k3y-of-alice.0123456789"
+
+
+def hash_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+ADMINISTRATORS = Administrators(key_hashes={"alice": hash_of(KEY), "bob": hash_of("k3y-of-bob")})
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_tells_whose_key_it_is_whatever_the_case_of_the_scheme(scheme: str) -> None:
+    assert ADMINISTRATORS.authenticate([f"{scheme} {KEY}"]) == "alice"
+    assert ADMINISTRATORS.authenticate([f"{scheme} k3y-of-bob"]) == "bob"
+
+
+@pytest.mark.parametrize(
+    "authorizations",
+    [
+        [],
+        [""],
+        ["Bearer"],
+        ["Bearer "],
+        [KEY],
+        [f"Basic {KEY}"],
+        [f"Bearer  {KEY}"],
+        [f"Bearer\t{KEY}"],
+        [f"Bearer {KEY} "],
+        [f"Bearer {KEY}\n"],
+        [f" Bearer {KEY}"],
+        [f"Bearer {KEY} {KEY}"],
+        [f"Bearer {KEY},Bearer {KEY}"],
+        [f"Bearer {KEY}", f"Bearer {KEY}"],
+        [f"Bearer {KEY.upper()}"],
+        [f"Bearer {KEY[:-1]}"],
+        [f"Bearer {hash_of(KEY)}"],
+        ["Bearer ключ"],
+        ["Bearer " + "a" * 100_000],
+    ],
+    ids=repr,
+)
+def test_refuses_whatever_is_not_one_right_key(authorizations: list[str]) -> None:
+    with pytest.raises(RequestError) as refusal:
+        ADMINISTRATORS.authenticate(authorizations)
+
+    assert refusal.value.fault == "unauthenticated"
+    assert KEY not in refusal.value.detail
+
+
+def test_without_keys_nobody_is_an_administrator() -> None:
+    with pytest.raises(RequestError):
+        Administrators(key_hashes={}).authenticate([f"Bearer {KEY}"])
+
+
+@pytest.mark.parametrize(
+    "key_hashes",
+    [
+        {"alice": KEY},
+        {"alice": hash_of(KEY).upper()},
+        {"alice": ""},
+        {"alice": hash_of("")},
+        {"": hash_of(KEY)},
+        {"cli:root": hash_of(KEY)},
+        {"a" * 65: hash_of(KEY)},
+        {"alice": hash_of(KEY), "bob": hash_of(KEY)},
+    ],
+    ids=["plain", "upper", "empty-hash", "hash-of-nothing", "no-name", "like-the-cli", "long-name", "shared"],
+)
+def test_keys_that_cannot_tell_who_it_is_are_refused_at_construction(key_hashes: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="admin key") as refusal:
+        Administrators(key_hashes=key_hashes)
+
+    assert KEY not in str(refusal.value)
+
+
+def test_does_not_show_the_hashes() -> None:
+    assert hash_of(KEY) not in repr(ADMINISTRATORS)

@@ -1,0 +1,379 @@
+"""`imds-verifier trust` on a real registry: what it prints, what it changes, and how it ends."""
+
+import getpass
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.documents import NOW, der, shared_pki
+from support.trust_operations import Operations, make_operations, new_authority, pem, read, stranger
+
+from verifier.api.trust_survey import survey_trust
+from verifier.api.trust_wire import survey_json
+from verifier.cli.commands import run_command
+from verifier.cli.trust import operator_name, trust_command
+from verifier.core.clouds import Cloud
+from verifier.core.trust import Denials
+from verifier.edge.trust_files import load_bundle
+from verifier.ports import IssuerFetcher, StoreUnavailable
+from verifier.trust_service import TrustAdministration
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operations:
+    monkeypatch.setattr(getpass, "getuser", lambda: "alice")
+    return make_operations(tmp_path)
+
+
+@pytest.fixture
+def run(operations: Operations) -> Run:
+    return runner(lambda: operations.administration, operations)
+
+
+def runner(create: Callable[[], TrustAdministration], operations: Operations) -> Run:
+    def no_fetcher() -> IssuerFetcher:
+        raise AssertionError("nothing is to be fetched")
+
+    command = trust_command(create, operations.clock, no_fetcher)
+    return lambda *arguments: run_command([command], ["trust", *arguments])
+
+
+@pytest.fixture
+def new_file(tmp_path: Path) -> Path:
+    file = tmp_path / "new-ca.pem"
+    file.write_text(pem(new_authority()), "ascii")
+    return file
+
+
+def out(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out
+
+
+def pinned(operations: Operations) -> dict[str, frozenset[Cloud]]:
+    return {sha256: pin.clouds for sha256, pin in operations.administration.decisions().pins.items()}
+
+
+# --- status and list
+
+
+def test_status_tells_until_when_each_cloud_holds(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("status") == 0
+
+    shown = out(capsys)
+    until = read(shared_pki().issuing_ca).not_after
+    assert f"AzurePublicCloud        holds until {until:%Y-%m-%dT%H:%M:%SZ} ({(until - NOW).days} days)" in shown
+    assert "ending" not in shown
+    assert "nobody pinned" not in shown
+
+
+def test_status_fails_where_a_horizon_is_inside_the_warning(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    days = (read(shared_pki().issuing_ca).not_after - NOW).days
+
+    assert run("status", "--warn-days", str(days - 1)) == 0
+    assert run("status", "--warn-days", str(days + 1)) == 1
+    assert f"! {days} days  {read(shared_pki().issuing_ca).subject}" in out(capsys)
+
+
+def test_status_fails_where_a_cloud_has_no_chain(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    after = read(shared_pki().issuing_ca).not_after + timedelta(seconds=1)
+
+    assert run("status", "--at", after.isoformat()) == 1
+    assert "NO USABLE CHAIN" in out(capsys)
+
+
+def test_status_counts_only_the_clouds_that_are_asked_for(run: Run, operations: Operations) -> None:
+    operations.administration.deny(
+        Denials(spki_sha256=frozenset({read(shared_pki().issuing_ca).spki_sha256})), by="alice"
+    )
+
+    assert run("status") == 1
+    assert run("status", "--cloud", "AzureUSGovernmentCloud") == 1
+    operations.administration.allow(operations.administration.decisions().denials, by="alice")
+    assert run("status", "--cloud", "AzureUSGovernmentCloud", "--cloud", "AzurePublicCloud") == 0
+    assert run("status", "--cloud", "AzureChinaCloud") == 1
+
+
+def test_status_names_an_unknown_issuer_and_the_command_that_approves_it(
+    run: Run, operations: Operations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operations.discover(new_authority(), key_identifier="0a0b")
+
+    assert run("status") == 0
+
+    shown = out(capsys)
+    assert "New Issuing CA" in shown
+    assert "0a0b" in shown
+    [command] = [line.strip() for line in shown.splitlines() if "trust approve" in line]
+    assert command == f"imds-verifier trust approve {read(new_authority()).sha256}"
+    assert run(*command.split()[2:]) == 0
+    assert pinned(operations) == {read(new_authority()).sha256: frozenset({Cloud.PUBLIC})}
+
+
+def test_status_says_how_to_pin_an_issuer_whose_certificate_is_not_known(
+    run: Run, operations: Operations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operations.discover(issuer="CN=New Issuing CA", cloud=Cloud.US_GOVERNMENT)
+
+    run("status")
+
+    assert "imds-verifier trust add FILE --cloud AzureUSGovernmentCloud" in out(capsys)
+
+
+def test_what_strangers_say_does_not_reach_the_terminal_as_control_characters(
+    run: Run, operations: Operations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operations.discover(
+        issuer="CN=\x1b[2Jtrust approve\r\n  \u202eall is well", url="http://x/\x1b]0;\x07\nimds-verifier"
+    )
+
+    run("status")
+
+    assert all(character.isprintable() or character == "\n" for character in out(capsys))
+
+
+def test_list_shows_every_certificate_with_its_state(
+    run: Run, operations: Operations, new_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("add", str(new_file), "--cloud", "AzurePublicCloud")
+    out(capsys)
+
+    assert run("list") == 0
+
+    heading, *lines = out(capsys).splitlines()
+    assert heading.startswith("STATE")
+    assert len(lines) == len(operations.administration.bundle().entries) == 3
+    assert any("approved" in line and read(new_authority()).sha256 in line for line in lines)
+
+
+def test_list_as_of_another_time_shows_the_states_of_then(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    before = read(shared_pki().issuing_ca).not_before - timedelta(days=1)
+
+    run("list", "--at", before.isoformat())
+
+    assert "staged" in out(capsys)
+
+
+@pytest.mark.parametrize("at", ["yesterday", "2026-11-23T08:00:00"])
+def test_a_time_that_is_none_is_a_usage_error(run: Run, at: str) -> None:
+    assert run("status", "--at", at) == 2
+
+
+@pytest.mark.parametrize("action", ["status", "list"])
+def test_json_is_what_http_answers(
+    run: Run, operations: Operations, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operations.discover(new_authority())
+
+    run(action, "--json")
+
+    expected = survey_json(survey_trust(operations.administration, at=operations.clock.now()))
+    assert json.loads(out(capsys)) == json.loads(json.dumps(expected))
+
+
+# --- Changes
+
+
+def test_add_pins_a_file_and_remove_takes_it_back(run: Run, operations: Operations, new_file: Path) -> None:
+    sha256 = read(new_authority()).sha256
+
+    assert run("add", str(new_file), "--cloud", "AzurePublicCloud", "--cloud", "AzureUSGovernmentCloud") == 0
+    assert pinned(operations) == {sha256: frozenset({Cloud.PUBLIC, Cloud.US_GOVERNMENT})}
+    assert run("remove", sha256) == 0
+    assert pinned(operations) == {}
+    assert run("remove", sha256) == 1
+    assert {event.by for event in operations.administration.audit_trail()} == {"cli:alice"}
+
+
+def test_add_takes_der(run: Run, operations: Operations, tmp_path: Path) -> None:
+    file = tmp_path / "new-ca.cer"
+    file.write_bytes(der(new_authority().certificate))
+
+    assert run("add", str(file), "--cloud", "AzurePublicCloud") == 0
+    assert read(new_authority()).sha256 in pinned(operations)
+
+
+@pytest.mark.parametrize("what", ["root", "signer", "stranger"])
+def test_add_refuses_what_is_unfit(
+    run: Run, operations: Operations, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = shared_pki()
+    file = tmp_path / "unfit.pem"
+    file.write_text(pem({"root": made.root, "signer": made.signer, "stranger": stranger()}[what]), "ascii")
+
+    assert run("add", str(file), "--cloud", "AzurePublicCloud") == 1
+    assert capsys.readouterr().err.startswith("refused: ")
+    assert not pinned(operations)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text", pem(new_authority()).encode() * 2, b"-----BEGIN PRIVATE KEY-----\n", b"0" * 70_000]
+)
+def test_add_of_what_is_no_certificate_is_a_usage_error(run: Run, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "no.pem"
+    file.write_bytes(content)
+
+    assert run("add", str(file), "--cloud", "AzurePublicCloud") == 2
+
+
+def test_add_of_a_file_that_is_not_there_is_a_usage_error(run: Run, tmp_path: Path) -> None:
+    assert run("add", str(tmp_path / "absent.pem"), "--cloud", "AzurePublicCloud") == 2
+
+
+def test_add_needs_a_cloud_that_there_is(run: Run, new_file: Path) -> None:
+    for clouds in ((), ("--cloud", "Azure")):
+        with pytest.raises(SystemExit) as ended:
+            run("add", str(new_file), *clouds)
+        assert ended.value.code == 2
+
+
+def test_reject_ends_the_waiting_of_an_issuer(
+    run: Run, operations: Operations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operations.discover(new_authority())
+
+    assert run("reject", read(new_authority()).sha256) == 0
+    assert "nobody pinned" not in out(capsys)
+    assert operations.administration.decisions().rejected == {read(new_authority()).sha256}
+
+
+def test_approving_what_was_never_seen_is_refused(run: Run) -> None:
+    assert run("approve", "0" * 64) == 1
+
+
+@pytest.mark.parametrize("action", ["approve", "reject", "remove"])
+def test_a_bad_fingerprint_is_a_usage_error(run: Run, action: str) -> None:
+    assert run(action, "abc") == 2
+
+
+def test_deny_revokes_at_once_and_allow_takes_it_back(
+    run: Run, operations: Operations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    issuing_ca = read(shared_pki().issuing_ca)
+
+    assert run("deny", issuing_ca.serial_hex) == 0
+    told = out(capsys)
+    assert f"serial {issuing_ca.serial_hex}: {issuing_ca.subject}" in told
+    assert "NO USABLE CHAIN" in told
+    assert operations.administration.bundle().denials.names(issuing_ca)
+    run("list")
+    assert "denied" in out(capsys)
+    assert run("allow", issuing_ca.serial_hex) == 0
+    assert not operations.administration.bundle().denials.names(issuing_ca)
+    assert run("allow", issuing_ca.serial_hex) == 1
+
+
+def test_deny_of_nothing_that_is_known_says_so(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("deny", "abcd") == 0
+    assert "serial abcd: no authority that is known here" in out(capsys)
+
+
+@pytest.mark.parametrize("what", ["xyz", "0" * 63])
+def test_deny_of_what_is_neither_is_a_usage_error(run: Run, what: str) -> None:
+    assert run("deny", what) == 2
+
+
+def test_deny_of_a_certificates_own_fingerprint_is_a_usage_error(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("deny", read(shared_pki().issuing_ca).sha256) == 2
+    assert read(shared_pki().issuing_ca).spki_sha256 in capsys.readouterr().err
+
+
+# --- export
+
+
+def test_what_is_exported_is_a_trust_directory_that_loads(
+    run: Run, operations: Operations, new_file: Path, tmp_path: Path
+) -> None:
+    note = 'from "the page", \\ 2026 \U0001f512'
+    run("add", str(new_file), "--cloud", "AzurePublicCloud", "--note", note)
+
+    # The new authority stands under the root of the test's own bundle, which the loader does not ask about.
+    assert run("export", "--into", str(tmp_path / "overlay")) == 0
+
+    entries = {entry.certificate.sha256: entry for entry in load_bundle(tmp_path / "overlay").entries}
+    entry = entries[read(new_authority()).sha256]
+    assert entry.note == note
+    assert entry.clouds == {Cloud.PUBLIC}
+    assert entry.source == "pinned by cli:alice at 2026-11-23T08:00:00Z"
+    assert operations.administration.bundle().generation != load_bundle(tmp_path / "overlay").generation
+
+
+def test_export_prints_the_entries_and_the_certificates(
+    run: Run, new_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("add", str(new_file), "--cloud", "AzurePublicCloud")
+    out(capsys)
+    sha256 = read(new_authority()).sha256
+
+    run("export")
+
+    text = out(capsys)
+    assert f'file = "intermediates/new-issuing-ca-{sha256[:8]}.pem"\nsha256 = "{sha256}"' in text
+    for line in pem(new_authority()).splitlines():
+        assert f"\n# {line}\n" in text
+
+
+def test_export_as_json_carries_the_same(run: Run, new_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("add", str(new_file), "--cloud", "AzurePublicCloud")
+    out(capsys)
+
+    run("export", "--json")
+
+    exported: Any = json.loads(out(capsys))
+    [certificate] = exported["certificates"]
+    assert certificate["pem"] == pem(new_authority())
+    assert certificate["role"] == "intermediate"
+
+
+def test_export_of_nothing_is_nothing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("export") == 0
+    assert out(capsys) == ""
+
+
+def test_export_overwrites_nothing(run: Run, new_file: Path, tmp_path: Path) -> None:
+    run("add", str(new_file), "--cloud", "AzurePublicCloud")
+
+    assert run("export", "--into", str(tmp_path / "trust")) == 2
+
+
+# --- Who, and the store
+
+
+def test_a_store_that_is_away_ends_with_3(operations: Operations, capsys: pytest.CaptureFixture[str]) -> None:
+    def away() -> TrustAdministration:
+        raise StoreUnavailable("The trust registry does not answer.")
+
+    for arguments in (("status",), ("list",), ("deny", "abcd"), ("approve", "0" * 64), ("export",)):
+        assert runner(away, operations)(*arguments) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "does not answer" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("user", "name"),
+    [
+        ("alice", "cli:alice"),
+        ("DOMAIN\\alice", "cli:DOMAIN_alice"),
+        ("x\n\x1b", "cli:x__"),
+        ("a" * 100, "cli:" + "a" * 64),
+    ],
+)
+def test_the_operator_is_named_by_the_user(monkeypatch: pytest.MonkeyPatch, user: str, name: str) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: user)
+
+    assert operator_name() == name
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError, ImportError])
+def test_a_user_without_a_name_is_named_by_number(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def fail() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", fail)
+
+    assert operator_name().startswith("cli:uid-")

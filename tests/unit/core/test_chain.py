@@ -1,0 +1,324 @@
+"""The chain: to an anchor of the signer's own cloud, at the moment of the appraisal."""
+
+import itertools
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from cryptography import x509
+from support.certificates import make_authority, make_self_signed, make_signer
+from support.chains import authority, claims_of, key, root
+from support.documents import NOW, around, bundle_of, der, shared_bundle, shared_pki, spare_key, trusted
+
+from verifier.core.certificates import Certificate
+from verifier.core.chain import MAX_AUTHORITIES, build_chain
+from verifier.core.clouds import Cloud
+from verifier.core.reasons import ChainRefused, Check, Reason
+from verifier.core.trust import Denials, Role, State, TrustBundle, TrustedCertificate
+from verifier.emulator import pki
+
+SECOND = timedelta(seconds=1)
+MICROSECOND = timedelta(microseconds=1)
+PAST = pki.Validity(not_before=NOW - timedelta(days=700), not_after=NOW - SECOND)
+BOTH = frozenset({Cloud.PUBLIC, Cloud.CHINA})
+
+
+def build(
+    signer: pki.Identity, bundle: TrustBundle, *, now: datetime = NOW, cloud: Cloud = Cloud.PUBLIC
+) -> list[x509.Certificate]:
+    """The authorities of the chain."""
+    content = build_chain(claims_of(signer.certificate, cloud=cloud), now=now, bundle=bundle)
+    assert content.trust_generation == bundle.generation
+    trust = bundle.clouds[cloud]
+    return [trust.entry(link.sha256).certificate.parsed for link in content.chain]
+
+
+def refused(
+    signer: pki.Identity, bundle: TrustBundle, *, now: datetime = NOW, cloud: Cloud = Cloud.PUBLIC
+) -> ChainRefused:
+    with pytest.raises(ChainRefused) as caught:
+        build(signer, bundle, now=now, cloud=cloud)
+    assert caught.value.check is Check.CHAIN
+    assert not caught.value.retryable
+    return caught.value
+
+
+def levels(authorities: int) -> list[pki.Identity]:
+    """The anchor, and the authorities under it."""
+    found = [root()]
+    for level in range(1, authorities):
+        found.append(authority(f"Level {level}", issuer=found[-1]))
+    return found
+
+
+def test_is_the_authorities_from_the_issuer_to_the_anchor() -> None:
+    made = shared_pki()
+    assert build(made.signer, shared_bundle()) == [made.issuing_ca.certificate, made.root.certificate]
+
+
+def test_tells_the_state_of_each_authority() -> None:
+    issuing = authority("Issuing")
+    bundle = TrustBundle.of(
+        (trusted(root().certificate), trusted(issuing.certificate, retire_at=NOW + timedelta(days=1)))
+    )
+    content = build_chain(claims_of(make_signer(issuer=issuing).certificate), now=NOW, bundle=bundle)
+    assert [link.state for link in content.chain] == [State.EXPIRING, State.ACTIVE]
+
+
+def test_an_anchor_may_issue_by_itself() -> None:
+    assert build(make_signer(issuer=root()), bundle_of(root().certificate)) == [root().certificate]
+
+
+@pytest.mark.parametrize("authorities", range(2, MAX_AUTHORITIES + 1))
+def test_takes_as_many_authorities_as_there_may_be(authorities: int) -> None:
+    found = levels(authorities)
+    chain = build(make_signer(issuer=found[-1]), bundle_of(*(one.certificate for one in found)))
+    assert chain == [one.certificate for one in reversed(found)]
+
+
+@pytest.mark.parametrize("authorities", [MAX_AUTHORITIES + 1, MAX_AUTHORITIES + 3])
+def test_refuses_one_authority_more(authorities: int) -> None:
+    found = levels(authorities)
+    bundle = bundle_of(*(one.certificate for one in found))
+    assert refused(make_signer(issuer=found[-1]), bundle).reason is Reason.CHAIN_UNTRUSTED
+
+
+def test_refuses_one_authority_more_where_the_surplus_one_is_self_issued() -> None:
+    # A self-issued authority does not count towards a path length (RFC 5280 4.2.1.9), and does towards our limit.
+    found = levels(MAX_AUTHORITIES)
+    twin = make_authority(issuer=found[-1], name=f"Level {MAX_AUTHORITIES - 1}", key=key("another"))
+    assert twin.certificate.subject == twin.certificate.issuer
+    bundle = TrustBundle.of((*(trusted(one.certificate) for one in found), as_pin(twin.certificate)))
+    assert refused(make_signer(issuer=twin), bundle).reason is Reason.CHAIN_UNTRUSTED
+
+
+def as_pin(certificate: x509.Certificate) -> TrustedCertificate:
+    """A pin, also where it is self-issued."""
+    return TrustedCertificate(
+        certificate=Certificate.from_der(der(certificate)),
+        role=Role.INTERMEDIATE,
+        clouds=frozenset({Cloud.PUBLIC}),
+        source="urn:imds-verifier:test",
+    )
+
+
+class TestClouds:
+    def test_another_clouds_anchor_is_no_anchor(self) -> None:
+        china = root("China Root")
+        issuing = authority("Issuing", issuer=china)
+        bundle = TrustBundle.of(
+            (
+                trusted(root().certificate),
+                trusted(china.certificate, clouds=frozenset({Cloud.CHINA})),
+                trusted(issuing.certificate, clouds=BOTH),
+            )
+        )
+        signer = make_signer(issuer=issuing)
+        assert refused(signer, bundle).reason is Reason.CHAIN_UNTRUSTED
+        assert build_chain(
+            claims_of(china_signer(issuing).certificate, cloud=Cloud.CHINA), now=NOW, bundle=bundle
+        ).chain
+
+    def test_another_clouds_pin_is_no_pin(self) -> None:
+        issuing = authority("Issuing")
+        bundle = TrustBundle.of(
+            (
+                trusted(root().certificate, clouds=BOTH),
+                trusted(issuing.certificate, clouds=frozenset({Cloud.CHINA})),
+            )
+        )
+        assert refused(make_signer(issuer=issuing), bundle).reason is Reason.ISSUER_UNPINNED
+        assert build(china_signer(issuing), bundle, cloud=Cloud.CHINA)
+
+    def test_a_cloud_that_nobody_configured_has_no_chain(self) -> None:
+        issuing = authority("Issuing")
+        bundle = bundle_of(root().certificate, issuing.certificate)
+        assert refused(china_signer(issuing), bundle, cloud=Cloud.CHINA).reason is Reason.CHAIN_UNTRUSTED
+
+
+def china_signer(issuer: pki.Identity) -> pki.Identity:
+    return make_signer(issuer=issuer, common_names=("metadata.azure.cn",), names=("metadata.azure.cn",))
+
+
+class TestTime:
+    def test_the_signer_holds_from_its_first_second_to_its_last(self) -> None:
+        issuing = authority("Issuing")
+        validity = pki.Validity(not_before=NOW, not_after=NOW + timedelta(days=1))
+        signer = make_signer(issuer=issuing, validity=validity)
+        bundle = bundle_of(root().certificate, issuing.certificate)
+        for moment in (validity.not_before, validity.not_after):
+            assert build(signer, bundle, now=moment)
+        for moment in (validity.not_before - MICROSECOND, validity.not_after + SECOND):
+            assert refused(signer, bundle, now=moment).reason is Reason.CHAIN_UNTRUSTED
+
+    def test_the_issuer_holds_from_its_first_second_to_its_last(self) -> None:
+        validity = pki.Validity(not_before=NOW, not_after=NOW + timedelta(days=1))
+        issuing = authority("Issuing", validity=validity)
+        signer = make_signer(issuer=issuing)
+        bundle = bundle_of(root().certificate, issuing.certificate)
+        for moment in (validity.not_before, validity.not_after):
+            assert build(signer, bundle, now=moment)
+        for moment in (validity.not_before - MICROSECOND, validity.not_after + MICROSECOND):
+            assert refused(signer, bundle, now=moment).reason is Reason.CHAIN_UNTRUSTED
+
+    def test_an_expired_anchor_anchors_nothing(self) -> None:
+        old = pki.make_root(subject=pki.make_name("Old"), key=key("Old"), validity=PAST)
+        issuing = authority("Issuing", issuer=old)
+        bundle = bundle_of(old.certificate, root().certificate, issuing.certificate)
+        assert refused(make_signer(issuer=issuing), bundle).reason is Reason.CHAIN_UNTRUSTED
+
+    def test_no_anchor_at_all_is_usable(self) -> None:
+        old = pki.make_root(subject=pki.make_name("Old"), key=key("Old"), validity=PAST)
+        issuing = authority("Issuing", issuer=old)
+        refusal = refused(make_signer(issuer=issuing), bundle_of(old.certificate, issuing.certificate))
+        assert refusal.reason is Reason.CHAIN_UNTRUSTED
+
+    @pytest.mark.parametrize(
+        ("moment", "usable"),
+        [
+            (NOW - MICROSECOND, False),
+            (NOW, True),
+            (NOW + timedelta(days=1) - MICROSECOND, True),
+            (NOW + timedelta(days=1), False),
+        ],
+    )
+    def test_a_pin_is_staged_and_retired_to_the_microsecond(self, moment: datetime, *, usable: bool) -> None:
+        issuing = authority("Issuing")
+        planned = trusted(issuing.certificate, activate_at=NOW, retire_at=NOW + timedelta(days=1))
+        bundle = TrustBundle.of((trusted(root().certificate), planned))
+        signer = make_signer(issuer=issuing)
+        if usable:
+            assert build(signer, bundle, now=moment)
+        else:
+            assert refused(signer, bundle, now=moment).reason is Reason.CHAIN_UNTRUSTED
+
+    def test_a_retired_anchor_is_none(self) -> None:
+        issuing = authority("Issuing")
+        bundle = TrustBundle.of((trusted(root().certificate, retire_at=NOW), trusted(issuing.certificate)))
+        assert build(make_signer(issuer=issuing), bundle, now=NOW - MICROSECOND)
+        assert refused(make_signer(issuer=issuing), bundle).reason is Reason.CHAIN_UNTRUSTED
+
+    def test_the_detail_says_what_is_the_matter_with_the_pin(self) -> None:
+        issuing = authority("Issuing")
+        bundle = TrustBundle.of((trusted(root().certificate), trusted(issuing.certificate, retire_at=NOW)))
+        assert "retired" in refused(make_signer(issuer=issuing), bundle).detail
+
+
+class TestCrossSigned:
+    """One subject and key under several issuers, as Azure's authorities are in every rollover."""
+
+    @staticmethod
+    def entries(*, other_validity: pki.Validity | None) -> tuple[pki.Identity, list[x509.Certificate]]:
+        """The two forms of one authority under two roots, and the roots; the other root may have expired."""
+        other = pki.make_root(
+            subject=pki.make_name("Other Root"), key=key("Other Root"), validity=other_validity or around(days=3650)
+        )
+        one = authority("Crossed")
+        two = authority("Crossed", issuer=other)
+        return one, [root().certificate, other.certificate, one.certificate, two.certificate]
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+    def test_either_way_will_do_in_whichever_order_they_are_listed(self, order: tuple[int, ...]) -> None:
+        one, certificates = self.entries(other_validity=None)
+        chain = build(make_signer(issuer=one), bundle_of(*(certificates[index] for index in order)))
+        assert [chain[0].issuer] == [chain[1].subject]
+        assert chain[0].subject == one.certificate.subject
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+    def test_the_way_that_holds_is_found_beside_one_that_has_expired(self, order: tuple[int, ...]) -> None:
+        one, certificates = self.entries(other_validity=PAST)
+        chain = build(make_signer(issuer=one), bundle_of(*(certificates[index] for index in order)))
+        assert chain == [one.certificate, root().certificate]
+
+    @pytest.mark.parametrize("is_first_expired", [True, False])
+    @pytest.mark.parametrize("reverse", [True, False])
+    def test_the_form_that_holds_is_found_beside_one_that_has_expired(
+        self, *, is_first_expired: bool, reverse: bool
+    ) -> None:
+        """As above, where it is the authority's own certificate that has expired."""
+        other = root("Other Root")
+        one = authority("Crossed", validity=PAST if is_first_expired else None)
+        two = authority("Crossed", issuer=other, validity=None if is_first_expired else PAST)
+        certificates = [root().certificate, other.certificate, one.certificate, two.certificate]
+        chain = build(make_signer(issuer=one), bundle_of(*(reversed(certificates) if reverse else certificates)))
+        assert chain[0] == (two if is_first_expired else one).certificate
+
+    def test_a_root_may_be_pinned_cross_signed_too(self) -> None:
+        young = root("Young Root")
+        crossed = authority("Young Root", own_key=key("Young Root"))
+        issuing = authority("Issuing", issuer=young)
+        signer = make_signer(issuer=issuing)
+        over_old = build(signer, bundle_of(root().certificate, crossed.certificate, issuing.certificate))
+        assert over_old == [issuing.certificate, crossed.certificate, root().certificate]
+        over_young = build(
+            signer, bundle_of(root().certificate, young.certificate, crossed.certificate, issuing.certificate)
+        )
+        assert over_young[0] == issuing.certificate
+        assert over_young[-1] in {root().certificate, young.certificate}
+
+    def test_several_keys_may_have_one_name(self) -> None:
+        one = authority("Namesake")
+        two = authority("Namesake", own_key=key("another key"))
+        bundle = bundle_of(root().certificate, one.certificate, two.certificate)
+        for issuer in (one, two):
+            assert build(make_signer(issuer=issuer), bundle)[0] == issuer.certificate
+
+
+class TestUnpinned:
+    def test_an_issuer_that_nobody_pinned_is_told_by_name(self) -> None:
+        unknown = authority("Unknown Issuing")
+        refusal = refused(make_signer(issuer=unknown), bundle_of(root().certificate))
+        assert refusal.reason is Reason.ISSUER_UNPINNED
+        assert "Unknown Issuing" in refusal.detail
+
+    def test_another_key_under_a_pinned_name_is_not_pinned(self) -> None:
+        pinned = authority("Namesake")
+        bundle = bundle_of(root().certificate, pinned.certificate)
+        unknown = authority("Namesake", own_key=key("another key"))
+        assert refused(make_signer(issuer=unknown), bundle).reason is Reason.ISSUER_UNPINNED
+
+    def test_an_unpinned_issuer_is_not_told_where_the_signer_has_expired(self) -> None:
+        signer = make_signer(issuer=authority("Unknown Issuing"), validity=PAST)
+        assert refused(signer, bundle_of(root().certificate)).reason is Reason.CHAIN_UNTRUSTED
+
+    @pytest.mark.parametrize("without", [(), (x509.AuthorityKeyIdentifier.oid,)])
+    def test_a_forgery_in_a_pinned_name_is_no_news_of_an_issuer(
+        self, without: tuple[x509.ObjectIdentifier, ...]
+    ) -> None:
+        issuing = authority("Issuing")
+        forged = make_signer(issuer=issuing, issuer_key=key("a forger"), without=without)
+        refusal = refused(forged, bundle_of(root().certificate, issuing.certificate))
+        assert refusal.reason is Reason.CHAIN_UNTRUSTED
+
+    def test_a_signer_that_vouches_for_itself_is_no_news_of_an_issuer(self) -> None:
+        assert refused(make_self_signed(key=spare_key()), shared_bundle()).reason is Reason.CHAIN_UNTRUSTED
+
+
+class TestDenied:
+    def test_a_denied_signer_has_no_chain(self) -> None:
+        signer = make_signer(issuer=authority("Issuing"))
+        entries = (trusted(root().certificate), trusted(authority("Issuing").certificate))
+        read = Certificate.from_der(der(signer.certificate))
+        for denials in (
+            Denials(serial_numbers=frozenset({read.serial_number})),
+            Denials(spki_sha256=frozenset({read.spki_sha256})),
+        ):
+            assert refused(signer, TrustBundle.of(entries, denials=denials)).reason is Reason.CHAIN_UNTRUSTED
+        assert build(signer, TrustBundle.of(entries, denials=Denials(serial_numbers=frozenset({1}))))
+
+    def test_a_denied_authority_builds_no_chain(self) -> None:
+        issuing = authority("Issuing")
+        entries = (trusted(root().certificate), trusted(issuing.certificate))
+        for certificate in (issuing.certificate, root().certificate):
+            spki = Certificate.from_der(der(certificate)).spki_sha256
+            bundle = TrustBundle.of(entries, denials=Denials(spki_sha256=frozenset({spki})))
+            assert refused(make_signer(issuer=issuing), bundle).reason is Reason.CHAIN_UNTRUSTED
+
+
+def test_a_signer_without_an_alternative_name_has_no_chain() -> None:
+    issuing = authority("Issuing")
+    bundle = bundle_of(root().certificate, issuing.certificate)
+    claims = claims_of(make_signer(issuer=issuing).certificate)
+    named = replace(claims.decoded.named, server_name=None)
+    with pytest.raises(ChainRefused, match="no alternative name"):
+        build_chain(replace(claims, decoded=replace(claims.decoded, named=named)), now=NOW, bundle=bundle)

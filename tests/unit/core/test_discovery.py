@@ -1,0 +1,196 @@
+"""An issuer that nobody pinned: what is noted of it, and which of a stranger's certificates are found to chain."""
+
+from dataclasses import replace
+
+import pytest
+from support.certificates import make_signer
+from support.chains import authority, claims_of, key, root
+from support.documents import NOW, around, bundle_of, der, trusted
+
+from verifier.core.certificates import Certificate
+from verifier.core.chain import build_chain
+from verifier.core.clouds import Cloud
+from verifier.core.discovery import (
+    MAX_CANDIDATES,
+    admit,
+    confirm_authorities,
+    extend,
+    read_candidates,
+    sight,
+)
+from verifier.core.model import UnverifiedClaims
+from verifier.core.trust import Denials, Origin, TrustBundle, TrustError
+from verifier.emulator import pki
+
+
+def read(identity: pki.Identity) -> Certificate:
+    return Certificate.from_der(der(identity.certificate))
+
+
+def claims_under(issuer: pki.Identity, *, cloud: Cloud = Cloud.PUBLIC) -> UnverifiedClaims:
+    names = (cloud.domain,)
+    return claims_of(make_signer(issuer=issuer, names=names, key=key("signer")).certificate, cloud=cloud)
+
+
+def confirm(claims: UnverifiedClaims, *candidates: pki.Identity, bundle: TrustBundle | None = None) -> list[str]:
+    found = confirm_authorities(
+        claims, [read(one) for one in candidates], now=NOW, bundle=bundle or bundle_of(root().certificate)
+    )
+    return [one.sha256 for one in found]
+
+
+def fingerprints(*identities: pki.Identity) -> list[str]:
+    return [read(one).sha256 for one in identities]
+
+
+class TestSighting:
+    def test_notes_the_issuer_as_the_signer_names_it(self) -> None:
+        claims = claims_under(authority("Seen CA"))
+        signer = claims.decoded.named.signed.signer
+        sighting = sight(claims, now=NOW)
+        assert sighting.cloud is Cloud.PUBLIC
+        assert sighting.issuer == signer.issuer
+        assert sighting.authority_key_identifier == (signer.authority_key_identifier or b"").hex() != ""
+        assert (sighting.signer_sha256, sighting.seen_at) == (signer.sha256, NOW)
+
+    def test_notes_no_more_urls_than_are_looked_at(self) -> None:
+        claims = claims_under(authority("Seen CA"))
+        named = claims.decoded.named
+        urls = tuple(f"http://ca.example/{number}" for number in range(MAX_CANDIDATES + 1))
+        signed = replace(named.signed, signer=replace(named.signed.signer, unverified_issuer_urls=urls))
+        many = UnverifiedClaims(decoded=replace(claims.decoded, named=replace(named, signed=signed)))
+        assert sight(many, now=NOW).issuer_urls == urls[:MAX_CANDIDATES]
+
+    def test_is_of_one_issuer_for_all_its_signers(self) -> None:
+        issuer = authority("Seen CA")
+        first = sight(claims_under(issuer), now=NOW)
+        second = sight(claims_of(make_signer(issuer=issuer, key=key("another")).certificate), now=NOW)
+        assert first.signer_sha256 != second.signer_sha256
+        assert first.id == second.id
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"cloud": Cloud.CHINA}, {"issuer": "CN=Another"}, {"authority_key_identifier": "00"}],
+        ids=["cloud", "name", "key"],
+    )
+    def test_is_of_another_issuer_where_its(self, change: dict[str, object]) -> None:
+        sighting = sight(claims_under(authority("Seen CA")), now=NOW)
+        assert replace(sighting, **change).id != sighting.id  # type: ignore[arg-type]  # the values of the fields named
+
+    def test_may_have_an_issuer_that_is_no_text(self) -> None:
+        sighting = sight(claims_under(authority("Seen CA")), now=NOW)
+        assert len(replace(sighting, issuer="CN=\ud800").id) == 64
+
+
+class TestCandidates:
+    def test_are_authorities_that_others_issued(self) -> None:
+        ca, leaf = authority("Seen CA"), make_signer(key=key("signer"))
+        embedded = [der(one.certificate) for one in (leaf, root(), ca)]
+        assert [one.sha256 for one in read_candidates(embedded)] == fingerprints(ca)
+
+    def test_may_be_anything_that_cannot_be_read(self) -> None:
+        ca = der(authority("Seen CA").certificate)
+        assert [one.der for one in read_candidates([b"", b"\x30\x80", ca[:-1], ca])] == [ca]
+
+    def test_are_the_first_few(self) -> None:
+        ca = der(authority("Seen CA").certificate)
+        assert read_candidates([b""] * MAX_CANDIDATES + [ca]) == ()
+
+
+class TestConfirmedAuthorities:
+    def test_are_the_issuer_that_an_anchor_issued(self) -> None:
+        issuer = authority("Seen CA")
+        assert confirm(claims_under(issuer), issuer) == fingerprints(issuer)
+
+    def test_are_all_that_nobody_pinned_the_signers_own_issuer_first(self) -> None:
+        above = authority("Above CA")
+        issuer = authority("Seen CA", issuer=above)
+        assert confirm(claims_under(issuer), above, issuer) == fingerprints(issuer, above)
+
+    def test_are_not_those_that_are_trusted_already(self) -> None:
+        above = authority("Above CA")
+        issuer = authority("Seen CA", issuer=above)
+        bundle = bundle_of(root().certificate, above.certificate)
+        assert confirm(claims_under(issuer), issuer, above, bundle=bundle) == fingerprints(issuer)
+
+    def test_are_found_where_another_cloud_lists_them(self) -> None:
+        issuer = authority("Seen CA")
+        both = frozenset({Cloud.PUBLIC, Cloud.CHINA})
+        bundle = TrustBundle.of((trusted(root().certificate, clouds=both), trusted(issuer.certificate)))
+        claims = claims_under(issuer, cloud=Cloud.CHINA)
+        assert confirm(claims, issuer, bundle=bundle) == fingerprints(issuer)
+
+    def test_are_passed_over_that_issued_nothing_here(self) -> None:
+        issuer = authority("Seen CA")
+        assert confirm(claims_under(issuer), authority("Other CA"), issuer) == fingerprints(issuer)
+
+    def test_are_one_form_of_an_authority_that_holds(self) -> None:
+        issuer = authority("Seen CA")
+        elsewhere = authority("Seen CA", issuer=root("Stranger"))
+        assert confirm(claims_under(issuer), elsewhere, issuer) == fingerprints(issuer)
+
+    def test_are_none_where_no_anchor_is_above_them(self) -> None:
+        issuer = authority("Seen CA", issuer=root("Stranger"))
+        assert confirm(claims_under(issuer), issuer) == []
+
+    def test_are_none_where_the_signature_is_anothers(self) -> None:
+        issuer = authority("Seen CA")
+        namesake = authority("Seen CA", own_key=key("Another key"))
+        assert confirm(claims_under(issuer), namesake) == []
+
+    def test_are_none_where_one_between_is_missing(self) -> None:
+        issuer = authority("Seen CA", issuer=authority("Above CA"))
+        assert confirm(claims_under(issuer), issuer) == []
+
+    def test_are_none_where_there_is_no_candidate(self) -> None:
+        assert confirm(claims_under(authority("Seen CA"))) == []
+
+    def test_are_none_where_they_have_expired(self) -> None:
+        issuer = authority("Seen CA", validity=around(NOW.replace(year=2020)))
+        assert confirm(claims_under(issuer), issuer) == []
+
+    def test_are_none_for_a_cloud_without_trust(self) -> None:
+        issuer = authority("Seen CA")
+        assert confirm(claims_under(issuer, cloud=Cloud.CHINA), issuer) == []
+
+    def test_are_none_where_they_are_denied(self) -> None:
+        issuer = authority("Seen CA")
+        denials = Denials(serial_numbers=frozenset({issuer.certificate.serial_number}))
+        bundle = TrustBundle.of((trusted(root().certificate),), denials=denials)
+        assert confirm(claims_under(issuer), issuer, bundle=bundle) == []
+
+    def test_are_not_trusted_by_that(self) -> None:
+        issuer = authority("Seen CA")
+        bundle = bundle_of(root().certificate)
+        confirm(claims_under(issuer), issuer, bundle=bundle)
+        assert bundle.clouds[Cloud.PUBLIC].pins == ()
+
+
+class TestExtendedBundle:
+    def test_builds_the_chain_that_was_missing(self) -> None:
+        issuer = authority("Seen CA")
+        bundle = extend(bundle_of(root().certificate), [admit(read(issuer), Cloud.PUBLIC)])
+        content = build_chain(claims_under(issuer), now=NOW, bundle=bundle)
+        assert [link.origin for link in content.chain] == [Origin.ADMITTED, Origin.LISTED]
+
+    def test_leaves_an_entry_as_it_is_but_for_its_clouds(self) -> None:
+        issuer = authority("Seen CA")
+        both = frozenset({Cloud.PUBLIC, Cloud.CHINA})
+        listed = trusted(issuer.certificate, retire_at=NOW)
+        bundle = TrustBundle.of((trusted(root().certificate, clouds=both), listed))
+        extended = extend(bundle, [admit(read(issuer), Cloud.CHINA)])
+        assert extended.clouds[Cloud.CHINA].pins == (replace(listed, clouds=both),)
+        assert extended.clouds[Cloud.PUBLIC].pins == (replace(listed, clouds=both),)
+
+    def test_keeps_what_is_denied(self) -> None:
+        denials = Denials(serial_numbers=frozenset({7}))
+        bundle = TrustBundle.of((trusted(root().certificate),), denials=denials)
+        assert extend(bundle, [admit(read(authority("Seen CA")), Cloud.PUBLIC)]).denials == denials
+
+    def test_is_the_same_where_nothing_is_new(self) -> None:
+        bundle = bundle_of(root().certificate)
+        assert extend(bundle, []).generation == bundle.generation
+
+    def test_admits_no_leaf(self) -> None:
+        with pytest.raises(TrustError, match="not a certificate authority"):
+            admit(read(make_signer(key=key("signer"))), Cloud.PUBLIC)

@@ -1,0 +1,150 @@
+"""The forms of evidence: each decodes to the same octets, and nothing else decodes."""
+
+import base64
+import json
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.documents import SAMPLES, document, imds_answer, sample
+
+from verifier.core import evidence
+from verifier.core.model import MAX_EVIDENCE_OCTETS
+from verifier.core.reasons import Check, FormatRefused, Reason
+
+OCTETS = st.binary(min_size=1, max_size=300)
+# What starts as a ContentInfo does: only then can the forms of a file be told apart.
+SEQUENCES = st.binary(max_size=300).map(lambda rest: b"\x30" + rest)
+
+
+def base64_of(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
+
+
+def pem_of(octets: bytes, label: str = "PKCS7") -> bytes:
+    body = "\n".join(textwrap.wrap(base64_of(octets), 64))
+    return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n".encode()
+
+
+@given(octets=OCTETS, width=st.integers(min_value=1, max_value=80))
+def test_every_form_round_trips(octets: bytes, width: int) -> None:
+    text = base64_of(octets)
+    wrapped = "\r\n".join(textwrap.wrap(text, width))
+    answer = json.dumps({"encoding": "pkcs7", "signature": text}).encode()
+
+    assert evidence.from_der(octets).raw_der == octets
+    assert evidence.from_fields(encoding="pkcs7", signature=text).raw_der == octets
+    assert evidence.from_imds_answer(answer).raw_der == octets
+    assert evidence.from_text(text.encode()).raw_der == octets
+    assert evidence.from_text(f" {wrapped}\n".encode()).raw_der == octets
+    assert evidence.from_text(pem_of(octets)).raw_der == octets
+    assert evidence.from_text(pem_of(octets, "CMS")).raw_der == octets
+
+
+@given(octets=SEQUENCES)
+def test_a_file_is_read_in_whichever_form_it_is(octets: bytes) -> None:
+    answer = json.dumps({"encoding": "pkcs7", "signature": base64_of(octets)}).encode()
+    for form in (octets, base64_of(octets).encode(), pem_of(octets), answer, b"\n" + answer):
+        assert evidence.from_file(form).raw_der == octets
+
+
+@pytest.mark.parametrize("name", ["azure-page-2018", "public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
+def test_reads_the_published_answers(name: str) -> None:
+    assert evidence.from_imds_answer((SAMPLES / f"{name}.json").read_bytes()).raw_der == sample(name)
+
+
+@given(raw=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_arbitrary_octets_raise_nothing_but_refusals(raw: bytes) -> None:
+    for read in (evidence.from_file, evidence.from_text, evidence.from_imds_answer, evidence.from_der):
+        try:
+            read(raw)
+        except FormatRefused as refused:
+            assert refused.check is Check.FORMAT  # noqa: PT017 - one of many inputs
+            assert refused.reason in {Reason.MALFORMED_EVIDENCE, Reason.UNSUPPORTED_ENCODING}  # noqa: PT017 - as above
+
+
+@given(
+    octets=OCTETS, change=st.text(alphabet="AB+/=-_ \n\0é", min_size=1, max_size=3), position=st.integers(min_value=0)
+)
+def test_no_other_text_stands_for_the_same_octets(octets: bytes, change: str, position: int) -> None:
+    text = base64_of(octets)
+    place = position % (len(text) + 1)
+    changed = text[:place] + change + text[place:]
+    try:
+        read = evidence.from_fields(encoding="pkcs7", signature=changed)
+    except FormatRefused:
+        return
+    assert base64_of(read.raw_der) == changed
+    assert read.raw_der != octets
+
+
+@pytest.mark.parametrize("encoding", ["pkcs7", "PKCS7", "Pkcs7"])
+def test_the_case_of_the_encoding_is_ignored(encoding: str) -> None:
+    assert evidence.from_fields(encoding=encoding, signature="MAA=").raw_der == b"\x30\x00"
+
+
+@pytest.mark.parametrize("encoding", ["", "pkcs-7", "cms", "pkcs7\n", "ﬀ"])
+def test_another_encoding_is_refused_by_name(encoding: str) -> None:
+    with pytest.raises(FormatRefused) as caught:
+        evidence.from_fields(encoding=encoding, signature="MAA=")
+    assert caught.value.reason is Reason.UNSUPPORTED_ENCODING
+
+
+def test_a_long_encoding_is_not_repeated_in_full() -> None:
+    with pytest.raises(FormatRefused) as caught:
+        evidence.from_fields(encoding="x" * 5000, signature="MAA=")
+    assert len(caught.value.detail) < 200
+
+
+@pytest.mark.parametrize(("encoding", "signature"), [(None, "MAA="), ("pkcs7", None), (1, "MAA="), ("pkcs7", ["MAA="])])
+def test_fields_that_are_no_texts_are_refused(encoding: object, signature: object) -> None:
+    with pytest.raises(FormatRefused) as caught:
+        evidence.from_fields(encoding=encoding, signature=signature)
+    assert caught.value.reason is Reason.MALFORMED_EVIDENCE
+
+
+def test_an_answer_with_another_field_is_refused() -> None:
+    answer = json.dumps({**imds_answer(document()), "nonce": "1"}).encode()
+    with pytest.raises(FormatRefused, match="fields besides"):
+        evidence.from_imds_answer(answer)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"-----BEGIN PKCS7-----\nMAA=\n-----END CMS-----\n",
+        b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN PKCS7-----\nMAA=\n",
+        b"-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\nmore",
+        b"before\n-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n",
+        b"-----BEGIN PKCS7-----\nHeader: value\n\nMAA=\n-----END PKCS7-----\n",
+        b"-----BEGIN PKCS7-----\n-----END PKCS7-----\n",
+        b"-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n" * 2,
+    ],
+)
+def test_pem_that_is_not_one_block_of_a_known_label_is_refused(raw: bytes) -> None:
+    with pytest.raises(FormatRefused) as caught:
+        evidence.from_text(raw)
+    assert caught.value.reason is Reason.MALFORMED_EVIDENCE
+
+
+@pytest.mark.parametrize("read", [evidence.from_der, evidence.from_text, evidence.from_file])
+def test_nothing_is_no_evidence(read: object) -> None:
+    assert callable(read)
+    with pytest.raises(FormatRefused):
+        read(b"")
+
+
+@pytest.mark.parametrize("limit", [1, 100, MAX_EVIDENCE_OCTETS])
+def test_the_size_is_bounded_to_the_octet(limit: int) -> None:
+    evidence.check_size(b"x" * limit, limit)
+    with pytest.raises(FormatRefused) as caught:
+        evidence.check_size(b"x" * (limit + 1), limit)
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+def test_the_size_is_bounded_without_being_told() -> None:
+    evidence.check_size(b"x" * MAX_EVIDENCE_OCTETS)
+    with pytest.raises(FormatRefused):
+        evidence.check_size(b"x" * (MAX_EVIDENCE_OCTETS + 1))

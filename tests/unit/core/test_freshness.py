@@ -1,0 +1,242 @@
+"""The window and the challenge, at their edges."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+
+import pytest
+from support.documents import NOW, VM, document, raw, shared_bundle
+
+from verifier.core.chain import build_chain
+from verifier.core.freshness import accept_redemption, bound_policy, challenge, check_window, require_times
+from verifier.core.model import (
+    AlreadyUsed,
+    AuthenticContent,
+    DecodedClaims,
+    FirstUse,
+    Limits,
+    NonceRecord,
+    Redeemed,
+    UnknownNonce,
+    UnverifiedClaims,
+)
+from verifier.core.pipeline import read_in_time
+from verifier.core.reasons import Check, NonceRefused, Reason, Refused, WindowRefused
+
+SECOND = timedelta(seconds=1)
+MICROSECOND = timedelta(microseconds=1)
+LIMITS = Limits()
+SKEW, AGE = LIMITS.clock_skew, LIMITS.maximum_age
+
+
+@cache
+def authentic() -> AuthenticContent:
+    return build_chain(read_in_time(raw(document()), now=NOW, limits=LIMITS), now=NOW, bundle=shared_bundle())
+
+
+def decoded(created_on: datetime | None = NOW, expires_on: datetime | None = NOW) -> DecodedClaims:
+    content = authentic().decoded
+    return replace(content, claims=replace(content.claims, created_on=created_on, expires_on=expires_on))
+
+
+def content(
+    *, created_on: datetime | None = NOW, nonce: str | None = "0123456789", vm_id: str = VM.vm_id
+) -> AuthenticContent:
+    claims = replace(authentic().claims, created_on=created_on, nonce=nonce, vm_id=vm_id)
+    return replace(authentic(), decoded=replace(authentic().decoded, claims=claims))
+
+
+def record(
+    *,
+    issued_at: datetime = NOW,
+    expires_at: datetime = NOW + timedelta(seconds=300),
+    vm_id: str = "",
+    policy: str = "",
+) -> NonceRecord:
+    return NonceRecord(issued_at=issued_at, expires_at=expires_at, vm_id=vm_id, policy=policy)
+
+
+def window(created_on: datetime | None, expires_on: datetime | None, limits: Limits = LIMITS) -> Reason | None:
+    """Why it is refused, or None."""
+    try:
+        check_window(decoded(created_on, expires_on), now=NOW, limits=limits)
+    except WindowRefused as refused:
+        assert refused.check is Check.VALIDITY_WINDOW  # noqa: PT017 - one of many inputs
+        assert not refused.retryable  # noqa: PT017 - as above
+        return refused.reason
+    return None
+
+
+def redemption(found: AuthenticContent, of: NonceRecord) -> NonceRefused | None:
+    try:
+        redeemed = accept_redemption(found, FirstUse(record=of), now=NOW, limits=LIMITS)
+    except NonceRefused as refused:
+        return refused
+    assert redeemed == Redeemed(content=found, record=of)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("created_on", "expires_on", "reason"),
+    [
+        (NOW, NOW, None),
+        (NOW - SECOND, NOW + SECOND, None),
+        (NOW - SKEW, NOW - SKEW, None),
+        (NOW - SKEW - SECOND, NOW - SKEW - SECOND, Reason.DOCUMENT_EXPIRED),
+        (NOW - SKEW - SECOND, NOW - SKEW - MICROSECOND, Reason.DOCUMENT_EXPIRED),
+        (NOW + SKEW, NOW + SKEW, None),
+        (NOW + SKEW + MICROSECOND, NOW + AGE, Reason.DOCUMENT_NOT_YET_VALID),
+        (NOW - AGE, NOW, None),
+        (NOW - AGE - MICROSECOND, NOW + AGE, Reason.DOCUMENT_EXPIRED),
+        (NOW, NOW - MICROSECOND, Reason.DOCUMENT_EXPIRED),
+        (NOW + SKEW, NOW - SKEW, Reason.DOCUMENT_EXPIRED),
+        (None, NOW - SKEW, None),
+        (None, NOW - SKEW - MICROSECOND, Reason.DOCUMENT_EXPIRED),
+        (NOW + SKEW, None, None),
+        (NOW + SKEW + MICROSECOND, None, Reason.DOCUMENT_NOT_YET_VALID),
+        (NOW - AGE, None, None),
+        (NOW - AGE - MICROSECOND, None, Reason.DOCUMENT_EXPIRED),
+        (None, None, None),
+    ],
+)
+def test_the_window_ends_to_the_microsecond(
+    created_on: datetime | None, expires_on: datetime | None, reason: Reason | None
+) -> None:
+    assert window(created_on, expires_on) is reason
+
+
+def test_the_window_is_that_of_the_settings() -> None:
+    strict = Limits(clock_skew=timedelta(0), maximum_age=SECOND)
+    assert window(NOW, NOW, strict) is None
+    assert window(NOW, NOW - MICROSECOND, strict) is Reason.DOCUMENT_EXPIRED
+    assert window(NOW + MICROSECOND, NOW + SECOND, strict) is Reason.DOCUMENT_NOT_YET_VALID
+    assert window(NOW - SECOND, NOW, strict) is None
+    assert window(NOW - SECOND - MICROSECOND, NOW, strict) is Reason.DOCUMENT_EXPIRED
+
+
+@pytest.mark.parametrize(("created_on", "expires_on"), [(None, NOW), (NOW, None), (None, None)])
+def test_times_are_required_where_no_nonce_proves_freshness(
+    created_on: datetime | None, expires_on: datetime | None
+) -> None:
+    with pytest.raises(WindowRefused) as caught:
+        require_times(UnverifiedClaims(decoded=decoded(created_on, expires_on)))
+    assert caught.value.reason is Reason.CLAIMS_INCOMPLETE
+
+
+def test_times_that_are_there_are_enough() -> None:
+    claims = UnverifiedClaims(decoded=decoded())
+    assert require_times(claims) is claims
+
+
+@pytest.mark.parametrize("expected", [None, "0123456789"])
+def test_the_challenge_is_the_signed_nonce(expected: str | None) -> None:
+    assert challenge(content(), expected=expected) == "0123456789"
+
+
+@pytest.mark.parametrize("nonce", [None, ""])
+@pytest.mark.parametrize("expected", [None, "", "0123456789"])
+def test_without_a_nonce_there_is_no_challenge(nonce: str | None, expected: str | None) -> None:
+    with pytest.raises(NonceRefused) as caught:
+        challenge(content(nonce=nonce), expected=expected)
+    assert caught.value.reason is Reason.CLAIMS_INCOMPLETE
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    "expected", ["", "012345678", "01234567890", "9876543210", "\uff10123456789", "\ud800", "0123456789\0"]
+)
+def test_another_nonce_than_the_one_named_is_a_mismatch_and_worth_another_try(expected: str) -> None:
+    with pytest.raises(NonceRefused) as caught:
+        challenge(content(), expected=expected)
+    assert caught.value.reason is Reason.NONCE_MISMATCH
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("redemption_found", "reason"),
+    [(AlreadyUsed(), Reason.NONCE_REPLAYED), (UnknownNonce(), Reason.NONCE_UNKNOWN)],
+)
+def test_a_nonce_that_is_not_outstanding_is_refused(
+    redemption_found: AlreadyUsed | UnknownNonce, reason: Reason
+) -> None:
+    with pytest.raises(NonceRefused) as caught:
+        accept_redemption(content(), redemption_found, now=NOW, limits=LIMITS)
+    assert caught.value.reason is reason
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({}, None),
+        ({"expires_at": NOW}, None),
+        ({"expires_at": NOW - MICROSECOND}, Reason.NONCE_UNKNOWN),
+        ({"issued_at": NOW + SKEW}, None),
+        ({"issued_at": NOW + SKEW + MICROSECOND}, Reason.NONCE_MISMATCH),
+        ({"vm_id": VM.vm_id}, None),
+        ({"vm_id": VM.vm_id.upper()}, None),
+        ({"vm_id": VM.vm_id[:-1]}, Reason.NONCE_MISMATCH),
+    ],
+)
+def test_a_nonce_is_good_for_what_it_was_issued_for(changed: dict[str, object], reason: Reason | None) -> None:
+    refused = redemption(content(), replace(record(), **changed))  # type: ignore[arg-type] # it checks the names
+    assert (refused.reason if refused else None) is reason
+
+
+@pytest.mark.parametrize(
+    ("changed", "retryable"),
+    [
+        ({"expires_at": NOW - MICROSECOND}, True),
+        ({"issued_at": NOW + SKEW + SECOND}, True),
+        ({"vm_id": "another"}, False),
+    ],
+)
+def test_another_document_helps_where_time_was_the_fault_and_not_where_the_vm_was(
+    changed: dict[str, object], *, retryable: bool
+) -> None:
+    refused = redemption(content(), replace(record(), **changed))  # type: ignore[arg-type] # it checks the names
+    assert refused is not None
+    assert refused.retryable is retryable
+
+
+def test_a_document_that_does_not_say_when_it_was_made_is_proved_fresh_by_its_nonce() -> None:
+    assert redemption(content(created_on=None), record()) is None
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked", "name"),
+    [
+        ("", None, "default"),
+        ("", "gold", "gold"),
+        ("gold", None, "gold"),
+        ("gold", "gold", "gold"),
+        ("default", None, "default"),
+    ],
+)
+def test_the_policy_is_the_bound_one_before_the_asked_one(bound: str, asked: str | None, name: str) -> None:
+    redeemed = Redeemed(content=content(), record=record(policy=bound))
+    assert bound_policy(redeemed, asked=asked, default="default") == name
+
+
+@pytest.mark.parametrize("asked", ["silver", "default", "Gold", ""])
+def test_asking_for_another_policy_than_the_bound_one_is_a_mismatch(asked: str) -> None:
+    redeemed = Redeemed(content=content(), record=record(policy="gold"))
+    with pytest.raises(NonceRefused) as caught:
+        bound_policy(redeemed, asked=asked, default="default")
+    assert caught.value.reason is Reason.NONCE_MISMATCH
+    assert not caught.value.retryable
+
+
+def test_an_archived_document_is_judged_by_the_policy_that_is_asked_for() -> None:
+    assert bound_policy(Redeemed(content=content(), record=None), asked="gold", default="default") == "gold"
+
+
+def test_details_tell_no_nonce() -> None:
+    refusals: list[Refused | None] = [redemption(content(), record(vm_id="another"))]
+    with pytest.raises(NonceRefused) as caught:
+        challenge(content(), expected="9876543210")
+    refusals.append(caught.value)
+    for refused in refusals:
+        assert refused is not None
+        assert "0123456789" not in refused.detail
+        assert "9876543210" not in refused.detail

@@ -1,0 +1,136 @@
+"""The signer's names decide the cloud, and decide nothing else."""
+
+from dataclasses import replace
+
+import pytest
+from cryptography import x509
+from support.certificates import make_signer
+from support.documents import der, shared_pki
+
+from verifier.core.certificates import Certificate
+from verifier.core.clouds import Cloud
+from verifier.core.model import NamedContent, SignedContent
+from verifier.core.names import identify_cloud
+from verifier.core.reasons import Check, Reason, SignerNameRefused
+
+SIGNER = Certificate.from_der(der(shared_pki().signer.certificate))
+DOMAIN = b"metadata.azure.com"
+EASTUS = b"eastus.metadata.azure.com"
+
+
+def identify(
+    *,
+    common_names: tuple[bytes, ...] = (DOMAIN,),
+    dns_names: tuple[bytes, ...] = (EASTUS, DOMAIN),
+    is_ca: bool = False,
+    key_usage: frozenset[str] | None = frozenset({"digital_signature"}),
+    extended_key_usage: frozenset[str] | None = frozenset({"1.3.6.1.5.5.7.3.1"}),
+) -> NamedContent:
+    signer = replace(
+        SIGNER,
+        common_names=common_names,
+        dns_names=dns_names,
+        is_ca=is_ca,
+        key_usage=key_usage,
+        extended_key_usage=extended_key_usage,
+    )
+    return identify_cloud(SignedContent(sha256="", content=b"", signer=signer, unverified_candidates=()))
+
+
+@pytest.mark.parametrize("cloud", Cloud)
+def test_names_of_one_cloud_are_that_cloud(cloud: Cloud) -> None:
+    domain = cloud.domain.encode()
+    named = identify(common_names=(domain,), dns_names=(b"one." + domain,))
+    assert named.cloud is cloud
+    assert named.server_name == f"one.{cloud.domain}"
+    assert named.names == (cloud.domain, f"one.{cloud.domain}")
+
+
+@pytest.mark.parametrize(
+    ("common_names", "dns_names", "server_name"),
+    [
+        ((DOMAIN,), (EASTUS,), "eastus.metadata.azure.com"),
+        ((), (EASTUS,), "eastus.metadata.azure.com"),
+        ((DOMAIN,), (), None),
+        ((b"testsubdomain.metadata.azure.com",), (), None),
+        ((DOMAIN,), (b"example.com", EASTUS, DOMAIN), "eastus.metadata.azure.com"),
+        ((DOMAIN.upper(),), (EASTUS.upper(),), "eastus.metadata.azure.com"),
+        ((DOMAIN,), (b"*.metadata.azure.com",), "wildcard.metadata.azure.com"),
+        ((b"*.metadata.azure.com",), (DOMAIN,), "metadata.azure.com"),
+        ((DOMAIN,), (b"evilmetadata.azure.com", DOMAIN), "metadata.azure.com"),
+    ],
+)
+def test_the_chain_is_asked_for_the_first_alternative_name_that_matched(
+    common_names: tuple[bytes, ...], dns_names: tuple[bytes, ...], server_name: str | None
+) -> None:
+    named = identify(common_names=common_names, dns_names=dns_names)
+    assert named.cloud is Cloud.PUBLIC
+    assert named.server_name == server_name
+
+
+@pytest.mark.parametrize(
+    ("common_names", "dns_names"),
+    [
+        ((), ()),
+        ((b"",), (DOMAIN,)),
+        ((b"evilmetadata.azure.com",), (DOMAIN,)),
+        ((b"metadata.azure.com.evil.net",), (DOMAIN,)),
+        ((b"metadata.azure.com.",), (DOMAIN,)),
+        ((b"metadata.azure.com\0.evil.net",), (DOMAIN,)),
+        (("met\u0430data.azure.com".encode(),), (DOMAIN,)),
+        (("metadata.azure.com".encode("utf-16-be"),), (DOMAIN,)),
+        ((DOMAIN, DOMAIN), (DOMAIN,)),
+        ((DOMAIN, b"evil.net"), (DOMAIN,)),
+        ((DOMAIN,), (b"evil.net",)),
+        ((DOMAIN,), (b"metadata.azure.com.",)),
+        ((DOMAIN,), (b"metadata.azure.com\0",)),
+        ((), (b"evil.net", b"")),
+        ((DOMAIN,), (b"metadata.azure.us",)),
+        ((DOMAIN,), (DOMAIN, b"metadata.azure.us")),
+        ((), (DOMAIN, b"metadata.azure.cn")),
+        ((b"metadata.azure.us",), (DOMAIN,)),
+    ],
+)
+def test_refuses_names_that_are_not_those_of_one_cloud(
+    common_names: tuple[bytes, ...], dns_names: tuple[bytes, ...]
+) -> None:
+    with pytest.raises(SignerNameRefused) as caught:
+        identify(common_names=common_names, dns_names=dns_names)
+    assert caught.value.reason is Reason.SIGNER_NAME_MISMATCH
+    assert caught.value.check is Check.SIGNER_NAME
+
+
+def test_refuses_an_authority() -> None:
+    with pytest.raises(SignerNameRefused, match="certificate authority"):
+        identify(is_ca=True)
+
+
+@pytest.mark.parametrize("usage", [frozenset(), frozenset({"key_encipherment", "key_cert_sign"})])
+def test_refuses_a_key_that_is_not_for_signatures(usage: frozenset[str]) -> None:
+    with pytest.raises(SignerNameRefused, match="digital signatures"):
+        identify(key_usage=usage)
+
+
+@pytest.mark.parametrize("usage", [frozenset(), frozenset({"1.3.6.1.5.5.7.3.2"}), frozenset({"2.5.29.37.0"})])
+def test_refuses_a_certificate_that_is_not_of_a_tls_server(usage: frozenset[str]) -> None:
+    with pytest.raises(SignerNameRefused, match="TLS server"):
+        identify(extended_key_usage=usage)
+
+
+def test_usages_that_are_absent_restrict_nothing() -> None:
+    assert identify(key_usage=None, extended_key_usage=None).cloud is Cloud.PUBLIC
+
+
+def test_usages_beside_the_one_that_is_needed_do_no_harm() -> None:
+    both = frozenset({"1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"})
+    named = identify(key_usage=frozenset({"digital_signature", "key_encipherment"}), extended_key_usage=both)
+    assert named.cloud is Cloud.PUBLIC
+
+
+def test_a_name_that_is_no_text_is_shown_and_harms_nobody() -> None:
+    signer = Certificate.from_der(
+        der(make_signer(extensions=[x509.SubjectAlternativeName([x509.DNSName("a.b")])]).certificate)
+    )
+    odd = replace(signer, dns_names=(DOMAIN, b"\xff\0"))
+    named = identify_cloud(SignedContent(sha256="", content=b"", signer=odd, unverified_candidates=()))
+    assert named.names == ("metadata.azure.com", "\\xff\0")

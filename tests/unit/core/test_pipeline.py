@@ -1,0 +1,152 @@
+"""The pipeline: each step in its turn, the first fault ends it, and the same arguments give the same answer."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support import documents
+from support.certificates import make_self_signed, make_signer
+from support.chains import root
+from support.documents import NOW, bundle_of, document, raw, sample, shared_bundle, shared_pki, sign, spare_key
+
+from verifier.core.clouds import Cloud
+from verifier.core.model import Limits
+from verifier.core.pipeline import authenticate_archived, read_in_time
+from verifier.core.reasons import Check, Outcome, Reason, Refused, progress
+from verifier.edge.trust_files import load_bundle
+
+LIMITS = Limits()
+
+
+def authenticate(octets: bytes, *, at: datetime = NOW) -> str:
+    content = authenticate_archived(raw(octets), at=at, bundle=shared_bundle(), limits=LIMITS)
+    return content.claims.vm_id
+
+
+def refused(octets: bytes, *, at: datetime = NOW) -> Refused:
+    with pytest.raises(Refused) as caught:
+        authenticate(octets, at=at)
+    return caught.value
+
+
+def test_an_authentic_document_comes_through_with_what_was_signed() -> None:
+    content = authenticate_archived(raw(document()), at=NOW, bundle=shared_bundle(), limits=LIMITS)
+    assert content.cloud is Cloud.PUBLIC
+    assert content.decoded.document == documents.content()
+    assert content.signer.der == documents.der(shared_pki().signer.certificate)
+    assert len(content.chain) == 2
+    assert content.trust_generation == shared_bundle().generation
+
+
+def test_the_same_arguments_give_the_same_answer() -> None:
+    octets = document()
+    one, other = (authenticate_archived(raw(octets), at=NOW, bundle=shared_bundle(), limits=LIMITS) for _ in range(2))
+    assert one == other
+
+
+def faulty(*, names: bool = False, claims: bool = False, window: bool = False, chain: bool = False) -> bytes:
+    """A document with these faults, each of which one step is to find."""
+    common_name = "evilmetadata.azure.com" if names else "metadata.azure.com"
+    if chain:
+        signer = make_self_signed(key=spare_key(), common_name=common_name)
+    else:
+        signer = make_signer(common_names=(common_name,))
+    fields = documents.content(created_on=NOW - timedelta(days=1) if window else NOW)
+    return sign(documents.encode({**fields, "vmId": 5 if claims else fields["vmId"]}), signer=signer)
+
+
+FAULTS = [
+    (Check.SIGNER_NAME, "names"),
+    (Check.CLAIMS, "claims"),
+    (Check.VALIDITY_WINDOW, "window"),
+    (Check.CHAIN, "chain"),
+]
+
+
+@pytest.mark.parametrize("first", range(len(FAULTS)))
+def test_of_several_faults_the_first_step_to_find_one_tells_it(first: int) -> None:
+    check, _ = FAULTS[first]
+    assert refused(faulty(**{fault: True for _, fault in FAULTS[first:]})).check is check
+
+
+@pytest.mark.parametrize(("check", "fault"), FAULTS)
+def test_each_step_finds_its_fault(check: Check, fault: str) -> None:
+    assert refused(faulty(**{fault: True})).check is check
+
+
+def test_a_document_whose_signature_is_bad_is_read_no_further() -> None:
+    octets = faulty(names=True, claims=True).replace(b'"vmId":5', b'"vmId":6')
+    assert refused(octets).reason is Reason.SIGNATURE_INVALID
+
+
+def test_without_times_a_document_is_read_and_not_archived() -> None:
+    fields = {name: value for name, value in documents.content().items() if name != "timeStamp"}
+    octets = sign(documents.encode(fields))
+    assert read_in_time(raw(octets), now=NOW, limits=LIMITS).decoded.claims.created_on is None
+    refusal = refused(octets)
+    assert (refusal.reason, refusal.check) == (Reason.CLAIMS_INCOMPLETE, Check.VALIDITY_WINDOW)
+
+
+def test_the_moment_decides_and_not_the_machines_clock() -> None:
+    octets = document(created_on=NOW)
+    assert authenticate(octets, at=NOW + timedelta(hours=6))
+    assert refused(octets, at=NOW + timedelta(hours=6, seconds=61)).reason is Reason.DOCUMENT_EXPIRED
+    assert refused(octets, at=NOW - timedelta(seconds=61)).reason is Reason.DOCUMENT_NOT_YET_VALID
+
+
+def test_the_bundle_decides_whom_to_trust() -> None:
+    stranger = bundle_of(root("Stranger").certificate)
+    with pytest.raises(Refused) as caught:
+        authenticate_archived(raw(document()), at=NOW, bundle=stranger, limits=LIMITS)
+    assert caught.value.reason is Reason.ISSUER_UNPINNED
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "region"),
+    [
+        ("public-southcentralus-2022-04-19", datetime(2022, 4, 19, 2, 0, tzinfo=UTC), "southcentralus"),
+        ("public-eastus-2026-07-28", datetime(2026, 7, 28, 13, 24, tzinfo=UTC), "eastus"),
+    ],
+)
+def test_the_real_documents_are_authentic_at_their_own_time_and_no_other(name: str, at: datetime, region: str) -> None:
+    content = authenticate_archived(raw(sample(name)), at=at, bundle=load_bundle(), limits=LIMITS)
+    assert content.cloud is Cloud.PUBLIC
+    assert f"{region}.metadata.azure.com" in content.decoded.named.names
+    for wrong in (at - timedelta(days=1), at + timedelta(days=1)):
+        with pytest.raises(Refused):
+            authenticate_archived(raw(sample(name)), at=wrong, bundle=load_bundle(), limits=LIMITS)
+
+
+@pytest.mark.parametrize("name", ["public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
+def test_the_real_documents_are_refused_for_any_change_of_what_is_signed(name: str) -> None:
+    octets = sample(name)
+    claims = read_in_time(raw(octets), now=at_creation(octets), limits=LIMITS)
+    vm_id = claims.decoded.claims.vm_id.encode()
+    with pytest.raises(Refused) as caught:
+        read_in_time(raw(octets.replace(vm_id, vm_id[::-1])), now=at_creation(octets), limits=LIMITS)
+    assert caught.value.reason is Reason.SIGNATURE_INVALID
+
+
+def at_creation(octets: bytes) -> datetime:
+    text = octets.partition(b'"createdOn":"')[2][:17].decode()
+    return datetime.strptime(text, "%m/%d/%y %H:%M:%S").replace(tzinfo=UTC)
+
+
+def test_progress_tells_every_check_once_and_in_order() -> None:
+    for failed in (None, *Check):
+        results = progress(failed=failed)
+        assert [result.name for result in results] == list(Check)
+        before = [
+            result.outcome
+            for result in results
+            if failed is None or list(Check).index(result.name) < list(Check).index(failed)
+        ]
+        assert set(before) <= {Outcome.PASS}
+        assert [result.name for result in results if result.outcome is Outcome.FAIL] == ([failed] if failed else [])
+
+
+def test_a_result_cannot_be_changed() -> None:
+    content = authenticate_archived(raw(document()), at=NOW, bundle=shared_bundle(), limits=LIMITS)
+    with pytest.raises(AttributeError):
+        content.chain = ()  # type: ignore[misc] # which is what is tested
+    assert replace(content, chain=()) != content

@@ -1,0 +1,238 @@
+"""Policies: what is absent satisfies nothing, and nothing is empty."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.documents import NOW, document, raw, shared_bundle
+
+from verifier.core.chain import build_chain
+from verifier.core.clouds import Cloud
+from verifier.core.model import AuthenticContent, Limits, Plan, Redeemed
+from verifier.core.pipeline import read_in_time
+from verifier.core.policy import (
+    AllOf,
+    AnyOf,
+    ClaimIn,
+    ClaimName,
+    CloudIn,
+    Judgement,
+    MaximumAge,
+    Not,
+    Policies,
+    RequirePlan,
+    Rule,
+    Standing,
+    UnknownPolicyError,
+)
+from verifier.core.reasons import Check, PolicyRefused, Reason
+
+S, D, A = Standing.SATISFIED, Standing.DENIED, Standing.ABSENT
+
+
+@cache
+def authentic() -> AuthenticContent:
+    return build_chain(read_in_time(raw(document()), now=NOW, limits=Limits()), now=NOW, bundle=shared_bundle())
+
+
+def content(**changes: object) -> AuthenticContent:
+    claims = replace(authentic().claims, **changes)  # type: ignore[arg-type] # it checks the names
+    return replace(authentic(), decoded=replace(authentic().decoded, claims=claims))
+
+
+class Fixed:
+    """A rule that stands as it is told to."""
+
+    def __init__(self, standing: Standing) -> None:
+        self.standing = standing
+
+    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the protocol's
+        return Judgement(standing=self.standing, rule=self.standing.value, detail=f"It is {self.standing.value}.")
+
+
+def standing(rule: Rule, of: AuthenticContent | None = None) -> Standing:
+    return rule.judge(of or content(), now=NOW).standing
+
+
+def fixed(*standings: Standing) -> list[Fixed]:
+    return [Fixed(one) for one in standings]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both", "either"),
+    [
+        (S, S, S, S),
+        (S, D, D, S),
+        (S, A, A, S),
+        (D, D, D, D),
+        (D, A, D, A),
+        (A, A, A, A),
+    ],
+)
+def test_truth_tables(one: Standing, other: Standing, both: Standing, either: Standing) -> None:
+    for pair in (fixed(one, other), fixed(other, one)):
+        assert standing(AllOf(*pair)) is both
+        assert standing(AnyOf(*pair)) is either
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(S, D), (D, S), (A, A)])
+def test_a_negation_of_what_is_absent_is_absent(inner: Standing, outer: Standing) -> None:
+    assert standing(Not(Fixed(inner))) is outer
+
+
+RULES: st.SearchStrategy[Rule] = st.recursive(
+    st.sampled_from([S, D, A]).map(Fixed),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(lambda rules: AllOf(*rules)),
+        st.lists(inner, min_size=1, max_size=3).map(lambda rules: AnyOf(*rules)),
+        inner.map(Not),
+    ),
+    max_leaves=8,
+)
+ABSENT_RULES: st.SearchStrategy[Rule] = st.recursive(
+    st.just(Fixed(A)),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(lambda rules: AllOf(*rules)),
+        st.lists(inner, min_size=1, max_size=3).map(lambda rules: AnyOf(*rules)),
+        inner.map(Not),
+    ),
+    max_leaves=8,
+)
+
+
+@given(rule=ABSENT_RULES)
+def test_of_absent_claims_nothing_is_ever_concluded(rule: Rule) -> None:
+    assert standing(rule) is A
+
+
+@given(rule=RULES)
+def test_a_double_negation_changes_nothing(rule: Rule) -> None:
+    assert standing(Not(Not(rule))) is standing(rule)
+
+
+@given(one=RULES, other=RULES)
+def test_negation_turns_all_into_any(one: Rule, other: Rule) -> None:
+    assert standing(Not(AllOf(one, other))) is standing(AnyOf(Not(one), Not(other)))
+    assert standing(Not(AnyOf(one, other))) is standing(AllOf(Not(one), Not(other)))
+
+
+@given(rule=RULES)
+def test_what_is_not_satisfied_says_why(rule: Rule) -> None:
+    judgement = rule.judge(content(), now=NOW)
+    assert judgement.rule
+    assert judgement.detail or judgement.standing is S
+
+
+@pytest.mark.parametrize("combination", [AllOf, AnyOf])
+def test_an_empty_combination_cannot_be_made(combination: type[AllOf | AnyOf]) -> None:
+    with pytest.raises(ValueError, match="without a rule"):
+        combination()
+
+
+def test_a_rule_that_allows_nothing_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="no allowed value for sku"):
+        ClaimIn(ClaimName.SKU, frozenset())
+    with pytest.raises(ValueError, match="no allowed cloud"):
+        CloudIn(frozenset())
+
+
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(seconds=-1)])
+def test_an_age_that_nothing_can_have_cannot_be_asked_for(age: timedelta) -> None:
+    with pytest.raises(ValueError, match="not positive"):
+        MaximumAge(age)
+
+
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [
+        (ClaimName.PUBLISHER, "contoso"),
+        (ClaimName.PRODUCT, "contoso-appliance"),
+        (ClaimName.PLAN, "standard"),
+        (ClaimName.SUBSCRIPTION_ID, "0f9d6c2b-3b1e-4c55-8a67-2d94e7b1c3f8"),
+        (ClaimName.SKU, "standard"),
+        (ClaimName.LICENSE_TYPE, ""),
+    ],
+)
+def test_each_claim_is_compared_with_the_allowed_values(claim: ClaimName, value: str) -> None:
+    assert standing(ClaimIn(claim, frozenset({value.upper(), "another"}))) is S
+    assert standing(ClaimIn(claim, frozenset({f"{value}x", "another"}))) is D
+    bare = content(subscription_id=None, sku=None, license_type=None, plan=None)
+    assert standing(ClaimIn(claim, frozenset({value})), bare) is A
+    assert standing(Not(ClaimIn(claim, frozenset({value}))), bare) is A
+
+
+def test_an_empty_claim_is_there_and_is_no_other_value() -> None:
+    empty = content(sku="")
+    assert standing(ClaimIn(ClaimName.SKU, frozenset({"standard"})), empty) is D
+    assert standing(Not(ClaimIn(ClaimName.SKU, frozenset({"standard"}))), empty) is S
+    assert standing(ClaimIn(ClaimName.SKU, frozenset({""})), empty) is S
+
+
+def test_an_absent_claim_is_told_with_the_api_version_that_brings_it() -> None:
+    judgement = ClaimIn(ClaimName.SKU, frozenset({"standard"})).judge(content(sku=None), now=NOW)
+    assert "sku" in judgement.detail
+    assert "2019-11-01" in judgement.detail
+
+
+def test_a_cloud_is_allowed_or_not() -> None:
+    assert standing(CloudIn(frozenset({Cloud.PUBLIC}))) is S
+    assert standing(CloudIn(frozenset({Cloud.CHINA, Cloud.GERMANY}))) is D
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        None,
+        Plan(publisher=None, product=None, name=None),
+        Plan(publisher="", product="", name=""),
+        Plan(publisher="contoso", product="appliance", name=""),
+        Plan(publisher=None, product="appliance", name="standard"),
+    ],
+)
+def test_a_plan_that_is_not_whole_is_none(plan: Plan | None) -> None:
+    assert standing(RequirePlan(), content(plan=plan)) is A
+    assert standing(Not(RequirePlan()), content(plan=plan)) is A
+    assert standing(RequirePlan()) is S
+
+
+def test_an_age_ends_to_the_microsecond() -> None:
+    rule = MaximumAge(timedelta(seconds=20))
+    assert standing(rule, content(created_on=NOW - timedelta(seconds=20))) is S
+    assert standing(rule, content(created_on=NOW - timedelta(seconds=20, microseconds=1))) is D
+    assert standing(rule, content(created_on=NOW + timedelta(seconds=60))) is S
+    assert standing(rule, content(created_on=None)) is A
+
+
+class TestPolicies:
+    def redeemed(self) -> Redeemed:
+        return Redeemed(content=content(), record=None)
+
+    def test_the_default_is_there_and_allows_every_cloud(self) -> None:
+        assert Policies().apply(self.redeemed(), Policies.DEFAULT, now=NOW).policy == "default"
+
+    def test_the_default_can_be_another(self) -> None:
+        policies = Policies({Policies.DEFAULT: Fixed(D)})
+        with pytest.raises(PolicyRefused):
+            policies.apply(self.redeemed(), Policies.DEFAULT, now=NOW)
+
+    @pytest.mark.parametrize("refusing", [D, A])
+    def test_what_is_not_satisfied_is_refused_with_the_rule_that_failed(self, refusing: Standing) -> None:
+        policies = Policies({"gold": AllOf(Fixed(S), Fixed(refusing))})
+        with pytest.raises(PolicyRefused) as caught:
+            policies.apply(self.redeemed(), "gold", now=NOW)
+        assert caught.value.reason is Reason.POLICY_DENIED
+        assert caught.value.check is Check.POLICY
+        assert not caught.value.retryable
+        assert "gold" in caught.value.detail
+        assert f"It is {refusing.value}." in caught.value.detail
+
+    @pytest.mark.parametrize("name", ["", "Gold", "gold ", "x" * 1000])
+    def test_an_unknown_name_is_an_error_and_not_a_pass(self, name: str) -> None:
+        policies = Policies({"gold": Fixed(S)})
+        assert policies.apply(self.redeemed(), "gold", now=NOW).policy == "gold"
+        with pytest.raises(UnknownPolicyError) as caught:
+            policies.apply(self.redeemed(), name, now=NOW)
+        assert len(str(caught.value)) < 200

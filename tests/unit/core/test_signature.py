@@ -1,0 +1,206 @@
+"""The signature: the only way from an envelope to its content."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from support import documents
+from support.certificates import make_signer, sign_rsa
+from support.documents import raw, sample, shared_pki, sign
+from support.vectors import load_vectors
+
+import verifier
+from verifier.core.certificates import Certificate
+from verifier.core.envelope import read_envelope
+from verifier.core.model import Envelope, SignedContent
+from verifier.core.reasons import Check, Reason, SignatureRefused
+from verifier.core.signature import MAX_RSA_BITS, MIN_RSA_BITS, verify_signature
+from verifier.emulator import cms, pki
+
+CONTENT = documents.encode(documents.content())
+PACKAGE = Path(verifier.__file__).parent
+DIGESTS = [cms.SHA256, cms.SHA384, cms.SHA512]
+
+
+def envelope(octets: bytes | None = None) -> Envelope:
+    return read_envelope(raw(sign(CONTENT) if octets is None else octets))
+
+
+def refused(made: Envelope) -> Reason:
+    with pytest.raises(SignatureRefused) as caught:
+        verify_signature(made)
+    assert caught.value.check is Check.SIGNATURE
+    return caught.value.reason
+
+
+def test_the_content_is_the_one_that_was_signed_and_the_signer_the_one_that_signed() -> None:
+    made = envelope()
+    assert verify_signature(made) == SignedContent(
+        sha256=made.sha256, content=CONTENT, signer=made.signer, unverified_candidates=()
+    )
+
+
+@pytest.mark.parametrize("name", ["public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
+def test_accepts_the_real_documents(name: str) -> None:
+    assert b'"vmId"' in verify_signature(read_envelope(raw(sample(name)))).content
+
+
+@pytest.mark.parametrize("digest", DIGESTS, ids=lambda digest: digest.name)
+@pytest.mark.parametrize("scheme", [cms.rsa_encryption, cms.rsa_with_digest, cms.rsassa_pss])
+def test_accepts_each_rsa_scheme(digest: pki.SigningHash, scheme: object) -> None:
+    assert callable(scheme)
+    assert verify_signature(envelope(sign(CONTENT, scheme=scheme(digest)))).content == CONTENT
+
+
+@pytest.mark.parametrize("digest", DIGESTS, ids=lambda digest: digest.name)
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+def test_accepts_each_curve(curve: ec.EllipticCurve, digest: pki.SigningHash) -> None:
+    signer = make_signer(key=pki.make_ec_key(curve))
+    assert verify_signature(envelope(sign(CONTENT, signer=signer, scheme=cms.ecdsa(digest)))).content == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("bits", "accepted"),
+    [(MIN_RSA_BITS - 1, False), (MIN_RSA_BITS, True), (3072, True)],
+)
+def test_rsa_keys_are_bounded_from_below(bits: int, *, accepted: bool) -> None:
+    made = envelope(sign(CONTENT, signer=make_signer(key=pki.make_rsa_key(bits))))
+    if accepted:
+        assert verify_signature(made).content == CONTENT
+    else:
+        assert refused(made) is Reason.ALGORITHM_REFUSED
+
+
+def test_rsa_keys_are_bounded_from_above() -> None:
+    # Not generated, which takes a minute: any odd number of so many bits will do where nothing verifies with it.
+    numbers = padded_public_key(MAX_RSA_BITS + 1)
+    made = envelope()
+    assert refused(replace(made, signer=replace(made.signer, public_key=numbers))) is Reason.ALGORITHM_REFUSED
+    assert (
+        refused(replace(made, signer=replace(made.signer, public_key=padded_public_key(MAX_RSA_BITS))))
+        is Reason.SIGNATURE_INVALID
+    )
+
+
+def padded_public_key(bits: int) -> rsa.RSAPublicKey:
+    return rsa.RSAPublicNumbers(65537, (1 << (bits - 1)) + 1).public_key()
+
+
+def test_a_change_of_the_content_is_found() -> None:
+    made = envelope()
+    for changed in (CONTENT + b" ", CONTENT[:-1], b"", CONTENT.replace(b"5", b"6", 1)):
+        assert refused(replace(made, unverified_content=changed)) is Reason.SIGNATURE_INVALID
+
+
+def test_a_change_of_the_signature_is_found() -> None:
+    made = envelope()
+    for changed in (b"", made.signature[:-1], made.signature + b"\0", made.signature[::-1], bytes(256)):
+        assert refused(replace(made, signature=changed)) is Reason.SIGNATURE_INVALID
+
+
+def test_another_signer_is_found() -> None:
+    another = Certificate.from_der(documents.der(make_signer(key=documents.spare_key()).certificate))
+    assert refused(replace(envelope(), signer=another)) is Reason.SIGNATURE_INVALID
+
+
+def test_a_signature_under_another_padding_is_found() -> None:
+    key = shared_pki().signer.key
+    assert isinstance(key, rsa.RSAPrivateKey)
+    pss = key.sign(CONTENT, padding.PSS(mgf=padding.MGF1(cms.SHA256), salt_length=32), cms.SHA256)
+    assert refused(replace(envelope(), signature=pss)) is Reason.SIGNATURE_INVALID
+
+
+@pytest.mark.parametrize(
+    ("digest_oid", "digest"),
+    [
+        ("1.2.840.113549.2.5", "md5"),
+        ("1.3.14.3.2.26", "sha1"),
+        ("1.2.840.113549.1.1.4", "md5"),
+        ("1.2.840.113549.1.1.5", "sha1"),
+        ("1.2.840.10045.4.1", "sha1"),
+    ],
+)
+def test_a_broken_digest_is_refused_by_name_however_good_the_signature(digest_oid: str, digest: str) -> None:
+    made = replace(envelope(), digest_oid=digest_oid, signature=sign_rsa(CONTENT, shared_pki().signer.key, digest))
+    with pytest.raises(SignatureRefused, match="MD5" if digest == "md5" else "SHA-1") as caught:
+        verify_signature(made)
+    assert caught.value.reason is Reason.ALGORITHM_REFUSED
+
+
+@pytest.mark.parametrize("oid", ["1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.3.14.3.2.29", "1.2.840.10045.4.1"])
+def test_a_broken_digest_is_refused_in_the_signature_algorithm_and_in_the_certificate(oid: str) -> None:
+    made = envelope()
+    assert refused(replace(made, signature_oid=oid)) is Reason.ALGORITHM_REFUSED
+    assert refused(replace(made, signer=replace(made.signer, signature_oid=oid))) is Reason.ALGORITHM_REFUSED
+
+
+@pytest.mark.parametrize("oid", ["1.2.3.4", "2.16.840.1.101.3.4.2.4", "2.16.840.1.101.3.4.2.8", "1.3.101.112"])
+def test_an_unknown_algorithm_is_refused_wherever_it_stands(oid: str) -> None:
+    made = envelope()
+    assert refused(replace(made, digest_oid=oid)) is Reason.ALGORITHM_REFUSED
+    assert refused(replace(made, signature_oid=oid)) is Reason.ALGORITHM_REFUSED
+    assert refused(replace(made, signer=replace(made.signer, signature_oid=oid))) is Reason.ALGORITHM_REFUSED
+
+
+@pytest.mark.parametrize("digest", [cms.SHA384, cms.SHA512], ids=lambda digest: digest.name)
+def test_a_digest_that_disagrees_with_the_signature_algorithm_is_refused(digest: pki.SigningHash) -> None:
+    scheme = replace(cms.rsa_with_digest(digest), digest_algorithm=cms.digest_algorithm(cms.SHA256))
+    assert refused(envelope(sign(CONTENT, scheme=scheme))) is Reason.ALGORITHM_REFUSED
+
+
+@pytest.mark.parametrize("parameters", [b"\x05\x01\x00", b"\x02\x01\x01", b"\x30\x00"])
+def test_parameters_of_rsa_that_are_no_null_are_refused(parameters: bytes) -> None:
+    assert refused(replace(envelope(), signature_parameters=parameters)) is Reason.ALGORITHM_REFUSED
+
+
+@pytest.mark.parametrize("parameters", [b"", b"\x05\x00", b"\x30\x00", b"\x30\x03\x02\x01\x01", b"\x04\x00"])
+def test_pss_parameters_that_are_not_all_of_one_digest_are_refused(parameters: bytes) -> None:
+    made = envelope(sign(CONTENT, scheme=cms.rsassa_pss(cms.SHA256)))
+    assert verify_signature(made).content == CONTENT
+    assert refused(replace(made, signature_parameters=parameters)) is Reason.ALGORITHM_REFUSED
+
+
+def test_an_elliptic_key_under_an_rsa_name_is_refused() -> None:
+    signer = make_signer(key=pki.make_ec_key(ec.SECP256R1()))
+    scheme = replace(cms.ecdsa(cms.SHA256), signature_algorithm=cms.AZURE.signature_algorithm)
+    assert refused(envelope(sign(CONTENT, signer=signer, scheme=scheme))) is Reason.ALGORITHM_REFUSED
+
+
+def test_details_quote_nothing_of_the_content() -> None:
+    with pytest.raises(SignatureRefused) as caught:
+        verify_signature(replace(envelope(), unverified_content=b"secret"))
+    assert "secret" not in caught.value.detail
+
+
+def readers_of(name: str) -> Iterator[str]:
+    """The modules of the package that read an attribute of this name, or ask for it by its text."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(file.read_bytes())
+        for node in ast.walk(tree):
+            attribute = isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Load)
+            text = isinstance(node, ast.Constant) and node.value == name
+            matched = isinstance(node, ast.MatchClass) and name in node.kwd_attrs
+            if attribute or text or matched:
+                yield file.relative_to(PACKAGE).as_posix()
+
+
+def test_nobody_but_this_step_and_inspect_reads_unverified_content() -> None:
+    assert set(readers_of("unverified_content")) == {"core/signature.py", "cli/verify.py"}
+
+
+def test_nobody_takes_an_envelope_apart_as_a_whole() -> None:
+    # The ways around the attribute's name: the package has none of them for an envelope.
+    for file in PACKAGE.rglob("*.py"):
+        names = {node.id for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Name)}
+        if "read_envelope" in names:
+            assert not names & {"asdict", "astuple", "vars", "getattr"}, file
+
+
+def test_no_vector_that_is_signed_by_nobody_comes_through() -> None:
+    refused_here = [vector for vector in load_vectors() if vector.check is Check.SIGNATURE]
+    assert refused_here
+    for vector in refused_here:
+        assert refused(read_envelope(vector.document())) is vector.reason

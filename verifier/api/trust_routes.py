@@ -1,0 +1,132 @@
+"""The paths of trust: what stands, and an administrator's decisions. Each change answers with what stands after it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, g, jsonify, request
+
+from verifier.api import trust_wire
+from verifier.api.authentication import Administrators
+from verifier.api.bodies import read_body
+from verifier.api.problems import DOCUMENTATION, RequestFault
+from verifier.api.trust_survey import known_certificates, survey_trust
+from verifier.api.wire import RequestError
+from verifier.core.trust import Denials
+from verifier.ports import Clock
+from verifier.trust_service import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError
+
+
+def create_trust_blueprint(
+    administration: TrustAdministration,
+    administrators: Administrators,
+    clock: Clock,
+    *,
+    maximum_body_octets: int,
+) -> Blueprint:
+    """Every path of it, GET too, takes an admin key, which is looked at before anything else of the request."""
+    blueprint = Blueprint("trust", __name__)
+    paths = _Paths(administration=administration, clock=clock, maximum_body_octets=maximum_body_octets)
+    _guard(blueprint, administrators)
+    blueprint.get("/v1/trust")(paths.show)
+    blueprint.post("/v1/trust/discovered/<sha256>/approve")(paths.approve)
+    blueprint.post("/v1/trust/discovered/<sha256>/reject")(paths.reject)
+    blueprint.post("/v1/trust/pins")(paths.pin)
+    blueprint.delete("/v1/trust/pins/<sha256>")(paths.unpin)
+    blueprint.put("/v1/trust/denied/<what>")(paths.deny)
+    blueprint.delete("/v1/trust/denied/<what>")(paths.allow)
+    return blueprint
+
+
+def _guard(blueprint: Blueprint, administrators: Administrators) -> None:
+    @blueprint.before_request
+    def authenticate() -> None:
+        g.administrator = administrators.authenticate(request.headers.getlist("Authorization"))
+
+    @blueprint.after_request
+    def challenge(response: Response) -> Response:
+        if response.status_code == DOCUMENTATION[RequestFault.UNAUTHENTICATED].status:
+            response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
+        return response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Paths:
+    administration: TrustAdministration
+    clock: Clock
+    maximum_body_octets: int
+
+    def show(self) -> Response:
+        self._expect_no_body()
+        return self._tell()
+
+    def approve(self, sha256: str) -> Response:
+        self._expect_no_body()
+        with _told():
+            self.administration.approve(trust_wire.read_fingerprint(sha256), by=g.administrator)
+        return self._tell()
+
+    def reject(self, sha256: str) -> Response:
+        self._expect_no_body()
+        with _told():
+            self.administration.reject(trust_wire.read_fingerprint(sha256), by=g.administrator)
+        return self._tell()
+
+    def pin(self) -> Response:
+        body = read_body(request, limit=self.maximum_body_octets)
+        new = trust_wire.read_pin_request(request.mimetype, body)
+        with _told():
+            self.administration.pin(new.certificate, new.clouds, by=g.administrator, note=new.note)
+        return self._tell()
+
+    def unpin(self, sha256: str) -> Response:
+        self._expect_no_body()
+        with _told():
+            self.administration.unpin(trust_wire.read_fingerprint(sha256), by=g.administrator)
+        return self._tell()
+
+    def deny(self, what: str) -> Response:
+        self._expect_no_body()
+        with _told():
+            self.administration.deny(self._read_denial(what), by=g.administrator)
+        return self._tell()
+
+    def allow(self, what: str) -> Response:
+        self._expect_no_body()
+        with _told():
+            denials = self._read_denial(what)
+            if not trust_wire.are_denied(denials, self.administration.decisions().denials):
+                raise UnknownAuthorityError("it is not on the deny list")
+            self.administration.allow(denials, by=g.administrator)
+        return self._tell()
+
+    def _tell(self) -> Response:
+        return jsonify(trust_wire.survey_json(survey_trust(self.administration, at=self.clock.now())))
+
+    def _expect_no_body(self) -> None:
+        if read_body(request, limit=self.maximum_body_octets):
+            raise RequestError(RequestFault.MALFORMED_REQUEST, "This request takes no body.")
+
+    def _read_denial(self, text: str) -> Denials:
+        known = known_certificates(self.administration.bundle(), self.administration.discovered())
+        return trust_wire.read_denial_of(text, known)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the use cases refuse is told to who asked, as a fault of the request."""
+    try:
+        yield
+    except UnknownAuthorityError as error:
+        raise RequestError(RequestFault.NOT_FOUND, _sentence(error)) from error
+    except UnfitAuthorityError as error:
+        raise RequestError(RequestFault.MALFORMED_REQUEST, _sentence(error)) from error
+    except RequestError:
+        raise
+    except ValueError as error:
+        raise RequestError(RequestFault.MALFORMED_REQUEST, _sentence(error)) from error
+
+
+def _sentence(error: ValueError) -> str:
+    message = str(error)
+    return f"{message[:1].upper()}{message[1:]}."

@@ -1,0 +1,139 @@
+"""What stands about trust at one moment: the bundle, what operators decided, and what was seen, put together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from verifier.core.certificates import Certificate
+from verifier.core.clouds import Cloud
+from verifier.core.decisions import PinDecision
+from verifier.core.discovery import DiscoveredIssuer
+from verifier.core.horizon import horizon, is_chainable
+from verifier.core.standing import SurveyedIssuer, survey_issuer
+from verifier.core.trust import CloudTrust, Denials, State, TrustBundle, TrustedCertificate
+from verifier.ports import AuditEvent
+from verifier.trust_service import TrustAdministration
+
+#: Events of the audit trail that a survey shows.
+AUDIT_EVENTS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyedEntry:
+    """One certificate as it stands in one cloud. `chainable`: chains are built over it at that moment."""
+
+    entry: TrustedCertificate
+    state: State
+    chainable: bool
+    denied: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyedCloud:
+    """`horizon` is None where no chain can be built at that moment."""
+
+    cloud: Cloud
+    horizon: datetime | None
+    anchors: tuple[SurveyedEntry, ...]
+    pins: tuple[SurveyedEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyedDenial:
+    """One denied key or serial number, and the known certificates that it names: none for a signer's."""
+
+    denials: Denials
+    certificates: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorPin:
+    certificate: Certificate
+    decision: PinDecision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustSurvey:
+    at: datetime
+    generation: str
+    entries: tuple[TrustedCertificate, ...]
+    clouds: tuple[SurveyedCloud, ...]
+    discovered: tuple[SurveyedIssuer, ...]
+    operator_pins: tuple[OperatorPin, ...]
+    rejected: tuple[str, ...]
+    denied: tuple[SurveyedDenial, ...]
+    audit: tuple[AuditEvent, ...]
+
+    def ending_within(self, warning: timedelta) -> tuple[TrustedCertificate, ...]:
+        """Those in use that end inside the time, the first one first."""
+        ending = [
+            entry
+            for entry in self.entries
+            if entry.state_at(self.at).is_usable and entry.usable_until - self.at <= warning
+        ]
+        return tuple(sorted(ending, key=lambda entry: entry.usable_until))
+
+    def clouds_ending_within(self, warning: timedelta) -> tuple[SurveyedCloud, ...]:
+        """Those without a chain now, or without one inside the time."""
+        return tuple(cloud for cloud in self.clouds if cloud.horizon is None or cloud.horizon - self.at <= warning)
+
+
+def survey_trust(administration: TrustAdministration, *, at: datetime) -> TrustSurvey:
+    """What stands, as of `at` for all that the clock decides, and as it is now for all that people decide.
+
+    Raises StoreUnavailable.
+    """
+    bundle = administration.bundle()
+    decisions = administration.decisions()
+    discovered = administration.discovered()
+    return TrustSurvey(
+        at=at,
+        generation=bundle.generation,
+        entries=bundle.entries,
+        clouds=tuple(_survey_cloud(cloud, trust, at) for cloud, trust in bundle.clouds.items()),
+        discovered=tuple(survey_issuer(issuer, bundle, decisions) for issuer in discovered),
+        operator_pins=tuple(
+            OperatorPin(certificate=Certificate.from_der(pin.der), decision=pin) for pin in decisions.pins.values()
+        ),
+        rejected=tuple(sorted(decisions.rejected)),
+        denied=_survey_denials(decisions.denials, known_certificates(bundle, discovered)),
+        audit=administration.audit_trail(most=AUDIT_EVENTS),
+    )
+
+
+def known_certificates(bundle: TrustBundle, discovered: Sequence[DiscoveredIssuer]) -> tuple[Certificate, ...]:
+    """Every authority that is trusted or was discovered, each once."""
+    found = {entry.certificate.sha256: entry.certificate for entry in bundle.entries}
+    for issuer in discovered:
+        for der in issuer.authorities:
+            authority = Certificate.from_der(der)
+            found.setdefault(authority.sha256, authority)
+    return tuple(found.values())
+
+
+def _survey_cloud(cloud: Cloud, trust: CloudTrust, at: datetime) -> SurveyedCloud:
+    def survey_entry(entry: TrustedCertificate) -> SurveyedEntry:
+        return SurveyedEntry(
+            entry=entry,
+            state=entry.state_at(at),
+            chainable=is_chainable(entry, trust, at=at),
+            denied=trust.denials.names(entry.certificate),
+        )
+
+    return SurveyedCloud(
+        cloud=cloud,
+        horizon=horizon(trust, now=at),
+        anchors=tuple(survey_entry(anchor) for anchor in trust.anchors),
+        pins=tuple(survey_entry(pin) for pin in trust.pins),
+    )
+
+
+def _survey_denials(denials: Denials, known: Sequence[Certificate]) -> tuple[SurveyedDenial, ...]:
+    single = [
+        *(Denials(spki_sha256=frozenset({spki})) for spki in sorted(denials.spki_sha256)),
+        *(Denials(serial_numbers=frozenset({serial})) for serial in sorted(denials.serial_numbers)),
+    ]
+    return tuple(
+        SurveyedDenial(denials=one, certificates=tuple(certificate for certificate in known if one.names(certificate)))
+        for one in single
+    )

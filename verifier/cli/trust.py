@@ -1,0 +1,261 @@
+"""`imds-verifier trust`: what stands about trust, and an operator's decisions, on the store of the settings."""
+
+import argparse
+import getpass
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from verifier.api import trust_wire
+from verifier.api.trust_survey import TrustSurvey, known_certificates, survey_trust
+from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
+from verifier.cli.trust_check import check_trust, configure_check
+from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
+from verifier.cli.trust_text import list_text, status_text
+from verifier.core.clouds import Cloud
+from verifier.core.trust import EXPIRY_WARNING, Denials
+from verifier.ports import Clock, IssuerFetcher, Unavailable
+from verifier.trust_service import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError, read_authority
+
+#: A certificate file; the loader of trust directories takes as much.
+MAX_CERTIFICATE_OCTETS = 64 * 1024
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._@-]")
+
+
+def trust_command(
+    create: Callable[[], TrustAdministration], clock: Clock, create_fetcher: Callable[[], IssuerFetcher]
+) -> Command:
+    """`create` and `create_fetcher` are called when a subcommand runs that needs them."""
+    actions = _Actions(create=create, clock=clock, create_fetcher=create_fetcher)
+
+    def configure(parser: argparse.ArgumentParser) -> None:
+        subparsers = parser.add_subparsers(dest="trust_command", required=True, metavar="ACTION")
+        for name, summary, add_arguments, run in actions.table():
+            subparser = subparsers.add_parser(name, help=summary, description=summary)
+            add_arguments(subparser)
+            subparser.set_defaults(trust_run=run)
+
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            status: int = arguments.trust_run(arguments)
+        except Unavailable as error:
+            sys.stderr.write(f"imds-verifier trust: {error.detail}\n")
+            return ExitStatus.UNAVAILABLE
+        except (UnknownAuthorityError, UnfitAuthorityError) as error:
+            sys.stderr.write(f"refused: {error}\n")
+            return ExitStatus.REFUSED
+        return status
+
+    return Command(
+        name="trust",
+        summary="Show which certificate authorities are trusted and until when, and change it on the running service.",
+        configure=configure,
+        run=run,
+    )
+
+
+def operator_name() -> str:
+    """Who works on the command line, for the audit trail: `cli:NAME`. Not checked: anybody sets LOGNAME."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container may run as a user without a name
+        name = f"uid-{os.getuid()}"
+    return f"cli:{_UNSAFE.sub('_', name)[:64]}"
+
+
+_Configure = Callable[[argparse.ArgumentParser], None]
+_Run = Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Actions:
+    create: Callable[[], TrustAdministration]
+    clock: Clock
+    create_fetcher: Callable[[], IssuerFetcher]
+
+    def table(self) -> tuple[tuple[str, str, _Configure, _Run], ...]:
+        return (
+            ("status", "Until when trust holds, and what waits for a decision.", _configure_status, self.status),
+            ("list", "Every trusted certificate with its state.", _configure_list, self.show_list),
+            ("check", "Compare the pins with what Azure publishes.", configure_check, self.check),
+            ("add", "Pin an intermediate authority from a file.", _configure_add, self.add),
+            ("approve", "Pin a discovered authority, with those above it.", _configure_sha256, self.approve),
+            ("reject", "Never admit an authority, and take back its pin.", _configure_sha256, self.reject),
+            ("remove", "Take back an operator's pin.", _configure_sha256, self.remove),
+            ("deny", "Revoke a key or serial number at once.", _configure_denial, self.deny),
+            ("allow", "Take a denial back.", _configure_denial, self.allow),
+            ("export", "Print operators' pins as manifest entries and PEM.", _configure_export, self.export),
+        )
+
+    def status(self, arguments: argparse.Namespace) -> int:
+        if arguments.warn_days < 0:
+            raise UsageError("--warn-days: expected a number of days from 0")
+        warning = timedelta(days=arguments.warn_days)
+        survey = self._survey(arguments)
+        _print(arguments, survey, status_text(survey, warning=warning))
+        counted = set(arguments.cloud or (cloud.value for cloud in Cloud))
+        missing = counted.difference(cloud.cloud for cloud in survey.clouds) if arguments.cloud else ()
+        ending = any(cloud.cloud in counted for cloud in survey.clouds_ending_within(warning))
+        return ExitStatus.REFUSED if ending or missing else ExitStatus.DONE
+
+    def show_list(self, arguments: argparse.Namespace) -> int:
+        survey = self._survey(arguments)
+        _print(arguments, survey, list_text(survey))
+        return ExitStatus.DONE
+
+    def check(self, arguments: argparse.Namespace) -> int:
+        return check_trust(
+            arguments, administration=self.create(), clock=self.clock, create_fetcher=self.create_fetcher
+        )
+
+    def add(self, arguments: argparse.Namespace) -> int:
+        raw = read_document_file(arguments.file, limit=MAX_CERTIFICATE_OCTETS)
+        if len(raw) > MAX_CERTIFICATE_OCTETS:
+            raise UsageError(f"{arguments.file}: larger than a certificate")
+        try:
+            certificate = trust_wire.read_pem(raw) if b"-----BEGIN " in raw else read_authority(raw)
+            note = trust_wire.read_note(arguments.note)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        administration = self.create()
+        clouds = frozenset(Cloud(cloud) for cloud in arguments.cloud)
+        administration.pin(certificate, clouds, by=operator_name(), note=note)
+        return self._changed(arguments, administration, f"pinned {certificate.sha256}")
+
+    def approve(self, arguments: argparse.Namespace) -> int:
+        sha256 = _read_sha256(arguments)
+        administration = self.create()
+        administration.approve(sha256, by=operator_name())
+        return self._changed(arguments, administration, f"approved {sha256}")
+
+    def reject(self, arguments: argparse.Namespace) -> int:
+        sha256 = _read_sha256(arguments)
+        administration = self.create()
+        administration.reject(sha256, by=operator_name())
+        return self._changed(arguments, administration, f"rejected {sha256}")
+
+    def remove(self, arguments: argparse.Namespace) -> int:
+        sha256 = _read_sha256(arguments)
+        administration = self.create()
+        administration.unpin(sha256, by=operator_name())
+        return self._changed(arguments, administration, f"not pinned by an operator any more: {sha256}")
+
+    def deny(self, arguments: argparse.Namespace) -> int:
+        administration = self.create()
+        administration.deny(_read_denial(arguments, administration), by=operator_name())
+        return self._changed(arguments, administration, f"denied {arguments.what}")
+
+    def allow(self, arguments: argparse.Namespace) -> int:
+        administration = self.create()
+        denials = _read_denial(arguments, administration)
+        if not trust_wire.are_denied(denials, administration.decisions().denials):
+            raise UnknownAuthorityError(f"{arguments.what} is not on the deny list")
+        administration.allow(denials, by=operator_name())
+        return self._changed(arguments, administration, f"denied no longer: {arguments.what}")
+
+    def export(self, arguments: argparse.Namespace) -> int:
+        pins = export_pins(survey_trust(self.create(), at=self.clock.now()).operator_pins)
+        if arguments.into is not None:
+            write_overlay(arguments.into, pins)
+        elif arguments.json:
+            sys.stdout.write(json.dumps(export_json(pins), indent=2) + "\n")
+        else:
+            sys.stdout.write(export_text(pins))
+        return ExitStatus.DONE
+
+    def _survey(self, arguments: argparse.Namespace) -> TrustSurvey:
+        at = read_moment("--at", arguments.at) if arguments.at else self.clock.now()
+        return survey_trust(self.create(), at=at)
+
+    def _changed(self, arguments: argparse.Namespace, administration: TrustAdministration, done: str) -> int:
+        survey = survey_trust(administration, at=self.clock.now())
+        _print(arguments, survey, f"{done}\n{status_text(survey, warning=EXPIRY_WARNING)}")
+        return ExitStatus.DONE
+
+
+def _print(arguments: argparse.Namespace, survey: TrustSurvey, text: str) -> None:
+    told = json.dumps(trust_wire.survey_json(survey), indent=2) + "\n" if arguments.json else text
+    sys.stdout.write(told)
+
+
+def _read_sha256(arguments: argparse.Namespace) -> str:
+    try:
+        return trust_wire.read_fingerprint(arguments.sha256)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _read_denial(arguments: argparse.Namespace, administration: TrustAdministration) -> Denials:
+    known = known_certificates(administration.bundle(), administration.discovered())
+    try:
+        return trust_wire.read_denial_of(arguments.what, known)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _configure_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--at", metavar="TIME", help="as of this moment, e.g. 2028-05-26T00:00:00Z")
+    _add_json(parser)
+
+
+def _configure_status(parser: argparse.ArgumentParser) -> None:
+    _configure_list(parser)
+    parser.add_argument(
+        "--warn-days",
+        metavar="N",
+        type=int,
+        default=EXPIRY_WARNING.days,
+        help=f"exit with 1 where a cloud's last chain ends within N days (default {EXPIRY_WARNING.days})",
+    )
+    parser.add_argument(
+        "--cloud",
+        action="append",
+        choices=[cloud.value for cloud in Cloud],
+        help="count only this cloud for the exit status; may be repeated. One that is not configured has no chain",
+    )
+
+
+def _configure_add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the certificate, PEM or DER; - is standard input")
+    parser.add_argument(
+        "--cloud",
+        action="append",
+        required=True,
+        choices=[cloud.value for cloud in Cloud],
+        help="a cloud that it is to serve; may be repeated",
+    )
+    parser.add_argument("--note", default="", help="why, for whoever reads it later")
+    _add_json(parser)
+
+
+def _configure_sha256(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sha256", metavar="SHA256", help="of the certificate, as `trust status` and `trust list` show it"
+    )
+    _add_json(parser)
+
+
+def _configure_denial(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        metavar="SERIAL|SPKI",
+        help="a serial number in hex, or the SHA-256 of a subjectPublicKeyInfo (64 hex digits)",
+    )
+    _add_json(parser)
+
+
+def _configure_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--into", metavar="DIR", type=Path, help="write them there instead, as a directory for VERIFIER_TRUST_DIR"
+    )
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print what HTTP would answer")

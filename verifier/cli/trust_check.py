@@ -1,0 +1,158 @@
+"""`imds-verifier trust check`: the pins against what Azure publishes."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from verifier.api.wire import Json, moment_json
+from verifier.cli.commands import ExitStatus, UsageError, read_document_file
+from verifier.cli.trust_text import shown, table_text
+from verifier.core.certificates import Certificate, CertificateError
+from verifier.core.published import Finding, PublishedAuthority, compare, publish, read_page
+from verifier.ports import Clock, FetchFailed, IssuerFetcher
+from verifier.trust_service import TrustAdministration
+
+#: The page has about 200 KB.
+MAX_PAGE_OCTETS = 8 * 1024 * 1024
+FETCH_SECONDS = 10.0
+DEFAULT_WARN_DAYS = 180
+
+_THUMBPRINT = re.compile(r"[0-9a-f]{40}")
+
+
+def configure_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--page", metavar="FILE", help='a saved copy of the page "Azure Certificate Authority details"')
+    parser.add_argument("--urls", metavar="FILE", help="a list of URLs of CA certificates, one a line, to fetch")
+    parser.add_argument(
+        "--known", metavar="FILE", help="SHA-1 thumbprints that were looked at and are nothing to do, one a line"
+    )
+    parser.add_argument(
+        "--warn-days", metavar="N", type=int, default=DEFAULT_WARN_DAYS, help="tell of pins that end within N days"
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.epilog = "Exit status: 0 nothing to do, 1 something to do, 2 usage, 3 a URL or the store did not answer."
+
+
+def check_trust(
+    arguments: argparse.Namespace,
+    *,
+    administration: TrustAdministration,
+    clock: Clock,
+    create_fetcher: Callable[[], IssuerFetcher],
+) -> int:
+    """Prints what there is to do. Nothing is pinned by it. Raises UsageError and StoreUnavailable."""
+    if arguments.page is None and arguments.urls is None:
+        raise UsageError("check: name what to compare with, --page FILE or --urls FILE")
+    if arguments.warn_days < 0:
+        raise UsageError("--warn-days: expected a number of days from 0")
+    now = clock.now()
+    published: list[PublishedAuthority] = []
+    silent: list[str] = []
+    if arguments.page is not None:
+        published += _read_page(arguments.page)
+    if arguments.urls is not None:
+        found, silent = _fetch_all(_read_lines("--urls", arguments.urls), create_fetcher())
+        published += found
+    findings = compare(
+        published,
+        administration.bundle().entries,
+        now=now,
+        within=timedelta(days=arguments.warn_days),
+        left_out=_read_known(arguments.known),
+    )
+    if arguments.json:
+        told = {
+            "evaluatedAt": moment_json(now),
+            "published": len({one.thumbprint for one in published}),
+            "findings": [_finding_json(finding) for finding in findings],
+            "unanswered": silent,
+        }
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    else:
+        sys.stdout.write(_as_text(findings))
+    for url in silent:
+        sys.stderr.write(f"no certificate came from {shown(url)}\n")
+    if silent:
+        return ExitStatus.UNAVAILABLE
+    return ExitStatus.REFUSED if findings else ExitStatus.DONE
+
+
+def _read_page(name: str) -> tuple[PublishedAuthority, ...]:
+    page = read_page(_read_text("--page", name))
+    if not page:
+        # A page that was moved or rebuilt must not read as "everything is retired".
+        raise UsageError(f"--page: {name} has no table of certificate authorities with thumbprints")
+    return page
+
+
+def _read_text(option: str, name: str) -> str:
+    raw = read_document_file(name, limit=MAX_PAGE_OCTETS)
+    if len(raw) > MAX_PAGE_OCTETS:
+        raise UsageError(f"{option}: {name} is larger than {MAX_PAGE_OCTETS} octets")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{option}: {name} is not UTF-8") from error
+
+
+def _read_lines(option: str, name: str) -> list[str]:
+    """Without empty ones, and without what stands behind a # and a space before it."""
+    lines = [re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in _read_text(option, name).splitlines()]
+    return [line for line in lines if line]
+
+
+def _read_known(name: str | None) -> frozenset[str]:
+    if name is None:
+        return frozenset()
+    known = [line.replace(":", "").lower() for line in _read_lines("--known", name)]
+    for thumbprint in known:
+        if not _THUMBPRINT.fullmatch(thumbprint):
+            raise UsageError(f"--known: {thumbprint!r} is not a SHA-1 thumbprint, of 40 hex digits")
+    return frozenset(known)
+
+
+def _fetch_all(urls: Sequence[str], fetcher: IssuerFetcher) -> tuple[list[PublishedAuthority], list[str]]:
+    """What is published at the URLs, and the URLs from which nothing came."""
+    if not urls:
+        raise UsageError("--urls: the file names no URL")
+    found: list[PublishedAuthority] = []
+    silent: list[str] = []
+    for url in urls:
+        try:
+            certificates = [Certificate.from_der(der) for der in fetcher.fetch(url, seconds=FETCH_SECONDS)]
+        except (FetchFailed, CertificateError):
+            certificates = []
+        if not certificates:
+            silent.append(url)
+        found += [publish(certificate, url) for certificate in certificates]
+    return found, silent
+
+
+def _finding_json(finding: Finding) -> Json:
+    return {
+        "kind": finding.kind.value,
+        "name": finding.name,
+        "thumbprint": finding.thumbprint,
+        "url": finding.url,
+        "endsAt": None if finding.ends_at is None else moment_json(finding.ends_at),
+    }
+
+
+def _as_text(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "nothing to do: the pins are those that are published, and none ends soon\n"
+    rows = [("WHAT", "SHA-1", "ENDS", "NAME", "AT")]
+    rows += [
+        (
+            finding.kind.value,
+            finding.thumbprint,
+            "" if finding.ends_at is None else moment_json(finding.ends_at),
+            shown(finding.name),
+            shown(finding.url),
+        )
+        for finding in findings
+    ]
+    return table_text(rows)

@@ -1,0 +1,131 @@
+"""What stands about trust, for a terminal. What strangers say is shown escaped, and said to be theirs."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from verifier.api.trust_survey import TrustSurvey
+from verifier.api.trust_wire import denial_parts
+from verifier.api.wire import moment_json
+from verifier.core.standing import Standing, SurveyedIssuer
+from verifier.core.trust import TrustedCertificate
+
+_ATTENTION = "  ! "
+
+
+def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
+    """Until when each cloud holds, what ends within `warning`, and what waits for an operator, with what to type."""
+    lines = [f"trust generation {survey.generation}, as of {moment_json(survey.at)}"]
+    lines += [f"  {cloud.cloud.value:<24}{_horizon(cloud.horizon, survey.at)}" for cloud in survey.clouds]
+    ending = survey.ending_within(warning)
+    if ending:
+        lines.append(f"ending within {warning.days} days:")
+        lines += [
+            f"{_ATTENTION}{_days(entry.usable_until, survey.at)}  {shown(entry.certificate.subject)} ({_clouds(entry)})"
+            for entry in ending
+        ]
+    open_issuers = [issuer for issuer in survey.discovered if issuer.standing.is_open]
+    if open_issuers:
+        lines.append("issuers that nobody pinned:")
+        for issuer in open_issuers:
+            lines += _issuer_lines(issuer)
+    if survey.denied:
+        lines.append("denied:")
+        for denial in survey.denied:
+            kind, value = denial_parts(denial.denials)
+            named = ", ".join(shown(certificate.subject) for certificate in denial.certificates)
+            lines.append(f"  {kind} {value}: {named or 'no authority that is known here'}")
+    return "\n".join(lines) + "\n"
+
+
+def list_text(survey: TrustSurvey) -> str:
+    """Every certificate of the bundle, one a line, with what it is now."""
+    rows = [("STATE", "ORIGIN", "ROLE", "UNTIL", "SHA-256", "SUBJECT", "CLOUDS")]
+    chainable = {
+        one.entry.certificate.sha256
+        for cloud in survey.clouds
+        for one in (*cloud.anchors, *cloud.pins)
+        if one.chainable
+    }
+    denied = {
+        one.entry.certificate.sha256 for cloud in survey.clouds for one in (*cloud.anchors, *cloud.pins) if one.denied
+    }
+    for entry in survey.entries:
+        certificate = entry.certificate
+        state = entry.state_at(survey.at)
+        told = state.value
+        if certificate.sha256 in denied:
+            told = "denied"
+        elif state.is_usable and certificate.sha256 not in chainable:
+            told = f"{state.value}, no chain"
+        rows.append(
+            (
+                told,
+                entry.origin.value,
+                entry.role.value,
+                moment_json(entry.usable_until),
+                certificate.sha256,
+                shown(certificate.subject),
+                _clouds(entry),
+            )
+        )
+    return table_text(rows)
+
+
+def table_text(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows
+    )
+
+
+def shown(text: str) -> str:
+    """What somebody else wrote, with nothing in it that a terminal obeys."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
+    issuer, sighting = surveyed.issuer, surveyed.issuer.sighting
+    lines = [
+        f"{_ATTENTION}{shown(sighting.issuer)} ({sighting.cloud.value}): {surveyed.standing.value}",
+        f"      {issuer.documents} documents, {moment_json(issuer.first_seen)} to {moment_json(issuer.last_seen)}",
+        f"      key identifier {sighting.authority_key_identifier or '(none)'}",
+    ]
+    lines += [f"      the document says it is at {shown(url)}" for url in sighting.issuer_urls]
+    for authority in surveyed.authorities:
+        certificate = authority.certificate
+        lines.append(
+            f"      checked: {shown(certificate.subject)}, until {moment_json(certificate.not_after)}, "
+            f"{authority.standing.value}"
+        )
+    if surveyed.standing is Standing.UNRESOLVED:
+        lines += [
+            "      get its certificate from Azure's page of certificate authorities, never from the document, and:",
+            f"      imds-verifier trust add FILE --cloud {sighting.cloud.value}",
+        ]
+    else:
+        sha256 = surveyed.authorities[0].certificate.sha256
+        lines += [
+            "      compare it with Azure's page of certificate authorities, and:",
+            f"      imds-verifier trust approve {sha256}",
+            "      or, where it is not there:",
+            f"      imds-verifier trust reject {sha256}",
+        ]
+    return lines
+
+
+def _horizon(horizon: datetime | None, at: datetime) -> str:
+    if horizon is None:
+        return "NO USABLE CHAIN: every document of it is refused"
+    return f"holds until {moment_json(horizon)} ({_days(horizon, at)})"
+
+
+def _days(moment: datetime, at: datetime) -> str:
+    days = (moment - at).days
+    return f"{days} day" if days == 1 else f"{days} days"
+
+
+def _clouds(entry: TrustedCertificate) -> str:
+    return ", ".join(sorted(entry.clouds))

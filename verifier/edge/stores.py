@@ -1,0 +1,47 @@
+"""Which stores a URL names: nonces, and what all replicas share about trust, in one place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from verifier.edge.redis_registry import RedisTrustRegistry
+from verifier.edge.redis_store import RedisNonceStore
+from verifier.edge.sqlite_registry import SqliteTrustRegistry
+from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.ports import NonceStore, TrustRegistry
+
+# The library's pool gives a connection to whoever asks first, not to who waits longest: nobody should have to wait.
+_SPARE_CONNECTIONS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    nonces: NonceStore
+    registry: TrustRegistry
+
+
+def open_stores(url: str, *, threads: int) -> Stores:
+    """The stores that the URL names, for a process of this many threads. Those on Redis have not connected yet.
+
+    On SQLite, the registry is a file of its own beside the nonces, since the two change at different times.
+    Raises ValueError, which does not repeat the URL, where it names none; StoreUnavailable.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    match parts.scheme:
+        case "sqlite" if parts.path and not (parts.netloc or parts.query or parts.fragment):
+            path = Path(unquote(parts.path))
+            return Stores(
+                nonces=SqliteNonceStore(path),
+                registry=SqliteTrustRegistry(path.with_name(f"{path.stem}-trust{path.suffix}")),
+            )
+        case "redis" | "unix":
+            connections = threads + _SPARE_CONNECTIONS
+            return Stores(
+                nonces=RedisNonceStore.from_url(url, connections=connections),
+                registry=RedisTrustRegistry.from_url(url, connections=connections),
+            )
+        case _:
+            raise ValueError("expected sqlite:///path, redis://host:port/database or unix:///path")

@@ -1,0 +1,184 @@
+"""The use cases of trust on a running service: what operators decide about it, on all replicas at once."""
+
+from collections.abc import Mapping
+
+from verifier.core.certificates import Certificate, CertificateError
+from verifier.core.clouds import Cloud
+from verifier.core.decisions import Allow, Change, Decisions, Deny, Pin, PinDecision, Reject, Unpin, decide
+from verifier.core.discovery import DiscoveredIssuer
+from verifier.core.trust import Denials, TrustBundle
+from verifier.ports import AuditEvent, Clock, LiveTrustSource, Recorder, StoreUnavailable, TrustRegistry
+
+# Another operator's decision in between is the only reason to decide again.
+_ATTEMPTS = 8
+
+
+class UnknownAuthorityError(ValueError):
+    """No discovered or pinned authority has this fingerprint."""
+
+
+class UnfitAuthorityError(ValueError):
+    """The certificate cannot be pinned; the message says why."""
+
+
+class TrustAdministration:
+    """Decisions about trust. Each one is an audit event, and in force on this replica when the call returns; on the
+    others as soon as they look at the registry again. `by` names who decides."""
+
+    def __init__(self, *, trust: LiveTrustSource, registry: TrustRegistry, recorder: Recorder, clock: Clock) -> None:
+        self._trust = trust
+        self._registry = registry
+        self._recorder = recorder
+        self._clock = clock
+
+    def bundle(self) -> TrustBundle:
+        return self._trust.bundle()
+
+    def decisions(self) -> Decisions:
+        return self._registry.decisions()[0]
+
+    def discovered(self) -> tuple[DiscoveredIssuer, ...]:
+        return self._registry.discovered()
+
+    def audit_trail(self, *, most: int = 100) -> tuple[AuditEvent, ...]:
+        return self._registry.audit_trail(most=most)
+
+    def approve(self, sha256: str, *, by: str) -> None:
+        """The discovered authority is pinned for each cloud that it was seen in, with those above it that it needs.
+
+        Raises UnknownAuthorityError and StoreUnavailable.
+        """
+        approved: dict[bytes, frozenset[Cloud]] = {}
+        for issuer in self._registry.discovered():
+            for position, authority in enumerate(issuer.authorities):
+                if Certificate.from_der(authority).sha256 == sha256:
+                    for needed in issuer.authorities[position:]:
+                        approved[needed] = approved.get(needed, frozenset()) | {issuer.sighting.cloud}
+        if not approved:
+            raise UnknownAuthorityError(f"no discovered authority has the SHA-256 {sha256}")
+        self._pin(approved, sha256, "approve", by=by)
+
+    def reject(self, sha256: str, *, by: str) -> None:
+        """The authority is never admitted, and pinned by no operator. Raises StoreUnavailable."""
+        self._decide(Reject(sha256=sha256), "reject", sha256, by=by)
+
+    def pin(self, certificate: Certificate, clouds: frozenset[Cloud], *, by: str, note: str = "") -> None:
+        """The certificate is pinned for these clouds, in each of which a trusted authority issued it.
+
+        Not checked: that the chain above it is usable now. Raises UnfitAuthorityError and StoreUnavailable.
+        """
+        if not certificate.is_ca or certificate.is_self_issued:
+            raise UnfitAuthorityError(
+                "an intermediate authority can be pinned on a running service; a root only in a manifest"
+            )
+        bundle = self._trust.bundle()
+        for cloud in sorted(clouds):
+            trust = bundle.clouds.get(cloud)
+            authorities = () if trust is None else (*trust.anchors, *trust.pins)
+            if not any(certificate.is_issued_by(authority.certificate) for authority in authorities):
+                raise UnfitAuthorityError(f"no trusted authority of {cloud} issued it: pin its issuer first")
+        self._pin({certificate.der: clouds}, certificate.sha256, "pin", by=by, note=note)
+
+    def unpin(self, sha256: str, *, by: str) -> None:
+        """No operator pins the authority any more. Raises UnknownAuthorityError and StoreUnavailable."""
+        if sha256 not in self.decisions().pins:
+            raise UnknownAuthorityError(f"no operator pinned an authority with the SHA-256 {sha256}")
+        self._decide(Unpin(sha256=sha256), "unpin", sha256, by=by)
+
+    def deny(self, denials: Denials, *, by: str) -> None:
+        """No chain is built with these from now on. Raises StoreUnavailable."""
+        self._decide(Deny(denials=denials), "deny", _named(denials), by=by)
+
+    def allow(self, denials: Denials, *, by: str) -> None:
+        """These are denied no longer. Raises StoreUnavailable."""
+        self._decide(Allow(denials=denials), "allow", _named(denials), by=by)
+
+    def _pin(
+        self, authorities: Mapping[bytes, frozenset[Cloud]], subject: str, what: str, *, by: str, note: str = ""
+    ) -> None:
+        now = self._clock.now()
+        pins = {
+            Certificate.from_der(der).sha256: PinDecision(
+                der=der, clouds=clouds, decided_by=by, decided_at=now, note=note
+            )
+            for der, clouds in authorities.items()
+        }
+        self._decide(Pin(pins=pins), what, subject, by=by)
+
+    def _decide(self, change: Change, what: str, subject: str, *, by: str) -> None:
+        for _ in range(_ATTEMPTS):
+            before, revision = self._registry.decisions()
+            after = decide(before, change)
+            event = AuditEvent(
+                at=self._clock.now(),
+                by=by,
+                what=what,
+                subject=subject,
+                before=_standing(before, change),
+                after=_standing(after, change),
+            )
+            if self._registry.decide(after, event, expected=revision):
+                self._recorder.trust_changed(event)
+                self._trust.refresh()
+                return
+        raise StoreUnavailable("Other decisions about trust came in between each time.")
+
+
+def read_authority(raw: bytes) -> Certificate:
+    """The one certificate in `raw`, PEM or DER. Raises UnfitAuthorityError."""
+    try:
+        return Certificate.from_pem(raw) if raw.lstrip().startswith(b"-----BEGIN") else Certificate.from_der(raw)
+    except CertificateError as error:
+        raise UnfitAuthorityError(f"not one certificate: {error}") from error
+
+
+def read_denial(text: str) -> Denials:
+    """What `text` denies: a SHA-256 of a subjectPublicKeyInfo (64 hex digits), else a serial number in hex.
+
+    What is neither by its length is refused: a mistyped key must not pass as the serial number of nothing. Raises
+    ValueError.
+    """
+    told = text.lower().removeprefix("0x").replace(":", "")
+    if told and all(digit in "0123456789abcdef" for digit in told):
+        if len(told) == _SPKI_DIGITS:
+            return Denials(spki_sha256=frozenset({told}))
+        # RFC 5280 4.1.2.2: positive, and at most 20 octets; openssl may write a zero octet in front.
+        serial = told.lstrip("0")
+        if len(serial) > 0 and len(told) <= _SERIAL_DIGITS:
+            return Denials(serial_numbers=frozenset({int(serial, 16)}))
+    raise ValueError(
+        "expected the SHA-256 of a public key (64 hex digits) or a serial number (at most 40 hex digits, not zero)"
+    )
+
+
+_SPKI_DIGITS = 64
+_SERIAL_DIGITS = 42
+
+
+def _named(denials: Denials) -> str:
+    return " ".join(
+        [f"spki:{spki}" for spki in sorted(denials.spki_sha256)]
+        + [f"serial:{serial:x}" for serial in sorted(denials.serial_numbers)]
+    )
+
+
+def _standing(decisions: Decisions, change: Change) -> str:
+    """What the decisions say of that which the change is about."""
+    match change:
+        case Pin(pins=pins):
+            return "; ".join(_standing_of(decisions, sha256) for sha256 in pins)
+        case Unpin(sha256=sha256) | Reject(sha256=sha256):
+            return _standing_of(decisions, sha256)
+        case Deny(denials=denials) | Allow(denials=denials):
+            both = Denials(
+                serial_numbers=decisions.denials.serial_numbers & denials.serial_numbers,
+                spki_sha256=decisions.denials.spki_sha256 & denials.spki_sha256,
+            )
+            return f"denied {_named(both)}".strip() if _named(both) else "not denied"
+
+
+def _standing_of(decisions: Decisions, sha256: str) -> str:
+    pin = decisions.pins.get(sha256)
+    if pin is not None:
+        return f"{sha256} pinned for {', '.join(sorted(pin.clouds))} by {pin.decided_by}"
+    return f"{sha256} rejected" if sha256 in decisions.rejected else f"{sha256} undecided"
