@@ -1,0 +1,136 @@
+"""What a vector is made of, and how it is written down."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from support.documents import NONCE, NOW
+
+from verifier.core.reasons import NONCE_RETRY_AFTER, Check, Reason
+
+#: A policy as the settings file has it, e.g. {"publishers": ["contoso"]}.
+Policy = Mapping[str, object]
+
+
+class Form(Enum):
+    """How a document is posted: the name of the file, and the media type."""
+
+    JSON = ("body.json", "application/json")
+    TEXT = ("body.b64", "text/plain")
+    PEM = ("body.pem", "text/plain")
+    DER = ("body.der", "application/pkcs7-mime")
+    CMS = ("body.der", "application/cms")
+    OCTETS = ("body.der", "application/octet-stream")
+
+    @property
+    def file(self) -> str:
+        return self.value[0]
+
+    @property
+    def media_type(self) -> str:
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nonce:
+    """One nonce that the service issued before the post."""
+
+    value: str = NONCE
+    tenant: str = "default"
+    issued_at: datetime = NOW - timedelta(seconds=30)
+    lifetime: timedelta = timedelta(seconds=300)
+    vm_id: str = ""
+    policy: str = ""
+    used_at: datetime | None = None
+
+
+ISSUED: Final = (Nonce(),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One vector. `reason` and `check` are None where the document is accepted; `name` is its directory's."""
+
+    name: str
+    description: str
+    body: bytes
+    reason: Reason | None = None
+    check: Check | None = None
+    retry_after: timedelta | None = None
+    form: Form = Form.JSON
+    at: datetime = NOW
+    nonces: tuple[Nonce, ...] = ISSUED
+    request: Mapping[str, str] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    cloud: str = "AzurePublicCloud"
+
+    def write(self, directory: Path) -> None:
+        place = directory / (self.reason.value if self.reason else "verified") / self.name
+        place.mkdir(parents=True)
+        (place / self.form.file).write_bytes(self.body)
+        (place / "case.toml").write_text("\n".join((*self._lines(), "")), encoding="utf-8")
+
+    def _lines(self) -> list[str]:
+        lines = [
+            f"description = {_toml(self.description)}",
+            f"at = {_toml(self.at)}",
+            f"body = {_toml(self.form.file)}",
+            f"media_type = {_toml(self.form.media_type)}",
+            *_table("expected", self._expected()),
+        ]
+        if self.request:
+            lines += _table("request", self.request)
+        for nonce in self.nonces:
+            lines += _table("[nonces]", _nonce_fields(nonce))
+        for name, policy in self.policies.items():
+            lines += _table(f"policies.{name}", policy)
+        return lines
+
+    def _expected(self) -> dict[str, object]:
+        if self.reason is None or self.check is None:
+            return {"verdict": "verified", "cloud": self.cloud}
+        fields: dict[str, object] = {
+            "verdict": "refused",
+            "code": self.reason.value,
+            "failing_check": self.check.value,
+            "retryable": self.retry_after is not None,
+        }
+        if self.retry_after is not None:
+            fields["retry_after_seconds"] = int(self.retry_after.total_seconds())
+        return fields
+
+
+RETRY: Final = NONCE_RETRY_AFTER
+
+
+def posted(document: bytes, **request: str) -> bytes:
+    """The JSON body with this document, and the fields of the request behind it."""
+    signature = base64.b64encode(document).decode("ascii")
+    return json.dumps({"encoding": "pkcs7", "signature": signature, **request}).encode()
+
+
+def _nonce_fields(nonce: Nonce) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "value": nonce.value,
+        "issued_at": nonce.issued_at,
+        "expires_at": nonce.issued_at + nonce.lifetime,
+    }
+    optional = {"vm_id": nonce.vm_id, "policy": nonce.policy, "used_at": nonce.used_at}
+    fields |= {name: value for name, value in optional.items() if value}
+    return fields if nonce.tenant == "default" else {"tenant": nonce.tenant, **fields}
+
+
+def _table(name: str, fields: Mapping[str, object]) -> list[str]:
+    return ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in fields.items())]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    # JSON's texts, numbers, truths and lists of ASCII are TOML's too.
+    return json.dumps(value)

@@ -1,0 +1,156 @@
+"""Every vector, through HTTP and through the library: refused for its one fault, at its check, or accepted."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.applications import Application, StandingTrust, make_application
+from support.clocks import StandingClock
+from support.vectors import TRUST, VECTORS, VERIFIED, Vector, load_vectors, vectors_trust
+from werkzeug.test import TestResponse
+
+from verifier.api.problems import DOCUMENTATION
+from verifier.core import strict_json
+from verifier.core.reasons import Check, CheckResult, Outcome, Reason, Refused
+from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.service import Verifier
+
+ALL = load_vectors()
+#: What lies beside the vectors.
+OTHER_DIRECTORIES = {VERIFIED, TRUST.name, "recipes", "__pycache__"}
+each_vector = pytest.mark.parametrize("vector", ALL, ids=str)
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: to make a nonce database is to wait for the disk, several times."""
+    path = tmp_path_factory.mktemp("empty") / "nonces.sqlite3"
+    SqliteNonceStore(path).close()
+    return path
+
+
+@pytest.fixture
+def store(vector: Vector, empty_database: Path, tmp_path: Path) -> Iterator[SqliteNonceStore]:
+    opened = SqliteNonceStore(Path(shutil.copy(empty_database, tmp_path)))
+    vector.prepare(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def application(vector: Vector, store: SqliteNonceStore, tmp_path: Path) -> Application:
+    return make_application(tmp_path, bundle=vectors_trust(), moment=vector.at, policies=vector.policies, nonces=store)
+
+
+def post(application: Application, vector: Vector) -> TestResponse:
+    return application.client.post("/v1/attestations", data=vector.body, content_type=vector.media_type)
+
+
+def outcomes_of(failing: Check | None) -> list[tuple[str, str]]:
+    """What each check comes to where `failing` fails: those before it pass, those behind it are skipped."""
+    outcomes: list[tuple[str, str]] = []
+    outcome = Outcome.PASS
+    for check in Check:
+        outcomes.append((check.value, Outcome.FAIL.value if check is failing else outcome.value))
+        outcome = Outcome.SKIPPED if check is failing else outcome
+    return outcomes
+
+
+def shown(checks: tuple[CheckResult, ...]) -> list[tuple[str, str]]:
+    return [(check.name.value, check.outcome.value) for check in checks]
+
+
+@each_vector
+def test_over_http(vector: Vector, application: Application) -> None:
+    answer = post(application, vector)
+
+    told = answer.get_json()
+    assert told.get("code") == vector.expected.get("code")
+    assert [(check["name"], check["outcome"]) for check in told["checks"]] == outcomes_of(vector.check)
+    assert [exchange.code for exchange in application.records.exchanges] == [vector.expected.get("code", "")]
+    assert application.records.failures == []
+    if vector.reason is None:
+        assert answer.status_code == 200
+        assert told["verdict"] == "verified"
+        assert told["cloud"] == vector.expected["cloud"]
+        assert told["evaluatedAt"] == vector.at.isoformat().replace("+00:00", "Z")
+    else:
+        assert answer.status_code == DOCUMENTATION[vector.reason].status
+        assert answer.mimetype == "application/problem+json"
+        assert told["retryable"] is vector.expected["retryable"]
+        assert told.get("retryAfterSeconds") == vector.expected.get("retry_after_seconds")
+        assert answer.headers.get("Retry-After", type=int) == vector.expected.get("retry_after_seconds")
+
+
+@each_vector
+def test_through_the_library(vector: Vector, store: SqliteNonceStore) -> None:
+    verifier = Verifier(
+        trust=StandingTrust(in_force=vectors_trust()),
+        nonces=store,
+        clock=StandingClock(vector.at),
+        policies=vector.policies,
+    )
+    nonce, policy = vector.request.get("nonce"), vector.request.get("policy")
+    if vector.reason is None:
+        result = verifier.appraise(vector.document(), nonce=nonce, policy=policy)
+
+        assert shown(result.checks) == outcomes_of(None)
+        assert result.content.cloud.value == vector.expected["cloud"]
+        return
+
+    with pytest.raises(Refused) as caught:
+        verifier.appraise(vector.document(), nonce=nonce, policy=policy)
+
+    assert caught.value.reason is vector.reason
+    assert shown(caught.value.checks) == outcomes_of(vector.check)
+    assert caught.value.retryable is vector.expected["retryable"]
+
+
+@pytest.mark.parametrize("vector", [vector for vector in ALL if vector.reason is None], ids=str)
+def test_what_was_accepted_once_is_a_replay_from_then_on(vector: Vector, application: Application) -> None:
+    assert post(application, vector).status_code == 200
+
+    again = post(application, vector)
+
+    assert again.status_code == 409
+    assert again.get_json()["code"] == Reason.NONCE_REPLAYED
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_a_vector(reason: Reason) -> None:
+    assert any(vector.reason is reason for vector in ALL)
+
+
+def test_every_directory_is_that_of_a_reason() -> None:
+    directories = {path.name for path in VECTORS.iterdir() if path.is_dir()} - OTHER_DIRECTORIES
+    assert directories == {reason.value for reason in Reason}
+
+
+def test_each_vector_is_under_the_reason_that_it_expects() -> None:
+    for vector in ALL:
+        expected, refused = vector.expected, vector.reason is not None
+        assert vector.directory.parent.name == expected.get("code", VERIFIED), vector
+        assert expected["verdict"] == ("refused" if refused else "verified"), vector
+        assert refused is (vector.check is not None), vector
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", vector.directory.name), vector
+
+
+def test_each_case_tells_what_its_request_names() -> None:
+    for vector in ALL:
+        if vector.request:
+            fields = strict_json.decode(vector.body)
+            assert {name: fields[name] for name in fields if name in {"nonce", "policy"}} == vector.request, vector
+
+
+def test_no_two_vectors_are_the_same() -> None:
+    seen = Counter((vector.body, vector.media_type, vector.at, vector.nonces, repr(vector.policies)) for vector in ALL)
+    assert max(seen.values()) == 1
+
+
+def test_there_is_no_private_key_among_the_vectors() -> None:
+    files = [file for file in VECTORS.rglob("*") if file.suffix in {".pem", ".json", ".toml", ".b64"}]
+    assert files
+    assert not any(b"PRIVATE KEY" in file.read_bytes() for file in files)
