@@ -1,0 +1,376 @@
+"""The documentation says what the code does: its links lead somewhere, its examples run, its tables are complete."""
+
+import argparse
+import importlib.util
+import json
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from support import documents
+from support.applications import make_application
+from support.trust_operations import make_operations, new_authority, read
+
+from verifier.api import trust_wire, wire
+from verifier.api.authentication import Administrators
+from verifier.api.problems import DOCUMENTATION
+from verifier.api.routes import create_metrics_blueprint
+from verifier.api.trust_routes import create_trust_blueprint
+from verifier.api.trust_survey import survey_trust
+from verifier.api.wire import Json
+from verifier.chains import ChainMemory
+from verifier.core.clouds import Cloud
+from verifier.core.discovery import DiscoveryMode
+from verifier.core.model import MAX_EVIDENCE_OCTETS, AttestationResult, Limits
+from verifier.core.reasons import ChainRefused, NonceRefused, Reason
+from verifier.core.standing import Standing
+from verifier.core.trust import Denials, Origin, State, TrustBundle
+from verifier.edge.metrics import Metrics, MetricsRecorder
+from verifier.edge.policies import PolicyTable
+from verifier.edge.settings import CONFIG_VARIABLE, PREFIX, Settings, load_settings
+from verifier.service import ArchiveVerifier, IssuedNonce
+from verifier.trust_service import TrustAdministration
+from verifier.wiring import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+HANDBOOK = ROOT / "docs" / "rollover-handbook.md"
+SAMPLE = ROOT / "tests" / "data" / "samples" / "public-eastus-2026-07-28.json"
+DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "trust_roots" / "README.md"],
+    key=lambda page: page.relative_to(ROOT).as_posix(),
+)
+
+_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(?P<title>.+?) *$", re.MULTILINE)
+_SETTING_ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>[^|]+) \|", re.MULTILINE)
+_METRIC_ROW = re.compile(r"^\| `(verifier_[a-z_]+)` \|", re.MULTILINE)
+_ASSIGNMENT = re.compile(r"[A-Z_]+=")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [block["text"] for block in _FENCE.finditer(page.read_text("utf-8")) if block["language"] == language]
+
+
+def links(page: Path) -> list[str]:
+    return [link["target"] for link in _LINK.finditer(_FENCE.sub("", page.read_text("utf-8")))]
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments that headings get where Markdown is shown with links to them."""
+    titles = [heading["title"] for heading in _HEADING.finditer(_FENCE.sub("", page.read_text("utf-8")))]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def commands() -> Iterator[list[str]]:
+    """Every line of a shell example that runs our command, as words, without comments."""
+    for page in PAGES:
+        for block in blocks(page, "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if any(word.rpartition("/")[2] == "imds-verifier" for word in words):
+                    yield words
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*(f"{PREFIX}{field.upper()}" for field in Settings.model_fields), CONFIG_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_reasons", ROOT / "docs" / "generate_reasons.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look for their module there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def result() -> AttestationResult:
+    class SharedTrust:
+        def bundle(self) -> TrustBundle:
+            return documents.shared_bundle()
+
+    return ArchiveVerifier(trust=SharedTrust()).appraise(documents.raw(documents.document()), at=documents.NOW)
+
+
+@pytest.fixture
+def administration(tmp_path: Path) -> TrustAdministration:
+    """With one of each: a pin, a denial, an event, a discovered issuer and its authority."""
+    operations = make_operations(tmp_path)
+    made = operations.administration
+    operations.discover(new_authority())
+    made.pin(read(new_authority("Other Issuing CA")), frozenset({Cloud.PUBLIC}), by="somebody")
+    made.deny(Denials(spki_sha256=frozenset({read(new_authority()).spki_sha256})), by="somebody")
+    return made
+
+
+@pytest.fixture
+def survey(administration: TrustAdministration) -> Json:
+    return trust_wire.survey_json(survey_trust(administration, at=documents.NOW))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_to_a_file_leads_to_one_and_to_a_heading_of_it(page: Path) -> None:
+    lost = []
+    for target in links(page):
+        if target.startswith("https://"):
+            continue
+        path, _, fragment = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        if not found.exists() or (fragment and fragment not in anchors(found)):
+            lost.append(target)
+
+    assert lost == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached = {README}
+    waiting = [README]
+    while waiting:
+        page = waiting.pop()
+        for target in links(page):
+            found = (page.parent / target.partition("#")[0]).resolve()
+            if found.suffix == ".md" and found.exists() and found not in reached:
+                reached.add(found)
+                waiting.append(found)
+
+    assert [name_of(page) for page in PAGES if page not in reached] == []
+
+
+@pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
+def test_the_python_examples_run(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(blocks(README, "python")[number], encoding="utf-8")
+    shutil.copyfile(SAMPLE, tmp_path / "document.json")
+    monkeypatch.chdir(tmp_path)
+
+    runpy.run_path(str(script), run_name="__main__")
+
+    printed = capsys.readouterr().out
+    assert "b1310a36-d400-46f6-82cb-6217df846586" in printed or printed.startswith("refused ")
+
+
+@pytest.mark.parametrize("number", range(len(blocks(README, "toml"))))
+def test_the_settings_files_load(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(blocks(README, "toml")[number], encoding="utf-8")
+    monkeypatch.setenv(CONFIG_VARIABLE, str(file))
+
+    assert load_settings().policies.keys() == {"gold", "own-machines"}
+
+
+def test_the_example_policies_name_every_key_that_there_is() -> None:
+    text = "\n".join(blocks(README, "toml"))
+    keys = {field.alias or name for name, field in PolicyTable.model_fields.items()}
+
+    assert [key for key in sorted(keys) if f"\n{key} = " not in text] == []
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=shlex.join)
+def test_the_command_lines_are_ones_that_the_command_takes(words: list[str]) -> None:
+    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    while _ASSIGNMENT.match(words[0]):
+        assert words.pop(0).partition("=")[0] in settings
+    _, name, *arguments = words
+    [command] = [command for command in COMMANDS if command.name == name]
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    command.configure(parser)
+
+    parser.parse_args(arguments)
+
+
+def test_the_settings_table_has_every_setting_with_its_default() -> None:
+    rows = {row["name"]: row["default"].strip() for row in _SETTING_ROW.finditer(README.read_text("utf-8"))}
+
+    assert list(rows) == [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.default, bool | int | float | str):
+            assert rows[f"{PREFIX}{name.upper()}"] == f"`{str(field.default).lower()}`"
+
+
+def test_the_result_in_the_readme_has_the_shape_of_a_result(result: AttestationResult) -> None:
+    shown = json.loads(blocks(README, "json")[0])
+    made = json.loads(json.dumps(wire.result_json(result)))
+
+    assert list(shown) == list(made)
+    for name in ("claims", "signer"):
+        assert list(shown[name]) == list(made[name])
+    assert list(shown["claims"]["plan"]) == list(made["claims"]["plan"])
+    assert [list(link) for link in shown["chain"]] == [list(link) for link in made["chain"]]
+    assert [check["name"] for check in shown["checks"]] == [check["name"] for check in made["checks"]]
+
+
+def test_the_refusal_in_the_readme_has_the_shape_of_a_refusal() -> None:
+    shown = json.loads(blocks(README, "json")[1])
+    refused = NonceRefused(Reason.NONCE_REPLAYED, shown["detail"], retry_after=documents.NOW - documents.NOW)
+    made = wire.refusal_json(refused, request_id=shown["requestId"])
+
+    assert list(shown) == list(made)
+    assert shown == {**made, "retryAfterSeconds": shown["retryAfterSeconds"]}
+
+
+def test_the_refusal_of_an_unknown_issuer_in_the_readme_has_the_shape_of_a_refusal() -> None:
+    shown = json.loads(blocks(README, "json")[2])
+    refused = ChainRefused(Reason.ISSUER_UNPINNED, shown["detail"])
+
+    assert shown == wire.refusal_json(refused, request_id=shown["requestId"])
+
+
+def test_the_readme_and_the_handbook_show_one_status() -> None:
+    [shown] = blocks(README, "text")
+
+    assert shown in blocks(HANDBOOK, "text")
+
+
+def test_the_readme_explains_every_mode_of_discovery() -> None:
+    text = README.read_text("utf-8")
+
+    assert [mode.value for mode in DiscoveryMode if f"| `{mode.value}` | " not in text] == []
+
+
+def test_the_http_page_explains_every_field(result: AttestationResult) -> None:
+    text = (ROOT / "docs" / "http.md").read_text("utf-8")
+    problem = wire.refusal_json(NonceRefused(Reason.NONCE_UNKNOWN, "", retry_after=documents.NOW - documents.NOW))
+    nonce = wire.nonce_json(IssuedNonce(nonce="", issued_at=documents.NOW, expires_at=documents.NOW))
+    asked = (*wire.NonceRequest.model_fields, *wire.AttestationRequest.model_fields)
+    claims = [f"claims.{name}" for name in wire.claims_json(result.claims)]
+    fields = {*wire.result_json(result), *claims, *problem, *nonce, *asked}
+
+    assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
+
+
+def keys_of(told: object) -> Iterator[str]:
+    """Every name in it, however deep."""
+    if isinstance(told, dict):
+        for name, value in told.items():
+            yield name
+            yield from keys_of(value)
+    elif isinstance(told, list):
+        for value in told:
+            yield from keys_of(value)
+
+
+def test_the_http_page_explains_every_field_of_trust(survey: Json) -> None:
+    text = (ROOT / "docs" / "http.md").read_text("utf-8")
+    fields = {*keys_of(survey), *trust_wire.PinRequest.model_fields}
+    words = [value for kind in (State, Standing, Origin) for value in kind]
+
+    assert {"horizon", "spkiSha256", "sampleSigner", "kind", "before"} <= fields  # there is one of each
+    assert [name for name in sorted({*fields, *words}) if f"`{name}`" not in text] == []
+
+
+def test_the_http_page_lists_every_path(administration: TrustAdministration, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "http.md").read_text("utf-8")
+    application = make_application(tmp_path)
+    application.flask.register_blueprint(
+        create_trust_blueprint(
+            administration, Administrators(key_hashes={}), application.clock, maximum_body_octets=MAX_EVIDENCE_OCTETS
+        )
+    )
+    application.flask.register_blueprint(create_metrics_blueprint(lambda: (b"", "text/plain")))
+    paths = {
+        f"{method} {rule.rule}"
+        for rule in application.flask.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+    assert "GET /metrics" in paths
+    assert [path for path in sorted(paths) if f"| `{path}` |" not in text] == []
+
+
+def test_the_operations_page_lists_every_metric(administration: TrustAdministration, tmp_path: Path) -> None:
+    recorder = MetricsRecorder()
+    operations = make_operations(tmp_path)
+    metrics = Metrics(
+        recorder=recorder,
+        trust=administration,
+        registry=operations.registry,
+        clock=operations.clock,
+        chains=ChainMemory(),
+        version="",
+    )
+    told = metrics.render()[0].decode()
+    names = [line.split()[2] for line in told.splitlines() if line.startswith("# TYPE ") and "_created" not in line]
+    rows = _METRIC_ROW.findall((ROOT / "docs" / "operations.md").read_text("utf-8"))
+
+    assert sorted(rows) == sorted(names)
+
+
+def test_the_metrics_of_the_alerts_are_ones_that_there_are() -> None:
+    rows = _METRIC_ROW.findall((ROOT / "docs" / "operations.md").read_text("utf-8"))
+    [alerts] = blocks(HANDBOOK, "yaml")
+    [waiting] = re.findall(r'standing=~"([a-z|]+)"', alerts)
+
+    assert set(re.findall(r"verifier_[a-z_]+", alerts)) <= set(rows)
+    assert set(waiting.split("|")) == {standing.value for standing in Standing if standing.is_open}
+
+
+def test_the_archive_page_shows_what_the_command_prints() -> None:
+    page = ROOT / "docs" / "verifying-archives.md"
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "verifier", "verify", str(SAMPLE), "--at", "2026-07-28T13:24:00Z"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    [shown] = blocks(page, "text")
+    printed = ran.stdout.splitlines()
+
+    assert len(shown.splitlines()) == len(printed)
+    assert [line for line in shown.splitlines() if "…" not in line and line not in printed] == []
+
+
+def test_the_reasons_page_is_the_generated_one(generator: ModuleType) -> None:
+    assert (ROOT / "docs" / "reasons.md").read_text("utf-8") == generator.generate()
+
+
+def test_every_reason_is_raised_at_a_check_and_every_code_has_its_entry(generator: ModuleType) -> None:
+    assert {place.reason for place in generator.raised_refusals()} == set(Reason)
+    assert {code.value for code in DOCUMENTATION} <= anchors(ROOT / "docs" / "reasons.md")
+
+
+def test_every_reason_leaves_the_drawing_and_is_linked_beside_it() -> None:
+    drawing = (ROOT / "docs" / "images" / "trust-progression.svg").read_text("utf-8")
+    linked = {target.partition("#")[2] for target in links(ROOT / "docs" / "trust-progression.md")}
+
+    assert [reason.value for reason in Reason if f">{reason.value}<" not in drawing] == []
+    assert [reason.value for reason in Reason if reason.value not in linked] == []
+
+
+def test_every_decision_is_dated_and_in_the_index_in_order() -> None:
+    index = [target for target in links(ROOT / "docs" / "adr" / "README.md") if re.match(r"\d", target)]
+
+    assert index == [decision.name for decision in DECISIONS]
+    for number, decision in enumerate(DECISIONS, start=1):
+        title, _, status, date, *_ = decision.read_text("utf-8").splitlines()
+        assert title.startswith(f"# {number:04}: ")
+        assert status.startswith("- Status: ")
+        assert datetime.fromisoformat(date.removeprefix("- Date: ")) < datetime.now(UTC).replace(tzinfo=None)
+
+
+def test_the_time_that_a_nonce_is_remembered_is_the_documented_one() -> None:
+    seconds = f"{Limits().nonce_memory.total_seconds():,.0f} s"
+
+    assert seconds in (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert seconds in (ROOT / "docs" / "adr" / "0007-nonce-memory.md").read_text("utf-8")
