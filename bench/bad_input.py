@@ -1,4 +1,3 @@
-
 """What refusing costs: the time that the application takes to answer each kind of bad input, the dearest first.
 
 Run from the repository: `PYTHONPATH=.:tests python bench/bad_input.py`. Each figure is the best of several posts to the
