@@ -188,6 +188,7 @@ class Readiness:
         self._clock = clock
         self._horizons: dict[Cloud, datetime | None] = {}
         self._horizons_of = ""
+        self._horizons_until = clock.now()
 
     def look(self) -> tuple[Condition, ...]:
         return (self._look_at_nonces(), self._look_at_trust())
@@ -215,9 +216,11 @@ class Readiness:
 
     def _warn(self, bundle: TrustBundle, now: datetime) -> str:
         """Which clouds' pins end inside the warning window: not a reason to take no requests."""
-        if self._horizons_of != bundle.generation:
+        if self._horizons_of != bundle.generation or now >= self._horizons_until:
             # Milliseconds of signatures to verify, for a probe that comes every few seconds.
             self._horizons = {cloud: horizon(trust, now=now) for cloud, trust in bundle.clouds.items()}
+            changes = [trust.next_change(now) for trust in bundle.clouds.values()]
+            self._horizons_until = min((change for change in changes if change), default=now + EXPIRY_WARNING)
             self._horizons_of = bundle.generation
         ending = [
             cloud.value

@@ -13,6 +13,7 @@ from verifier.api.wire import Json, RequestError, moment_json
 from verifier.core import strict_json
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
+from verifier.core.published import thumbprint_of
 from verifier.core.standing import SurveyedIssuer
 from verifier.core.strict_json import JsonError
 from verifier.core.trust import Denials
@@ -110,6 +111,11 @@ def are_denied(denials: Denials, among: Denials) -> bool:
     return denials.serial_numbers <= among.serial_numbers and denials.spki_sha256 <= among.spki_sha256
 
 
+def sha1_of(certificate: Certificate) -> str:
+    """Its SHA-1 as Azure's page of certificate authorities prints it, to compare by eye: it secures nothing."""
+    return thumbprint_of(certificate).upper()
+
+
 def survey_json(survey: TrustSurvey) -> Json:
     """What GET /v1/trust answers."""
     return {
@@ -139,6 +145,7 @@ def _entry_json(surveyed: SurveyedEntry) -> Json:
         "subject": certificate.subject,
         "issuer": certificate.issuer,
         "sha256": certificate.sha256,
+        "sha1": sha1_of(certificate),
         "spkiSha256": certificate.spki_sha256,
         "serialNumber": certificate.serial_hex,
         "notBefore": moment_json(certificate.not_before),
@@ -170,6 +177,7 @@ def _issuer_json(surveyed: SurveyedIssuer) -> Json:
         "authorities": [
             {
                 "sha256": authority.certificate.sha256,
+                "sha1": sha1_of(authority.certificate),
                 "subject": authority.certificate.subject,
                 "notAfter": moment_json(authority.certificate.not_after),
                 "standing": authority.standing.value,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from verifier.api.trust_survey import TrustSurvey
-from verifier.api.trust_wire import denial_parts
+from verifier.api.trust_wire import denial_parts, sha1_of
 from verifier.api.wire import moment_json
 from verifier.core.standing import Standing, SurveyedIssuer
 from verifier.core.trust import TrustedCertificate
@@ -96,10 +96,11 @@ def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
     lines += [f"      the document says it is at {shown(url)}" for url in sighting.issuer_urls]
     for authority in surveyed.authorities:
         certificate = authority.certificate
-        lines.append(
-            f"      checked: {shown(certificate.subject)}, until {moment_json(certificate.not_after)}, "
-            f"{authority.standing.value}"
-        )
+        until = moment_json(certificate.not_after)
+        lines += [
+            f"      checked: {shown(certificate.subject)}, until {until}, {authority.standing.value}",
+            f"        its SHA-1, as on Azure's page: {sha1_of(certificate)}",
+        ]
     if surveyed.standing is Standing.UNRESOLVED:
         lines += [
             "      get its certificate from Azure's page of certificate authorities, never from the document, and:",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from support.applications import make_application
-from support.documents import shared_pki
+from support.documents import der, shared_pki
 from support.problems import read_problem
 from support.trust_operations import Operations, make_operations, new_authority, pem, read, stranger
 from werkzeug.test import TestResponse
@@ -17,6 +17,7 @@ from verifier.api.authentication import Administrators
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.core.clouds import Cloud
 from verifier.core.model import MAX_EVIDENCE_OCTETS
+from verifier.emulator import pki
 from verifier.ports import StoreUnavailable
 
 KEY = "k3y-of-alice"
@@ -70,6 +71,10 @@ def cloud(shown: Any, name: Cloud = Cloud.PUBLIC) -> Any:  # noqa: ANN401 - as a
 
 def pins(shown: Any, name: Cloud = Cloud.PUBLIC) -> dict[str, Any]:  # noqa: ANN401 - as above
     return {pin["sha256"]: pin for pin in cloud(shown, name)["pins"]}
+
+
+def sha1_of(authority: pki.Identity) -> str:
+    return hashlib.sha1(der(authority.certificate), usedforsecurity=False).hexdigest().upper()
 
 
 # --- Who may
@@ -175,6 +180,20 @@ def test_shows_an_unknown_issuer_with_what_is_known_of_it(client: FlaskClient, o
         "standing": "unresolved",
         "authorities": [],
     }
+
+
+def test_shows_the_sha1_of_every_authority_as_azures_page_prints_it(
+    client: FlaskClient, operations: Operations
+) -> None:
+    operations.discover(new_authority())
+
+    shown = stands(send(client, "GET", "/v1/trust"))
+
+    [anchor], [pin] = cloud(shown)["anchors"], cloud(shown)["pins"]
+    [authority] = shown["discovered"][0]["authorities"]
+    assert anchor["sha1"] == sha1_of(shared_pki().root)
+    assert pin["sha1"] == sha1_of(shared_pki().issuing_ca)
+    assert authority["sha1"] == sha1_of(new_authority())
 
 
 def test_an_issuer_that_somebody_pinned_by_hand_waits_for_nobody(client: FlaskClient, operations: Operations) -> None:

@@ -1,6 +1,7 @@
 """`imds-verifier trust` on a real registry: what it prints, what it changes, and how it ends."""
 
 import getpass
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -112,6 +113,21 @@ def test_status_names_an_unknown_issuer_and_the_command_that_approves_it(
     assert command == f"imds-verifier trust approve {read(new_authority()).sha256}"
     assert run(*command.split()[2:]) == 0
     assert pinned(operations) == {read(new_authority()).sha256: frozenset({Cloud.PUBLIC})}
+
+
+def test_status_shows_the_sha1_of_every_checked_authority_as_azures_page_prints_it(
+    run: Run, operations: Operations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authorities = (new_authority("Low CA", under="High CA"), new_authority("High CA"))
+    operations.discover(*authorities)
+
+    run("status")
+
+    lines = out(capsys).splitlines()
+    for authority in authorities:
+        [checked] = [number for number, line in enumerate(lines) if f"checked: {read(authority).subject}," in line]
+        sha1 = hashlib.sha1(der(authority.certificate), usedforsecurity=False).hexdigest().upper()
+        assert lines[checked + 1].strip() == f"its SHA-1, as on Azure's page: {sha1}"
 
 
 def test_status_says_how_to_pin_an_issuer_whose_certificate_is_not_known(
