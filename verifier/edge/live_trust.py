@@ -100,9 +100,9 @@ class LiveTrust:
 
     def bundle(self) -> TrustBundle:
         """As the port says: there is none before the registry was read once, since a denied certificate must not
-        count for want of it."""
+        count for want of it. Until then whoever asks tries, so that nobody waits for the next look."""
         if not self._is_known:
-            raise StoreUnavailable("What operators decided about trust is not known yet.")
+            self.refresh()
         return self._bundle
 
     def refresh(self) -> None:

@@ -579,7 +579,6 @@ class TestRegistryAway:
         with pytest.raises(StoreUnavailable):
             trust.bundle()
         registry.is_away = False
-        trust.refresh()
         assert pinned in fingerprints(trust.bundle())
 
 
