@@ -5,6 +5,11 @@ from collections.abc import Iterator
 import pytest
 from support.redis_server import RedisServer, running_redis_server
 
+# Hooks: every line that the run logs is held against its nonces and documents.
+from support.session_log import pytest_configure, pytest_sessionfinish, pytest_terminal_summary
+
+__all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary"]
+
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:

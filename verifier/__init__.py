@@ -8,8 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from verifier.core.clouds import Cloud
     from verifier.core.evidence import from_der, from_fields, from_file, from_imds_answer, from_text
     from verifier.core.model import AttestationResult, Claims, Limits, RawDocument
+    from verifier.core.policy import (
+        AllOf,
+        AnyOf,
+        ClaimIn,
+        ClaimName,
+        CloudIn,
+        MaximumAge,
+        Not,
+        Policies,
+        RequirePlan,
+        Rule,
+    )
     from verifier.core.reasons import Reason, Refused
     from verifier.edge.clock import SystemClock
     from verifier.edge.redis_store import RedisNonceStore
@@ -21,14 +34,25 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AllOf",
+    "AnyOf",
     "ArchiveVerifier",
     "AttestationResult",
+    "ClaimIn",
+    "ClaimName",
     "Claims",
+    "Cloud",
+    "CloudIn",
     "Limits",
+    "MaximumAge",
+    "Not",
+    "Policies",
     "RawDocument",
     "Reason",
     "RedisNonceStore",
     "Refused",
+    "RequirePlan",
+    "Rule",
     "SqliteNonceStore",
     "SystemClock",
     "TrustDirectory",
@@ -42,8 +66,21 @@ __all__ = [
 ]
 
 _MODULES = {
+    "verifier.core.clouds": ("Cloud",),
     "verifier.core.evidence": ("from_der", "from_fields", "from_file", "from_imds_answer", "from_text"),
     "verifier.core.model": ("AttestationResult", "Claims", "Limits", "RawDocument"),
+    "verifier.core.policy": (
+        "AllOf",
+        "AnyOf",
+        "ClaimIn",
+        "ClaimName",
+        "CloudIn",
+        "MaximumAge",
+        "Not",
+        "Policies",
+        "RequirePlan",
+        "Rule",
+    ),
     "verifier.core.reasons": ("Reason", "Refused"),
     "verifier.edge.clock": ("SystemClock",),
     "verifier.edge.redis_store": ("RedisNonceStore",),

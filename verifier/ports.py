@@ -1,14 +1,19 @@
 """What the use cases need from the outside, as protocols. The edge implements them; tests run them for real."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, Sighting
 from verifier.core.model import NonceRecord, Redemption
+from verifier.core.reasons import Check
+from verifier.core.tenancy import Allowance, LimitedPath, Rate
+from verifier.core.tracing import TraceContext
 from verifier.core.trust import TrustBundle
 
 
@@ -62,6 +67,14 @@ class NonceStore(Protocol):
 
     def ping(self) -> None:
         """Returns where the store answers."""
+
+
+class RateLimiter(Protocol):
+    """How many requests each tenant sent lately, shared by all workers and replicas of one service."""
+
+    def hit(self, tenant: str, path: LimitedPath, rate: Rate) -> Allowance:
+        """Counts one request where the rate admits it, once and for all callers however simultaneous; none where it
+        does not. Raises StoreUnavailable: then nobody knows, and nothing is to be answered."""
 
 
 class TrustSource(Protocol):
@@ -165,6 +178,55 @@ class Exchange:
     seconds: float
 
 
+#: Set in the WSGI environment of a request that came by the listener of the metrics; no header can set it.
+METRICS_LISTENER = "verifier.metrics_listener"
+
+#: The trace that the request of this thread is part of, where its caller named one: for the lines of the log.
+CURRENT_TRACE: ContextVar[TraceContext | None] = ContextVar("CURRENT_TRACE", default=None)
+
+
+class Verdict(StrEnum):
+    """How one appraisal ended. A refusal is an answer; what is unavailable is an error, and no verdict."""
+
+    VERIFIED = "verified"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One appraisal and how it ended, in words that are safe to keep: nothing of the document but its digest and its
+    signer's names, and never a nonce. Empty where it was not reached.
+
+    `code` is "verified", or the code of the problem. `vm_id` and `subscription_id` are those of a verified document
+    alone; the signer and `cloud` are what the document says, proved where the chain was passed; the names are escaped
+    and bounded (core.certificates). `seconds` is the whole appraisal, `steps` each check that was begun.
+    """
+
+    at: datetime
+    request_id: str
+    tenant: str
+    verdict: Verdict
+    code: str
+    failed_check: Check | None = None
+    vm_id: str = ""
+    subscription_id: str = ""
+    cloud: Cloud | None = None
+    signer_serial: str = ""
+    issuer: str = ""
+    policy: str = ""
+    document_sha256: str = ""
+    seconds: float = 0
+    steps: tuple[tuple[Check, float], ...] = ()
+
+
+class DecisionTrail(Protocol):
+    """Where decisions are kept for an auditor: appended, never changed, the oldest given up beyond a bound."""
+
+    def append(self, decision: Decision) -> None:
+        """The decision is kept, after those that were appended before. Raises StoreUnavailable."""
+
+
 class ReloadOutcome(StrEnum):
     LOADED = "loaded"
     REFUSED = "refused"
@@ -179,6 +241,12 @@ class Recorder(Protocol):
     def failed(self, request_id: str, error: Exception) -> None:
         """The cause of an answer that is no verdict, where the log keeps it."""
 
+    def decided(self, decision: Decision) -> None:
+        """An appraisal ended: told once for each, before its answer."""
+
+    def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+        """A decision could not be kept in the audit trail."""
+
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         """An issuer that nobody pinned was seen for the first time, or its certificates were found just now."""
 
@@ -187,3 +255,9 @@ class Recorder(Protocol):
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
         """Another bundle is in force, or was refused and the one before stays."""
+
+    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        """Other keys of result tokens are in force, or were refused and those before stay."""
+
+    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        """Other settings are in force, or were refused and the ones before stay. `detail` holds no secret."""

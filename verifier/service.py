@@ -2,6 +2,7 @@
 the nonce store's and the recorder's."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,7 @@ from verifier.core.reasons import ChainRefused, Check, Reason, Refused, progress
 from verifier.core.trust import EXPIRY_WARNING, TrustBundle
 from verifier.discovery_service import IssuerDiscovery
 from verifier.ports import Clock, NonceKey, NonceStore, StoreUnavailable, TrustSource
+from verifier.token_ports import TokenIssuer
 
 #: The tenant of a service that names none.
 DEFAULT_TENANT = "default"
@@ -50,10 +52,15 @@ class IssuedNonce:
     expires_at: datetime
 
 
+#: The policies, or what gives those in force at the moment.
+PolicySource = Policies | Callable[[], Policies]
+
+
 class Verifier:
     """Appraises evidence, as the verifier of RFC 9334. Thread-safe where its ports are.
 
-    Without `discovery`, an issuer that nobody pinned is refused and not recorded.
+    Without `discovery`, an issuer that nobody pinned is refused and not recorded. Where `policies` is a callable, it
+    is asked once at most for each nonce and each document, which is judged by what it gave.
     """
 
     def __init__(
@@ -66,7 +73,7 @@ class Verifier:
         chains: ChainMemory | None = None,
         limits: Limits | None = None,
         nonce_form: NonceForm = NonceForm.DIGITS_10,
-        policies: Policies | None = None,
+        policies: PolicySource | None = None,
     ) -> None:
         self._trust = trust
         self._discovery = discovery
@@ -75,7 +82,7 @@ class Verifier:
         self._clock = clock
         self._limits = limits or Limits()
         self._nonce_form = nonce_form
-        self._policies = policies or Policies()
+        self._policies = _source_of(policies)
 
     def issue_nonce(self, *, tenant: str = DEFAULT_TENANT, binding: NonceBinding | None = None) -> IssuedNonce:
         """A nonce that no caller was given before, and that one document can be accepted with.
@@ -84,7 +91,7 @@ class Verifier:
         """
         binding = binding or NonceBinding()
         if binding.policy:
-            self._policies.find(binding.policy)
+            self._policies().find(binding.policy)
         now = self._clock.now()
         record = NonceRecord(
             issued_at=now,
@@ -107,23 +114,31 @@ class Verifier:
         tenant: str = DEFAULT_TENANT,
         nonce: str | None = None,
         policy: str | None = None,
+        default_policy: str = Policies.DEFAULT,
+        observer: pipeline.Observer | None = None,
     ) -> AttestationResult:
         """The result, where the document is authentic, fresh, unused and what the policy asks for.
 
         Afterwards its nonce is used, also where the nonce's own bindings or the policy refused the document;
         a refusal before that leaves the nonce as it was. `nonce` is the one that the agent was given, where
-        it says so. Raises Refused, UnknownPolicyError and Unavailable.
+        it says so; `default_policy` is the tenant's, where neither nonce nor request names one. Raises Refused,
+        UnknownPolicyError and Unavailable.
         """
-        if policy is not None:
-            self._policies.find(policy)
+        policies = self._policies()
+        policies.find(policy or default_policy)
         now = self._clock.now()
-        claims = pipeline.read_in_time(document, now=now, limits=self._limits)
+        seen = observer or pipeline.Unobserved()
+        claims = pipeline.read_in_time(document, now=now, limits=self._limits, observer=seen)
+        seen.begin(Check.CHAIN)
         content = self._build_chain(claims, now=now)
+        seen.begin(Check.NONCE)
         key = NonceKey(tenant=tenant, nonce=freshness.challenge(content, expected=nonce))
         redemption = self._nonces.redeem(key, now=now)
         redeemed = freshness.accept_redemption(content, redemption, now=now, limits=self._limits)
-        name = freshness.bound_policy(redeemed, asked=policy, default=Policies.DEFAULT)
-        verified = self._policies.apply(redeemed, name, now=now)
+        name = freshness.bound_policy(redeemed, asked=policy, default=default_policy)
+        seen.find_policy(name)
+        seen.begin(Check.POLICY)
+        verified = policies.apply(redeemed, name, now=now)
         return AttestationResult(verified=verified, checks=progress(), evaluated_at=now)
 
     def _build_chain(self, claims: UnverifiedClaims, *, now: datetime) -> AuthenticContent:
@@ -143,10 +158,12 @@ class Verifier:
 class ArchiveVerifier:
     """Appraises documents as of a moment, on its own: no challenge, no store. For files, audits and disputes."""
 
-    def __init__(self, *, trust: TrustSource, limits: Limits | None = None, policies: Policies | None = None) -> None:
+    def __init__(
+        self, *, trust: TrustSource, limits: Limits | None = None, policies: PolicySource | None = None
+    ) -> None:
         self._trust = trust
         self._limits = limits or Limits()
-        self._policies = policies or Policies()
+        self._policies = _source_of(policies)
 
     def appraise(
         self, document: RawDocument, *, at: datetime, nonce: str | None = None, policy: str | None = None
@@ -157,17 +174,25 @@ class ArchiveVerifier:
         """
         omitted = {Check.NONCE: _ARCHIVED if nonce is None else _COMPARED}
         name = policy or Policies.DEFAULT
-        self._policies.find(name)
+        policies = self._policies()
+        policies.find(name)
         try:
             content = pipeline.authenticate_archived(document, at=at, bundle=self._trust.bundle(), limits=self._limits)
             if nonce is not None:
                 freshness.challenge(content, expected=nonce)
             redeemed = Redeemed(content=content, record=None)
-            verified = self._policies.apply(redeemed, name, now=at)
+            verified = policies.apply(redeemed, name, now=at)
         except Refused as refused:
             refused.omitted = omitted
             raise
         return AttestationResult(verified=verified, checks=progress(omitted=omitted), evaluated_at=at)
+
+
+def _source_of(policies: PolicySource | None) -> Callable[[], Policies]:
+    if callable(policies):
+        return policies
+    standing = policies or Policies()
+    return lambda: standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,16 +207,27 @@ class Condition:
 class Readiness:
     """Whether the service can decide at all, and what is missing where it cannot."""
 
-    def __init__(self, *, trust: TrustSource, nonces: NonceStore, clock: Clock) -> None:
+    def __init__(
+        self, *, trust: TrustSource, nonces: NonceStore, clock: Clock, tokens: TokenIssuer | None = None
+    ) -> None:
         self._trust = trust
         self._nonces = nonces
         self._clock = clock
+        self._tokens = tokens
         self._horizons: dict[Cloud, datetime | None] = {}
         self._horizons_of = ""
         self._horizons_until = clock.now()
 
     def look(self) -> tuple[Condition, ...]:
-        return (self._look_at_nonces(), self._look_at_trust())
+        return (self._look_at_nonces(), self._look_at_trust(), self._look_at_tokens())
+
+    def _look_at_tokens(self) -> Condition:
+        """Keys that are refused leave those before in force, which is no reason to take no requests."""
+        if self._tokens is None:
+            return Condition(name="token-key", ready=True, detail="no keys are configured: results are not signed")
+        if not self._tokens.published():
+            return Condition(name="token-key", ready=False, detail=self._tokens.trouble() or "there is no key")
+        return Condition(name="token-key", ready=True, detail=self._tokens.trouble())
 
     def _look_at_nonces(self) -> Condition:
         try:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -9,13 +10,17 @@ from flask import Flask
 
 from verifier import __version__
 from verifier.agent import command as agent_command
+from verifier.api.admission import Admission
 from verifier.api.app import Service, answer_unserved, create_app
-from verifier.api.authentication import Administrators
+from verifier.api.appraisals import Appraisals
+from verifier.api.authentication import Administrators, Tenants
 from verifier.api.routes import create_metrics_blueprint
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.chains import ChainMemory
+from verifier.cli.api_key import api_key_command
 from verifier.cli.commands import Command, ExitStatus, run_command
 from verifier.cli.demo import demo_command
+from verifier.cli.keys import keys_command
 from verifier.cli.trust import trust_command
 from verifier.cli.verify import inspect_command, verify_command
 from verifier.core.discovery import DiscoveryMode
@@ -23,16 +28,25 @@ from verifier.core.trust import TrustBundle, TrustError
 from verifier.discovery_service import IssuerDiscovery
 from verifier.edge.aia import AiaFetcher
 from verifier.edge.clock import SystemClock
+from verifier.edge.decision_trails import open_trail
 from verifier.edge.http_server import ServerOptions, serve
+from verifier.edge.live_settings import LiveSettings
 from verifier.edge.live_trust import LiveTrust
-from verifier.edge.metrics import FanOut, Metrics, MetricsRecorder, forget_worker, shared_values
-from verifier.edge.settings import Settings, SettingsError, load_settings
+from verifier.edge.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
+from verifier.edge.recorders import FanOut
+from verifier.edge.settings import Settings, SettingsError, load_settings, settings_file
+from verifier.edge.settings_text import settings_text
 from verifier.edge.stores import Stores, open_stores
 from verifier.edge.telemetry import LogRecorder, configure_logging
+from verifier.edge.timed_stores import timed_stores
+from verifier.edge.token_files import TokenKeyDirectory
+from verifier.edge.token_keys import KeyRing, load_ring
+from verifier.edge.tokens import SignedResults
 from verifier.edge.trust_files import TrustDirectory, load_bundle
 from verifier.emulator import command as emulator_command
-from verifier.ports import Unavailable
+from verifier.ports import DecisionTrail, Recorder, Unavailable
 from verifier.service import ArchiveVerifier, Readiness, Verifier
+from verifier.token_ports import TokenKeyAdministration, TokenKeyError
 from verifier.trust_service import TrustAdministration
 
 
@@ -44,6 +58,20 @@ def connect_stores(settings: Settings) -> Stores:
         raise SettingsError(f"nonce_store: {error}") from error
 
 
+def open_audit(settings: Settings) -> DecisionTrail | None:
+    """Raises SettingsError and StoreUnavailable."""
+    try:
+        return open_trail(
+            settings.audit,
+            store_url=settings.nonce_store.get_secret_value(),
+            threads=settings.threads,
+            maximum_octets=settings.audit_maximum_octets,
+            maximum_entries=settings.audit_maximum_entries,
+        )
+    except ValueError as error:
+        raise SettingsError(f"audit: {error}") from error
+
+
 def administrators_of(settings: Settings) -> Administrators:
     """Raises SettingsError."""
     try:
@@ -52,15 +80,60 @@ def administrators_of(settings: Settings) -> Administrators:
         raise SettingsError(f"admin_keys: {error}") from error
 
 
-def create_service(settings: Settings, counts: MetricsRecorder, last_good: TrustBundle) -> Flask:
+def tenants_of(settings: Settings, *, are_needed: bool = False) -> Tenants:
+    """Raises SettingsError; also where there is none and `are_needed`, since the service would be open."""
+    if are_needed and not settings.tenants:
+        raise SettingsError("tenants: the last one is gone, and without any the service would be open; restart it")
+    try:
+        return Tenants(key_hashes=settings.tenant_keys)
+    except ValueError as error:
+        raise SettingsError(f"tenants: {error}") from error
+
+
+def follow_settings(settings: Settings, recorder: Recorder) -> LiveSettings:
+    """The settings over the file that they came from, where there is one. Not checked: that it is still as it was;
+    `refresh` finds out, once everything that is made of settings is a view of them."""
+    return LiveSettings(settings, load=load_settings, file=settings_file(), recorder=recorder)
+
+
+def load_token_keys(settings: Settings) -> KeyRing | None:
+    """None where none are configured. Raises SettingsError."""
+    if settings.token_keys_dir is None:
+        return None
+    try:
+        return load_ring(settings.token_keys_dir)
+    except TokenKeyError as error:
+        raise SettingsError(f"token_keys_dir: {error}") from error
+
+
+def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRing | None) -> SignedResults | None:
+    """None where no keys are configured. Raises TokenKeyError where there is no `last_good` to go on with."""
+    if settings.token_keys_dir is None or settings.token_issuer is None:
+        return None
+    tokens = SignedResults(
+        settings.token_keys_dir,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        lifetime=timedelta(seconds=settings.token_lifetime_seconds),
+        build=f"imds-verifier {__version__}",
+        recorder=recorder,
+        last_good=last_good,
+    )
+    tokens.start(interval_seconds=settings.trust_refresh_seconds)
+    return tokens
+
+
+def create_service(
+    settings: Settings, counts: MetricsRecorder, last_good: TrustBundle, keys: KeyRing | None = None
+) -> Flask:
     """The application over the stores and the trust that the settings name. One for each worker.
 
-    `last_good` is the trust of the files as the service started with it: a worker that starts later does so too
-    where they have been broken since.
+    `last_good` is the trust of the files as the service started with it, `keys` those of result tokens: a worker that
+    starts later does so too where they have been broken since.
     """
     clock = SystemClock()
     recorder = FanOut((LogRecorder(), counts))
-    stores = connect_stores(settings)
+    stores = timed_stores(connect_stores(settings), counts)
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,
@@ -69,6 +142,12 @@ def create_service(settings: Settings, counts: MetricsRecorder, last_good: Trust
         last_good=last_good,
     )
     trust.start(interval_seconds=settings.trust_refresh_seconds)
+    live = follow_settings(settings, recorder)
+    administrators = live.view(administrators_of)
+    tenants = live.view(partial(tenants_of, are_needed=bool(settings.tenants)))
+    live.refresh()
+    live.start(interval_seconds=settings.trust_refresh_seconds)
+    tokens = create_token_issuer(settings, recorder, keys)
     chains = ChainMemory()
     verifier = Verifier(
         trust=trust,
@@ -84,7 +163,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, last_good: Trust
         chains=chains,
         limits=settings.limits,
         nonce_form=settings.nonce_form,
-        policies=settings.named_policies,
+        policies=live.policies,
     )
     metrics = Metrics(
         recorder=counts,
@@ -98,14 +177,24 @@ def create_service(settings: Settings, counts: MetricsRecorder, last_good: Trust
     return create_app(
         Service(
             verifier=verifier,
-            readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock),
+            readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens),
             recorder=recorder,
+            admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
+            appraisals=Appraisals(
+                recorder=recorder, clock=clock, trail=open_audit(settings), trail_required=settings.audit_required
+            ),
             maximum_body_octets=settings.maximum_body_octets,
+            version=__version__,
+            tokens=tokens,
             blueprints=(
                 create_trust_blueprint(
-                    administration, administrators_of(settings), clock, maximum_body_octets=settings.maximum_body_octets
+                    administration,
+                    administrators,
+                    clock,
+                    tenants=tenants,
+                    maximum_body_octets=settings.maximum_body_octets,
                 ),
-                create_metrics_blueprint(metrics.render),
+                create_metrics_blueprint(metrics.render, own_listener=settings.metrics_port is not None),
             ),
         )
     )
@@ -131,12 +220,32 @@ def create_archive_verifier(trust_dir: Path | None) -> ArchiveVerifier:
     )
 
 
-def run_service(_: argparse.Namespace) -> int:
+def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
+    """Of `directory`, or of the one that the settings name."""
+    settings = load_settings()
+    keys_dir = directory or settings.token_keys_dir
+    if keys_dir is None:
+        raise SettingsError("token_keys_dir: set it, or name a directory with --dir")
+    return TokenKeyDirectory(
+        keys_dir,
+        clock=SystemClock(),
+        token_lifetime=timedelta(seconds=settings.token_lifetime_seconds),
+        refresh=timedelta(seconds=settings.trust_refresh_seconds),
+    )
+
+
+def run_service(arguments: argparse.Namespace) -> int:
     """Serves until told to stop. What cannot work is told before the first worker starts."""
     settings = load_settings()
+    if arguments.print_settings:
+        sys.stdout.write(f"{settings_text(settings)}\n")
+        return ExitStatus.DONE
     trust = load_bundle(settings.trust_dir)
+    keys = load_token_keys(settings)
     connect_stores(settings)
+    open_audit(settings)
     administrators_of(settings)
+    tenants_of(settings)
     configure_logging()
     options = ServerOptions(
         host=settings.host,
@@ -145,12 +254,14 @@ def run_service(_: argparse.Namespace) -> int:
         threads=settings.threads,
         request_seconds=settings.request_seconds,
         graceful_stop_seconds=settings.graceful_stop_seconds,
+        metrics_host=settings.metrics_host,
+        metrics_port=settings.metrics_port,
     )
     with shared_values():
         # Before the workers: they add up what they count in files that this process makes.
         counts = MetricsRecorder()
         serve(
-            partial(create_service, settings, counts, trust),
+            partial(create_service, settings, counts, trust, keys),
             options,
             ready=_announce,
             unserved=partial(answer_unserved, FanOut((LogRecorder(), counts))),
@@ -159,20 +270,29 @@ def run_service(_: argparse.Namespace) -> int:
     return ExitStatus.DONE
 
 
-def _announce(url: str) -> None:
+def _announce(url: str, metrics_url: str) -> None:
     sys.stdout.write(f"service: listening on {url}\n")
+    if metrics_url:
+        sys.stdout.write(f"service: metrics on {metrics_url}/metrics\n")
     sys.stdout.flush()
 
 
 def _configure_service(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Settings are environment variables, VERIFIER_*, and the TOML file that VERIFIER_CONFIG names."
+    parser.add_argument(
+        "--print-settings",
+        action="store_true",
+        help="print the settings in force as JSON, with secrets masked, and serve nothing",
+    )
 
 
 COMMANDS = (
     Command(name="serve", summary="Run the service.", configure=_configure_service, run=run_service),
     verify_command(create_archive_verifier, SystemClock()),
     inspect_command(),
+    api_key_command(),
     trust_command(create_administration, SystemClock(), AiaFetcher),
+    keys_command(create_key_administration),
     Command(
         name="attest",
         summary="Attest this VM to a service: the agent.",

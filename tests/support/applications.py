@@ -8,15 +8,30 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support import documents
 from support.clocks import StandingClock
+from support.described import DescribedClient
 
+from verifier.api.admission import Admission
 from verifier.api.app import Service, create_app
+from verifier.api.appraisals import Appraisals
+from verifier.api.authentication import Administrators, Tenants
 from verifier.core.discovery import Sighting
 from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceRecord
-from verifier.core.policy import Policies
 from verifier.core.trust import TrustBundle
+from verifier.edge.rate_limits import SlidingRateLimiter
 from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.ports import AuditEvent, Exchange, NonceKey, NonceStore, ReloadOutcome
-from verifier.service import DEFAULT_TENANT, Readiness, Verifier
+from verifier.ports import (
+    AuditEvent,
+    Decision,
+    DecisionTrail,
+    Exchange,
+    NonceKey,
+    NonceStore,
+    RateLimiter,
+    ReloadOutcome,
+    Unavailable,
+)
+from verifier.service import DEFAULT_TENANT, PolicySource, Readiness, Verifier
+from verifier.token_ports import TokenIssuer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +50,21 @@ class KeptRecords:
 
     exchanges: list[Exchange] = field(default_factory=list)
     failures: list[tuple[str, Exception]] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    unkept: list[Decision] = field(default_factory=list)
 
     def answered(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
 
     def failed(self, request_id: str, error: Exception) -> None:
         self.failures.append((request_id, error))
+
+    def decided(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+
+    def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+        del error
+        self.unkept.append(decision)
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         raise AssertionError(f"no application here looks for issuers: {sighting}, {authorities}")
@@ -50,6 +74,12 @@ class KeptRecords:
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
         raise AssertionError(f"nothing reloads trust here: {outcome}, {generation}, {detail}")
+
+    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        raise AssertionError(f"nothing reloads token keys here: {outcome}, {detail}")
+
+    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        raise AssertionError(f"nothing reloads settings here: {outcome}, {detail}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +102,18 @@ class Application:
             raise AssertionError("the nonce is known already")
 
 
-def make_application(
+def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     directory: Path,
     *,
     bundle: TrustBundle | None = None,
     moment: datetime = documents.NOW,
-    policies: Policies | None = None,
+    policies: PolicySource | None = None,
     nonces: NonceStore | None = None,
+    trail: DecisionTrail | None = None,
+    trail_required: bool = False,
+    tenants: Tenants | None = None,
+    limiter: RateLimiter | None = None,
+    tokens: TokenIssuer | None = None,
 ) -> Application:
     """One that accepts `support.documents`, with its nonces in `directory`, unless told otherwise."""
     clock = StandingClock(moment)
@@ -86,10 +121,22 @@ def make_application(
     store = nonces or SqliteNonceStore(directory / "nonces.sqlite3")
     records = KeptRecords()
     verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=policies)
+    administrators = Administrators(key_hashes={})
+    callers = tenants or Tenants()
     service = Service(
+        admission=Admission(
+            tenants=lambda: callers,
+            administrators=lambda: administrators,
+            limiter=limiter or SlidingRateLimiter.on_sqlite(directory / "rates.sqlite3"),
+        ),
         verifier=verifier,
-        readiness=Readiness(trust=trust, nonces=store, clock=clock),
+        readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),
         recorder=records,
+        appraisals=Appraisals(recorder=records, clock=clock, trail=trail, trail_required=trail_required),
         maximum_body_octets=MAX_EVIDENCE_OCTETS,
+        version="1.2.3",
+        tokens=tokens,
     )
-    return Application(flask=create_app(service), clock=clock, records=records, nonces=store)
+    app = create_app(service)
+    app.test_client_class = DescribedClient
+    return Application(flask=app, clock=clock, records=records, nonces=store)

@@ -27,6 +27,7 @@ from verifier.emulator import pki
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
 from verifier.ports import (
     AuditEvent,
+    Decision,
     Exchange,
     FetchFailed,
     IssuerFetcher,
@@ -34,6 +35,7 @@ from verifier.ports import (
     ReloadOutcome,
     StoreUnavailable,
     TrustRegistry,
+    Unavailable,
 )
 from verifier.service import DEFAULT_TENANT, Verifier
 
@@ -116,6 +118,12 @@ class SightingRecorder:
     def failed(self, request_id: str, error: Exception) -> None:
         raise AssertionError(request_id) from error
 
+    def decided(self, decision: Decision) -> None:
+        raise AssertionError(decision)
+
+    def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+        raise AssertionError(decision) from error
+
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         self.sightings.append((sighting, authorities))
 
@@ -124,6 +132,12 @@ class SightingRecorder:
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
         """Told on every admission."""
+
+    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        raise AssertionError(outcome, detail)
+
+    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        raise AssertionError(outcome, detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from support.session_log import SESSION_LOG
 
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
@@ -53,12 +54,14 @@ def sign(octets: bytes, *, signer: pki.Identity | None = None, scheme: cms.Schem
     """The DER of a document over these octets, shaped like a real one but for the scheme."""
     identity = signer or shared_pki().signer
     info = cms.sign_content(octets, certificate=identity.certificate, key=identity.key, scheme=scheme)
-    return cms.SignedData(
+    signed = cms.SignedData(
         digest_algorithms=(info.digest_algorithm,),
         content=octets,
         certificates=(der(identity.certificate),),
         signer_infos=(info,),
     ).encode()
+    SESSION_LOG.keep_document(signed)
+    return signed
 
 
 def document(
@@ -69,6 +72,7 @@ def document(
     vm: VirtualMachine = VM,
 ) -> bytes:
     """The DER of a valid document."""
+    SESSION_LOG.keep_nonce(nonce)
     return sign(encode(content(nonce=nonce, created_on=created_on, vm=vm)), signer=signer)
 
 

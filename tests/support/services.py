@@ -7,10 +7,13 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from support.described import check_answer
+from support.session_log import SESSION_LOG
 
 _START_SECONDS = 30
 _STOP_SECONDS = 20
@@ -39,6 +42,8 @@ class RunningServer:
     url: str
     process: subprocess.Popen[str]
     log: list[str]
+    #: Whether each answer is held against the OpenAPI description.
+    described: bool = False
 
     def request(
         self, method: str, path: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None
@@ -48,9 +53,13 @@ class RunningServer:
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
-            return Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
+            answer = Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
         finally:
             connection.close()
+        SESSION_LOG.keep_exchange(path, body, answer.body)
+        if self.described:
+            check_answer(method, path, answer.status, answer.headers, answer.body)
+        return answer
 
     def post_json(self, path: str, fields: Mapping[str, object] | None = None) -> Answer:
         body = None if fields is None else json.dumps(fields).encode()
@@ -112,10 +121,11 @@ def running_service(*, nonce_store: str, trust_dir: Path, workers: int = 2, **se
         **settings,
     }
     with running_server("serve", environment=environment) as server:
-        yield server
+        yield replace(server, described=True)
 
 
 def _read_lines(process: subprocess.Popen[str], log: list[str]) -> None:
     """Keeps the pipe empty, so that the server never waits for a reader."""
-    if process.stderr is not None:
-        log.extend(process.stderr)
+    for line in process.stderr or ():
+        log.append(line)
+        SESSION_LOG.lines.append(line)

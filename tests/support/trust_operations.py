@@ -18,7 +18,7 @@ from verifier.edge.live_trust import LiveTrust
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.emulator import pki
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
-from verifier.ports import AuditEvent, Exchange, ReloadOutcome
+from verifier.ports import AuditEvent, Decision, Exchange, ReloadOutcome, Unavailable
 from verifier.trust_service import TrustAdministration
 
 ISSUER_URL = "http://www.microsoft.com/pkiops/certs/New%20Issuing%20CA.crt"
@@ -37,6 +37,12 @@ class KeptTrustEvents:
     def failed(self, request_id: str, error: Exception) -> None:
         pass
 
+    def decided(self, decision: Decision) -> None:
+        pass
+
+    def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+        pass
+
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         pass
 
@@ -44,6 +50,12 @@ class KeptTrustEvents:
         self.changes.append(event)
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
+        pass
+
+    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        pass
+
+    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
         pass
 
 

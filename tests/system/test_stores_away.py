@@ -1,5 +1,6 @@
 """Without its nonce store the service decides nothing, says so, and goes on by itself when the store is back."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,3 +131,27 @@ def test_gives_no_verdict_while_the_sqlite_file_is_away(tmp_path: Path, trust_di
         assert service.request("GET", "/healthz").status == 200
         aside.rename(file)
         assert service.post_json("/v1/attestations", fields).status == 200
+
+
+def test_gives_no_nonce_and_no_verdict_while_the_counters_of_the_rates_are_away(
+    tmp_path: Path, trust_dir: Path
+) -> None:
+    """The nonces are there: it is the limit that nobody can judge by."""
+    key = "the-key-of-north"
+    tenants = {"north": {"keys": [hashlib.sha256(key.encode()).hexdigest()], "rate": "100/hour"}}
+    authorized = {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
+    counters, aside = tmp_path / "nonces-rates.sqlite3", tmp_path / "aside"
+    with running_service(
+        nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3", trust_dir=trust_dir, VERIFIER_TENANTS=json.dumps(tenants)
+    ) as service:
+        issued = service.request("POST", "/v1/nonces", headers={"Authorization": f"Bearer {key}"})
+        assert issued.headers["RateLimit"].startswith('"nonces";r=99;t=')
+        document = current_document(str(issued.json["nonce"]))
+        counters.rename(aside)
+        for path, body in (("/v1/nonces", None), ("/v1/attestations", document)):
+            answer = service.request("POST", path, body, headers=authorized)
+            assert (answer.status, answer.code) == (503, "store-unavailable")
+            assert int(answer.headers["Retry-After"]) >= 1
+        aside.rename(counters)
+        answer = service.request("POST", "/v1/attestations", document, headers=authorized)
+        assert (answer.status, answer.json["verdict"]) == (200, "verified")

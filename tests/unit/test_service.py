@@ -172,9 +172,16 @@ def answer(nonce: str, **changes: object) -> RawDocument:
     return raw(sign(encode({**documents.content(nonce=nonce), **changes})))
 
 
-def refusal(verifier: Verifier, of: RawDocument, **asked: str) -> Refused:
+def refusal(
+    verifier: Verifier,
+    of: RawDocument,
+    *,
+    tenant: str = DEFAULT_TENANT,
+    nonce: str | None = None,
+    policy: str | None = None,
+) -> Refused:
     with pytest.raises(Refused) as caught:
-        verifier.appraise(of, **asked)
+        verifier.appraise(of, tenant=tenant, nonce=nonce, policy=policy)
     return caught.value
 
 
@@ -226,7 +233,7 @@ class TestReadinessWarning:
     def test_warns_before_the_pins_end_and_takes_requests_on(self, store: WatchedStore, clock: StandingClock) -> None:
         trust = StandingTrust(in_force=shared_bundle())
         readiness = Readiness(trust=trust, nonces=store, clock=clock)
-        assert [condition.detail for condition in readiness.look()] == ["", ""]
+        assert [condition.detail for condition in readiness.look()][:2] == ["", ""]
         end = horizon(shared_bundle().clouds[Cloud.PUBLIC], now=clock.now())
         assert end is not None
         clock.moment = end - EXPIRY_WARNING
@@ -277,6 +284,43 @@ class TestAppraisal:
         verifier.appraise(answer(verifier.issue_nonce().nonce))
         trust.in_force = bundle_of(shared_pki().root.certificate)
         assert refusal(verifier, answer(verifier.issue_nonce().nonce)).reason is Reason.ISSUER_UNPINNED
+
+    def test_policies_that_change_hold_from_the_next_request_on(
+        self, store: WatchedStore, clock: StandingClock
+    ) -> None:
+        in_force = [Policies(), POLICIES]
+        verifier = Verifier(
+            trust=CountingTrust(shared_bundle()), nonces=store, clock=clock, policies=lambda: in_force[-1]
+        )
+        issued = verifier.issue_nonce()
+        bound = verifier.issue_nonce(binding=NonceBinding(policy="fabrikam"))
+        in_force.append(Policies({"fabrikam": POLICIES.rules["contoso"]}))
+        assert verifier.appraise(answer(bound.nonce)).verified.policy == "fabrikam"
+        with pytest.raises(UnknownPolicyError):
+            verifier.appraise(answer(issued.nonce), policy="contoso")
+
+    def test_policies_are_taken_once_for_each_document(self, store: WatchedStore, clock: StandingClock) -> None:
+        in_force = iter([POLICIES, Policies()])
+        verifier = Verifier(
+            trust=CountingTrust(shared_bundle()), nonces=store, clock=clock, policies=lambda: next(in_force)
+        )
+        issued = verifier.issue_nonce()
+        assert verifier.appraise(answer(issued.nonce), policy="contoso").verified.policy == "contoso"
+
+    def test_a_nonce_whose_policy_is_no_more_is_refused_and_used(
+        self, store: WatchedStore, clock: StandingClock
+    ) -> None:
+        in_force = [POLICIES]
+        verifier = Verifier(
+            trust=CountingTrust(shared_bundle()), nonces=store, clock=clock, policies=lambda: in_force[-1]
+        )
+        issued = verifier.issue_nonce(binding=NonceBinding(policy="contoso"))
+        in_force.append(Policies())
+        refused = refusal(verifier, answer(issued.nonce))
+        assert (refused.reason, refused.check, refused.retryable) == (Reason.POLICY_DENIED, Check.POLICY, False)
+        assert "'contoso'" in refused.detail
+        in_force.append(POLICIES)
+        assert refusal(verifier, answer(issued.nonce)).reason is Reason.NONCE_REPLAYED
 
     def test_a_policy_that_is_not_there_is_told_before_anything_is_done(
         self, verifier: Verifier, store: WatchedStore
@@ -492,7 +536,7 @@ class TestReadiness:
         self, store: WatchedStore, clock: StandingClock
     ) -> None:
         readiness = Readiness(trust=StandingTrust(in_force=shared_bundle()), nonces=store, clock=clock)
-        assert [condition.ready for condition in readiness.look()] == [True, True]
+        assert [condition.ready for condition in readiness.look()] == [True, True, True]
         assert store.calls == ["ping"]
 
     def test_names_the_store_that_is_away(self, clock: StandingClock) -> None:

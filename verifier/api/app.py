@@ -4,20 +4,28 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from time import perf_counter
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from verifier.api import routes
+from verifier.api.admission import Admission
+from verifier.api.appraisals import Appraisals
+from verifier.api.documentation import create_documentation_blueprint
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
+from verifier.api.token_routes import create_token_blueprint
 from verifier.api.wire import Json, RequestError, problem_json, refusal_json
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
-from verifier.ports import Exchange, Recorder, StoreUnavailable
+from verifier.core.tracing import TraceContext
+from verifier.ports import CURRENT_TRACE, Exchange, Recorder, StoreUnavailable
 from verifier.service import Readiness, Verifier
+from verifier.token_ports import TokenIssuer
 
 _HIDDEN = "Something went wrong here; the log tells it under this requestId."
+_ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -28,7 +36,13 @@ class Service:
     verifier: Verifier
     readiness: Readiness
     recorder: Recorder
+    appraisals: Appraisals
+    admission: Admission
     maximum_body_octets: int
+    #: Of this software, as the OpenAPI description names it.
+    version: str
+    #: None where results are not signed.
+    tokens: TokenIssuer | None = None
     blueprints: tuple[Blueprint, ...] = ()
 
 
@@ -39,10 +53,21 @@ def create_app(service: Service) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.register_blueprint(routes.create_blueprint(service.verifier, service.readiness, service.maximum_body_octets))
-    for blueprint in service.blueprints:
-        app.register_blueprint(blueprint)
     _identify_requests(app)
+    _refuse_hidden_slashes(app)
+    app.register_blueprint(
+        routes.create_blueprint(
+            service.verifier,
+            service.readiness,
+            service.appraisals,
+            service.admission,
+            service.tokens,
+            service.maximum_body_octets,
+        )
+    )
+    documentation, tokens = create_documentation_blueprint(service.version), create_token_blueprint(service.tokens)
+    for blueprint in (documentation, tokens, *service.blueprints):
+        app.register_blueprint(blueprint)
     _answer_faults(app, service.recorder)
     _record_answers(app, service.recorder)
     return app
@@ -71,12 +96,32 @@ def _identify_requests(app: Flask) -> None:
         g.request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(16)
         g.started = perf_counter()
         g.code = ""
+        g.trace = TraceContext.read(request.headers.get("traceparent", ""), span_id=secrets.token_hex(8))
+        CURRENT_TRACE.set(g.trace)
+
+    @app.teardown_request
+    def leave_trace(_: BaseException | None) -> None:
+        CURRENT_TRACE.set(None)
+
+
+def _refuse_hidden_slashes(app: Flask) -> None:
+    """A path has the segments that it shows: whoever filters by path on the way reads the same one. Servers decode
+    %2F, and drop a slash that is doubled at the start."""
+
+    @app.before_request
+    def compare() -> None:
+        # In absolute form (RFC 9112 section 3.2.2) the origin stands before it.
+        shown = _ORIGIN.sub("", request.environ.get("RAW_URI", request.path), count=1).partition("?")[0]
+        if shown.startswith("//") or "%2f" in shown.lower():
+            raise NotFound
 
 
 def _record_answers(app: Flask, recorder: Recorder) -> None:
     @app.after_request
     def complete(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
+        if g.trace is not None:
+            response.headers["traceresponse"] = g.trace.response_header
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-store")
         recorder.answered(
@@ -100,7 +145,10 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
 
     @app.errorhandler(RequestError)
     def reject(error: RequestError) -> Response:
-        return _fault(error.fault, error.detail)
+        response = _fault(error.fault, error.detail, retry_after=error.retry_after)
+        if error.fault is RequestFault.UNAUTHENTICATED:
+            response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
+        return response
 
     @app.errorhandler(UnknownPolicyError)
     def reject_policy(error: UnknownPolicyError) -> Response:
@@ -109,14 +157,11 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
     @app.errorhandler(StoreUnavailable)
     def wait(error: StoreUnavailable) -> Response:
         recorder.failed(g.request_id, error)
-        seconds = max(1, round(error.retry_after.total_seconds()))
-        problem = problem_json(
+        return _fault(
             Failure.STORE_UNAVAILABLE,
             "A store does not answer. There is no verdict; whether a change took effect is not known.",
-            request_id=g.request_id,
+            retry_after=error.retry_after,
         )
-        problem |= {"retryable": True, "retryAfterSeconds": seconds}
-        return _problem(Failure.STORE_UNAVAILABLE, problem, retry_after=seconds)
 
     @app.errorhandler(HTTPException)
     def translate(error: HTTPException) -> Response:
@@ -136,8 +181,12 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
         return _fault(Failure.INTERNAL, _HIDDEN)
 
 
-def _fault(code: RequestFault | Failure, detail: str) -> Response:
-    return _problem(code, problem_json(code, detail, request_id=g.request_id))
+def _fault(code: RequestFault | Failure, detail: str, *, retry_after: timedelta | None = None) -> Response:
+    problem = problem_json(code, detail, request_id=g.request_id)
+    if retry_after is None:
+        return _problem(code, problem)
+    seconds = max(1, round(retry_after.total_seconds()))
+    return _problem(code, problem | {"retryable": True, "retryAfterSeconds": seconds}, retry_after=seconds)
 
 
 def _problem(code: Code, problem: Json, *, retry_after: object = None) -> Response:

@@ -15,6 +15,8 @@ class RequestFault(StrEnum):
     METHOD_NOT_ALLOWED = "method-not-allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate-limited"
 
 
 class Failure(StrEnum):
@@ -132,7 +134,8 @@ DOCUMENTATION: dict[Code, Documentation] = {
     Reason.POLICY_DENIED: Documentation(
         status=403,
         title="The policy does not allow this VM",
-        meaning="The document is authentic and fresh, but a claim is not what the policy named in the detail asks for, or is absent.",
+        meaning="The document is authentic and fresh, but a claim is not what the policy named in the detail asks for, or is absent; "
+        "or that policy was taken away after the nonce was issued for it.",
         remedy="Compare the claims with the policy; a claim that is absent needs a later api-version of IMDS.",
     ),
     RequestFault.MALFORMED_REQUEST: Documentation(
@@ -163,11 +166,24 @@ DOCUMENTATION: dict[Code, Documentation] = {
     ),
     RequestFault.UNAUTHENTICATED: Documentation(
         status=401,
-        title="An admin key is needed",
-        meaning="The request has no Authorization header, more than one, or a key whose SHA-256 is not among the service's "
-        "admin keys.",
-        remedy="Send `Authorization: Bearer KEY` with an admin key, once. A service without admin keys takes none: whoever runs "
-        "it sets VERIFIER_ADMIN_KEYS, or uses `imds-verifier trust` beside it.",
+        title="A key is needed",
+        meaning="The request has no Authorization header, more than one, or a key that this service does not know. Paths of trust "
+        "take an admin key; where the service has tenants, nonces and attestations take a tenant's.",
+        remedy="Send `Authorization: Bearer KEY`, once. Who runs the service adds the SHA-256 of a key to its settings; a "
+        "service without admin keys takes none, and is administered by `imds-verifier trust` beside it.",
+    ),
+    RequestFault.FORBIDDEN: Documentation(
+        status=403,
+        title="The key is of the other kind",
+        meaning="A tenant's key was sent to a path of trust, or an admin key to one of a tenant: neither opens the other's.",
+        remedy="Use an admin key for trust, and a tenant's key for nonces and attestations.",
+    ),
+    RequestFault.RATE_LIMITED: Documentation(
+        status=429,
+        title="Too many requests",
+        meaning="The tenant has sent more requests to this path than its rate allows; the header RateLimit-Policy says which that "
+        "is. Nothing of the request was looked at: a nonce in it is as it was.",
+        remedy="Wait as long as Retry-After says, and send the same request again.",
     ),
     Failure.STORE_UNAVAILABLE: Documentation(
         status=503,

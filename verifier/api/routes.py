@@ -2,29 +2,56 @@
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from verifier.api import wire
+from verifier.api.admission import Admission, tell_allowance
+from verifier.api.appraisals import Appraisals
 from verifier.api.bodies import read_body
 from verifier.api.problems import DOCUMENTATION, find_code
+from verifier.core.tenancy import LimitedPath
+from verifier.ports import METRICS_LISTENER
 from verifier.service import Readiness, Verifier
+from verifier.token_ports import TokenIssuer
 
 
-def create_blueprint(verifier: Verifier, readiness: Readiness, maximum_body_octets: int) -> Blueprint:
+def create_blueprint(
+    verifier: Verifier,
+    readiness: Readiness,
+    appraisals: Appraisals,
+    admission: Admission,
+    tokens: TokenIssuer | None,
+    maximum_body_octets: int,
+) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
+    blueprint.after_request(tell_allowance)
 
     @blueprint.post("/v1/nonces")
     def issue_nonce() -> tuple[Response, int]:
+        tenant = admission.admit(LimitedPath.NONCES)
         body = read_body(request, limit=maximum_body_octets)
         binding = wire.read_nonce_request(request.mimetype, body)
-        return jsonify(wire.nonce_json(verifier.issue_nonce(binding=binding))), 201
+        return jsonify(wire.nonce_json(verifier.issue_nonce(tenant=tenant.name, binding=binding))), 201
 
     @blueprint.post("/v1/attestations")
     def appraise() -> Response:
-        body = read_body(request, limit=maximum_body_octets)
-        asked = wire.read_attestation(request.mimetype, body)
-        return jsonify(wire.result_json(verifier.appraise(asked.document, nonce=asked.nonce, policy=asked.policy)))
+        tenant = admission.admit(LimitedPath.ATTESTATIONS)
+        with appraisals.watch(request_id=g.request_id, tenant=tenant.name) as appraisal:
+            body = read_body(request, limit=maximum_body_octets)
+            asked = wire.read_attestation(request.mimetype, body)
+            appraisal.receive(asked.document)
+            result = verifier.appraise(
+                asked.document,
+                tenant=tenant.name,
+                nonce=asked.nonce,
+                policy=asked.policy,
+                default_policy=tenant.policy,
+                observer=appraisal,
+            )
+            appraisal.conclude(result)
+            token = "" if tokens is None else tokens.issue(result, tenant=tenant.name)
+        return jsonify(wire.result_json(result, token=token))
 
     @blueprint.get("/healthz")
     def healthz() -> Response:
@@ -58,9 +85,17 @@ def create_blueprint(verifier: Verifier, readiness: Readiness, maximum_body_octe
     return blueprint
 
 
-def create_metrics_blueprint(render: Callable[[], tuple[bytes, str]]) -> Blueprint:
-    """`render` gives the metrics and their media type."""
+def create_metrics_blueprint(render: Callable[[], tuple[bytes, str]], *, own_listener: bool = False) -> Blueprint:
+    """`render` gives the metrics and their media type. With their own listener, they are on that one alone, and
+    nothing else is."""
     blueprint = Blueprint("metrics", __name__)
+
+    if own_listener:
+
+        @blueprint.before_app_request
+        def keep_apart() -> None:
+            if (METRICS_LISTENER in request.environ) != (request.endpoint == "metrics.metrics"):
+                raise NotFound
 
     @blueprint.get("/metrics")
     def metrics() -> Response:

@@ -1,15 +1,15 @@
 """The paths of trust: what stands, and an administrator's decisions. Each change answers with what stands after it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, g, jsonify, request
 
 from verifier.api import trust_wire
-from verifier.api.authentication import Administrators
+from verifier.api.authentication import Administrators, Tenants
 from verifier.api.bodies import read_body
-from verifier.api.problems import DOCUMENTATION, RequestFault
+from verifier.api.problems import RequestFault
 from verifier.api.trust_survey import known_certificates, survey_trust
 from verifier.api.wire import RequestError
 from verifier.core.trust import Denials
@@ -19,15 +19,17 @@ from verifier.trust_service import TrustAdministration, UnfitAuthorityError, Unk
 
 def create_trust_blueprint(
     administration: TrustAdministration,
-    administrators: Administrators,
+    administrators: Callable[[], Administrators],
     clock: Clock,
     *,
+    tenants: Callable[[], Tenants],
     maximum_body_octets: int,
 ) -> Blueprint:
-    """Every path of it, GET too, takes an admin key, which is looked at before anything else of the request."""
+    """Every path of it, GET too, takes an admin key, which is looked at before anything else of the request. A
+    tenant's key is told from one that nobody knows."""
     blueprint = Blueprint("trust", __name__)
     paths = _Paths(administration=administration, clock=clock, maximum_body_octets=maximum_body_octets)
-    _guard(blueprint, administrators)
+    _guard(blueprint, administrators, tenants)
     blueprint.get("/v1/trust")(paths.show)
     blueprint.post("/v1/trust/discovered/<sha256>/approve")(paths.approve)
     blueprint.post("/v1/trust/discovered/<sha256>/reject")(paths.reject)
@@ -38,16 +40,10 @@ def create_trust_blueprint(
     return blueprint
 
 
-def _guard(blueprint: Blueprint, administrators: Administrators) -> None:
+def _guard(blueprint: Blueprint, administrators: Callable[[], Administrators], tenants: Callable[[], Tenants]) -> None:
     @blueprint.before_request
     def authenticate() -> None:
-        g.administrator = administrators.authenticate(request.headers.getlist("Authorization"))
-
-    @blueprint.after_request
-    def challenge(response: Response) -> Response:
-        if response.status_code == DOCUMENTATION[RequestFault.UNAUTHENTICATED].status:
-            response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
-        return response
+        g.administrator = administrators().authenticate(request.headers.getlist("Authorization"), tenants=tenants())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

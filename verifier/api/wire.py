@@ -1,7 +1,7 @@
 """Types to JSON and back: what requests say, and what results and refusals look like."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +15,7 @@ from verifier.core.reasons import CheckResult, FormatRefused, Reason, Refused
 from verifier.core.strict_json import JsonError
 from verifier.core.trust import Origin
 from verifier.service import IssuedNonce, NonceBinding
+from verifier.token_ports import PublishedKey
 
 Json = dict[str, object]
 
@@ -22,12 +23,14 @@ _PolicyName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class RequestError(ValueError):
-    """A request that is not understood; `fault` is its code, the message one sentence for who sent it."""
+    """A request that is not understood, or not taken; `fault` is its code, the message one sentence for who sent it.
+    `retry_after` is set where the same request may be sent again."""
 
-    def __init__(self, fault: RequestFault, detail: str) -> None:
+    def __init__(self, fault: RequestFault, detail: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(detail)
         self.fault = fault
         self.detail = detail
+        self.retry_after = retry_after
 
 
 class _Request(BaseModel):
@@ -121,8 +124,9 @@ def nonce_json(issued: IssuedNonce) -> Json:
     }
 
 
-def result_json(result: AttestationResult) -> Json:
-    """The attestation result. Everything but `policy`, `checks` and `evaluatedAt` is signed, or is who signed."""
+def result_json(result: AttestationResult, *, token: str = "") -> Json:
+    """The attestation result. Everything but `policy`, `checks` and `evaluatedAt` is signed, or is who signed.
+    `token`, where there is one, comes last."""
     content = result.content
     signed = content.decoded.named.signed
     return {
@@ -144,7 +148,13 @@ def result_json(result: AttestationResult) -> Json:
         "policy": result.verified.policy,
         "trustGeneration": content.trust_generation,
         "evaluatedAt": moment_json(result.evaluated_at),
+        **({"token": token} if token else {}),
     }
+
+
+def key_set_json(keys: Sequence[PublishedKey]) -> Json:
+    """RFC 7517 section 5."""
+    return {"keys": [dict(key.jwk) for key in keys]}
 
 
 def claims_json(claims: Claims) -> Json:

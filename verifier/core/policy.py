@@ -229,8 +229,16 @@ class Policies:
             raise UnknownPolicyError(f"There is no policy {name[:64]!r} here.") from error
 
     def apply(self, redeemed: Redeemed, name: str, *, now: datetime) -> Verified:
-        """The policy `name` is satisfied. Raises PolicyRefused with the rule that failed, UnknownPolicyError."""
-        judgement = self.find(name).judge(redeemed.content, now=now)
+        """The policy `name` is satisfied. Raises PolicyRefused with the rule that failed, or where there is no such
+        policy any more: a nonce outlives the policy that it was bound to, and is used by now."""
+        try:
+            rule = self.find(name)
+        except UnknownPolicyError as error:
+            raise PolicyRefused(
+                Reason.POLICY_DENIED,
+                f"Policy {name[:64]!r}, which the nonce was issued for, is no more: get a nonce for another policy.",
+            ) from error
+        judgement = rule.judge(redeemed.content, now=now)
         if judgement.standing is not Standing.SATISFIED:
             raise PolicyRefused(Reason.POLICY_DENIED, f"Policy {name!r}, rule '{judgement.rule}': {judgement.detail}")
         return Verified(redeemed=redeemed, policy=name)

@@ -3,11 +3,12 @@
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
@@ -16,6 +17,8 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from verifier.ports import METRICS_LISTENER
 
 #: What to answer where no answer came from the application: its status and its problem document. The flag says
 #: whether the request is at fault, which then was not HTTP that can be read.
@@ -31,28 +34,35 @@ class ServerOptions:
     #: How long a caller may take to send one request. One that stalls holds a thread until then.
     request_seconds: int
     graceful_stop_seconds: int
+    metrics_host: str = ""
+    #: None where the metrics have no listener of their own.
+    metrics_port: int | None = None
 
 
 def serve(
     create: Callable[[], Flask],
     options: ServerOptions,
     *,
-    ready: Callable[[str], None],
+    ready: Callable[[str, str], None],
     unserved: Unserved,
     worker_ended: Callable[[int], None],
 ) -> None:
     """Serves until SIGTERM or SIGINT; then no new connection is taken, and requests in flight are finished
     within the graceful time. `create` makes the application in each worker, after the fork, so that no
-    connection is shared; `ready` is told the base URL once connections are accepted; `unserved` answers what does
-    not reach the application; `worker_ended` is told the id of a worker's process that is no more. Does not return.
+    connection is shared; `ready` is told the base URLs, of the service and (or empty) of the metrics, once connections
+    are accepted; what comes by the listener of the metrics has METRICS_LISTENER in its environment; `unserved` answers
+    what does not reach the application; `worker_ended` is told the id of a worker's process that is no more. Does not
+    return.
     """
-    host = f"[{options.host}]" if ":" in options.host else options.host
+    addresses = [(options.host, options.port)]
+    if options.metrics_port is not None:
+        addresses.append((options.metrics_host, options.metrics_port))
     _Server(
         create,
         options,
         unserved,
         {
-            "bind": [f"{host}:{options.port}"],
+            "bind": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses],
             "workers": options.workers,
             "worker_class": _Worker,
             "threads": options.threads,
@@ -69,14 +79,20 @@ def serve(
             "forwarder_headers": "",
             "forwarded_allow_ips": "",
             "child_exit": lambda _, worker: worker_ended(worker.pid),
-            "when_ready": lambda arbiter: ready(_base_url(arbiter)),
+            "when_ready": lambda arbiter: _tell_ready(arbiter, ready),
         },
     ).run()
 
 
-def _base_url(arbiter: Arbiter) -> str:
-    host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _tell_ready(arbiter: Arbiter, ready: Callable[[str, str], None]) -> None:
+    """Before the first worker is forked, so that each knows which port is the metrics'."""
+    urls = []
+    for listener in arbiter.LISTENERS:
+        host, port = listener.sock.getsockname()[:2]
+        urls.append(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    if len(urls) > 1:
+        arbiter.app.metrics_port = urls[1].rpartition(":")[2]
+    ready(urls[0], urls[1] if len(urls) > 1 else "")
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
@@ -91,6 +107,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         self.options = options
         self.unserved = unserved
         self._settings = settings
+        self.metrics_port = ""
         super().__init__()
 
     def load_config(self) -> None:
@@ -98,7 +115,23 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        return self._create()
+        app = self._create()
+        if self.metrics_port:
+            app.wsgi_app = _Marked(app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
+        return app
+
+
+class _Marked:
+    """Marks what came by the listener of the metrics: gunicorn takes SERVER_PORT from the socket, never from Host."""
+
+    def __init__(self, app: WSGIApplication, port: str) -> None:
+        self._app = app
+        self._port = port
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["SERVER_PORT"] == self._port:
+            environ[METRICS_LISTENER] = True
+        return self._app(environ, start_response)
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types

@@ -8,11 +8,8 @@ import os
 import shutil
 import tempfile
 import threading
-from collections import Counter as Counts
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -21,16 +18,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from verifier.core.clouds import Cloud
 from verifier.core.discovery import Sighting
-from verifier.core.horizon import horizon
-from verifier.core.standing import Standing, survey_issuer
-from verifier.core.trust import TrustBundle
+from verifier.edge.trust_metrics import TrustCollector
 from verifier.ports import (
     AuditEvent,
     Clock,
+    Decision,
     Exchange,
-    Recorder,
     ReloadOutcome,
     TrustRegistry,
     TrustSource,
@@ -41,7 +35,8 @@ from verifier.ports import (
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 #: In seconds: a remembered chain takes a millisecond, a fetched issuer up to five seconds.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-_DENIED = "denied"
+#: A check of form takes 0.2 ms, a store on another host some.
+_STEP_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class ChainCounts(Protocol):
@@ -108,10 +103,53 @@ class MetricsRecorder:
             ["outcome"],
             registry=self.registry,
         )
+        self._settings = Counter(
+            "verifier_settings_reload",
+            "Settings that a worker took, or refused and kept the ones before.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._token_keys = Counter(
+            "verifier_token_keys_reload",
+            "Keys of result tokens that a worker took, or refused and kept those before.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self._chains = Counter(
             "verifier_chain_memory",
             "Chains that were remembered (hit), or had to be built (miss).",
             ["outcome"],
+            registry=self.registry,
+        )
+        self._attestations = Counter(
+            "verifier_attestations",
+            "Appraisals, by verdict, code (verified, or the problem's), and the cloud that the signer names.",
+            ["outcome", "code", "cloud"],
+            registry=self.registry,
+        )
+        self._checks = Histogram(
+            "verifier_check_duration_seconds",
+            "Time for one check of an appraisal, passed or not.",
+            ["check"],
+            registry=self.registry,
+            buckets=_STEP_BUCKETS,
+        )
+        self._stores = Histogram(
+            "verifier_store_duration_seconds",
+            "Time until a store answered or was given up.",
+            ["store", "operation"],
+            registry=self.registry,
+            buckets=_STEP_BUCKETS,
+        )
+        self._store_errors = Counter(
+            "verifier_store_errors",
+            "Calls of a store that it did not answer, or not in time.",
+            ["store", "operation"],
+            registry=self.registry,
+        )
+        self._unkept = Counter(
+            "verifier_audit_failures",
+            "Decisions that could not be kept in the audit trail.",
             registry=self.registry,
         )
         self._turn = threading.Lock()
@@ -120,6 +158,8 @@ class MetricsRecorder:
         # A counter that is first seen with a 1 is an increase that nobody sees.
         for outcome in ReloadOutcome:
             self._reloads.labels(outcome.value)
+            self._settings.labels(outcome.value)
+            self._token_keys.labels(outcome.value)
         for result in ("hit", "miss"):
             self._chains.labels(result)
 
@@ -136,6 +176,21 @@ class MetricsRecorder:
     def failed(self, request_id: str, error: Exception) -> None:
         """Its answer is counted."""
 
+    def decided(self, decision: Decision) -> None:
+        cloud = decision.cloud.value if decision.cloud else ""
+        self._attestations.labels(decision.verdict.value, decision.code, cloud).inc()
+        for check, seconds in decision.steps:
+            self._checks.labels(check.value).observe(seconds)
+
+    def trail_failed(self, decision: Decision, error: Unavailable) -> None:  # noqa: ARG002 - the port's
+        self._unkept.inc()
+
+    def used_store(self, store: str, operation: str, seconds: float, *, failed: bool) -> None:
+        """A store answered after `seconds`, or was away."""
+        self._stores.labels(store, operation).observe(seconds)
+        if failed:
+            self._store_errors.labels(store, operation).inc()
+
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         """The registry knows how many there are."""
 
@@ -144,6 +199,12 @@ class MetricsRecorder:
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:  # noqa: ARG002 - the port's
         self._reloads.labels(outcome.value).inc()
+
+    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:  # noqa: ARG002 - the port's
+        self._token_keys.labels(outcome.value).inc()
+
+    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:  # noqa: ARG002 - the port's
+        self._settings.labels(outcome.value).inc()
 
     def _count_chains(self) -> None:
         """After each answer, since another worker may be the one that is scraped."""
@@ -154,93 +215,6 @@ class MetricsRecorder:
             self._chains.labels("hit").inc(hits - self._hits)
             self._chains.labels("miss").inc(misses - self._misses)
             self._hits, self._misses = hits, misses
-
-
-class FanOut:
-    """Tells several recorders, in their order. Implements the Recorder port."""
-
-    def __init__(self, recorders: Sequence[Recorder]) -> None:
-        self._recorders = tuple(recorders)
-
-    def answered(self, exchange: Exchange) -> None:
-        for recorder in self._recorders:
-            recorder.answered(exchange)
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        for recorder in self._recorders:
-            recorder.failed(request_id, error)
-
-    def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
-        for recorder in self._recorders:
-            recorder.issuer_sighted(sighting, authorities=authorities)
-
-    def trust_changed(self, event: AuditEvent) -> None:
-        for recorder in self._recorders:
-            recorder.trust_changed(event)
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        for recorder in self._recorders:
-            recorder.trust_reloaded(outcome, generation=generation, detail=detail)
-
-
-class TrustCollector(Collector):
-    """The trust of this process at the moment of the scrape. Replicas agree on it within a refresh."""
-
-    def __init__(self, *, trust: TrustSource, registry: TrustRegistry, clock: Clock) -> None:
-        self._trust = trust
-        self._registry = registry
-        self._clock = clock
-        self._generation = ""
-        self._horizons: dict[Cloud, _Horizon] = {}
-
-    def collect(self) -> Iterable[Metric]:
-        """What cannot be known now is absent: no number stands for it."""
-        now = self._clock.now()
-        with suppress(Unavailable):
-            bundle = self._trust.bundle()
-            yield self._collect_horizons(bundle, now)
-            yield _collect_ends(bundle, now)
-        with suppress(Unavailable):  # the registry, or the trust that its issuers are held against
-            yield self._collect_issuers()
-
-    def _collect_issuers(self) -> Metric:
-        decisions, _ = self._registry.decisions()
-        bundle = self._trust.bundle()
-        standings = Counts(survey_issuer(one, bundle, decisions).standing for one in self._registry.discovered())
-        family = GaugeMetricFamily(
-            "verifier_issuers_discovered",
-            "Issuers in the registry that documents came under while nobody pinned them, by what is decided since.",
-            labels=["standing"],
-        )
-        for standing in Standing:
-            family.add_metric([standing.value], standings[standing])
-        return family
-
-    def _collect_horizons(self, bundle: TrustBundle, now: datetime) -> Metric:
-        if bundle.generation != self._generation:
-            self._generation, self._horizons = bundle.generation, {}
-        family = GaugeMetricFamily(
-            "verifier_trust_horizon_seconds",
-            "Time for which some chain of usable certificates exists, from now on without a gap; 0 where none does.",
-            labels=["cloud"],
-        )
-        for cloud, trust in bundle.clouds.items():
-            known = self._horizons.get(cloud)
-            if known is None or not known.since <= now <= known.end:
-                # Milliseconds of signatures to verify, and the same end until it has come.
-                end = horizon(trust, now=now)
-                known = _Horizon(since=now, end=now if end is None else end)
-                self._horizons[cloud] = known
-            family.add_metric([cloud.value], (known.end - now).total_seconds())
-        return family
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Horizon:
-    """As it was found at `since`; where there was none, it ended then."""
-
-    since: datetime
-    end: datetime
 
 
 class Metrics:
@@ -283,18 +257,3 @@ class _Build(Collector):
         family = GaugeMetricFamily("verifier_build_info", "The version of the service.", labels=["version"])
         family.add_metric([self._version], 1)
         yield family
-
-
-def _collect_ends(bundle: TrustBundle, now: datetime) -> Metric:
-    family = GaugeMetricFamily(
-        "verifier_trust_certificate_not_after_seconds",
-        "The end of each trusted authority's certificate, in Unix time; its state is as of the scrape.",
-        labels=["subject", "sha256", "role", "state"],
-    )
-    for entry in bundle.entries:
-        certificate = entry.certificate
-        state = _DENIED if bundle.denials.names(certificate) else entry.state_at(now).value
-        family.add_metric(
-            [certificate.subject, certificate.sha256, entry.role.value, state], certificate.not_after.timestamp()
-        )
-    return family

@@ -5,25 +5,30 @@ import os
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm
 from verifier.core.policy import Policies
+from verifier.core.tenancy import Tenant
 from verifier.edge.policies import PolicyTable
+from verifier.edge.secret_files import SUFFIX, read_secret_files
+from verifier.edge.tenants import KeyHash, TenantName, TenantTable
 
 PREFIX = "VERIFIER_"
 #: Names the TOML file; the one variable that is not a setting.
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
+#: What may change while the service runs; the rest is as it was at the start.
+RELOADABLE = frozenset({"admin_keys", "policies", "tenants"})
+
 
 #: No colon: on the command line people are named `cli:NAME`.
 AdminName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
-KeyHash = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9A-Fa-f]{64}$")]
 
 
 class SettingsError(ValueError):
@@ -54,9 +59,25 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=1, le=64)] = 8
     request_seconds: Annotated[int, Field(ge=1, le=600)] = 20
     graceful_stop_seconds: Annotated[int, Field(ge=1, le=600)] = 30
+    # Without a port of their own, the metrics are on the service's.
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    metrics_host: str = "127.0.0.1"
+    # none, store, or the absolute path of a file.
+    audit: Annotated[str, Field(pattern=r"^(none|store|/.*[^/])$")] = "none"
+    audit_required: bool = False
+    audit_maximum_octets: Annotated[int, Field(ge=64 * 1024, le=2**40)] = 64 * 1024 * 1024
+    audit_maximum_entries: Annotated[int, Field(ge=100, le=10**8)] = 100_000
     policies: dict[str, PolicyTable] = Field(default_factory=dict)
+    # Without keys, results are not signed.
+    token_keys_dir: Path | None = None
+    token_issuer: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    # Without one, a token is for the tenant that asked for it.
+    token_audience: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    token_lifetime_seconds: Annotated[int, Field(ge=30, le=24 * 3600)] = 600
     # Names, each with the SHA-256 of its key in hex: a copy of the settings lets nobody in.
     admin_keys: dict[AdminName, KeyHash] = Field(default_factory=dict)
+    # Without any, whoever reaches the service may use it, but for trust.
+    tenants: dict[TenantName, TenantTable] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -67,15 +88,44 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = os.environ.get(CONFIG_VARIABLE)
-        return (init_settings, env_settings, *([TomlConfigSettingsSource(settings_cls, Path(file))] if file else []))
+        file = settings_file()
+        return (init_settings, env_settings, *([TomlConfigSettingsSource(settings_cls, file)] if file else []))
 
     @model_validator(mode="after")
     def _guard_open_listening(self) -> Self:
-        if not (self.allow_open_listening or _is_loopback(self.host)):
+        if not (self.tenants or self.allow_open_listening or _is_loopback(self.host)):
             raise ValueError(
-                f"{PREFIX}HOST is {self.host}, where anybody may reach a service without keys: "
+                f"{PREFIX}HOST is {self.host}, where anybody may reach a service without keys: name {PREFIX}TENANTS, "
                 f"keep to loopback, or set {PREFIX}ALLOW_OPEN_LISTENING=true where something else guards the way"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tell_callers_apart(self) -> Self:
+        known = {Policies.DEFAULT, *self.policies}
+        for name, table in self.tenants.items():
+            if table.policy not in known:
+                raise ValueError(f"tenants.{name}.policy: there is no policy of this name")
+        every = [key_hash for table in self.tenants.values() for key_hash in table.keys]
+        every += self.admin_keys.values()
+        if len(set(every)) != len(every):
+            raise ValueError("tenants and admin_keys: a key is given twice, so that nobody could say whose it is")
+        return self
+
+    @model_validator(mode="after")
+    def _keep_metrics_apart(self) -> Self:
+        if self.metrics_port and self.metrics_port == self.port:
+            raise ValueError(f"{PREFIX}METRICS_PORT is the service's own: leave it unset to have the metrics there")
+        if self.audit_required and self.audit == "none":
+            raise ValueError(f"{PREFIX}AUDIT_REQUIRED is set: {PREFIX}AUDIT has to name a trail")
+        return self
+
+    @model_validator(mode="after")
+    def _name_the_issuer(self) -> Self:
+        if self.token_keys_dir is not None and self.token_issuer is None:
+            raise ValueError(
+                f"{PREFIX}TOKEN_KEYS_DIR is set: {PREFIX}TOKEN_ISSUER is needed too, "
+                f"the URL or name of this service by which relying parties know it"
             )
         return self
 
@@ -88,8 +138,19 @@ class Settings(BaseSettings):
         )
 
     @property
+    def tenant_keys(self) -> dict[Tenant, tuple[str, ...]]:
+        """Each tenant, with the hashes of its keys."""
+        return {table.tenant(name): table.keys for name, table in self.tenants.items()}
+
+    @property
     def named_policies(self) -> Policies:
         return Policies({name: table.rule() for name, table in self.policies.items()})
+
+
+def settings_file() -> Path | None:
+    """The file that VERIFIER_CONFIG names, where it names one."""
+    name = os.environ.get(CONFIG_VARIABLE)
+    return Path(name) if name else None
 
 
 def load_settings() -> Settings:
@@ -98,7 +159,9 @@ def load_settings() -> Settings:
     Every value has its type and lies in its bounds, and nothing that is set is unknown. Not checked: that what
     they name can be reached. Raises SettingsError.
     """
+    secrets = {f"{PREFIX}{name.upper()}": name for name in secret_settings()}
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    known |= {f"{variable}{SUFFIX}" for variable in secrets}
     unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(unknown)}; expected one of {', '.join(sorted(known))}")
@@ -106,17 +169,33 @@ def load_settings() -> Settings:
     if file is not None and not Path(file).is_file():
         raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {file}")
     try:
-        return Settings()
+        from_files = read_secret_files(os.environ, secrets)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    try:
+        return Settings(**from_files)  # type: ignore[arg-type]  # each is checked as what its setting is
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from error
+        raise SettingsError(explain(error)) from error
     except UnreadableSettingError as error:
         # JSON that is none, in the variable of a setting that is a table; the value is not repeated.
         raise SettingsError(str(error)) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: {error}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{CONFIG_VARIABLE}: values stand too deep in one another") from error
 
 
-def _explain(error: ValidationError) -> str:
+def secret_settings() -> tuple[str, ...]:
+    """The names of the settings that may hold a secret, which a file can hold instead."""
+    return tuple(name for name, field in Settings.model_fields.items() if SecretStr in _types_of(field.annotation))
+
+
+def _types_of(annotation: object) -> tuple[object, ...]:
+    return (annotation, *get_args(annotation))
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong with which setting."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in fault["loc"])

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from verifier.edge.rate_limits import SlidingRateLimiter
 from verifier.edge.redis_registry import RedisTrustRegistry
 from verifier.edge.redis_store import RedisNonceStore
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.ports import NonceStore, TrustRegistry
+from verifier.ports import NonceStore, RateLimiter, TrustRegistry
 
 # The library's pool gives a connection to whoever asks first, not to who waits longest: nobody should have to wait.
 _SPARE_CONNECTIONS = 2
@@ -18,12 +19,14 @@ _SPARE_CONNECTIONS = 2
 class Stores:
     nonces: NonceStore
     registry: TrustRegistry
+    limiter: RateLimiter
 
 
 def open_stores(url: str, *, threads: int) -> Stores:
     """The stores that the URL names, for a process of this many threads. Those on Redis have not connected yet.
 
-    On SQLite, the registry is a file of its own beside the nonces, since the two change at different times.
+    On SQLite, the registry is a file of its own beside the nonces, since the two change at different times; the
+    counters of the rates are another one, whose commits wait for no disk.
     Raises ValueError, which does not repeat the URL, where it names none; StoreUnavailable.
     """
     try:
@@ -36,12 +39,14 @@ def open_stores(url: str, *, threads: int) -> Stores:
             return Stores(
                 nonces=SqliteNonceStore(path),
                 registry=SqliteTrustRegistry(path.with_name(f"{path.stem}-trust{path.suffix}")),
+                limiter=SlidingRateLimiter.on_sqlite(path.with_name(f"{path.stem}-rates{path.suffix}")),
             )
         case "redis" | "unix":
             connections = threads + _SPARE_CONNECTIONS
             return Stores(
                 nonces=RedisNonceStore.from_url(url, connections=connections),
                 registry=RedisTrustRegistry.from_url(url, connections=connections),
+                limiter=SlidingRateLimiter.on_redis(url, connections=connections),
             )
         case _:
             raise ValueError("expected sqlite:///path, redis://host:port/database or unix:///path")

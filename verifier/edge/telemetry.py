@@ -1,4 +1,5 @@
-"""The log: JSON, one line an answer, on standard error. No document, no nonce, no secret is ever given to it."""
+"""The log: JSON, one line an answer and one a decision, on standard error. No document, no nonce, no secret is ever
+given to it."""
 
 import logging
 import sys
@@ -6,12 +7,14 @@ import sys
 import structlog
 
 from verifier.core.discovery import Sighting
-from verifier.ports import AuditEvent, Exchange, ReloadOutcome, Unavailable
+from verifier.edge.decision_fields import decision_fields
+from verifier.ports import CURRENT_TRACE, AuditEvent, Decision, Exchange, ReloadOutcome, Unavailable, Verdict
 
 
 def configure_logging() -> None:
     """From now on every log line of the process, gunicorn's too, is one JSON object on standard error."""
     shared: list[structlog.typing.Processor] = [
+        _add_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
@@ -37,6 +40,14 @@ def configure_logging() -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _add_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The trace that the request is part of, on each of its lines, whoever writes them."""
+    trace = CURRENT_TRACE.get()
+    if trace is not None:
+        event.update(traceId=trace.trace_id, spanId=trace.span_id, parentSpanId=trace.parent_id)
+    return event
 
 
 def _trace(exc_info: structlog.typing.ExcInfo) -> list[dict[str, object]]:
@@ -72,6 +83,13 @@ class LogRecorder:
         detail = error.detail if isinstance(error, Unavailable) else ""
         self._log.error("failed", requestId=request_id, detail=detail, exc_info=error)
 
+    def decided(self, decision: Decision) -> None:
+        level = logging.ERROR if decision.verdict is Verdict.UNAVAILABLE else logging.INFO
+        self._log.log(level, "decided", **decision_fields(decision))
+
+    def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+        self._log.error("decision not kept", requestId=decision.request_id, code=decision.code, detail=error.detail)
+
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         self._log.warning(
             "unknown issuer",
@@ -99,5 +117,21 @@ class LogRecorder:
             "trust reloaded",
             outcome=outcome.value,
             generation=generation,
+            detail=detail,
+        )
+
+    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        self._log.log(
+            logging.INFO if outcome is ReloadOutcome.LOADED else logging.ERROR,
+            "token keys reloaded",
+            outcome=outcome.value,
+            detail=detail,
+        )
+
+    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        self._log.log(
+            logging.INFO if outcome is ReloadOutcome.LOADED else logging.ERROR,
+            "settings reloaded",
+            outcome=outcome.value,
             detail=detail,
         )

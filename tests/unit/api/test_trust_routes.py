@@ -13,7 +13,7 @@ from support.problems import read_problem
 from support.trust_operations import Operations, make_operations, new_authority, pem, read, stranger
 from werkzeug.test import TestResponse
 
-from verifier.api.authentication import Administrators
+from verifier.api.authentication import Administrators, Tenants
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.core.clouds import Cloud
 from verifier.core.model import MAX_EVIDENCE_OCTETS
@@ -45,7 +45,11 @@ def client(operations: Operations, tmp_path: Path) -> FlaskClient:
     application = make_application(tmp_path)
     application.flask.register_blueprint(
         create_trust_blueprint(
-            operations.administration, administrators, operations.clock, maximum_body_octets=MAX_EVIDENCE_OCTETS
+            operations.administration,
+            lambda: administrators,
+            operations.clock,
+            tenants=Tenants,
+            maximum_body_octets=MAX_EVIDENCE_OCTETS,
         )
     )
     return application.client

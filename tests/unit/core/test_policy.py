@@ -233,6 +233,9 @@ class TestPolicies:
     def test_an_unknown_name_is_an_error_and_not_a_pass(self, name: str) -> None:
         policies = Policies({"gold": Fixed(S)})
         assert policies.apply(self.redeemed(), "gold", now=NOW).policy == "gold"
-        with pytest.raises(UnknownPolicyError) as caught:
+        with pytest.raises(UnknownPolicyError):
+            policies.find(name)
+        with pytest.raises(PolicyRefused, match="is no more: get a nonce for another policy") as caught:
             policies.apply(self.redeemed(), name, now=NOW)
+        assert caught.value.reason is Reason.POLICY_DENIED
         assert len(str(caught.value)) < 200

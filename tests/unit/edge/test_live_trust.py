@@ -27,7 +27,15 @@ from verifier.edge import live_trust
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.trust_files import load_bundle
-from verifier.ports import AuditEvent, Exchange, LiveTrustSource, ReloadOutcome, StoreUnavailable
+from verifier.ports import (
+    AuditEvent,
+    Decision,
+    Exchange,
+    LiveTrustSource,
+    ReloadOutcome,
+    StoreUnavailable,
+    Unavailable,
+)
 
 WAIT_SECONDS = 30
 PUBLIC = frozenset({Cloud.PUBLIC})
@@ -55,6 +63,12 @@ class KeptReloads:
         assert request_id == ""
         self.failures.append(error)
 
+    def decided(self, decision: Decision) -> None:
+        raise AssertionError(decision)
+
+    def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+        raise AssertionError(decision) from error
+
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         raise AssertionError(sighting, authorities)
 
@@ -63,6 +77,12 @@ class KeptReloads:
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
         self.reloads.append((outcome, generation, detail))
+
+    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        raise AssertionError(outcome, detail)
+
+    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        raise AssertionError(outcome, detail)
 
 
 class Registry(SqliteTrustRegistry):

@@ -18,12 +18,23 @@ from support.documents import NOW, bundle_of, der, trusted
 
 from verifier.core.clouds import Cloud
 from verifier.core.discovery import Sighting
+from verifier.core.reasons import Check
 from verifier.core.trust import Denials, TrustBundle
-from verifier.edge import metrics
-from verifier.edge.metrics import FanOut, Metrics, MetricsRecorder, shared_values
+from verifier.edge import trust_metrics
+from verifier.edge.metrics import Metrics, MetricsRecorder, shared_values
+from verifier.edge.recorders import FanOut
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.trust_files import load_bundle
-from verifier.ports import AuditEvent, Exchange, Recorder, ReloadOutcome, StoreUnavailable, Unavailable
+from verifier.ports import (
+    AuditEvent,
+    Decision,
+    Exchange,
+    Recorder,
+    ReloadOutcome,
+    StoreUnavailable,
+    Unavailable,
+    Verdict,
+)
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -63,6 +74,18 @@ def sighting(issuer: str = "CN=Unknown") -> Sighting:
         issuer_urls=(),
         signer_sha256="0" * 64,
         seen_at=NOW,
+    )
+
+
+def decision(
+    *,
+    verdict: Verdict = Verdict.VERIFIED,
+    code: str = "verified",
+    cloud: Cloud | None = Cloud.PUBLIC,
+    steps: tuple[tuple[Check, float], ...] = (),
+) -> Decision:
+    return Decision(
+        at=NOW, request_id="request", tenant="default", verdict=verdict, code=code, cloud=cloud, steps=steps
     )
 
 
@@ -123,7 +146,7 @@ class TestTrust:
         self, page: Page, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud")
-        monkeypatch.setattr(metrics, "horizon", None)
+        monkeypatch.setattr(trust_metrics, "horizon", None)
         page.clock.advance(timedelta(days=1))
         assert before is not None
         assert page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud") == before - 86400
@@ -210,6 +233,14 @@ class TestCounts:
         assert page.value("verifier_trust_reload_total", outcome="refused") == 1
         assert page.value("verifier_trust_reload_total", outcome="loaded") == 2
 
+    def test_reloads_of_settings_by_outcome_from_zero_on(self, page: Page) -> None:
+        assert page.value("verifier_settings_reload_total", outcome="loaded") == 0
+        page.recorder.settings_reloaded(ReloadOutcome.REFUSED, detail="broken")
+        page.recorder.settings_reloaded(ReloadOutcome.LOADED, detail="")
+        page.recorder.settings_reloaded(ReloadOutcome.LOADED, detail="")
+        assert page.value("verifier_settings_reload_total", outcome="refused") == 1
+        assert page.value("verifier_settings_reload_total", outcome="loaded") == 2
+
     def test_remembered_and_built_chains_from_when_they_are_followed(self, tmp_path: Path) -> None:
         page = Page(registry=SqliteTrustRegistry(tmp_path / "r.sqlite3"), counts=Counts(hits=100, misses=100))
         page.counts.hits += 3
@@ -218,6 +249,30 @@ class TestCounts:
             page.recorder.answered(exchange())
         assert page.value("verifier_chain_memory_total", outcome="hit") == 3
         assert page.value("verifier_chain_memory_total", outcome="miss") == 1
+
+    def test_refusals_apart_from_errors(self, page: Page) -> None:
+        page.recorder.decided(decision())
+        page.recorder.decided(decision())
+        page.recorder.decided(decision(verdict=Verdict.REFUSED, code="malformed-evidence", cloud=None))
+        page.recorder.decided(decision(verdict=Verdict.UNAVAILABLE, code="store-unavailable"))
+        name, cloud = "verifier_attestations_total", Cloud.PUBLIC.value
+        assert page.value(name, outcome="verified", code="verified", cloud=cloud) == 2
+        assert page.value(name, outcome="refused", code="malformed-evidence", cloud="") == 1
+        assert page.value(name, outcome="unavailable", code="store-unavailable", cloud=cloud) == 1
+
+    def test_the_time_of_each_check(self, page: Page) -> None:
+        page.recorder.decided(decision(steps=((Check.FORMAT, 0.0002), (Check.CHAIN, 0.004))))
+        page.recorder.decided(decision(steps=((Check.FORMAT, 0.002),)))
+        name = "verifier_check_duration_seconds"
+        assert page.value(f"{name}_count", check="format") == 2
+        assert page.value(f"{name}_bucket", check="format", le="0.00025") == 1
+        assert page.value(f"{name}_sum", check="chain") == pytest.approx(0.004)
+        assert page.value(f"{name}_count", check="policy") is None
+
+    def test_decisions_that_could_not_be_kept_from_zero_on(self, page: Page) -> None:
+        assert page.value("verifier_audit_failures_total") == 0
+        page.recorder.trail_failed(decision(), StoreUnavailable("full"))
+        assert page.value("verifier_audit_failures_total") == 1
 
     def test_nothing_of_what_is_counted_elsewhere(self, page: Page) -> None:
         before = page.read()
@@ -228,7 +283,7 @@ class TestCounts:
         assert page.read() == before
 
 
-def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:
+def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:  # noqa: C901 - a method for each of the port's
     told: list[tuple[str, str]] = []
 
     class Named:
@@ -243,6 +298,12 @@ def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:
         def failed(self, request_id: str, error: Exception) -> None:
             told.append((self.name, f"{request_id} {error}"))
 
+        def decided(self, decision: Decision) -> None:
+            told.append((self.name, decision.code))
+
+        def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+            told.append((self.name, f"{decision.code} {error.detail}"))
+
         def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
             told.append((self.name, f"{sighting.issuer} {authorities}"))
 
@@ -252,13 +313,22 @@ def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:
         def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
             told.append((self.name, f"{outcome} {generation} {detail}"))
 
+        def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+            told.append((self.name, f"{outcome} {detail}"))
+
+        def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+            told.append((self.name, f"{outcome} {detail}"))
+
     recorder: Recorder = FanOut([Named("first"), Named("second")])
     recorder.answered(exchange(route="GET /"))
     recorder.failed("id", ValueError("why"))
+    recorder.decided(decision())
+    recorder.trail_failed(decision(), StoreUnavailable("full"))
     recorder.issuer_sighted(sighting(), authorities=2)
     recorder.trust_changed(AuditEvent(at=NOW, by="alice", what="", subject="", before="", after=""))
     recorder.trust_reloaded(ReloadOutcome.LOADED, generation="g", detail="d")
-    expected = ["GET /", "id why", "CN=Unknown 2", "alice", "loaded g d"]
+    recorder.settings_reloaded(ReloadOutcome.REFUSED, detail="s")
+    expected = ["GET /", "id why", "verified", "verified full", "CN=Unknown 2", "alice", "loaded g d", "refused s"]
     assert told == [(name, what) for what in expected for name in ("first", "second")]
 
 

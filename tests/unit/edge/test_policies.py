@@ -9,7 +9,7 @@ from support.applications import StandingTrust
 
 from verifier.core.model import AuthenticContent
 from verifier.core.policy import Standing
-from verifier.edge.policies import PolicyTable
+from verifier.edge.policies import MAX_DEPTH, MAX_TABLES, PolicyTable
 from verifier.service import ArchiveVerifier
 
 LATER = documents.NOW + timedelta(minutes=10)
@@ -18,8 +18,12 @@ LATER = documents.NOW + timedelta(minutes=10)
 @pytest.fixture(scope="module")
 def content() -> AuthenticContent:
     """Of a VM made from a Marketplace image, as authentic as the shared PKI makes it."""
+    return content_of(documents.content())
+
+
+def content_of(fields: dict[str, object]) -> AuthenticContent:
     verifier = ArchiveVerifier(trust=StandingTrust(in_force=documents.shared_bundle()))
-    return verifier.appraise(documents.raw(documents.document()), at=documents.NOW).content
+    return verifier.appraise(documents.raw(documents.sign(documents.encode(fields))), at=documents.NOW).content
 
 
 def stands(table: dict[str, object], content: AuthenticContent) -> Standing:
@@ -83,3 +87,84 @@ def test_asks_for_all_that_it_names(content: AuthenticContent) -> None:
 def test_refuses_a_table_that_asks_nothing_or_is_not_understood(table: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PolicyTable.model_validate(table)
+
+
+CONTOSO: dict[str, object] = {"publishers": ["contoso"]}
+FABRIKAM: dict[str, object] = {"publishers": ["fabrikam"]}
+
+
+@pytest.mark.parametrize(
+    ("table", "standing"),
+    [
+        ({"allOf": [CONTOSO, {"skus": ["standard"]}]}, Standing.SATISFIED),
+        ({"allOf": [CONTOSO, FABRIKAM]}, Standing.DENIED),
+        ({"anyOf": [FABRIKAM, CONTOSO]}, Standing.SATISFIED),
+        ({"anyOf": [FABRIKAM, {"skus": ["premium"]}]}, Standing.DENIED),
+        ({"not": FABRIKAM}, Standing.SATISFIED),
+        ({"not": CONTOSO}, Standing.DENIED),
+        ({"not": {"publishers": ["contoso"], "skus": ["premium"]}}, Standing.SATISFIED),
+        ({"not": {"anyOf": [FABRIKAM, {"not": CONTOSO}]}}, Standing.SATISFIED),
+        ({"skus": ["premium"], "anyOf": [CONTOSO]}, Standing.DENIED),
+        ({"skus": ["standard"], "anyOf": [CONTOSO], "not": FABRIKAM}, Standing.SATISFIED),
+    ],
+)
+def test_composes_tables(content: AuthenticContent, table: dict[str, object], standing: Standing) -> None:
+    assert stands(table, content) is standing
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"licenseTypes": ["Windows_Server"]},
+        {"anyOf": [{"licenseTypes": ["Windows_Server"]}]},
+        {"not": {"licenseTypes": ["Windows_Server"]}},
+        {"not": {"not": {"licenseTypes": ["Windows_Server"]}}},
+    ],
+)
+def test_a_claim_that_is_absent_satisfies_no_table(table: dict[str, object]) -> None:
+    fields = documents.content()
+    del fields["licenseType"]
+    assert stands(table, content_of(fields)) is Standing.ABSENT
+
+
+def nested(depth: int) -> dict[str, object]:
+    table = CONTOSO
+    for _ in range(depth):
+        table = {"not": table}
+    return table
+
+
+def test_tables_stand_in_one_another_only_so_deep(content: AuthenticContent) -> None:
+    assert stands(nested(MAX_DEPTH), content) is Standing.SATISFIED
+    for depth in (MAX_DEPTH + 1, 100, 600):
+        with pytest.raises(ValidationError):
+            PolicyTable.model_validate(nested(depth))
+
+
+def test_a_policy_has_only_so_many_tables(content: AuthenticContent) -> None:
+    assert stands({"anyOf": [CONTOSO] * (MAX_TABLES - 1)}, content) is Standing.SATISFIED
+    for table in ({"anyOf": [CONTOSO] * MAX_TABLES}, {"allOf": [{"anyOf": [CONTOSO] * (MAX_TABLES - 1)}]}):
+        with pytest.raises(ValidationError, match=f"more than {MAX_TABLES} tables"):
+            PolicyTable.model_validate(table)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"allOf": []},
+        {"anyOf": []},
+        {"not": {}},
+        {"not": []},
+        {"allOf": [{}]},
+        {"anyOf": [CONTOSO, {}]},
+        {"anyOf": CONTOSO},
+        {"allOf": [{"requirePlan": False}]},
+        {"not": {"publishers": []}},
+        {"not": {"publisher": ["contoso"]}},
+        {"all_of": [CONTOSO]},
+        {"negated": CONTOSO},
+    ],
+)
+def test_refuses_a_part_that_is_empty_or_not_understood(part: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        PolicyTable.model_validate({**CONTOSO, **part})

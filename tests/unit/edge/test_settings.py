@@ -196,3 +196,18 @@ def test_reads_no_dotenv_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("VERIFIER_PORT=1\n")
     assert load_settings().port == Settings.model_fields["port"].default
+
+
+@pytest.mark.parametrize("depth", [20, 200, 5000])
+def test_refuses_values_that_stand_too_deep_in_one_another(config: Path, depth: int) -> None:
+    config.write_text(f"[policies.gold]\nallOf = {'[{ allOf = ' * depth}[{{ requirePlan = true }}]{' }]' * depth}\n")
+    with pytest.raises(SettingsError):
+        load_settings()
+
+
+def test_reads_policies_that_are_composed(config: Path) -> None:
+    config.write_text(
+        '[policies.gold]\nnot = { skus = ["x"] }\n'
+        '[[policies.gold.anyOf]]\npublishers = ["contoso"]\n[[policies.gold.anyOf]]\nrequirePlan = true\n'
+    )
+    assert set(load_settings().named_policies.rules) == {"default", "gold"}

@@ -5,12 +5,16 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import structlog
 
+from verifier.core.clouds import Cloud
+from verifier.core.reasons import Check
+from verifier.core.tracing import TraceContext
 from verifier.edge.telemetry import LogRecorder, configure_logging
-from verifier.ports import Exchange, StoreUnavailable
+from verifier.ports import CURRENT_TRACE, Decision, Exchange, StoreUnavailable, Verdict
 
 SECRET = "4711-of-a-document"  # noqa: S105 - stands for one
 
@@ -61,6 +65,72 @@ def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None
         "code": "",
         "milliseconds": 1.23,
     }
+
+
+def decision(verdict: Verdict, code: str) -> Decision:
+    return Decision(
+        at=datetime(2026, 11, 23, 8, tzinfo=UTC),
+        request_id="r-1",
+        tenant="contoso",
+        verdict=verdict,
+        code=code,
+        failed_check=Check.CHAIN if verdict is Verdict.REFUSED else None,
+        cloud=Cloud.PUBLIC,
+        signer_serial="1a2b",
+        issuer="CN=Stranger",
+        document_sha256="ab" * 32,
+        seconds=0.0123456,
+        steps=((Check.FORMAT, 0.0001), (Check.CHAIN, 0.002)),
+    )
+
+
+def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    LogRecorder().decided(decision(Verdict.REFUSED, "issuer-unpinned"))
+    (line,) = lines(capsys)
+    assert str(line.pop("time")).endswith("Z")
+    assert line == {
+        "event": "decided",
+        "level": "info",
+        "requestId": "r-1",
+        "tenant": "contoso",
+        "verdict": "refused",
+        "code": "issuer-unpinned",
+        "failedCheck": "chain",
+        "vmId": "",
+        "subscriptionId": "",
+        "cloud": "AzurePublicCloud",
+        "signerSerial": "1a2b",
+        "issuer": "CN=Stranger",
+        "policy": "",
+        "documentSha256": "ab" * 32,
+        "milliseconds": 12.346,
+        "steps": {"format": 0.1, "chain": 2.0},
+    }
+
+
+def test_tells_errors_apart_from_refusals(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    LogRecorder().decided(decision(Verdict.UNAVAILABLE, "store-unavailable"))
+    LogRecorder().trail_failed(decision(Verdict.VERIFIED, "verified"), StoreUnavailable("The disk is full."))
+    decided, unkept = lines(capsys)
+    assert (decided["level"], decided["verdict"]) == ("error", "unavailable")
+    assert (unkept["event"], unkept["level"], unkept["detail"]) == ("decision not kept", "error", "The disk is full.")
+
+
+def test_every_line_of_a_request_names_its_trace_and_no_other_line_does(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    trace = TraceContext.read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", span_id="b283e9d28d868f6f")
+    before = CURRENT_TRACE.set(trace)
+    LogRecorder().decided(decision(Verdict.VERIFIED, "verified"))
+    logging.getLogger("any").warning("of a library")
+    CURRENT_TRACE.reset(before)
+    logging.getLogger("any").warning("afterwards")
+    *inside, after = lines(capsys)
+    for line in inside:
+        assert line["traceId"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+        assert (line["spanId"], line["parentSpanId"]) == ("b283e9d28d868f6f", "00f067aa0ba902b7")
+    assert "traceId" not in after
 
 
 def test_tells_where_an_unexpected_error_came_from_and_not_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:

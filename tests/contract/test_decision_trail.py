@@ -1,0 +1,177 @@
+"""What every audit trail does: keeps decisions in their order, up to a bound, and says so where it cannot."""
+
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.documents import NOW
+from support.redis_server import running_redis_server
+
+from verifier.edge.decision_trails import STREAM, FileTrail, RedisTrail, SqliteTrail, open_trail
+from verifier.edge.redis_client import client_for
+from verifier.ports import Decision, DecisionTrail, StoreUnavailable, Verdict
+
+MOST = 100
+
+
+def decision(number: int = 0) -> Decision:
+    return Decision(at=NOW, request_id=f"request-{number}", tenant="default", verdict=Verdict.VERIFIED, code="verified")
+
+
+def ids(lines: list[str]) -> list[str]:
+    return [json.loads(line)["requestId"] for line in lines]
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
+
+
+def rows_of(path: Path) -> list[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return [line for (line,) in connection.execute("SELECT decision FROM decisions ORDER BY id")]
+    finally:
+        connection.close()
+
+
+class TestFile:
+    def test_has_one_line_for_each_decision_in_their_order(self, tmp_path: Path) -> None:
+        path = tmp_path / "audit.jsonl"
+        trail = FileTrail(path, maximum_octets=1_000_000)
+        for number in range(3):
+            trail.append(decision(number))
+        assert ids(lines_of(path)) == ["request-0", "request-1", "request-2"]
+        assert json.loads(lines_of(path)[0])["time"] == "2026-11-23T08:00:00.000000Z"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_goes_on_in_a_file_that_is_there(self, tmp_path: Path) -> None:
+        path = tmp_path / "audit.jsonl"
+        for number in range(2):
+            FileTrail(path, maximum_octets=1_000_000).append(decision(number))
+        assert ids(lines_of(path)) == ["request-0", "request-1"]
+
+    def test_is_never_longer_than_its_bound_and_keeps_the_file_before(self, tmp_path: Path) -> None:
+        path = tmp_path / "audit.jsonl"
+        trail = FileTrail(path, maximum_octets=2_000)
+        for number in range(20):
+            trail.append(decision(number))
+            assert path.stat().st_size <= 2_000
+        kept = ids(lines_of(tmp_path / "audit.jsonl.1")) + ids(lines_of(path))
+        assert kept == [f"request-{number}" for number in range(20 - len(kept), 20)]
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+            "audit.jsonl",
+            "audit.jsonl.1",
+            "audit.jsonl.lock",
+        ]
+
+    def test_mixes_no_lines_of_threads_and_processes_and_loses_none(self, tmp_path: Path) -> None:
+        path = tmp_path / "audit.jsonl"
+        program = (
+            "import sys; from pathlib import Path; from verifier.edge.decision_trails import FileTrail;"
+            "from verifier.ports import Decision, Verdict; from datetime import UTC, datetime;"
+            "trail = FileTrail(Path(sys.argv[1]), maximum_octets=20_000);"
+            "[trail.append(Decision(at=datetime.now(UTC), request_id=f'other-{n}', tenant='t',"
+            " verdict=Verdict.REFUSED, code='c')) for n in range(40)]"
+        )
+        other = subprocess.Popen([sys.executable, "-c", program, str(path)], env=dict(os.environ))
+        trail = FileTrail(path, maximum_octets=20_000)
+
+        def append(start: int) -> None:
+            for number in range(start, start + 10):
+                trail.append(decision(number))
+
+        threads = [threading.Thread(target=append, args=(start,)) for start in (0, 100)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert other.wait(60) == 0
+        older = tmp_path / "audit.jsonl.1"
+        kept = (ids(lines_of(older)) if older.exists() else []) + ids(lines_of(path))
+        assert len(kept) == len(set(kept)) == 60
+
+    @pytest.mark.parametrize("kind", ["directory", "missing", "link"])
+    def test_says_so_where_it_cannot_be_written(self, tmp_path: Path, kind: str) -> None:
+        path = tmp_path / "audit.jsonl"
+        match kind:
+            case "directory":
+                path.mkdir()
+            case "missing":
+                path = tmp_path / "none" / "audit.jsonl"
+            case _:
+                path.symlink_to(tmp_path / "elsewhere")
+        trail = FileTrail(path, maximum_octets=2_000)
+        with pytest.raises(StoreUnavailable, match="The audit trail cannot be written"):
+            trail.append(decision())
+        with pytest.raises(StoreUnavailable, match="The audit trail cannot be opened"):
+            open_trail(str(path), store_url="", threads=1, maximum_octets=2_000, maximum_entries=MOST)
+
+    def test_leaves_no_part_of_a_line_where_the_disk_is_full(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "audit.jsonl"
+        trail = FileTrail(path, maximum_octets=1_000_000)
+        trail.append(decision())
+        write = os.write
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda descriptor, octets: write(descriptor, octets[:10]))
+            with pytest.raises(StoreUnavailable, match="No space left"):
+                trail.append(decision(1))
+        trail.append(decision(2))
+        assert ids(lines_of(path)) == ["request-0", "request-2"]
+
+
+class TestStore:
+    def test_on_sqlite_is_beside_the_nonces_and_keeps_the_latest(self, tmp_path: Path) -> None:
+        trail = open_trail(
+            "store", store_url=f"sqlite://{tmp_path}/n.sqlite3", threads=1, maximum_octets=1, maximum_entries=MOST
+        )
+        assert isinstance(trail, SqliteTrail)
+        for number in range(MOST + 20):
+            trail.append(decision(number))
+        trail.close()
+        assert ids(rows_of(tmp_path / "n-audit.sqlite3")) == [f"request-{n}" for n in range(20, MOST + 20)]
+
+    def test_on_sqlite_says_so_where_the_file_is_gone(self, tmp_path: Path) -> None:
+        path = tmp_path / "audit.sqlite3"
+        trail = SqliteTrail(path, maximum_entries=MOST)
+        path.unlink()
+        with pytest.raises(StoreUnavailable, match="The audit database"):
+            trail.append(decision())
+
+    def test_on_redis_is_a_stream_with_a_bound(self) -> None:
+        with running_redis_server() as server:
+            client = client_for(server.url)
+            trail = open_trail("store", store_url=server.url, threads=1, maximum_octets=1, maximum_entries=MOST)
+            assert isinstance(trail, RedisTrail)
+            for number in range(MOST * 4):
+                trail.append(decision(number))
+            entries: Any = client.xrange(STREAM)
+            kept = ids([fields[b"decision"].decode() for _, fields in entries])
+            client.close()
+        assert MOST <= len(kept) < MOST * 3
+        assert kept == [f"request-{number}" for number in range(MOST * 4 - len(kept), MOST * 4)]
+
+    def test_on_redis_says_so_where_the_server_is_away(self) -> None:
+        with running_redis_server() as server:
+            trail = RedisTrail(client_for(server.url), maximum_entries=MOST)
+        with pytest.raises(StoreUnavailable):
+            trail.append(decision())
+
+
+def test_none_is_none() -> None:
+    opened: Callable[..., DecisionTrail | None] = open_trail
+    assert opened("none", store_url="", threads=1, maximum_octets=1, maximum_entries=1) is None
+
+
+def test_a_relative_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="absolute path"):
+        open_trail("audit.jsonl", store_url="", threads=1, maximum_octets=1, maximum_entries=1)

@@ -1,0 +1,135 @@
+"""Holds answers against the OpenAPI description that the service serves: status, media type, headers and body."""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+from werkzeug.test import TestResponse
+
+from verifier.api.openapi import make_document
+
+_URI = "urn:description"
+# What any path, and none, may be answered: no operation lists them.
+_ANYWHERE = {"not-found", "method-not-allowed", "malformed-request", "internal"}
+
+
+class Undescribed(AssertionError):
+    """The service answered what its description does not say."""
+
+
+def check_answer(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """The answer is one that the description lists for the operation, or a problem that any request can meet.
+
+    Raises Undescribed."""
+    names = {name.lower(): value for name, value in headers.items()}
+    operation = _find(method, path.partition("?")[0])
+    if operation is None or (str(status) not in operation["responses"]):
+        _check_problem_of_no_operation(method, path, status, names, body)
+        return
+    described = operation["responses"][str(status)]
+    where = f"{method} {path}: {status}"
+    _check_headers(where, described, names)
+    if method == "HEAD":
+        return
+    contents = described.get("content")
+    if not contents:
+        if body:
+            raise Undescribed(f"{where} has a body, and none is described")
+        return
+    media_type = names.get("content-type", "").partition(";")[0].strip()
+    if media_type not in contents:
+        raise Undescribed(f"{where} is {media_type!r}, described is {', '.join(contents)}")
+    if media_type.endswith("json"):
+        _check_body(where, contents[media_type]["schema"], body)
+
+
+class DescribedClient(FlaskClient):
+    """The application's client, which holds every answer against the description."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:  # noqa: ANN401 - the signature is the library's
+        answer = super().open(*args, **kwargs)
+        request = answer.request
+        check_answer(request.method, request.path, answer.status_code, dict(answer.headers), answer.data)
+        return answer
+
+
+def _check_headers(where: str, described: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    for name, reference in described.get("headers", {}).items():
+        header = _document()["components"]["headers"][reference["$ref"].rsplit("/", 1)[-1]]
+        value = names.get(name.lower())
+        if value is None:
+            if header.get("required"):
+                raise Undescribed(f"{where} lacks the header {name}")
+            continue
+        instance = int(value) if header["schema"].get("type") == "integer" else value
+        if not _validator(header["schema"]).is_valid(instance):
+            raise Undescribed(f"{where} has an odd header {name}: {value}")
+
+
+def _check_problem_of_no_operation(method: str, path: str, status: int, names: Mapping[str, str], body: bytes) -> None:
+    where = f"{method} {path}: {status}"
+    if names.get("content-type") != "application/problem+json":
+        raise Undescribed(f"{where} is not described, and is no problem document either")
+    if method == "HEAD":
+        return
+    _check_body(where, {"$ref": "#/components/schemas/Problem"}, body)
+    code = json.loads(body)["code"]
+    if code not in _ANYWHERE:
+        raise Undescribed(f"{where} with the code {code} is not described")
+
+
+def _check_body(where: str, schema: Mapping[str, Any], body: bytes) -> None:
+    try:
+        instance = json.loads(body)
+    except ValueError as error:
+        raise Undescribed(f"{where} is no JSON") from error
+    fault = best_match(_validator(schema).iter_errors(instance))
+    if fault is not None:
+        raise Undescribed(f"{where} is not as described at {fault.json_path}: {fault.message[:300]}")
+
+
+def _validator(schema: Mapping[str, Any]) -> Draft202012Validator:
+    return _compile(json.dumps(schema, sort_keys=True))
+
+
+@cache
+def _compile(schema: str) -> Draft202012Validator:
+    # The references are to places in the whole description.
+    rooted = json.loads(schema.replace('"#/components', f'"{_URI}#/components'))
+    return Draft202012Validator(rooted, registry=_registry())
+
+
+@cache
+def _registry() -> Registry[Any]:
+    registry: Registry[Any] = Registry()
+    described: Registry[Any] = registry.with_resource(_URI, DRAFT202012.create_resource(_document()))
+    return described
+
+
+@cache
+def _document() -> Mapping[str, Any]:
+    """As it is served: through JSON."""
+    document: Mapping[str, Any] = json.loads(json.dumps(make_document("1.2.3")))
+    return document
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    paths = sorted(_document()["paths"], key=lambda path: "{" in path)
+    return tuple((re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), path) for path in paths)
+
+
+def _find(method: str, path: str) -> Mapping[str, Any] | None:
+    for pattern, template in _patterns():
+        if pattern.fullmatch(path):
+            methods: Mapping[str, Any] = _document()["paths"][template]
+            described: Mapping[str, Any] | None = methods.get("get" if method == "HEAD" else method.lower())
+            return described
+    return None

@@ -1,0 +1,49 @@
+"""Attestation results, without a service: valid by default."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from support import documents
+from support.clocks import StandingClock
+
+from verifier.core.model import AttestationResult, FirstUse, NonceRecord, RawDocument, Redemption
+from verifier.core.trust import TrustBundle
+from verifier.ports import NonceKey
+from verifier.service import ArchiveVerifier, Verifier
+
+
+class _SharedTrust:
+    """Implements the TrustSource port."""
+
+    def bundle(self) -> TrustBundle:
+        return documents.shared_bundle()
+
+
+@dataclass(frozen=True, slots=True)
+class _EveryNonce:
+    """Implements the NonceStore port: whatever nonce comes was issued with `record`."""
+
+    record: NonceRecord
+
+    def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
+        raise AssertionError(key, record, keep, now)
+
+    def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
+        del key, now
+        return FirstUse(record=self.record)
+
+    def ping(self) -> None:
+        """Always there."""
+
+
+def archived_result(document: bytes | None = None, *, at: datetime = documents.NOW) -> AttestationResult:
+    """One that answers no challenge."""
+    raw = RawDocument(raw_der=document or documents.document(created_on=at))
+    return ArchiveVerifier(trust=_SharedTrust()).appraise(raw, at=at)
+
+
+def fresh_result(document: bytes | None = None, *, at: datetime = documents.NOW, jkt: str = "") -> AttestationResult:
+    """One of a document that answers a nonce, issued for `jkt` where it is given."""
+    record = NonceRecord(issued_at=at - timedelta(minutes=1), expires_at=at + timedelta(minutes=4), jkt=jkt)
+    verifier = Verifier(trust=_SharedTrust(), nonces=_EveryNonce(record), clock=StandingClock(at))
+    return verifier.appraise(RawDocument(raw_der=document or documents.document(created_on=at)))

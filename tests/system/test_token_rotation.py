@@ -1,0 +1,137 @@
+"""Keys roll over on a live service under load: no request fails, and every token is verifiable by what is published."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jwt
+from support.command_line import call
+from support.current import current_document
+from support.documents import imds_answer
+from support.services import Answer, RunningServer, running_service
+from support.token_checks import ISSUER, Expectations, KeySet, check_with_joserfc, check_with_pyjwt
+
+SENDERS = 4
+KEYS = "/.well-known/jwks.json"
+
+
+def keys(directory: Path, action: str, *arguments: str) -> str:
+    ended = call("keys", action, "--dir", str(directory), *arguments)
+    assert (ended.status, ended.err) == (0, "")
+    return ended.out.strip()
+
+
+def kid_of(token: str) -> str:
+    return str(jwt.get_unverified_header(token)["kid"])
+
+
+class Load:
+    """Senders that attest one document after the other until they are told to stop, each checking its own tokens
+    with the key set that it fetches after."""
+
+    def __init__(self, service: RunningServer) -> None:
+        self._service = service
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self.failures: list[Answer] = []
+        self.unverifiable: list[str] = []
+        self.kids: list[str] = []
+
+    def send(self, _: int) -> None:
+        while not self._stop.is_set():
+            nonce = self._service.post_json("/v1/nonces")
+            answer = nonce
+            if nonce.status == 201:
+                document = current_document(str(nonce.json["nonce"]))
+                answer = self._service.post_json("/v1/attestations", imds_answer(document))
+            if answer.status != 200:
+                self.failures.append(answer)
+                self._stop.set()
+                continue
+            token = str(answer.json["token"])
+            published = self._service.request("GET", KEYS)
+            expected = Expectations(key_set=published.json, now=datetime.now(UTC))
+            if published.status != 200 or check_with_pyjwt([token], expected) == [None]:
+                self.unverifiable.append(kid_of(token))
+            with self._changed:
+                self.kids.append(kid_of(token))
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def wait_for_more(self, *, times: int) -> None:
+        with self._changed:
+            enough = len(self.kids) + times
+            assert self._changed.wait_for(lambda: len(self.kids) >= enough or self.failures, timeout=180)
+
+    def wait_until_signed_by(self, kid: str, *, times: int) -> None:
+        """So many tokens in a row: every worker signs with it."""
+        with self._changed:
+            signed = self._changed.wait_for(lambda: self.kids[-times:] == [kid] * times or self.failures, timeout=180)
+        assert signed, (kid, self.kids[-times:])
+
+
+def test_keys_roll_over_under_load_without_a_failed_request(tmp_path: Path, trust_dir: Path) -> None:
+    directory = tmp_path / "keys"
+    first = keys(directory, "generate")
+    with (
+        running_service(
+            nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3",
+            trust_dir=trust_dir,
+            VERIFIER_TOKEN_KEYS_DIR=str(directory),
+            VERIFIER_TOKEN_ISSUER=ISSUER,
+            VERIFIER_TRUST_REFRESH_SECONDS="0.2",
+        ) as service,
+        ThreadPoolExecutor(SENDERS) as senders,
+    ):
+        load = Load(service)
+        sending = [senders.submit(load.send, number) for number in range(SENDERS)]
+        try:
+            load.wait_until_signed_by(first, times=10)
+            second = keys(directory, "generate", "--algorithm", "EdDSA")
+            keys(directory, "rotate", second, "--now")
+            load.wait_until_signed_by(second, times=16)
+            third = keys(directory, "generate")
+            keys(directory, "rotate", third, "--now")
+            load.wait_until_signed_by(third, times=16)
+            # Nobody's token is of the first one any more: it ended with its sender's last check.
+            keys(directory, "retire", first, "--now")
+            load.wait_for_more(times=16)
+        finally:
+            load.stop()
+        for one in sending:
+            one.result(timeout=180)
+        published: KeySet = service.request("GET", KEYS).json
+    assert load.failures == []
+    assert load.unverifiable == []
+    assert set(load.kids) == {first, second, third}
+    assert [key["kid"] for key in json.loads(json.dumps(published))["keys"]] == [third, second]
+
+
+def test_a_broken_set_is_told_and_the_service_goes_on(tmp_path: Path, trust_dir: Path) -> None:
+    directory = tmp_path / "keys"
+    kid = keys(directory, "generate")
+    with running_service(
+        nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3",
+        trust_dir=trust_dir,
+        workers=1,
+        VERIFIER_TOKEN_KEYS_DIR=str(directory),
+        VERIFIER_TOKEN_ISSUER=ISSUER,
+        VERIFIER_TOKEN_AUDIENCE="licensing",  # noqa: S106 - a name
+    ) as service:
+        (directory / f"{kid}.pem").chmod(0o644)
+        ready = service.request("GET", "/readyz")
+        fields = imds_answer(current_document(service.issue_nonce()))
+        answer = service.post_json("/v1/attestations", fields)
+        expected = Expectations(key_set=service.request("GET", KEYS).json, now=datetime.now(UTC), audience="licensing")
+    assert ready.status == 200
+    assert f"{kid}.pem: others can use it" in ready.body.decode()
+    assert answer.status == 200
+    assert check_with_joserfc([str(answer.json["token"])], expected) != [None]
+    lines = [json.loads(line) for line in service.log]
+    [told] = [line for line in lines if line["event"] == "token keys reloaded"]
+    assert (told["outcome"], told["level"]) == ("refused", "error")
+    assert str(answer.json["token"]) not in "".join(service.log)

@@ -1,0 +1,130 @@
+"""The OpenAPI description and its page: whole, kept for a while, and in need of nothing from outside."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+from support.applications import make_application
+from support.described import Undescribed, check_answer
+
+from verifier.api.openapi import make_document
+from verifier.api.operations import OPERATIONS
+from verifier.api.problems import DOCUMENTATION, RequestFault
+
+#: Of any path, and of none: what a request meets before it is an operation's.
+_OF_NO_OPERATION = {RequestFault.METHOD_NOT_ALLOWED}
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> FlaskClient:
+    return make_application(tmp_path).client
+
+
+class _Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_every_code_is_one_of_some_operation() -> None:
+    told = {code for operation in OPERATIONS for code in operation.codes}
+    assert told | _OF_NO_OPERATION == set(DOCUMENTATION)
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    assert len({operation.name for operation in OPERATIONS}) == len(OPERATIONS)
+    assert len({(operation.method, operation.path) for operation in OPERATIONS}) == len(OPERATIONS)
+
+
+def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
+    document = json.loads(json.dumps(make_document("1.2.3")))
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    for reference in re.findall(r'"#/([^"]+)"', json.dumps(document)):
+        place = document
+        for part in reference.split("/"):
+            place = place[part]
+
+
+def test_serves_the_description_of_this_version(client: FlaskClient) -> None:
+    answer = client.get("/openapi.json")
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    assert answer.json == json.loads(json.dumps(make_document("1.2.3")))
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+def test_may_be_kept_and_asked_for_again(client: FlaskClient, path: str) -> None:
+    first = client.get(path)
+    assert first.headers["Cache-Control"] == "public, max-age=3600"
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_the_page_needs_nothing_from_outside(client: FlaskClient) -> None:
+    elements = _Elements()
+    elements.feed(client.get("/docs").text)
+    assert {tag for tag, _ in elements.found}.isdisjoint({"script", "link", "img", "iframe", "form", "object", "base"})
+    for _, attributes in elements.found:
+        assert "style" not in attributes
+        assert not {name for name in attributes if name.startswith("on")}
+        assert re.fullmatch(r"#[\w-]+|/[\w./-]+", attributes.get("href") or "#none")
+
+
+def test_the_page_lets_in_its_own_style_alone(client: FlaskClient) -> None:
+    answer = client.get("/docs")
+    (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_page_shows_every_operation_and_type_and_every_link_leads_somewhere(client: FlaskClient) -> None:
+    elements = _Elements()
+    elements.feed(client.get("/docs").text)
+    ids = {attributes["id"] for _, attributes in elements.found if "id" in attributes}
+    document = json.loads(json.dumps(make_document("1.2.3")))
+    assert {operation.name for operation in OPERATIONS} <= ids
+    assert {f"type-{name}" for name in document["components"]["schemas"]} <= ids
+    links = {str(attributes["href"]) for tag, attributes in elements.found if tag == "a"}
+    assert {link.removeprefix("#") for link in links if link.startswith("#")} <= ids
+    assert all(client.get(link).status_code == 200 for link in links if link.startswith("/"))
+
+
+class TestTheHook:
+    """That holds every answer of the suite against the description notices what is wrong with one."""
+
+    HEADERS = {"Content-Type": "application/json", "X-Request-Id": "a", "Cache-Control": "no-store"}  # noqa: RUF012 - never changed
+
+    @pytest.mark.parametrize(
+        ("status", "headers", "body"),
+        [
+            (200, {}, b'{"status": "alive", "more": 1}'),
+            (200, {}, b"{}"),
+            (200, {}, b"no JSON"),
+            (200, {"Content-Type": "text/html"}, b'{"status": "alive"}'),
+            (202, {}, b'{"status": "alive"}'),
+            (409, {"Content-Type": "application/problem+json"}, b'{"code": "nonce-replayed"}'),
+        ],
+    )
+    def test_notices(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        with pytest.raises(Undescribed):
+            check_answer("GET", "/healthz", status, self.HEADERS | headers, body)
+
+    def test_notices_a_header_that_is_missing(self) -> None:
+        headers = {"Content-Type": "application/json", "X-Request-Id": "a"}
+        with pytest.raises(Undescribed, match="Cache-Control"):
+            check_answer("GET", "/healthz", 200, headers, b'{"status": "alive"}')
+
+    def test_lets_pass_what_is_described(self) -> None:
+        check_answer("GET", "/healthz", 200, self.HEADERS, b'{"status": "alive"}')

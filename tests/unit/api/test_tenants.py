@@ -1,0 +1,200 @@
+"""Who is a tenant: one header, one key, and whatever hangs on whose it is: nonces, policy, rate."""
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support import documents
+from support.applications import Application, make_application
+from support.problems import read_problem
+from werkzeug.test import TestResponse
+
+from verifier.api.authentication import OPEN_TENANT, Administrators, Tenants
+from verifier.api.wire import RequestError
+from verifier.core.model import FirstUse
+from verifier.core.policy import ClaimIn, ClaimName, Policies
+from verifier.core.tenancy import Allowance, LimitedPath, Rate, Tenant
+from verifier.ports import NonceKey, StoreUnavailable
+
+NORTH, SOUTH = Tenant(name="north", rate=Rate.parse("3/hour")), Tenant(name="south", policy="fabrikam")
+
+
+def hash_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+TENANTS = Tenants(key_hashes={NORTH: [hash_of("north-1"), hash_of("north-2")], SOUTH: [hash_of("south-1")]})
+ADMINISTRATORS = Administrators(key_hashes={"alice": hash_of("alice-1")})
+POLICIES = Policies({"fabrikam": ClaimIn(ClaimName.PUBLISHER, frozenset({"fabrikam"}))})
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Application:
+    return make_application(tmp_path, policies=POLICIES, tenants=TENANTS)
+
+
+def post(application: Application, path: str, key: str, body: dict[str, object] | None = None) -> TestResponse:
+    return application.client.post(path, json=body, headers={"Authorization": f"Bearer {key}"})
+
+
+def code_of(response: TestResponse) -> object:
+    return read_problem(response.status_code, dict(response.headers), response.data)["code"]
+
+
+def test_tells_whose_key_it_is_whichever_of_its_keys() -> None:
+    for key, tenant in (("north-1", NORTH), ("north-2", NORTH), ("south-1", SOUTH)):
+        assert TENANTS.authenticate([f"Bearer {key}"], administrators=ADMINISTRATORS) is tenant
+
+
+@pytest.mark.parametrize(
+    ("authorizations", "fault"),
+    [
+        ([], "unauthenticated"),
+        ([""], "unauthenticated"),
+        (["Bearer north-3"], "unauthenticated"),
+        (["Bearer north-1", "Bearer north-1"], "unauthenticated"),
+        (["Bearer north-1,Bearer south-1"], "unauthenticated"),
+        ([f"Bearer {hash_of('north-1')}"], "unauthenticated"),
+        (["Bearer alice-1"], "forbidden"),
+    ],
+)
+def test_refuses_whatever_is_not_one_right_key(authorizations: list[str], fault: str) -> None:
+    with pytest.raises(RequestError) as refusal:
+        TENANTS.authenticate(authorizations, administrators=ADMINISTRATORS)
+    assert refusal.value.fault == fault
+    for name in ("north", "south", "alice"):
+        assert name not in refusal.value.detail
+
+
+def test_an_administrator_is_told_from_a_tenant() -> None:
+    with pytest.raises(RequestError) as refusal:
+        ADMINISTRATORS.authenticate(["Bearer north-2"], tenants=TENANTS)
+    assert refusal.value.fault == "forbidden"
+    assert ADMINISTRATORS.authenticate(["Bearer alice-1"], tenants=TENANTS) == "alice"
+
+
+@pytest.mark.parametrize("authorizations", [[], ["Bearer nobody"], ["Bearer alice-1"], ["x", "y"]])
+def test_without_tenants_everybody_is_the_same_one(authorizations: list[str]) -> None:
+    open_to_all = Tenants()
+    assert open_to_all.are_open
+    assert open_to_all.authenticate(authorizations, administrators=ADMINISTRATORS) is OPEN_TENANT
+
+
+@pytest.mark.parametrize(
+    ("key_hashes", "said"),
+    [
+        ({NORTH: []}, "no key"),
+        ({NORTH: ["north-1"]}, "SHA-256"),
+        ({NORTH: [hash_of("a").upper()]}, "SHA-256"),
+        ({NORTH: [hash_of("")]}, "SHA-256"),
+        ({NORTH: [hash_of("a"), hash_of("a")]}, "the same"),
+        ({NORTH: [hash_of("a")], SOUTH: [hash_of("a")]}, "the same"),
+        ({NORTH: [hash_of("a")], Tenant(name="north"): [hash_of("b")]}, "one name"),
+    ],
+)
+def test_keys_that_cannot_tell_who_it_is_are_refused_at_construction(
+    key_hashes: dict[Tenant, list[str]], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        Tenants(key_hashes=key_hashes)
+
+
+def test_does_not_show_the_hashes() -> None:
+    assert hash_of("north-1") not in repr(TENANTS)
+
+
+def test_the_tenants_policy_holds_where_nothing_names_another(application: Application) -> None:
+    issued = post(application, "/v1/nonces", "south-1").get_json()["nonce"]
+    evidence = documents.imds_answer(documents.document(nonce=issued))
+    denied = post(application, "/v1/attestations", "south-1", evidence)
+    assert code_of(denied) == "policy-denied"
+    assert "fabrikam" in denied.get_json()["detail"]
+
+
+def test_a_policy_that_is_named_goes_before_the_tenants(application: Application) -> None:
+    issued = post(application, "/v1/nonces", "south-1").get_json()["nonce"]
+    evidence = {**documents.imds_answer(documents.document(nonce=issued)), "policy": "default"}
+    assert post(application, "/v1/attestations", "south-1", evidence).get_json()["policy"] == "default"
+
+
+def test_the_policy_of_the_nonce_goes_before_the_tenants(application: Application) -> None:
+    issued = post(application, "/v1/nonces", "south-1", {"policy": "default"}).get_json()["nonce"]
+    evidence = documents.imds_answer(documents.document(nonce=issued))
+    assert post(application, "/v1/attestations", "south-1", evidence).get_json()["policy"] == "default"
+
+
+def test_every_answer_of_a_limited_path_says_what_is_left(application: Application) -> None:
+    """A refusal counts, as an answer does; each path for itself."""
+    bodies: list[dict[str, object] | None] = [None, {"x": 1}, None]
+    answers = [post(application, "/v1/nonces", "north-1", body) for body in bodies]
+    assert [answer.status_code for answer in answers] == [201, 400, 201]
+    assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"nonces";q=3;w=3600'}
+    assert [answer.headers["RateLimit"].rpartition(";")[0] for answer in answers] == [
+        *('"nonces";r=2', '"nonces";r=1', '"nonces";r=0'),
+    ]
+    other = post(application, "/v1/attestations", "north-1", {})
+    assert other.headers["RateLimit"].startswith('"attestations";r=2;t=')
+
+
+def test_too_many_requests_are_told_when_to_come_back(application: Application) -> None:
+    for _ in range(3):
+        assert post(application, "/v1/nonces", "north-1").status_code == 201
+    refused = post(application, "/v1/nonces", "north-2")
+    problem = read_problem(refused.status_code, dict(refused.headers), refused.data)
+    assert (refused.status_code, problem["code"], problem["retryable"]) == (429, "rate-limited", True)
+    seconds = refused.headers["Retry-After"]
+    assert str(problem["retryAfterSeconds"]) == seconds
+    assert 1 <= int(seconds) <= 2 * 3600
+    assert refused.headers["RateLimit"] == f'"nonces";r=0;t={seconds}'
+    assert "north" not in refused.text
+
+
+def test_who_has_no_rate_is_told_of_none_and_nobody_else_is_limited(application: Application) -> None:
+    for _ in range(5):
+        post(application, "/v1/nonces", "north-1")
+    for _ in range(5):
+        answer = post(application, "/v1/nonces", "south-1")
+        assert answer.status_code == 201
+        assert "RateLimit" not in answer.headers
+
+
+def test_requests_of_nobody_count_for_nobody(application: Application) -> None:
+    for key in ("nobody", "north-3", ""):
+        refused = post(application, "/v1/nonces", key)
+        assert refused.status_code == 401
+        assert "RateLimit" not in refused.headers
+    assert post(application, "/v1/nonces", "north-1").headers["RateLimit"].startswith('"nonces";r=2')
+
+
+def test_a_limited_request_leaves_its_nonce_unused(application: Application) -> None:
+    issued = post(application, "/v1/nonces", "north-1").get_json()["nonce"]
+    evidence = documents.imds_answer(documents.document(nonce=issued))
+    for _ in range(3):
+        post(application, "/v1/attestations", "north-1", {})
+    assert post(application, "/v1/attestations", "north-1", evidence).status_code == 429
+    application.clock.advance(timedelta(seconds=1))
+    assert evidence_is_unused(application, issued)
+
+
+def evidence_is_unused(application: Application, nonce: str) -> bool:
+    found = application.nonces.redeem(NonceKey(tenant="north", nonce=nonce), now=application.clock.now())
+    return isinstance(found, FirstUse)
+
+
+class _AwayLimiter:
+    """Implements the RateLimiter port, and is away."""
+
+    def hit(self, tenant: str, path: LimitedPath, rate: Rate) -> Allowance:
+        raise StoreUnavailable(f"The test took it from {tenant}, {path}, {rate}.")
+
+
+def test_says_503_and_decides_nothing_while_the_limiter_is_away(tmp_path: Path) -> None:
+    application = make_application(tmp_path, tenants=TENANTS, policies=POLICIES, limiter=_AwayLimiter())
+    for path in ("/v1/nonces", "/v1/attestations"):
+        refused = post(application, path, "north-1")
+        assert (refused.status_code, code_of(refused)) == (503, "store-unavailable")
+        assert "Retry-After" in refused.headers
+        assert "north" not in refused.text
+    # Who has no rate needs no limiter.
+    assert post(application, "/v1/nonces", "south-1").status_code == 201

@@ -1,0 +1,143 @@
+"""Tokens over HTTP: in the result, the key set, and readiness."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support import documents
+from support.applications import Application, KeptRecords, make_application
+from support.clocks import StandingClock
+from support.documents import NOW
+from support.token_checks import ISSUER, Expectations, check_with_pyjwt
+
+from verifier.core.model import AttestationResult
+from verifier.edge.token_files import TokenKeyDirectory
+from verifier.edge.tokens import SignedResults
+from verifier.ports import ReloadOutcome
+from verifier.token_ports import PublishedKey, TokenAlgorithm
+
+KEYS = "/.well-known/jwks.json"
+THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+
+class _Records(KeptRecords):
+    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+        del outcome, detail
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> TokenKeyDirectory:
+    made = TokenKeyDirectory(
+        tmp_path / "keys", clock=StandingClock(NOW), token_lifetime=timedelta(minutes=10), refresh=timedelta(seconds=1)
+    )
+    made.generate(TokenAlgorithm.ES256)
+    return made
+
+
+@pytest.fixture
+def application(keys: TokenKeyDirectory, tmp_path: Path) -> Application:
+    del keys
+    tokens = SignedResults(
+        tmp_path / "keys",
+        issuer=ISSUER,
+        audience=None,
+        lifetime=timedelta(minutes=10),
+        build="imds-verifier 1",
+        recorder=_Records(),
+    )
+    return make_application(tmp_path, tokens=tokens)
+
+
+def condition(application: Application) -> dict[str, object]:
+    [found] = [
+        entry for entry in application.client.get("/readyz").get_json()["conditions"] if entry["name"] == "token-key"
+    ]
+    return dict(found)
+
+
+def test_the_result_ends_with_a_token_that_the_published_keys_verify(application: Application) -> None:
+    nonce = application.client.post("/v1/nonces", json={"jkt": THUMBPRINT}).get_json()["nonce"]
+    document = documents.document(nonce=nonce)
+
+    answer = application.client.post("/v1/attestations", json=documents.imds_answer(document))
+
+    assert answer.status_code == 200
+    assert list(answer.get_json())[-1] == "token"
+    key_set = application.client.get(KEYS).get_json(force=True)
+    [claims] = check_with_pyjwt([answer.get_json()["token"]], Expectations(key_set=key_set, now=NOW))
+    assert claims is not None
+    assert claims["eat_nonce"] == nonce
+    assert claims["cnf"] == {"jkt": THUMBPRINT}
+
+
+def test_there_is_no_token_without_keys_nor_in_a_refusal(application: Application, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    keyless = make_application(tmp_path / "other")
+    keyless.give_out(documents.NONCE)
+    body = documents.imds_answer(documents.document())
+
+    assert "token" not in keyless.client.post("/v1/attestations", json=body).get_json()
+    refused = application.client.post("/v1/attestations", json=body)
+    assert refused.status_code == 422
+    assert "token" not in refused.get_json()
+
+
+def test_the_key_set_may_be_kept_for_five_minutes_and_is_not_sent_twice(
+    application: Application, keys: TokenKeyDirectory
+) -> None:
+    first = application.client.get(KEYS)
+    assert first.headers["Cache-Control"] == "public, max-age=300"
+    assert first.mimetype == "application/jwk-set+json"
+
+    again = application.client.get(KEYS, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+    keys.generate(TokenAlgorithm.EDDSA)
+    changed = application.client.get(KEYS, headers={"If-None-Match": first.headers["ETag"]})
+    assert changed.status_code == 200
+    assert len(changed.get_json(force=True)["keys"]) == 2
+    assert changed.headers["ETag"] != first.headers["ETag"]
+
+
+def test_the_key_set_is_empty_without_keys(tmp_path: Path) -> None:
+    answer = make_application(tmp_path).client.get(KEYS)
+
+    assert (answer.status_code, answer.get_json(force=True)) == (200, {"keys": []})
+    assert answer.headers["Cache-Control"] == "public, max-age=300"
+
+
+def test_readiness_names_the_keys(application: Application, tmp_path: Path) -> None:
+    assert condition(application) == {"name": "token-key", "ready": True, "detail": ""}
+
+    (tmp_path / "keys" / "current").write_text("another", "ascii")
+    broken = condition(application)
+    assert broken["ready"] is True
+    assert "current: names no key that is there" in str(broken["detail"])
+
+    (tmp_path / "other").mkdir()
+    keyless = condition(make_application(tmp_path / "other"))
+    assert keyless == {
+        "name": "token-key",
+        "ready": True,
+        "detail": "no keys are configured: results are not signed",
+    }
+
+
+class _NoKey:
+    """Implements the TokenIssuer port, and has no key."""
+
+    def issue(self, result: AttestationResult, *, tenant: str) -> str:
+        raise AssertionError(result, tenant)
+
+    def published(self) -> tuple[PublishedKey, ...]:
+        return ()
+
+    def trouble(self) -> str:
+        return "the disk is gone"
+
+
+def test_is_not_ready_where_keys_are_configured_and_none_is_there(tmp_path: Path) -> None:
+    application = make_application(tmp_path, tokens=_NoKey())
+
+    assert condition(application) == {"name": "token-key", "ready": False, "detail": "the disk is gone"}
+    assert application.client.get("/readyz").status_code == 503

@@ -1,0 +1,61 @@
+"""Tenants and their rates: what can be said, and what cannot."""
+
+from datetime import timedelta
+
+import pytest
+
+from verifier.core.policy import Policies
+from verifier.core.tenancy import MAX_RATE, Rate, Tenant, Unit
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "unit", "window"),
+    [
+        ("1/second", 1, Unit.SECOND, timedelta(seconds=1)),
+        ("600/minute", 600, Unit.MINUTE, timedelta(minutes=1)),
+        (f"{MAX_RATE}/hour", MAX_RATE, Unit.HOUR, timedelta(hours=1)),
+    ],
+)
+def test_reads_a_rate_and_writes_it_again(text: str, amount: int, unit: Unit, window: timedelta) -> None:
+    rate = Rate.parse(text)
+    assert (rate.amount, rate.unit, rate.unit.window) == (amount, unit, window)
+    assert str(rate) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "600", "/minute", "600/", "600/day", "600/minutes", "600 / minute", "600/Minute", "600 per minute"),
+        *(
+            "0/minute",
+            "-1/minute",
+            "+1/minute",
+            "01/minute",
+            "1.5/minute",
+            "1e3/minute",
+            "1_000/minute",
+            "\u0661/minute",
+        ),
+        *(f"{MAX_RATE + 1}/hour", "9" * 100 + "/hour", "1/minute\n", " 1/minute", "1/minute;2/hour"),
+    ],
+)
+def test_refuses_what_is_no_rate(text: str) -> None:
+    with pytest.raises(ValueError, match="a rate is"):
+        Rate.parse(text)
+
+
+@pytest.mark.parametrize("amount", [0, -1, MAX_RATE + 1])
+def test_a_rate_is_bounded(amount: int) -> None:
+    with pytest.raises(ValueError, match="a rate is 1 to"):
+        Rate(amount=amount, unit=Unit.SECOND)
+
+
+def test_a_tenant_has_the_policy_that_is_always_there_and_no_limit() -> None:
+    tenant = Tenant(name="north")
+    assert (tenant.policy, tenant.rate) == (Policies.DEFAULT, None)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", "a b", "-a", ".a", "ä", "a" * 65, "a\n", "{a}"])
+def test_refuses_a_name_that_a_store_could_misread(name: str) -> None:
+    with pytest.raises(ValueError, match="the name of a tenant"):
+        Tenant(name=name)

@@ -1,0 +1,142 @@
+"""The alert rules and the dashboard: they can be read, and ask for what there is."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for one call
+from prometheus_client import Histogram
+from support.documents import NOW
+
+from verifier.api.problems import DOCUMENTATION
+from verifier.core.standing import Standing
+from verifier.edge.decision_fields import decision_fields
+from verifier.edge.metrics import MetricsRecorder
+from verifier.ports import Decision, ReloadOutcome, Verdict
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "ops" / "prometheus-rules.yaml"
+DASHBOARD = ROOT / "ops" / "grafana-dashboard.json"
+
+#: The labels of the gauges of trust, which are made at each scrape.
+GAUGES = {
+    "verifier_trust_horizon_seconds": {"cloud"},
+    "verifier_trust_certificate_not_after_seconds": {"subject", "sha256", "role", "state"},
+    "verifier_issuers_discovered": {"standing"},
+    "verifier_build_info": {"version"},
+}
+_NAME = re.compile(r"\bverifier_[a-z_]+")
+_SELECTOR = re.compile(r"\b(verifier_[a-z_]+)(?:\{([^}]*)\})?")
+_MATCHER = re.compile(r'([a-z_]+)(?:=~|!=|=)"([^"]*)"')
+_GROUPING = re.compile(r"\bby \(([a-z_, ]+)\)")
+#: Labels that Prometheus adds to what it scrapes, and that of a histogram's buckets.
+_ADDED = {"job", "le"}
+
+
+def labels_by_metric() -> dict[str, set[str]]:
+    """Of every series that there can be, by its name."""
+    known = dict(GAUGES)
+    for collector in vars(MetricsRecorder()).values():
+        names = getattr(collector, "_labelnames", None)
+        if names is None:
+            continue
+        [family] = collector.describe()
+        suffixes = ("_bucket", "_count", "_sum") if isinstance(collector, Histogram) else ("_total",)
+        known |= {f"{family.name}{suffix}": set(names) for suffix in suffixes}
+    return known
+
+
+def alerts() -> dict[str, str]:
+    rules = yaml.safe_load(RULES.read_text("utf-8"))
+    return {rule["alert"]: rule["expr"] for group in rules["groups"] for rule in group["rules"]}
+
+
+def panels() -> dict[str, str]:
+    dashboard = json.loads(DASHBOARD.read_text("utf-8"))
+    return {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+    }
+
+
+EXPRESSIONS = alerts() | panels()
+
+
+def test_there_is_an_alert_for_each_thing_that_can_go_wrong() -> None:
+    asked = " ".join(alerts().values())
+    assert len(alerts()) >= 10
+    for metric in (
+        "verifier_trust_horizon_seconds",
+        "verifier_issuers_discovered",
+        "verifier_trust_reload_total",
+        "verifier_settings_reload_total",
+        "verifier_token_keys_reload_total",
+        "verifier_store_errors_total",
+        "verifier_http_responses_total",
+        "verifier_http_request_duration_seconds_bucket",
+        "verifier_audit_failures_total",
+    ):
+        assert metric in asked
+
+
+def test_every_alert_says_how_urgent_it_is_and_what_is_wrong() -> None:
+    for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]:
+        for rule in group["rules"]:
+            assert rule["labels"]["severity"] in {"page", "ticket"}
+            assert rule["annotations"]["summary"].endswith(".")
+
+
+@pytest.mark.parametrize("name", sorted(EXPRESSIONS))
+def test_asks_for_metrics_and_labels_that_there_are(name: str) -> None:
+    expression = EXPRESSIONS[name]
+    known = labels_by_metric()
+    found = _SELECTOR.findall(expression)
+    assert found
+    assert {metric for metric, _ in found} <= known.keys()
+    labels = _ADDED.union(*(known[metric] for metric, _ in found))
+    for metric, matchers in found:
+        assert {label for label, _ in _MATCHER.findall(matchers)} <= known[metric] | _ADDED
+    for group in _GROUPING.findall(expression):
+        assert {label.strip() for label in group.split(",")} <= labels
+
+
+@pytest.mark.parametrize("name", sorted(EXPRESSIONS))
+def test_asks_for_label_values_that_there_are(name: str) -> None:
+    values: dict[str, set[str]] = {
+        "standing": {standing.value for standing in Standing},
+        "outcome": {*(verdict.value for verdict in Verdict), *(outcome.value for outcome in ReloadOutcome), "hit"},
+        "code": {code.value for code in DOCUMENTATION},
+        "route": {"POST /v1/attestations"},
+    }
+    for label, value in _MATCHER.findall(EXPRESSIONS[name]):
+        if label in values:
+            assert set(value.split("|")) <= values[label]
+
+
+def test_the_dashboard_can_be_imported_anywhere() -> None:
+    dashboard = json.loads(DASHBOARD.read_text("utf-8"))
+    [wanted] = dashboard["__inputs"]
+    for panel in dashboard["panels"]:
+        assert panel["datasource"]["uid"] == f"${{{wanted['name']}}}"
+    numbers = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_the_page_explains_every_metric() -> None:
+    page = (ROOT / "docs" / "metrics-and-logs.md").read_text("utf-8")
+    rows = set(re.findall(r"^\| `(verifier_[a-z_]+)` \|", page, re.MULTILINE))
+    assert rows == {re.sub(r"_(bucket|count|sum)$", "", name) for name in labels_by_metric()}
+    assert set(_NAME.findall(page)) <= rows
+
+
+def test_the_page_explains_every_field_of_a_decision() -> None:
+    page = (ROOT / "docs" / "metrics-and-logs.md").read_text("utf-8")
+    told = decision_fields(Decision(at=NOW, request_id="", tenant="", verdict=Verdict.VERIFIED, code=""))
+    rows = {
+        name
+        for row in re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)
+        for name in re.findall(r"`([A-Za-z0-9]+)`", row)
+    }
+    assert told.keys() <= rows

@@ -1,0 +1,93 @@
+"""docs/policies.md: its examples load and mean what the text beside them says, and its table has every key."""
+
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import pytest
+from support import documents
+from support.applications import StandingTrust
+
+from verifier.core.clouds import Cloud
+from verifier.core.policy import ClaimName, Policies
+from verifier.core.reasons import PolicyRefused
+from verifier.edge.policies import MAX_DEPTH, MAX_TABLES, PolicyTable
+from verifier.service import ArchiveVerifier
+
+PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text("utf-8")
+_FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_ROW = re.compile(r"^\| `(?P<key>\w+)` \| (?P<means>[^|]+) \| (?P<version>[^|]*) ?\|$", re.MULTILINE)
+
+
+def blocks(language: str) -> list[str]:
+    return [block["text"] for block in _FENCE.finditer(PAGE) if block["language"] == language]
+
+
+def policies() -> Policies:
+    tables = [tomllib.loads(text)["policies"] for text in blocks("toml")]
+    return Policies({name: PolicyTable.model_validate(table).rule() for one in tables for name, table in one.items()})
+
+
+def fields(**changes: object) -> dict[str, object]:
+    plan = {"publisher": "contoso", "product": "contoso-appliance", "name": "standard"}
+    return {**documents.content(), "plan": plan, "sku": "standard", **changes}
+
+
+def denial(policy: str, made: dict[str, object]) -> str:
+    """What the policy says against it; nothing where it is satisfied."""
+    verifier = ArchiveVerifier(trust=StandingTrust(in_force=documents.shared_bundle()), policies=policies())
+    try:
+        verifier.appraise(documents.raw(documents.sign(documents.encode(made))), at=documents.NOW, policy=policy)
+    except PolicyRefused as refused:
+        return refused.detail
+    return ""
+
+
+@pytest.mark.parametrize("policy", ["gold", "appliance", "own-licence"])
+def test_the_examples_accept_the_machine_that_they_are_for(policy: str) -> None:
+    assert denial(policy, fields()) == ""
+
+
+def test_the_composed_example_takes_one_alternative_and_never_what_is_excluded() -> None:
+    theirs = {"publisher": "fabrikam", "product": "other", "name": "standard"}
+    assert denial("appliance", fields(plan=theirs, subscriptionId="0f9d6c2b-3b1e-4c55-8a67-2d94e7b1c3f8")) == ""
+    assert denial("appliance", fields(plan=theirs, subscriptionId="1" * 8)) != ""
+    preview = {"publisher": "contoso", "product": "contoso-appliance", "name": "Preview"}
+    assert "not (plan.name is allowed)" in denial("appliance", fields(plan=preview))
+
+
+def test_shows_the_sentences_that_callers_are_told() -> None:
+    theirs = {"publisher": "fabrikam", "product": "other", "name": "standard"}
+    without_licence = fields()
+    del without_licence["licenseType"]
+    told = [denial("gold", fields(plan=theirs)), denial("own-licence", without_licence)]
+    assert "".join(blocks("text")).splitlines() == told
+
+
+def test_the_table_has_every_key_and_the_version_of_its_claim() -> None:
+    rows = {row["key"]: row["version"].strip() for row in _ROW.finditer(PAGE)}
+    assert list(rows) == [field.alias or name for name, field in PolicyTable.model_fields.items()]
+    claims = {
+        "publishers": ClaimName.PUBLISHER,
+        "products": ClaimName.PRODUCT,
+        "plans": ClaimName.PLAN,
+        "subscriptionIds": ClaimName.SUBSCRIPTION_ID,
+        "skus": ClaimName.SKU,
+        "licenseTypes": ClaimName.LICENSE_TYPE,
+    }
+    assert {key: rows[key] for key in claims} == {key: claim.introduced for key, claim in claims.items()}
+
+
+def test_tells_the_bounds_and_the_clouds_that_there_are() -> None:
+    assert f"up to {MAX_DEPTH} deep, up to {MAX_TABLES} in one policy" in PAGE
+    assert [cloud.value for cloud in Cloud if f"`{cloud.value}`" not in PAGE] == []
+
+
+def test_the_library_example_makes_policies(tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    script = tmp_path / "example.py"
+    script.write_text(example, "utf-8")
+    made = runpy.run_path(str(script))["policies"]
+    assert isinstance(made, Policies)
+    assert set(made.rules) == {"default", "appliance"}

@@ -1,0 +1,133 @@
+"""One appraisal as the operator and the auditor are told of it: once each, however it ends."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from verifier.api.problems import Failure
+from verifier.api.wire import RequestError
+from verifier.core.certificates import Certificate
+from verifier.core.clouds import Cloud
+from verifier.core.model import AttestationResult, RawDocument
+from verifier.core.policy import UnknownPolicyError
+from verifier.core.reasons import Check, Refused
+from verifier.ports import Clock, Decision, DecisionTrail, Recorder, StoreUnavailable, Unavailable, Verdict
+
+
+class Appraisal:
+    """What is known of an appraisal so far, and how long each check took. Implements the Observer protocol."""
+
+    def __init__(self) -> None:
+        self._started = self._turned = perf_counter()
+        self._check: Check | None = None
+        self._steps: dict[Check, float] = {}
+        self._signer: Certificate | None = None
+        self._cloud: Cloud | None = None
+        self._policy = ""
+        self._sha256 = ""
+        self._result: AttestationResult | None = None
+
+    def receive(self, document: RawDocument) -> None:
+        self._sha256 = hashlib.sha256(document.raw_der).hexdigest()
+
+    def begin(self, check: Check) -> None:
+        self._turn(check)
+
+    def find_signer(self, signer: Certificate) -> None:
+        self._signer = signer
+
+    def find_cloud(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def find_policy(self, name: str) -> None:
+        self._policy = name
+
+    def conclude(self, result: AttestationResult) -> None:
+        """The last check was passed."""
+        self._turn(None)
+        self._result = result
+
+    def describe(self, decision: Decision) -> Decision:
+        """`decision` with what was found, up to now."""
+        self._turn(None)
+        verified = self._result.claims if self._result and decision.verdict is Verdict.VERIFIED else None
+        return replace(
+            decision,
+            vm_id=verified.vm_id if verified else "",
+            subscription_id=(verified.subscription_id or "") if verified else "",
+            cloud=self._cloud,
+            signer_serial=self._signer.serial_hex if self._signer else "",
+            issuer=self._signer.issuer if self._signer else "",
+            policy=self._policy,
+            document_sha256=self._sha256,
+            seconds=perf_counter() - self._started,
+            steps=tuple(self._steps.items()),
+        )
+
+    def _turn(self, check: Check | None) -> None:
+        now = perf_counter()
+        if self._check is not None:
+            self._steps[self._check] = now - self._turned
+        self._check, self._turned = check, now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appraisals:
+    """Tells of each appraisal. Where `trail_required`, one that cannot be kept in `trail` is no verdict."""
+
+    recorder: Recorder
+    clock: Clock
+    trail: DecisionTrail | None = None
+    trail_required: bool = False
+
+    @contextmanager
+    def watch(self, *, request_id: str, tenant: str) -> Iterator[Appraisal]:
+        """Inside, one appraisal takes place, and is told when it ends: verified where it was concluded, refused where
+        Refused goes through here, unavailable where anything else does. A request that asked for none, by its form or
+        by a policy that there is not, is not told of. Raises StoreUnavailable where the trail is required and away."""
+        appraisal = Appraisal()
+        try:
+            yield appraisal
+        except Refused as refused:
+            self._tell(appraisal, request_id, tenant, Verdict.REFUSED, refused.code, refused.check)
+            raise
+        except (RequestError, UnknownPolicyError):
+            raise
+        except Unavailable:
+            self._tell(appraisal, request_id, tenant, Verdict.UNAVAILABLE, Failure.STORE_UNAVAILABLE.value)
+            raise
+        except Exception:
+            self._tell(appraisal, request_id, tenant, Verdict.UNAVAILABLE, Failure.INTERNAL.value)
+            raise
+        self._tell(appraisal, request_id, tenant, Verdict.VERIFIED, Verdict.VERIFIED.value)
+
+    def _tell(
+        self,
+        appraisal: Appraisal,
+        request_id: str,
+        tenant: str,
+        verdict: Verdict,
+        code: str,
+        failed_check: Check | None = None,
+    ) -> None:
+        bare = Decision(
+            at=self.clock.now(),
+            request_id=request_id,
+            tenant=tenant,
+            verdict=verdict,
+            code=code,
+            failed_check=failed_check,
+        )
+        decision = appraisal.describe(bare)
+        if self.trail is not None:
+            try:
+                self.trail.append(decision)
+            except StoreUnavailable as error:
+                self.recorder.trail_failed(decision, error)
+                if self.trail_required and verdict is not Verdict.UNAVAILABLE:
+                    undecided = replace(bare, verdict=Verdict.UNAVAILABLE, code=Failure.STORE_UNAVAILABLE.value)
+                    self.recorder.decided(appraisal.describe(replace(undecided, failed_check=None)))
+                    raise
+        self.recorder.decided(decision)

@@ -1,0 +1,212 @@
+"""The OpenAPI 3.1 description of the service, made of the table of operations and of the types in the code."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+from http import HTTPStatus
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from verifier.api import schemas
+from verifier.api.operations import OPERATIONS, Answer, Caller, Operation, Shape
+from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
+from verifier.core.reasons import Reason
+
+Json = dict[str, object]
+
+PROBLEM = "application/problem+json"
+_COMPONENT = "#/components/schemas/{model}"
+_PARAMETERS: dict[str, Json] = {
+    "sha256": {
+        "description": "The SHA-256 of an authority's certificate, in hex; openssl's colons are read too.",
+        "schema": {"type": "string", "pattern": "^[0-9A-Fa-f:]{64,128}$"},
+        "example": "5a" * 32,
+    },
+    "what": {
+        "description": "The SHA-256 of a public key, or a serial number, in hex.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "5a" * 32,
+    },
+    "code": {
+        "description": "The code of a problem.",
+        "schema": {"type": "string", "enum": [code.value for code in DOCUMENTATION]},
+    },
+}
+_HEADERS: dict[str, Json] = {
+    "X-Request-Id": {
+        "description": "What the log tells this request by: the caller's own, where it sent one.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "Retry-After": {
+        "description": "Seconds after which the same caller may try again (RFC 9110 section 10.2.3).",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "WWW-Authenticate": {
+        "description": "How to authenticate (RFC 9110 section 11.6.1).",
+        "required": True,
+        "schema": {"const": "Bearer"},
+    },
+    "RateLimit": {
+        "description": "What is left of the tenant's rate (draft-ietf-httpapi-ratelimit-headers).",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": "The tenant's rate (draft-ietf-httpapi-ratelimit-headers).",
+        "schema": {"type": "string"},
+    },
+    "Cache-Control": {"description": "How long this may be kept.", "required": True, "schema": {"type": "string"}},
+    "ETag": {"description": "What this version is known by.", "required": True, "schema": {"type": "string"}},
+}
+_SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
+    Caller.ANYBODY: [],
+    # A service without tenants asks nobody for a key.
+    Caller.TENANT: [{"tenantKey": []}, {}],
+    Caller.ADMINISTRATOR: [{"adminKey": []}],
+}
+
+
+@cache
+def make_document(version: str) -> Json:
+    """The whole description. Its component names are those of the types, and stay."""
+    operations: dict[str, Json] = defaultdict(dict)
+    for operation in OPERATIONS:
+        operations[operation.path][operation.method] = _describe(operation)
+    return {
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "info": {
+            "title": "imds-verifier",
+            "version": version,
+            "summary": "Decides whether a virtual machine is what it says it is.",
+            "description": "Appraises attested documents of the Azure instance metadata service. Times are RFC 3339 in "
+            "UTC; whatever is no result is a problem document (RFC 9457), whose `code` is stable.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in dict.fromkeys(operation.tag for operation in OPERATIONS)],
+        "paths": dict(operations),
+        "components": {
+            "schemas": _describe_models(),
+            "headers": _HEADERS,
+            "securitySchemes": {
+                "tenantKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key of a tenant, where the service has tenants.",
+                },
+                "adminKey": {"type": "http", "scheme": "bearer", "description": "A key of an administrator."},
+            },
+        },
+    }
+
+
+def _describe(operation: Operation) -> Json:
+    described: Json = {
+        "operationId": operation.name,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        **({"description": operation.description} if operation.description else {}),
+        "security": _SECURITY[operation.caller],
+    }
+    names = re.findall(r"\{(\w+)\}", operation.path)
+    if names:
+        described["parameters"] = [
+            {"name": name, "in": "path", "required": True, **_PARAMETERS[name]} for name in names
+        ]
+    if operation.takes:
+        described["requestBody"] = {
+            "required": operation.takes_required,
+            "content": {media_type: {"schema": _describe_shape(shape)} for media_type, shape in operation.takes},
+        }
+    described["responses"] = _describe_answers(operation)
+    return described
+
+
+def _describe_answers(operation: Operation) -> Json:
+    answers: dict[str, Json] = {
+        str(status): _describe_answer(operation, answer) for status, answer in operation.answers
+    }
+    by_status: dict[int, list[Code]] = defaultdict(list)
+    for code in DOCUMENTATION:
+        if code in operation.codes:
+            by_status[DOCUMENTATION[code].status].append(code)
+    for status, codes in by_status.items():
+        answers[str(status)] = _describe_problems(status, codes)
+    return dict(sorted(answers.items()))
+
+
+def _describe_answer(operation: Operation, answer: Answer) -> Json:
+    headers = ["X-Request-Id", "Cache-Control"]
+    if RequestFault.RATE_LIMITED in operation.codes:
+        headers += ["RateLimit", "RateLimit-Policy"]
+    if HTTPStatus.NOT_MODIFIED in dict(operation.answers):
+        headers.append("ETag")
+    return {
+        "description": answer.description,
+        "headers": _refer_to_headers(headers),
+        **(
+            {"content": {answer.media_type: {"schema": _describe_shape(answer.shape)}}}
+            if answer.shape is not None
+            else {}
+        ),
+    }
+
+
+def _describe_problems(status: int, codes: list[Code]) -> Json:
+    headers = ["X-Request-Id", "Cache-Control"]
+    if {*codes} & {Reason.NONCE_MISMATCH, RequestFault.RATE_LIMITED, Failure.STORE_UNAVAILABLE}:
+        headers.append("Retry-After")
+    if RequestFault.RATE_LIMITED in codes:
+        headers += ["RateLimit", "RateLimit-Policy"]
+    if RequestFault.UNAUTHENTICATED in codes:
+        headers.append("WWW-Authenticate")
+    return {
+        "description": ". ".join(f"`{code.value}`: {DOCUMENTATION[code].title}" for code in codes) + ".",
+        "headers": _refer_to_headers(headers),
+        "content": {
+            PROBLEM: {
+                "schema": {
+                    "allOf": [{"$ref": _COMPONENT.format(model="Problem")}],
+                    "properties": {"status": {"const": status}, "code": {"enum": [code.value for code in codes]}},
+                }
+            }
+        },
+    }
+
+
+def _refer_to_headers(names: Iterable[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _describe_shape(shape: Shape) -> Json:
+    if issubclass(shape, BaseModel):
+        return {"$ref": _COMPONENT.format(model=shape.__name__)}
+    if shape is str:
+        return {"type": "string"}
+    if shape is bytes:
+        return {"type": "string", "format": "binary"}
+    return {"type": "object"}
+
+
+def _describe_models() -> Json:
+    shapes = [shape for operation in OPERATIONS for _, shape in operation.takes]
+    shapes += [answer.shape for operation in OPERATIONS for _, answer in operation.answers if answer.shape]
+    models = [shape for shape in dict.fromkeys([*shapes, schemas.Problem]) if issubclass(shape, BaseModel)]
+    _, described = models_json_schema([(model, "validation") for model in models], ref_template=_COMPONENT)
+    components: dict[str, Json] = described["$defs"]
+    for component in components.values():
+        _strip(component)
+    return dict(sorted(components.items()))
+
+
+def _strip(component: Json) -> None:
+    """Without what pydantic adds for forms: titles made of names, and defaults that no answer is filled with."""
+    component.pop("title", None)
+    members = component.get("properties")
+    if isinstance(members, dict):
+        for member in members.values():
+            member.pop("title", None)
+            member.pop("default", None)

@@ -1,0 +1,29 @@
+"""The public keys of the result tokens, for whoever checks one."""
+
+import hashlib
+import json
+
+from flask import Blueprint, Response, request
+
+from verifier.api.wire import key_set_json
+from verifier.token_ports import JWKS_LIFETIME, TokenIssuer
+
+#: RFC 7517 section 8.5.2.
+KEY_SET_TYPE = "application/jwk-set+json"
+
+
+def create_token_blueprint(tokens: TokenIssuer | None) -> Blueprint:
+    """Without `tokens`, the set is empty."""
+    blueprint = Blueprint("tokens", __name__)
+
+    @blueprint.get("/.well-known/jwks.json")
+    def show_keys() -> Response:
+        body = json.dumps(key_set_json(() if tokens is None else tokens.published())).encode()
+        seconds = int(JWKS_LIFETIME.total_seconds())
+        headers = {"Cache-Control": f"public, max-age={seconds}"}
+        response = Response(body, mimetype=KEY_SET_TYPE, headers=headers)
+        response.set_etag(hashlib.sha256(body).hexdigest()[:32])
+        response.make_conditional(request)
+        return response
+
+    return blueprint

@@ -1,0 +1,95 @@
+"""The claims of a result token: the one module that knows the EAR profile (draft-ietf-rats-ear-04, over RFC 9711).
+
+The profile is a draft. A later one changes `PROFILE`, and what is here; nothing else names any of it.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from verifier.core.model import AttestationResult, Claims
+
+#: RFC 9711 section 4.3.2: names the whole profile, so that a relying party never guesses which draft this is.
+PROFILE = "tag:ietf.org,2026:rats/ear#04"
+#: RFC 7515 section 4.1.9, RFC 9782: says what the token is, so that no other JWT of this issuer passes for one.
+TOKEN_TYPE = "eat+jwt"  # noqa: S105 - a media type
+#: The submodule: the attester is the instance metadata service of a VM.
+SUBMODULE = "azure-imds"
+#: What the EAR profile has no name for, in the place that it leaves for extensions.
+CLAIMS_KEY = "imds-verifier.claims"
+DEVELOPER = "imds-verifier"
+
+_AFFIRMING = "affirming"
+# draft-ietf-rats-ar4si, instance-identity: 2 is "the Attesting Environment is recognized, and the associated instance
+# of the Attester is not known to be compromised": the one affirming value that is defined for this claim (2 to 31 is
+# the tier). 0 and 1 assert nothing; 96 and 97 are for instances that are known to be bad, or are not recognized.
+_RECOGNIZED_INSTANCE = 2
+
+
+def build_claims(
+    result: AttestationResult, *, issuer: str, audience: str, lifetime: timedelta, token_id: str, build: str
+) -> dict[str, object]:
+    """The claims set (RFC 7519) of the token for `result`: issued when it was evaluated, and ending `lifetime` later
+    or when the document does, whichever is first. Times are whole seconds, rounded down.
+
+    A document that was accepted within the clock skew after its expiry gets a token that has ended already. Nothing is
+    said of the VM's software, hardware or configuration: such a document says nothing of them either. Raises
+    ValueError for a result of an archived document, which answers no challenge.
+    """
+    record = result.verified.redeemed.record
+    nonce = result.claims.nonce
+    if record is None or nonce is None:
+        raise ValueError("a result that answers no challenge gets no token")
+    claims: dict[str, object] = {
+        "iss": issuer,
+        "aud": audience,
+        "iat": int(result.evaluated_at.timestamp()),
+        "exp": int(_end(result, lifetime).timestamp()),
+        "jti": token_id,
+        "eat_profile": PROFILE,
+        "eat_nonce": nonce,
+        "ear_verifier_id": {"developer": DEVELOPER, "build": build},
+        "submods": {
+            SUBMODULE: {
+                "ear_status": _AFFIRMING,
+                "ear_appraisal_policy_ids": [result.verified.policy],
+                "ear_trustworthiness_vector": {"instance-identity": _RECOGNIZED_INSTANCE},
+                CLAIMS_KEY: _own_claims(result),
+            }
+        },
+    }
+    if record.jkt:
+        # RFC 7800 section 3.1 with RFC 9449 section 6.1: whoever shows the token has to prove that key's possession.
+        claims["cnf"] = {"jkt": record.jkt}
+    return claims
+
+
+def _end(result: AttestationResult, lifetime: timedelta) -> datetime:
+    end = result.evaluated_at + lifetime
+    expires_on = result.claims.expires_on
+    return end if expires_on is None else min(end, expires_on)
+
+
+def _own_claims(result: AttestationResult) -> dict[str, object]:
+    """As the result's JSON spells them; null where the document does not carry one."""
+    claims, content = result.claims, result.content
+    return {
+        "vmId": claims.vm_id,
+        "subscriptionId": claims.subscription_id,
+        "sku": claims.sku,
+        "licenseType": claims.license_type,
+        "plan": _plan(claims),
+        "cloud": content.cloud.value,
+        "createdOn": _moment(claims.created_on),
+        "expiresOn": _moment(claims.expires_on),
+        "trustGeneration": content.trust_generation,
+        "signerSha256": content.signer.sha256,
+    }
+
+
+def _plan(claims: Claims) -> dict[str, str | None] | None:
+    plan = claims.plan
+    return None if plan is None else {"publisher": plan.publisher, "product": plan.product, "name": plan.name}
+
+
+def _moment(moment: datetime | None) -> str | None:
+    """RFC 3339, in UTC."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

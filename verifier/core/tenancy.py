@@ -1,0 +1,91 @@
+"""Who a service appraises for: tenants, each with the policy and the rate that hold where its requests name none."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Self
+
+# No slash and no colon: stores name what they count by tenant, and people on the command line are named `cli:NAME`.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_RATE = re.compile(r"([1-9][0-9]{0,6})/(second|minute|hour)")
+
+
+class Unit(StrEnum):
+    """What a rate is counted by."""
+
+    SECOND = "second"
+    MINUTE = "minute"
+    HOUR = "hour"
+
+    @property
+    def window(self) -> timedelta:
+        match self:
+            case Unit.SECOND:
+                return timedelta(seconds=1)
+            case Unit.MINUTE:
+                return timedelta(minutes=1)
+            case Unit.HOUR:
+                return timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """At most `amount` requests in one `unit`, whenever that begins."""
+
+    amount: int
+    unit: Unit
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.amount <= MAX_RATE:
+            raise ValueError(f"a rate is 1 to {MAX_RATE} requests")
+
+    def __str__(self) -> str:
+        return f"{self.amount}/{self.unit}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The rate that is written e.g. `600/minute`. Raises ValueError."""
+        parts = _RATE.fullmatch(text)
+        if parts is None:
+            raise ValueError("a rate is written as 600/minute: a number, a slash, and second, minute or hour")
+        return cls(amount=int(parts[1]), unit=Unit(parts[2]))
+
+
+#: More than any one service answers: a rate beyond it is a slip.
+MAX_RATE = 1_000_000
+
+
+class LimitedPath(StrEnum):
+    """What is counted, each for itself."""
+
+    NONCES = "nonces"
+    ATTESTATIONS = "attestations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a tenant has left after one request. `reset` is when there is more: for one that was not admitted, when
+    it is."""
+
+    admitted: bool
+    rate: Rate
+    remaining: int
+    reset: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One of the parties that a service works for. `policy` is the one it is judged by where neither its request nor
+    its nonce names one; `rate` holds for nonces and for attestations, each counted for itself. None: no limit.
+
+    Not checked: that there is a policy of that name.
+    """
+
+    name: str
+    policy: str = "default"
+    rate: Rate | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError("the name of a tenant is 1 to 64 letters, digits or . _ @ -")

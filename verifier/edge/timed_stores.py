@@ -1,0 +1,127 @@
+"""Stores that tell how long each call took. Each implements the port of the one that it stands before."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import perf_counter
+from typing import Protocol
+
+from verifier.core.decisions import Decisions
+from verifier.core.discovery import DiscoveredIssuer, Sighting
+from verifier.core.model import NonceRecord, Redemption
+from verifier.core.tenancy import Allowance, LimitedPath, Rate
+from verifier.edge.stores import Stores
+from verifier.ports import (
+    AuditEvent,
+    NonceKey,
+    NonceStore,
+    RateLimiter,
+    StoreUnavailable,
+    TrustRegistry,
+)
+
+
+class StoreCounts(Protocol):
+    """Where it is told."""
+
+    def used_store(self, store: str, operation: str, seconds: float, *, failed: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Timer:
+    counts: StoreCounts
+    store: str
+
+    @contextmanager
+    def time(self, operation: str) -> Iterator[None]:
+        started = perf_counter()
+        failed = False
+        try:
+            yield
+        except StoreUnavailable:
+            failed = True
+            raise
+        finally:
+            self.counts.used_store(self.store, operation, perf_counter() - started, failed=failed)
+
+
+class TimedNonceStore:
+    """As the store that it stands before. Implements the NonceStore port."""
+
+    def __init__(self, store: NonceStore, counts: StoreCounts) -> None:
+        self._store = store
+        self._timer = _Timer(counts, "nonces")
+
+    def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
+        with self._timer.time("issue"):
+            return self._store.issue(key, record, keep=keep, now=now)
+
+    def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
+        with self._timer.time("redeem"):
+            return self._store.redeem(key, now=now)
+
+    def ping(self) -> None:
+        with self._timer.time("ping"):
+            self._store.ping()
+
+
+class TimedTrustRegistry:
+    """As the registry that it stands before. Implements the TrustRegistry port."""
+
+    def __init__(self, registry: TrustRegistry, counts: StoreCounts) -> None:
+        self._registry = registry
+        self._timer = _Timer(counts, "registry")
+
+    def revision(self) -> int:
+        with self._timer.time("revision"):
+            return self._registry.revision()
+
+    def decisions(self) -> tuple[Decisions, int]:
+        with self._timer.time("decisions"):
+            return self._registry.decisions()
+
+    def decide(self, decisions: Decisions, event: AuditEvent, *, expected: int) -> bool:
+        with self._timer.time("decide"):
+            return self._registry.decide(decisions, event, expected=expected)
+
+    def discovered(self) -> tuple[DiscoveredIssuer, ...]:
+        with self._timer.time("discovered"):
+            return self._registry.discovered()
+
+    def record(self, sighting: Sighting, authorities: Sequence[bytes]) -> bool:
+        with self._timer.time("record"):
+            return self._registry.record(sighting, authorities)
+
+    def claim(self, name: str, *, lasting: timedelta) -> bool:
+        with self._timer.time("claim"):
+            return self._registry.claim(name, lasting=lasting)
+
+    def is_claimed(self, name: str) -> bool:
+        with self._timer.time("is_claimed"):
+            return self._registry.is_claimed(name)
+
+    def audit_trail(self, *, most: int) -> tuple[AuditEvent, ...]:
+        with self._timer.time("audit_trail"):
+            return self._registry.audit_trail(most=most)
+
+
+class TimedRateLimiter:
+    """As the one that it stands before. Implements the RateLimiter port."""
+
+    def __init__(self, limiter: RateLimiter, counts: StoreCounts) -> None:
+        self._limiter = limiter
+        self._timer = _Timer(counts, "rates")
+
+    def hit(self, tenant: str, path: LimitedPath, rate: Rate) -> Allowance:
+        with self._timer.time("hit"):
+            return self._limiter.hit(tenant, path, rate)
+
+
+def timed_stores(stores: Stores, counts: StoreCounts) -> Stores:
+    """The same stores, each call of which is told to `counts`."""
+    return Stores(
+        nonces=TimedNonceStore(stores.nonces, counts),
+        registry=TimedTrustRegistry(stores.registry, counts),
+        limiter=TimedRateLimiter(stores.limiter, counts),
+    )
