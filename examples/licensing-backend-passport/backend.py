@@ -1,0 +1,149 @@
+"""A licensing backend in RFC 9334's passport model: the VM brings the verifier's signed result, and this backend checks
+it by itself, with a JOSE library and the verifier's public keys. It never asks the verifier about a VM.
+
+    POST /licenses  {"token": "eyJ..."}  ->  201 {"vmId": ..., "licensed": true}, or 403 {"error": ...}
+
+    pip install 'pyjwt[crypto]'
+    VERIFIER_JWKS=https://verifier.example/.well-known/jwks.json \
+    TOKEN_ISSUER=https://verifier.example TOKEN_AUDIENCE=contoso PRODUCTS=contoso-db python backend.py
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from wsgiref.simple_server import make_server
+
+import jwt
+
+# What this backend accepts is said here, and never by a token: an `alg` of a token's own choosing is how
+# `none`, and keys that are used as passwords, come in (RFC 8725 section 3.1).
+ALGORITHMS = ["ES256", "EdDSA"]
+PROFILE = "tag:ietf.org,2026:rats/ear#04"
+SUBMODULE = "azure-imds"
+CLAIMS = "imds-verifier.claims"
+MAX_BODY_OCTETS = 16 * 1024
+#: Tokens name keys that are new now and then; this is how often a name nobody knows can make us ask.
+REFETCH_SECONDS = 60.0
+
+
+class Untrusted(Exception):
+    """The token is not one to give a licence for; the message says why."""
+
+
+class PublicKeys:
+    """The verifier's public keys, kept between requests. A token's own `jku` or `jwk` is never looked at."""
+
+    def __init__(self, fetch: Callable[[], Mapping[str, Any]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at = float("-inf")
+
+    def find(self, kid: str) -> jwt.PyJWK:
+        with self._turn:
+            if kid not in self._keys and self._clock() - self._fetched_at >= REFETCH_SECONDS:
+                self._fetched_at = self._clock()
+                described = self._fetch()["keys"]
+                self._keys = {key["kid"]: jwt.PyJWK(key) for key in described if key.get("alg") in ALGORITHMS}
+            if kid not in self._keys:
+                raise Untrusted("the token names no key of the verifier")
+            return self._keys[kid]
+
+
+def check_token(token: str, *, keys: PublicKeys, issuer: str, audience: str) -> Mapping[str, Any]:
+    """The VM's claims, which the verifier signed for this backend, and which are not expired. Raises Untrusted."""
+    try:
+        header = jwt.get_unverified_header(token)
+        key = keys.find(str(header.get("kid", "")))
+        if header.get("typ") != "eat+jwt" or header.get("alg") != key.algorithm_name:
+            raise Untrusted("the token is not a result of the verifier")
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=ALGORITHMS,
+            audience=audience,
+            issuer=issuer,
+            options={"require": ["iss", "aud", "iat", "exp", "jti", "eat_nonce"]},
+        )
+    except jwt.ExpiredSignatureError as error:
+        raise Untrusted("the token is expired") from error
+    except jwt.InvalidAudienceError as error:
+        raise Untrusted("the token is for somebody else") from error
+    except jwt.PyJWTError as error:
+        raise Untrusted("the token does not verify") from error
+    if claims.get("eat_profile") != PROFILE:
+        raise Untrusted("the token has another profile")
+    try:
+        appraised = claims["submods"][SUBMODULE]
+        if appraised["ear_status"] != "affirming":
+            raise Untrusted("the VM was not affirmed")
+        return dict(appraised[CLAIMS])
+    except (KeyError, TypeError) as error:
+        raise Untrusted("the token says nothing of a VM") from error
+
+
+class Backend:
+    """The WSGI application (PEP 3333)."""
+
+    def __init__(self, *, keys: PublicKeys, issuer: str, audience: str, products: frozenset[str]) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._products = products
+
+    def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        status, answer = self._answer(environ)
+        start_response(status, [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
+        return [json.dumps(answer).encode()]
+
+    def _answer(self, environ: Mapping[str, Any]) -> tuple[str, Mapping[str, object]]:
+        if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", "/licenses"):
+            return "404 Not Found", {"error": "post a token to /licenses"}
+        try:
+            octets = int(environ.get("CONTENT_LENGTH") or 0)
+            token = str(json.loads(environ["wsgi.input"].read(min(octets, MAX_BODY_OCTETS)))["token"])
+        except (ValueError, KeyError, TypeError):
+            return "400 Bad Request", {"error": 'the body is {"token": "..."}'}
+        try:
+            return "201 Created", self._license(token)
+        except Untrusted as error:
+            return "403 Forbidden", {"error": str(error)}
+        except OSError:
+            return "503 Service Unavailable", {"error": "the verifier's keys cannot be had now"}
+
+    def _license(self, token: str) -> Mapping[str, object]:
+        claims = check_token(token, keys=self._keys, issuer=self._issuer, audience=self._audience)
+        product = (claims.get("plan") or {}).get("product") or ""
+        if self._products and product.lower() not in self._products:
+            raise Untrusted("the VM does not run a product of ours")
+        return {"vmId": claims["vmId"], "product": product, "licensed": True}
+
+
+def main() -> None:
+    url = os.environ["VERIFIER_JWKS"]
+
+    def fetch() -> Mapping[str, Any]:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the operator's own URL
+            document: Mapping[str, Any] = json.load(answer)
+        return document
+
+    backend = Backend(
+        keys=PublicKeys(fetch),
+        issuer=os.environ["TOKEN_ISSUER"],
+        audience=os.environ["TOKEN_AUDIENCE"],
+        products=frozenset(name.lower() for name in os.environ.get("PRODUCTS", "").split(",") if name),
+    )
+    with make_server("127.0.0.1", int(os.environ.get("PORT", "8090")), backend) as server:
+        sys.stdout.write(f"backend: listening on http://127.0.0.1:{server.server_port}\n")
+        sys.stdout.flush()
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
