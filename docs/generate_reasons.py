@@ -39,7 +39,7 @@ _SECTIONS: tuple[tuple[str, str, type[Reason | RequestFault | Failure]], ...] = 
 )
 
 #: Of the codes that no check raises, those after which the same request may be sent again.
-_RETRYABLE_FAILURES = frozenset({Failure.STORE_UNAVAILABLE})
+_RETRYABLE = frozenset({RequestFault.RATE_LIMITED, Failure.STORE_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def _retryable(code: Code, raised: frozenset[Raised]) -> str:
     if isinstance(code, Reason):
         answers = {place.retryable for place in raised if place.reason is code}
     else:
-        answers = {code in _RETRYABLE_FAILURES}
+        answers = {code in _RETRYABLE}
     if answers == {True, False}:
         return "in some cases: `retryable` in the problem says"
     return "yes, after `Retry-After`" if answers == {True} else "no"

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from support.applications import make_application
 from support.trust_operations import make_operations, new_authority, read
 
 from verifier.api import trust_wire, wire
-from verifier.api.authentication import Administrators
+from verifier.api.authentication import Administrators, Tenants
 from verifier.api.problems import DOCUMENTATION
 from verifier.api.routes import create_metrics_blueprint
 from verifier.api.trust_routes import create_trust_blueprint
@@ -35,7 +36,8 @@ from verifier.core.standing import Standing
 from verifier.core.trust import Denials, Origin, State, TrustBundle
 from verifier.edge.metrics import Metrics, MetricsRecorder
 from verifier.edge.policies import PolicyTable
-from verifier.edge.settings import CONFIG_VARIABLE, PREFIX, Settings, load_settings
+from verifier.edge.secret_files import SUFFIX
+from verifier.edge.settings import CONFIG_VARIABLE, PREFIX, RELOADABLE, Settings, load_settings, secret_settings
 from verifier.service import ArchiveVerifier, IssuedNonce
 from verifier.trust_service import TrustAdministration
 from verifier.wiring import COMMANDS
@@ -46,7 +48,12 @@ HANDBOOK = ROOT / "docs" / "rollover-handbook.md"
 SAMPLE = ROOT / "tests" / "data" / "samples" / "public-eastus-2026-07-28.json"
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "trust_roots" / "README.md"],
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "examples" / "README.md",
+        ROOT / "trust_roots" / "README.md",
+    ],
     key=lambda page: page.relative_to(ROOT).as_posix(),
 )
 
@@ -177,11 +184,14 @@ def test_the_settings_files_load(number: int, tmp_path: Path, monkeypatch: pytes
     file.write_text(blocks(README, "toml")[number], encoding="utf-8")
     monkeypatch.setenv(CONFIG_VARIABLE, str(file))
 
-    assert load_settings().policies.keys() == {"gold", "own-machines"}
+    loaded, written = load_settings(), tomllib.loads(file.read_text("utf-8"))
+
+    assert loaded.policies.keys() == written["policies"].keys()
+    assert loaded.tenants.keys() == written.get("tenants", {}).keys()
 
 
 def test_the_example_policies_name_every_key_that_there_is() -> None:
-    text = "\n".join(blocks(README, "toml"))
+    text = "\n".join(block for page in (README, ROOT / "docs" / "policies.md") for block in blocks(page, "toml"))
     keys = {field.alias or name for name, field in PolicyTable.model_fields.items()}
 
     assert [key for key in sorted(keys) if f"\n{key} = " not in text] == []
@@ -255,7 +265,8 @@ def test_the_http_page_explains_every_field(result: AttestationResult) -> None:
     nonce = wire.nonce_json(IssuedNonce(nonce="", issued_at=documents.NOW, expires_at=documents.NOW))
     asked = (*wire.NonceRequest.model_fields, *wire.AttestationRequest.model_fields)
     claims = [f"claims.{name}" for name in wire.claims_json(result.claims)]
-    fields = {*wire.result_json(result), *claims, *problem, *nonce, *asked}
+    signed = wire.result_json(result, token="a.b.c")  # noqa: S106 - a result token, and of the wrong shape
+    fields = {*signed, *claims, *problem, *nonce, *asked}
 
     assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
 
@@ -285,7 +296,11 @@ def test_the_http_page_lists_every_path(administration: TrustAdministration, tmp
     application = make_application(tmp_path)
     application.flask.register_blueprint(
         create_trust_blueprint(
-            administration, Administrators(key_hashes={}), application.clock, maximum_body_octets=MAX_EVIDENCE_OCTETS
+            administration,
+            lambda: Administrators(key_hashes={}),
+            application.clock,
+            tenants=Tenants,
+            maximum_body_octets=MAX_EVIDENCE_OCTETS,
         )
     )
     application.flask.register_blueprint(create_metrics_blueprint(lambda: (b"", "text/plain")))
@@ -367,6 +382,32 @@ def test_every_decision_is_dated_and_in_the_index_in_order() -> None:
         assert title.startswith(f"# {number:04}: ")
         assert status.startswith("- Status: ")
         assert datetime.fromisoformat(date.removeprefix("- Date: ")) < datetime.now(UTC).replace(tzinfo=None)
+
+
+def test_the_record_of_dependencies_names_each_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    declared = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    text = (ROOT / "docs" / "adr" / "0002-dependencies.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([a-z][a-z0-9-]+) \|", text, re.MULTILINE)
+
+    assert sorted({*rows} - {"runtime", "development"}) == sorted(re.split(r"[^a-z0-9-]", name)[0] for name in declared)
+
+
+def test_the_http_page_shows_each_condition_of_readiness(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "http.md"
+    made = make_application(tmp_path).flask.test_client().get("/readyz").get_json()
+    [shown] = [json.loads(block) for block in blocks(page, "json") if "conditions" in block]
+
+    assert list(shown) == sorted(made, reverse=True)
+    assert [condition["name"] for condition in shown["conditions"]] == [told["name"] for told in made["conditions"]]
+    assert [told["name"] for told in made["conditions"] if f"`{told['name']}`: " not in page.read_text("utf-8")] == []
+
+
+def test_the_operations_page_names_each_setting_that_is_followed_and_each_that_a_file_can_hold() -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+    assert [name for name in sorted(RELOADABLE) if f"`{name}`" not in operations] == []
+    assert [name for name in secret_settings() if f"`{PREFIX}{name.upper()}{SUFFIX}`" not in operations] == []
 
 
 def test_the_time_that_a_nonce_is_remembered_is_the_documented_one() -> None:
