@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from verifier.api.openapi import make_document
 
 _URI = "urn:description"
+_REFUSED = 300
 # What any path, and none, may be answered: no operation lists them.
 _ANYWHERE = {"not-found", "method-not-allowed", "malformed-request", "internal"}
 
@@ -50,13 +51,42 @@ def check_answer(method: str, path: str, status: int, headers: Mapping[str, str]
         _check_body(where, contents[media_type]["schema"], body)
 
 
+def check_request(method: str, path: str, status: int, media_type: str, body: bytes) -> None:
+    """A request that was granted is one that the description allows: no more is taken than is described.
+
+    Raises Undescribed."""
+    operation = _find(method, path.partition("?")[0])
+    if operation is None or status >= _REFUSED or method == "HEAD":
+        return
+    where = f"the request {method} {path}"
+    if "?" in path and not operation.get("parameters"):
+        raise Undescribed(f"{where} has a query string, and none is described")
+    described = operation.get("requestBody")
+    if not body:
+        if described is not None and described.get("required"):
+            raise Undescribed(f"{where} lacks its body")
+        return
+    if described is None:
+        raise Undescribed(f"{where} has a body, and none is described")
+    named = media_type.partition(";")[0].strip().lower()
+    if named not in described["content"]:
+        raise Undescribed(f"{where} is {named!r}, described is {', '.join(described['content'])}")
+    if named.endswith("json"):
+        _check_body(where, described["content"][named]["schema"], body)
+
+
 class DescribedClient(FlaskClient):
-    """The application's client, which holds every answer against the description."""
+    """The application's client, which holds every request that is granted, and every answer, against the
+    description."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:  # noqa: ANN401 - the signature is the library's
         answer = super().open(*args, **kwargs)
         request = answer.request
         check_answer(request.method, request.path, answer.status_code, dict(answer.headers), answer.data)
+        sent = request.environ["wsgi.input"]
+        sent.seek(0)
+        query = f"?{request.query_string.decode()}" if request.query_string else ""
+        check_request(request.method, request.path + query, answer.status_code, request.content_type or "", sent.read())
         return answer
 
 

@@ -12,7 +12,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from support.described import check_answer
+from support.described import check_answer, check_request
 from support.session_log import SESSION_LOG
 
 _START_SECONDS = 30
@@ -59,6 +59,8 @@ class RunningServer:
         SESSION_LOG.keep_exchange(path, body, answer.body)
         if self.described:
             check_answer(method, path, answer.status, answer.headers, answer.body)
+            named = {name.lower(): value for name, value in (headers or {}).items()}
+            check_request(method, path, answer.status, named.get("content-type", ""), body or b"")
         return answer
 
     def post_json(self, path: str, fields: Mapping[str, object] | None = None) -> Answer:

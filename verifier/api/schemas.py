@@ -119,7 +119,13 @@ class Problem(_Answer):
     detail: Annotated[str, Field(min_length=1, description="One sentence that says what to do.")]
     code: Code
     checks: list[CheckResult]
-    retryable: Annotated[bool, Field(description="Whether the same caller may send the same again.")]
+    retryable: Annotated[
+        bool,
+        Field(
+            description="Whether the same caller may try again after retryAfterSeconds; where the nonce is at fault, "
+            "with a new nonce and a new document."
+        ),
+    ]
     request_id: str
     retry_after_seconds: Annotated[int, Field(ge=0, description="There where `retryable` is true.")] = 0
 

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from support.applications import make_application
-from support.described import Undescribed, check_answer
+from support.described import Undescribed, check_answer, check_request
 
 from verifier.api.openapi import make_document
 from verifier.api.operations import OPERATIONS
@@ -128,3 +128,28 @@ class TestTheHook:
 
     def test_lets_pass_what_is_described(self) -> None:
         check_answer("GET", "/healthz", 200, self.HEADERS, b'{"status": "alive"}')
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "media_type", "body"),
+    [
+        ("POST", "/v1/nonces", "application/json", b'{"unknown": 1}'),
+        ("POST", "/v1/nonces", "text/plain", b"{}"),
+        ("POST", "/v1/attestations", "application/json", b'{"encoding": "pkcs7"}'),
+        ("POST", "/v1/attestations", "application/pdf", b"%PDF"),
+        ("POST", "/v1/attestations", "application/json", b""),
+        ("POST", "/v1/nonces?policy=gold", "", b""),
+        ("GET", "/healthz", "application/json", b"{}"),
+    ],
+)
+def test_a_request_that_is_not_described_and_granted_fails_the_suite(
+    method: str, path: str, media_type: str, body: bytes
+) -> None:
+    with pytest.raises(Undescribed):
+        check_request(method, path, 200, media_type, body)
+
+
+def test_a_request_that_is_described_passes() -> None:
+    check_request("POST", "/v1/nonces", 201, "", b"")
+    check_request("POST", "/v1/nonces", 201, "application/json; charset=utf-8", b'{"vmId": "x"}')
+    check_request("POST", "/v1/attestations", 200, "application/json", b'{"encoding": "pkcs7", "signature": "MA=="}')
