@@ -33,7 +33,7 @@ from verifier.edge.http_server import ServerOptions, serve
 from verifier.edge.live_settings import LiveSettings
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
-from verifier.edge.recorders import FanOut
+from verifier.edge.recorders import FanOut, load_spans
 from verifier.edge.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.edge.settings_text import settings_text
 from verifier.edge.stores import Stores, open_stores
@@ -132,7 +132,7 @@ def create_service(
     starts later does so too where they have been broken since.
     """
     clock = SystemClock()
-    recorder = FanOut((LogRecorder(), counts))
+    recorder = FanOut((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
     stores = timed_stores(connect_stores(settings), counts)
     trust = LiveTrust(
         settings.trust_dir,
@@ -246,6 +246,7 @@ def run_service(arguments: argparse.Namespace) -> int:
     open_audit(settings)
     administrators_of(settings)
     tenants_of(settings)
+    load_spans(settings.otlp_endpoint)
     configure_logging()
     options = ServerOptions(
         host=settings.host,

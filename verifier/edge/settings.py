@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     # Without a port of their own, the metrics are on the service's.
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     metrics_host: str = "127.0.0.1"
+    # A base URL, without credentials: it is printed. Without one, there are no spans.
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s@/?#]+(/[^\s@?#]*)?$")] | None = None
     # none, store, or the absolute path of a file.
     audit: Annotated[str, Field(pattern=r"^(none|store|/.*[^/])$")] = "none"
     audit_required: bool = False
