@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from verifier.core.policy import Policies
 from verifier.edge.settings import RELOADABLE, Settings, explain
+from verifier.edge.watching import start_watch, watch
 from verifier.ports import Recorder, ReloadOutcome
 
 _T = TypeVar("_T")
@@ -86,28 +87,12 @@ class LiveSettings:
                 self._put_in_force(in_force, waiting=_differing(self._start, loaded) - RELOADABLE)
 
     def watch(self, stop: threading.Event, *, interval_seconds: float) -> None:
-        """Refreshes at each interval until `stop` is set. What goes wrong is told once, until it is another fault,
-        and never ends the watch: a key that was taken back must stop working."""
-        told = ""
-        while not stop.wait(interval_seconds):
-            try:
-                self.refresh()
-            except Exception as error:  # noqa: BLE001 - see above
-                fault = f"{type(error).__name__}: {error}"
-                if fault != told:
-                    self._recorder.failed("", error)
-                told = fault
-            else:
-                told = ""
+        """Refreshes at each interval until `stop` is set, whatever goes wrong."""
+        watch(self.refresh, self._recorder, stop, interval_seconds=interval_seconds)
 
     def start(self, *, interval_seconds: float) -> threading.Event:
-        """A daemon thread of this process watches until the event that is returned is set. Threads do not survive
-        a fork: each worker starts its own, after it."""
-        stop = threading.Event()
-        threading.Thread(
-            target=self.watch, args=(stop,), kwargs={"interval_seconds": interval_seconds}, name="settings", daemon=True
-        ).start()
-        return stop
+        """A thread of this process watches until the event that is returned is set."""
+        return start_watch(self.refresh, self._recorder, name="settings", interval_seconds=interval_seconds)
 
     def _make(self, loaded: Settings) -> _InForce:
         """Raises ValueError."""

@@ -15,6 +15,7 @@ from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, extend
 from verifier.core.trust import Origin, Role, TrustBundle, TrustedCertificate, TrustError
 from verifier.edge.trust_files import load_bundle, shipped_directory
+from verifier.edge.watching import start_watch, watch
 from verifier.ports import Recorder, ReloadOutcome, StoreUnavailable, TrustRegistry
 
 #: After a change this young, another one may look the same: file systems keep times as coarsely.
@@ -122,28 +123,12 @@ class LiveTrust:
                     self._put_in_force(is_news=was_refused and self._refusal is None)
 
     def watch(self, stop: threading.Event, *, interval_seconds: float) -> None:
-        """Refreshes at each interval until `stop` is set. What goes wrong is told once, until it is another fault,
-        and never ends the watch: trust that nobody refreshes is a rollover that nobody sees."""
-        told = ""
-        while not stop.wait(interval_seconds):
-            try:
-                self.refresh()
-            except Exception as error:  # noqa: BLE001 - see above
-                fault = f"{type(error).__name__}: {error}"
-                if fault != told:
-                    self._recorder.failed("", error)
-                told = fault
-            else:
-                told = ""
+        """Refreshes at each interval until `stop` is set, whatever goes wrong."""
+        watch(self.refresh, self._recorder, stop, interval_seconds=interval_seconds)
 
     def start(self, *, interval_seconds: float) -> threading.Event:
-        """A daemon thread of this process watches until the event that is returned is set. Threads do not survive
-        a fork: each worker starts its own, after it."""
-        stop = threading.Event()
-        threading.Thread(
-            target=self.watch, args=(stop,), kwargs={"interval_seconds": interval_seconds}, name="trust", daemon=True
-        ).start()
-        return stop
+        """A thread of this process watches until the event that is returned is set."""
+        return start_watch(self.refresh, self._recorder, name="trust", interval_seconds=interval_seconds)
 
     def _read_files(self) -> bool:
         """True where the files were read, and are a bundle."""

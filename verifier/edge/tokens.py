@@ -10,6 +10,7 @@ import jwt
 from verifier.core import ear
 from verifier.core.model import AttestationResult
 from verifier.edge.token_keys import KeyFile, KeyRing, make_ring, read_files
+from verifier.edge.watching import start_watch
 from verifier.ports import Recorder, ReloadOutcome
 from verifier.token_ports import PublishedKey, TokenKeyError
 
@@ -89,24 +90,8 @@ class SignedResults:
                 self._tell(ReloadOutcome.REFUSED, self._trouble)
 
     def start(self, *, interval_seconds: float) -> threading.Event:
-        """A daemon thread of this process refreshes at each interval until the event that is returned is set. Threads
-        do not survive a fork: each worker starts its own, after it."""
-        stop = threading.Event()
-        threading.Thread(target=self._watch, args=(stop, interval_seconds), name="token keys", daemon=True).start()
-        return stop
-
-    def _watch(self, stop: threading.Event, interval_seconds: float) -> None:
-        told = ""
-        while not stop.wait(interval_seconds):
-            try:
-                self.refresh()
-            except Exception as error:  # noqa: BLE001 - a watch that ends is a rotation that nobody sees
-                fault = type(error).__name__
-                if fault != told:
-                    self._recorder.failed("", error)
-                told = fault
-            else:
-                told = ""
+        """A thread of this process refreshes at each interval until the event that is returned is set."""
+        return start_watch(self.refresh, self._recorder, name="token keys", interval_seconds=interval_seconds)
 
     def _read(self) -> KeyRing | None:
         """The keys of the directory, where they are others than before; `trouble` says why there are none."""
