@@ -8,6 +8,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -72,6 +73,13 @@ class _Process:
             self.connection = None
 
 
+def _close_own(processes: dict[int, _Process]) -> None:
+    """Closes the connection that this process opened, and none that it inherited."""
+    process = processes.pop(os.getpid(), None)
+    if process is not None:
+        process.close()
+
+
 class SqliteFile:
     """The database at `path`, made with its directory where it is not there yet (modes 0600 and 0700).
 
@@ -95,6 +103,8 @@ class SqliteFile:
         self._busy_timeout = busy_timeout
         # By process: what a fork inherited is neither used nor closed in the child (sqlite.org/howtocorrupt.html, 2.6).
         self._processes: dict[int, _Process] = {}
+        # A store that nobody holds any more leaves no connection open. Not at exit: a thread may still be using it.
+        weakref.finalize(self, _close_own, self._processes).atexit = False
         with _failures_named(layout):
             # The log is looked for first: where it is and the file then is not, no other process is just making both.
             if self._path.with_name(f"{self._path.name}-wal").exists() and not self._path.exists():
@@ -138,9 +148,7 @@ class SqliteFile:
 
     def close(self) -> None:
         """Closes the connection of this process, which no thread of it is using. The next call opens another."""
-        process = self._processes.pop(os.getpid(), None)
-        if process is not None:
-            process.close()
+        _close_own(self._processes)
 
     def _open(self) -> sqlite3.Connection:
         connection = _connect(self._path, timeout=self._busy_timeout, flushed=self._layout.flushed)
