@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
-from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from verifier.core import der
+from verifier.core.asn1 import x509 as asn1_x509
 
 _COMMON_NAME = "2.5.4.3"
 #: The characters of a name that are shown: real ones have about 70.

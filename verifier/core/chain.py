@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 
-from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.x509 import verification
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
@@ -18,6 +17,7 @@ from pyhanko_certvalidator.errors import PathError, ValidationError
 from pyhanko_certvalidator.path import ValidationPath
 
 from verifier.core import der
+from verifier.core.asn1 import x509 as asn1_x509
 from verifier.core.certificates import Certificate
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
 from verifier.core.reasons import ChainRefused, Reason

@@ -2,9 +2,8 @@
 
 import hashlib
 
-from asn1crypto import cms
-
 from verifier.core import der
+from verifier.core.asn1 import cms
 from verifier.core.certificates import Certificate, CertificateError
 from verifier.core.der import DerError
 from verifier.core.model import Envelope, RawDocument, SignedAttributes

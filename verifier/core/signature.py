@@ -3,11 +3,11 @@
 import hashlib
 import hmac
 
-from asn1crypto import algos
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
+from verifier.core.asn1 import algos
 from verifier.core.model import Envelope, SignedContent
 from verifier.core.reasons import Reason, SignatureRefused
 
