@@ -17,8 +17,10 @@ export UV_PROJECT_ENVIRONMENT := .venv
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
 
+# Much of the suite waits for servers. Each process starts its own.
+TEST_PROCESSES ?= 2
 test: .development  ## the whole suite, on real servers
-	$(RUN)/pytest
+	$(RUN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal
 
 check: lint types imports  ## everything that reads the code without running it
 

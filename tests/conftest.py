@@ -6,9 +6,14 @@ import pytest
 from support.redis_server import RedisServer, running_redis_server
 
 # Hooks: every line that the run logs is held against its nonces and documents.
-from support.session_log import pytest_configure, pytest_sessionfinish, pytest_terminal_summary
+from support.session_log import (
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 
-__all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary"]
+__all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,8 @@ _HEX_WINDOW = 48
 #: A whole one; what tests post instead of a document is shorter.
 _SHORTEST_DOCUMENT = 400
 _STRIDE = 8
+#: Under which a process of pytest-xdist tells what it found.
+_OUTPUT = "session_log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,27 @@ def _shingles(line: str) -> Iterator[str]:
                 yield plain[start : start + size]
 
 
-#: That of this run.
+#: That of this process.
 SESSION_LOG = SessionLog()
-_LEAKS = pytest.StashKey[list[str]]()
+
+
+@dataclass(slots=True)
+class _Summary:
+    """What the run found, over all processes that ran tests."""
+
+    lines: int = 0
+    nonces: int = 0
+    documents: int = 0
+    leaks: list[str] = field(default_factory=list)
+
+    def add(self, lines: int, nonces: int, documents: int, leaks: list[str]) -> None:
+        self.lines += lines
+        self.nonces += nonces
+        self.documents += documents
+        self.leaks += leaks
+
+
+_SUMMARY = pytest.StashKey[_Summary]()
 
 
 def pytest_configure() -> None:
@@ -112,16 +132,34 @@ def pytest_configure() -> None:
     Verifier.issue_nonce = keep_issued  # type: ignore[method-assign]  # the same, but for the keeping
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """In the process that leads the others of pytest-xdist: what one of them found. One that crashed fails the run
+    by that."""
+    found = getattr(node, "workeroutput", {}).get(_OUTPUT)
+    if found is not None:
+        _summary_of(node.config).add(*found)  # type: ignore[attr-defined]  # a WorkerController
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """The run fails where a line tells a secret."""
-    found = SESSION_LOG.leaks()
-    session.config.stash[_LEAKS] = found
-    if found:
+    """The run fails where a line tells a secret. Each process holds its own lines against its own secrets: nothing
+    else was given to the services that it started."""
+    log, config = SESSION_LOG, session.config
+    found = (len(log.lines), len(log.nonces), len(log.documents), log.leaks())
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[_OUTPUT] = found
+    summary = _summary_of(config)
+    summary.add(*found)
+    if summary.leaks:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    log = SESSION_LOG
-    terminalreporter.line(f"log: {len(log.lines)} lines, {len(log.nonces)} nonces, {len(log.documents)} documents")
-    for leak in config.stash[_LEAKS]:
+    summary = _summary_of(config)
+    terminalreporter.line(f"log: {summary.lines} lines, {summary.nonces} nonces, {summary.documents} documents")
+    for leak in summary.leaks:
         terminalreporter.line(f"LOG LEAK: {leak}", red=True)
+
+
+def _summary_of(config: pytest.Config) -> _Summary:
+    return config.stash.setdefault(_SUMMARY, _Summary())
