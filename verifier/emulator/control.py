@@ -24,6 +24,7 @@ from verifier.emulator.scenarios import ChainChoice, Scenario
 
 ROOT: Final = "/emulator"
 _LIMIT_OCTETS: Final = 65_536
+_LARGEST_NUMBER: Final = 1e9  # of seconds: beyond what either use of one allows, and within what a timedelta holds
 
 _T = TypeVar("_T")
 _Member = TypeVar("_Member", bound=StrEnum)
@@ -140,8 +141,8 @@ class _Fields:
 
     def take_number(self, name: str) -> float:
         value = self._values.pop(name, 0)
-        if type(value) not in {int, float}:
-            raise ValueError(f"{self._place}: {name} must be a number")
+        if type(value) not in {int, float} or not abs(cast("float", value)) <= _LARGEST_NUMBER:
+            raise ValueError(f"{self._place}: {name} must be a number of seconds")
         return float(cast("float", value))
 
     def finish(self) -> None:

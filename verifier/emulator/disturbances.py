@@ -28,7 +28,8 @@ def disturb(app: Flask, take_fault: Callable[[bool], Fault | None], wait: Callab
 
     @app.before_request
     def meet() -> Refusal | None:
-        fault = take_fault(request.path == DOCUMENT_PATH)
+        # Without a rule it is a 404 or a 405, whatever happens.
+        fault = None if request.url_rule is None else take_fault(request.path == DOCUMENT_PATH)
         if fault is None:
             return None
         if fault.kind in _REFUSING:

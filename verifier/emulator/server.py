@@ -1,5 +1,6 @@
 """An emulator that runs: on a socket of its own, in threads of this process, until it is left."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from socket import socket
 
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -57,7 +57,7 @@ class _SilentHandler(WSGIRequestHandler):
 
 @contextmanager
 def running_emulator(
-    listener: socket,
+    listener: socket.socket,
     *,
     vm: VirtualMachine,
     authorities: Authorities,
@@ -92,3 +92,14 @@ def running_emulator(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def loopback_emulator(vm: VirtualMachine, *, start: Conditions | None = None) -> Iterator[RunningEmulator]:
+    """On a free port of 127.0.0.1, with a throw-away PKI."""
+    authorities = Authorities.throw_away(now=datetime.now(UTC), cloud=vm.cloud, region=vm.region)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        running_emulator(listener, vm=vm, authorities=authorities, start=start) as emulator,
+    ):
+        yield emulator
