@@ -62,14 +62,14 @@ def running_emulator(
     vm: VirtualMachine,
     authorities: Authorities,
     start: Conditions | None = None,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[RunningEmulator]:
     """Serves on `listener`, which listens already and stays its owner's to close: a connection made from now on is
-    accepted. Answers under way when it is left are cut off."""
+    accepted. Answers under way when it is left are cut off. `monotonic` is for the rate limit."""
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    controls = Controls(authorities=authorities, clock=clock, base_url=url, start=start)
-    admission = Admission(monotonic=time.monotonic)
+    controls = Controls(authorities=authorities, clock=lambda: datetime.now(UTC), base_url=url, start=start)
+    admission = Admission(monotonic=monotonic)
     emulator = RunningEmulator(url=url, vm=vm, controls=controls, admission=admission)
     is_over = threading.Event()
     imds = create_imds(vm=vm, circumstances=controls, admission=admission, wait=is_over.wait)
@@ -95,11 +95,16 @@ def running_emulator(
 
 
 @contextmanager
-def loopback_emulator(vm: VirtualMachine, *, start: Conditions | None = None) -> Iterator[RunningEmulator]:
+def loopback_emulator(
+    vm: VirtualMachine,
+    *,
+    start: Conditions | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Iterator[RunningEmulator]:
     """On a free port of 127.0.0.1, with a throw-away PKI."""
     authorities = Authorities.throw_away(now=datetime.now(UTC), cloud=vm.cloud, region=vm.region)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_emulator(listener, vm=vm, authorities=authorities, start=start) as emulator,
+        running_emulator(listener, vm=vm, authorities=authorities, start=start, monotonic=monotonic) as emulator,
     ):
         yield emulator

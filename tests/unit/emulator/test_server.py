@@ -118,6 +118,26 @@ def test_a_slow_answer_does_not_keep_it_from_ending() -> None:
     assert time.monotonic() - begin < 150
 
 
+def test_managed_identity_has_five_requests_at_once(emulator: RunningEmulator) -> None:
+    """Azure page: Rate limiting. Five wait for a slow answer; more are refused, and later there is room again."""
+    target = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r"
+    disturb(emulator, Fault(kind=FaultKind.SLOW, requests=5, seconds=3))
+    statuses: list[int] = []
+    waiting = [threading.Thread(target=lambda: statuses.append(get(emulator, target)[0].status)) for _ in range(5)]
+    for thread in waiting:
+        thread.start()
+    deadline = time.monotonic() + 30
+    while emulator.controls.conditions().faults:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    sixth = get(emulator, target)[0].status
+    for thread in waiting:
+        thread.join()
+    # This machine has no identity: 400 is IMDS's own answer, and not that of the limit.
+    assert (sixth, statuses) == (429, [400] * 5)
+    assert get(emulator, target)[0].status == 400
+
+
 def test_a_cached_nonce_is_the_one_before_in_the_document_before(emulator: RunningEmulator) -> None:
     first = get(emulator, f"{DOCUMENT}&nonce=1111111111")[1]
     disturb(emulator, Fault(kind=FaultKind.CACHED_NONCE, requests=2))
