@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ from verifier.emulator.control import create_control
 from verifier.emulator.controls import Conditions
 from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.faults import Fault, FaultKind
+from verifier.emulator.imds import create_imds
+from verifier.emulator.rules import Admission
 from verifier.emulator.scenarios import Scenario
 from verifier.emulator.server import RunningEmulator, loopback_emulator
 
@@ -119,23 +122,28 @@ def test_a_slow_answer_does_not_keep_it_from_ending() -> None:
 
 
 def test_managed_identity_has_five_requests_at_once(emulator: RunningEmulator) -> None:
-    """Azure page: Rate limiting. Five wait for a slow answer; more are refused, and later there is room again."""
+    """Azure page: Rate limiting. Five are kept waiting; a sixth is refused, and when they are done there is room."""
     target = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r"
-    disturb(emulator, Fault(kind=FaultKind.SLOW, requests=5, seconds=3))
-    statuses: list[int] = []
-    waiting = [threading.Thread(target=lambda: statuses.append(get(emulator, target)[0].status)) for _ in range(5)]
-    for thread in waiting:
-        thread.start()
-    deadline = time.monotonic() + 30
-    while emulator.controls.conditions().faults:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    sixth = get(emulator, target)[0].status
-    for thread in waiting:
-        thread.join()
-    # This machine has no identity: 400 is IMDS's own answer, and not that of the limit.
-    assert (sixth, statuses) == (429, [400] * 5)
-    assert get(emulator, target)[0].status == 400
+    are_waiting, may_go = threading.Semaphore(0), threading.Event()
+
+    def wait(_: float) -> None:
+        are_waiting.release()
+        may_go.wait(60)
+
+    disturb(emulator, Fault(kind=FaultKind.SLOW, requests=5, seconds=1))
+    admission = Admission(monotonic=lambda: 0.0)
+    imds = create_imds(vm=emulator.vm, circumstances=emulator.controls, admission=admission, wait=wait)
+
+    def asked() -> int:
+        return imds.test_client().get(target, headers=METADATA).status_code
+
+    with ThreadPoolExecutor(5) as pool:
+        slow = [pool.submit(asked) for _ in range(5)]
+        assert all(are_waiting.acquire(timeout=60) for _ in slow)
+        sixth = asked()
+        may_go.set()
+        # This machine has no identity: 400 is IMDS's own answer, and not that of the limit.
+        assert (sixth, [one.result(timeout=60) for one in slow], asked()) == (429, [400] * 5, 400)
 
 
 def test_a_cached_nonce_is_the_one_before_in_the_document_before(emulator: RunningEmulator) -> None:
