@@ -2,19 +2,27 @@
 
 import base64
 import json
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from support.command_line import call, run
+from support.command_line import call
 from support.emulated import EXAMPLES, emulated_machines, write_common_trust
 from support.services import RunningServer, running_service
+from support.session_log import SESSION_LOG
 
+from verifier import ArchiveVerifier, TrustDirectory, from_file
+from verifier.emulator import pki
 from verifier.emulator.controls import Conditions
+from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.faults import Fault, FaultKind
-from verifier.emulator.scenarios import ChainChoice, Scenario
-from verifier.emulator.server import RunningEmulator
+from verifier.emulator.scenarios import Authorities, ChainChoice, Scenario
+from verifier.emulator.server import RunningEmulator, running_emulator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,21 @@ def emulated(shared: Emulated) -> Emulated:
     for machine in shared.machines.values():
         machine.reset()
     return shared
+
+
+def fetch(imds: RunningEmulator, nonce: str) -> dict[str, object]:
+    imds.admission.reset()
+    parts = urlsplit(imds.url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    try:
+        target = f"/metadata/attested/document?api-version=2020-09-01&nonce={nonce}"
+        connection.request("GET", target, headers={"Metadata": "true"})
+        body = connection.getresponse().read()
+    finally:
+        connection.close()
+    SESSION_LOG.keep_exchange(target, None, body)
+    fields: dict[str, object] = json.loads(body)
+    return fields
 
 
 def change_one_byte(document: Mapping[str, str]) -> dict[str, object]:
@@ -110,17 +133,43 @@ def test_an_embedded_unknown_issuer_is_refused_too(emulated: Emulated) -> None:
     assert "issuer-unpinned" in err
 
 
-def test_a_cached_nonce_is_refused_and_the_agents_next_document_verified(emulated: Emulated) -> None:
-    assert emulated.attest("scale-set")[0] == 0
-    cached = Fault(kind=FaultKind.CACHED_NONCE, requests=1)
-    emulated.machines["scale-set"].put(Conditions(faults=(cached,)))
-    assert emulated.attest("scale-set")[0] == 0
-    assert emulated.machines["scale-set"].controls.conditions().faults == ()
+def test_a_cached_nonce_is_refused_as_one_that_was_used(emulated: Emulated) -> None:
+    imds, service = emulated.machines["scale-set"], emulated.service
+    first = fetch(imds, service.issue_nonce())
+    assert service.post_json("/v1/attestations", first).status == 200
+    imds.put(Conditions(faults=(Fault(kind=FaultKind.CACHED_NONCE, requests=1),)))
+    cached = service.post_json("/v1/attestations", fetch(imds, service.issue_nonce()))
+    assert (cached.status, cached.code, cached.json["retryable"]) == (409, "nonce-replayed", True)
+    assert service.post_json("/v1/attestations", fetch(imds, service.issue_nonce())).status == 200
 
 
-def test_the_demonstration_shows_the_machine_of_a_file() -> None:
-    (file,) = [file for file in EXAMPLES if file.stem == "classic"]
-    ended = run("demo", "--vm", str(file))
-    assert ended.status == 0, ended.err
-    assert "vmId: d3e0e374-fda6-4649-bbc9-7f20dc379f34" in ended.out
-    assert "Verified once, and cheated never." in ended.out
+@pytest.mark.parametrize(
+    ("seconds", "code"), [(-30, None), (30, None), (-7 * 3600, "document-expired"), (3600, "document-not-yet-valid")]
+)
+def test_a_clock_that_is_off_is_borne_as_far_as_the_skew(emulated: Emulated, seconds: int, code: str | None) -> None:
+    imds, service = emulated.machines["scale-set"], emulated.service
+    imds.put(Conditions(clock_offset=timedelta(seconds=seconds)))
+    answer = service.post_json("/v1/attestations", fetch(imds, service.issue_nonce()))
+    assert (answer.status, answer.code) == (200 if code is None else 422, code)
+
+
+def test_an_authority_of_files_is_all_the_trust_that_its_signers_need(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    vm = VirtualMachine()
+    authority = pki.make_root(
+        subject=pki.make_name("Kept"), key=pki.make_rsa_key(), validity=pki.Validity.around(now, pki.CA_LIFE)
+    )
+    documents: list[dict[str, object]] = []
+    for _ in range(2):  # an emulator, and the one after a restart
+        kept = Authorities.kept(authority, cloud=vm.cloud, region=vm.region)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            running_emulator(listener, vm=vm, authorities=kept) as imds,
+        ):
+            if not documents:
+                imds.write_trust(tmp_path / "trust")
+            documents.append(fetch(imds, "1234567890"))
+    archive = ArchiveVerifier(trust=TrustDirectory(tmp_path / "trust"))
+    for document in documents:
+        result = archive.appraise(from_file(json.dumps(document).encode()), at=datetime.now(UTC))
+        assert [link.subject for link in result.content.chain] == ["CN=Kept,O=imds-verifier emulator"]

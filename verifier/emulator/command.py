@@ -97,7 +97,10 @@ def _port(text: str) -> int:
 
 
 def _seconds(text: str) -> timedelta:
-    return timedelta(seconds=float(text))
+    try:
+        return timedelta(seconds=float(text))
+    except OverflowError:
+        raise argparse.ArgumentTypeError("no clock is that far off") from None
 
 
 _MACHINE_OPTIONS: Final = {

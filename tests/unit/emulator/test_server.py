@@ -16,12 +16,12 @@ from cryptography import x509
 from flask.testing import FlaskClient
 
 from verifier.emulator.control import create_control
-from verifier.emulator.controls import Conditions
+from verifier.emulator.controls import Conditions, Controls
 from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.faults import Fault, FaultKind
 from verifier.emulator.imds import create_imds
 from verifier.emulator.rules import Admission
-from verifier.emulator.scenarios import Scenario
+from verifier.emulator.scenarios import ChainChoice, Scenario
 from verifier.emulator.server import RunningEmulator, loopback_emulator
 
 DOCUMENT = "/metadata/attested/document?api-version=2020-09-01"
@@ -290,3 +290,14 @@ def test_anybody_gets_the_issuers_certificates_and_nothing_else(control: FlaskCl
 def test_too_many_octets_are_not_read(control: FlaskClient) -> None:
     answer = control.put("/controls", data=b" " * 65_537, content_type="application/json")
     assert answer.status_code == 413
+
+
+def test_keeps_a_bounded_number_of_chains_and_one_signer_a_chain(emulator: RunningEmulator) -> None:
+    controls = Controls(authorities=emulator.controls.authorities, clock=emulator.controls.now, base_url="http://x")
+    first = controls.chain()
+    for number in range(99):
+        controls.put(Conditions(chain=ChainChoice(issuer_urls=(f"http://127.0.0.1/{number}",))))
+    with pytest.raises(ValueError, match="at most 100"):
+        controls.put(Conditions(chain=ChainChoice(issuer_urls=())))
+    controls.reset()
+    assert controls.chain() is first
