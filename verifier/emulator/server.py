@@ -67,10 +67,16 @@ def running_emulator(
     """Serves on `listener`, which listens already and stays its owner's to close: a connection made from now on is
     accepted. Answers under way when it is left are cut off. `monotonic` is for the rate limit."""
     host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    controls = Controls(authorities=authorities, clock=lambda: datetime.now(UTC), base_url=url, start=start)
+    # The issuer's address is a certificate's to carry: "every address" is none that leads anywhere.
+    reached_at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to be told from others
+    controls = Controls(
+        authorities=authorities,
+        clock=lambda: datetime.now(UTC),
+        base_url=_url(reached_at, port),
+        start=start,
+    )
     admission = Admission(monotonic=monotonic)
-    emulator = RunningEmulator(url=url, vm=vm, controls=controls, admission=admission)
+    emulator = RunningEmulator(url=_url(host, port), vm=vm, controls=controls, admission=admission)
     is_over = threading.Event()
     imds = create_imds(vm=vm, circumstances=controls, admission=admission, wait=is_over.wait)
     server = make_server(
@@ -92,6 +98,10 @@ def running_emulator(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @contextmanager
