@@ -18,7 +18,6 @@ from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.imds import create_imds
 from verifier.emulator.rules import Admission
 from verifier.emulator.scenarios import Authorities
-from verifier.emulator.trust_directory import TrustedCloud, write_trust_directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +40,7 @@ class RunningEmulator:
 
     def write_trust(self, directory: Path) -> None:
         """What makes a verifier accept these documents, as `write_trust_directory` writes it, and raises."""
-        write_trust_directory(
-            directory,
-            cloud=TrustedCloud(name=self.vm.cloud.value, domain=self.vm.cloud.domain),
-            certificates=self.controls.authorities.trusted,
-        )
+        self.controls.authorities.write_trust(directory, cloud=self.vm.cloud)
 
 
 class _SilentHandler(WSGIRequestHandler):
