@@ -1,10 +1,12 @@
 """The emulator answers by the rules of Azure's page."""
 
 import base64
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from asn1crypto import cms as asn1_cms
@@ -13,6 +15,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.verification import PolicyBuilder, Store
 from flask.testing import FlaskClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from verifier.emulator.documents import VirtualMachine
@@ -276,3 +280,41 @@ def test_each_version_has_what_the_one_before_had(ask_instance: Callable[[str], 
         leaves: dict[str, object] = {route: leaf for route, leaf in elements(told) if isinstance(leaf, str)}
         assert before.items() <= leaves.items(), version
         before = leaves
+
+
+@pytest.fixture(scope="module")
+def patient(pki: Pki, now: datetime) -> FlaskClient:
+    """Of an IMDS for which a minute passes between any two requests."""
+    minutes = itertools.count(0, 60)
+    app = create_app(signer=pki.signer, vm=VM, clock=lambda: now, monotonic=lambda: float(next(minutes)))
+    return app.test_client()
+
+
+NAMES = st.sampled_from(["api-version", "nonce", "format", "resource", "x"])
+VALUES = st.one_of(st.sampled_from([*API_VERSIONS, "text", "json", ""]), st.text(max_size=40))
+STEPS = st.one_of(
+    st.sampled_from(["metadata", "instance", "compute", "network", "interface", "attested", "document", "identity"]),
+    st.sampled_from(["versions", "scheduledevents", "loadbalancer", "oauth2", "token", "info", "0", "-1", "", "."]),
+    st.text(max_size=8),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    steps=st.lists(STEPS, max_size=7),
+    query=st.lists(st.tuples(NAMES, VALUES), max_size=4),
+    method=st.sampled_from(["GET", "GET", "GET", "POST", "HEAD", "OPTIONS", "TRACE"]),
+)
+def test_whatever_is_asked_is_answered_or_refused(
+    patient: FlaskClient, steps: list[str], query: list[tuple[str, str]], method: str
+) -> None:
+    # PEP 3333: the octets of the path, unquoted, as Latin-1. By itself the client takes "//" for a host.
+    path = "/" + "/".join(steps).encode().decode("latin-1")
+    answer = patient.open(
+        method=method, query_string=urlencode(query), headers=METADATA, environ_overrides={"PATH_INFO": path}
+    )
+    assert answer.status_code in {200, 400, 404, 405}
+    if method != "HEAD":
+        assert answer.mimetype == "text/plain" or answer.get_json() is not None
+    if answer.status_code == 200:
+        assert method == "GET"
