@@ -472,6 +472,11 @@ def attested() -> list[Behaviour]:
         ),
         *of(
             section,
+            ("the licenseType of one for Linux", get(DOCUMENT), document(says(licenseType="RHEL_BYOS"))),
+            machine="hybrid-benefit-linux",
+        ),
+        *of(
+            section,
             ("of a classic VM the vmId alone is sure", nonce, document(says_exactly("nonce", "vmId"))),
             machine="classic",
         ),
