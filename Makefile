@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports lock clean
+.PHONY: demo test check lint types imports agent lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -31,6 +31,11 @@ types: .development
 
 imports: .development
 	$(RUN)/lint-imports
+
+agent: dist/imds-attest.pyz  ## the agent as one file, for a VM that has Python and nothing of ours
+
+dist/imds-attest.pyz: tools/build_agent.py $(wildcard verifier/agent/*.py) LICENSE
+	$(PYTHON) tools/build_agent.py $@
 
 lock: $(UV)  ## the locked versions, anew
 	$(UV) lock --upgrade

@@ -1,6 +1,7 @@
 """A real HTTP server on 127.0.0.1 that plays a script and remembers what it was asked."""
 
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,7 +75,8 @@ def problem_reply(
 
 
 @contextmanager
-def serving(*replies: Reply) -> Iterator[Script]:
+def serving(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Script]:
+    """On 127.0.0.1; with `tls` over https, as `localhost`, since certificates name hosts."""
     script = Script(*replies)
 
     class Handler(BaseHTTPRequestHandler):
@@ -95,6 +97,9 @@ def serving(*replies: Reply) -> Iterator[Script]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     script.url = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        script.url = f"https://localhost:{server.server_port}"
     # Polling often only makes the shutdown quick.
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
