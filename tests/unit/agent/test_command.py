@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from unit.agent.servers import Reply, dead_url, json_reply, problem_reply, serving
+from support.scripted_servers import Reply, dead_url, json_reply, problem_reply, serving
 
 import verifier.agent.command as subject
 from verifier.agent.command import configure, run

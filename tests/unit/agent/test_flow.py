@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 import pytest
+from support.scripted_servers import Reply, dead_url, json_reply, problem_reply, serving
 from unit.agent.budgets import StandingTime
-from unit.agent.servers import Reply, dead_url, json_reply, problem_reply, serving
 
 from verifier.agent.ends import End, NotAttested
 from verifier.agent.flow import ROUNDS, attest

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from threading import Thread
 
 import pytest
+from support.scripted_servers import Reply, Script, dead_url, json_reply, serving
 from unit.agent.budgets import StandingTime
-from unit.agent.servers import Reply, Script, dead_url, json_reply, serving
 from werkzeug.serving import make_server
 
 from verifier.agent.ends import End, NotAttested

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from support.issuers import make_tls_server
+from support.scripted_servers import Reply, dead_url, serving
 from unit.agent.budgets import StandingTime, passing
-from unit.agent.servers import Reply, dead_url, serving
 
 from verifier.agent.budget import Budget
 from verifier.agent.ends import End, NotAttested

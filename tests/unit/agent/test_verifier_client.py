@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from support.issuers import make_tls_server
+from support.scripted_servers import Reply, Script, dead_url, json_reply, problem_reply, serving
 from unit.agent.budgets import StandingTime
-from unit.agent.servers import Reply, Script, dead_url, json_reply, problem_reply, serving
 
 from verifier.agent.ends import End, NotAttested
 from verifier.agent.imds import AttestedDocument
