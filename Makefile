@@ -32,10 +32,8 @@ types: .development
 imports: .development
 	$(RUN)/lint-imports
 
-agent: dist/imds-attest.pyz  ## the agent as one file, for a VM that has Python and nothing of ours
-
-dist/imds-attest.pyz: tools/build_agent.py $(wildcard verifier/agent/*.py) LICENSE
-	$(PYTHON) tools/build_agent.py $@
+agent:  ## the agent as one file, for a VM that has Python and nothing of ours
+	$(PYTHON) tools/build_agent.py dist/imds-attest.pyz
 
 lock: $(UV)  ## the locked versions, anew
 	$(UV) lock --upgrade
