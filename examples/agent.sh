@@ -13,7 +13,7 @@ verifier='' imds=http://169.254.169.254 key_file='' timeout=180 form=result outp
 
 # finish STATUS SENTENCE: the sentence is one line of printable ASCII, whatever others put into it.
 finish() {
-    printf 'attest: %s\n' "$2" | tr -cd '\n -~' >&2
+    printf 'attest: %s\n' "$(printf '%s' "$2" | tr -cd ' -~')" >&2
     exit "$1"
 }
 

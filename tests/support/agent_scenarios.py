@@ -1,12 +1,12 @@
 """What an agent has to do about each fault, and with which status and sentence it ends: one table for all agents."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from support.scripted_servers import Reply, Request, dead_url, forward, json_reply, problem_reply
 
 from verifier.agent.ends import End
+from verifier.emulator.faults import Fault, FaultKind
 
 #: What is answered: this, or what is made of the URL of the real server behind it and of the request.
 Answer = Reply | Callable[[str, Request], Reply]
@@ -15,18 +15,9 @@ Answer = Reply | Callable[[str, Request], Reply]
 KEYS = {"contoso": "key-of-contoso", "others": "key-of-others", "slow": "key-of-slow", "nobody": "key-of-nobody"}
 
 
-def the_imds(url: str, request: Request, *, target: str | None = None) -> Reply:
-    """What the emulator says. Its limit is for one VM, and there are several agents at once: so it is waited for."""
-    while True:
-        reply = forward(url, request, target=target)
-        if reply.status != 429:
-            return reply
-        time.sleep(0.1)
-
-
-def a_cached_document(url: str, request: Request) -> Reply:
-    """Of another nonce."""
-    return the_imds(url, request, target=request.target.rpartition("=")[0] + "=1234567890")
+def the_imds(url: str, request: Request) -> Reply:
+    """What the emulator says, which has the scenario's `faults`."""
+    return forward(url, request)
 
 
 def the_verifier(url: str, request: Request) -> Reply:
@@ -68,12 +59,14 @@ PASSING = problem_reply(422, "nonce-unknown", retryable=True, detail="Get a new 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """`imds` and `verifier` are what these answer, one after the other, and the last one for ever; where there is
-    none, nothing is there. `stranger`: the verifier has a certificate that nobody trusts. `key` is one of `KEYS`."""
+    none, nothing is there. `faults` are of the emulator behind. `stranger`: the verifier has a certificate that nobody
+    trusts. `key` is one of `KEYS`."""
 
     name: str
     end: End
     sentence: str = ""
     imds: tuple[Answer, ...] = (the_imds,)
+    faults: tuple[Fault, ...] = ()
     verifier: tuple[Answer, ...] = (the_verifier,)
     stranger: bool = False
     options: tuple[str, ...] = ()
@@ -167,15 +160,34 @@ SCENARIOS = (
     Scenario(
         name="a cached nonce once",
         end=End.VERIFIED,
-        imds=(a_cached_document, the_imds),
+        imds=(the_imds, the_imds),
+        faults=(Fault(kind=FaultKind.CACHED_NONCE, requests=1),),
         verifier=(the_verifier, the_verifier_in_haste),
     ),
     Scenario(
         name="a cached nonce for longer than there is time",
         end=End.REFUSED_FOR_NOW,
         sentence=r"refused for now: .+ \(nonce-mismatch, request [0-9a-f]{32}\)",
-        imds=(a_cached_document,),
+        faults=(Fault(kind=FaultKind.CACHED_NONCE),),
         verifier=(the_verifier, the_verifier_at_leisure, UNASKED),
+    ),
+    # What the emulator does itself.
+    Scenario(
+        name="one fault after the other",
+        end=End.VERIFIED,
+        imds=(the_imds,) * 4,
+        faults=(
+            Fault(kind=FaultKind.GONE, requests=1),
+            Fault(kind=FaultKind.ERROR, requests=1),
+            Fault(kind=FaultKind.RATE_LIMITED, requests=1),
+            Fault(kind=FaultKind.SLOW, requests=1, seconds=0.5),
+        ),
+    ),
+    Scenario(
+        name="a cut document",
+        end=End.VERIFIED,
+        imds=(the_imds, the_imds),
+        faults=(Fault(kind=FaultKind.CUT, requests=1),),
     ),
     # The verifier.
     Scenario(

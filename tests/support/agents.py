@@ -59,9 +59,9 @@ def make_agents(zipapp: Path) -> dict[str, Agent]:
         # Isolated and without site-packages: nothing but the file and the standard library is there to be imported.
         Agent(name="zipapp", command=(sys.executable, "-I", "-S", str(zipapp)), prints_claims=True),
         *(
-            Agent(name=name, command=(*shell, str(EXAMPLES / "agent.sh")))
-            for name, shell in (("dash", ("dash",)), ("bash", ("bash",)), ("busybox", ("busybox", "sh")))
-            if shutil.which(shell[0])
+            Agent(name=name, command=(name, str(EXAMPLES / "agent.sh")))
+            for name in ("dash", "bash")
+            if shutil.which(name)
         ),
     ]
     if shutil.which("pwsh"):

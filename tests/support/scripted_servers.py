@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
-from http.client import HTTPConnection
+from http.client import HTTPConnection, IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from urllib.parse import urlsplit
@@ -60,11 +60,14 @@ def forward(url: str, request: Request, *, target: str | None = None) -> Reply:
     try:
         connection.request(request.method, target or request.target, request.body or None, dict(request.headers))
         with connection.getresponse() as response:
-            body = response.read()
+            try:
+                body, missing = response.read(), 0
+            except IncompleteRead as cut:
+                body, missing = cut.partial, cut.expected or 1
             # Those that this server sends for itself.
             own = {"content-length", "date", "server", "connection", "transfer-encoding"}
             headers = {name: value for name, value in response.getheaders() if name.lower() not in own}
-            return Reply(status=response.status, body=body, headers=headers)
+            return Reply(status=response.status, body=body, headers=headers, missing=missing)
     finally:
         connection.close()
 

@@ -6,6 +6,7 @@ IMDS is the emulator, and the verifier a service; before both stands a server of
 import hashlib
 import json
 import re
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,13 +23,17 @@ from support.clocks import StandingClock
 from support.command_line import Ended
 from support.issuers import make_tls_server
 from support.scripted_servers import Reply, Script, Step, dead_url, serving
-from support.services import running_server, running_service
+from support.services import running_service
 
 from verifier.agent.ends import End
 from verifier.edge.token_files import TokenKeyDirectory
+from verifier.emulator.controls import Conditions
+from verifier.emulator.documents import VirtualMachine
+from verifier.emulator.scenarios import Authorities
+from verifier.emulator.server import running_emulator
 from verifier.token_ports import TokenAlgorithm
 
-VM_ID = "11111111-2222-4333-8444-555555555555"
+VM = VirtualMachine()
 TABLE = {scenario.name: scenario for scenario in SCENARIOS}
 _SECONDS = 120
 TOKEN = re.compile(r"[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\n")
@@ -36,9 +41,9 @@ TOKEN = re.compile(r"[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\n")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The real servers, and the agents."""
+    """The service, what makes it accept the emulators, of which each run has its own, and the agents."""
 
-    imds: str
+    authorities: Authorities
     verifier: str
     stranger: ssl.SSLContext
     agents: dict[str, Agent]
@@ -65,14 +70,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "VERIFIER_TOKEN_ISSUER": "https://verifier.example",
     }
     store = f"sqlite://{directory}/nonces.sqlite3"
-    with (
-        running_server("emulator", "--port", "0", "--trust-dir", str(trust), "--vm-id", VM_ID) as imds,
-        running_service(nonce_store=store, trust_dir=trust, workers=1, **settings) as service,
-    ):
+    authorities = Authorities.throw_away(now=datetime.now(UTC), cloud=VM.cloud, region=VM.region)
+    authorities.write_trust(trust, cloud=VM.cloud)
+    with running_service(nonce_store=store, trust_dir=trust, workers=1, **settings) as service:
         slow = {"Authorization": f"Bearer {KEYS['slow']}"}
         assert service.request("POST", "/v1/nonces", headers=slow).status == 201
         yield World(
-            imds=imds.url,
+            authorities=authorities,
             verifier=service.url,
             stranger=make_tls_server(directory, host="localhost")[0],
             agents=make_agents(build(directory / "imds-attest.pyz")),
@@ -100,7 +104,12 @@ def run(agent: Agent, scenario: Scenario, world: World, directory: Path) -> Run:
         imds, verifier = Script(), Script()
         imds.url = verifier.url = dead_url()
         if scenario.imds:
-            imds = running.enter_context(serving(*steps(scenario.imds, world.imds)))
+            listener = running.enter_context(socket.create_server(("127.0.0.1", 0)))
+            start = Conditions(faults=scenario.faults)
+            emulator = running.enter_context(
+                running_emulator(listener, vm=VM, authorities=world.authorities, start=start)
+            )
+            imds = running.enter_context(serving(*steps(scenario.imds, emulator.url)))
         if scenario.verifier:
             tls = world.stranger if scenario.stranger else None
             verifier = running.enter_context(serving(*steps(scenario.verifier, world.verifier), tls=tls))
@@ -148,9 +157,9 @@ def assert_tells(agent: Agent, scenario: Scenario, ended: Ended) -> None:
     if "--token" in scenario.options:
         assert TOKEN.fullmatch(ended.out)
     elif agent.prints_claims:
-        assert f"vmId: {VM_ID}\n" in ended.out
+        assert f"vmId: {VM.vm_id}\n" in ended.out
     else:
-        assert json.loads(ended.out)["claims"]["vmId"] == VM_ID
+        assert json.loads(ended.out)["claims"]["vmId"] == VM.vm_id
 
 
 def assert_met(answers: tuple[Answer, ...], script: Script) -> None:
