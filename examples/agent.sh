@@ -8,12 +8,14 @@
 # that of `imds-verifier attest` does: docs/agent.md has the table.
 set -eu
 umask 077
+# What is told goes here, even while the standard error of something else is put away.
+exec 3>&2
 
 verifier='' imds=http://169.254.169.254 key_file='' timeout=180 form=result output=''
 
 # finish STATUS SENTENCE: the sentence is one line of printable ASCII, whatever others put into it.
 finish() {
-    printf 'attest: %s\n' "$(printf '%s' "$2" | tr -cd ' -~')" >&2
+    printf 'attest: %s\n' "$(printf '%s' "$2" | tr -cd ' -~')" >&3
     exit "$1"
 }
 

@@ -1,12 +1,15 @@
 """The shell examples by themselves; `tests/system/test_agents.py` has `agent.sh` against every fault."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from support.agents import EXAMPLES, Agent
-from support.scripted_servers import dead_url, json_reply, problem_reply, serving
+from support.scripted_servers import Reply, dead_url, json_reply, problem_reply, serving
 
 from verifier.agent.ends import End
 
@@ -74,6 +77,27 @@ def test_a_failure_leaves_the_output_as_it_was(tmp_path: Path) -> None:
         ended = AGENT.run(tmp_path, *options)
     assert ended.status == End.REFUSED
     assert token.read_text("ascii") == "before"
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_an_interrupt_is_an_end(shell: str, tmp_path: Path) -> None:
+    """As of a terminal, which interrupts curl too. What the agent wrote for itself is gone."""
+    (tmp_path / "work").mkdir()
+    with serving(Reply(never=True)) as verifier:
+        process = subprocess.Popen(
+            [shell, str(EXAMPLES / "agent.sh"), "--verifier", verifier.url],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "work")},
+        )
+        deadline = time.monotonic() + 30
+        while not verifier.requests and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (End.INTERRUPTED, "attest: interrupted\n")
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_what_others_say_cannot_drive_the_terminal(tmp_path: Path) -> None:

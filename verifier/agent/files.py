@@ -16,7 +16,8 @@ def write(file: Path, content: bytes) -> None:
     Raises OSError.
     """
     part = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # O_BINARY: Windows would change the ends of lines.
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
