@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports lock clean
+.PHONY: demo test check lint types imports agent lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -33,6 +33,9 @@ types: .development
 
 imports: .development
 	$(RUN)/lint-imports
+
+agent:  ## the agent as one file, for a VM that has Python and nothing of ours
+	$(PYTHON) tools/build_agent.py dist/imds-attest.pyz
 
 lock: $(UV)  ## the locked versions, anew
 	$(UV) lock --upgrade

@@ -1,86 +1,150 @@
 """The command `attest`: this machine's claims, verified, or a sentence that says why not."""
 
+from __future__ import annotations
+
 import argparse
-import json
-import os
+import random
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from verifier.agent import files
+from verifier.agent.budget import Budget
+from verifier.agent.ends import End, NotAttested
 from verifier.agent.flow import attest
-from verifier.agent.imds import (
-    DEFAULT_API_VERSION,
-    DEFAULT_ENDPOINT,
-    AttestedDocument,
-    ImdsClient,
-    ImdsRefusedError,
-    ImdsUnavailableError,
-)
+from verifier.agent.imds import DEFAULT_API_VERSION, DEFAULT_ENDPOINT, AttestedDocument, ImdsClient
+from verifier.agent.results import AttestationResult, Form, printable
 from verifier.agent.transport import Endpoint
-from verifier.agent.verifier_client import (
-    AttestationResult,
-    Problem,
-    ProblemError,
-    VerifierClient,
-    VerifierUnavailableError,
-)
+from verifier.agent.verifier_client import VerifierClient, is_thumbprint
+from verifier.agent.watch import StoppedError, stopped_by_signals, watch
 
-_VERIFIED: Final = 0
-_REFUSED: Final = 1
-_USAGE: Final = 2
-_UNAVAILABLE: Final = 3
-
+_DEFAULT_TIMEOUT_SECONDS: Final = 180.0
+_LONGEST_TIMEOUT_SECONDS: Final = 3600.0
 _API_VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--verifier", type=_endpoint, required=True, metavar="URL", help="the verifier to ask")
-    parser.add_argument(
+    parser.epilog = "Exit status: {}.".format(
+        ", ".join(f"{end.value} {end.name.lower().replace('_', ' ')}" for end in End)
+    )
+    add = parser.add_argument
+    add("--verifier", type=_endpoint, required=True, metavar="URL", help="the verifier to ask")
+    add(
         "--imds",
         type=_endpoint,
         default=DEFAULT_ENDPOINT,
         metavar="URL",
         help="where IMDS answers (default %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--api-version",
         type=_api_version,
         default=DEFAULT_API_VERSION,
         metavar="YYYY-MM-DD",
         help="of IMDS (default %(default)s)",
     )
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the API key for the verifier")
-    parser.add_argument(
+    add("--key-file", type=Path, metavar="FILE", help="holds the API key for the verifier")
+    add("--jkt", type=_thumbprint, metavar="THUMBPRINT", help="RFC 7638 thumbprint of a key, for the token's cnf")
+    add(
+        "--timeout",
+        type=_seconds,
+        default=_DEFAULT_TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="for all of it, waits and retries included (default %(default)g)",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json",
+        dest="form",
+        action="store_const",
+        const=Form.JSON,
+        default=Form.CLAIMS,
+        help="print the whole result instead of the claims",
+    )
+    form.add_argument(
+        "--token", dest="form", action="store_const", const=Form.TOKEN, help="print the result token and nothing else"
+    )
+    add("--output", type=Path, metavar="FILE", help="write there instead of to standard output, atomically, mode 0600")
+    add(
+        "--watch",
+        action="store_true",
+        help="go on: renew before what was got ends, until SIGTERM or SIGINT; --timeout is then for each time",
+    )
+    add(
         "--save-document",
         type=Path,
         metavar="FILE",
         help="write IMDS's answer there, as it was posted, whatever the verdict",
     )
-    parser.add_argument("--json", action="store_true", help="print the whole result instead of the claims")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: verified, the claims are on stdout. Otherwise a sentence is on stderr, and 1: refused; 2: the arguments do not
-    work; 3: IMDS or the verifier is missing, or could not answer now.
-    """
+    """The exit status is one of `End`. Unless it is VERIFIED, one sentence is on stderr."""
+    try:
+        if arguments.watch:
+            _watch(arguments)
+        else:
+            _attest(arguments)
+    except NotAttested as ending:
+        _tell(ending)
+        return ending.end
+    except KeyboardInterrupt:
+        _tell(NotAttested(End.INTERRUPTED, "interrupted"))
+        return End.INTERRUPTED
+    return End.VERIFIED
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    with stopped_by_signals():
+        try:
+            watch(
+                attempt=lambda: _attest(arguments).lifetime(arguments.form),
+                tell=_tell,
+                sleep=time.sleep,
+                random=random.SystemRandom().random,
+            )
+        except StoppedError:
+            return
+
+
+def _attest(arguments: argparse.Namespace) -> AttestationResult:
+    """The result was printed, or is in the file. Raises `NotAttested`."""
+    budget = Budget.start(arguments.timeout, monotonic=time.monotonic, sleep=time.sleep)
     try:
         result = attest(
-            imds=ImdsClient(endpoint=arguments.imds, api_version=arguments.api_version, wait=time.sleep),
-            verifier=VerifierClient(endpoint=arguments.verifier, token=_read_token(arguments.token_file)),
-            wait=time.sleep,
+            imds=ImdsClient(endpoint=arguments.imds, api_version=arguments.api_version, budget=budget),
+            verifier=VerifierClient(
+                endpoint=arguments.verifier,
+                # Read each time: a key that is changed is used from the next time on.
+                key=None if arguments.key_file is None else files.read_key(arguments.key_file),
+                budget=budget,
+            ),
+            budget=budget,
+            jkt=arguments.jkt,
             keep=lambda document: _save(document, arguments.save_document),
         )
-    except ProblemError as error:
-        return _tell_problem(error.problem)
-    except (VerifierUnavailableError, ImdsUnavailableError) as error:
-        return _fail(_UNAVAILABLE, str(error))
-    except (ImdsRefusedError, ValueError, OSError) as error:
-        return _fail(_USAGE, str(error))
-    sys.stdout.writelines(f"{line}\n" for line in _describe(result, whole=arguments.json))
-    return _VERIFIED
+        text = result.text(arguments.form)
+        if arguments.output is not None:
+            files.write(arguments.output, text.encode())
+            return result
+    except (ValueError, OSError) as error:
+        raise NotAttested(End.USAGE, str(error)) from error
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    return result
+
+
+def _save(document: AttestedDocument, file: Path | None) -> None:
+    """An unused nonce is worth something: so the file is its owner's alone."""
+    if file is not None:
+        files.write(file, document.raw)
+
+
+def _tell(ending: NotAttested) -> None:
+    sys.stderr.write(f"attest: {printable(str(ending))}\n")
+    sys.stderr.flush()
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -96,51 +160,14 @@ def _api_version(text: str) -> str:
     return text
 
 
-def _read_token(file: Path | None) -> str | None:
-    return None if file is None else file.read_text(encoding="ascii").strip()
+def _thumbprint(text: str) -> str:
+    if not is_thumbprint(text):
+        raise argparse.ArgumentTypeError("a thumbprint has 43 characters of base64url")
+    return text
 
 
-def _save(document: AttestedDocument, file: Path | None) -> None:
-    """The answer is in `file`, which, where it is new, is its owner's alone: an unused nonce is worth something."""
-    if file is None:
-        return
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(document.raw)
-
-
-def _describe(result: AttestationResult, *, whole: bool) -> Iterable[str]:
-    if whole:
-        yield json.dumps(result.fields, indent=2)
-    else:
-        yield from _describe_claims(result.claims, prefix="")
-
-
-def _describe_claims(claims: Mapping[str, object], *, prefix: str) -> Iterable[str]:
-    for name, value in claims.items():
-        if isinstance(value, dict):
-            yield from _describe_claims(value, prefix=f"{prefix}{name}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            yield f"{_printable(prefix + name)}: {_printable(text)}"
-
-
-def _tell_problem(problem: Problem) -> int:
-    request = f", request {problem.request_id}" if problem.request_id else ""
-    if problem.is_a_refusal():
-        return _fail(_REFUSED, f"refused: {problem.detail} ({problem.code}{request})")
-    return _fail(_UNAVAILABLE, f"the verifier cannot answer now: {problem.detail} ({problem.code}{request})")
-
-
-def _fail(status: int, sentence: str) -> int:
-    sys.stderr.write(f"attest: {_printable(sentence)}\n")
-    return status
-
-
-def _printable(text: str) -> str:
-    """One line of plain ASCII, the rest escaped: it comes from elsewhere, and goes to any terminal and any locale."""
-    return "".join(c if c.isascii() and c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= _LONGEST_TIMEOUT_SECONDS:
+        raise argparse.ArgumentTypeError(f"a time is more than 0 and at most {_LONGEST_TIMEOUT_SECONDS:g} seconds")
+    return seconds

@@ -1,20 +1,37 @@
 """One HTTP exchange: straight to the named host, never through a proxy, never redirected, never unbounded."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import re
+import socket
 import ssl
 from collections.abc import Mapping
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Self
+from threading import Thread
+from typing import Final
 from urllib.parse import urlsplit
+
+from verifier.agent.budget import Budget
+from verifier.agent.ends import End, NotAttested
 
 _HOST: Final = re.compile(r"[0-9A-Za-z._:-]+", re.ASCII)
 _PATH: Final = re.compile(r"[0-9A-Za-z/._~%-]*", re.ASCII)
 
 
 class TransportError(Exception):
-    """No whole answer came: not reachable, timed out, cut off, or larger than the limit."""
+    """No whole answer came: silence, something that is not HTTP, one that was cut off, or is larger than the limit."""
+
+
+class UnreachableError(TransportError):
+    """There is no connection: no such host, refused, or no reply to the attempt."""
+
+
+class UntrustedError(TransportError):
+    """What is there does not show a certificate for the name that was asked for."""
 
 
 class MalformedAnswerError(Exception):
@@ -31,7 +48,7 @@ class Endpoint:
     path: str
 
     @classmethod
-    def parse(cls, url: str) -> Self:
+    def parse(cls, url: str) -> Endpoint:
         """Raises ValueError with a sentence about what is wrong, without the URL itself: it may hold a secret."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"}:
@@ -89,34 +106,90 @@ def exchange(
     path: str,
     headers: Mapping[str, str],
     body: bytes | None = None,
-    timeout: float,
+    budget: Budget,
+    seconds: float,
     limit: int,
 ) -> Answer:
     """The server's own answer to this request, a redirect included: nothing is followed and nothing is retried.
 
-    `http.client` reads no proxy settings from the environment. `timeout` is seconds for each step on the network, not
-    for the whole; `limit` is bytes of body. https is verified against the system's roots. Raises `TransportError`.
+    `http.client` reads no proxy settings from the environment. `seconds` are for all of it, as far as the budget has
+    them; `limit` is bytes of body. https is verified against the system's roots. Raises `TransportError`, and
+    `NotAttested` where it is the budget that is used up.
     """
-    connection = _connect(endpoint, timeout)
+    allowed = min(seconds, budget.left())
+    out_of_time = NotAttested(End.OUT_OF_TIME, f"the time, {budget.seconds:g} s, was up before {endpoint} answered")
+    if allowed <= 0:
+        raise out_of_time
+    # The socket's timeout ends the thread where cutting does not: while it connects.
+    conversation = _Conversation(endpoint=endpoint, connection=_connection(endpoint, allowed + 1), limit=limit)
+    answer: Future[Answer] = Future()
+
+    def converse() -> None:
+        try:
+            answer.set_result(conversation.hold(method, path, headers, body))
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            answer.set_exception(error)
+
+    # In a thread, since the timeout of a socket is for each octet anew, and that of a look-up is not ours to set.
+    Thread(target=converse, daemon=True).start()
     try:
-        connection.request(method, endpoint.path + path, body=body, headers=dict(headers))
-        response = connection.getresponse()
-        content = response.read(limit + 1)
-        missing = response.length
-    except (OSError, http.client.HTTPException) as error:
-        raise TransportError(f"{endpoint} gave no answer ({_describe(error)})") from error
+        in_time = bool(wait([answer], timeout=allowed).done)
     finally:
-        connection.close()
-    if len(content) > limit:
-        raise TransportError(f"{endpoint} answered with more than {limit} bytes")
-    # A bounded read does not notice by itself that the connection ended before Content-Length was reached.
-    if missing:
-        raise TransportError(f"{endpoint} broke off {missing} bytes before the end of its answer")
-    received = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(status=response.status, headers=received, body=content)
+        conversation.cut()
+    if in_time:
+        return answer.result()
+    if allowed < seconds:
+        raise out_of_time
+    silence = TransportError if conversation.line else UnreachableError
+    raise silence(f"{endpoint} gave no answer in {seconds:g} s")
 
 
-def _connect(endpoint: Endpoint, timeout: float) -> http.client.HTTPConnection:
+@dataclass(slots=True, kw_only=True)
+class _Conversation:
+    """One request and its answer, held in one thread and cut off from another."""
+
+    endpoint: Endpoint
+    connection: http.client.HTTPConnection
+    limit: int
+    line: socket.socket | None = None
+
+    def hold(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        try:
+            self._connect()
+            self.connection.request(method, self.endpoint.path + path, body=body, headers=dict(headers))
+            with self.connection.getresponse() as response:
+                content = response.read(self.limit + 1)
+                missing = response.length
+        except (OSError, http.client.HTTPException) as error:
+            raise TransportError(f"{self.endpoint} gave no answer ({_describe(error)})") from error
+        finally:
+            self.connection.close()
+        if len(content) > self.limit:
+            raise TransportError(f"{self.endpoint} answered with more than {self.limit} bytes")
+        # A bounded read does not notice by itself that the connection ended before Content-Length was reached.
+        if missing:
+            raise TransportError(f"{self.endpoint} broke off {missing} bytes before the end of its answer")
+        received = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(status=response.status, headers=received, body=content)
+
+    def cut(self) -> None:
+        """A thread that still reads ends soon, and closes the connection itself."""
+        with suppress(OSError):  # where the conversation has ended
+            if self.line is not None:
+                self.line.shutdown(socket.SHUT_RDWR)
+
+    def _connect(self) -> None:
+        try:
+            self.connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            raise UntrustedError(f"{self.endpoint} is not who it should be ({error.verify_message})") from error
+        except OSError as error:
+            raise UnreachableError(f"{self.endpoint} gave no answer ({_describe(error)})") from error
+        # Kept here: the connection forgets it where the server says that it closes.
+        self.line = self.connection.sock
+
+
+def _connection(endpoint: Endpoint, timeout: float) -> http.client.HTTPConnection:
     # The port is always given: http.client would look for one in the last group of an IPv6 address.
     if endpoint.scheme == "https":
         context = ssl.create_default_context()

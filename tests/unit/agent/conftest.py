@@ -1,7 +1,7 @@
 """Every test of the agent runs in an environment whose proxies are dead: it must reach everything all the same."""
 
 import pytest
-from unit.agent.servers import dead_url
+from support.scripted_servers import dead_url
 
 
 @pytest.fixture(autouse=True)

