@@ -163,6 +163,7 @@ def create_service(
         chains=chains,
         limits=settings.limits,
         nonce_form=settings.nonce_form,
+        nonce_mode=settings.nonce_mode,
         policies=live.policies,
     )
     metrics = Metrics(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
 from verifier.edge.sqlite_store import FORGET_BATCH, SqliteNonceStore
-from verifier.ports import NonceKey, StoreUnavailable
+from verifier.ports import DocumentKey, NonceKey, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)
@@ -96,7 +96,7 @@ def test_survives_the_death_of_its_process(path: Path) -> None:
     with opened(path) as store:
         issue(store)
     script = Path(__file__).with_name("redeemer.py")  # ends by os._exit, without closing anything
-    command = [sys.executable, str(script), "sqlite", str(path), KEY.tenant, KEY.nonce, NOW.isoformat()]
+    command = [sys.executable, str(script), "sqlite", str(path), "nonce", KEY.tenant, KEY.nonce, NOW.isoformat()]
     done = subprocess.run(command, input="go\n", capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.split() == ["ready", "FirstUse"]
     with opened(path) as store:
@@ -105,7 +105,7 @@ def test_survives_the_death_of_its_process(path: Path) -> None:
 
 def test_many_processes_may_make_the_store_at_once(path: Path) -> None:
     script = Path(__file__).with_name("redeemer.py")
-    command = [sys.executable, str(script), "sqlite", str(path), KEY.tenant, KEY.nonce, NOW.isoformat()]
+    command = [sys.executable, str(script), "sqlite", str(path), "nonce", KEY.tenant, KEY.nonce, NOW.isoformat()]
     starters = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -122,6 +122,30 @@ def test_remembers_until_keep_has_passed_and_no_longer(path: Path) -> None:
         assert store.redeem(KEY, now=NOW + KEEP - MOMENT) == FirstUse(record=RECORD)
         assert store.redeem(KEY, now=NOW + KEEP - MOMENT) == AlreadyUsed()
         assert store.redeem(KEY, now=NOW + KEEP) == UnknownNonce()
+
+
+def test_remembers_a_document_until_keep_has_passed_and_no_longer(path: Path) -> None:
+    document = DocumentKey(tenant="default", digest="ab" * 32)
+    with opened(path) as store:
+        assert store.remember(document, keep=KEEP, now=NOW)
+        assert not store.remember(document, keep=KEEP, now=NOW + KEEP - MOMENT)
+        assert store.remember(document, keep=KEEP, now=NOW + KEEP)
+
+
+def test_a_service_that_issues_no_nonces_still_removes_the_forgotten(path: Path) -> None:
+    with opened(path) as store:
+        for number in range(FORGET_BATCH):
+            store.remember(DocumentKey(tenant="default", digest=str(number)), keep=KEEP, now=NOW)
+        store.remember(DocumentKey(tenant="default", digest="later"), keep=KEEP, now=NOW + KEEP)
+        assert count(path) == 1
+
+
+def test_remembers_documents_over_a_restart(path: Path) -> None:
+    document = DocumentKey(tenant="default", digest="ab" * 32)
+    with opened(path) as store:
+        assert store.remember(document, keep=KEEP, now=NOW)
+    with opened(path) as store:
+        assert not store.remember(document, keep=KEEP, now=NOW)
 
 
 def test_a_forgotten_nonce_can_be_issued_again_even_where_it_is_not_removed_yet(path: Path) -> None:
