@@ -10,7 +10,7 @@ from pathlib import Path
 
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.edge.nonce_records import decode_record, encode_record, encode_text, microseconds
-from verifier.edge.sqlite_files import BUSY_TIMEOUT, MINIMUM_SQLITE, Layout, SqliteFile
+from verifier.edge.sqlite_files import BUSY_TIMEOUT, MINIMUM_SQLITE, Layout, SqliteFile, give_back
 from verifier.ports import DocumentKey, NonceKey
 
 __all__ = ["BUSY_TIMEOUT", "FORGET_BATCH", "MINIMUM_SQLITE", "SqliteNonceStore"]
@@ -71,7 +71,8 @@ class SqliteNonceStore:
         self._connection = self._file.connection
 
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
-        """As the port says. Removes a few of the forgotten in the same transaction, hence with the same flush."""
+        """As the port says. Removes a few of the forgotten, and gives a little of the room that they leave back, in the
+        same transaction, hence with the same flush."""
         row: dict[str, str | int] = {"nonce": encode_text(key.nonce), "record": encode_record(record), "uses": 0}
         return self._enter(key.tenant, row, keep=keep, now=now)
 
@@ -102,6 +103,7 @@ class SqliteNonceStore:
         with self._file.transaction() as connection:
             connection.execute(_FORGET, {"now": known["now"], "batch": FORGET_BATCH})
             entered = connection.execute(_ENTER, {**row, **known}).fetchall()
+            give_back(connection)
         return bool(entered)
 
     def ping(self) -> None:
