@@ -241,8 +241,9 @@ def give_back(connection: sqlite3.Connection) -> None:
     most. Nothing happens to a file that was made by a release before this was there: its pages are used again, and it
     stays as long as it was."""
     [(spare,)] = connection.execute("PRAGMA freelist_count").fetchall()
-    if spare > SPARE_PAGES:
-        connection.execute(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})").fetchall()
+    for _ in range(min(GIVE_BACK_PAGES, max(0, spare - SPARE_PAGES))):
+        # One at a time: the statement frees a page with each step, and Python steps once where it has no columns.
+        connection.execute("PRAGMA incremental_vacuum(1)")
 
 
 @contextmanager
