@@ -268,7 +268,6 @@ _INSPECT = """
 import json, sys
 from verifier.edge.metrics import MetricsRecorder, shared_values
 from verifier.edge.settings import load_settings
-from verifier.edge.trust_files import load_bundle
 from verifier.wiring import create_service, prepare
 
 def fail(**parts):
