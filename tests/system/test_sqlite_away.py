@@ -7,9 +7,7 @@ import resource
 import signal
 import sqlite3
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,23 +16,11 @@ import pytest
 from support.current import current_document
 from support.documents import imds_answer
 from support.problems import read_problem
+from support.processes import await_that, children_of
 from support.services import Answer, RunningServer, running_service
 
 #: Root, whom modes do not bind, without what makes it so.
 BOUND_BY_MODES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
-DEADLINE_SECONDS = 60
-
-
-def children_of(process_id: int) -> list[int]:
-    text = Path(f"/proc/{process_id}/task/{process_id}/children").read_text("ascii")
-    return [int(child) for child in text.split()]
-
-
-def await_that(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 def assert_unavailable(answer: Answer) -> None:

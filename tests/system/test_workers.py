@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,23 +20,11 @@ import pytest
 from support import raw_http
 from support.current import current_document
 from support.documents import VM, imds_answer
+from support.processes import DEADLINE_SECONDS, await_that, children_of, is_pending
 from support.services import RunningServer, running_service
 
 STOP_SECONDS = 30
-DEADLINE_SECONDS = 60
 SENDERS = 24
-
-
-def children_of(process_id: int) -> list[int]:
-    text = Path(f"/proc/{process_id}/task/{process_id}/children").read_text("ascii")
-    return [int(child) for child in text.split()]
-
-
-def await_that(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -234,12 +222,6 @@ class TestStopped:
             assert {connection.receive().status for connection in kept[10:]} == {201}
             service.process.send_signal(signal.SIGTERM)
             assert service.process.wait(STOP_SECONDS) == 0
-
-
-def is_pending(number: signal.Signals, process_id: int) -> bool:
-    """proc(5): ShdPnd is a mask of the signals that wait for the process."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{process_id}/status").read_text("ascii").splitlines())
-    return bool(int(fields["ShdPnd"], 16) & 1 << (number - 1))
 
 
 @pytest.fixture(scope="module")
