@@ -4,6 +4,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -222,6 +224,45 @@ class TestStopped:
             assert {connection.receive().status for connection in kept[10:]} == {201}
             service.process.send_signal(signal.SIGTERM)
             assert service.process.wait(STOP_SECONDS) == 0
+
+
+# The service, whose workers take their time between their fork and their own handlers of signals.
+_SLOW_TO_START = """
+import sys, time
+from gunicorn import util
+from verifier.wiring import main
+
+def be_slow(*_, **__):
+    sys.stderr.write("forked\\n")
+    sys.stderr.flush()
+    time.sleep(1)
+
+util.set_owner_process = be_slow
+sys.argv = ["imds-verifier", "serve"]
+sys.exit(main())
+"""
+
+
+def test_a_worker_that_has_just_started_is_told_to_stop_too(tmp_path: Path, trust_dir: Path) -> None:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("VERIFIER_")},
+        "VERIFIER_PORT": "0",
+        "VERIFIER_TRUST_DIR": str(trust_dir),
+        "VERIFIER_NONCE_STORE": f"sqlite://{tmp_path}/nonces.sqlite3",
+        "VERIFIER_WORKERS": "1",
+        "VERIFIER_GRACEFUL_STOP_SECONDS": "300",
+    }
+    command = [sys.executable, "-P", "-c", _SLOW_TO_START]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        try:
+            assert process.stderr is not None
+            while process.stderr.readline() != b"forked\n":
+                assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=DEADLINE_SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 0
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import logging
 import selectors
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,7 @@ from verifier.ports import METRICS_LISTENER
 #: How long a caller has to close its end of a connection that was answered for the last time.
 _CLOSING_SECONDS = 2
 _DISCARD_OCTETS = 64 * 1024
+_STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 #: What to answer where no answer came from the application: its status and its problem document. The flag says
 #: whether the request is at fault, which then was not HTTP that can be read.
@@ -122,11 +124,26 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         for name, value in self._settings.items():
             self.cfg.set(name, value)
 
+    def run(self) -> None:
+        _Arbiter(self).run()
+
     def load(self) -> Flask:
         app = self._create()
         if self.metrics_port:
             app.wsgi_app = _Marked(app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
         return app
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn ships no types
+    """A worker is told to stop as soon as it is there: what is sent to it waits until it has handlers of its own. Until
+    then it has the arbiter's, which would keep the signal for a loop that never runs there."""
+
+    def spawn_worker(self) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        try:
+            return int(super().spawn_worker())
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
 
 class _Marked:
@@ -161,6 +178,10 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         self._deadlines: dict[TConn, float] = {}
         #: What was answered and is closed as soon as its caller closes it too, by when that has to be.
         self._closing: dict[TConn, float] = {}
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
         """Who stops takes what waits in the kernel, and then lets go of the listeners, so that the kernel refuses
