@@ -14,10 +14,19 @@ def children_of(process_id: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
+def is_stopped(process_id: int) -> bool:
+    """Whether SIGSTOP has taken effect: until then, a signal of a lower number that comes later is handled before."""
+    return _status(process_id)["State"].split()[0] == "T"
+
+
 def is_pending(number: int, process_id: int) -> bool:
     """Whether the signal waits for the process, as it does while that is stopped (proc(5): ShdPnd is a mask)."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{process_id}/status").read_text("ascii").splitlines())
-    return bool(int(fields["ShdPnd"], 16) & 1 << (number - 1))
+    return bool(int(_status(process_id)["ShdPnd"], 16) & 1 << (number - 1))
+
+
+def _status(process_id: int) -> dict[str, str]:
+    lines = Path(f"/proc/{process_id}/status").read_text("ascii").splitlines()
+    return {name: value for name, _, value in (line.partition(":") for line in lines)}
 
 
 def await_that(condition: Callable[[], bool]) -> None:

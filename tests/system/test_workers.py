@@ -22,7 +22,7 @@ import pytest
 from support import raw_http
 from support.current import current_document
 from support.documents import VM, imds_answer
-from support.processes import DEADLINE_SECONDS, await_that, children_of, is_pending
+from support.processes import DEADLINE_SECONDS, await_that, children_of, is_pending, is_stopped
 from support.services import RunningServer, running_service
 
 STOP_SECONDS = 30
@@ -194,6 +194,7 @@ class TestStopped:
             [worker] = children_of(service.process.pid)
             os.kill(worker, signal.SIGSTOP)
             try:
+                await_that(lambda: is_stopped(worker))
                 waiting = [stack.enter_context(raw_http.Connection(service.url)) for _ in range(100)]
                 for connection in waiting:
                     connection.send(raw_http.request(path="/v1/nonces", headers=()))
