@@ -54,7 +54,7 @@ class TestKilled:
             accepted = Counter(body for body, answer in zip(posts, answers, strict=True) if answer.result()[0] == 200)
             outcomes = Counter(answer.result()[:2] for answer in answers)
             interrupted = sum(answer.result()[2] for answer in answers)
-            assert killed >= self.kills
+            assert killed == self.kills
             assert set(outcomes) == {(200, None), (409, "nonce-replayed")}, outcomes
             assert max(accepted.values()) == 1
             # What is not accepted at all was used up by a worker that died before it could say so.
@@ -93,14 +93,14 @@ class TestKilled:
     def kill_workers(self, service: RunningServer, answers: list[Future[tuple[int, object, int]]]) -> int:
         """As often as is wanted, and with pauses in which a worker starts: at random, spread over the whole load."""
         chance = random.Random(5)  # noqa: S311 - no secret
-        killed = 0
+        killed: set[int] = set()
         for number in range(1, self.kills + 1):
             await_that(lambda: self.done(answers) >= len(answers) * number // (self.kills + 2))  # noqa: B023 - called at once
-            await_that(lambda: len(children_of(service.process.pid)) > 0)
-            worker = chance.choice(children_of(service.process.pid))
+            await_that(lambda: not killed.issuperset(children_of(service.process.pid)))
+            worker = chance.choice(sorted(set(children_of(service.process.pid)) - killed))
             os.kill(worker, signal.SIGKILL)
-            killed += 1
-        return killed
+            killed.add(worker)
+        return len(killed)
 
     @staticmethod
     def done(answers: list[Future[tuple[int, object, int]]]) -> int:
