@@ -39,9 +39,9 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 class TestKilled:
     """Workers get SIGKILL, again and again, while every document is posted by several senders at once."""
 
-    documents = 60
+    documents = 40
     copies = 6
-    kills = 8
+    kills = 6
 
     def test_no_document_is_accepted_twice_and_the_service_goes_on(self, store_url: str, trust_dir: Path) -> None:
         with running_service(nonce_store=store_url, trust_dir=trust_dir, VERIFIER_NONCE_MODE="optional") as service:
