@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from verifier.core.clouds import Cloud
     from verifier.core.evidence import from_der, from_fields, from_file, from_imds_answer, from_text
-    from verifier.core.model import AttestationResult, Claims, Limits, RawDocument
+    from verifier.core.model import AttestationResult, Claims, Limits, NonceMode, RawDocument
     from verifier.core.policy import (
         AllOf,
         AnyOf,
@@ -45,6 +45,7 @@ __all__ = [
     "CloudIn",
     "Limits",
     "MaximumAge",
+    "NonceMode",
     "Not",
     "Policies",
     "RawDocument",
@@ -68,7 +69,7 @@ __all__ = [
 _MODULES = {
     "verifier.core.clouds": ("Cloud",),
     "verifier.core.evidence": ("from_der", "from_fields", "from_file", "from_imds_answer", "from_text"),
-    "verifier.core.model": ("AttestationResult", "Claims", "Limits", "RawDocument"),
+    "verifier.core.model": ("AttestationResult", "Claims", "Limits", "NonceMode", "RawDocument"),
     "verifier.core.policy": (
         "AllOf",
         "AnyOf",

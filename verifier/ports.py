@@ -46,8 +46,17 @@ class NonceKey:
     nonce: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentKey:
+    """What one tenant showed: `digest` is in hexadecimal. It never meets a nonce, whatever that one's text."""
+
+    tenant: str
+    digest: str
+
+
 class NonceStore(Protocol):
-    """Where the nonces that were issued live, shared by all workers and replicas of one service.
+    """Where the nonces that were issued live, and the documents that answered none, shared by all workers and
+    replicas of one service.
 
     Every method raises StoreUnavailable where the store is away, full, read-only or slow beyond its timeout.
     """
@@ -64,6 +73,10 @@ class NonceStore(Protocol):
 
         Not checked: the record's own expiry and bindings, which are the appraisal's to judge.
         """
+
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
+        """True to exactly one of any number of callers, however simultaneous; False to the others, for `keep` from
+        `now`, and not much longer. One atomic operation of the store."""
 
     def ping(self) -> None:
         """Returns where the store answers."""

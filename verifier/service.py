@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from verifier.chains import ChainMemory
-from verifier.core import freshness, pipeline
+from verifier.core import first_sight, freshness, pipeline
 from verifier.core.clouds import Cloud
 from verifier.core.horizon import horizon
 from verifier.core.model import (
     AttestationResult,
     AuthenticContent,
+    FirstSight,
     Limits,
     NonceForm,
+    NonceMode,
     NonceRecord,
     RawDocument,
     Redeemed,
@@ -24,7 +26,7 @@ from verifier.core.policy import Policies
 from verifier.core.reasons import ChainRefused, Check, Reason, Refused, progress
 from verifier.core.trust import EXPIRY_WARNING, TrustBundle
 from verifier.discovery_service import IssuerDiscovery
-from verifier.ports import Clock, NonceKey, NonceStore, StoreUnavailable, TrustSource
+from verifier.ports import Clock, DocumentKey, NonceKey, NonceStore, StoreUnavailable, TrustSource
 from verifier.token_ports import TokenIssuer
 
 #: The tenant of a service that names none.
@@ -63,7 +65,7 @@ class Verifier:
     is asked once at most for each nonce and each document, which is judged by what it gave.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a port, or has a default
         self,
         *,
         trust: TrustSource,
@@ -73,6 +75,7 @@ class Verifier:
         chains: ChainMemory | None = None,
         limits: Limits | None = None,
         nonce_form: NonceForm = NonceForm.DIGITS_10,
+        nonce_mode: NonceMode = NonceMode.REQUIRED,
         policies: PolicySource | None = None,
     ) -> None:
         self._trust = trust
@@ -82,6 +85,7 @@ class Verifier:
         self._clock = clock
         self._limits = limits or Limits()
         self._nonce_form = nonce_form
+        self._nonce_mode = nonce_mode
         self._policies = _source_of(policies)
 
     def issue_nonce(self, *, tenant: str = DEFAULT_TENANT, binding: NonceBinding | None = None) -> IssuedNonce:
@@ -121,8 +125,9 @@ class Verifier:
 
         Afterwards its nonce is used, also where the nonce's own bindings or the policy refused the document;
         a refusal before that leaves the nonce as it was. `nonce` is the one that the agent was given, where
-        it says so; `default_policy` is the tenant's, where neither nonce nor request names one. Raises Refused,
-        UnknownPolicyError and Unavailable.
+        it says so; `default_policy` is the tenant's, where neither nonce nor request names one. Where nonces are
+        optional, a document that answers none, of a request that names none, is remembered as a nonce is used.
+        Raises Refused, UnknownPolicyError and Unavailable.
         """
         policies = self._policies()
         policies.find(policy or default_policy)
@@ -132,14 +137,28 @@ class Verifier:
         seen.begin(Check.CHAIN)
         content = self._build_chain(claims, now=now)
         seen.begin(Check.NONCE)
-        key = NonceKey(tenant=tenant, nonce=freshness.challenge(content, expected=nonce))
-        redemption = self._nonces.redeem(key, now=now)
-        redeemed = freshness.accept_redemption(content, redemption, now=now, limits=self._limits)
+        redeemed = self._redeem(content, tenant=tenant, expected=nonce, now=now)
+        noted = first_sight.NOTE if isinstance(redeemed.record, FirstSight) else {}
         name = freshness.bound_policy(redeemed, asked=policy, default=default_policy)
         seen.find_policy(name)
         seen.begin(Check.POLICY)
-        verified = policies.apply(redeemed, name, now=now)
-        return AttestationResult(verified=verified, checks=progress(), evaluated_at=now)
+        try:
+            verified = policies.apply(redeemed, name, now=now)
+        except Refused as refused:
+            refused.noted = noted
+            raise
+        return AttestationResult(verified=verified, checks=progress(noted=noted), evaluated_at=now)
+
+    def _redeem(self, content: AuthenticContent, *, tenant: str, expected: str | None, now: datetime) -> Redeemed:
+        """The one side effect. Raises NonceRefused and StoreUnavailable."""
+        if self._nonce_mode is NonceMode.OPTIONAL and expected is None and first_sight.answers_nobody(content):
+            keep = first_sight.memory_of(content, now=now, limits=self._limits)
+            document = DocumentKey(tenant=tenant, digest=first_sight.content_digest(content))
+            is_first = self._nonces.remember(document, keep=keep, now=now)
+            return first_sight.accept_first_sight(content, is_first=is_first)
+        key = NonceKey(tenant=tenant, nonce=freshness.challenge(content, expected=expected))
+        redemption = self._nonces.redeem(key, now=now)
+        return freshness.accept_redemption(content, redemption, now=now, limits=self._limits)
 
     def _build_chain(self, claims: UnverifiedClaims, *, now: datetime) -> AuthenticContent:
         """Over the bundle in force, taken once; over another one where discovery admits the issuer meanwhile."""

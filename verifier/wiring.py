@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -58,20 +59,6 @@ def connect_stores(settings: Settings) -> Stores:
         raise SettingsError(f"nonce_store: {error}") from error
 
 
-def open_audit(settings: Settings) -> DecisionTrail | None:
-    """Raises SettingsError and StoreUnavailable."""
-    try:
-        return open_trail(
-            settings.audit,
-            store_url=settings.nonce_store.get_secret_value(),
-            threads=settings.threads,
-            maximum_octets=settings.audit_maximum_octets,
-            maximum_entries=settings.audit_maximum_entries,
-        )
-    except ValueError as error:
-        raise SettingsError(f"audit: {error}") from error
-
-
 def administrators_of(settings: Settings) -> Administrators:
     """Raises SettingsError."""
     try:
@@ -123,23 +110,44 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
     return tokens
 
 
-def create_service(
-    settings: Settings, counts: MetricsRecorder, last_good: TrustBundle, keys: KeyRing | None = None
-) -> Flask:
-    """The application over the stores and the trust that the settings name. One for each worker.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a start makes sure of, once, before the first worker. A worker that starts later does so too where it has
+    been broken or away since, and makes no store anew. Nothing here holds a connection."""
 
-    `last_good` is the trust of the files as the service started with it, `keys` those of result tokens: a worker that
-    starts later does so too where they have been broken since.
-    """
+    trust: TrustBundle
+    keys: KeyRing | None
+    stores: Stores
+    trail: DecisionTrail | None
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Raises TrustError, SettingsError and StoreUnavailable."""
+    trust, keys, stores = load_bundle(settings.trust_dir), load_token_keys(settings), connect_stores(settings)
+    try:
+        trail = open_trail(
+            settings.audit,
+            store_url=settings.nonce_store.get_secret_value(),
+            threads=settings.threads,
+            maximum_octets=settings.audit_maximum_octets,
+            maximum_entries=settings.audit_maximum_entries,
+        )
+    except ValueError as error:
+        raise SettingsError(f"audit: {error}") from error
+    return Prepared(trust=trust, keys=keys, stores=stores, trail=trail)
+
+
+def create_service(settings: Settings, counts: MetricsRecorder, prepared: Prepared) -> Flask:
+    """The application over the stores and the trust that the settings name. One for each worker."""
     clock = SystemClock()
     recorder = FanOut((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
-    stores = timed_stores(connect_stores(settings), counts)
+    stores = timed_stores(prepared.stores, counts)
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,
         admit=settings.discovery is DiscoveryMode.ADMIT,
         recorder=recorder,
-        last_good=last_good,
+        last_good=prepared.trust,
     )
     trust.start(interval_seconds=settings.trust_refresh_seconds)
     live = follow_settings(settings, recorder)
@@ -147,7 +155,7 @@ def create_service(
     tenants = live.view(partial(tenants_of, are_needed=bool(settings.tenants)))
     live.refresh()
     live.start(interval_seconds=settings.trust_refresh_seconds)
-    tokens = create_token_issuer(settings, recorder, keys)
+    tokens = create_token_issuer(settings, recorder, prepared.keys)
     chains = ChainMemory()
     verifier = Verifier(
         trust=trust,
@@ -163,6 +171,7 @@ def create_service(
         chains=chains,
         limits=settings.limits,
         nonce_form=settings.nonce_form,
+        nonce_mode=settings.nonce_mode,
         policies=live.policies,
     )
     metrics = Metrics(
@@ -181,7 +190,7 @@ def create_service(
             recorder=recorder,
             admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
             appraisals=Appraisals(
-                recorder=recorder, clock=clock, trail=open_audit(settings), trail_required=settings.audit_required
+                recorder=recorder, clock=clock, trail=prepared.trail, trail_required=settings.audit_required
             ),
             maximum_body_octets=settings.maximum_body_octets,
             version=__version__,
@@ -240,10 +249,7 @@ def run_service(arguments: argparse.Namespace) -> int:
     if arguments.print_settings:
         sys.stdout.write(f"{settings_text(settings)}\n")
         return ExitStatus.DONE
-    trust = load_bundle(settings.trust_dir)
-    keys = load_token_keys(settings)
-    connect_stores(settings)
-    open_audit(settings)
+    prepared = prepare(settings)
     administrators_of(settings)
     tenants_of(settings)
     load_spans(settings.otlp_endpoint)
@@ -262,7 +268,7 @@ def run_service(arguments: argparse.Namespace) -> int:
         # Before the workers: they add up what they count in files that this process makes.
         counts = MetricsRecorder()
         serve(
-            partial(create_service, settings, counts, trust, keys),
+            partial(create_service, settings, counts, prepared),
             options,
             ready=_announce,
             unserved=partial(answer_unserved, FanOut((LogRecorder(), counts))),

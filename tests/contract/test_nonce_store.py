@@ -18,7 +18,7 @@ from support.redis_server import RedisServer
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.edge.redis_store import RedisNonceStore
 from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.ports import NonceKey, NonceStore
+from verifier.ports import DocumentKey, NonceKey, NonceStore
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)
@@ -30,6 +30,7 @@ BOUND = NonceRecord(
     policy='größte "Vorsicht" 用心 \N{LOCK}\x00\n',
     jkt="NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
 )
+PROCESSES = 4
 ODD_TEXTS = [
     "",
     ":",
@@ -213,13 +214,19 @@ def test_of_many_threads_exactly_one_issues(store: NonceStore, tenant: str) -> N
 
 
 def test_of_several_processes_exactly_one_is_first(place: Place, store: NonceStore, tenant: str) -> None:
-    processes = 4
     key = NonceKey(tenant=tenant, nonce="1234567890")
     issue(store, key)
+    outcomes = at_once(place, "nonce", key.tenant, key.nonce)
+    assert outcomes == {"FirstUse": 1, "AlreadyUsed": PROCESSES - 1}
+    assert store.redeem(key, now=NOW) == AlreadyUsed()
+
+
+def at_once(place: Place, kind: str, tenant: str, text: str) -> Counter[str]:
+    """What PROCESSES that act at the same time are told: of one nonce, or of one document."""
     script = Path(__file__).with_name("redeemer.py")
-    command = [sys.executable, str(script), place.kind, place.where, key.tenant, key.nonce, NOW.isoformat()]
+    command = [sys.executable, str(script), place.kind, place.where, kind, tenant, text, NOW.isoformat()]
     redeemers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
     ]
     try:
         for redeemer in redeemers:
@@ -229,13 +236,68 @@ def test_of_several_processes_exactly_one_is_first(place: Place, store: NonceSto
             assert redeemer.stdin is not None
             redeemer.stdin.write("go\n")
             redeemer.stdin.flush()
-        outcomes = Counter(redeemer.communicate(timeout=30)[0].strip() for redeemer in redeemers)
+        return Counter(redeemer.communicate(timeout=30)[0].strip() for redeemer in redeemers)
     finally:
         for redeemer in redeemers:
             redeemer.kill()
             redeemer.communicate()
-    assert outcomes == {"FirstUse": 1, "AlreadyUsed": processes - 1}
-    assert store.redeem(key, now=NOW) == AlreadyUsed()
+
+
+def remember(store: NonceStore, key: DocumentKey, *, keep: timedelta = KEEP) -> bool:
+    return store.remember(key, keep=keep, now=NOW)
+
+
+def test_remembers_a_document_once(store: NonceStore, tenant: str) -> None:
+    key = DocumentKey(tenant=tenant, digest="ab" * 32)
+    assert [remember(store, key) for _ in range(3)] == [True, False, False]
+    assert remember(store, DocumentKey(tenant=tenant, digest="cd" * 32))
+    assert remember(store, DocumentKey(tenant=f"{tenant}-other", digest="ab" * 32))
+
+
+def test_a_document_and_a_nonce_of_the_same_text_do_not_meet(store: NonceStore, tenant: str) -> None:
+    texts = ["ab" * 32, "1234567890", "document:ab", *ODD_TEXTS]
+    for text in texts:
+        assert remember(store, DocumentKey(tenant=tenant, digest=text))
+        for nonce in (text, f"document:{text}"):
+            assert store.redeem(NonceKey(tenant=tenant, nonce=nonce), now=NOW) == UnknownNonce()
+    for number, text in enumerate(texts):
+        key = NonceKey(tenant=tenant, nonce=f"n{number}")
+        assert issue(store, key)
+        assert remember(store, DocumentKey(tenant=tenant, digest=key.nonce))
+        assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+        assert not remember(store, DocumentKey(tenant=tenant, digest=text))
+
+
+@pytest.mark.parametrize("keep", [timedelta(0), timedelta(seconds=-1)])
+def test_refuses_to_remember_a_document_for_no_time(store: NonceStore, tenant: str, keep: timedelta) -> None:
+    key = DocumentKey(tenant=tenant, digest="ab" * 32)
+    with pytest.raises(ValueError, match="keep is not positive"):
+        remember(store, key, keep=keep)
+    assert remember(store, key)
+
+
+def test_of_many_threads_exactly_one_is_the_first_to_show_a_document(store: NonceStore, tenant: str) -> None:
+    threads = 32
+    for round_ in range(5):
+        key = DocumentKey(tenant=tenant, digest=f"{round_:064x}")
+        barrier = threading.Barrier(threads)
+
+        def show(barrier: threading.Barrier = barrier, key: DocumentKey = key) -> bool:
+            barrier.wait()
+            return remember(store, key)
+
+        with ThreadPoolExecutor(threads) as pool:
+            outcomes = Counter(future.result() for future in [pool.submit(show) for _ in range(threads)])
+        assert outcomes == {True: 1, False: threads - 1}
+
+
+def test_of_several_processes_exactly_one_is_the_first_to_show_a_document(
+    place: Place, store: NonceStore, tenant: str
+) -> None:
+    key = DocumentKey(tenant=tenant, digest="ab" * 32)
+    outcomes = at_once(place, "document", key.tenant, key.digest)
+    assert outcomes == {"True": 1, "False": PROCESSES - 1}
+    assert not remember(store, key)
 
 
 def test_answers_a_ping(store: NonceStore) -> None:

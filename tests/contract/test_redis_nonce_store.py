@@ -14,11 +14,12 @@ from support.redis_server import RedisServer, running_redis_server
 
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
 from verifier.edge.redis_store import RedisNonceStore
-from verifier.ports import NonceKey, StoreUnavailable
+from verifier.ports import DocumentKey, NonceKey, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)
 RECORD = NonceRecord(issued_at=NOW, expires_at=NOW + timedelta(minutes=5))
+DOCUMENT = DocumentKey(tenant="default", digest="ab" * 32)
 TIMEOUT = timedelta(seconds=0.3)
 PASSWORD = "correct horse: battery/staple@#?%"  # noqa: S105 -- of a server that lives as long as the test
 
@@ -61,6 +62,20 @@ def test_the_server_forgets_after_keep_and_redeeming_does_not_change_that(redis_
             assert client.pexpiretime(name) == expires
 
 
+def test_the_server_forgets_a_document_after_keep(redis_url: str, tenant: str) -> None:
+    document = DocumentKey(tenant=tenant, digest="ab" * 32)
+    with opened(redis_url) as store, administering(redis_url) as client:
+        assert store.remember(document, keep=KEEP, now=NOW)
+        name = only_name(client, tenant)
+        keep_ms = KEEP // timedelta(milliseconds=1)
+        assert keep_ms - 60_000 < client.pttl(name) <= keep_ms
+        expires = client.pexpiretime(name)
+        assert not store.remember(document, keep=2 * KEEP, now=NOW)
+        assert client.pexpiretime(name) == expires
+        client.pexpire(name, 0)
+        assert store.remember(document, keep=KEEP, now=NOW)
+
+
 def test_a_nonce_that_the_server_forgot_is_unknown_and_can_be_issued_again(redis_url: str, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     with opened(redis_url) as store, administering(redis_url) as client:
@@ -79,8 +94,9 @@ def test_each_operation_is_one_command(own_server: RedisServer) -> None:
         store.issue(key, RECORD, keep=KEEP, now=NOW)
         store.redeem(key, now=NOW)
         store.redeem(key, now=NOW)
+        store.remember(DOCUMENT, keep=KEEP, now=NOW)
         calls = {name: statistics["calls"] for name, statistics in client.info("commandstats").items()}
-        assert calls == {"cmdstat_set": 3, "cmdstat_config|resetstat": 1}
+        assert calls == {"cmdstat_set": 4, "cmdstat_config|resetstat": 1}
 
 
 def test_a_new_connection_sends_nothing_of_its_own(own_server: RedisServer) -> None:
@@ -225,10 +241,11 @@ def test_a_user_with_no_more_than_set_on_our_keys_is_enough(own_server: RedisSer
                 "limited",
                 enabled=True,
                 passwords=["+secret"],
-                keys=["imds-verifier:nonce:*"],
+                keys=["imds-verifier:nonce:*", "imds-verifier:document:*"],
                 commands=["+ping", "+set"],
             )
         store.ping()
+        assert store.remember(DOCUMENT, keep=KEEP, now=NOW)
         store.issue(key, RECORD, keep=KEEP, now=NOW)
         assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
 

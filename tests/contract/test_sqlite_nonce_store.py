@@ -18,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
+from verifier.edge.nonce_records import encode_record
+from verifier.edge.sqlite_files import GIVE_BACK_PAGES, LOG_PAGES, SPARE_PAGES
 from verifier.edge.sqlite_store import FORGET_BATCH, SqliteNonceStore
-from verifier.ports import NonceKey, StoreUnavailable
+from verifier.ports import DocumentKey, NonceKey, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)
@@ -96,7 +98,7 @@ def test_survives_the_death_of_its_process(path: Path) -> None:
     with opened(path) as store:
         issue(store)
     script = Path(__file__).with_name("redeemer.py")  # ends by os._exit, without closing anything
-    command = [sys.executable, str(script), "sqlite", str(path), KEY.tenant, KEY.nonce, NOW.isoformat()]
+    command = [sys.executable, str(script), "sqlite", str(path), "nonce", KEY.tenant, KEY.nonce, NOW.isoformat()]
     done = subprocess.run(command, input="go\n", capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.split() == ["ready", "FirstUse"]
     with opened(path) as store:
@@ -105,7 +107,7 @@ def test_survives_the_death_of_its_process(path: Path) -> None:
 
 def test_many_processes_may_make_the_store_at_once(path: Path) -> None:
     script = Path(__file__).with_name("redeemer.py")
-    command = [sys.executable, str(script), "sqlite", str(path), KEY.tenant, KEY.nonce, NOW.isoformat()]
+    command = [sys.executable, str(script), "sqlite", str(path), "nonce", KEY.tenant, KEY.nonce, NOW.isoformat()]
     starters = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -122,6 +124,30 @@ def test_remembers_until_keep_has_passed_and_no_longer(path: Path) -> None:
         assert store.redeem(KEY, now=NOW + KEEP - MOMENT) == FirstUse(record=RECORD)
         assert store.redeem(KEY, now=NOW + KEEP - MOMENT) == AlreadyUsed()
         assert store.redeem(KEY, now=NOW + KEEP) == UnknownNonce()
+
+
+def test_remembers_a_document_until_keep_has_passed_and_no_longer(path: Path) -> None:
+    document = DocumentKey(tenant="default", digest="ab" * 32)
+    with opened(path) as store:
+        assert store.remember(document, keep=KEEP, now=NOW)
+        assert not store.remember(document, keep=KEEP, now=NOW + KEEP - MOMENT)
+        assert store.remember(document, keep=KEEP, now=NOW + KEEP)
+
+
+def test_a_service_that_issues_no_nonces_still_removes_the_forgotten(path: Path) -> None:
+    with opened(path) as store:
+        for number in range(FORGET_BATCH):
+            store.remember(DocumentKey(tenant="default", digest=str(number)), keep=KEEP, now=NOW)
+        store.remember(DocumentKey(tenant="default", digest="later"), keep=KEEP, now=NOW + KEEP)
+        assert count(path) == 1
+
+
+def test_remembers_documents_over_a_restart(path: Path) -> None:
+    document = DocumentKey(tenant="default", digest="ab" * 32)
+    with opened(path) as store:
+        assert store.remember(document, keep=KEEP, now=NOW)
+    with opened(path) as store:
+        assert not store.remember(document, keep=KEEP, now=NOW)
 
 
 def test_a_forgotten_nonce_can_be_issued_again_even_where_it_is_not_removed_yet(path: Path) -> None:
@@ -162,6 +188,86 @@ def test_a_refused_issue_still_removes_the_forgotten(path: Path) -> None:
         issue(store, NonceKey(tenant="default", nonce="2"), now=NOW + MOMENT)
         assert not issue(store, NonceKey(tenant="default", nonce="2"), now=NOW + KEEP)
         assert count(path) == 1
+
+
+def insert(path: Path, entries: int) -> None:
+    """So many nonces, each of which is forgotten, in one transaction of another process."""
+    with administering(path) as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("BEGIN")
+        connection.executemany(
+            "INSERT INTO nonces VALUES ('default', ?, ?, 0, 0)",
+            ((f"{number:010}", encode_record(RECORD)) for number in range(entries)),
+        )
+        connection.execute("COMMIT")
+
+
+def pages(path: Path) -> tuple[int, int]:
+    """How many the file has, and how many of them hold nothing."""
+    with administering(path) as connection:
+        [(count,)] = connection.execute("PRAGMA page_count").fetchall()
+        [(spare,)] = connection.execute("PRAGMA freelist_count").fetchall()
+        return int(count), int(spare)
+
+
+def test_gives_the_room_of_the_forgotten_back_in_small_steps(path: Path) -> None:
+    with opened(path) as store:
+        insert(path, 20_000)
+        with administering(path) as connection:
+            connection.execute("DELETE FROM nonces")
+        length, spare = pages(path)
+        steps = 0
+        while spare > SPARE_PAGES:
+            issue(store, NonceKey(tenant="default", nonce=str(steps)))
+            steps += 1
+            (shorter, spare), longer = pages(path), length
+            assert 0 < longer - shorter <= GIVE_BACK_PAGES
+            length = shorter
+        assert steps > 10
+        # A little room is kept, for the nonces of the next minutes.
+        issue(store, NonceKey(tenant="default", nonce="another"))
+        assert pages(path) == (length, SPARE_PAGES)
+    with administering(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_the_log_is_bounded_and_cut_where_it_was_longer(path: Path) -> None:
+    log = path.with_name(f"{path.name}-wal")
+    bound = LOG_PAGES * 4200  # a page in the log has a head of 24 octets
+    with opened(path) as store, administering(path) as other:
+        other.execute("SELECT count(*) FROM nonces").fetchall()  # a file that is open elsewhere keeps its log
+        insert(path, 40_000)
+        assert log.stat().st_size > bound
+        numbers = itertools.count()
+        while log.stat().st_size > bound:
+            assert next(numbers) < 100
+            issue(store, NonceKey(tenant="default", nonce=f"cut-{next(numbers)}"))
+        sizes = set()
+        for number in range(400):
+            issue(store, NonceKey(tenant="default", nonce=str(number)))
+            sizes.add(log.stat().st_size)
+        assert max(sizes) <= bound
+
+
+def test_a_file_of_an_earlier_release_is_used_as_it_is(path: Path) -> None:
+    """Without auto_vacuum it stays as long as it is, and its pages are used again."""
+    with opened(path) as store:
+        issue(store)
+    with administering(path) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA auto_vacuum = NONE")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA journal_mode = WAL")
+        assert connection.execute("PRAGMA auto_vacuum").fetchall() == [(0,)]
+    with opened(path) as store:
+        insert(path, 20_000)
+        with administering(path) as connection:
+            connection.execute("DELETE FROM nonces WHERE forget_at = 0")
+        length, _ = pages(path)
+        for number in range(50):
+            issue(store, NonceKey(tenant="default", nonce=str(number)))
+        assert pages(path)[0] == length
+        assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_a_removed_directory_is_unavailable(path: Path) -> None:

@@ -17,7 +17,7 @@ def current_pki() -> pki.Pki:
     return pki.make_pki(now=datetime.now(UTC))
 
 
-def current_document(nonce: str, *, vm: VirtualMachine = documents.VM) -> bytes:
+def current_document(nonce: str | None, *, vm: VirtualMachine = documents.VM) -> bytes:
     """The DER of a document that was made just now."""
     return documents.document(nonce=nonce, created_on=datetime.now(UTC), signer=current_pki().signer, vm=vm)
 

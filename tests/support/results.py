@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from support import documents
 from support.clocks import StandingClock
 
-from verifier.core.model import AttestationResult, FirstUse, NonceRecord, RawDocument, Redemption
+from verifier.core.model import AttestationResult, FirstUse, NonceMode, NonceRecord, RawDocument, Redemption
 from verifier.core.trust import TrustBundle
-from verifier.ports import NonceKey
+from verifier.ports import DocumentKey, NonceKey
 from verifier.service import ArchiveVerifier, Verifier
 
 
@@ -32,6 +32,11 @@ class _EveryNonce:
         del key, now
         return FirstUse(record=self.record)
 
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
+        """No document was seen before."""
+        del key, keep, now
+        return True
+
     def ping(self) -> None:
         """Always there."""
 
@@ -47,3 +52,15 @@ def fresh_result(document: bytes | None = None, *, at: datetime = documents.NOW,
     record = NonceRecord(issued_at=at - timedelta(minutes=1), expires_at=at + timedelta(minutes=4), jkt=jkt)
     verifier = Verifier(trust=_SharedTrust(), nonces=_EveryNonce(record), clock=StandingClock(at))
     return verifier.appraise(RawDocument(raw_der=document or documents.document(created_on=at)))
+
+
+def unchallenged_result(*, at: datetime = documents.NOW) -> AttestationResult:
+    """One of a document with the nonce that IMDS puts by itself, from a service to which nonces are optional."""
+    record = NonceRecord(issued_at=at, expires_at=at)
+    verifier = Verifier(
+        trust=_SharedTrust(),
+        nonces=_EveryNonce(record),
+        clock=StandingClock(at),
+        nonce_mode=NonceMode.OPTIONAL,
+    )
+    return verifier.appraise(RawDocument(raw_der=documents.document(nonce=None, created_on=at)))

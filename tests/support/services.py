@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
@@ -75,11 +75,13 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[RunningServer]:
-    """The command, once it says that it listens."""
+def running_server(
+    *arguments: str, environment: Mapping[str, str] | None = None, under: Sequence[str] = ()
+) -> Iterator[RunningServer]:
+    """The command, once it says that it listens; run by the command `under`, where there is one."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("VERIFIER_")}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "verifier", *arguments],
+        [*under, sys.executable, "-P", "-m", "verifier", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -112,7 +114,9 @@ def running_server(*arguments: str, environment: Mapping[str, str] | None = None
 
 
 @contextmanager
-def running_service(*, nonce_store: str, trust_dir: Path, workers: int = 2, **settings: str) -> Iterator[RunningServer]:
+def running_service(
+    *, nonce_store: str, trust_dir: Path, workers: int = 2, under: Sequence[str] = (), **settings: str
+) -> Iterator[RunningServer]:
     """The service on a port of its own, with the settings given by their names in the environment."""
     environment = {
         "VERIFIER_HOST": "127.0.0.1",
@@ -122,7 +126,7 @@ def running_service(*, nonce_store: str, trust_dir: Path, workers: int = 2, **se
         "VERIFIER_WORKERS": str(workers),
         **settings,
     }
-    with running_server("serve", environment=environment) as server:
+    with running_server("serve", environment=environment, under=under) as server:
         yield replace(server, described=True)
 
 

@@ -1,5 +1,6 @@
 """Of any number of simultaneous posts of one valid document, on every store, exactly one is accepted."""
 
+import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,16 @@ def test_accepts_exactly_one_of_64_simultaneous_posts(store_url: str, trust_dir:
         assert_one_acceptance(post_at_once(service, fields))
         # Not even long after the crowd.
         assert service.post_json("/v1/attestations", fields).code == "nonce-replayed"
+
+
+def test_accepts_exactly_one_of_64_posts_of_a_document_that_answers_no_nonce(store_url: str, trust_dir: Path) -> None:
+    with running_service(nonce_store=store_url, trust_dir=trust_dir, VERIFIER_NONCE_MODE="optional") as service:
+        fields = imds_answer(current_document(None))
+        answers = post_at_once(service, fields)
+        assert_one_acceptance(answers)
+        [accepted] = [answer for answer in answers if answer.status == 200]
+        checks: list[dict[str, str]] = json.loads(accepted.body)["checks"]
+        assert [check["name"] for check in checks if "answers no nonce" in check.get("detail", "")] == ["nonce"]
 
 
 def test_accepts_exactly_one_of_64_posts_to_two_replicas(redis_url: str, trust_dir: Path) -> None:

@@ -268,15 +268,14 @@ _INSPECT = """
 import json, sys
 from verifier.edge.metrics import MetricsRecorder, shared_values
 from verifier.edge.settings import load_settings
-from verifier.edge.trust_files import load_bundle
-from verifier.wiring import create_service, load_token_keys
+from verifier.wiring import create_service, prepare
 
 def fail(**parts):
     raise RuntimeError("on purpose")
 
 with shared_values():
     settings = load_settings()
-    app = create_service(settings, MetricsRecorder(), load_bundle(settings.trust_dir), load_token_keys(settings))
+    app = create_service(settings, MetricsRecorder(), prepare(settings))
     rules = sorted((method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD"})
     for name in app.view_functions:
         app.view_functions[name] = fail

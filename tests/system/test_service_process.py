@@ -4,8 +4,6 @@ import base64
 import json
 import os
 import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from support.bad_input import bad_inputs
 from support.command_line import call, run
 from support.current import current_document, write_current_trust
 from support.documents import imds_answer
+from support.processes import await_that, children_of
 from support.services import RunningServer, running_service
 
 STOP_SECONDS = 30
@@ -198,18 +197,6 @@ def test_a_worker_that_starts_while_the_trust_directory_is_broken_serves_on(tmp_
         (trust_dir / "manifest.toml").write_text("broken", "utf-8")
         [worker] = children_of(service.process.pid)
         os.kill(worker, signal.SIGKILL)
-        await_other_children(service.process.pid, than=worker)
+        await_that(lambda: bool(set(children_of(service.process.pid)) - {worker}))
         answer = service.post_json("/v1/attestations", imds_answer(current_document(before)))
         assert answer.status == 200, answer.body
-
-
-def children_of(process_id: int) -> list[int]:
-    text = Path(f"/proc/{process_id}/task/{process_id}/children").read_text("ascii")
-    return [int(child) for child in text.split()]
-
-
-def await_other_children(process_id: int, *, than: int) -> None:
-    deadline = time.monotonic() + 30
-    while not set(children_of(process_id)) - {than}:
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.05)

@@ -34,7 +34,7 @@ from verifier.core.policy import AllOf, ClaimIn, ClaimName, CloudIn, Policies, U
 from verifier.core.reasons import Check, Outcome, Reason, Refused
 from verifier.core.trust import EXPIRY_WARNING, TrustBundle
 from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.ports import Clock, NonceKey, NonceStore, StoreUnavailable, TrustSource, Unavailable
+from verifier.ports import Clock, DocumentKey, NonceKey, NonceStore, StoreUnavailable, TrustSource, Unavailable
 from verifier.service import DEFAULT_TENANT, ArchiveVerifier, NonceBinding, Readiness, Verifier
 
 SECOND = timedelta(seconds=1)
@@ -89,6 +89,10 @@ class WatchedStore:
         self.moments.add(now)
         return self.store.redeem(key, now=now)
 
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
+        self.calls.append("remember")
+        return self.store.remember(key, keep=keep, now=now)
+
     def ping(self) -> None:
         self.calls.append("ping")
         self.store.ping()
@@ -106,6 +110,9 @@ class AbsentStore:
     def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:  # noqa: ARG002 - the port's
         raise self.error
 
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:  # noqa: ARG002 - the port's
+        raise self.error
+
     def ping(self) -> None:
         raise self.error
 
@@ -121,6 +128,9 @@ class FullStore:
         return False
 
     def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
+        raise NotImplementedError
+
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
         raise NotImplementedError
 
     def ping(self) -> None:
@@ -252,7 +262,7 @@ class TestAppraisal:
         assert result.evaluated_at == NOW
         assert [check.name for check in result.checks] == list(Check)
         assert {check.outcome for check in result.checks} == {Outcome.PASS}
-        assert result.verified.redeemed.record is not None
+        assert isinstance(result.verified.redeemed.record, NonceRecord)
         assert result.verified.redeemed.record.jkt == "k" * 43
 
     def test_accepts_it_once(self, verifier: Verifier) -> None:

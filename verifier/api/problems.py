@@ -83,7 +83,8 @@ DOCUMENTATION: dict[Code, Documentation] = {
     Reason.CLAIMS_INCOMPLETE: Documentation(
         status=422,
         title="The document lacks what is needed",
-        meaning="The signed content names no VM, carries no nonce, or has no times where nothing else shows that it is fresh.",
+        meaning="The signed content names no VM, carries no nonce where one is required, or has no times where nothing else "
+        "shows that it is fresh.",
         remedy="Ask IMDS with the nonce issued here, and with api-version 2018-10-01 or later.",
     ),
     Reason.DOCUMENT_EXPIRED: Documentation(
@@ -128,7 +129,8 @@ DOCUMENTATION: dict[Code, Documentation] = {
     Reason.NONCE_REPLAYED: Documentation(
         status=409,
         title="The nonce was used before",
-        meaning="A document with this nonce was appraised before: this is a replay, or a second post of the same document.",
+        meaning="A document with this nonce was appraised before: this is a replay, or a second post of the same document. "
+        "Where nonces are optional: one with this content was, and IMDS may have answered from its cache.",
         remedy="Get a new nonce and a new document; each is good for one acceptance.",
     ),
     Reason.POLICY_DENIED: Documentation(

@@ -5,7 +5,7 @@ The profile is a draft. A later one changes `PROFILE`, and what is here; nothing
 
 from datetime import UTC, datetime, timedelta
 
-from verifier.core.model import AttestationResult, Claims
+from verifier.core.model import AttestationResult, Claims, NonceRecord
 
 #: RFC 9711 section 4.3.2: names the whole profile, so that a relying party never guesses which draft this is.
 PROFILE = "tag:ietf.org,2026:rats/ear#04"
@@ -31,13 +31,13 @@ def build_claims(
     or when the document does, whichever is first. Times are whole seconds, rounded down.
 
     A document that was accepted within the clock skew after its expiry gets a token that has ended already. Nothing is
-    said of the VM's software, hardware or configuration: such a document says nothing of them either. Raises
-    ValueError for a result of an archived document, which answers no challenge.
+    said of the VM's software, hardware or configuration: such a document says nothing of them either. `eat_nonce` is
+    there where the document answers a challenge, and only there. Raises ValueError for a result of an archived
+    document.
     """
     record = result.verified.redeemed.record
-    nonce = result.claims.nonce
-    if record is None or nonce is None:
-        raise ValueError("a result that answers no challenge gets no token")
+    if record is None:
+        raise ValueError("a result of an archived document gets no token")
     claims: dict[str, object] = {
         "iss": issuer,
         "aud": audience,
@@ -45,7 +45,6 @@ def build_claims(
         "exp": int(_end(result, lifetime).timestamp()),
         "jti": token_id,
         "eat_profile": PROFILE,
-        "eat_nonce": nonce,
         "ear_verifier_id": {"developer": DEVELOPER, "build": build},
         "submods": {
             SUBMODULE: {
@@ -56,6 +55,14 @@ def build_claims(
             }
         },
     }
+    if isinstance(record, NonceRecord):
+        claims |= _challenge_claims(record, result.claims.nonce)
+    return claims
+
+
+def _challenge_claims(record: NonceRecord, nonce: str | None) -> dict[str, object]:
+    """What a result says that answers a challenge, and no other one (RFC 9711 section 4.1)."""
+    claims: dict[str, object] = {"eat_nonce": nonce}
     if record.jkt:
         # RFC 7800 section 3.1 with RFC 9449 section 6.1: whoever shows the token has to prove that key's possession.
         claims["cnf"] = {"jkt": record.jkt}

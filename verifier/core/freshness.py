@@ -1,4 +1,7 @@
-"""Steps 5 and 7: the document's own window, and the challenge that it answers (RFC 9334 section 10)."""
+"""Steps 5 and 7: the document's own window, and the challenge that it answers (RFC 9334 section 10).
+
+Where no challenge is asked for, what takes its place is in verifier.core.first_sight.
+"""
 
 import hmac
 from datetime import datetime
@@ -115,7 +118,7 @@ def _check_record(content: AuthenticContent, record: NonceRecord, *, now: dateti
 def bound_policy(redeemed: Redeemed, *, asked: str | None, default: str) -> str:
     """The name of the policy to judge by: the one that the nonce is bound to, else the one asked for, else
     the default. Raises NonceRefused where the first two differ."""
-    bound = redeemed.record.policy if redeemed.record is not None else ""
+    bound = redeemed.record.policy if isinstance(redeemed.record, NonceRecord) else ""
     if bound and asked is not None and asked != bound:
         raise NonceRefused(Reason.NONCE_MISMATCH, "The document's nonce was issued for another policy.")
     return bound or asked or default

@@ -161,6 +161,14 @@ class NonceForm(StrEnum):
         return 10 if self is NonceForm.DIGITS_10 else 32
 
 
+class NonceMode(StrEnum):
+    """Whether a document has to answer a nonce that was issued here."""
+
+    REQUIRED = "required"
+    #: One that carries none, or the one that IMDS puts by itself, passes once, and is remembered instead.
+    OPTIONAL = "optional"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonceRecord:
     """What was said when a nonce was issued. The bindings are empty where the agent named none."""
@@ -193,14 +201,20 @@ Redemption = FirstUse | AlreadyUsed | UnknownNonce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstSight:
+    """The document answers no challenge of ours; nobody showed its content before, and it is remembered by now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Redeemed:
     """The document answers a challenge. Known now: it was made for us, and is seen for the first time.
 
-    `record` is None in the appraisal of an archived document alone, which has no challenge to answer.
+    `record` is FirstSight where no challenge is asked for and none was answered: then it is seen for the first time,
+    and not known to be made for us. It is None in the appraisal of an archived document alone.
     """
 
     content: AuthenticContent
-    record: NonceRecord | None
+    record: NonceRecord | FirstSight | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

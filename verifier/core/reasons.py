@@ -56,12 +56,19 @@ class CheckResult:
 NONCE_RETRY_AFTER = timedelta(seconds=5)
 
 
-def progress(*, failed: Check | None = None, omitted: dict[Check, str] | None = None) -> tuple[CheckResult, ...]:
+def progress(
+    *,
+    failed: Check | None = None,
+    omitted: dict[Check, str] | None = None,
+    noted: dict[Check, str] | None = None,
+) -> tuple[CheckResult, ...]:
     """Every check with its outcome, for an appraisal that stopped at `failed` or, where that is None, at the end.
 
-    `omitted` names the checks that this appraisal does not make, each with the sentence that says why.
+    `omitted` names the checks that this appraisal does not make, each with the sentence that says why; `noted` those
+    that it passed otherwise than is usual, each with the sentence that says how.
     """
     omitted = omitted or {}
+    noted = noted or {}
     results: list[CheckResult] = []
     outcome = Outcome.PASS
     for check in Check:
@@ -71,7 +78,8 @@ def progress(*, failed: Check | None = None, omitted: dict[Check, str] | None = 
         elif check in omitted:
             results.append(CheckResult(name=check, outcome=Outcome.SKIPPED, detail=omitted[check]))
         else:
-            results.append(CheckResult(name=check, outcome=outcome))
+            detail = noted.get(check, "") if outcome is Outcome.PASS else ""
+            results.append(CheckResult(name=check, outcome=outcome, detail=detail))
     return tuple(results)
 
 
@@ -90,6 +98,7 @@ class Refused(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.omitted: dict[Check, str] = {}
+        self.noted: dict[Check, str] = {}
 
     @property
     def code(self) -> str:
@@ -101,7 +110,7 @@ class Refused(Exception):
 
     @property
     def checks(self) -> tuple[CheckResult, ...]:
-        return progress(failed=self.check, omitted=self.omitted)
+        return progress(failed=self.check, omitted=self.omitted, noted=self.noted)
 
 
 class FormatRefused(Refused):

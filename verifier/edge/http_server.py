@@ -1,13 +1,17 @@
 """gunicorn, told by arguments rather than by a file: the one place that knows its settings."""
 
 import logging
+import selectors
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from itertools import takewhile
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
@@ -16,9 +20,15 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName, ParseException
+from gunicorn.sock import BaseSocket
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from verifier.ports import METRICS_LISTENER
+
+#: How long a caller has to close its end of a connection that was answered for the last time.
+_CLOSING_SECONDS = 2
+_DISCARD_OCTETS = 64 * 1024
+_STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 #: What to answer where no answer came from the application: its status and its problem document. The flag says
 #: whether the request is at fault, which then was not HTTP that can be read.
@@ -114,11 +124,26 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         for name, value in self._settings.items():
             self.cfg.set(name, value)
 
+    def run(self) -> None:
+        _Arbiter(self).run()
+
     def load(self) -> Flask:
         app = self._create()
         if self.metrics_port:
             app.wsgi_app = _Marked(app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
         return app
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn ships no types
+    """A worker is told to stop as soon as it is there: what is sent to it waits until it has handlers of its own. Until
+    then it has the arbiter's, which would keep the signal for a loop that never runs there."""
+
+    def spawn_worker(self) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        try:
+            return int(super().spawn_worker())
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
 
 class _Marked:
@@ -135,17 +160,58 @@ class _Marked:
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's threads, which alone would wait for ever for the rest of a request that stalls (as many of those as
-    there are threads, and nobody is served), and would answer what is not HTTP in HTML and put it in the log.
+    """gunicorn's threads, which alone would
+
+    - wait for ever for the rest of a request that stalls: as many of those as there are threads, and nobody is served;
+    - give a thread to a connection that says nothing, and the one main thread to a caller that does not close its end;
+    - reset, on SIGTERM, the connections that the kernel has accepted and the worker has not;
+    - answer what is not HTTP in HTML, and put it in the log.
 
     All but handle_error runs in the worker's main thread.
     """
 
     app: _Server
+    sockets: list[BaseSocket]
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
         self._deadlines: dict[TConn, float] = {}
+        #: What was answered and is closed as soon as its caller closes it too, by when that has to be.
+        self._closing: dict[TConn, float] = {}
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
+        """Who stops takes what waits in the kernel, and then lets go of the listeners, so that the kernel refuses
+        others at once (when the last worker has) and lets nobody wait for an answer that does not come."""
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        for listener in self.sockets:
+            self._accept_waiting(listener)
+            listener.close()
+        self.sockets = []
+
+    def _accept_waiting(self, listener: BaseSocket) -> None:
+        for _ in range(self.cfg.backlog):
+            before = self.nr_conns
+            self.accept(listener)
+            if self.nr_conns == before:  # there was none
+                return
+
+    def accept(self, listener: BaseSocket) -> None:
+        """A connection gets a thread when it says something."""
+        try:
+            sock, address = listener.accept()
+        except OSError:  # another worker was quicker, the caller has gone, or no descriptor is left: others go on
+            return
+        self.nr_conns += 1
+        conn = TConn(self.cfg, sock, address, listener.getsockname())
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def enqueue_req(self, conn: TConn) -> None:
         self._deadlines[conn] = time.monotonic() + self.app.options.request_seconds
@@ -153,7 +219,46 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         del self._deadlines[conn]
-        super().finish_request(conn, fs)
+        if fs.exception() is None and not fs.result():
+            self._begin_closing(conn)
+        else:
+            super().finish_request(conn, fs)
+
+    def _begin_closing(self, conn: TConn) -> None:
+        """RFC 9112 section 9.6: to close both ways at once, while the caller still sends, could take the answer from
+        it. The main thread, which serves all connections, does not wait for that."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.settimeout(0)
+        except OSError:  # the caller has gone already
+            self._end(conn)
+            return
+        self._closing[conn] = time.monotonic() + _CLOSING_SECONDS
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._discard, conn))
+
+    def _discard(self, conn: TConn, sock: socket.socket) -> None:
+        try:
+            rest = sock.recv(_DISCARD_OCTETS)
+        except BlockingIOError:
+            return
+        except OSError:
+            rest = b""
+        if not rest:
+            self.poller.unregister(sock)
+            del self._closing[conn]
+            self._end(conn)
+
+    def _end(self, conn: TConn) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
+        """A request that has come by the end of its connection's time is served."""
+        now = time.monotonic()
+        for conn in list(takewhile(lambda kept: kept.timeout <= now, self.keepalived_conns)):
+            if not force and _has_input(conn.sock):
+                self.on_client_socket_readable(conn, conn.sock)
+        super().murder_keepalived(force)
 
     def murder_pending(self) -> None:
         """Called at least once a second, also while stopping. A stalled request ends where it stands: its thread
@@ -164,6 +269,10 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             if now > deadline:
                 with suppress(OSError):  # the caller has gone already
                     conn.sock.shutdown(socket.SHUT_RD)
+        for conn in [conn for conn, deadline in self._closing.items() if now > deadline]:
+            self.poller.unregister(conn.sock)
+            del self._closing[conn]
+            self._end(conn)
 
     def handle_quit(self, sig: int, frame: object) -> None:
         """SIGINT, which a terminal sends to each worker too, stops as SIGTERM does: requests in flight are finished."""
@@ -181,6 +290,17 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         )
         with suppress(OSError):  # the caller has gone already
             client.sendall(head.encode("ascii") + problem)
+
+
+def _has_input(sock: socket.socket) -> bool:
+    """Whether there is something to read, or an end of file, on a socket that does not block."""
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class _RootLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types

@@ -16,7 +16,7 @@ import redis
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.edge.nonce_records import decode_record, encode_record, encode_text
 from verifier.edge.redis_client import CONNECTIONS, TIMEOUT, client_for, failures_named
-from verifier.ports import NonceKey
+from verifier.ports import DocumentKey, NonceKey
 
 __all__ = ["CONNECTIONS", "TIMEOUT", "RedisNonceStore", "client_for"]
 
@@ -61,6 +61,15 @@ class RedisNonceStore:
                 return FirstUse(record=decode_record(before.decode("ascii", errors="replace")))
             case _:
                 raise TypeError("the Redis client decodes answers: it must leave them in octets")
+
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:  # noqa: ARG002 -- the server's clock counts `keep`, as for issue
+        """As the port says; `keep` is rounded up to whole milliseconds."""
+        if keep <= timedelta(0):
+            raise ValueError("keep is not positive")
+        name = f"imds-verifier:document:{encode_text(key.tenant)}:{encode_text(key.digest)}"
+        with failures_named():
+            answer = self._client.set(name, _USED, nx=True, px=-(-keep // _MILLISECOND))
+        return bool(answer)
 
     def ping(self) -> None:
         """Returns where the server answers. Not checked: that it takes writes."""

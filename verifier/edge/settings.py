@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from verifier.core.discovery import DiscoveryMode
-from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm
+from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm, NonceMode
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Tenant
 from verifier.edge.policies import PolicyTable
@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     # A URL of a store may hold its password.
     nonce_store: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{_state_directory()}/nonces.sqlite3"))
     nonce_form: NonceForm = NonceForm.DIGITS_10
+    nonce_mode: NonceMode = NonceMode.REQUIRED
     nonce_lifetime_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
     clock_skew_seconds: Annotated[int, Field(ge=0, le=600)] = 60
     maximum_age_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 6 * 3600

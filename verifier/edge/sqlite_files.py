@@ -23,6 +23,15 @@ MINIMUM_SQLITE = (3, 37, 0)
 #: How long a call waits for other writers before it says that the store is away.
 BUSY_TIMEOUT = timedelta(seconds=5)
 
+_PAGE_OCTETS = 4096
+
+#: How long the log (-wal) gets, about: 4 MiB. SQLite's default, which a build may change.
+LOG_PAGES = 1000
+#: How many pages may hold nothing (1 MiB), so that a file of the usual length is not cut and extended again and again.
+SPARE_PAGES = 256
+#: How many of the others one call gives back at most: as with what it forgets, no single caller pays for a night's.
+GIVE_BACK_PAGES = 8
+
 #: What an operator is told, by SQLite's primary result code. No message of SQLite's own is repeated.
 _DETAILS = {
     sqlite3.SQLITE_BUSY: "is locked by another writer",
@@ -191,6 +200,8 @@ def _create(path: Path, layout: Layout) -> None:
         made = Path(aside) / path.name
         made.touch(mode=0o600)  # SQLite gives its log and its shared memory the modes of the file
         with closing(_connect(made, timeout=timedelta(0), flushed=True)) as connection:
+            # Before anything else is in the file: later it would take a VACUUM, which copies all of it.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             [(mode,)] = connection.execute("PRAGMA journal_mode = WAL").fetchall()
             if mode != "wal":
                 raise StoreUnavailable(
@@ -219,7 +230,20 @@ def _connect(path: Path, *, timeout: timedelta, flushed: bool) -> sqlite3.Connec
         # FULL flushes the log at each commit. With NORMAL, WAL may lose the last commits in a power cut: a used nonce
         # would be an unused one again, and a denied certificate an allowed one.
         connection.execute(f"PRAGMA synchronous = {'FULL' if flushed else 'NORMAL'}")
+        # Every so many pages, the log goes into the file, and begins anew; it is cut to this, should it ever be longer.
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * _PAGE_OCTETS}")
     return connection
+
+
+def give_back(connection: sqlite3.Connection) -> None:
+    """In a transaction: where more than SPARE_PAGES hold nothing, the file gets shorter by GIVE_BACK_PAGES of them at
+    most. Nothing happens to a file that was made by a release before this was there: its pages are used again, and it
+    stays as long as it was."""
+    [(spare,)] = connection.execute("PRAGMA freelist_count").fetchall()
+    for _ in range(min(GIVE_BACK_PAGES, max(0, spare - SPARE_PAGES))):
+        # One at a time: the statement frees a page with each step, and Python steps once where it has no columns.
+        connection.execute("PRAGMA incremental_vacuum(1)")
 
 
 @contextmanager

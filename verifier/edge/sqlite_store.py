@@ -4,13 +4,14 @@ Not for a network file system (its locks and its shared memory do not reach ther
 want verifier.edge.redis_store.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.edge.nonce_records import decode_record, encode_record, encode_text, microseconds
-from verifier.edge.sqlite_files import BUSY_TIMEOUT, MINIMUM_SQLITE, Layout, SqliteFile
-from verifier.ports import NonceKey
+from verifier.edge.sqlite_files import BUSY_TIMEOUT, MINIMUM_SQLITE, Layout, SqliteFile, give_back
+from verifier.ports import DocumentKey, NonceKey
 
 __all__ = ["BUSY_TIMEOUT", "FORGET_BATCH", "MINIMUM_SQLITE", "SqliteNonceStore"]
 
@@ -26,7 +27,7 @@ _LAYOUT = Layout(
         """
         CREATE TABLE nonces (
             tenant    TEXT    NOT NULL,  -- encode_text
-            nonce     TEXT    NOT NULL,  -- encode_text
+            nonce     TEXT    NOT NULL,  -- encode_text; of a document that answered none: `document:`, and its digest
             record    TEXT    NOT NULL,  -- encode_record
             forget_at INTEGER NOT NULL,  -- microseconds since 1970, UTC
             uses      INTEGER NOT NULL,  -- redemptions so far; the first is the only one that counted
@@ -43,10 +44,11 @@ _FORGET = """
 """
 
 # An entry that is forgotten, and only not yet removed, gives way as if it were not there.
-_ISSUE = """
-    INSERT INTO nonces (tenant, nonce, record, forget_at, uses) VALUES (:tenant, :nonce, :record, :forget_at, 0)
+_ENTER = """
+    INSERT INTO nonces (tenant, nonce, record, forget_at, uses) VALUES (:tenant, :nonce, :record, :forget_at, :uses)
     ON CONFLICT (tenant, nonce) DO UPDATE
-        SET record = excluded.record, forget_at = excluded.forget_at, uses = 0 WHERE nonces.forget_at <= :now
+        SET record = excluded.record, forget_at = excluded.forget_at, uses = excluded.uses
+        WHERE nonces.forget_at <= :now
     RETURNING 1
 """
 
@@ -69,20 +71,10 @@ class SqliteNonceStore:
         self._connection = self._file.connection
 
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
-        """As the port says. Removes a few of the forgotten in the same transaction, hence with the same flush."""
-        if keep <= timedelta(0):
-            raise ValueError("keep is not positive")
-        row = {
-            "tenant": encode_text(key.tenant),
-            "nonce": encode_text(key.nonce),
-            "record": encode_record(record),
-            "forget_at": microseconds(now + keep),
-            "now": microseconds(now),
-        }
-        with self._file.transaction() as connection:
-            connection.execute(_FORGET, {"now": row["now"], "batch": FORGET_BATCH})
-            issued = connection.execute(_ISSUE, row).fetchall()
-        return bool(issued)
+        """As the port says. Removes a few of the forgotten, and gives a little of the room that they leave back, in the
+        same transaction, hence with the same flush."""
+        row: dict[str, str | int] = {"nonce": encode_text(key.nonce), "record": encode_record(record), "uses": 0}
+        return self._enter(key.tenant, row, keep=keep, now=now)
 
     def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
         """As the port says. The answer is on the disk before it is given."""
@@ -97,6 +89,22 @@ class SqliteNonceStore:
                 return FirstUse(record=decode_record(encoded))
             case _:
                 return AlreadyUsed()
+
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
+        """As the port says, and as issue does. No nonce meets a document: encode_text leaves no colon."""
+        row: dict[str, str | int] = {"nonce": f"document:{encode_text(key.digest)}", "record": "", "uses": 1}
+        return self._enter(key.tenant, row, keep=keep, now=now)
+
+    def _enter(self, tenant: str, row: Mapping[str, str | int], *, keep: timedelta, now: datetime) -> bool:
+        """Whether the row is entered, where none with its names is remembered."""
+        if keep <= timedelta(0):
+            raise ValueError("keep is not positive")
+        known = {"tenant": encode_text(tenant), "forget_at": microseconds(now + keep), "now": microseconds(now)}
+        with self._file.transaction() as connection:
+            connection.execute(_FORGET, {"now": known["now"], "batch": FORGET_BATCH})
+            entered = connection.execute(_ENTER, {**row, **known}).fetchall()
+            give_back(connection)
+        return bool(entered)
 
     def ping(self) -> None:
         """Returns where the table can be read and may be written to. Not checked: that the disk has room."""

@@ -14,6 +14,7 @@ from verifier.core.tenancy import Allowance, LimitedPath, Rate
 from verifier.edge.stores import Stores
 from verifier.ports import (
     AuditEvent,
+    DocumentKey,
     NonceKey,
     NonceStore,
     RateLimiter,
@@ -60,6 +61,10 @@ class TimedNonceStore:
     def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
         with self._timer.time("redeem"):
             return self._store.redeem(key, now=now)
+
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
+        with self._timer.time("remember"):
+            return self._store.remember(key, keep=keep, now=now)
 
     def ping(self) -> None:
         with self._timer.time("ping"):

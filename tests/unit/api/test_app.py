@@ -14,7 +14,7 @@ from support.problems import read_problem
 from verifier.api.app import answer_unserved
 from verifier.core.model import Claims, NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
-from verifier.ports import NonceKey, StoreUnavailable
+from verifier.ports import DocumentKey, NonceKey, StoreUnavailable
 
 JSON = "application/json"
 
@@ -41,6 +41,10 @@ class _AwayStore:
     def redeem(self, key: NonceKey, *, now: object) -> Redemption:
         del key, now
         raise StoreUnavailable("The test took it.", retry_after=timedelta(milliseconds=3))
+
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: object) -> bool:
+        del key, keep, now
+        raise StoreUnavailable("The test took it.")
 
     def ping(self) -> None:
         raise StoreUnavailable("The test took it.")

@@ -14,7 +14,7 @@ from verifier.core.model import NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.core.reasons import Check
 from verifier.edge.decision_trails import line_of
-from verifier.ports import Decision, NonceKey, StoreUnavailable, Verdict
+from verifier.ports import Decision, DocumentKey, NonceKey, StoreUnavailable, Verdict
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PATH = "/v1/attestations"
@@ -50,6 +50,10 @@ class _AwayStore:
 
     def redeem(self, key: NonceKey, *, now: object) -> Redemption:
         del key, now
+        raise self._error
+
+    def remember(self, key: DocumentKey, *, keep: timedelta, now: object) -> bool:
+        del key, keep, now
         raise self._error
 
     def ping(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support import documents
 from support.documents import NOW
-from support.results import archived_result, fresh_result
+from support.results import archived_result, fresh_result, unchallenged_result
 
 from verifier.core.ear import CLAIMS_KEY, PROFILE, build_claims
 from verifier.core.model import AttestationResult
@@ -120,6 +120,16 @@ def test_name_the_agents_key_where_the_nonce_did() -> None:
     assert "cnf" not in claims_of(fresh_result())
 
 
+def test_claim_no_answered_challenge_where_there_was_none() -> None:
+    """Nor what IMDS put in a nonce's place, nor a key: a relying party that needs a challenge finds none."""
+    result = unchallenged_result()
+    claims = claims_of(result)
+
+    assert result.claims.nonce == "20261123-140000"
+    assert result.claims.nonce not in json.dumps(claims)
+    assert claims.keys() == claims_of(fresh_result()).keys() - {"eat_nonce"}
+
+
 def test_are_not_made_of_an_archived_document() -> None:
-    with pytest.raises(ValueError, match="no challenge"):
+    with pytest.raises(ValueError, match="archived"):
         claims_of(archived_result())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm
+from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm, NonceMode
 from verifier.edge.settings import Settings, SettingsError, load_settings
 
 
@@ -31,6 +31,7 @@ def test_has_safe_defaults(tmp_path: Path) -> None:
     assert settings.allow_open_listening is False
     assert settings.limits == Limits()
     assert settings.nonce_form is NonceForm.DIGITS_10
+    assert settings.nonce_mode is NonceMode.REQUIRED
     assert settings.maximum_body_octets == MAX_EVIDENCE_OCTETS
     assert settings.trust_dir is None
     assert settings.nonce_store.get_secret_value() == f"sqlite:///{tmp_path}/state/imds-verifier/nonces.sqlite3"
@@ -51,6 +52,7 @@ def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "VERIFIER_TRUST_DIR": "/etc/trust",
         "VERIFIER_NONCE_STORE": "redis://localhost/0",
         "VERIFIER_NONCE_FORM": "alphanumeric-32",
+        "VERIFIER_NONCE_MODE": "optional",
         "VERIFIER_NONCE_LIFETIME_SECONDS": "60",
         "VERIFIER_CLOCK_SKEW_SECONDS": "0",
         "VERIFIER_MAXIMUM_AGE_SECONDS": "3600",
@@ -63,6 +65,7 @@ def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.trust_dir == Path("/etc/trust")
     assert settings.nonce_store.get_secret_value() == "redis://localhost/0"
     assert settings.nonce_form is NonceForm.ALPHANUMERIC_32
+    assert settings.nonce_mode is NonceMode.OPTIONAL
     assert (settings.port, settings.workers, settings.request_seconds) == (0, 3, 5)
     assert settings.limits == Limits(
         clock_skew=timedelta(0), maximum_age=timedelta(hours=1), nonce_lifetime=timedelta(minutes=1)
@@ -111,6 +114,7 @@ def test_refuses_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch, name: st
         *(("request_seconds", value) for value in ("0", "601")),
         *(("graceful_stop_seconds", value) for value in ("0", "601")),
         *(("nonce_form", value) for value in ("digits", "", "DIGITS-10")),
+        *(("nonce_mode", value) for value in ("none", "", "Optional", "false")),
         *(("allow_open_listening", value) for value in ("maybe", "")),
     ],
 )

@@ -12,7 +12,7 @@ from verifier.core.model import FirstUse, NonceRecord
 from verifier.core.tenancy import LimitedPath, Rate, Unit
 from verifier.edge.stores import open_stores
 from verifier.edge.timed_stores import timed_stores
-from verifier.ports import AuditEvent, NonceKey, NonceStore, RateLimiter, StoreUnavailable, TrustRegistry
+from verifier.ports import AuditEvent, DocumentKey, NonceKey, NonceStore, RateLimiter, StoreUnavailable, TrustRegistry
 
 KEY = NonceKey(tenant="default", nonce="0123456789")
 RECORD = NonceRecord(issued_at=NOW, expires_at=NOW + timedelta(minutes=5))
@@ -39,6 +39,7 @@ def test_tells_each_call_by_its_name_and_answers_as_the_store(tmp_path: Path) ->
     stores.nonces.ping()
     assert stores.nonces.issue(KEY, RECORD, keep=timedelta(hours=1), now=NOW) is True
     assert stores.nonces.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+    assert stores.nonces.remember(DocumentKey(tenant="default", digest="00"), keep=timedelta(hours=1), now=NOW) is True
     decisions, revision = stores.registry.decisions()
     event = AuditEvent(at=NOW, by="test", what="deny", subject="", before="", after="")
     assert stores.registry.decide(decisions, event, expected=revision) is True

@@ -207,7 +207,7 @@ def test_audience_is_the_tenant_unless_the_settings_name_one(tmp_path: Path) -> 
 
 
 def test_there_is_none_for_an_archived_document(issuer: Issuer) -> None:
-    with pytest.raises(ValueError, match="no challenge"):
+    with pytest.raises(ValueError, match="archived"):
         issuer.tokens.issue(archived_result(), tenant="default")
 
 
