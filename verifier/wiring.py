@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from verifier.edge.live_settings import LiveSettings
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
 from verifier.edge.recorders import FanOut, load_spans
+from verifier.edge.redis_client import RedisLink
 from verifier.edge.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.edge.settings_text import settings_text
 from verifier.edge.stores import Stores, open_stores
@@ -50,21 +52,26 @@ from verifier.token_ports import TokenKeyAdministration, TokenKeyError
 from verifier.trust_service import TrustAdministration
 
 
-def connect_stores(settings: Settings) -> Stores:
-    """Raises SettingsError and StoreUnavailable."""
+def connect_stores(settings: Settings, *, changed: Callable[[int], None] = lambda _: None) -> Stores:
+    """`changed` is told how many servers of the store are away. Raises SettingsError and StoreUnavailable."""
     try:
-        return open_stores(settings.nonce_store.get_secret_value(), threads=settings.threads)
+        return open_stores(
+            settings.nonce_store.get_secret_value(),
+            threads=settings.threads,
+            options=settings.redis_options,
+            changed=changed,
+        )
     except ValueError as error:
         raise SettingsError(f"nonce_store: {error}") from error
 
 
-def open_audit(settings: Settings) -> DecisionTrail | None:
-    """Raises SettingsError and StoreUnavailable."""
+def open_audit(settings: Settings, link: RedisLink | None) -> DecisionTrail | None:
+    """On Redis, by the link of the other stores. Raises SettingsError and StoreUnavailable."""
     try:
         return open_trail(
             settings.audit,
             store_url=settings.nonce_store.get_secret_value(),
-            threads=settings.threads,
+            link=link,
             maximum_octets=settings.audit_maximum_octets,
             maximum_entries=settings.audit_maximum_entries,
         )
@@ -133,7 +140,7 @@ def create_service(
     """
     clock = SystemClock()
     recorder = FanOut((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
-    stores = timed_stores(connect_stores(settings), counts)
+    stores = timed_stores(connect_stores(settings, changed=counts.stores_away), counts)
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,
@@ -181,7 +188,10 @@ def create_service(
             recorder=recorder,
             admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
             appraisals=Appraisals(
-                recorder=recorder, clock=clock, trail=open_audit(settings), trail_required=settings.audit_required
+                recorder=recorder,
+                clock=clock,
+                trail=open_audit(settings, stores.link),
+                trail_required=settings.audit_required,
             ),
             maximum_body_octets=settings.maximum_body_octets,
             version=__version__,
@@ -242,8 +252,7 @@ def run_service(arguments: argparse.Namespace) -> int:
         return ExitStatus.DONE
     trust = load_bundle(settings.trust_dir)
     keys = load_token_keys(settings)
-    connect_stores(settings)
-    open_audit(settings)
+    open_audit(settings, connect_stores(settings).link)
     administrators_of(settings)
     tenants_of(settings)
     load_spans(settings.otlp_endpoint)

@@ -124,4 +124,5 @@ def timed_stores(stores: Stores, counts: StoreCounts) -> Stores:
         nonces=TimedNonceStore(stores.nonces, counts),
         registry=TimedTrustRegistry(stores.registry, counts),
         limiter=TimedRateLimiter(stores.limiter, counts),
+        link=stores.link,
     )
