@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -151,12 +151,19 @@ class ClusterGroup:
         raise AssertionError("no node has this slot")
 
     def _slots(self) -> Any:  # noqa: ANN401 -- a list of lists of any kind
-        for server in self.servers:
-            try:
-                return ask(server, "CLUSTER", "SLOTS") if self._is_ok(server) else []
-            except (redis.RedisError, OSError):
-                continue
-        raise AssertionError("no node answers")
+        """As the first node sees it that sees all of it, as soon as there is one."""
+        seen: list[Any] = []
+
+        def look() -> bool:
+            for server in self.servers:
+                with suppress(redis.RedisError, OSError):
+                    if self._is_ok(server):
+                        seen.append(ask(server, "CLUSTER", "SLOTS"))
+                        return True
+            return False
+
+        until(look)
+        return seen[-1]
 
     def _at(self, port: int) -> RedisServer:
         [found] = [server for server in self.servers if server.port == port]
