@@ -1,7 +1,7 @@
 """One process that redeems one nonce, for the tests that need several. It says that it is ready, waits for a line,
 redeems, says the outcome and dies without any clearing up.
 
-    python redeemer.py sqlite PATH | redis URL  TENANT NONCE NOW
+    python redeemer.py TENANT NONCE NOW  sqlite PATH | redis URL [CA-FILE CERTIFICATE-FILE KEY-FILE]
 """
 
 import os
@@ -10,12 +10,15 @@ from datetime import datetime
 from pathlib import Path
 
 from verifier.edge.redis_store import RedisNonceStore
+from verifier.edge.redis_urls import RedisOptions
 from verifier.edge.sqlite_store import SqliteNonceStore
 from verifier.ports import NonceKey
 
 
-def main(kind: str, place: str, tenant: str, nonce: str, now: str) -> None:
-    store = SqliteNonceStore(Path(place)) if kind == "sqlite" else RedisNonceStore.from_url(place)
+def main(tenant: str, nonce: str, now: str, kind: str, place: str, *tls: str) -> None:
+    store = (
+        SqliteNonceStore(Path(place)) if kind == "sqlite" else RedisNonceStore.from_url(place, options=options(*tls))
+    )
     store.ping()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -24,6 +27,13 @@ def main(kind: str, place: str, tenant: str, nonce: str, now: str) -> None:
     sys.stdout.write(type(outcome).__name__ + "\n")
     sys.stdout.flush()
     os._exit(0)
+
+
+def options(*tls: str) -> RedisOptions:
+    if not tls:
+        return RedisOptions()
+    ca_file, certificate_file, key_file = map(Path, tls)
+    return RedisOptions(ca_file=ca_file, certificate_file=certificate_file, key_file=key_file)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,17 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.redis_server import RedisServer
+from support.redis_groups import running_cluster, running_sentinel_group
+from support.redis_server import RedisServer, redis_server_binary, running_redis_server, speaks_tls
+from support.redis_tls import RedisTls
+from support.tcp_proxy import running_tcp_proxy
 
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.edge.redis_store import RedisNonceStore
@@ -53,22 +57,67 @@ ODD_TEXTS = [
 class Place:
     """Where one kind of store keeps its nonces, and how another process finds it."""
 
-    def __init__(self, kind: str, where: str) -> None:
+    def __init__(self, kind: str, where: str, tls: RedisTls | None = None) -> None:
         self.kind = kind
         self.where = where
+        self.tls = tls
 
     def open(self) -> SqliteNonceStore | RedisNonceStore:
         if self.kind == "sqlite":
             return SqliteNonceStore(Path(self.where))
-        return RedisNonceStore.from_url(self.where, connections=8)
+        return RedisNonceStore.from_url(self.where, connections=8, options=self.tls.options if self.tls else None)
+
+    @property
+    def arguments(self) -> list[str]:
+        """For another process."""
+        tls = self.tls
+        files = [] if tls is None else [tls.authority.file, tls.client.certificate, tls.client.key]
+        return [self.kind, self.where, *map(str, files)]
 
 
-@pytest.fixture(scope="session", params=["sqlite", "redis", "redis-unix"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    if request.param == "sqlite":
-        return Place("sqlite", str(tmp_path_factory.mktemp("contract") / "nonces.sqlite3"))
-    server: RedisServer = request.getfixturevalue("redis_server")
-    return Place("redis", server.url if request.param == "redis" else server.unix_url)
+def opened_place(name: str, directory: Path, shared: RedisServer) -> AbstractContextManager[Place]:
+    """The place of this name, while it is held."""
+    match name:
+        case "sqlite":
+            return nullcontext(Place("sqlite", f"{directory}/nonces.sqlite3"))
+        case "redis":
+            return nullcontext(Place("redis", shared.url))
+        case "redis-unix":
+            return nullcontext(Place("redis", shared.unix_url))
+        case _:
+            return redis_place(name, directory)
+
+
+@contextmanager
+def redis_place(name: str, directory: Path) -> Iterator[Place]:
+    """Servers of their own. `tls` ends before the server where that was not built with it: the handshake is as real."""
+    form, _, how = name.partition("-")
+    tls = RedisTls.make(directory) if how else None
+    with ExitStack() as stack:
+        if form == "sentinel":
+            yield Place("redis", stack.enter_context(running_sentinel_group(tls=tls)).url, tls)
+        elif form == "cluster":
+            yield Place("redis", stack.enter_context(running_cluster(tls=tls)).url, tls)
+        elif how == "tls":
+            server = stack.enter_context(running_redis_server())
+            proxy = stack.enter_context(running_tcp_proxy(server.port, tls=tls.context() if tls else None))
+            yield Place("redis", f"rediss://127.0.0.1:{proxy.port}", tls)
+        else:
+            yield Place("redis", stack.enter_context(running_redis_server(tls=tls)).url, tls)
+
+
+#: Those that need a server with TLS of its own are there where such a one is on PATH.
+PLACES = ["sqlite", "redis", "redis-unix", "redis-tls", "sentinel", "cluster"]
+if speaks_tls(redis_server_binary()):
+    PLACES += ["redis-builtin_tls", "sentinel-builtin_tls", "cluster-builtin_tls"]
+
+
+@pytest.fixture(scope="session", params=PLACES)
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer
+) -> Iterator[Place]:
+    with opened_place(request.param, tmp_path_factory.mktemp("contract"), redis_server) as place:
+        yield place
 
 
 @pytest.fixture(scope="session")
@@ -217,7 +266,7 @@ def test_of_several_processes_exactly_one_is_first(place: Place, store: NonceSto
     key = NonceKey(tenant=tenant, nonce="1234567890")
     issue(store, key)
     script = Path(__file__).with_name("redeemer.py")
-    command = [sys.executable, str(script), place.kind, place.where, key.tenant, key.nonce, NOW.isoformat()]
+    command = [sys.executable, str(script), key.tenant, key.nonce, NOW.isoformat(), *place.arguments]
     redeemers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]

@@ -6,7 +6,7 @@ Each starts in a second or so, in a temporary directory, on loopback; a failover
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import redis
 from redis.crc import key_slot
 from support.redis_server import RedisServer, ServerProcess, free_port, redis_server_binary
+from support.redis_tls import RedisTls
 
 SERVICE = "main"
 _DEADLINE_SECONDS = 40.0
@@ -26,7 +27,17 @@ _REPLICATION = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period",
 
 def ask(server: ServerProcess, *words: str | int | bytes, password: str | None = None) -> Any:  # noqa: ANN401 -- answers are of any kind
     """The answer of one server to one command, on a connection of its own."""
-    with redis.Redis(host="127.0.0.1", port=server.port, password=password, socket_timeout=10, protocol=2) as client:
+    tls: dict[str, Any] = {}
+    if server.tls is not None:
+        tls = {
+            "ssl": True,
+            "ssl_ca_certs": str(server.tls.authority.file),
+            "ssl_certfile": str(server.tls.client.certificate),
+            "ssl_keyfile": str(server.tls.client.key),
+        }
+    with redis.Redis(
+        host="127.0.0.1", port=server.port, password=password, socket_timeout=10, protocol=2, **tls
+    ) as client:
         return client.execute_command(*words)
 
 
@@ -75,7 +86,8 @@ class SentinelGroup:
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{','.join(sentinel.address for sentinel in self.sentinels)}/{SERVICE}/0"
+        scheme = "redis" if self.servers[0].tls is None else "rediss"
+        return f"{scheme}+sentinel://{','.join(sentinel.address for sentinel in self.sentinels)}/{SERVICE}/0"
 
     def primary_of(self, key: str) -> RedisServer:  # noqa: ARG002 - the protocol's
         """As the Sentinels say: most of them."""
@@ -118,7 +130,8 @@ class ClusterGroup:
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(server.address for server in self.servers[:3])}"
+        scheme = "redis" if self.servers[0].tls is None else "rediss"
+        return f"{scheme}+cluster://{','.join(server.address for server in self.servers[:3])}"
 
     def primary_of(self, key: str) -> RedisServer:
         return self._member(key, 0)
@@ -179,7 +192,7 @@ class ClusterGroup:
 
 
 @contextmanager
-def running_sentinel_group(*, binary: Path | None = None, appendonly: bool = False) -> Iterator[SentinelGroup]:
+def running_sentinel_group(*, binary: Path | None = None, tls: RedisTls | None = None) -> Iterator[SentinelGroup]:
     chosen = binary or redis_server_binary()
     with tempfile.TemporaryDirectory(prefix="redis-") as name, ExitStack() as stack:
         directory = Path(name)
@@ -190,7 +203,7 @@ def running_sentinel_group(*, binary: Path | None = None, appendonly: bool = Fal
             server = RedisServer.start(
                 directory / f"data{number}",
                 binary=chosen,
-                appendonly=appendonly,
+                tls=tls,
                 arguments=_REPLICATION,
             )
             stack.callback(server.stop)
@@ -201,7 +214,7 @@ def running_sentinel_group(*, binary: Path | None = None, appendonly: bool = Fal
         sentinels = []
         for number in range(3):
             (directory / f"sentinel{number}").mkdir()
-            sentinel = _sentinel(chosen, directory / f"sentinel{number}", servers[0].port)
+            sentinel = _sentinel(chosen, directory / f"sentinel{number}", servers[0])
             sentinel.restart()
             stack.callback(sentinel.stop)
             sentinels.append(sentinel)
@@ -210,23 +223,29 @@ def running_sentinel_group(*, binary: Path | None = None, appendonly: bool = Fal
         yield group
 
 
-def _sentinel(binary: Path, directory: Path, port: int) -> ServerProcess:
-    own = free_port()
+def _sentinel(binary: Path, directory: Path, primary: RedisServer) -> ServerProcess:
+    own, tls = free_port(), primary.tls
     file = directory / "sentinel.conf"
     lines = (
-        f"port {own}",
+        *([f"port {own}"] if tls is None else ["port 0", f"tls-port {own}", *_lines(tls.server_arguments)]),
         "bind 127.0.0.1",
         f"dir {directory}",
-        f"sentinel monitor {SERVICE} 127.0.0.1 {port} 2",
+        f"sentinel monitor {SERVICE} 127.0.0.1 {primary.port} 2",
         f"sentinel down-after-milliseconds {SERVICE} {_DOWN_MILLISECONDS}",
         f"sentinel failover-timeout {SERVICE} 2000",
     )
     file.write_text("\n".join(lines) + "\n", encoding="ascii")
-    return ServerProcess([str(binary), str(file), "--sentinel"], port=own, directory=directory)
+    return ServerProcess([str(binary), str(file), "--sentinel"], port=own, directory=directory, tls=tls)
+
+
+def _lines(arguments: Sequence[str]) -> list[str]:
+    """The lines of a file that say the same. What is of no use to a Sentinel, it does not know."""
+    pairs = zip(arguments[::2], arguments[1::2], strict=True)
+    return [f"{name.removeprefix('--')} {value}" for name, value in pairs if name != "--tls-cluster"]
 
 
 @contextmanager
-def running_cluster(*, binary: Path | None = None, appendonly: bool = False) -> Iterator[ClusterGroup]:
+def running_cluster(*, binary: Path | None = None, tls: RedisTls | None = None) -> Iterator[ClusterGroup]:
     chosen = binary or redis_server_binary()
     with tempfile.TemporaryDirectory(prefix="redis-") as name, ExitStack() as stack:
         servers = []
@@ -236,7 +255,7 @@ def running_cluster(*, binary: Path | None = None, appendonly: bool = False) -> 
             server = RedisServer.start(
                 directory,
                 binary=chosen,
-                appendonly=appendonly,
+                tls=tls,
                 cluster=True,
                 arguments=(*_REPLICATION, "--cluster-node-timeout", str(_NODE_MILLISECONDS)),
             )

