@@ -5,17 +5,24 @@ import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.redis_groups import running_cluster, running_sentinel_group
-from support.redis_server import RedisServer, redis_server_binary, running_redis_server, speaks_tls
+from support.redis_server import (
+    RedisServer,
+    redis_server_binaries,
+    redis_server_binary,
+    running_redis_server,
+    speaks_tls,
+)
 from support.redis_tls import RedisTls
 from support.tcp_proxy import running_tcp_proxy
 
@@ -75,49 +82,61 @@ class Place:
         return [self.kind, self.where, *map(str, files)]
 
 
-def opened_place(name: str, directory: Path, shared: RedisServer) -> AbstractContextManager[Place]:
-    """The place of this name, while it is held."""
-    match name:
-        case "sqlite":
-            return nullcontext(Place("sqlite", f"{directory}/nonces.sqlite3"))
-        case "redis":
-            return nullcontext(Place("redis", shared.url))
-        case "redis-unix":
-            return nullcontext(Place("redis", shared.unix_url))
-        case _:
-            return redis_place(name, directory)
-
-
-@contextmanager
-def redis_place(name: str, directory: Path) -> Iterator[Place]:
-    """Servers of their own. `tls` ends before the server where that was not built with it: the handshake is as real."""
-    form, _, how = name.partition("-")
-    tls = RedisTls.make(directory) if how else None
-    with ExitStack() as stack:
-        if form == "sentinel":
-            yield Place("redis", stack.enter_context(running_sentinel_group(tls=tls)).url, tls)
-        elif form == "cluster":
-            yield Place("redis", stack.enter_context(running_cluster(tls=tls)).url, tls)
-        elif how == "tls":
-            server = stack.enter_context(running_redis_server())
-            proxy = stack.enter_context(running_tcp_proxy(server.port, tls=tls.context() if tls else None))
-            yield Place("redis", f"rediss://127.0.0.1:{proxy.port}", tls)
-        else:
-            yield Place("redis", stack.enter_context(running_redis_server(tls=tls)).url, tls)
-
-
-#: Those that need a server with TLS of its own are there where such a one is on PATH.
-PLACES = ["sqlite", "redis", "redis-unix", "redis-tls", "sentinel", "cluster"]
+#: Every server that is installed is tried, and those that speak TLS by themselves in every form.
+OTHERS = redis_server_binaries()[1:]
+PLACES = [
+    "sqlite",
+    "redis",
+    "redis-unix",
+    "redis-tls",
+    "sentinel",
+    "cluster",
+    *(f"other-{n}" for n in range(len(OTHERS))),
+]
 if speaks_tls(redis_server_binary()):
     PLACES += ["redis-builtin_tls", "sentinel-builtin_tls", "cluster-builtin_tls"]
 
 
+class Reachable(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
+RUNNING: dict[str, Callable[..., AbstractContextManager[Reachable]]] = {
+    "redis": running_redis_server,
+    "sentinel": running_sentinel_group,
+    "cluster": running_cluster,
+}
+
+
 @pytest.fixture(scope="session", params=PLACES)
-def place(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer
-) -> Iterator[Place]:
-    with opened_place(request.param, tmp_path_factory.mktemp("contract"), redis_server) as place:
-        yield place
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    directory = tmp_path_factory.mktemp("contract")
+    with ExitStack() as stack:
+        match request.param.partition("-"):
+            case ["sqlite", *_]:
+                yield Place("sqlite", f"{directory}/nonces.sqlite3")
+            case ["redis", _, "tls"]:
+                # TLS ends before the server, which need not be built with it: the handshake is as real.
+                tls = RedisTls.make(directory)
+                server: RedisServer = request.getfixturevalue("redis_server")
+                proxy = stack.enter_context(running_tcp_proxy(server.port, tls=tls.context()))
+                yield Place("redis", f"rediss://127.0.0.1:{proxy.port}", tls)
+            case [form, _, "builtin_tls"]:
+                running = {
+                    "redis": running_redis_server,
+                    "sentinel": running_sentinel_group,
+                    "cluster": running_cluster,
+                }
+                tls = RedisTls.make(directory)
+                yield Place("redis", stack.enter_context(running[form](tls=tls)).url, tls)
+            case ["other", _, number]:
+                yield Place("redis", stack.enter_context(running_redis_server(binary=OTHERS[int(number)])).url)
+            case ["redis", _, "unix"]:
+                yield Place("redis", request.getfixturevalue("redis_server").unix_url)
+            case [form, *_]:
+                fixture = {"redis": "redis_server", "sentinel": "sentinel_group", "cluster": "redis_cluster"}[form]
+                yield Place("redis", request.getfixturevalue(fixture).url)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ _DOWN_MILLISECONDS = 1000
 _NODE_MILLISECONDS = 1500
 _SLOTS = 16384
 #: So that a replica is in step at once, and takes part in the first failover already.
-_REPLICATION = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+REPLICATION = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 
 
 def ask(server: ServerProcess, *words: str | int | bytes, password: str | None = None) -> Any:  # noqa: ANN401 -- answers are of any kind
@@ -74,7 +74,7 @@ class Group(Protocol):
 
 def _follows(replica: RedisServer, primary: RedisServer) -> bool:
     info = ask(replica, "INFO", "replication")
-    return bool(info["master_link_status"] == "up" and info["master_port"] == primary.port)
+    return (info.get("master_link_status"), info.get("master_port")) == ("up", primary.port)
 
 
 class SentinelGroup:
@@ -204,7 +204,7 @@ def running_sentinel_group(*, binary: Path | None = None, tls: RedisTls | None =
                 directory / f"data{number}",
                 binary=chosen,
                 tls=tls,
-                arguments=_REPLICATION,
+                arguments=REPLICATION,
             )
             stack.callback(server.stop)
             servers.append(server)
@@ -257,7 +257,7 @@ def running_cluster(*, binary: Path | None = None, tls: RedisTls | None = None) 
                 binary=chosen,
                 tls=tls,
                 cluster=True,
-                arguments=(*_REPLICATION, "--cluster-node-timeout", str(_NODE_MILLISECONDS)),
+                arguments=(*REPLICATION, "--cluster-node-timeout", str(_NODE_MILLISECONDS)),
             )
             stack.callback(server.stop)
             servers.append(server)

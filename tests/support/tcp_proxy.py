@@ -42,6 +42,10 @@ class TcpProxy:
     def round_trips(self) -> int:
         return self.turns // 2
 
+    @property
+    def is_connected(self) -> bool:
+        return bool(self._writers)
+
     def forget(self) -> None:
         """Counts from 0 again."""
         self.connections = self.octets_up = self.octets_down = self.turns = 0
