@@ -123,13 +123,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 proxy = stack.enter_context(running_tcp_proxy(server.port, tls=tls.context()))
                 yield Place("redis", f"rediss://127.0.0.1:{proxy.port}", tls)
             case [form, _, "builtin_tls"]:
-                running = {
-                    "redis": running_redis_server,
-                    "sentinel": running_sentinel_group,
-                    "cluster": running_cluster,
-                }
                 tls = RedisTls.make(directory)
-                yield Place("redis", stack.enter_context(running[form](tls=tls)).url, tls)
+                yield Place("redis", stack.enter_context(RUNNING[form](tls=tls)).url, tls)
             case ["other", _, number]:
                 yield Place("redis", stack.enter_context(running_redis_server(binary=OTHERS[int(number)])).url)
             case ["redis", _, "unix"]:

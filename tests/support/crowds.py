@@ -109,9 +109,16 @@ class Load:
         """The answers to what was asked after `began`, and that came before `ended`."""
         return [told for told in list(self.told) if told.began >= began and told.ended <= ended]
 
-    def first_verdict_after(self, moment: float) -> float:
-        """When the first answer came that a store has to be there for, to what was asked at any time."""
-        return min(told.ended for told in list(self.told) if told.ended >= moment and told.status in {200, 201, 409})
+    def first_verdict_after(self, moment: float, *, of_documents: bool = False) -> float:
+        """When the first answer came after `moment` that a store has to be there for; `of_documents`, to what was asked
+        after it too, and not to a request for a nonce."""
+        return min(
+            told.ended
+            for told in list(self.told)
+            if told.status in {200, 201, 409}
+            and told.ended >= moment
+            and not (of_documents and (told.document is None or told.began < moment))
+        )
 
     async def run(self, callers: int) -> None:
         await asyncio.gather(*(self._call(Caller(self.urls[number % len(self.urls)])) for number in range(callers)))

@@ -24,7 +24,7 @@ _DEADLINE_SECONDS = 40.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of the documents whose nonces the killed primary had. `away` is how long there was no verdict about
-    anything, in seconds after it was killed; `fresh` how many of as many new documents were accepted in the end."""
+    any of them, in seconds after it was killed; `fresh` how many of as many new documents were accepted in the end."""
 
     documents: int
     accepted: int
@@ -68,7 +68,7 @@ def fail_over_under_load(group: Group, urls: list[str]) -> Outcome:
         accepted=len(accepted),
         accepted_twice=sum(times > 1 for times in accepted.values()),
         fresh=len(_accepted_at_last(urls, fresh)),
-        away=load.first_verdict_after(killed + 0.05) - killed,
+        away=load.first_verdict_after(killed + 0.05, of_documents=True) - killed,
     )
 
 
