@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -52,14 +51,13 @@ from verifier.token_ports import TokenKeyAdministration, TokenKeyError
 from verifier.trust_service import TrustAdministration
 
 
-def connect_stores(settings: Settings, *, changed: Callable[[int], None] = lambda _: None) -> Stores:
-    """`changed` is told how many servers of the store are away. Raises SettingsError and StoreUnavailable."""
+def connect_stores(settings: Settings) -> Stores:
+    """Raises SettingsError and StoreUnavailable."""
     try:
         return open_stores(
             settings.nonce_store.get_secret_value(),
             threads=settings.threads,
             options=settings.redis_options,
-            changed=changed,
         )
     except ValueError as error:
         raise SettingsError(f"nonce_store: {error}") from error
@@ -140,7 +138,7 @@ def create_service(
     """
     clock = SystemClock()
     recorder = FanOut((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
-    stores = timed_stores(connect_stores(settings, changed=counts.stores_away), counts)
+    stores = timed_stores(connect_stores(settings), counts)
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,

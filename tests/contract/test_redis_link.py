@@ -155,7 +155,9 @@ class TestBreaker:
 
     def test_tells_how_many_servers_are_away(self, server: RedisServer) -> None:
         told: list[int] = []
-        stores = open_stores(server.url, threads=2, changed=told.append)
+        stores = open_stores(server.url, threads=2)
+        assert stores.link is not None
+        stores.link.tell(told.append)
         stores.nonces.ping()
         server.kill()
         for _ in range(10):
@@ -165,7 +167,6 @@ class TestBreaker:
         server.restart()
         until_available(stores.nonces.ping)
         assert told == [1, 0]
-        assert stores.link is not None
         stores.link.close()
 
 

@@ -89,10 +89,9 @@ class RedisLink:
         options: RedisOptions | None = None,
         connections: int = CONNECTIONS,
         timeout: timedelta = TIMEOUT,
-        changed: Callable[[int], None] = lambda _: None,
     ) -> Self:
         """One that has not connected yet, to what the URL names. It connects at the first command, and again in each
-        process that a fork makes. `changed` is told how many servers are away, whenever that changes.
+        process that a fork makes.
 
         Raises ValueError for a URL that names nothing (read_redis_url), and for files of TLS that cannot be used.
         """
@@ -111,9 +110,13 @@ class RedisLink:
                 raise ValueError(f"the certificates or the key for TLS cannot be used ({error.strerror})") from error
         tls = options if place.is_tls else None
         reach = Reach(login=place.login, tls=tls, database=place.database, connections=connections, timeout=timeout)
-        nodes = Nodes(reach, lambda: changed(nodes.away))
+        nodes = Nodes(reach)
         route = _route_to(place, nodes, options.sentinel, tls, timeout)
         return cls(route, nodes, wait_replicas=options.wait_replicas, wait_timeout=options.wait_timeout)
+
+    def tell(self, changed: Callable[[int], None]) -> None:
+        """From now on `changed` is told how many servers are away, whenever that changes."""
+        self._nodes.changed = lambda: changed(self._nodes.away)
 
     def once(self, *command: Word) -> object:
         """The answer to a command that is sent once. Raises StoreUnavailable: whether it acted is unknown then."""

@@ -137,9 +137,9 @@ def _read_answer(connection: Any) -> object:  # noqa: ANN401 -- redis-py's conne
 class Nodes:
     """The servers that were spoken to, each with its pool. `changed` is called when one goes away or comes back."""
 
-    def __init__(self, reach: Reach, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._changed = changed
+        self.changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._nodes: dict[Address, Node] = {}
 
@@ -148,7 +148,7 @@ class Nodes:
         if node is not None:
             return node
         with self._lock:
-            return self._nodes.setdefault(address, Node(address, self._reach, self._changed))
+            return self._nodes.setdefault(address, Node(address, self._reach, self._tell))
 
     def keep(self, addresses: frozenset[Address]) -> None:
         """The others are closed and forgotten."""
@@ -157,7 +157,10 @@ class Nodes:
         for node in leaving:
             node.close()
         if leaving:
-            self._changed()
+            self._tell()
+
+    def _tell(self) -> None:
+        self.changed()
 
     @property
     def away(self) -> int:

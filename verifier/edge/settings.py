@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     redis_certificate_file: Path | None = None
     redis_key_file: Path | None = None
     # Sentinels have credentials of their own, or none.
-    redis_sentinel_username: Annotated[str, Field(max_length=255)] = ""
-    redis_sentinel_password: SecretStr = SecretStr("")
+    redis_sentinel_username: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    redis_sentinel_password: SecretStr | None = None
     nonce_form: NonceForm = NonceForm.DIGITS_10
     nonce_lifetime_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
     clock_skew_seconds: Annotated[int, Field(ge=0, le=600)] = 60
@@ -155,7 +155,8 @@ class Settings(BaseSettings):
             certificate_file=self.redis_certificate_file,
             key_file=self.redis_key_file,
             sentinel=Login(
-                username=self.redis_sentinel_username, password=self.redis_sentinel_password.get_secret_value()
+                username=self.redis_sentinel_username or "",
+                password=self.redis_sentinel_password.get_secret_value() if self.redis_sentinel_password else "",
             ),
             wait_replicas=self.nonce_wait_replicas,
             wait_timeout=timedelta(seconds=self.nonce_wait_seconds),

@@ -1,6 +1,5 @@
 """Which stores a URL names: nonces, what all replicas share about trust, and the counters of rates, in one place."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -28,15 +27,9 @@ class Stores:
     link: RedisLink | None = None
 
 
-def open_stores(
-    url: str,
-    *,
-    threads: int,
-    options: RedisOptions | None = None,
-    changed: Callable[[int], None] = lambda _: None,
-) -> Stores:
+def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) -> Stores:
     """The stores that the URL names, for a process of this many threads. Those on Redis have not connected yet, and
-    share their connections; `changed` is told how many servers are away, whenever that changes.
+    share their connections.
 
     On SQLite, the registry is a file of its own beside the nonces, since the two change at different times; the
     counters of the rates are another one, whose commits wait for no disk.
@@ -55,7 +48,7 @@ def open_stores(
                 limiter=SlidingRateLimiter.on_sqlite(path.with_name(f"{path.stem}-rates{path.suffix}")),
             )
         case scheme if scheme in SCHEMES:
-            link = RedisLink.open(url, options=options, connections=threads + _SPARE_CONNECTIONS, changed=changed)
+            link = RedisLink.open(url, options=options, connections=threads + _SPARE_CONNECTIONS)
             return Stores(
                 nonces=RedisNonceStore(link),
                 registry=RedisTrustRegistry(link),
