@@ -1,7 +1,7 @@
 """One process that redeems one nonce, for the tests that need several. It says that it is ready, waits for a line,
 redeems, says the outcome and dies without any clearing up.
 
-    python redeemer.py TENANT NONCE NOW  sqlite PATH | redis URL [CA-FILE CERTIFICATE-FILE KEY-FILE]
+    python redeemer.py sqlite PATH | redis URL  TENANT NONCE NOW [CA-FILE CERTIFICATE-FILE KEY-FILE]
 """
 
 import os
@@ -15,7 +15,7 @@ from verifier.edge.sqlite_store import SqliteNonceStore
 from verifier.ports import NonceKey
 
 
-def main(tenant: str, nonce: str, now: str, kind: str, place: str, *tls: str) -> None:
+def main(kind: str, place: str, tenant: str, nonce: str, now: str, *tls: str) -> None:
     store = (
         SqliteNonceStore(Path(place)) if kind == "sqlite" else RedisNonceStore.from_url(place, options=options(*tls))
     )

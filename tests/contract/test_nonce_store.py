@@ -75,11 +75,10 @@ class Place:
         return RedisNonceStore.from_url(self.where, connections=8, options=self.tls.options if self.tls else None)
 
     @property
-    def arguments(self) -> list[str]:
-        """For another process."""
+    def files(self) -> list[str]:
+        """What another process needs for TLS."""
         tls = self.tls
-        files = [] if tls is None else [tls.authority.file, tls.client.certificate, tls.client.key]
-        return [self.kind, self.where, *map(str, files)]
+        return [] if tls is None else [*map(str, (tls.authority.file, tls.client.certificate, tls.client.key))]
 
 
 #: Every server that is installed is tried, and those that speak TLS by themselves in every form.
@@ -280,7 +279,16 @@ def test_of_several_processes_exactly_one_is_first(place: Place, store: NonceSto
     key = NonceKey(tenant=tenant, nonce="1234567890")
     issue(store, key)
     script = Path(__file__).with_name("redeemer.py")
-    command = [sys.executable, str(script), key.tenant, key.nonce, NOW.isoformat(), *place.arguments]
+    command = [
+        sys.executable,
+        str(script),
+        place.kind,
+        place.where,
+        key.tenant,
+        key.nonce,
+        NOW.isoformat(),
+        *place.files,
+    ]
     redeemers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]

@@ -54,7 +54,7 @@ def fail_over_under_load(group: Group, urls: list[str]) -> Outcome:
             load.bodies += bodies[half:]
             _wait_until(lambda: _told(load) >= set(range(len(bodies))))
             killed = time.monotonic()
-            group.fail_over(key)
+            group.fail_over(victim, replica)
         finally:
             replica.resume()
         group.bring_back(victim, key)
