@@ -18,7 +18,9 @@ from support.tcp_proxy import TcpProxy, running_tcp_proxy
 from verifier.edge.redis_client import RedisLink
 from verifier.edge.redis_nodes import tls_context
 from verifier.edge.redis_urls import RedisOptions
+from verifier.edge.settings import SettingsError, load_settings
 from verifier.ports import StoreUnavailable
+from verifier.wiring import connect_stores
 
 LOOPBACK = x509.IPAddress(ip_address("127.0.0.1"))
 
@@ -42,6 +44,22 @@ def ping(port: int, options: RedisOptions, *, host: str = "127.0.0.1") -> None:
 def test_reaches_a_server_that_the_given_authority_signed(redis_server: RedisServer, tls: RedisTls) -> None:
     with fronted(redis_server, tls.context()) as proxy:
         ping(proxy.port, tls.options)
+
+
+def test_takes_the_files_from_the_settings(
+    redis_server: RedisServer, tls: RedisTls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERIFIER_REDIS_CA_FILE", str(tls.authority.file))
+    monkeypatch.setenv("VERIFIER_REDIS_CERTIFICATE_FILE", str(tls.client.certificate))
+    with fronted(redis_server, tls.context()) as proxy:
+        monkeypatch.setenv("VERIFIER_NONCE_STORE", f"rediss://127.0.0.1:{proxy.port}")
+        with pytest.raises(SettingsError, match="have to be set together"):
+            load_settings()
+        monkeypatch.setenv("VERIFIER_REDIS_KEY_FILE", str(tls.client.key))
+        stores = connect_stores(load_settings())
+        stores.nonces.ping()
+        assert stores.link is not None
+        stores.link.close()
 
 
 def test_believes_the_given_authority_alone_and_not_the_systems(

@@ -23,9 +23,16 @@ def redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="module")
-def on_redis(redis: RedisServer, trust_dir: Path) -> Iterator[RunningServer]:
-    with running_service(nonce_store=redis.url, trust_dir=trust_dir) as running:
+def service_on_redis(redis: RedisServer, trust_dir: Path) -> Iterator[RunningServer]:
+    with running_service(nonce_store=redis.url, trust_dir=trust_dir, workers=1) as running:
         yield running
+
+
+@pytest.fixture
+def on_redis(service_on_redis: RunningServer) -> RunningServer:
+    """One that has found its store back after the test before."""
+    assert within_a_second(lambda: service_on_redis.request("GET", "/readyz")).status == 200
+    return service_on_redis
 
 
 def within_a_second(post: Callable[[], Answer]) -> Answer:

@@ -159,7 +159,7 @@ class RedisLink:
                 case AskError() if key is not None:
                     # MOVED, of which redis-py makes a kind of ASK, is for good.
                     is_moved = isinstance(answer, MovedError)
-                    address = Address(answer.host or address.host, answer.port)
+                    address = _named_by(answer, address)
                     if not self._route.redirected(key, address, for_good=is_moved):
                         raise answer
                     asking = [] if is_moved else [("ASKING",)]
@@ -194,6 +194,14 @@ def _route_to(place: RedisPlace, nodes: Nodes, sentinel: Login, tls: RedisOption
         case Form.SENTINEL:
             reach = Reach(login=sentinel, tls=tls, database=0, connections=1, timeout=min(timeout, _SENTINEL_TIMEOUT))
             return SentinelRoute(place.addresses, place.service, Nodes(reach))
+
+
+def _named_by(answer: AskError, asked: Address) -> Address:
+    """Where a redirection leads. Raises it where that can be no address."""
+    try:
+        return Address(answer.host or asked.host, answer.port)
+    except ValueError:
+        raise answer from None
 
 
 def _key_of(command: Command) -> str | None:

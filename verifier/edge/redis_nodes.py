@@ -98,8 +98,12 @@ class Node:
             return ticket
         # On a thread of its own: where the server hangs, no request has to wait for that to be found out.
         probe = threading.Thread(target=self._probe, args=(ticket,), name="redis-probe", daemon=True)
-        probe.start()
-        probe.join(_PROBE_GRACE.total_seconds())
+        try:
+            probe.start()
+            probe.join(_PROBE_GRACE.total_seconds())
+        except RuntimeError as error:
+            # There can be no more threads at the moment: a later request finds out.
+            self.breaker.fail(ticket, error, was_slow=True)
         return self.breaker.enter()
 
     def _probe(self, ticket: Ticket) -> None:

@@ -22,7 +22,6 @@ _PAUSE = timedelta(seconds=0.1)
 _SENTINEL_WORD = timedelta(seconds=1)
 #: How long a caller waits for another one that asks, where nothing is known yet.
 _FIRST_WAIT = timedelta(seconds=2)
-_HIGHEST_PORT = 65535
 
 
 class Route(Protocol):
@@ -203,8 +202,6 @@ def _address(host: object, port: object, asked: Address) -> Address | None:
     try:
         number = int(port) if isinstance(port, (int, bytes)) else 0
         name = host.decode("ascii") if isinstance(host, bytes) else ""
+        return Address(asked.host if name in {"", "?"} else name, number) if number else None
     except ValueError:
         return None
-    if not 0 < number <= _HIGHEST_PORT:
-        return None
-    return Address(asked.host if name in {"", "?"} else name, number)

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 _PORT = 6379
 _SENTINEL_PORT = 26379
+_HIGHEST_PORT = 65535
 #: More hosts than anybody lists by hand.
 _MOST_HOSTS = 64
 
@@ -46,11 +47,16 @@ SCHEMES = frozenset(_SCHEMES)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Of one server: host and port, or the path of a socket."""
+    """Of one server: host and port, or the path of a socket. Raises ValueError for what cannot be a host or a port."""
 
     host: str
     port: int
     path: str = ""
+
+    def __post_init__(self) -> None:
+        self.host.encode("idna")
+        if not 0 <= self.port <= _HIGHEST_PORT:
+            raise ValueError("not a port")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +161,6 @@ def _address(name: str, port: int) -> Address:
     parts = urlsplit(f"//{name}")
     if not parts.hostname or parts.path or "@" in name:
         raise ValueError("not a host")
-    parts.hostname.encode("idna")
     return Address(parts.hostname, port if parts.port is None else parts.port)
 
 

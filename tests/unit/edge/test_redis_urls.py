@@ -116,3 +116,10 @@ def test_a_certificate_and_its_key_come_together() -> None:
         RedisOptions(certificate_file=Path("/certificate"))
     with pytest.raises(ValueError, match="together"):
         RedisOptions(key_file=Path("/key"))
+
+
+@pytest.mark.parametrize(("host", "port"), [("h..h", 1), ("h" * 64, 1), ("h", -1), ("h", 65536)])
+def test_an_address_that_there_cannot_be_is_none(host: str, port: int) -> None:
+    """As a server may name one, in a redirection."""
+    with pytest.raises(ValueError, match=r"port|label"):
+        Address(host, port)
