@@ -16,6 +16,8 @@ from support.documents import imds_answer
 from support.session_log import SESSION_LOG
 
 _SECONDS = 60
+#: Of answers that a store has to be there for: verified, issued, replayed, unknown.
+VERDICTS = frozenset({200, 201, 409, 422})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,7 @@ class Load:
         return min(
             told.ended
             for told in list(self.told)
-            if told.status in {200, 201, 409}
+            if told.status in VERDICTS
             and told.ended >= moment
             and not (of_documents and (told.document is None or told.began < moment))
         )

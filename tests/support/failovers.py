@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
-from support.crowds import Load, ask_nonces, body_of, post_all, under_load
+from support.crowds import VERDICTS, Load, ask_nonces, body_of, post_all, under_load
 from support.redis_groups import Group, ask, until
 from support.redis_server import RedisServer
 
@@ -98,7 +98,9 @@ def _burst(primary: RedisServer, key: str) -> None:
 
 
 def _has_verdict_since(load: Load, moment: float) -> bool:
-    return any(told.began > moment and told.status in {200, 409} for told in list(load.told))
+    return any(
+        told.began > moment and told.document is not None and told.status in VERDICTS for told in list(load.told)
+    )
 
 
 def _accepted_at_last(urls: list[str], bodies: list[bytes]) -> list[int]:
