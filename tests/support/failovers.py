@@ -15,6 +15,7 @@ from support.crowds import VERDICTS, Load, ask_nonces, body_of, post_all, under_
 from support.redis_groups import Group, ask, until
 from support.redis_server import RedisServer
 
+#: How many a run has; a cluster takes a third of them to the node that is killed.
 DOCUMENTS = 36
 #: More than the socket buffers of a loopback connection take (some MB).
 _BURST_MEBIBYTES = 24
@@ -37,10 +38,10 @@ def name_of(nonce: str) -> str:
     return f"imds-verifier:nonce:default:{nonce}"
 
 
-def fail_over_under_load(group: Group, urls: list[str]) -> Outcome:
+def fail_over_under_load(group: Group, urls: list[str], *, documents: int = DOCUMENTS) -> Outcome:
     """The primary of some nonces is killed while documents that answer them are posted over and over; it comes back as
     a replica, and in the end every document is posted once more."""
-    victim, nonces = _nonces_of_one_primary(group, urls[0])
+    victim, nonces = _nonces_of_one_primary(group, urls[0], documents)
     replica = group.replica_of(victim)
     key = name_of(nonces[0])
     bodies = [body_of(nonce) for nonce in nonces]
@@ -77,11 +78,10 @@ def _told(load: Load) -> set[int]:
     return {told.document for told in list(load.told) if told.document is not None}
 
 
-def _nonces_of_one_primary(group: Group, url: str) -> tuple[RedisServer, list[str]]:
+def _nonces_of_one_primary(group: Group, url: str, number: int) -> tuple[RedisServer, list[str]]:
     """Of nonces that lie anywhere, those of the first one's primary."""
-    issued = ask_nonces(url, DOCUMENTS)
+    issued = ask_nonces(url, number)
     victim = group.primary_of(name_of(issued[0]))
-    # A cluster takes a third of them there.
     return victim, [nonce for nonce in issued if group.primary_of(name_of(nonce)) is victim]
 
 
