@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from verifier.core.reasons import Reason, Refused
     from verifier.edge.clock import SystemClock
     from verifier.edge.redis_store import RedisNonceStore
+    from verifier.edge.redis_urls import RedisOptions
     from verifier.edge.sqlite_store import SqliteNonceStore
     from verifier.edge.trust_files import TrustDirectory
     from verifier.ports import Unavailable
@@ -51,6 +52,7 @@ __all__ = [
     "RawDocument",
     "Reason",
     "RedisNonceStore",
+    "RedisOptions",
     "Refused",
     "RequirePlan",
     "Rule",
@@ -85,6 +87,7 @@ _MODULES = {
     "verifier.core.reasons": ("Reason", "Refused"),
     "verifier.edge.clock": ("SystemClock",),
     "verifier.edge.redis_store": ("RedisNonceStore",),
+    "verifier.edge.redis_urls": ("RedisOptions",),
     "verifier.edge.sqlite_store": ("SqliteNonceStore",),
     "verifier.edge.trust_files": ("TrustDirectory",),
     "verifier.ports": ("Unavailable",),

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -25,38 +24,29 @@ from verifier.cli.keys import keys_command
 from verifier.cli.trust import trust_command
 from verifier.cli.verify import inspect_command, verify_command
 from verifier.core.discovery import DiscoveryMode
-from verifier.core.trust import TrustBundle, TrustError
+from verifier.core.trust import TrustError
 from verifier.discovery_service import IssuerDiscovery
 from verifier.edge.aia import AiaFetcher
 from verifier.edge.clock import SystemClock
-from verifier.edge.decision_trails import open_trail
 from verifier.edge.http_server import ServerOptions, serve
 from verifier.edge.live_settings import LiveSettings
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
+from verifier.edge.preparation import Prepared, connect_stores, prepare
 from verifier.edge.recorders import FanOut, load_spans
 from verifier.edge.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.edge.settings_text import settings_text
-from verifier.edge.stores import Stores, open_stores
 from verifier.edge.telemetry import LogRecorder, configure_logging
 from verifier.edge.timed_stores import timed_stores
 from verifier.edge.token_files import TokenKeyDirectory
-from verifier.edge.token_keys import KeyRing, load_ring
+from verifier.edge.token_keys import KeyRing
 from verifier.edge.tokens import SignedResults
-from verifier.edge.trust_files import TrustDirectory, load_bundle
+from verifier.edge.trust_files import TrustDirectory
 from verifier.emulator import command as emulator_command
-from verifier.ports import DecisionTrail, Recorder, Unavailable
+from verifier.ports import Recorder, Unavailable
 from verifier.service import ArchiveVerifier, Readiness, Verifier
-from verifier.token_ports import TokenKeyAdministration, TokenKeyError
+from verifier.token_ports import TokenKeyAdministration
 from verifier.trust_service import TrustAdministration
-
-
-def connect_stores(settings: Settings) -> Stores:
-    """Raises SettingsError and StoreUnavailable."""
-    try:
-        return open_stores(settings.nonce_store.get_secret_value(), threads=settings.threads)
-    except ValueError as error:
-        raise SettingsError(f"nonce_store: {error}") from error
 
 
 def administrators_of(settings: Settings) -> Administrators:
@@ -83,16 +73,6 @@ def follow_settings(settings: Settings, recorder: Recorder) -> LiveSettings:
     return LiveSettings(settings, load=load_settings, file=settings_file(), recorder=recorder)
 
 
-def load_token_keys(settings: Settings) -> KeyRing | None:
-    """None where none are configured. Raises SettingsError."""
-    if settings.token_keys_dir is None:
-        return None
-    try:
-        return load_ring(settings.token_keys_dir)
-    except TokenKeyError as error:
-        raise SettingsError(f"token_keys_dir: {error}") from error
-
-
 def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRing | None) -> SignedResults | None:
     """None where no keys are configured. Raises TokenKeyError where there is no `last_good` to go on with."""
     if settings.token_keys_dir is None or settings.token_issuer is None:
@@ -108,33 +88,6 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
     )
     tokens.start(interval_seconds=settings.trust_refresh_seconds)
     return tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What a start makes sure of, once, before the first worker. A worker that starts later does so too where it has
-    been broken or away since, and makes no store anew. Nothing here holds a connection."""
-
-    trust: TrustBundle
-    keys: KeyRing | None
-    stores: Stores
-    trail: DecisionTrail | None
-
-
-def prepare(settings: Settings) -> Prepared:
-    """Raises TrustError, SettingsError and StoreUnavailable."""
-    trust, keys, stores = load_bundle(settings.trust_dir), load_token_keys(settings), connect_stores(settings)
-    try:
-        trail = open_trail(
-            settings.audit,
-            store_url=settings.nonce_store.get_secret_value(),
-            threads=settings.threads,
-            maximum_octets=settings.audit_maximum_octets,
-            maximum_entries=settings.audit_maximum_entries,
-        )
-    except ValueError as error:
-        raise SettingsError(f"audit: {error}") from error
-    return Prepared(trust=trust, keys=keys, stores=stores, trail=trail)
 
 
 def create_service(settings: Settings, counts: MetricsRecorder, prepared: Prepared) -> Flask:

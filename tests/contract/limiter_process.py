@@ -9,10 +9,15 @@ from pathlib import Path
 
 from verifier.core.tenancy import LimitedPath, Rate
 from verifier.edge.rate_limits import SlidingRateLimiter
+from verifier.edge.redis_client import RedisLink
 
 
 def main(kind: str, place: str, tenant: str, rate: str, hits: str) -> None:
-    limiter = SlidingRateLimiter.on_sqlite(Path(place)) if kind == "sqlite" else SlidingRateLimiter.on_redis(place)
+    limiter = (
+        SlidingRateLimiter.on_sqlite(Path(place))
+        if kind == "sqlite"
+        else SlidingRateLimiter.on_redis(RedisLink.open(place))
+    )
     limit = Rate.parse(rate)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -1,7 +1,7 @@
 """One process that redeems one nonce, or shows one document, for the tests that need several. It says that it is
 ready, waits for a line, acts, says the outcome and dies without any clearing up.
 
-    python redeemer.py sqlite PATH | redis URL  nonce | document  TENANT TEXT NOW
+    python redeemer.py sqlite PATH | redis URL  nonce | document  TENANT TEXT NOW [CA-FILE CERTIFICATE-FILE KEY-FILE]
 """
 
 import os
@@ -10,12 +10,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from verifier.edge.redis_store import RedisNonceStore
+from verifier.edge.redis_urls import RedisOptions
 from verifier.edge.sqlite_store import SqliteNonceStore
 from verifier.ports import DocumentKey, NonceKey
 
 
-def main(kind: str, place: str, what: str, tenant: str, text: str, now: str) -> None:
-    store = SqliteNonceStore(Path(place)) if kind == "sqlite" else RedisNonceStore.from_url(place)
+def main(kind: str, place: str, what: str, tenant: str, text: str, now: str, *tls: str) -> None:
+    store = (
+        SqliteNonceStore(Path(place)) if kind == "sqlite" else RedisNonceStore.from_url(place, options=options(*tls))
+    )
     store.ping()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -28,6 +31,13 @@ def main(kind: str, place: str, what: str, tenant: str, text: str, now: str) -> 
     sys.stdout.write(f"{outcome}\n")
     sys.stdout.flush()
     os._exit(0)
+
+
+def options(*tls: str) -> RedisOptions:
+    if not tls:
+        return RedisOptions()
+    ca_file, certificate_file, key_file = map(Path, tls)
+    return RedisOptions(ca_file=ca_file, certificate_file=certificate_file, key_file=key_file)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from support.documents import NOW
 from support.redis_server import running_redis_server
 
 from verifier.edge.decision_trails import STREAM, FileTrail, RedisTrail, SqliteTrail, open_trail
-from verifier.edge.redis_client import client_for
+from verifier.edge.redis_client import RedisLink
 from verifier.ports import Decision, DecisionTrail, StoreUnavailable, Verdict
 
 MOST = 100
@@ -112,7 +112,7 @@ class TestFile:
         with pytest.raises(StoreUnavailable, match="The audit trail cannot be written"):
             trail.append(decision())
         with pytest.raises(StoreUnavailable, match="The audit trail cannot be opened"):
-            open_trail(str(path), store_url="", threads=1, maximum_octets=2_000, maximum_entries=MOST)
+            open_trail(str(path), store_url="", link=None, maximum_octets=2_000, maximum_entries=MOST)
 
     def test_leaves_no_part_of_a_line_where_the_disk_is_full(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -132,7 +132,7 @@ class TestFile:
 class TestStore:
     def test_on_sqlite_is_beside_the_nonces_and_keeps_the_latest(self, tmp_path: Path) -> None:
         trail = open_trail(
-            "store", store_url=f"sqlite://{tmp_path}/n.sqlite3", threads=1, maximum_octets=1, maximum_entries=MOST
+            "store", store_url=f"sqlite://{tmp_path}/n.sqlite3", link=None, maximum_octets=1, maximum_entries=MOST
         )
         assert isinstance(trail, SqliteTrail)
         for number in range(MOST + 20):
@@ -149,29 +149,29 @@ class TestStore:
 
     def test_on_redis_is_a_stream_with_a_bound(self) -> None:
         with running_redis_server() as server:
-            client = client_for(server.url)
-            trail = open_trail("store", store_url=server.url, threads=1, maximum_octets=1, maximum_entries=MOST)
+            link = RedisLink.open(server.url)
+            trail = open_trail("store", store_url=server.url, link=link, maximum_octets=1, maximum_entries=MOST)
             assert isinstance(trail, RedisTrail)
             for number in range(MOST * 4):
                 trail.append(decision(number))
-            entries: Any = client.xrange(STREAM)
-            kept = ids([fields[b"decision"].decode() for _, fields in entries])
-            client.close()
+            entries: Any = link.once("XRANGE", STREAM, "-", "+")
+            kept = ids([line.decode() for _, (_, line) in entries])
+            link.close()
         assert MOST <= len(kept) < MOST * 3
         assert kept == [f"request-{number}" for number in range(MOST * 4 - len(kept), MOST * 4)]
 
     def test_on_redis_says_so_where_the_server_is_away(self) -> None:
         with running_redis_server() as server:
-            trail = RedisTrail(client_for(server.url), maximum_entries=MOST)
+            trail = RedisTrail(RedisLink.open(server.url), maximum_entries=MOST)
         with pytest.raises(StoreUnavailable):
             trail.append(decision())
 
 
 def test_none_is_none() -> None:
     opened: Callable[..., DecisionTrail | None] = open_trail
-    assert opened("none", store_url="", threads=1, maximum_octets=1, maximum_entries=1) is None
+    assert opened("none", store_url="", link=None, maximum_octets=1, maximum_entries=1) is None
 
 
 def test_a_relative_path_is_refused() -> None:
     with pytest.raises(ValueError, match="absolute path"):
-        open_trail("audit.jsonl", store_url="", threads=1, maximum_octets=1, maximum_entries=1)
+        open_trail("audit.jsonl", store_url="", link=None, maximum_octets=1, maximum_entries=1)

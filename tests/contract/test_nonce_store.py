@@ -5,15 +5,26 @@ import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.redis_server import RedisServer
+from support.redis_groups import running_cluster, running_sentinel_group
+from support.redis_server import (
+    RedisServer,
+    redis_server_binaries,
+    redis_server_binary,
+    running_redis_server,
+    speaks_tls,
+)
+from support.redis_tls import RedisTls
+from support.tcp_proxy import running_tcp_proxy
 
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.edge.redis_store import RedisNonceStore
@@ -54,22 +65,73 @@ ODD_TEXTS = [
 class Place:
     """Where one kind of store keeps its nonces, and how another process finds it."""
 
-    def __init__(self, kind: str, where: str) -> None:
+    def __init__(self, kind: str, where: str, tls: RedisTls | None = None) -> None:
         self.kind = kind
         self.where = where
+        self.tls = tls
 
     def open(self) -> SqliteNonceStore | RedisNonceStore:
         if self.kind == "sqlite":
             return SqliteNonceStore(Path(self.where))
-        return RedisNonceStore.from_url(self.where, connections=8)
+        return RedisNonceStore.from_url(self.where, connections=8, options=self.tls.options if self.tls else None)
+
+    @property
+    def files(self) -> list[str]:
+        """What another process needs for TLS."""
+        tls = self.tls
+        return [] if tls is None else [*map(str, (tls.authority.file, tls.client.certificate, tls.client.key))]
 
 
-@pytest.fixture(scope="session", params=["sqlite", "redis", "redis-unix"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    if request.param == "sqlite":
-        return Place("sqlite", str(tmp_path_factory.mktemp("contract") / "nonces.sqlite3"))
-    server: RedisServer = request.getfixturevalue("redis_server")
-    return Place("redis", server.url if request.param == "redis" else server.unix_url)
+#: Every server that is installed is tried, and those that speak TLS by themselves in every form.
+OTHERS = redis_server_binaries()[1:]
+PLACES = [
+    "sqlite",
+    "redis",
+    "redis-unix",
+    "redis-tls",
+    "sentinel",
+    "cluster",
+    *(f"other-{n}" for n in range(len(OTHERS))),
+]
+if speaks_tls(redis_server_binary()):
+    PLACES += ["redis-builtin_tls", "sentinel-builtin_tls", "cluster-builtin_tls"]
+
+
+class Reachable(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
+RUNNING: dict[str, Callable[..., AbstractContextManager[Reachable]]] = {
+    "redis": running_redis_server,
+    "sentinel": running_sentinel_group,
+    "cluster": running_cluster,
+}
+
+
+@pytest.fixture(scope="session", params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    directory = tmp_path_factory.mktemp("contract")
+    with ExitStack() as stack:
+        match request.param.partition("-"):
+            case ["sqlite", *_]:
+                yield Place("sqlite", f"{directory}/nonces.sqlite3")
+            case ["redis", _, "tls"]:
+                # TLS ends before the server, which need not be built with it: the handshake is as real.
+                tls = RedisTls.make(directory)
+                server: RedisServer = request.getfixturevalue("redis_server")
+                proxy = stack.enter_context(running_tcp_proxy(server.port, tls=tls.context()))
+                yield Place("redis", f"rediss://127.0.0.1:{proxy.port}", tls)
+            case [form, _, "builtin_tls"]:
+                tls = RedisTls.make(directory)
+                yield Place("redis", stack.enter_context(RUNNING[form](tls=tls)).url, tls)
+            case ["other", _, number]:
+                yield Place("redis", stack.enter_context(running_redis_server(binary=OTHERS[int(number)])).url)
+            case ["redis", _, "unix"]:
+                yield Place("redis", request.getfixturevalue("redis_server").unix_url)
+            case [form, *_]:
+                fixture = {"redis": "redis_server", "sentinel": "sentinel_group", "cluster": "redis_cluster"}[form]
+                yield Place("redis", request.getfixturevalue(fixture).url)
 
 
 @pytest.fixture(scope="session")
@@ -224,7 +286,17 @@ def test_of_several_processes_exactly_one_is_first(place: Place, store: NonceSto
 def at_once(place: Place, kind: str, tenant: str, text: str) -> Counter[str]:
     """What PROCESSES that act at the same time are told: of one nonce, or of one document."""
     script = Path(__file__).with_name("redeemer.py")
-    command = [sys.executable, str(script), place.kind, place.where, kind, tenant, text, NOW.isoformat()]
+    command = [
+        sys.executable,
+        str(script),
+        place.kind,
+        place.where,
+        kind,
+        tenant,
+        text,
+        NOW.isoformat(),
+        *place.files,
+    ]
     redeemers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
     ]

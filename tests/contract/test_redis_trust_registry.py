@@ -176,6 +176,14 @@ def test_a_stopped_server_is_unavailable_and_a_restarted_one_is_found_again(own_
             with pytest.raises(StoreUnavailable, match="cannot be reached"):
                 call(registry)
         own_server.restart()
+        deadline = time.monotonic() + 1
+        while True:
+            try:
+                registry.revision()
+                break
+            except StoreUnavailable:
+                assert time.monotonic() < deadline
+            threading.Event().wait(0.01)
         call_all(registry)
 
 

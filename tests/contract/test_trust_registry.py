@@ -230,7 +230,7 @@ def test_the_audit_trail_is_bounded(registry: TrustRegistry) -> None:
     last = MAX_AUDIT_EVENTS + slack
     for index in range(last + 1):
         assert registry.decide(Decisions(), event(str(index)), expected=revision)
-        revision += 1
+        revision = registry.revision()
     trail = [int(change.subject) for change in registry.audit_trail(most=2 * MAX_AUDIT_EVENTS)]
     assert MAX_AUDIT_EVENTS <= len(trail) < MAX_AUDIT_EVENTS + slack
     assert trail == list(range(last, last - len(trail), -1))
@@ -428,7 +428,7 @@ def test_loses_no_document_of_many_threads(registry: TrustRegistry) -> None:
             authorities=AUTHORITIES,
         ),
     )
-    assert registry.revision() == before + 1
+    assert registry.revision() != before
 
 
 def test_loses_no_document_of_several_processes(place: Place, registry: TrustRegistry) -> None:

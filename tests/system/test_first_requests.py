@@ -24,7 +24,8 @@ from collections import Counter
 from verifier.edge.metrics import MetricsRecorder, shared_values
 from verifier.edge.settings import load_settings
 from verifier.edge.telemetry import configure_logging
-from verifier.wiring import create_service, prepare
+from verifier.edge.preparation import prepare
+from verifier.wiring import create_service
 
 tenant, admin = ({"Authorization": f"Bearer {key}"} for key in sys.argv[1:3])
 bodies = json.load(sys.stdin)

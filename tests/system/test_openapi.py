@@ -268,7 +268,8 @@ _INSPECT = """
 import json, sys
 from verifier.edge.metrics import MetricsRecorder, shared_values
 from verifier.edge.settings import load_settings
-from verifier.wiring import create_service, prepare
+from verifier.edge.preparation import prepare
+from verifier.wiring import create_service
 
 def fail(**parts):
     raise RuntimeError("on purpose")

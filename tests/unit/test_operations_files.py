@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for one call
-from prometheus_client import Histogram
+from prometheus_client import Gauge, Histogram
 from support.documents import NOW
 
 from verifier.api.problems import DOCUMENTATION
@@ -42,7 +42,13 @@ def labels_by_metric() -> dict[str, set[str]]:
         if names is None:
             continue
         [family] = collector.describe()
-        suffixes = ("_bucket", "_count", "_sum") if isinstance(collector, Histogram) else ("_total",)
+        match collector:
+            case Histogram():
+                suffixes: tuple[str, ...] = ("_bucket", "_count", "_sum")
+            case Gauge():
+                suffixes = ("",)
+            case _:
+                suffixes = ("_total",)
         known |= {f"{family.name}{suffix}": set(names) for suffix in suffixes}
     return known
 
@@ -74,6 +80,7 @@ def test_there_is_an_alert_for_each_thing_that_can_go_wrong() -> None:
         "verifier_settings_reload_total",
         "verifier_token_keys_reload_total",
         "verifier_store_errors_total",
+        "verifier_store_circuits_open",
         "verifier_http_responses_total",
         "verifier_http_request_duration_seconds_bucket",
         "verifier_audit_failures_total",

@@ -10,10 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import redis
-
 from verifier.edge.decision_fields import decision_fields
-from verifier.edge.redis_client import client_for, failures_named
+from verifier.edge.redis_client import RedisLink
 from verifier.edge.sqlite_files import BUSY_TIMEOUT, Layout, SqliteFile
 from verifier.ports import Decision, DecisionTrail, StoreUnavailable
 
@@ -119,13 +117,12 @@ class RedisTrail:
     """A stream in Redis, of about `maximum_entries` (the server trims whole nodes, so there may be some more): for all
     replicas. Implements the DecisionTrail port. How soon it is on a disk is the server's `appendfsync`."""
 
-    def __init__(self, client: redis.Redis, *, maximum_entries: int) -> None:
-        self._client = client
+    def __init__(self, link: RedisLink, *, maximum_entries: int) -> None:
+        self._link = link
         self._maximum_entries = maximum_entries
 
     def append(self, decision: Decision) -> None:
-        with failures_named():
-            self._client.xadd(STREAM, {_FIELD: line_of(decision)}, maxlen=self._maximum_entries, approximate=True)
+        self._link.once("XADD", STREAM, "MAXLEN", "~", self._maximum_entries, "*", _FIELD, line_of(decision))
 
 
 class SqliteTrail:
@@ -147,18 +144,18 @@ class SqliteTrail:
 
 
 def open_trail(
-    audit: str, *, store_url: str, threads: int, maximum_octets: int, maximum_entries: int
+    audit: str, *, store_url: str, link: RedisLink | None, maximum_octets: int, maximum_entries: int
 ) -> DecisionTrail | None:
-    """The trail that the setting names: `none`, `store` (beside the nonces), or the absolute path of a file.
+    """The trail that the setting names: `none`, `store` (beside the nonces: on Redis, by their `link`), or the absolute
+    path of a file.
     Raises StoreUnavailable where a file cannot be made; ValueError where the setting is neither."""
     if audit == "none":
         return None
     if audit == "store":
-        parts = urlsplit(store_url)
-        if parts.scheme == "sqlite":
-            path = Path(unquote(parts.path))
-            return SqliteTrail(path.with_name(f"{path.stem}-audit{path.suffix}"), maximum_entries=maximum_entries)
-        return RedisTrail(client_for(store_url, connections=threads + 2), maximum_entries=maximum_entries)
+        if link is not None:
+            return RedisTrail(link, maximum_entries=maximum_entries)
+        path = Path(unquote(urlsplit(store_url).path))
+        return SqliteTrail(path.with_name(f"{path.stem}-audit{path.suffix}"), maximum_entries=maximum_entries)
     path = Path(audit)
     if not path.is_absolute():
         raise ValueError("expected none, store or the absolute path of a file")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
@@ -147,6 +147,12 @@ class MetricsRecorder:
             ["store", "operation"],
             registry=self.registry,
         )
+        self._away = Gauge(
+            "verifier_store_circuits_open",
+            "Redis servers that workers do not ask at the moment, since they did not answer: one for each worker.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
         self._unkept = Counter(
             "verifier_audit_failures",
             "Decisions that could not be kept in the audit trail.",
@@ -190,6 +196,10 @@ class MetricsRecorder:
         self._stores.labels(store, operation).observe(seconds)
         if failed:
             self._store_errors.labels(store, operation).inc()
+
+    def stores_away(self, servers: int) -> None:
+        """So many servers are not asked by this process from now on."""
+        self._away.set(servers)
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         """The registry knows how many there are."""

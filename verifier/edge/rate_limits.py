@@ -5,8 +5,7 @@ goes by. Never more than the rate in one window that begins anywhere, but for wh
 """
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -16,7 +15,7 @@ from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from verifier.core.tenancy import Allowance, LimitedPath, Rate, Unit
-from verifier.edge.redis_client import CONNECTIONS, TIMEOUT, client_for, failures_named
+from verifier.edge.redis_client import RedisLink
 from verifier.edge.sqlite_windows import SqliteWindows
 
 _ITEMS: dict[Unit, type[RateLimitItem]] = {
@@ -27,43 +26,59 @@ _ITEMS: dict[Unit, type[RateLimitItem]] = {
 _PREFIX = "imds-verifier:rate"
 
 
-class SlidingRateLimiter:
-    """A RateLimiter over one of the storages; `failures` turns what that raises into StoreUnavailable."""
+class _Script:
+    """A script of the library's, by our link. Sent whole: after a restart, and on each node of a cluster, it is one
+    round trip, as any other."""
 
-    def __init__(
-        self,
-        storage: SqliteWindows | RedisStorage,
-        *,
-        failures: Callable[[], AbstractContextManager[None]],
-        close: Callable[[], None],
-    ) -> None:
+    def __init__(self, link: RedisLink, text: bytes) -> None:
+        self._link = link
+        self._text = text
+
+    def __call__(self, keys: Sequence[str], arguments: Sequence[str | int]) -> object:
+        return self._link.once("EVAL", self._text, len(keys), *keys, *arguments)
+
+
+class _RedisWindows(RedisStorage):
+    """The sliding windows of the library, by our link. Of its other strategies there is nothing here."""
+
+    STORAGE_SCHEME = []  # noqa: RUF012 -- as the library has it: no URL leads here
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        super().__init__("redis://", key_prefix=_PREFIX)
+        # The library made a client of its own, with redis-py's defaults, which has not connected and never does.
+        del self.storage
+
+    def initialize_storage(self, _uri: str) -> None:
+        self.lua_sliding_window = _Script(self._link, self.SCRIPT_SLIDING_WINDOW)  # type: ignore[assignment]  # of the one method that is used
+        self.lua_acquire_sliding_window = _Script(self._link, self.SCRIPT_ACQUIRE_SLIDING_WINDOW)  # type: ignore[assignment]  # as above
+
+
+class SlidingRateLimiter:
+    """A RateLimiter over one of the storages."""
+
+    def __init__(self, storage: SqliteWindows | RedisStorage, *, close: Callable[[], None]) -> None:
         self._storage = storage
         self._strategy = SlidingWindowCounterRateLimiter(storage)
-        self._failures = failures
         self.close = close
 
     @classmethod
-    def on_redis(cls, url: str, *, connections: int = CONNECTIONS, timeout: timedelta = TIMEOUT) -> Self:
-        """One that has not connected yet, with the timeouts of the other stores. Raises ValueError, as client_for."""
-        client = client_for(url, connections=connections, timeout=timeout)
-        # The pool, not the URL: the library would read the URL by itself, with redis-py's defaults.
-        storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=_PREFIX)
-        return cls(storage, failures=failures_named, close=client.close)
+    def on_redis(cls, link: RedisLink) -> Self:
+        return cls(_RedisWindows(link), close=link.close)
 
     @classmethod
     def on_sqlite(cls, path: Path) -> Self:
         """One in the file at `path`. Raises what SqliteFile does."""
         windows = SqliteWindows(path)
-        return cls(windows, failures=nullcontext, close=windows.close)
+        return cls(windows, close=windows.close)
 
     def hit(self, tenant: str, path: LimitedPath, rate: Rate) -> Allowance:
         """As the port says. What is left is read after the count: of requests at the same time, several may be told
         the lowest number."""
         item = _ITEMS[rate.unit](rate.amount)
-        with self._failures():
-            admitted = self._strategy.hit(item, tenant, path.value)
-            # RateLimiter.get_window_stats tells a reset by the machine's clock, and none of them when a hit passes.
-            window = self._storage.get_sliding_window(item.key_for(tenant, path.value), item.get_expiry())
+        admitted = self._strategy.hit(item, tenant, path.value)
+        # RateLimiter.get_window_stats tells a reset by the machine's clock, and none of them when a hit passes.
+        window = self._storage.get_sliding_window(item.key_for(tenant, path.value), item.get_expiry())
         previous, previous_left, current, current_left = window
         expiry = item.get_expiry()
         count = math.floor(previous * previous_left / expiry) + current

@@ -1,37 +1,53 @@
-"""How every store here reaches a Redis (6.2 or later) or Valkey, and how its faults are told.
+"""How every store here speaks with Redis (6.2 or later) or Valkey, and how its faults are told.
 
-Nothing is left to redis-py's defaults, and no command is sent twice: whether the first one acted is unknown.
+One link serves all stores of a process. No command is sent twice where it is unknown whether the first one acted, but
+for those that a store calls repeatable; where a node of a cluster answers that it did not act, and names another
+(MOVED, ASK), that one is asked, a few times at most.
 """
 
+import random
 import re
-import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Self
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ChildDeadlockedError
-from redis.retry import Retry
+from redis.exceptions import AskError, ChildDeadlockedError, ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
+from verifier.edge.circuit_breaker import CircuitOpen
+from verifier.edge.redis_nodes import Command, Nodes, Reach, TlsFailed, Word, is_away, tls_context
+from verifier.edge.redis_routes import ClusterRoute, FixedRoute, Route, SentinelRoute
+from verifier.edge.redis_urls import Address, Form, Login, RedisOptions, RedisPlace, read_redis_url
 from verifier.ports import StoreUnavailable
 
-#: How many connections one process holds at most. A call beyond them waits for one, as long as for an answer.
+#: How many connections one process holds at most to one server. A call beyond them waits for one, as long as for an
+#: answer.
 CONNECTIONS = 16
 
 #: How long each wait may last: for a free connection, for it to be made, for each answer.
 TIMEOUT = timedelta(seconds=2)
+#: The same, for Sentinels.
+_SENTINEL_TIMEOUT = timedelta(seconds=0.5)
 
-_PORT = 6379
+#: How often a command that may be repeated is sent at most, and the longest wait before the second time.
+_ATTEMPTS = 3
+_BACKOFF = timedelta(seconds=0.02)
+#: How many answers that name another node are followed.
+_REDIRECTIONS = 4
 
-#: What the kernel does about a peer that vanished without a word (seconds, seconds, probes): it closes the socket of
-#: an idle connection within half a minute, which the pool then sees before it hands the connection out.
-_KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+
+class NotReplicated(redis.RedisError):
+    """Too few replicas said in time that they have it. The server itself has it."""
+
 
 #: What an operator is told, by the first class that fits. No message of the server's is repeated: those about
 #: unknown commands quote the arguments, and with them a nonce.
 _DETAILS: tuple[tuple[type[Exception], str], ...] = (
+    (NotReplicated, "Too few replicas of Redis said in time that they have it."),
+    (TlsFailed, "The TLS connection to Redis failed: one side does not accept the other's certificate."),
     (redis.exceptions.AuthenticationError, "Redis refused the credentials, or asks for some."),
     (redis.exceptions.AuthorizationError, "Redis refused the credentials, or asks for some."),
     (redis.exceptions.NoPermissionError, "Redis does not permit this user the command (its ACL)."),
@@ -46,82 +62,155 @@ _DETAILS: tuple[tuple[type[Exception], str], ...] = (
 _ERROR_CODE = re.compile(r"[A-Z]{2,16}")
 
 
-def client_for(url: str, *, connections: int = CONNECTIONS, timeout: timedelta = TIMEOUT) -> redis.Redis:
-    """A client for `redis://[[user]:password@]host[:port][/database]` or `unix://[[user]:password@]/path[?db=N]`, with
-    nothing left to redis-py's defaults, which change between its releases. It connects at the first command, and again
-    in each process that a fork makes.
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    replicas: int
+    milliseconds: int
 
-    Raises ValueError for any other URL, without repeating it: it may hold a password.
+
+class RedisLink:
+    """To what `route` leads to, over `nodes`. Thread-safe. Answers are as RESP2 has them: octets, numbers, lists, None.
+
+    A command names its key where Redis has it: in the second place, in the fourth of EVAL, and nowhere in PING.
     """
-    if connections < 1:
-        raise ValueError("connections is not positive")
-    if timeout <= timedelta(0):
-        raise ValueError("timeout is not positive")
-    pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]  # redis-py does not annotate it
-        **_address(url),
-        max_connections=connections,
-        timeout=timeout.total_seconds(),
-        socket_timeout=timeout.total_seconds(),
-        socket_connect_timeout=timeout.total_seconds(),
-        # Nothing is sent twice: whether the first one acted is unknown, and a second redemption would refuse.
-        retry=Retry(NoBackoff(), 0),
-        retry_on_timeout=False,
-        retry_on_error=[],
-        # No PING before a command: the pool looks for a closed socket before each use, and a failed PING would be the
-        # same StoreUnavailable as a failed command, for one more round trip.
-        health_check_interval=0,
-        # RESP2: no push messages, so anything unread on an idle connection is a fault, and the pool drops it.
-        protocol=2,
-        decode_responses=False,
-        driver_info=None,  # no CLIENT SETINFO: two round trips that an ACL may refuse
-        client_name=None,
-    )
-    return redis.Redis.from_pool(pool)  # the client owns the pool, and closes it
+
+    def __init__(
+        self, route: Route, nodes: Nodes, *, wait_replicas: int = 0, wait_timeout: timedelta = TIMEOUT
+    ) -> None:
+        self._route = route
+        self._nodes = nodes
+        self._wait = _Wait(wait_replicas, wait_timeout // timedelta(milliseconds=1)) if wait_replicas else None
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        options: RedisOptions | None = None,
+        connections: int = CONNECTIONS,
+        timeout: timedelta = TIMEOUT,
+    ) -> Self:
+        """One that has not connected yet, to what the URL names. It connects at the first command, and again in each
+        process that a fork makes.
+
+        Raises ValueError for a URL that names nothing (read_redis_url), and for files of TLS that cannot be used.
+        """
+        if connections < 1:
+            raise ValueError("connections is not positive")
+        if timeout <= timedelta(0):
+            raise ValueError("timeout is not positive")
+        options = options or RedisOptions()
+        place = read_redis_url(url)
+        if options.wait_replicas and not timedelta(0) < options.wait_timeout < timeout:
+            raise ValueError("replicas have to answer before the server's own answer is given up")
+        if place.is_tls:
+            try:
+                tls_context(options)
+            except OSError as error:
+                raise ValueError(f"the certificates or the key for TLS cannot be used ({error.strerror})") from error
+        tls = options if place.is_tls else None
+        reach = Reach(login=place.login, tls=tls, database=place.database, connections=connections, timeout=timeout)
+        nodes = Nodes(reach)
+        route = _route_to(place, nodes, options.sentinel, tls, timeout)
+        return cls(route, nodes, wait_replicas=options.wait_replicas, wait_timeout=options.wait_timeout)
+
+    def tell(self, changed: Callable[[int], None]) -> None:
+        """From now on `changed` is told how many servers are away, whenever that changes."""
+        self._nodes.changed = lambda: changed(self._nodes.away)
+
+    def once(self, *command: Word) -> object:
+        """The answer to a command that is sent once. Raises StoreUnavailable: whether it acted is unknown then."""
+        with failures_named():
+            return self._send(command, None)
+
+    def durably(self, *command: Word) -> object:
+        """As `once`, and as many replicas as the settings ask for have what the command changed: WAIT goes out with it,
+        on its connection. Raises StoreUnavailable also where they have not, or say so too late."""
+        with failures_named():
+            return self._send(command, self._wait)
+
+    def repeatably(self, *command: Word) -> object:
+        """As `once`, but sent up to three times where a connection broke. For what may be done twice."""
+        with failures_named():
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    return self._send(command, None)
+                except redis.exceptions.ConnectionError as error:
+                    if attempt == _ATTEMPTS or not is_away(error):
+                        raise
+                time.sleep(random.uniform(0.1, 1) * attempt * _BACKOFF.total_seconds())  # noqa: S311 -- it is jitter
+            raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def ping(self) -> None:
+        """Returns where the server answers; of a cluster, one of its primaries. Not checked: that it takes writes."""
+        self.repeatably("PING")
+
+    def close(self) -> None:
+        """Closes the connections of this process. The next call opens another."""
+        self._nodes.close()
+
+    def _send(self, command: Command, wait: _Wait | None) -> object:
+        key = _key_of(command)
+        address = self._route.address(key)
+        asking: list[Command] = []
+        for _ in range(1 + _REDIRECTIONS):
+            *_, answer, replicas = self._ask(address, [*asking, command], wait)
+            match answer:
+                case AskError() if key is not None:
+                    # MOVED, of which redis-py makes a kind of ASK, is for good.
+                    is_moved = isinstance(answer, MovedError)
+                    address = _named_by(answer, address)
+                    if not self._route.redirected(key, address, for_good=is_moved):
+                        raise answer
+                    asking = [] if is_moved else [("ASKING",)]
+                case ResponseError():
+                    if isinstance(answer, (ReadOnlyError, ClusterDownError)):
+                        self._route.doubt()
+                    raise answer
+                case _:
+                    if wait is not None and not (isinstance(replicas, int) and replicas >= wait.replicas):
+                        # It may be a primary that was replaced, and does not know.
+                        self._route.doubt()
+                        raise NotReplicated
+                    return answer
+        raise redis.exceptions.ConnectionError("too many redirections")
+
+    def _ask(self, address: Address, commands: list[Command], wait: _Wait | None = None) -> list[object]:
+        waiting: list[Command] = [] if wait is None else [("WAIT", wait.replicas, wait.milliseconds)]
+        try:
+            answers = self._nodes.at(address).exchange([*commands, *waiting])
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, CircuitOpen):
+            self._route.doubt()
+            raise
+        return answers if waiting else [*answers, None]
 
 
-def _address(url: str) -> dict[str, object]:
-    """Where to connect and as whom. redis-py's own reading of a URL lets its query overrule every other setting, and
-    takes database 0 for one that it cannot read."""
+def _route_to(place: RedisPlace, nodes: Nodes, sentinel: Login, tls: RedisOptions | None, timeout: timedelta) -> Route:
+    match place.form:
+        case Form.SERVER:
+            return FixedRoute(place.addresses[0])
+        case Form.CLUSTER:
+            return ClusterRoute(place.addresses, nodes)
+        case Form.SENTINEL:
+            reach = Reach(login=sentinel, tls=tls, database=0, connections=1, timeout=min(timeout, _SENTINEL_TIMEOUT))
+            return SentinelRoute(place.addresses, place.service, Nodes(reach))
+
+
+def _named_by(answer: AskError, asked: Address) -> Address:
+    """Where a redirection leads. Raises it where that can be no address."""
     try:
-        parts = urlsplit(url)
-        # A fragment is an unescaped # in a password, by which half of it would be taken for the host.
-        scheme = parts.scheme if not parts.fragment else None
-        query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        address: dict[str, object] = {
-            "username": unquote(parts.username) if parts.username else None,
-            "password": unquote(parts.password) if parts.password else None,
-        }
-        if scheme == "redis" and parts.hostname and not query:
-            parts.hostname.encode("idna")
-            address |= {
-                "connection_class": redis.Connection,
-                "host": parts.hostname,
-                "port": _PORT if parts.port is None else parts.port,
-                "db": _database(parts.path.removeprefix("/")),
-                "socket_keepalive": True,
-                "socket_keepalive_options": _KEEPALIVE,
-            }
-            return address
-        if scheme == "unix" and parts.path and not parts.hostname and query.keys() <= {"db"}:
-            address |= {
-                "connection_class": redis.UnixDomainSocketConnection,
-                "path": unquote(parts.path),
-                "db": _database(*query.get("db", [""])),
-            }
-            return address
-    except (ValueError, TypeError):
-        pass  # said below; the causes quote the URL
-    raise ValueError(
-        "the Redis URL is neither redis://[[user]:password@]host[:port][/database] nor unix:///path[?db=database]"
-    )
+        return Address(answer.host or asked.host, answer.port)
+    except ValueError:
+        raise answer from None
 
 
-def _database(text: str) -> int:
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError("not a database number")
-    return int(text)
+def _key_of(command: Command) -> str | None:
+    match command:
+        case ("PING",):
+            return None
+        case ("EVAL", _, _, str() as key, *_) | (_, str() as key, *_):
+            return key
+    raise TypeError("a command without a key")
 
 
 @contextmanager
@@ -129,16 +218,18 @@ def failures_named() -> Iterator[None]:
     """What redis-py raises inside is StoreUnavailable, in words of our own."""
     try:
         yield
-    except (redis.RedisError, ChildDeadlockedError) as error:
+    except (redis.RedisError, ChildDeadlockedError, CircuitOpen) as error:
         # `from None`: a traceback would show the server's message, which may quote a nonce.
         raise StoreUnavailable(_detail(error)) from None
 
 
 def _detail(error: Exception) -> str:
+    if isinstance(error, CircuitOpen):
+        return _detail(error.because)
     for kind, detail in _DETAILS:
         if isinstance(error, kind):
             return detail
-    if isinstance(error, redis.exceptions.ResponseError):
+    if isinstance(error, ResponseError):
         code = error.status_code or str(error).partition(" ")[0]
         return f"Redis refused the command ({code if _ERROR_CODE.fullmatch(code) else 'ERR'})."
     return f"Redis failed ({type(error).__name__})."

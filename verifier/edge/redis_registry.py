@@ -13,16 +13,16 @@ data over a restart (`appendonly yes`). One that loses its data loses what opera
 """
 
 import re
+import secrets
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Self
 
-import redis
-
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, Sighting
 from verifier.edge.nonce_records import encode_text, microseconds
-from verifier.edge.redis_client import CONNECTIONS, TIMEOUT, client_for, failures_named
+from verifier.edge.redis_client import CONNECTIONS, TIMEOUT, RedisLink
+from verifier.edge.redis_urls import RedisOptions
 from verifier.edge.trust_records import (
     MAX_AUTHORITIES,
     bound_sighting,
@@ -43,6 +43,8 @@ PREFIX = "imds-verifier:{trust}:"
 
 _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
 _MILLISECOND = timedelta(milliseconds=1)
+#: Of 64 bits, enough for 10**12 changes.
+_STEPS = 2**23
 
 # standing: a hash of revision, decisions. audit: a stream. XLEN is there to find a key of another type before the
 # first write.
@@ -60,7 +62,7 @@ _DECIDE = """
 # microseconds, which a double holds exactly until 2255.
 _RECORD = """
     local standing, issuers, seen = KEYS[1], KEYS[2], KEYS[3]
-    local id, sighting, now, authorities, most = unpack(ARGV)
+    local id, sighting, now, authorities, most, step = unpack(ARGV)
     local last = redis.call('ZSCORE', seen, id)
     local first = redis.call('HGET', issuers, id .. ':first-seen')
     local known = redis.call('HGET', issuers, id .. ':authorities')
@@ -91,7 +93,7 @@ _RECORD = """
         redis.call('HDEL', issuers,
             leaving .. ':sighting', leaving .. ':first-seen', leaving .. ':documents', leaving .. ':authorities')
     end
-    if are_new then redis.call('HINCRBY', standing, 'revision', 1) end
+    if are_new then redis.call('HINCRBY', standing, 'revision', step) end
     return (is_new or are_new) and 1 or 0
 """
 
@@ -106,19 +108,15 @@ _DISCOVERED = """
 
 
 class RedisTrustRegistry:
-    """A TrustRegistry in the Redis that `client` reaches, under names that begin with `prefix`.
-
-    `client` answers in octets and repeats no command by itself (client_for makes such a one): a claim that was sent
-    twice would find itself taken.
-    Another kind of client (Sentinel's, a cluster's, over TLS) is another way to make it, and changes nothing here.
+    """A TrustRegistry in the Redis that `link` leads to, under names that begin with `prefix`.
 
     Raises ValueError where the prefix has no hash tag.
     """
 
-    def __init__(self, client: redis.Redis, *, prefix: str = PREFIX) -> None:
+    def __init__(self, link: RedisLink, *, prefix: str = PREFIX) -> None:
         if not _HASH_TAG.match(prefix):
             raise ValueError("the prefix has no hash tag, such as {trust}: its keys would lie on several nodes")
-        self._client = client
+        self._link = link
         self._standing = f"{prefix}standing"
         self._audit = f"{prefix}audit"
         self._issuers = f"{prefix}issuers"
@@ -127,39 +125,42 @@ class RedisTrustRegistry:
 
     @classmethod
     def from_url(
-        cls, url: str, *, prefix: str = PREFIX, connections: int = CONNECTIONS, timeout: timedelta = TIMEOUT
+        cls,
+        url: str,
+        *,
+        prefix: str = PREFIX,
+        options: RedisOptions | None = None,
+        connections: int = CONNECTIONS,
+        timeout: timedelta = TIMEOUT,
     ) -> Self:
-        """A registry that has not connected yet. Raises ValueError as client_for does."""
-        return cls(client_for(url, connections=connections, timeout=timeout), prefix=prefix)
+        """A registry that has not connected yet. Raises ValueError as RedisLink.open does."""
+        return cls(RedisLink.open(url, options=options, connections=connections, timeout=timeout), prefix=prefix)
 
     def revision(self) -> int:
-        with failures_named():
-            revision = self._client.hget(self._standing, "revision")
-        return _revision(revision)
+        return _revision(self._link.repeatably("HGET", self._standing, "revision"))
 
     def decisions(self) -> tuple[Decisions, int]:
         """As the port says; of one moment, as it is one command."""
-        with failures_named():
-            decisions, revision = _members(self._client.hmget(self._standing, ["decisions", "revision"]))
+        decisions, revision = _members(self._link.repeatably("HMGET", self._standing, "decisions", "revision"))
         return Decisions() if decisions is None else decode_decisions(_ascii(decisions)), _revision(revision)
 
     def decide(self, decisions: Decisions, event: AuditEvent, *, expected: int) -> bool:
         """As the port says. False also where an authority was discovered since. The audit trail holds up to a hundred
-        events more than MAX_AUDIT_EVENTS (`~`: Redis drops them by the node)."""
+        events more than MAX_AUDIT_EVENTS (`~`: Redis drops them by the node).
+
+        StoreUnavailable also where too few replicas have it in time: it is in force then, unless a failover loses it.
+        """
         arguments = (
             encode_number(expected),
-            encode_number(expected + 1),
+            encode_number(expected + _step()),
             encode_decisions(decisions),
             encode_event(event),
             encode_number(MAX_AUDIT_EVENTS),
         )
-        with failures_named():
-            decided = self._client.eval(_DECIDE, 2, self._standing, self._audit, *arguments)
-        return bool(decided)
+        return bool(self._link.durably("EVAL", _DECIDE, 2, self._standing, self._audit, *arguments))
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
-        with failures_named():
-            found = self._client.eval(_DISCOVERED, 2, self._issuers, self._seen)
+        found = self._link.repeatably("EVAL", _DISCOVERED, 2, self._issuers, self._seen)
         return tuple(_issuer(*_members(fields)) for fields in _members(found))
 
     def record(self, sighting: Sighting, authorities: Sequence[bytes]) -> bool:
@@ -172,33 +173,29 @@ class RedisTrustRegistry:
             encode_number(microseconds(bounded.seen_at)),
             encode_authorities(authorities[:MAX_AUTHORITIES]) if authorities else "",
             encode_number(MAX_DISCOVERED),
+            encode_number(_step()),
         )
-        with failures_named():
-            is_news = self._client.eval(_RECORD, 3, self._standing, self._issuers, self._seen, *arguments)
-        return bool(is_news)
+        return bool(self._link.once("EVAL", _RECORD, 3, self._standing, self._issuers, self._seen, *arguments))
 
     def claim(self, name: str, *, lasting: timedelta) -> bool:
         """As the port says, by the server's clock; `lasting` is rounded up to whole milliseconds."""
         if lasting <= timedelta(0):
             raise ValueError("lasting is not positive")
-        with failures_named():
-            answer = self._client.set(self._claim + encode_text(name), b"", nx=True, px=-(-lasting // _MILLISECOND))
-        return bool(answer)
+        milliseconds = -(-lasting // _MILLISECOND)
+        return self._link.once("SET", self._claim + encode_text(name), b"", "NX", "PX", milliseconds) is not None
 
     def is_claimed(self, name: str) -> bool:
-        with failures_named():
-            return bool(self._client.exists(self._claim + encode_text(name)))
+        return bool(self._link.repeatably("EXISTS", self._claim + encode_text(name)))
 
     def audit_trail(self, *, most: int) -> tuple[AuditEvent, ...]:
         if most < 1:
             return ()
-        with failures_named():
-            entries = self._client.xrevrange(self._audit, count=most)
+        entries = self._link.repeatably("XREVRANGE", self._audit, "+", "-", "COUNT", most)
         return tuple(_event(*_members(entry)) for entry in _members(entries))
 
     def close(self) -> None:
         """Closes the connections of this process. The next call opens another."""
-        self._client.close()
+        self._link.close()
 
 
 def _issuer(sighting: object, first_seen: object, documents: object, authorities: object) -> DiscoveredIssuer:
@@ -211,7 +208,18 @@ def _issuer(sighting: object, first_seen: object, documents: object, authorities
 
 
 def _event(_: object, fields: object) -> AuditEvent:
-    return decode_event(_ascii(fields.get(b"event") if isinstance(fields, dict) else None))
+    """Of an entry: its id, and its fields and values in turn."""
+    match fields:
+        case [b"event", event]:
+            return decode_event(_ascii(event))
+        case _:
+            return decode_event("")
+
+
+def _step() -> int:
+    """What a revision grows by, another number each time: after a failover that lost some, the next one has to differ
+    from all that were ever seen, or a replica that saw a lost one would not look."""
+    return 1 + secrets.randbelow(_STEPS)
 
 
 def _revision(answer: object) -> int:
@@ -227,11 +235,11 @@ def _ascii(answer: object) -> str:
         case None:
             return ""
         case _:
-            raise TypeError("the Redis client decodes answers: it must leave them in octets")
+            raise TypeError("Redis answered with something else than octets")
 
 
 def _members(answer: object) -> Iterable[object]:
     """The members of an answer that is an array, whatever redis-py's annotations allow for."""
     if isinstance(answer, (list, tuple)):
         return answer
-    raise TypeError("the Redis client answers with no array")
+    raise TypeError("Redis answered with something else than an array")

@@ -16,6 +16,7 @@ from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm, NonceMod
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Tenant
 from verifier.edge.policies import PolicyTable
+from verifier.edge.redis_urls import Login, RedisOptions
 from verifier.edge.secret_files import SUFFIX, read_secret_files
 from verifier.edge.tenants import KeyHash, TenantName, TenantTable
 
@@ -46,6 +47,16 @@ class Settings(BaseSettings):
     trust_refresh_seconds: Annotated[float, Field(ge=0.2, le=60)] = 1.0
     # A URL of a store may hold its password.
     nonce_store: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{_state_directory()}/nonces.sqlite3"))
+    # How many replicas of a Redis have to have a redemption before it counts, and how long they may take.
+    nonce_wait_replicas: Annotated[int, Field(ge=0, le=16)] = 0
+    nonce_wait_seconds: Annotated[float, Field(ge=0.01, le=1.5)] = 0.5
+    # Of a Redis over TLS. Without a CA file, the system's certificate authorities count.
+    redis_ca_file: Path | None = None
+    redis_certificate_file: Path | None = None
+    redis_key_file: Path | None = None
+    # Sentinels have credentials of their own, or none.
+    redis_sentinel_username: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    redis_sentinel_password: SecretStr | None = None
     nonce_form: NonceForm = NonceForm.DIGITS_10
     nonce_mode: NonceMode = NonceMode.REQUIRED
     nonce_lifetime_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
@@ -131,6 +142,26 @@ class Settings(BaseSettings):
                 f"the URL or name of this service by which relying parties know it"
             )
         return self
+
+    @model_validator(mode="after")
+    def _pair_the_certificate(self) -> Self:
+        if (self.redis_certificate_file is None) != (self.redis_key_file is None):
+            raise ValueError(f"{PREFIX}REDIS_CERTIFICATE_FILE and {PREFIX}REDIS_KEY_FILE have to be set together")
+        return self
+
+    @property
+    def redis_options(self) -> RedisOptions:
+        return RedisOptions(
+            ca_file=self.redis_ca_file,
+            certificate_file=self.redis_certificate_file,
+            key_file=self.redis_key_file,
+            sentinel=Login(
+                username=self.redis_sentinel_username or "",
+                password=self.redis_sentinel_password.get_secret_value() if self.redis_sentinel_password else "",
+            ),
+            wait_replicas=self.nonce_wait_replicas,
+            wait_timeout=timedelta(seconds=self.nonce_wait_seconds),
+        )
 
     @property
     def limits(self) -> Limits:

@@ -1,17 +1,20 @@
-"""Which stores a URL names: nonces, and what all replicas share about trust, in one place."""
+"""Which stores a URL names: nonces, what all replicas share about trust, and the counters of rates, in one place."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from verifier.edge.rate_limits import SlidingRateLimiter
+from verifier.edge.redis_client import RedisLink
 from verifier.edge.redis_registry import RedisTrustRegistry
 from verifier.edge.redis_store import RedisNonceStore
+from verifier.edge.redis_urls import FORMS, SCHEMES, RedisOptions
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.sqlite_store import SqliteNonceStore
 from verifier.ports import NonceStore, RateLimiter, TrustRegistry
 
-# The library's pool gives a connection to whoever asks first, not to who waits longest: nobody should have to wait.
+# The threads that answer requests hold one connection each at the most; one more reads the registry. The library's pool
+# gives a connection to whoever asks first, not to who waits longest: nobody should have to wait.
 _SPARE_CONNECTIONS = 2
 
 
@@ -20,10 +23,13 @@ class Stores:
     nonces: NonceStore
     registry: TrustRegistry
     limiter: RateLimiter
+    #: What all of them go by on Redis.
+    link: RedisLink | None = None
 
 
-def open_stores(url: str, *, threads: int) -> Stores:
-    """The stores that the URL names, for a process of this many threads. Those on Redis have not connected yet.
+def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) -> Stores:
+    """The stores that the URL names, for a process of this many threads. Those on Redis have not connected yet, and
+    share their connections.
 
     On SQLite, the registry is a file of its own beside the nonces, since the two change at different times; the
     counters of the rates are another one, whose commits wait for no disk.
@@ -41,12 +47,13 @@ def open_stores(url: str, *, threads: int) -> Stores:
                 registry=SqliteTrustRegistry(path.with_name(f"{path.stem}-trust{path.suffix}")),
                 limiter=SlidingRateLimiter.on_sqlite(path.with_name(f"{path.stem}-rates{path.suffix}")),
             )
-        case "redis" | "unix":
-            connections = threads + _SPARE_CONNECTIONS
+        case scheme if scheme in SCHEMES:
+            link = RedisLink.open(url, options=options, connections=threads + _SPARE_CONNECTIONS)
             return Stores(
-                nonces=RedisNonceStore.from_url(url, connections=connections),
-                registry=RedisTrustRegistry.from_url(url, connections=connections),
-                limiter=SlidingRateLimiter.on_redis(url, connections=connections),
+                nonces=RedisNonceStore(link),
+                registry=RedisTrustRegistry(link),
+                limiter=SlidingRateLimiter.on_redis(link),
+                link=link,
             )
         case _:
-            raise ValueError("expected sqlite:///path, redis://host:port/database or unix:///path")
+            raise ValueError(f"expected sqlite:///path, {FORMS}")

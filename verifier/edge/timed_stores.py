@@ -28,6 +28,8 @@ class StoreCounts(Protocol):
 
     def used_store(self, store: str, operation: str, seconds: float, *, failed: bool) -> None: ...
 
+    def stores_away(self, servers: int) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Timer:
@@ -124,9 +126,12 @@ class TimedRateLimiter:
 
 
 def timed_stores(stores: Stores, counts: StoreCounts) -> Stores:
-    """The same stores, each call of which is told to `counts`."""
+    """The same stores, each call of which is told to `counts`, as is which servers are away."""
+    if stores.link is not None:
+        stores.link.tell(counts.stores_away)
     return Stores(
         nonces=TimedNonceStore(stores.nonces, counts),
         registry=TimedTrustRegistry(stores.registry, counts),
         limiter=TimedRateLimiter(stores.limiter, counts),
+        link=stores.link,
     )

@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+from support.redis_links import answering_link
 
+from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions
+from verifier.core.discovery import Sighting
 from verifier.edge.redis_registry import RedisTrustRegistry
 from verifier.ports import AuditEvent, StoreUnavailable, TrustRegistry
 
@@ -14,34 +17,52 @@ HOUR = timedelta(hours=1)
 EVENT = AuditEvent(
     at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC), by="ann", what="reject", subject="ab", before="", after="rejected"
 )
-
-
-class Answering(redis.Redis):
-    """A client that answers each command with one thing, and keeps what it was asked."""
-
-    def __init__(self, answer: object) -> None:
-        super().__init__()
-        self.answer = answer
-        self.asked: list[tuple[object, ...]] = []
-
-    def execute_command(self, *command: object, **_: object) -> object:
-        self.asked.append(command)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+SIGHTING = Sighting(
+    cloud=Cloud.PUBLIC,
+    issuer="CN=Unknown CA",
+    authority_key_identifier="0011",
+    issuer_urls=(),
+    signer_sha256="aa" * 32,
+    seen_at=EVENT.at,
+)
 
 
 def test_is_a_trust_registry() -> None:
-    port: TrustRegistry = RedisTrustRegistry(Answering(b"7"))
+    port: TrustRegistry = RedisTrustRegistry(answering_link(b"7")[0])
     assert port.revision() == 7
 
 
 def test_claims_with_one_conditional_set_that_expires() -> None:
-    client = Answering(True)  # noqa: FBT003 -- what the client makes of OK
-    assert RedisTrustRegistry(client).claim("done:{a}", lasting=timedelta(seconds=1, microseconds=1))
-    [(*command,)] = client.asked
-    assert command[:2] == ["SET", "imds-verifier:{trust}:claim:done%3A%7Ba%7D"]
-    assert sorted(map(str, command[3:])) == ["1001", "NX", "PX"]
+    link, nodes = answering_link(b"OK")
+    assert RedisTrustRegistry(link).claim("done:{a}", lasting=timedelta(seconds=1, microseconds=1))
+    [command] = nodes.commands
+    assert command == ("SET", "imds-verifier:{trust}:claim:done%3A%7Ba%7D", b"", "NX", "PX", 1001)
+
+
+def test_a_decision_waits_for_replicas_and_a_sighting_does_not() -> None:
+    link, nodes = answering_link(1, replicas=1, wait_replicas=1)
+    registry = RedisTrustRegistry(link)
+    assert registry.decide(Decisions(), EVENT, expected=0)
+    registry.record(SIGHTING, [b"der"])
+    registry.claim("fetch", lasting=HOUR)
+    assert [[name for name, *_ in sent] for sent in nodes.asked] == [["EVAL", "WAIT"], ["EVAL"], ["SET"]]
+
+
+def test_a_decision_that_replicas_do_not_have_is_unavailable() -> None:
+    link, _ = answering_link(1, replicas=0, wait_replicas=1)
+    with pytest.raises(StoreUnavailable, match="Too few replicas"):
+        RedisTrustRegistry(link).decide(Decisions(), EVENT, expected=0)
+
+
+def test_a_revision_grows_by_what_nobody_can_foresee() -> None:
+    """After a failover that lost a change, the next one must not have the revision of the one that was lost."""
+    link, nodes = answering_link(1)
+    registry = RedisTrustRegistry(link)
+    for _ in range(20):
+        registry.decide(Decisions(), EVENT, expected=7)
+    revisions = {int(command[6]) for command in nodes.commands}
+    assert len(revisions) > 15
+    assert min(revisions) > 7
 
 
 @pytest.mark.parametrize(
@@ -50,15 +71,15 @@ def test_claims_with_one_conditional_set_that_expires() -> None:
         (lambda registry: registry.revision(), "7", "octets"),
         (lambda registry: registry.decisions(), ["[]", "7"], "octets"),
         (lambda registry: registry.discovered(), [["[]", "7", "7", None]], "octets"),
-        (lambda registry: registry.discovered(), b"OK", "no array"),
-        (lambda registry: registry.audit_trail(most=1), "7", "no array"),
+        (lambda registry: registry.discovered(), b"OK", "than an array"),
+        (lambda registry: registry.audit_trail(most=1), "7", "than an array"),
     ],
 )
 def test_a_client_that_answers_otherwise_is_a_mistake_of_the_wiring(
     call: Callable[[TrustRegistry], object], answer: object, detail: str
 ) -> None:
     with pytest.raises(TypeError, match=detail):
-        call(RedisTrustRegistry(Answering(answer)))
+        call(RedisTrustRegistry(answering_link(answer)[0]))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +94,7 @@ def test_a_client_that_answers_otherwise_is_a_mistake_of_the_wiring(
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_every_fault_is_unavailable_in_words_of_our_own(error: Exception, detail: str) -> None:
-    registry = RedisTrustRegistry(Answering(error))
+    registry = RedisTrustRegistry(answering_link(error)[0])
     with pytest.raises(StoreUnavailable, match=detail) as deciding:
         registry.decide(Decisions(), EVENT, expected=0)
     with pytest.raises(StoreUnavailable, match=detail):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm, NonceMode
+from verifier.edge.redis_urls import Login, RedisOptions
 from verifier.edge.settings import Settings, SettingsError, load_settings
 
 
@@ -215,3 +216,15 @@ def test_reads_policies_that_are_composed(config: Path) -> None:
         '[[policies.gold.anyOf]]\npublishers = ["contoso"]\n[[policies.gold.anyOf]]\nrequirePlan = true\n'
     )
     assert set(load_settings().named_policies.rules) == {"default", "gold"}
+
+
+def test_what_counts_for_redis_goes_where_it_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERIFIER_NONCE_WAIT_REPLICAS", "2")
+    monkeypatch.setenv("VERIFIER_NONCE_WAIT_SECONDS", "0.25")
+    monkeypatch.setenv("VERIFIER_REDIS_SENTINEL_USERNAME", "guide")
+    monkeypatch.setenv("VERIFIER_REDIS_SENTINEL_PASSWORD", "hunter2")
+    assert load_settings().redis_options == RedisOptions(
+        sentinel=Login(username="guide", password="hunter2"),  # noqa: S106 - of nobody
+        wait_replicas=2,
+        wait_timeout=timedelta(seconds=0.25),
+    )

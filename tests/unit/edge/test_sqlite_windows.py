@@ -1,7 +1,6 @@
 """The sliding window on SQLite, by a clock that stands where a test puts it."""
 
 import tempfile
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,7 @@ def windows(tmp_path: Path, moment: Moment) -> SqliteWindows:
 
 
 def limiter_over(windows: SqliteWindows) -> SlidingRateLimiter:
-    return SlidingRateLimiter(windows, failures=nullcontext, close=windows.close)
+    return SlidingRateLimiter(windows, close=windows.close)
 
 
 def hits(windows: SqliteWindows, number: int, *, limit: int = 10) -> int:

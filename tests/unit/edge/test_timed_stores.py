@@ -28,6 +28,9 @@ class KeptUses:
         assert 0 <= seconds < 60
         self.uses.append((store, operation, failed))
 
+    def stores_away(self, servers: int) -> None:
+        raise AssertionError(f"SQLite has no servers, and {servers} of them are away")
+
 
 def methods_of(port: type) -> set[str]:
     return {name for name, value in vars(port).items() if callable(value) and not name.startswith("_")}

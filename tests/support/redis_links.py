@@ -1,0 +1,50 @@
+"""A link to Redis that ends in this process, for what can be said without a server."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import redis
+
+from verifier.edge.redis_client import RedisLink
+from verifier.edge.redis_nodes import Command, Node, Nodes, Reach
+from verifier.edge.redis_routes import FixedRoute
+from verifier.edge.redis_urls import Address, Login
+
+ADDRESS = Address("127.0.0.1", 6379)
+REACH = Reach(login=Login(), tls=None, database=0, connections=1, timeout=timedelta(seconds=1))
+
+
+class Answering(Nodes):
+    """Nodes that answer each command with one thing, WAIT with a number, and keep what they were sent at once."""
+
+    def __init__(self, answer: object, *, replicas: int = 0) -> None:
+        super().__init__(REACH)
+        self.answer = answer
+        self.replicas = replicas
+        self.asked: list[list[Command]] = []
+
+    def at(self, address: Address) -> Node:
+        return _AnsweringNode(self, address)
+
+    @property
+    def commands(self) -> list[Command]:
+        return [command for sent in self.asked for command in sent]
+
+
+class _AnsweringNode(Node):
+    def __init__(self, nodes: Answering, address: Address) -> None:
+        super().__init__(address, REACH)
+        self._nodes = nodes
+
+    def exchange(self, commands: Sequence[Command]) -> list[object]:
+        self._nodes.asked.append(list(commands))
+        answer = self._nodes.answer
+        if isinstance(answer, Exception) and not isinstance(answer, redis.exceptions.ResponseError):
+            raise answer
+        return [self._nodes.replicas if command[0] == "WAIT" else answer for command in commands]
+
+
+def answering_link(answer: object, *, replicas: int = 0, wait_replicas: int = 0) -> tuple[RedisLink, Answering]:
+    nodes = Answering(answer, replicas=replicas)
+    wait = timedelta(seconds=0.5)
+    return RedisLink(FixedRoute(ADDRESS), nodes, wait_replicas=wait_replicas, wait_timeout=wait), nodes
