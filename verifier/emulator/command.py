@@ -15,9 +15,10 @@ from typing import Final
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from verifier.emulator.authority import UnusableAuthorityError, read_authority
 from verifier.emulator.documents import Plan, VirtualMachine
 from verifier.emulator.imds import create_app
-from verifier.emulator.pki import Pki, make_pki
+from verifier.emulator.pki import Identity, make_cloud_signer, make_pki
 from verifier.emulator.trust_directory import (
     ForeignDirectoryError,
     TrustedCertificate,
@@ -39,14 +40,24 @@ class _SilentHandler(WSGIRequestHandler):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument(
+        "--allow-open-listening",
+        action="store_true",
+        help="permit another host than loopback, where whoever reaches the emulator can be this machine",
+    )
     parser.add_argument("--port", type=_port, default=8254, help="port, 0 for any free one (default %(default)s)")
     parser.add_argument(
         "--trust-dir",
         type=Path,
-        required=True,
         metavar="DIR",
-        help="where to write the trust directory that makes a verifier accept these documents",
+        help="where to write the trust that makes a verifier accept these documents; optional with --authority",
+    )
+    parser.add_argument(
+        "--authority",
+        type=Path,
+        metavar="DIR",
+        help="a CA that signs the signers, instead of a throw-away PKI: tls.crt and tls.key, as of a TLS secret",
     )
     parser.add_argument("--region", default=_DEFAULT.region, help="of the signer's name (default %(default)s)")
     parser.add_argument("--vm-id", default=_DEFAULT.vm_id, help="(default %(default)s)")
@@ -63,19 +74,23 @@ def run(arguments: argparse.Namespace) -> int:
 
     Must be called in the main thread, which is the one that Python gives signals to.
     """
+    if arguments.trust_dir is None and arguments.authority is None:
+        sys.stderr.write("emulator: --trust-dir is needed where there is no --authority\n")
+        return _USAGE
     try:
         vm = _virtual_machine(arguments)
-        with _listen(arguments.host, arguments.port) as listener:
-            pki = make_pki(now=datetime.now(UTC), domain=_CLOUD.domain, region=vm.region)
-            _write_trust(arguments.trust_dir, pki)
+        with _listen(arguments.host, arguments.port, is_open=arguments.allow_open_listening) as listener:
+            signer, authorities = _make_chain(arguments.authority, vm)
+            if arguments.trust_dir is not None:
+                write_trust_directory(arguments.trust_dir, cloud=_CLOUD, certificates=authorities)
             app = create_app(
-                signer=pki.signer,
+                signer=signer,
                 vm=vm,
                 clock=lambda: datetime.now(UTC),
                 monotonic=time.monotonic,
             )
             _serve(app, listener)
-    except (ValueError, OSError, ForeignDirectoryError) as error:
+    except (ValueError, OSError, ForeignDirectoryError, UnusableAuthorityError) as error:
         sys.stderr.write(f"emulator: {error}\n")
         return _USAGE
     return _DONE
@@ -99,14 +114,14 @@ def _virtual_machine(arguments: argparse.Namespace) -> VirtualMachine:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket on a loopback address. Others are refused: whoever reaches the emulator can be any VM."""
+def _listen(host: str, port: int, *, is_open: bool) -> socket.socket:
+    """A listening socket; on loopback, unless `is_open`: whoever reaches the emulator can be this VM."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         raise ValueError(f"--host {host} is not an IP address") from None
-    if not address.is_loopback:
-        raise ValueError(f"--host {host} is not a loopback address, and the emulator listens on no other")
+    if not address.is_loopback and not is_open:
+        raise ValueError(f"--host {host} is not a loopback address; --allow-open-listening permits it")
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IP version
     try:
         return socket.create_server((host, port), family=family)
@@ -114,19 +129,22 @@ def _listen(host: str, port: int) -> socket.socket:
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
 
 
-def _write_trust(directory: Path, pki: Pki) -> None:
-    write_trust_directory(
-        directory,
-        cloud=_CLOUD,
-        certificates=(
+def _make_chain(authority: Path | None, vm: VirtualMachine) -> tuple[Identity, tuple[TrustedCertificate, ...]]:
+    """The signer, and what a verifier has to trust for it."""
+    now = datetime.now(UTC)
+    if authority is None:
+        pki = make_pki(now=now, domain=_CLOUD.domain, region=vm.region)
+        return pki.signer, (
             TrustedCertificate(name="emulator-root", role="root", certificate=pki.root.certificate),
             TrustedCertificate(
                 name="emulator-issuing-ca",
                 role="intermediate",
                 certificate=pki.issuing_ca.certificate,
             ),
-        ),
-    )
+        )
+    issuer = read_authority(authority, now=now)
+    signer = make_cloud_signer(issuer=issuer, now=now, domain=_CLOUD.domain, region=vm.region)
+    return signer, (TrustedCertificate(name="emulator-authority", role="root", certificate=issuer.certificate),)
 
 
 def _serve(app: Flask, listener: socket.socket) -> None:

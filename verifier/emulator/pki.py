@@ -81,14 +81,26 @@ def make_pki(*, now: datetime, domain: str = "metadata.azure.com", region: str =
         key=make_rsa_key(),
         validity=Validity.around(now, CA_LIFE),
     )
-    signer = make_signer(
-        issuer=issuing_ca,
+    signer = make_cloud_signer(issuer=issuing_ca, now=now, domain=domain, region=region)
+    return Pki(root=root, issuing_ca=issuing_ca, signer=signer)
+
+
+def make_cloud_signer(*, issuer: Identity, now: datetime, domain: str, region: str) -> Identity:
+    """A signer with a fresh key, valid at `now`, that bears the names of one region in one cloud's domain.
+
+    It ends where its issuer does, if that is sooner than is usual.
+    """
+    validity = Validity.around(now, SIGNER_LIFE)
+    return make_signer(
+        issuer=issuer,
         subject=make_name(domain),
         names=(f"{region}.{domain}", domain),
         key=make_rsa_key(),
-        validity=Validity.around(now, SIGNER_LIFE),
+        validity=Validity(
+            not_before=max(validity.not_before, issuer.certificate.not_valid_before_utc),
+            not_after=min(validity.not_after, issuer.certificate.not_valid_after_utc),
+        ),
     )
-    return Pki(root=root, issuing_ca=issuing_ca, signer=signer)
 
 
 def make_rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:

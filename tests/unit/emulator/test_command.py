@@ -11,15 +11,17 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from asn1crypto import cms as asn1_cms
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 
 from verifier.emulator.command import configure, run
+from verifier.emulator.pki import Pki, make_pki
 
 PROGRAM = """
 import argparse, sys
@@ -101,6 +103,55 @@ def test_refuses_other_than_loopback_by_name(tmp_path: Path, host: str, capsys: 
     assert not (tmp_path / "trust").exists()
 
 
+def test_listens_elsewhere_where_that_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # TEST-NET-1 (RFC 5737) is no address of this machine: that it was tried is what shows.
+    arguments = ("--trust-dir", str(tmp_path / "trust"), "--host", "192.0.2.1", "--allow-open-listening")
+    assert run(parse(*arguments)) == 2
+    assert "cannot listen on 192.0.2.1 port 8254" in capsys.readouterr().err
+
+
+def signer_of(body: bytes) -> x509.Certificate:
+    signed_data = asn1_cms.ContentInfo.load(base64.b64decode(json.loads(body)["signature"]))["content"]
+    (signer,) = signed_data["certificates"]
+    return x509.load_der_x509_certificate(signer.dump())
+
+
+def write_authority(directory: Path, pki: Pki) -> Path:
+    directory.mkdir()
+    (directory / "tls.crt").write_bytes(pki.root.certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "tls.key").write_bytes(
+        pki.root.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return directory
+
+
+def test_an_authority_of_files_signs_for_every_emulator_that_is_given_it(tmp_path: Path) -> None:
+    made = make_pki(now=datetime.now(UTC))
+    authority = str(write_authority(tmp_path / "ca", made))
+    signers = []
+    for arguments in ((), ("--trust-dir", str(tmp_path / "trust"))):
+        with started("--authority", authority, *arguments) as (_, line):
+            signers.append(signer_of(get(line, "/metadata/attested/document?api-version=2020-09-01")[1]))
+    assert signers[0] != signers[1]
+    for signer in signers:
+        signer.verify_directly_issued_by(made.root.certificate)
+    manifest = tomllib.loads((tmp_path / "trust" / "manifest.toml").read_text(encoding="utf-8"))
+    (entry,) = manifest["certificates"]
+    assert (entry["role"], entry["sha256"]) == ("root", made.root.certificate.fingerprint(hashes.SHA256()).hex())
+
+
+def test_an_unusable_authority_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parse("--authority", str(tmp_path), "--port", "0")) == 2
+    assert capsys.readouterr().err == f"emulator: {tmp_path}/tls.crt: No such file or directory\n"
+
+
+def test_needs_an_authority_or_a_place_for_its_trust(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parse("--port", "0")) == 2
+    assert "--trust-dir is needed where there is no --authority" in capsys.readouterr().err
+
+
 def test_refuses_a_host_that_is_no_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse("--trust-dir", str(tmp_path / "trust"), "--host", "localhost")) == 2
     assert "--host localhost is not an IP address" in capsys.readouterr().err
@@ -131,7 +182,7 @@ def test_refuses_an_impossible_machine(
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--trust-dir", "x", "--port", "65536"), ("--trust-dir", "x", "--port", "a")]
+    "arguments", [("--unknown",), ("--trust-dir", "x", "--port", "65536"), ("--trust-dir", "x", "--port", "a")]
 )
 def test_bad_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as ended:
