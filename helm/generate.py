@@ -66,9 +66,8 @@ def default_render() -> str:
     from support.chart import manifests, scenarios  # noqa: PLC0415 - of the tests, which are no package
 
     texts = manifests(scenarios()["default"])
-    return "".join(
-        f"---\n# {path}\n{text.strip()}\n" for path, text in sorted(texts.items()) if path.endswith(".yaml") and text.strip()
-    )
+    made = {path: text.strip() for path, text in sorted(texts.items()) if path.endswith(".yaml")}
+    return "".join(f"---\n# {path}\n{text}\n" for path, text in made.items() if text)
 
 
 if __name__ == "__main__":
