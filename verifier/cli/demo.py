@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -32,13 +32,15 @@ class _Answer:
 
 
 def demo_command() -> Command:
-    def configure(_: ArgumentParser) -> None:
-        pass
+    def configure(parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--vm", metavar="FILE", help="describes the machine that is shown, as for the command `emulator`"
+        )
 
-    def run(_: Namespace) -> int:
+    def run(arguments: Namespace) -> int:
         try:
             with tempfile.TemporaryDirectory(prefix="imds-verifier-demo-") as directory:
-                _demonstrate(Path(directory))
+                _demonstrate(Path(directory), () if arguments.vm is None else ("--vm", arguments.vm))
         except DemoError as error:
             sys.stderr.write(f"demo: {error}\n")
             return ExitStatus.REFUSED
@@ -52,11 +54,11 @@ def demo_command() -> Command:
     )
 
 
-def _demonstrate(directory: Path) -> None:
+def _demonstrate(directory: Path, machine: Sequence[str]) -> None:
     """Every step happened, or DemoError; in either case nothing that was started still runs."""
     trust, document = directory / "trust", directory / "document.json"
     with ExitStack() as running:
-        imds = running.enter_context(_server("emulator", "--port", "0", "--trust-dir", str(trust)))
+        imds = running.enter_context(_server("emulator", "--port", "0", "--trust-dir", str(trust), *machine))
         _say(f"An emulated IMDS answers at {imds}, signing with a throw-away PKI.")
         service = running.enter_context(
             _server(

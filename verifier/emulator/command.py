@@ -1,4 +1,4 @@
-"""The command `emulator`: an IMDS on a loopback address, until it is told to stop."""
+"""The command `emulator`: an IMDS on an address of this machine, until it is told to stop."""
 
 import argparse
 import ipaddress
@@ -6,37 +6,24 @@ import signal
 import socket
 import sys
 import threading
-import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from flask import Flask
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
-
 from verifier.emulator.authority import UnusableAuthorityError, read_authority
+from verifier.emulator.controls import Conditions
 from verifier.emulator.documents import Plan, VirtualMachine
-from verifier.emulator.imds import create_app
-from verifier.emulator.pki import Identity, make_cloud_signer, make_pki
-from verifier.emulator.trust_directory import (
-    ForeignDirectoryError,
-    TrustedCertificate,
-    TrustedCloud,
-    write_trust_directory,
-)
+from verifier.emulator.scenarios import Authorities
+from verifier.emulator.server import running_emulator
+from verifier.emulator.trust_directory import ForeignDirectoryError
+from verifier.emulator.virtual_machines import VirtualMachineError, read_virtual_machine
 
 _DONE: Final = 0
 _USAGE: Final = 2
-_CLOUD: Final = TrustedCloud(name="AzurePublicCloud", domain="metadata.azure.com")
 _DEFAULT: Final = VirtualMachine()
-
-
-class _SilentHandler(WSGIRequestHandler):
-    """Logs nothing: a request line carries the nonce."""
-
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name for it
-        del type, message, args
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,14 +46,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a CA that signs the signers, instead of a throw-away PKI: tls.crt and tls.key, as of a TLS secret",
     )
-    parser.add_argument("--region", default=_DEFAULT.region, help="of the signer's name (default %(default)s)")
-    parser.add_argument("--vm-id", default=_DEFAULT.vm_id, help="(default %(default)s)")
-    parser.add_argument("--subscription-id", default=_DEFAULT.subscription_id, help="(default %(default)s)")
-    parser.add_argument("--publisher", default=_DEFAULT.plan.publisher, help="of the plan (default %(default)s)")
-    parser.add_argument("--product", default=_DEFAULT.plan.product, help="of the plan (default %(default)s)")
-    parser.add_argument("--plan", default=_DEFAULT.plan.name, help="the plan's name (default %(default)s)")
-    parser.add_argument("--sku", default=_DEFAULT.sku, help="(default %(default)s)")
-    parser.add_argument("--license-type", default=_DEFAULT.license_type, help="(default: empty)")
+    parser.add_argument("--vm", type=Path, metavar="FILE", help="describes the machine, instead of the options below")
+    parser.add_argument(
+        "--clock-offset",
+        type=_seconds,
+        default=timedelta(0),
+        metavar="SECONDS",
+        help="what the documents' times are ahead of the true ones, or behind (default 0)",
+    )
+    for option, of in _MACHINE_OPTIONS.items():
+        parser.add_argument(f"--{option}", help=f"{of} (default: {_default(option) or 'empty'})")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,18 +68,22 @@ def run(arguments: argparse.Namespace) -> int:
         return _USAGE
     try:
         vm = _virtual_machine(arguments)
-        with _listen(arguments.host, arguments.port, is_open=arguments.allow_open_listening) as listener:
-            signer, authorities = _make_chain(arguments.authority, vm)
-            if arguments.trust_dir is not None:
-                write_trust_directory(arguments.trust_dir, cloud=_CLOUD, certificates=authorities)
-            app = create_app(
-                signer=signer,
+        with (
+            _listen(arguments.host, arguments.port, is_open=arguments.allow_open_listening) as listener,
+            running_emulator(
+                listener,
                 vm=vm,
-                clock=lambda: datetime.now(UTC),
-                monotonic=time.monotonic,
-            )
-            _serve(app, listener)
-    except (ValueError, OSError, ForeignDirectoryError, UnusableAuthorityError) as error:
+                authorities=_authorities(arguments.authority, vm),
+                start=Conditions(clock_offset=arguments.clock_offset),
+            ) as emulator,
+            _told_to_stop() as stop,
+        ):
+            if arguments.trust_dir is not None:
+                emulator.write_trust(arguments.trust_dir)
+            sys.stdout.write(f"emulator: listening on {emulator.url}\n")
+            sys.stdout.flush()
+            stop.wait()
+    except (ValueError, OSError, ForeignDirectoryError, UnusableAuthorityError, VirtualMachineError) as error:
         sys.stderr.write(f"emulator: {error}\n")
         return _USAGE
     return _DONE
@@ -103,15 +96,59 @@ def _port(text: str) -> int:
     return port
 
 
+def _seconds(text: str) -> timedelta:
+    return timedelta(seconds=float(text))
+
+
+_MACHINE_OPTIONS: Final = {
+    "region": "of the signer's name",
+    "vm-id": "the machine's vmId",
+    "subscription-id": "of the machine",
+    "publisher": "of the plan",
+    "product": "of the plan",
+    "plan": "the plan's name",
+    "sku": "of the image",
+    "license-type": "of the Azure Hybrid Benefit",
+}
+
+
+def _default(option: str) -> str:
+    return {
+        "region": _DEFAULT.region,
+        "vm-id": _DEFAULT.vm_id,
+        "subscription-id": _DEFAULT.subscription_id,
+        "publisher": _DEFAULT.plan.publisher,
+        "product": _DEFAULT.plan.product,
+        "plan": _DEFAULT.plan.name,
+        "sku": _DEFAULT.sku,
+        "license-type": _DEFAULT.license_type,
+    }[option]
+
+
 def _virtual_machine(arguments: argparse.Namespace) -> VirtualMachine:
+    """Of the file, or of the options: one place says what the machine is."""
+    given = {option: getattr(arguments, option.replace("-", "_")) for option in _MACHINE_OPTIONS}
+    if arguments.vm is not None:
+        beside = ", ".join(f"--{option}" for option, value in given.items() if value is not None)
+        if beside:
+            raise VirtualMachineError(f"{beside} cannot stand beside --vm, whose file says it")
+        return read_virtual_machine(arguments.vm)
+    told = {option: _default(option) if value is None else value for option, value in given.items()}
     return VirtualMachine(
-        vm_id=arguments.vm_id,
-        subscription_id=arguments.subscription_id,
-        plan=Plan(publisher=arguments.publisher, product=arguments.product, name=arguments.plan),
-        sku=arguments.sku,
-        license_type=arguments.license_type,
-        region=arguments.region,
+        vm_id=told["vm-id"],
+        subscription_id=told["subscription-id"],
+        plan=Plan(publisher=told["publisher"], product=told["product"], name=told["plan"]),
+        sku=told["sku"],
+        license_type=told["license-type"],
+        region=told["region"],
     )
+
+
+def _authorities(directory: Path | None, vm: VirtualMachine) -> Authorities:
+    now = datetime.now(UTC)
+    if directory is None:
+        return Authorities.throw_away(now=now, cloud=vm.cloud, region=vm.region)
+    return Authorities.kept(read_authority(directory, now=now), cloud=vm.cloud, region=vm.region)
 
 
 def _listen(host: str, port: int, *, is_open: bool) -> socket.socket:
@@ -129,36 +166,9 @@ def _listen(host: str, port: int, *, is_open: bool) -> socket.socket:
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
 
 
-def _make_chain(authority: Path | None, vm: VirtualMachine) -> tuple[Identity, tuple[TrustedCertificate, ...]]:
-    """The signer, and what a verifier has to trust for it."""
-    now = datetime.now(UTC)
-    if authority is None:
-        pki = make_pki(now=now, domain=_CLOUD.domain, region=vm.region)
-        return pki.signer, (
-            TrustedCertificate(name="emulator-root", role="root", certificate=pki.root.certificate),
-            TrustedCertificate(
-                name="emulator-issuing-ca",
-                role="intermediate",
-                certificate=pki.issuing_ca.certificate,
-            ),
-        )
-    issuer = read_authority(authority, now=now)
-    signer = make_cloud_signer(issuer=issuer, now=now, domain=_CLOUD.domain, region=vm.region)
-    return signer, (TrustedCertificate(name="emulator-authority", role="root", certificate=issuer.certificate),)
-
-
-def _serve(app: Flask, listener: socket.socket) -> None:
-    """Answers on `listener`, in threads, until SIGTERM or SIGINT; the signals' earlier handlers are back afterwards."""
-    host, port = listener.getsockname()[:2]
-    server = make_server(
-        host,
-        port,
-        app,
-        threaded=True,
-        request_handler=_SilentHandler,
-        # With a socket of ours, a port that is taken is an OSError; werkzeug itself would print and exit.
-        fd=listener.fileno(),
-    )
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM or SIGINT sets; the signals' earlier handlers are back afterwards."""
     stop = threading.Event()
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
@@ -166,21 +176,7 @@ def _serve(app: Flask, listener: socket.socket) -> None:
 
     earlier = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        _serve_until(stop, server, f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        yield stop
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-
-
-def _serve_until(stop: threading.Event, server: BaseWSGIServer, url: str) -> None:
-    thread = threading.Thread(target=server.serve_forever, name="emulator")
-    thread.start()
-    try:
-        # The socket listens since before the thread: a connection made from now on is accepted.
-        sys.stdout.write(f"emulator: listening on {url}\n")
-        sys.stdout.flush()
-        stop.wait()
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -90,16 +90,21 @@ def make_cloud_signer(*, issuer: Identity, now: datetime, domain: str, region: s
 
     It ends where its issuer does, if that is sooner than is usual.
     """
-    validity = Validity.around(now, SIGNER_LIFE)
     return make_signer(
         issuer=issuer,
         subject=make_name(domain),
         names=(f"{region}.{domain}", domain),
         key=make_rsa_key(),
-        validity=Validity(
-            not_before=max(validity.not_before, issuer.certificate.not_valid_before_utc),
-            not_after=min(validity.not_after, issuer.certificate.not_valid_after_utc),
-        ),
+        validity=signer_validity(issuer, now=now),
+    )
+
+
+def signer_validity(issuer: Identity, *, now: datetime) -> Validity:
+    """180 days around `now`, within the issuer's own. Raises ValueError where the two do not meet."""
+    usual = Validity.around(now, SIGNER_LIFE)
+    return Validity(
+        not_before=max(usual.not_before, issuer.certificate.not_valid_before_utc),
+        not_after=min(usual.not_after, issuer.certificate.not_valid_after_utc),
     )
 
 

@@ -39,6 +39,7 @@ class TrustedCertificate:
     name: str
     role: Literal["root", "intermediate"]
     certificate: x509.Certificate
+    note: str = "Throw-away, of an emulator: trust it in tests only."
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -102,7 +103,7 @@ def _manifest_lines(cloud: TrustedCloud, certificates: tuple[TrustedCertificate,
         yield f"role = {_quote(certificate.role)}"
         yield f"clouds = [{_quote(cloud.name)}]"
         yield f"source = {_quote(SOURCE)}"
-        yield 'note = "Throw-away, of an emulator: trust it in tests only."'
+        yield f"note = {_quote(certificate.note)}"
     yield ""
 
 

@@ -15,8 +15,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from verifier.emulator.documents import VirtualMachine
-from verifier.emulator.imds import API_VERSIONS, create_app
+from verifier.emulator.imds import create_app
 from verifier.emulator.pki import Pki
+from verifier.emulator.versions import API_VERSIONS
 
 DOCUMENT = "/metadata/attested/document"
 METADATA = {"Metadata": "true"}
@@ -179,7 +180,7 @@ def test_refuses_head(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/metadata", "/metadata/attested", f"{DOCUMENT}/", "/metadata//attested/document", "/metadata/instance"],
+    ["/", "/metadata", "/metadata/attested", f"{DOCUMENT}/", "/metadata//attested/document"],
 )
 def test_other_paths_are_not_found(client: FlaskClient, path: str) -> None:
     assert error_of(client.get(f"{path}?api-version=2020-09-01", headers=METADATA)) == (404, "Not Found")

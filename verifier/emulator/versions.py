@@ -1,0 +1,54 @@
+"""The api-versions, and which one brought each category (Azure page: Supported API versions, Endpoint categories)."""
+
+from typing import Final
+
+# Up to 2020-12-01 as on the page; those after it came later.
+API_VERSIONS: Final = (
+    "2017-03-01",
+    "2017-04-02",
+    "2017-08-01",
+    "2017-10-01",
+    "2017-12-01",
+    "2018-02-01",
+    "2018-04-02",
+    "2018-10-01",
+    "2019-02-01",
+    "2019-03-11",
+    "2019-04-30",
+    "2019-06-01",
+    "2019-06-04",
+    "2019-08-01",
+    "2019-08-15",
+    "2019-11-01",
+    "2020-06-01",
+    "2020-07-15",
+    "2020-09-01",
+    "2020-10-01",
+    "2020-12-01",
+    "2021-01-01",
+    "2021-02-01",
+    "2021-03-01",
+    "2021-05-01",
+    "2021-08-01",
+    "2021-10-01",
+    "2021-11-01",
+    "2021-11-15",
+    "2021-12-13",
+    "2023-07-01",
+    "2023-11-15",
+    "2024-03-15",
+    "2024-07-17",
+    "2025-04-07",
+)
+
+NEWEST_VERSIONS: Final = API_VERSIONS[:-4:-1]
+"""What a refusal lists: the newest three, the newest first (Azure page: Versioning)."""
+
+ATTESTED_INTRODUCED: Final = "2018-10-01"
+IDENTITY_INTRODUCED: Final = "2018-02-01"
+INSTANCE_INTRODUCED: Final = "2017-04-02"
+LOAD_BALANCER_INTRODUCED: Final = "2020-10-01"
+SCHEDULED_EVENTS_INTRODUCED: Final = "2017-08-01"
+
+SCHEDULED_EVENTS_VERSIONS: Final = frozenset({"2017-11-01", "2019-01-01", "2019-04-01", "2020-07-01"})
+"""Versions of scheduled events alone: the page of that feature names them, the page of IMDS does not."""
