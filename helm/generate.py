@@ -52,6 +52,8 @@ def values_rows() -> Iterator[tuple[str, str, str]]:
 
 
 def _default(value: object) -> str:
+    if isinstance(value, str) and "\n" in value:
+        return "of several lines"
     text = yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("\n...").strip()
     return f"`{text}`"
 
