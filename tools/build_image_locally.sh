@@ -34,10 +34,12 @@ build --layers --build-arg REVISION="$(git -C "$here" rev-parse HEAD)" --tag "$i
 
 restricted() {
     podman --runtime runc run --rm --network host --read-only --tmpfs /tmp --cap-drop all \
-        --security-opt no-new-privileges --ulimit host "$@"
+        --security-opt no-new-privileges --ulimit nofile=1024:1024 --ulimit nproc=4096:4096 "$@"
 }
 echo "== without tenants it does not listen openly"
-if restricted "$image"; then exit 1; fi
+status=0
+restricted "$image" || status=$?
+test "$status" -eq 2
 echo "== it serves, and its health check passes"
 restricted --detach --name imds-verifier-local --env VERIFIER_HOST=127.0.0.1 --env VERIFIER_PORT=18080 \
     --volume imds-verifier-local:/var/lib/imds-verifier "$image" >/dev/null
