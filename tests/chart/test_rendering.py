@@ -192,9 +192,7 @@ def test_the_chart_knows_the_clouds_and_their_domains() -> None:
     root = {"name": "root", "role": "root", "clouds": [*Cloud], "sha256": "0" * 64, "source": "x", "pem": pem}
     objects = render(merged(scenarios()["default"], {"trust": {"certificates": [root]}}))
     manifest = tomllib.loads(find(objects, "ConfigMap", f"{NAME}-trust")["data"]["manifest.toml"])
-    assert manifest["clouds"] == {
-        cloud.value: {"domain": cloud.domain, "anchors": ["root.pem"]} for cloud in Cloud
-    }
+    assert manifest["clouds"] == {cloud.value: {"domain": cloud.domain, "anchors": ["root.pem"]} for cloud in Cloud}
 
 
 def test_what_is_for_tests_says_so() -> None:

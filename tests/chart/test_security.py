@@ -140,7 +140,16 @@ def test_discovery_opens_the_web_and_no_private_address(mode: str) -> None:
     *_, web = policy(values)["egress"]
     assert [port["port"] for port in web["ports"]] == [80, 443]
     blocks = [peer["ipBlock"] for peer in web["to"]]
-    private = ("10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "127.0.0.1", "100.64.0.1", "fd00::1", "fe80::1")
+    private = (
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "127.0.0.1",
+        "100.64.0.1",
+        "fd00::1",
+        "fe80::1",
+    )
     for text in private:
         address = ipaddress.ip_address(text)
         [block] = [block for block in blocks if address in ipaddress.ip_network(block["cidr"])]

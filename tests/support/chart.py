@@ -45,8 +45,8 @@ def merged(*layers: Mapping[str, Any]) -> Values:
     for layer in layers:
         for name, value in layer.items():
             before = result.get(name)
-            both = isinstance(before, dict) and isinstance(value, dict)
-            result[name] = merged(before, value) if both else value
+            is_table = isinstance(before, dict) and isinstance(value, dict)
+            result[name] = merged(before or {}, value) if is_table else value
     return result
 
 

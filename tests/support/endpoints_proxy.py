@@ -1,10 +1,9 @@
-"""A Service of Kubernetes as kube-proxy makes one: each new connection goes to one of the endpoints, and stays there."""
+"""A Service of Kubernetes as kube-proxy makes one: a new connection goes to one of the endpoints, and stays there."""
 
 import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Self
 
 _SECONDS = 10
 
@@ -12,10 +11,14 @@ _SECONDS = 10
 class EndpointsProxy:
     """Made by `running_proxy`. Endpoints are ports of loopback; with none, connections are closed at once."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self) -> None:
+        self.port = 0
         self._endpoints: tuple[int, ...] = ()
         self._turn = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def add(self, port: int) -> None:
         self._endpoints = (*self._endpoints, port)
@@ -34,12 +37,10 @@ class EndpointsProxy:
                 await asyncio.gather(_pass_on(reader, there[1]), _pass_on(there[0], writer))
         writer.close()
 
-    @classmethod
-    async def start(cls) -> tuple[asyncio.Server, Self]:
-        served: list[Self] = []
-        server = await asyncio.start_server(lambda reader, writer: served[0].serve(reader, writer), "127.0.0.1", 0)
-        served.append(cls(server.sockets[0].getsockname()[1]))
-        return server, served[0]
+    async def start(self) -> asyncio.Server:
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,7 +59,8 @@ def running_proxy() -> Iterator[EndpointsProxy]:
     thread = threading.Thread(target=loop.run_forever, name="endpoints")
     thread.start()
     try:
-        server, proxy = asyncio.run_coroutine_threadsafe(EndpointsProxy.start(), loop).result(_SECONDS)
+        proxy = EndpointsProxy()
+        server = asyncio.run_coroutine_threadsafe(proxy.start(), loop).result(_SECONDS)
         try:
             yield proxy
         finally:

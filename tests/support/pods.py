@@ -1,6 +1,6 @@
 """Pods of the rendered chart as plain processes: the same command, environment, mounted files, probes and hooks.
 
-What is of the container's world is put in place of by a table: paths of mounts by directories, ports by free ones, names of
+What is of the container's world is replaced by a table: paths of mounts by directories, ports by free ones, names of
 Services by loopback, programs by those that are installed. A process is not in a container: its root is not read-only.
 """
 
@@ -31,10 +31,9 @@ Content = Mapping[str, bytes]
 
 def content_of(made: Object) -> Content:
     """The files of a ConfigMap or Secret, by their keys."""
-    plain = {key: value.encode() for key, value in {**made.get("stringData", {})}.items()}
-    if made["kind"] == "ConfigMap":
-        return {key: value.encode() for key, value in made.get("data", {}).items()}
-    return {**plain, **{key: base64.b64decode(value) for key, value in made.get("data", {}).items()}}
+    data: dict[str, str] = made.get("data", {})
+    is_secret = made["kind"] == "Secret"
+    return {key: base64.b64decode(value) if is_secret else value.encode() for key, value in data.items()}
 
 
 def mount(directory: Path, content: Content, *, mode: int = 0o444) -> None:
@@ -78,6 +77,10 @@ class Cluster:
         """Whoever asks for this Service reaches `address`."""
         [port] = service["spec"]["ports"]
         self.services[f"{service['metadata']['name']}.{NAMESPACE}.svc:{port['port']}"] = address
+
+    def change_secret(self, name: str, content: Content) -> None:
+        """Of pods that are started from now on."""
+        self._contents["Secret", name] = content
 
     def content(self, volume: Object) -> tuple[Content, int] | None:
         """Of a volume of files, with their mode; None of an empty directory."""
@@ -124,7 +127,11 @@ class Pod:
     def start(self) -> None:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                self._command(self._container), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+                self._command(self._container),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
             )
 
     def await_ready(self) -> None:
@@ -182,13 +189,13 @@ class Pod:
                 mount(directory, found[0], mode=found[1])
 
     def _command(self, asked: Object) -> list[str]:
-        program, *arguments = (*asked["command"], *asked.get("args", []))
+        words: list[str] = [*asked["command"], *asked.get("args", [])]
         programs = {
             "python": lambda: sys.executable,
             "imds-verifier": lambda: str(Path(sys.executable).with_name("imds-verifier")),
             "valkey-server": lambda: str(redis_server_binary()),
         }
-        return [programs[program](), *(self._here(argument) for argument in arguments)]
+        return [programs[words[0]](), *(self._here(word) for word in words[1:])]
 
     def _environment(self) -> dict[str, str]:
         given = {variable["name"]: self._here(variable["value"]) for variable in self._container.get("env", [])}
@@ -220,14 +227,14 @@ class Pod:
     def _passes(self, probe: Object) -> bool:
         seconds = probe.get("timeoutSeconds", 1)
         if "tcpSocket" in probe:
-            with socket.socket() as connection:
-                connection.settimeout(seconds)
-                return connection.connect_ex(("127.0.0.1", self.ports[probe["tcpSocket"]["port"]])) == 0
+            with socket.socket() as probing:
+                probing.settimeout(seconds)
+                return probing.connect_ex(("127.0.0.1", self.ports[probe["tcpSocket"]["port"]])) == 0
         asked = probe["httpGet"]
         connection = HTTPConnection("127.0.0.1", self.ports[asked["port"]], timeout=seconds)
         try:
             connection.request("GET", asked["path"])
-            return 200 <= connection.getresponse().status < 400
+            return connection.getresponse().status in range(200, 400)
         except (OSError, HTTPException):
             return False
         finally:

@@ -74,7 +74,9 @@ def test_is_not_healthy_where_nobody_answers(
     assert capsys.readouterr().err == "health: no answer: ConnectionRefusedError\n"
 
 
-@pytest.mark.parametrize("url", ["", "readyz", "https://127.0.0.1/", "http://", "http://[", "http://a:port/", "file:///x"])
+@pytest.mark.parametrize(
+    "url", ["", "readyz", "https://127.0.0.1/", "http://", "http://[", "http://a:port/", "file:///x"]
+)
 def test_what_is_no_such_url_is_a_slip_of_use(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert health.main([url]) == 2
     assert capsys.readouterr().err.startswith("usage: ")
@@ -94,7 +96,9 @@ def test_is_a_module_of_the_standard_library_alone() -> None:
     """It starts every few seconds: not even the package's own modules are loaded."""
     program = "import sys, verifier.health; print([name for name in sys.modules if name.startswith('verifier')])"
     with answering(200) as (port, _):
-        done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60
+        )
         assert done.stdout == "['verifier', 'verifier.health']\n"
         ended = subprocess.run(
             [sys.executable, "-P", "-m", "verifier.health"],

@@ -103,14 +103,14 @@ def test_the_signer_has_the_shape_of_the_real_one(pki: Pki) -> None:
 
 def test_the_signer_calls_its_issuer_as_the_issuer_calls_itself(pki: Pki) -> None:
     """An authority of files may have made its identifier otherwise than by SHA-1: Helm's does (RFC 7093)."""
-    root, now = pki.root.certificate, datetime.now(UTC)
+    root, now, name = pki.root.certificate, datetime.now(UTC), x509.SubjectKeyIdentifier(b"odd")
     odd = subject.issue(
         subject=root.subject,
         public_key=root.public_key(),  # type: ignore[arg-type]  # of RSA, as every key of a Pki
         issuer_name=root.subject,
         issuer_key=pki.root.key,
         validity=Validity.around(now, timedelta(days=2)),
-        extensions=(x509.Extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER, False, x509.SubjectKeyIdentifier(b"odd")),),
+        extensions=(x509.Extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER, critical=False, value=name),),
         signing_hash=hashes.SHA256(),
     )
     signer = subject.make_signer(
