@@ -1,7 +1,6 @@
 """The values: each one counts and is documented; what is misspelt, of another type or cannot work is refused."""
 
 import copy
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -85,16 +84,6 @@ def rendered(values: Values) -> str:
 @pytest.fixture(scope="module")
 def before() -> dict[str, str]:
     return {name: rendered(values) for name, values in scenarios().items()}
-
-
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_chart", CHART.parent / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 #: A certificate has no example in the schema: it is as long as one.
@@ -199,6 +188,10 @@ WRONG: dict[str, tuple[Values, str]] = {
     "a way out that is open": ({"networkPolicy": {"extraEgress": [{"ports": [{"port": 1}]}]}}, "extraEgress/0"),
     "an address for listening": ({"listenAddress": "127.0.0.1"}, "/listenAddress"),
     "a trail in a file": ({"settings": {"audit": "/var/audit"}}, "/settings/audit"),
+    "a label that the chart sets": (
+        {"podLabels": {"app.kubernetes.io/name": "x"}},
+        "propertyName 'app.kubernetes.io/name'",
+    ),
     "no time to stop": ({"settings": {"graceful_stop_seconds": None}}, "/settings"),
 }
 
@@ -220,6 +213,15 @@ TOGETHER: dict[str, tuple[Values, str]] = {
     "an ingress without a name": ({"ingress": {"enabled": True, "tlsSecretName": "a"}}, "ingress.hosts"),
     "a route without a gateway": ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is needed"),
     "fewest beyond most": ({"autoscaling": {"minReplicas": 9}}, "autoscaling.minReplicas: more than"),
+    "a tenant of no policy": (
+        {"tenants": {"contoso": {"policy": "gold"}}},
+        "tenants.contoso.policy: there is no policy gold",
+    ),
+    "trust in nothing": ({"trust": {"mode": "replace"}}, "trust.mode: without trust.certificates"),
+    "two certificates of one name": (
+        {"trust": {"certificates": scenarios()["full"]["trust"]["certificates"] * 2}},
+        "trust.certificates: two of them",
+    ),
     "a test without a key": ({"emulator": {"enabled": True}}, "test.apiKeySecret.name: "),
 }
 
