@@ -302,7 +302,7 @@ COMMANDS = (
     ),
     Command(
         name="emulator",
-        summary="Serve an instance metadata service for tests.",
+        summary="Serve an instance metadata service for tests, for the machine of a file.",
         configure=emulator_command.configure,
         run=emulator_command.run,
     ),

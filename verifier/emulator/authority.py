@@ -46,10 +46,18 @@ def read_authority(directory: Path, *, now: datetime) -> Identity:
 
 
 def _read_certificate(file: Path) -> x509.Certificate:
-    certificates = _parse(file, x509.load_pem_x509_certificates)
+    certificates = _parse(file, _load_certificates)
     if len(certificates) != 1:
         raise UnusableAuthorityError(f"{file} holds {len(certificates)} certificates, and must hold one")
     return certificates[0]
+
+
+def _load_certificates(pem: bytes) -> list[x509.Certificate]:
+    certificates = x509.load_pem_x509_certificates(pem)
+    for certificate in certificates:
+        # Read when it is asked for, and no earlier: a key that cannot be is to be the file's fault.
+        certificate.public_key()
+    return certificates
 
 
 def _read_key(file: Path) -> PrivateKey:

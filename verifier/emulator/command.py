@@ -24,6 +24,17 @@ from verifier.emulator.virtual_machines import VirtualMachineError, read_virtual
 _DONE: Final = 0
 _USAGE: Final = 2
 _DEFAULT: Final = VirtualMachine()
+#: A machine without a file: each option, what it is, and what holds without it.
+_MACHINE_OPTIONS: Final = {
+    "region": ("of the signer's name", _DEFAULT.region),
+    "vm-id": ("the machine's vmId", _DEFAULT.vm_id),
+    "subscription-id": ("of the machine", _DEFAULT.subscription_id),
+    "publisher": ("of the plan", _DEFAULT.plan.publisher),
+    "product": ("of the plan", _DEFAULT.plan.product),
+    "plan": ("the plan's name", _DEFAULT.plan.name),
+    "sku": ("of the image", _DEFAULT.sku),
+    "license-type": ("of the Azure Hybrid Benefit", _DEFAULT.license_type),
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +65,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="what the documents' times are ahead of the true ones, or behind (default 0)",
     )
-    for option, of in _MACHINE_OPTIONS.items():
-        parser.add_argument(f"--{option}", help=f"{of} (default: {_default(option) or 'empty'})")
+    for option, (what, default) in _MACHINE_OPTIONS.items():
+        parser.add_argument(f"--{option}", help=f"{what} (default: {default or 'empty'})")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,21 +79,14 @@ def run(arguments: argparse.Namespace) -> int:
         return _USAGE
     try:
         vm = _virtual_machine(arguments)
-        with (
-            _listen(arguments.host, arguments.port, is_open=arguments.allow_open_listening) as listener,
-            running_emulator(
-                listener,
-                vm=vm,
-                authorities=_authorities(arguments.authority, vm),
-                start=Conditions(clock_offset=arguments.clock_offset),
-            ) as emulator,
-            _told_to_stop() as stop,
-        ):
+        start = Conditions(clock_offset=arguments.clock_offset)
+        with _bind(arguments.host, arguments.port, is_open=arguments.allow_open_listening) as listener:
+            authorities = _authorities(arguments.authority, vm)
             if arguments.trust_dir is not None:
-                emulator.write_trust(arguments.trust_dir)
-            sys.stdout.write(f"emulator: listening on {emulator.url}\n")
-            sys.stdout.flush()
-            stop.wait()
+                authorities.write_trust(arguments.trust_dir, cloud=vm.cloud)
+            # Only now: whoever gets a connection finds the trust directory.
+            listener.listen()
+            _serve(listener, vm=vm, authorities=authorities, start=start)
     except (ValueError, OSError, ForeignDirectoryError, UnusableAuthorityError, VirtualMachineError) as error:
         sys.stderr.write(f"emulator: {error}\n")
         return _USAGE
@@ -97,32 +101,10 @@ def _port(text: str) -> int:
 
 
 def _seconds(text: str) -> timedelta:
-    return timedelta(seconds=float(text))
-
-
-_MACHINE_OPTIONS: Final = {
-    "region": "of the signer's name",
-    "vm-id": "the machine's vmId",
-    "subscription-id": "of the machine",
-    "publisher": "of the plan",
-    "product": "of the plan",
-    "plan": "the plan's name",
-    "sku": "of the image",
-    "license-type": "of the Azure Hybrid Benefit",
-}
-
-
-def _default(option: str) -> str:
-    return {
-        "region": _DEFAULT.region,
-        "vm-id": _DEFAULT.vm_id,
-        "subscription-id": _DEFAULT.subscription_id,
-        "publisher": _DEFAULT.plan.publisher,
-        "product": _DEFAULT.plan.product,
-        "plan": _DEFAULT.plan.name,
-        "sku": _DEFAULT.sku,
-        "license-type": _DEFAULT.license_type,
-    }[option]
+    try:
+        return timedelta(seconds=float(text))
+    except OverflowError:
+        raise argparse.ArgumentTypeError("no clock is that far off") from None
 
 
 def _virtual_machine(arguments: argparse.Namespace) -> VirtualMachine:
@@ -133,7 +115,9 @@ def _virtual_machine(arguments: argparse.Namespace) -> VirtualMachine:
         if beside:
             raise VirtualMachineError(f"{beside} cannot stand beside --vm, whose file says it")
         return read_virtual_machine(arguments.vm)
-    told = {option: _default(option) if value is None else value for option, value in given.items()}
+    told = {
+        option: default if given[option] is None else given[option] for option, (_, default) in _MACHINE_OPTIONS.items()
+    }
     return VirtualMachine(
         vm_id=told["vm-id"],
         subscription_id=told["subscription-id"],
@@ -151,19 +135,33 @@ def _authorities(directory: Path | None, vm: VirtualMachine) -> Authorities:
     return Authorities.kept(read_authority(directory, now=now), cloud=vm.cloud, region=vm.region)
 
 
-def _listen(host: str, port: int, *, is_open: bool) -> socket.socket:
-    """A listening socket; on loopback, unless `is_open`: whoever reaches the emulator can be this VM."""
+def _bind(host: str, port: int, *, is_open: bool) -> socket.socket:
+    """A socket that does not listen yet; on loopback, unless `is_open`: whoever reaches the emulator can be this VM."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         raise ValueError(f"--host {host} is not an IP address") from None
     if not address.is_loopback and not is_open:
         raise ValueError(f"--host {host} is not a loopback address; --allow-open-listening permits it")
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IP version
+    bound = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6)  # noqa: PLR2004 - IP version
     try:
-        return socket.create_server((host, port), family=family)
+        # As socket.create_server does: a port that closed a moment ago can be had again.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
     except OSError as error:
+        bound.close()
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return bound
+
+
+def _serve(listener: socket.socket, *, vm: VirtualMachine, authorities: Authorities, start: Conditions) -> None:
+    with (
+        running_emulator(listener, vm=vm, authorities=authorities, start=start) as emulator,
+        _told_to_stop() as stop,
+    ):
+        sys.stdout.write(f"emulator: listening on {emulator.url}\n")
+        sys.stdout.flush()
+        stop.wait()
 
 
 @contextmanager

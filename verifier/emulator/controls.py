@@ -10,7 +10,7 @@ from verifier.emulator.faults import Fault, FaultPlan
 from verifier.emulator.scenarios import Authorities, Chain, ChainChoice
 
 LARGEST_OFFSET: Final = timedelta(days=3650)
-_MOST_CHAINS: Final = 1000
+_MOST_CHAINS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

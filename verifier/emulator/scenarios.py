@@ -4,9 +4,11 @@ All of them are made at the start, since the trust directory has to have them be
 have elliptic keys, which cost nothing to make; the signer's key is RSA in every one, as in Azure.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, Self
 
 from cryptography import x509
@@ -15,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from verifier.emulator import pki
 from verifier.emulator.clouds import Cloud
 from verifier.emulator.pki import Identity, Validity
-from verifier.emulator.trust_directory import TrustedCertificate
+from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
 
 _DAY: Final = timedelta(days=1)
 _CURVE: Final = ec.SECP384R1()
@@ -80,7 +82,7 @@ class Issuer:
 class Authorities:
     """The issuer of each scenario that there is, the trust that matches them, and the key of the signer."""
 
-    issuers: dict[Scenario, Issuer]
+    issuers: Mapping[Scenario, Issuer]
     trusted: tuple[TrustedCertificate, ...]
     signer_key: pki.PrivateKey
     subject: x509.Name
@@ -164,6 +166,14 @@ class Authorities:
             issuer_urls=urls,
         )
         return Chain(signer=signer, embedded=(issuer.identity.certificate,) if choice.embed_issuer else ())
+
+    def write_trust(self, directory: Path, *, cloud: Cloud) -> None:
+        """What makes a verifier accept their documents, as `write_trust_directory` writes it, and raises."""
+        write_trust_directory(
+            directory,
+            cloud=TrustedCloud(name=cloud.value, domain=cloud.domain),
+            certificates=self.trusted,
+        )
 
     def issuer_certificates(self) -> dict[str, x509.Certificate]:
         """What the issuer URLs lead to, by name."""

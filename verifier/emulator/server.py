@@ -18,7 +18,6 @@ from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.imds import create_imds
 from verifier.emulator.rules import Admission
 from verifier.emulator.scenarios import Authorities
-from verifier.emulator.trust_directory import TrustedCloud, write_trust_directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +40,7 @@ class RunningEmulator:
 
     def write_trust(self, directory: Path) -> None:
         """What makes a verifier accept these documents, as `write_trust_directory` writes it, and raises."""
-        write_trust_directory(
-            directory,
-            cloud=TrustedCloud(name=self.vm.cloud.value, domain=self.vm.cloud.domain),
-            certificates=self.controls.authorities.trusted,
-        )
+        self.controls.authorities.write_trust(directory, cloud=self.vm.cloud)
 
 
 class _SilentHandler(WSGIRequestHandler):
@@ -62,15 +57,21 @@ def running_emulator(
     vm: VirtualMachine,
     authorities: Authorities,
     start: Conditions | None = None,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[RunningEmulator]:
     """Serves on `listener`, which listens already and stays its owner's to close: a connection made from now on is
-    accepted. Answers under way when it is left are cut off."""
+    accepted. Answers under way when it is left are cut off. `monotonic` is for the rate limit."""
     host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    controls = Controls(authorities=authorities, clock=clock, base_url=url, start=start)
-    admission = Admission(monotonic=time.monotonic)
-    emulator = RunningEmulator(url=url, vm=vm, controls=controls, admission=admission)
+    # The issuer's address is a certificate's to carry: "every address" is none that leads anywhere.
+    reached_at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to be told from others
+    controls = Controls(
+        authorities=authorities,
+        clock=lambda: datetime.now(UTC),
+        base_url=_url(reached_at, port),
+        start=start,
+    )
+    admission = Admission(monotonic=monotonic)
+    emulator = RunningEmulator(url=_url(host, port), vm=vm, controls=controls, admission=admission)
     is_over = threading.Event()
     imds = create_imds(vm=vm, circumstances=controls, admission=admission, wait=is_over.wait)
     server = make_server(
@@ -94,12 +95,21 @@ def running_emulator(
         server.server_close()
 
 
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 @contextmanager
-def loopback_emulator(vm: VirtualMachine, *, start: Conditions | None = None) -> Iterator[RunningEmulator]:
+def loopback_emulator(
+    vm: VirtualMachine,
+    *,
+    start: Conditions | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Iterator[RunningEmulator]:
     """On a free port of 127.0.0.1, with a throw-away PKI."""
     authorities = Authorities.throw_away(now=datetime.now(UTC), cloud=vm.cloud, region=vm.region)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_emulator(listener, vm=vm, authorities=authorities, start=start) as emulator,
+        running_emulator(listener, vm=vm, authorities=authorities, start=start, monotonic=monotonic) as emulator,
     ):
         yield emulator

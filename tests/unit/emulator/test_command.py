@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from verifier.emulator.command import configure, run
 from verifier.emulator.pki import Pki, make_pki
 
+EXAMPLES = Path(__file__).parents[3] / "examples" / "emulator"
 PROGRAM = """
 import argparse, sys
 from verifier.emulator.command import configure, run
@@ -188,6 +189,49 @@ def test_bad_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(*arguments)
     assert ended.value.code == 2
+
+
+def test_describes_the_machine_of_a_file_by_a_clock_that_is_off(tmp_path: Path) -> None:
+    file = EXAMPLES / "government.toml"
+    with started("--trust-dir", str(tmp_path / "trust"), "--vm", str(file), "--clock-offset", "-86400") as (_, line):
+        status, body = get(line, "/metadata/attested/document?api-version=2020-09-01")
+        environment = get(line, "/metadata/instance/compute/azEnvironment?api-version=2020-09-01&format=text")
+    assert status == 200
+    assert environment == (200, b"AzureUSGovernmentCloud")
+    assert "metadata.azure.us" in signer_of(body).subject.rfc4514_string()
+    signed_data = asn1_cms.ContentInfo.load(base64.b64decode(json.loads(body)["signature"]))["content"]
+    created_on = json.loads(signed_data["encap_content_info"]["content"].native)["timeStamp"]["createdOn"]
+    age = datetime.now(UTC) - datetime.strptime(created_on, "%m/%d/%y %H:%M:%S %z")
+    assert timedelta(days=1) <= age < timedelta(days=1, minutes=5)
+    manifest = tomllib.loads((tmp_path / "trust" / "manifest.toml").read_text(encoding="utf-8"))
+    assert manifest["clouds"].keys() == {"AzureUSGovernmentCloud"}
+
+
+@pytest.mark.parametrize("option", ["--vm-id", "--region", "--plan", "--license-type"])
+def test_one_place_says_what_the_machine_is(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--trust-dir", str(tmp_path / "trust"), "--vm", str(EXAMPLES / "china.toml"), option, "x")
+    assert run(parse(*arguments)) == 2
+    assert capsys.readouterr().err == f"emulator: {option} cannot stand beside --vm, whose file says it\n"
+
+
+def test_a_file_of_no_machine_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "vm.toml"
+    file.write_text('[compute]\nvmid = "x"\n', encoding="utf-8")
+    assert run(parse("--trust-dir", str(tmp_path / "trust"), "--vm", str(file))) == 2
+    assert capsys.readouterr().err == f"emulator: {file}: the file.compute: unknown key vmid\n"
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "soon"])
+def test_a_clock_is_off_by_a_number_of_seconds(seconds: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse("--trust-dir", "x", "--clock-offset", seconds)
+    assert ended.value.code == 2
+
+
+def test_a_clock_is_off_by_years_at_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--trust-dir", str(tmp_path / "trust"), "--port", "0", "--clock-offset", "1e9")
+    assert run(parse(*arguments)) == 2
+    assert "at most 3650 days" in capsys.readouterr().err
 
 
 def test_the_default_address_is_loopback() -> None:

@@ -86,6 +86,12 @@ def test_describes_the_machine(now: datetime) -> None:
     }
 
 
+def test_of_a_classic_machine_there_is_what_is_guaranteed_and_the_nonce(now: datetime) -> None:
+    vm = VirtualMachine(vm_id="v", is_classic=True)
+    content = make_content(vm, now=now, api_version="2025-04-07", nonce="1234567890")
+    assert content == b'{"nonce":"1234567890","vmId":"v"}'
+
+
 def test_times_are_utc_whatever_the_clocks_zone(now: datetime) -> None:
     elsewhere = now.astimezone(timezone(timedelta(hours=9)))
     vm = VirtualMachine()

@@ -2,8 +2,9 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from asn1crypto import cms as asn1_cms
@@ -18,11 +19,13 @@ from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.imds import create_app
 from verifier.emulator.pki import Pki
 from verifier.emulator.versions import API_VERSIONS
+from verifier.emulator.virtual_machines import read_virtual_machine
 
 DOCUMENT = "/metadata/attested/document"
 METADATA = {"Metadata": "true"}
 NEWEST = ["2025-04-07", "2024-07-17", "2024-03-15"]
 VM = VirtualMachine()
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples" / "emulator").glob("*.toml"))
 
 
 class Seconds:
@@ -228,3 +231,48 @@ def test_the_documents_time_is_the_clocks(pki: Pki, now: datetime, monotonic: Se
     client = create_app(signer=pki.signer, vm=VM, clock=lambda: later, monotonic=monotonic).test_client()
     fields = content_of(client.get(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA))
     assert fields["timeStamp"] == {"createdOn": "11/23/26 08:01:00 -0000", "expiresOn": "11/23/26 14:01:00 -0000"}
+
+
+def elements(tree: object, route: str = "") -> Iterator[tuple[str, object]]:
+    """Everything in a tree, with the route that leads to it."""
+    yield route, tree
+    members = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, member in members:
+        yield from elements(member, f"{route}/{name}")
+
+
+@pytest.fixture(params=EXAMPLES, ids=lambda file: file.stem)
+def ask_instance(
+    request: pytest.FixtureRequest, pki: Pki, now: datetime, monotonic: Seconds
+) -> Callable[[str], TestResponse]:
+    """Asks for a path below the instance metadata of an example, each time a second later."""
+    vm = read_virtual_machine(request.param)
+    client = create_app(signer=pki.signer, vm=vm, clock=lambda: now, monotonic=monotonic).test_client()
+
+    def ask_later(target: str) -> TestResponse:
+        monotonic.now += 1
+        return client.get(f"/metadata/instance{target}", headers=METADATA)
+
+    return ask_later
+
+
+def test_everything_that_json_tells_is_reached_by_its_route(ask_instance: Callable[[str], TestResponse]) -> None:
+    for route, element in elements(ask_instance("?api-version=2025-04-07").get_json()):
+        as_json = ask_instance(f"{route}?api-version=2025-04-07")
+        as_text = ask_instance(f"{route}?api-version=2025-04-07&format=text")
+        assert as_text.mimetype == "text/plain"
+        if isinstance(element, dict | list):
+            assert as_json.get_json() == element
+            names = [name.rstrip("/") for name in as_text.text.split("\n") if name]
+            assert names == [str(name) for name in (element if isinstance(element, dict) else range(len(element)))]
+        else:
+            assert (as_json.status_code, as_text.text) == (400, element)
+
+
+def test_each_version_has_what_the_one_before_had(ask_instance: Callable[[str], TestResponse]) -> None:
+    before: dict[str, object] = {}
+    for version in API_VERSIONS[1:]:
+        told = ask_instance(f"?api-version={version}").get_json()
+        leaves: dict[str, object] = {route: leaf for route, leaf in elements(told) if isinstance(leaf, str)}
+        assert before.items() <= leaves.items(), version
+        before = leaves

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from urllib.parse import urlsplit
@@ -15,10 +16,12 @@ from cryptography import x509
 from flask.testing import FlaskClient
 
 from verifier.emulator.control import create_control
-from verifier.emulator.controls import Conditions
+from verifier.emulator.controls import Conditions, Controls
 from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.faults import Fault, FaultKind
-from verifier.emulator.scenarios import Scenario
+from verifier.emulator.imds import create_imds
+from verifier.emulator.rules import Admission
+from verifier.emulator.scenarios import ChainChoice, Scenario
 from verifier.emulator.server import RunningEmulator, loopback_emulator
 
 DOCUMENT = "/metadata/attested/document?api-version=2020-09-01"
@@ -116,6 +119,31 @@ def test_a_slow_answer_does_not_keep_it_from_ending() -> None:
     waiting.join(timeout=100)
     assert not waiting.is_alive()
     assert time.monotonic() - begin < 150
+
+
+def test_managed_identity_has_five_requests_at_once(emulator: RunningEmulator) -> None:
+    """Azure page: Rate limiting. Five are kept waiting; a sixth is refused, and when they are done there is room."""
+    target = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r"
+    are_waiting, may_go = threading.Semaphore(0), threading.Event()
+
+    def wait(_: float) -> None:
+        are_waiting.release()
+        may_go.wait(60)
+
+    disturb(emulator, Fault(kind=FaultKind.SLOW, requests=5, seconds=1))
+    admission = Admission(monotonic=lambda: 0.0)
+    imds = create_imds(vm=emulator.vm, circumstances=emulator.controls, admission=admission, wait=wait)
+
+    def asked() -> int:
+        return imds.test_client().get(target, headers=METADATA).status_code
+
+    with ThreadPoolExecutor(5) as pool:
+        slow = [pool.submit(asked) for _ in range(5)]
+        assert all(are_waiting.acquire(timeout=60) for _ in slow)
+        sixth = asked()
+        may_go.set()
+        # This machine has no identity: 400 is IMDS's own answer, and not that of the limit.
+        assert (sixth, [one.result(timeout=60) for one in slow], asked()) == (429, [400] * 5, 400)
 
 
 def test_a_cached_nonce_is_the_one_before_in_the_document_before(emulator: RunningEmulator) -> None:
@@ -262,3 +290,14 @@ def test_anybody_gets_the_issuers_certificates_and_nothing_else(control: FlaskCl
 def test_too_many_octets_are_not_read(control: FlaskClient) -> None:
     answer = control.put("/controls", data=b" " * 65_537, content_type="application/json")
     assert answer.status_code == 413
+
+
+def test_keeps_a_bounded_number_of_chains_and_one_signer_a_chain(emulator: RunningEmulator) -> None:
+    controls = Controls(authorities=emulator.controls.authorities, clock=emulator.controls.now, base_url="http://x")
+    first = controls.chain()
+    for number in range(99):
+        controls.put(Conditions(chain=ChainChoice(issuer_urls=(f"http://127.0.0.1/{number}",))))
+    with pytest.raises(ValueError, match="at most 100"):
+        controls.put(Conditions(chain=ChainChoice(issuer_urls=())))
+    controls.reset()
+    assert controls.chain() is first

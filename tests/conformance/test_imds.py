@@ -1,0 +1,64 @@
+"""The emulator behaves as Azure's page says: the list of `support.imds_behaviours`, each line a test."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from support.imds_behaviours import BEHAVIOURS
+from support.imds_conformance import Behaviour
+
+from verifier.emulator.server import RunningEmulator, loopback_emulator
+from verifier.emulator.virtual_machines import read_virtual_machine
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples" / "emulator"
+GENERATOR = ROOT / "docs" / "generate_imds_conformance.py"
+
+
+@pytest.fixture(scope="module")
+def emulator_of() -> Iterator[Callable[[str], RunningEmulator]]:
+    """An emulator for each example machine, once it is asked for. Their seconds stand still, for the rate limit."""
+    with ExitStack() as stack:
+        running: dict[str, RunningEmulator] = {}
+
+        def started(machine: str) -> RunningEmulator:
+            if machine not in running:
+                vm = read_virtual_machine(EXAMPLES / f"{machine}.toml")
+                running[machine] = stack.enter_context(loopback_emulator(vm, monotonic=lambda: 0.0))
+            return running[machine]
+
+        yield started
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=str)
+def test_behaves_as_the_page_says(emulator_of: Callable[[str], RunningEmulator], behaviour: Behaviour) -> None:
+    emulator = emulator_of(behaviour.machine)
+    emulator.reset()
+    for request in behaviour.before:
+        request.send(emulator.url)
+    if behaviour.conditions is not None:
+        emulator.put(behaviour.conditions)
+
+    answer = behaviour.request.send(emulator.url)
+
+    for expectation in behaviour.expected:
+        expectation.check(answer)
+
+
+def test_every_line_is_another() -> None:
+    assert len({str(behaviour) for behaviour in BEHAVIOURS}) == len(BEHAVIOURS)
+
+
+def test_the_page_of_the_list_is_the_generated_one() -> None:
+    spec = importlib.util.spec_from_file_location("generate_imds_conformance", GENERATOR)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with mock.patch.object(sys, "path", list(sys.path)):
+        spec.loader.exec_module(module)
+
+    assert (GENERATOR.parent / "imds-conformance.md").read_text("utf-8") == module.generate()

@@ -1,0 +1,277 @@
+"""What a behaviour of IMDS is: a request, and what is to be seen in the answer. The list is `support.imds_behaviours`.
+
+Each expectation says what it expects, for the page that is printed of the list, and checks it: one place for both.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+from asn1crypto import cms as asn1_cms
+from cryptography import x509
+from support.session_log import SESSION_LOG
+
+from verifier.emulator.controls import Conditions
+
+METADATA: Mapping[str, str] = {"Metadata": "true"}
+PUBLIC = "public-marketplace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.body)
+
+    @property
+    def document(self) -> asn1_cms.SignedData:
+        """The SignedData of an attested document. Its signature is not checked here."""
+        fields = self.json
+        assert isinstance(fields, dict)
+        assert list(fields) == ["encoding", "signature"]
+        assert fields["encoding"] == "pkcs7"
+        return asn1_cms.ContentInfo.load(base64.b64decode(fields["signature"], validate=True), strict=True)["content"]
+
+    @property
+    def content(self) -> dict[str, object]:
+        """What an attested document says."""
+        fields: dict[str, object] = json.loads(self.document["encap_content_info"]["content"].native)
+        return fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    target: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=lambda: METADATA)
+
+    def __str__(self) -> str:
+        named = "".join(f", `{name}: {value}`" for name, value in self.headers.items() if METADATA.get(name) != value)
+        return f"`{self.method} {self.target}`{named if self.headers else ', no header'}"
+
+    def send(self, url: str) -> Answer:
+        parts = urlsplit(url)
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+        try:
+            connection.request(self.method, self.target, headers=dict(self.headers))
+            response = connection.getresponse()
+            answer = Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
+        finally:
+            connection.close()
+        SESSION_LOG.keep_exchange(self.target, None, answer.body)
+        return answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """`told` for a reader; `check` raises AssertionError."""
+
+    told: str
+    check: Callable[[Answer], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """One line of the list: what a section of Azure's page says, and the request that shows it.
+
+    `before` are sent first, and their answers not looked at; then `conditions` are put. `machine` is an example VM.
+    """
+
+    section: str
+    says: str
+    request: Request
+    expected: tuple[Expectation, ...]
+    before: tuple[Request, ...] = ()
+    conditions: Conditions | None = None
+    machine: str = PUBLIC
+
+    def __str__(self) -> str:
+        return f"{self.section}: {self.says}"
+
+
+def status(code: int) -> Expectation:
+    def check(answer: Answer) -> None:
+        assert answer.status == code, answer
+
+    return Expectation(told=str(code), check=check)
+
+
+def is_json(answer: Answer) -> None:
+    assert answer.headers["Content-Type"].split(";")[0] == "application/json", answer
+    assert answer.json is not None
+
+
+def is_text(answer: Answer) -> None:
+    assert answer.headers["Content-Type"].split(";")[0] == "text/plain", answer
+
+
+def ok_json(*expectations: Expectation) -> tuple[Expectation, ...]:
+    return (status(200), Expectation(told="JSON", check=is_json), *expectations)
+
+
+def text(value: str) -> tuple[Expectation, ...]:
+    def check(answer: Answer) -> None:
+        is_text(answer)
+        assert answer.body.decode("utf-8") == value
+
+    shown = ", ".join(f"`{line}`" for line in value.split("\n")) if value else "nothing"
+    return (status(200), Expectation(told=f"text: {shown}", check=check))
+
+
+def refusal(code: int, *, error: str = "", more: tuple[Expectation, ...] = ()) -> tuple[Expectation, ...]:
+    """An error in JSON, whose text has `error` in it."""
+
+    def check(answer: Answer) -> None:
+        is_json(answer)
+        assert isinstance(answer.json, dict)
+        assert error in answer.json["error"], answer
+
+    return (status(code), Expectation(told=f"`error` says “{error}”" if error else "`error`", check=check), *more)
+
+
+def newest_versions() -> Expectation:
+    """Azure page: Versioning, "with a list of the newest supported versions": three, the newest first."""
+
+    def check(answer: Answer) -> None:
+        assert isinstance(answer.json, dict)
+        newest = answer.json["newest-versions"]
+        assert len(newest) == 3
+        assert newest == sorted(newest, reverse=True)
+        assert newest[0] > "2020-10-01"
+
+    return Expectation(told="`newest-versions` has the newest three", check=check)
+
+
+def header(name: str, value: str) -> Expectation:
+    def check(answer: Answer) -> None:
+        assert answer.headers.get(name) == value, answer
+
+    return Expectation(told=f"`{name}: {value}`", check=check)
+
+
+def equals(value: object) -> Expectation:
+    def check(answer: Answer) -> None:
+        assert answer.json == value
+
+    return Expectation(told=f"`{json.dumps(value)}`", check=check)
+
+
+def has(path: str, value: object = None) -> Expectation:
+    """The element at a path of keys and indexes is there; and is `value`, where that is given."""
+
+    def check(answer: Answer) -> None:
+        found = walk(answer.json, path)
+        assert value is None or found == value, (path, found)
+
+    return Expectation(told=f"`{path}`" + ("" if value is None else f" is `{json.dumps(value)}`"), check=check)
+
+
+def lacks(path: str) -> Expectation:
+    def check(answer: Answer) -> None:
+        try:
+            walk(answer.json, path)
+        except (KeyError, IndexError):
+            return
+        raise AssertionError(f"{path} is there")
+
+    return Expectation(told=f"no `{path}`", check=check)
+
+
+def keys(path: str, names: Sequence[str]) -> Expectation:
+    def check(answer: Answer) -> None:
+        found = walk(answer.json, path) if path else answer.json
+        assert isinstance(found, dict)
+        assert sorted(found) == sorted(names)
+
+    return Expectation(
+        told=f"{'has' if not path else f'`{path}` has'} {', '.join(f'`{n}`' for n in names)}", check=check
+    )
+
+
+def only_strings() -> Expectation:
+    def check(answer: Answer) -> None:
+        assert set(map(type, leaves(answer.json))) == {str}
+
+    return Expectation(told="every primitive is a string", check=check)
+
+
+def document(*expectations: Expectation) -> tuple[Expectation, ...]:
+    def check(answer: Answer) -> None:
+        assert answer.document["signer_infos"]
+
+    return (*ok_json(), Expectation(told="`encoding` is `pkcs7`, `signature` a document", check=check), *expectations)
+
+
+def says(**fields: object) -> Expectation:
+    """The signed content has these fields, with these values."""
+
+    def check(answer: Answer) -> None:
+        assert {name: answer.content.get(name) for name in fields} == fields
+
+    shown = ", ".join(f"`{name}` is `{json.dumps(value)}`" for name, value in fields.items())
+    return Expectation(told=f"signed: {shown}", check=check)
+
+
+def says_exactly(*names: str) -> Expectation:
+    def check(answer: Answer) -> None:
+        assert sorted(answer.content) == sorted(names)
+
+    return Expectation(told=f"signed: {', '.join(f'`{name}`' for name in names)}, and nothing else", check=check)
+
+
+def lives(life: timedelta) -> Expectation:
+    def check(answer: Answer) -> None:
+        stamp = answer.content["timeStamp"]
+        assert isinstance(stamp, dict)
+        created, expires = (datetime.strptime(stamp[n], "%m/%d/%y %H:%M:%S %z") for n in ("createdOn", "expiresOn"))
+        assert expires - created == life
+
+    return Expectation(told=f"expires {life} after it was created", check=check)
+
+
+def nonce_is_the_expiry() -> Expectation:
+    def check(answer: Answer) -> None:
+        stamp = answer.content["timeStamp"]
+        assert isinstance(stamp, dict)
+        expires = datetime.strptime(stamp["expiresOn"], "%m/%d/%y %H:%M:%S %z")
+        assert answer.content["nonce"] == f"{expires:%Y%m%d-%H%M%S}"
+
+    return Expectation(told="signed: `nonce` is expiresOn, as `YYYYMMDD-HHMMSS`", check=check)
+
+
+def signer_is_named(domain: str) -> Expectation:
+    """The one certificate's CN is the domain, and its dNSNames are that and one name below it."""
+
+    def check(answer: Answer) -> None:
+        (embedded,) = answer.document["certificates"]
+        signer = x509.load_der_x509_certificate(embedded.dump())
+        (name,) = signer.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        assert name.value == domain
+        names = signer.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        region, also = names.get_values_for_type(x509.DNSName)
+        assert also == domain
+        assert region.removesuffix(f".{domain}").isalnum()
+
+    return Expectation(told=f"the signer's certificate names `{domain}` and a name below it", check=check)
+
+
+def walk(tree: object, path: str) -> object:
+    for step in path.split("."):
+        tree = tree[int(step)] if isinstance(tree, list) else tree[step]  # type: ignore[index]  # KeyError: no such path
+    return tree
+
+
+def leaves(tree: object) -> list[object]:
+    if isinstance(tree, dict):
+        return [leaf for member in tree.values() for leaf in leaves(member)]
+    if isinstance(tree, list):
+        return [leaf for member in tree for leaf in leaves(member)]
+    return [tree]

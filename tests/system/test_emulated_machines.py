@@ -1,0 +1,175 @@
+"""Emulator, service and agent together: each cloud and each kind of machine, and each rollover while they run."""
+
+import base64
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from support.command_line import call
+from support.emulated import EXAMPLES, emulated_machines, write_common_trust
+from support.services import RunningServer, running_service
+from support.session_log import SESSION_LOG
+
+from verifier import ArchiveVerifier, TrustDirectory, from_file
+from verifier.emulator import pki
+from verifier.emulator.controls import Conditions
+from verifier.emulator.documents import VirtualMachine
+from verifier.emulator.faults import Fault, FaultKind
+from verifier.emulator.scenarios import Authorities, ChainChoice, Scenario
+from verifier.emulator.server import RunningEmulator, running_emulator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emulated:
+    machines: Mapping[str, RunningEmulator]
+    service: RunningServer
+
+    def attest(self, machine: str, *options: str) -> tuple[int, str, str]:
+        """How the agent on the machine ends, and what it prints."""
+        arguments = ("--verifier", self.service.url, "--imds", self.machines[machine].url, *options)
+        ended = call("attest", *arguments)
+        return ended.status, ended.out, ended.err
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+    directory = tmp_path_factory.mktemp("emulated")
+    with emulated_machines(EXAMPLES) as machines:
+        trust_dir = write_common_trust(directory / "trust", machines)
+        store = f"sqlite://{directory}/nonces.sqlite3"
+        with running_service(nonce_store=store, trust_dir=trust_dir, workers=1) as service:
+            yield Emulated(machines=machines, service=service)
+
+
+@pytest.fixture
+def emulated(shared: Emulated) -> Emulated:
+    for machine in shared.machines.values():
+        machine.reset()
+    return shared
+
+
+def fetch(imds: RunningEmulator, nonce: str) -> dict[str, object]:
+    imds.admission.reset()
+    parts = urlsplit(imds.url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    try:
+        target = f"/metadata/attested/document?api-version=2020-09-01&nonce={nonce}"
+        connection.request("GET", target, headers={"Metadata": "true"})
+        body = connection.getresponse().read()
+    finally:
+        connection.close()
+    SESSION_LOG.keep_exchange(target, None, body)
+    fields: dict[str, object] = json.loads(body)
+    return fields
+
+
+def change_one_byte(document: Mapping[str, str]) -> dict[str, object]:
+    octets = bytearray(base64.b64decode(document["signature"]))
+    octets[octets.index(b'"vmId":"') + len(b'"vmId":"')] ^= 1
+    return {**document, "signature": base64.b64encode(octets).decode("ascii")}
+
+
+@pytest.mark.parametrize("machine", [file.stem for file in EXAMPLES])
+def test_is_verified_once_and_cheated_never(emulated: Emulated, machine: str, tmp_path: Path) -> None:
+    vm = emulated.machines[machine].vm
+    saved = tmp_path / "document.json"
+
+    status, out, err = emulated.attest(machine, "--json", "--save-document", str(saved))
+
+    assert (status, err) == (0, "")
+    result = json.loads(out)
+    assert (result["verdict"], result["cloud"], result["claims"]["vmId"]) == ("verified", vm.cloud.value, vm.vm_id)
+    if vm.is_classic:
+        assert {name for name, value in result["claims"].items() if value is not None} == {"vmId", "nonce"}
+    else:
+        claims = result["claims"]
+        assert (claims["licenseType"], claims["sku"]) == (vm.license_type, vm.sku)
+        assert claims["plan"] == {
+            "publisher": vm.plan.publisher,
+            "product": vm.plan.product,
+            "name": vm.plan.name,
+        }
+    document = json.loads(saved.read_bytes())
+    replayed = emulated.service.post_json("/v1/attestations", document)
+    assert (replayed.status, replayed.code) == (409, "nonce-replayed")
+    changed = emulated.service.post_json("/v1/attestations", change_one_byte(document))
+    assert (changed.status, changed.code) == (422, "signature-invalid")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "code"),
+    [
+        (Scenario.STABLE, None),
+        (Scenario.STAGED, None),
+        (Scenario.UNKNOWN_ISSUER, "issuer-unpinned"),
+        (Scenario.EXPIRED_SIGNER, "chain-untrusted"),
+        (Scenario.EXPIRED_ISSUER, "chain-untrusted"),
+        (Scenario.CROSS_SIGNED_ROOT, None),
+        (Scenario.CROSS_SIGNED_ISSUER, None),
+    ],
+)
+def test_a_rollover_while_they_run_ends_as_the_trust_that_was_written_says(
+    emulated: Emulated, scenario: Scenario, code: str | None
+) -> None:
+    emulated.machines["government"].put(Conditions(chain=ChainChoice(scenario=scenario)))
+
+    status, _, err = emulated.attest("government")
+
+    assert status == (0 if code is None else 1)
+    assert code is None or code in err
+
+
+def test_an_embedded_unknown_issuer_is_refused_too(emulated: Emulated) -> None:
+    choice = ChainChoice(scenario=Scenario.UNKNOWN_ISSUER, embed_issuer=True)
+    emulated.machines["china"].put(Conditions(chain=choice))
+    status, _, err = emulated.attest("china")
+    assert status == 1
+    assert "issuer-unpinned" in err
+
+
+def test_a_cached_nonce_is_refused_as_one_that_was_used(emulated: Emulated) -> None:
+    imds, service = emulated.machines["scale-set"], emulated.service
+    first = fetch(imds, service.issue_nonce())
+    assert service.post_json("/v1/attestations", first).status == 200
+    imds.put(Conditions(faults=(Fault(kind=FaultKind.CACHED_NONCE, requests=1),)))
+    cached = service.post_json("/v1/attestations", fetch(imds, service.issue_nonce()))
+    assert (cached.status, cached.code, cached.json["retryable"]) == (409, "nonce-replayed", True)
+    assert service.post_json("/v1/attestations", fetch(imds, service.issue_nonce())).status == 200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "code"), [(-30, None), (30, None), (-7 * 3600, "document-expired"), (3600, "document-not-yet-valid")]
+)
+def test_a_clock_that_is_off_is_borne_as_far_as_the_skew(emulated: Emulated, seconds: int, code: str | None) -> None:
+    imds, service = emulated.machines["scale-set"], emulated.service
+    imds.put(Conditions(clock_offset=timedelta(seconds=seconds)))
+    answer = service.post_json("/v1/attestations", fetch(imds, service.issue_nonce()))
+    assert (answer.status, answer.code) == (200 if code is None else 422, code)
+
+
+def test_an_authority_of_files_is_all_the_trust_that_its_signers_need(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    vm = VirtualMachine()
+    authority = pki.make_root(
+        subject=pki.make_name("Kept"), key=pki.make_rsa_key(), validity=pki.Validity.around(now, pki.CA_LIFE)
+    )
+    documents: list[dict[str, object]] = []
+    for _ in range(2):  # an emulator, and the one after a restart
+        kept = Authorities.kept(authority, cloud=vm.cloud, region=vm.region)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            running_emulator(listener, vm=vm, authorities=kept) as imds,
+        ):
+            if not documents:
+                imds.write_trust(tmp_path / "trust")
+            documents.append(fetch(imds, "1234567890"))
+    archive = ArchiveVerifier(trust=TrustDirectory(tmp_path / "trust"))
+    for document in documents:
+        result = archive.appraise(from_file(json.dumps(document).encode()), at=datetime.now(UTC))
+        assert [link.subject for link in result.content.chain] == ["CN=Kept,O=imds-verifier emulator"]
