@@ -8,13 +8,12 @@ set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 work=${1:-$(mktemp -d)}
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 base=localhost/imds-verifier-base:local
 image=localhost/imds-verifier:local
 mkdir -p "$work"
 
 if [ ! -e "$work/rootfs/usr/bin/python3" ]; then
-    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/rootfs" "$mirror"
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/rootfs"
 fi
 tar -C "$work/rootfs" -c . | podman import --quiet - "$base" >/dev/null
 digest=$(podman image inspect --format '{{.Digest}}' "$base")
