@@ -1,6 +1,5 @@
 """The image, as far as it can be read, and the compose file. `tools/build_image_locally.sh` builds and runs it."""
 
-import json
 import re
 import shutil
 import subprocess
