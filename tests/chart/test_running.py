@@ -191,7 +191,9 @@ def test_a_rolling_restart_under_load_fails_no_request(
             for pod in pods:
                 before = len(load.answers)
                 stop_as_kubelet_does(pod, proxy)
-                assert len(load.answers) > before
+                assert load.faults == []
+                served = len(load.answers) - before
+                assert served > 0
                 assert (pod.process.returncode, pod.was_killed) == (0, False)
                 fresh = stack.enter_context(running_pod(cluster, deployment))
                 proxy.add(fresh.ports["http"])
