@@ -15,6 +15,7 @@ from support.command_line import run
 from support.current import current_document, current_pki
 from support.documents import imds_answer
 from support.endpoints_proxy import EndpointsProxy, running_proxy
+from support.load import repeated
 from support.pods import Cluster, Pod, content_of, mount, running_pod
 from support.services import Answer, Client
 
@@ -133,27 +134,14 @@ class Load:
 
     @contextmanager
     def flowing(self, callers: int = 3) -> Iterator[None]:
-        over = threading.Event()
-
-        def flow() -> None:
-            try:
-                while not over.is_set():
-                    issued = self.client.post_json("/v1/nonces")
-                    self.answers.append(issued)
-                    evidence = imds_answer(current_document(str(issued.json["nonce"])))
-                    self.answers.append(self.client.post_json("/v1/attestations", evidence))
-            except Exception as error:  # noqa: BLE001 - a dropped request of any kind fails the test
-                self.faults.append(error)
-
-        threads = [threading.Thread(target=flow) for _ in range(callers)]
-        for thread in threads:
-            thread.start()
-        try:
+        with repeated([self.attest] * callers, self.faults):
             yield
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
+
+    def attest(self) -> None:
+        issued = self.client.post_json("/v1/nonces")
+        self.answers.append(issued)
+        evidence = imds_answer(current_document(str(issued.json["nonce"])))
+        self.answers.append(self.client.post_json("/v1/attestations", evidence))
 
     @property
     def failed(self) -> list[Answer]:
