@@ -36,12 +36,10 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunningServer:
-    """A server of ours; `log` is all of its standard error, once it has stopped."""
+class Client:
+    """Asks a service, wherever it runs; each request on a connection of its own."""
 
     url: str
-    process: subprocess.Popen[str]
-    log: list[str]
     #: Whether each answer is held against the OpenAPI description.
     described: bool = False
 
@@ -72,6 +70,14 @@ class RunningServer:
         if answer.status != 201:
             raise AssertionError(f"no nonce: {answer.status} {answer.body!r}")
         return str(answer.json["nonce"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningServer(Client):
+    """A server of ours; `log` is all of its standard error, once it has stopped."""
+
+    process: subprocess.Popen[str]
+    log: list[str]
 
 
 @contextmanager

@@ -4,18 +4,19 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support import documents
 from support.current import current_document, current_pki, write_current_trust
 from support.documents import around, der, imds_answer
+from support.load import repeated
 from support.redis_server import running_redis_server
 from support.services import Answer, RunningServer, running_service
 
@@ -80,25 +81,12 @@ class Traffic:
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
-        over = threading.Event()
-
-        def flow(replica: RunningServer) -> None:
-            try:
-                while not over.is_set():
-                    document = imds_answer(current_document(replica.issue_nonce()))
-                    self.answers.append(replica.post_json("/v1/attestations", document))
-            except Exception as error:  # noqa: BLE001 - a dropped request of any kind fails the drill
-                self.faults.append(error)
-
-        threads = [threading.Thread(target=flow, args=(replica,)) for replica in self.replicas]
-        for thread in threads:
-            thread.start()
-        try:
+        with repeated([partial(self.attest, replica) for replica in self.replicas], self.faults):
             yield
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
+
+    def attest(self, replica: RunningServer) -> None:
+        document = imds_answer(current_document(replica.issue_nonce()))
+        self.answers.append(replica.post_json("/v1/attestations", document))
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.current import current_document
 from support.documents import imds_answer
+from support.load import repeated
 from support.services import Answer, RunningServer, running_service
 
 _ROTATIONS = 20
@@ -82,25 +83,12 @@ class Load:
 
     @contextmanager
     def flowing(self, *, callers: int = 3) -> Iterator[None]:
-        over = threading.Event()
-
-        def flow() -> None:
-            try:
-                while not over.is_set():
-                    self.attest("steady")
-                    self.keep("trust", look(self.service, _STEADY_KEY))
-            except Exception as error:  # noqa: BLE001 - a dropped request of any kind fails the test
-                self.faults.append(error)
-
-        threads = [threading.Thread(target=flow) for _ in range(callers)]
-        for thread in threads:
-            thread.start()
-        try:
+        with repeated([self.flow] * callers, self.faults):
             yield
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
+
+    def flow(self) -> None:
+        self.attest("steady")
+        self.keep("trust", look(self.service, _STEADY_KEY))
 
     def attest(self, policy: str) -> None:
         issued = self.service.post_json("/v1/nonces", {"policy": policy})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.current import current_document
+from support.load import repeated
 from support.services import Answer, RunningServer, running_service
 
 _ROTATIONS = 4
@@ -62,26 +63,13 @@ class Load:
 
     @contextmanager
     def flowing(self, *, callers: int = 3) -> Iterator[None]:
-        over = threading.Event()
         self.rounds = [0] * callers
-
-        def flow(caller: int) -> None:
-            try:
-                while not over.is_set():
-                    self.attest()
-                    self.rounds[caller] += 1
-            except Exception as error:  # noqa: BLE001 - a dropped request of any kind fails the test
-                self.faults.append(error)
-
-        threads = [threading.Thread(target=flow, args=(caller,)) for caller in range(callers)]
-        for thread in threads:
-            thread.start()
-        try:
+        with repeated([partial(self.go_round, caller) for caller in range(callers)], self.faults):
             yield
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
+
+    def go_round(self, caller: int) -> None:
+        self.attest()
+        self.rounds[caller] += 1
 
     def attest(self) -> None:
         key = self.key

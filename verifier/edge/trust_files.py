@@ -26,7 +26,7 @@ MAX_ENTRIES = 512
 
 _DIRECTORIES = {Role.ROOT: "roots", Role.INTERMEDIATE: "intermediates"}
 #: The name begins with a letter or digit and has no separator, so it does not lead out of its directory.
-_FILE = re.compile(r"(roots|intermediates)/[A-Za-z0-9][A-Za-z0-9._-]*\.pem")
+_FILE = re.compile(r"((?P<folder>roots|intermediates)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.pem")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 #: What looks like a pin to whoever lists the directory.
 _CERTIFICATE_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})
@@ -114,7 +114,7 @@ def _read_manifest(directory: Path, *, is_overlay: bool) -> _Listing:
     entries: dict[str, TrustedCertificate] = {}
     for position, values in enumerate(tables, start=1):
         entry_table = Table(f"{manifest}: certificate {position}", values)
-        file, entry = _read_entry(entry_table, directory)
+        file, entry = _read_entry(entry_table, directory, is_overlay=is_overlay)
         if file in files:
             raise entry_table.error("its file is listed twice")
         if entry.certificate.sha256 in entries:
@@ -156,11 +156,14 @@ def _read_clouds(table: Table) -> dict[Cloud, tuple[str, ...]]:
     return anchors
 
 
-def _read_entry(table: Table, directory: Path) -> tuple[str, TrustedCertificate]:
+def _read_entry(table: Table, directory: Path, *, is_overlay: bool) -> tuple[str, TrustedCertificate]:
     """The entry, and its file as the manifest writes it."""
     file = table.take("file", str)
-    if not _FILE.fullmatch(file):
-        raise table.error(f"file must be roots/NAME.pem or intermediates/NAME.pem, not {file!r}")
+    form = _FILE.fullmatch(file)
+    # The keys of a ConfigMap have no folders: a certificate of an overlay may lie beside its manifest.
+    if form is None or not (is_overlay or form["folder"]):
+        forms = "roots/NAME.pem, intermediates/NAME.pem or NAME.pem" if is_overlay else "in roots/ or intermediates/"
+        raise table.error(f"file must be {forms}, not {file!r}")
     table.place += f" ({file})"
     expected = table.take("sha256", str)
     role = table.take_member("role", Role)
@@ -194,7 +197,7 @@ def _locate(table: Table, directory: Path, file: str, role: Role) -> Path:
 
     Symbolic links that stay inside are followed: Kubernetes mounts a ConfigMap as such links.
     """
-    if not file.startswith(f"{_DIRECTORIES[role]}/"):
+    if "/" in file and not file.startswith(f"{_DIRECTORIES[role]}/"):
         raise table.error(f"file must be in {_DIRECTORIES[role]}/, as its role is {role}")
     try:
         path = (directory / file).resolve()

@@ -194,6 +194,7 @@ def make_signer(
             public_key=key.public_key(),
             issuer_public_key=issuer.key.public_key(),
             issuer_urls=issuer_urls,
+            issuer_identifier=_key_identifier(issuer.certificate),
         ),
         signing_hash=signing_hash,
     )
@@ -250,8 +251,13 @@ def signer_extensions(
     public_key: PublicKey,
     issuer_public_key: PublicKey,
     issuer_urls: Sequence[str],
+    issuer_identifier: x509.SubjectKeyIdentifier | None = None,
 ) -> Extensions:
-    """Those of the real signers of 2026, less the certificate transparency, CRL and Microsoft template extensions."""
+    """Those of the real signers of 2026, less the certificate transparency, CRL and Microsoft template extensions.
+
+    `issuer_identifier` is what the issuer calls its key, where that need not be the SHA-1 of it.
+    """
+    issuer_identifier = issuer_identifier or x509.SubjectKeyIdentifier.from_public_key(issuer_public_key)
     optional: Extensions = ()
     if issuer_urls:
         optional += (_extension(_authority_information_access(issuer_urls)),)
@@ -263,9 +269,17 @@ def signer_extensions(
         _extension(_key_usage(certificates=False), critical=True),
         _extension(x509.BasicConstraints(ca=False, path_length=None), critical=True),
         _extension(_certificate_policies()),
-        _extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_public_key)),
+        _extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_identifier)),
         _extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
     )
+
+
+def _key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier | None:
+    """RFC 5280 4.2.1.2: how it is made is the issuer's choice; newer ones truncate a SHA-256 (RFC 7093)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _extension(value: x509.ExtensionType, *, critical: bool = False) -> x509.Extension[x509.ExtensionType]:

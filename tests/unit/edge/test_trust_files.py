@@ -384,7 +384,10 @@ def test_refuses_a_manifest_with(overlay: Path, old: str, new: str, message: str
     "file",
     [
         "",
-        "x.pem",
+        ".pem",
+        ".hidden.pem",
+        "..pem",
+        "x.crt",
         "roots",
         "roots/",
         "roots/.pem",
@@ -414,9 +417,38 @@ def test_refuses_a_manifest_with(overlay: Path, old: str, new: str, message: str
 def test_refuses_a_file_name_that_is_not_plainly_inside(overlay: Path, file: str) -> None:
     rewrite(overlay, f'file = "{ROOT}"', f'file = "{file}"')
     with pytest.raises(
-        TrustError, match=r"certificate 1: file must be roots/NAME\.pem or intermediates/NAME\.pem, not '"
+        TrustError, match=r"certificate 1: file must be roots/NAME\.pem, intermediates/NAME\.pem or NAME\.pem, not '"
     ):
         load_bundle(overlay)
+
+
+@pytest.fixture
+def flat_overlay(overlay: Path, tmp_path: Path) -> Path:
+    """The overlay, without folders."""
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for file in (ROOT, PIN):
+        shutil.copyfile(overlay / file, flat / Path(file).name)
+    manifest = MANIFEST.replace("roots/", "").replace("intermediates/", "")
+    (flat / "manifest.toml").write_text(manifest, encoding="utf-8")
+    return flat
+
+
+def test_an_overlay_may_be_without_folders_as_the_keys_of_a_config_map_are(flat_overlay: Path, overlay: Path) -> None:
+    assert load_bundle(flat_overlay) == load_bundle(overlay)
+
+
+def test_refuses_a_certificate_beside_the_manifest_that_no_entry_lists(flat_overlay: Path) -> None:
+    shutil.copyfile(flat_overlay / Path(PIN).name, flat_overlay / "forgotten.pem")
+    with pytest.raises(TrustError, match=r"forgotten\.pem: no entry of manifest\.toml lists this file"):
+        load_bundle(flat_overlay)
+
+
+def test_the_shipped_bundle_keeps_its_folders(flat_overlay: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewrite(flat_overlay, 'mode = "replace"\n', "")
+    monkeypatch.setattr(trust_files, "shipped_directory", lambda: flat_overlay)
+    with pytest.raises(TrustError, match="certificate 1: file must be in roots/ or intermediates/, not 'digicert"):
+        load_bundle()
 
 
 def test_refuses_a_certificate_entry_that_is_no_table(tmp_path: Path) -> None:

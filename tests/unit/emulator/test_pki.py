@@ -1,7 +1,7 @@
 """The throw-away PKI has the shape of the real one, and both judges accept it."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from asn1crypto import x509 as asn1_x509
@@ -99,6 +99,30 @@ def test_the_signer_has_the_shape_of_the_real_one(pki: Pki) -> None:
     issuer_id = extension(pki.signer, ExtensionOID.AUTHORITY_KEY_IDENTIFIER).value
     assert isinstance(issuer_id, x509.AuthorityKeyIdentifier)
     assert issuer_id.key_identifier == key_id.digest
+
+
+def test_the_signer_calls_its_issuer_as_the_issuer_calls_itself(pki: Pki) -> None:
+    """An authority of files may have made its identifier otherwise than by SHA-1: Helm's does (RFC 7093)."""
+    root, now, name = pki.root.certificate, datetime.now(UTC), x509.SubjectKeyIdentifier(b"odd")
+    odd = subject.issue(
+        subject=root.subject,
+        public_key=root.public_key(),  # type: ignore[arg-type]  # of RSA, as every key of a Pki
+        issuer_name=root.subject,
+        issuer_key=pki.root.key,
+        validity=Validity.around(now, timedelta(days=2)),
+        extensions=(x509.Extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER, critical=False, value=name),),
+        signing_hash=hashes.SHA256(),
+    )
+    signer = subject.make_signer(
+        issuer=Identity(certificate=odd, key=pki.root.key),
+        subject=subject.make_name("metadata.azure.com"),
+        names=("metadata.azure.com",),
+        key=pki.signer.key,
+        validity=Validity.around(now, timedelta(days=2)),
+    )
+    issuer_id = extension(signer, ExtensionOID.AUTHORITY_KEY_IDENTIFIER).value
+    assert isinstance(issuer_id, x509.AuthorityKeyIdentifier)
+    assert issuer_id.key_identifier == b"odd"
 
 
 def test_the_signer_names_two_issuer_urls_that_resolve_nowhere(pki: Pki) -> None:

@@ -1,0 +1,69 @@
+# The image of imds-verifier. BASE_IMAGE has no default: name the base by digest, so that nobody else says what is in it.
+#
+#   docker build --build-arg BASE_IMAGE=docker.io/library/python:3.13-slim-bookworm@sha256:… -t imds-verifier .
+#   docker build --build-arg BASE_IMAGE=… --target sbom --output sbom .     the bill of materials, CycloneDX
+#
+# Any base with Python 3.11, 3.12 or 3.13 as `python3`, its venv module and glibc will do. docs/kubernetes.md says more.
+ARG BASE_IMAGE
+
+FROM ${BASE_IMAGE} AS build
+ARG BASE_IMAGE
+SHELL ["/bin/sh", "-eu", "-c"]
+RUN case "${BASE_IMAGE}" in \
+      *@sha256:????????????????????????????????????????????????????????????????) ;; \
+      *) echo "BASE_IMAGE must be named by digest, as NAME@sha256:…, not as '${BASE_IMAGE}'" >&2; exit 1 ;; \
+    esac
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_CACHE=1
+WORKDIR /build
+COPY tools/uv.txt tools/build.txt tools/
+RUN python3 -m venv /tools \
+    && /tools/bin/python -m pip install --no-cache-dir --require-hashes --only-binary :all: -r tools/uv.txt
+COPY pyproject.toml uv.lock README.md LICENSE ./
+# Everything that is installed is named with its hash: by uv.lock, and the wheel by the one that it is built with.
+RUN /tools/bin/uv export --quiet --locked --no-default-groups --extra otel --no-emit-project \
+      --format requirements.txt --output-file requirements.txt \
+    && /tools/bin/uv export --quiet --locked --no-default-groups --extra otel \
+      --format cyclonedx1.5 --output-file imds-verifier.cdx.json \
+    && /tools/bin/uv venv --quiet --python "$(command -v python3)" /opt/imds-verifier \
+    && /tools/bin/uv pip install --quiet --python /opt/imds-verifier --require-hashes --only-binary :all: \
+      --compile-bytecode -r requirements.txt
+COPY verifier verifier
+COPY trust_roots trust_roots
+RUN /tools/bin/uv build --quiet --wheel --require-hashes --build-constraints tools/build.txt --out-dir dist \
+    && sha256sum dist/*.whl > wheel.sha256 \
+    && sed 's|^\(.*\)  \(.*\)$|./\2 --hash=sha256:\1|' wheel.sha256 > wheel.txt \
+    && /tools/bin/uv pip install --quiet --python /opt/imds-verifier --no-deps --require-hashes --compile-bytecode \
+      -r wheel.txt \
+    && mkdir state
+
+FROM scratch AS sbom
+COPY --from=build /build/imds-verifier.cdx.json /
+
+FROM ${BASE_IMAGE}
+ARG BASE_IMAGE
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="imds-verifier" \
+      org.opencontainers.image.description="Verifies Azure IMDS attested documents and returns their claims." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
+COPY --from=build /opt/imds-verifier /opt/imds-verifier
+COPY --from=build /build/imds-verifier.cdx.json /opt/imds-verifier/share/imds-verifier.cdx.json
+# With a read-only root, mount a tmpfs at /tmp, and a volume here where nonces are kept in SQLite.
+COPY --from=build --chown=65532:65532 /build/state /var/lib/imds-verifier
+# In a container, loopback reaches nobody. Without tenants, the service refuses to listen openly, and says so.
+ENV PATH=/opt/imds-verifier/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    XDG_STATE_HOME=/var/lib \
+    VERIFIER_HOST=0.0.0.0
+USER 65532:65532
+WORKDIR /
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# Of no shell, and of a module that is started in a tenth of a second.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
+    CMD ["/opt/imds-verifier/bin/python", "-P", "-m", "verifier.health"]
+ENTRYPOINT ["/opt/imds-verifier/bin/imds-verifier"]
+CMD ["serve"]

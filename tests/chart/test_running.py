@@ -1,0 +1,241 @@
+"""The rendered chart, run as processes: it serves, its own test passes, a rollout drops nothing, and what it mounts is
+followed."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.chart import NAME, Object, Values, find, merged, render, scenarios
+from support.command_line import run
+from support.current import current_document, current_pki
+from support.documents import imds_answer
+from support.endpoints_proxy import EndpointsProxy, running_proxy
+from support.load import repeated
+from support.pods import Cluster, Pod, content_of, mount, running_pod
+from support.services import Answer, Client
+
+TEST = f"{NAME}-test"
+KEY = "a-key-for-tests"
+OPEN: Values = {"tenants": {}, "settings": {"allow_open_listening": True, "trust_refresh_seconds": 0.2}}
+
+
+@pytest.fixture
+def redis_secret(redis_url: str) -> dict[str, dict[str, bytes]]:
+    return {"redis-url": {"url": f"{redis_url}\n".encode()}}
+
+
+def certificates() -> list[Object]:
+    """Values that trust the PKI of `support.current`."""
+    made = current_pki()
+    return [
+        {
+            "name": name,
+            "role": role,
+            "clouds": ["AzurePublicCloud"],
+            "sha256": certificate.fingerprint(hashes.SHA256()).hex(),
+            "source": "urn:tests",
+            "pem": certificate.public_bytes(Encoding.PEM).decode(),
+        }
+        for name, role, certificate in (
+            ("root", "root", made.root.certificate),
+            ("issuing-ca", "intermediate", made.issuing_ca.certificate),
+        )
+    ]
+
+
+def without_tenants(name: str, *changes: Values) -> Values:
+    values = {key: value for key, value in scenarios()[name].items() if key != "tenants"}
+    return merged(values, OPEN, *changes)
+
+
+def run_helm_test(cluster: Cluster, objects: list[Object]) -> Object:
+    """The pod of `helm test`, to its end."""
+    ended = Pod(cluster, TEST, find(objects, "Pod", TEST)["spec"]).run()
+    return {"status": ended.returncode, "out": ended.stdout, "err": ended.stderr}
+
+
+@contextmanager
+def running_release(
+    root: Path, objects: list[Object], secrets: dict[str, dict[str, bytes]]
+) -> Iterator[tuple[Cluster, Pod]]:
+    """One pod of each workload, each behind its Service, with the verifier's pod last."""
+    cluster = Cluster(root, objects, secrets)
+    with ExitStack() as stack:
+        for kind, name, port in (("StatefulSet", "valkey", "redis"), ("Deployment", "emulator", "imds")):
+            if (kind, f"{NAME}-{name}") in {(one["kind"], one["metadata"]["name"]) for one in objects}:
+                pod = stack.enter_context(running_pod(cluster, find(objects, kind, f"{NAME}-{name}")))
+                cluster.serve(find(objects, "Service", f"{NAME}-{name}"), pod.address(port))
+        pod = stack.enter_context(running_pod(cluster, find(objects, "Deployment")))
+        cluster.serve(find(objects, "Service"), pod.address("http"))
+        yield cluster, pod
+
+
+@pytest.mark.parametrize("scenario", ["emulator", "tenants-with-emulator"])
+def test_helm_test_attests_against_the_emulator(
+    scenario: str, tmp_path: Path, redis_secret: dict[str, dict[str, bytes]]
+) -> None:
+    """With the authority that Helm made, which both judges of a chain accept; and with a tenant's key, or without."""
+    objects = render(scenarios()[scenario])
+    with running_release(tmp_path, objects, {**redis_secret, "test-key": {"api-key": KEY.encode()}}) as (cluster, pod):
+        ended = run_helm_test(cluster, objects)
+        assert (ended["status"], ended["err"]) == (0, "")
+        assert "vmId: 5c1a0b3e-7d42-4f0e-9a61-1b2c3d4e5f60" in ended["out"]
+        assert "plan.publisher: contoso" in ended["out"]
+        assert pod.client("metrics").request("GET", "/metrics").status == 200
+        assert pod.client().request("GET", "/metrics").status == 404
+        if "tenants" in scenarios()[scenario]:
+            cluster.change_secret("test-key", {"api-key": b"another"})
+            ended = run_helm_test(cluster, objects)
+            assert ended["status"] != 0
+            assert "unauthenticated" in ended["err"]
+
+
+def test_serves_with_everything_that_can_be_mounted(tmp_path: Path, redis_secret: dict[str, dict[str, bytes]]) -> None:
+    """Settings and Redis URL from Secrets under names of their own, keys that sign, and a trail. `helm test` without
+    the emulator says that the service is ready, or that it is not."""
+    assert run("keys", "generate", "--dir", str(tmp_path / "keys")).status == 0
+    keys = {file.name: file.read_bytes() for file in (tmp_path / "keys").iterdir()}
+    written = find(render(scenarios()["full"]), "ConfigMap", f"{NAME}-settings")["data"]["verifier.toml"]
+    values = merged(
+        scenarios()["full"],
+        {"policies": None, "tenants": None, "adminKeys": None},
+        {"settingsSecret": {"name": "settings", "key": "a-file"}, "redis": {"urlSecret": {"key": "a-url"}}},
+        # Spans would be sent to nobody, and tell of it.
+        {"settings": {"otlp_endpoint": None}},
+    )
+    objects = render(values)
+    secrets = {
+        "settings": {"a-file": written.encode()},
+        "redis-url": {"a-url": redis_secret["redis-url"]["url"]},
+        "token-keys": keys,
+        "test-key": {"api-key": KEY.encode()},
+    }
+    with running_release(tmp_path, objects, secrets) as (cluster, pod):
+        published = pod.client().request("GET", "/.well-known/jwks.json").json["keys"]
+        assert [key["kid"] for key in published] == [name.removesuffix(".pem") for name in keys if name != "current"]  # type: ignore[attr-defined]
+        assert pod.client().post_json("/v1/nonces").code == "unauthenticated"
+        assert run_helm_test(cluster, objects) == {"status": 0, "out": "", "err": ""}
+        cluster.serve(find(objects, "Service"), "127.0.0.1:9")
+        assert run_helm_test(cluster, objects)["status"] == 1
+
+
+class Load:
+    """Callers who attest without a pause, and remember every answer and fault."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.answers: list[Answer] = []
+        self.faults: list[Exception] = []
+
+    @contextmanager
+    def flowing(self, callers: int = 3) -> Iterator[None]:
+        with repeated([self.attest] * callers, self.faults):
+            yield
+
+    def attest(self) -> None:
+        issued = self.client.post_json("/v1/nonces")
+        self.answers.append(issued)
+        evidence = imds_answer(current_document(str(issued.json["nonce"])))
+        self.answers.append(self.client.post_json("/v1/attestations", evidence))
+
+    @property
+    def failed(self) -> list[Answer]:
+        return [answer for answer in self.answers if answer.status not in {200, 201}]
+
+
+def stop_as_kubelet_does(pod: Pod, proxy: EndpointsProxy) -> None:
+    """Its hook runs at once; that it is no endpoint any more becomes known a little later, and until then new
+    connections still come."""
+    told = threading.Timer(0.5, proxy.remove, [pod.ports["http"]])
+    told.start()
+    pod.stop()
+    told.join()
+
+
+def test_a_rolling_restart_under_load_fails_no_request(
+    tmp_path: Path, redis_secret: dict[str, dict[str, bytes]]
+) -> None:
+    """Harder than the rollout that the chart asks for: a pod is stopped before the one in its place is started."""
+    values = without_tenants(
+        "default",
+        {"trust": {"mode": "replace", "certificates": certificates()}},
+        {"preStopSeconds": 2, "settings": {"workers": 1}},
+    )
+    objects = render(values)
+    cluster = Cluster(tmp_path, objects, redis_secret)
+    deployment = find(objects, "Deployment")
+    with ExitStack() as stack:
+        proxy = stack.enter_context(running_proxy())
+        pods = [stack.enter_context(running_pod(cluster, deployment)) for _ in range(2)]
+        for pod in pods:
+            proxy.add(pod.ports["http"])
+        load = Load(Client(url=proxy.url))
+        with load.flowing():
+            for pod in pods:
+                before = len(load.answers)
+                stop_as_kubelet_does(pod, proxy)
+                assert load.faults == []
+                served = len(load.answers) - before
+                assert served > 0
+                assert (pod.process.returncode, pod.was_killed) == (0, False)
+                fresh = stack.enter_context(running_pod(cluster, deployment))
+                proxy.add(fresh.ports["http"])
+                await_some(load)
+        assert load.faults == []
+        assert load.failed == []
+        assert len(load.answers) > 100
+
+
+def await_some(load: Load) -> None:
+    enough = len(load.answers) + 20
+    await_that(lambda: len(load.answers) >= enough or bool(load.faults))
+
+
+def await_that(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.02)
+
+
+def in_a_row(condition: Callable[[], bool]) -> Callable[[], bool]:
+    """Each worker answers by what it knows: so many times in a row are all of them."""
+    return lambda: all(condition() for _ in range(12))
+
+
+def test_a_config_map_brings_a_pin_and_a_policy_live(tmp_path: Path, redis_secret: dict[str, dict[str, bytes]]) -> None:
+    """Those of an upgrade whose Deployment is the one before: kubelet swaps what is mounted, and nothing is started."""
+    before = render(without_tenants("default"))
+    after = render(
+        without_tenants(
+            "default",
+            {"trust": {"certificates": certificates()}, "policies": {"gold": {"publishers": ["contoso"]}}},
+        )
+    )
+    assert find(after, "Deployment") == find(before, "Deployment")
+    with running_release(tmp_path, before, redis_secret) as (_, pod):
+        client = pod.client()
+
+        def attest() -> Answer:
+            return client.post_json("/v1/attestations", imds_answer(current_document(client.issue_nonce())))
+
+        def knows_the_policy() -> bool:
+            return client.post_json("/v1/nonces", {"policy": "gold"}).status == 201
+
+        assert attest().code == "issuer-unpinned"
+        assert not knows_the_policy()
+        for volume in ("trust", "settings"):
+            mount(pod.mounts[f"/etc/imds-verifier/{volume}"], content_of(find(after, "ConfigMap", f"{NAME}-{volume}")))
+        await_that(in_a_row(lambda: attest().status == 200))
+        await_that(in_a_row(knows_the_policy))
+        # And back: what an upgrade took away counts no more.
+        for volume in ("trust", "settings"):
+            mount(pod.mounts[f"/etc/imds-verifier/{volume}"], content_of(find(before, "ConfigMap", f"{NAME}-{volume}")))
+        await_that(in_a_row(lambda: attest().code == "issuer-unpinned"))
+        await_that(in_a_row(lambda: not knows_the_policy()))
+        assert pod.process.poll() is None

@@ -1,0 +1,268 @@
+"""The values: each one counts and is documented; what is misspelt, of another type or cannot work is refused."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from annotated_types import Ge, Le
+from helm_python.errors import HelmRenderError, HelmValuesError
+from support.chart import CHART, Values, default_values, manifests, merged, scenarios
+
+from verifier.core.clouds import Cloud
+from verifier.edge.policies import PolicyTable
+from verifier.edge.settings import Settings
+from verifier.edge.tenants import TenantTable
+
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+#: Settings that no value sets, and why.
+SETTINGS_OF_THE_CHART = {
+    *("host", "port", "metrics_host", "metrics_port"),  # they go with the ports of the objects
+    *("trust_dir", "token_keys_dir", "nonce_store"),  # they go with what is mounted
+    *("policies", "tenants", "admin_keys"),  # in the file that is followed
+    "audit_maximum_octets",  # of a trail in a file, for which a read-only root has no place
+}
+#: What is made anew for each render where no cluster is asked for the one before.
+_FRESH = re.compile(r"(tls\.crt|tls\.key|sha256 =|    [A-Za-z0-9+/=]{20,}).*")
+
+Path = tuple[str, ...]
+
+
+def resolve(schema: dict[str, Any]) -> dict[str, Any]:
+    """The definition that it refers to, with what it says itself."""
+    name = schema.get("$ref", "").removeprefix("#/definitions/")
+    return {**SCHEMA["definitions"][name], **schema} if name else schema
+
+
+def leaves(values: Values, schema: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, object, dict[str, Any]]]:
+    """Each value that is no table of the chart's own, with its schema."""
+    for name, value in values.items():
+        below = resolve(schema["properties"][name])
+        if "properties" in below:
+            yield from leaves(value, below, (*path, name))
+        else:
+            yield (*path, name), value, below
+
+
+LEAVES = {".".join(path): (path, value, schema) for path, value, schema in leaves(default_values(), SCHEMA)}
+
+
+def tables(schema: dict[str, Any], path: Path = ()) -> Iterator[Path]:
+    yield path
+    for name, below in schema["properties"].items():
+        if "properties" in resolve(below):
+            yield from tables(resolve(below), (*path, name))
+
+
+def put(path: Path, value: object) -> Values:
+    for name in reversed(path):
+        value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def another(value: object, schema: dict[str, Any]) -> object:
+    """A value that the schema takes too."""
+    for example in (*schema.get("examples", ()), *schema.get("enum", ())):
+        if example not in (value, None):
+            return example
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1 if value < schema["maximum"] else value - 1
+    raise AssertionError(f"no example beside {value!r} in {schema}")
+
+
+def rendered(values: Values) -> str:
+    text = json.dumps(manifests(values), sort_keys=True).replace("\\n", "\n")
+    return _FRESH.sub("", text)
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[str, str]:
+    return {name: rendered(values) for name, values in scenarios().items()}
+
+
+#: A certificate has no example in the schema: it is as long as one.
+EXAMPLES = {"trust.certificates": [{**scenarios()["full"]["trust"]["certificates"][0], "name": "another"}]}
+
+
+@pytest.mark.parametrize("name", sorted(LEAVES))
+def test_every_value_counts(name: str, before: dict[str, str]) -> None:
+    """Another one changes what some scenario renders to, or is refused there with a word about it."""
+    path, _, schema = LEAVES[name]
+    for scenario, values in scenarios().items():
+        given: Any = merged(default_values(), values)
+        for step in path:
+            given = given[step]
+        other = EXAMPLES.get(name) or another(given, schema)
+        try:
+            if rendered(merged(values, put(path, other))) != before[scenario]:
+                return
+        except HelmRenderError as error:
+            if name in str(error):
+                return
+    pytest.fail(f"{name} changes nothing")
+
+
+def test_every_value_is_documented(generator: ModuleType) -> None:
+    rows = {name: (default, told) for name, default, told in generator.values_rows()}
+    assert LEAVES.keys() <= rows.keys()
+    assert [name for name, (_, told) in rows.items() if len(told.split()) < 2 or not told.endswith(".")] == []
+
+
+def test_every_value_has_its_place_in_the_schema_and_every_place_its_value() -> None:
+    def names(schema: dict[str, Any], path: Path = ()) -> Iterator[str]:
+        for name, below in schema["properties"].items():
+            resolved = resolve(below)
+            if "properties" in resolved:
+                yield from names(resolved, (*path, name))
+            else:
+                yield ".".join((*path, name))
+
+    # Helm gives every chart `global`.
+    assert sorted(names(SCHEMA)) == sorted([*LEAVES, "global"])
+
+
+@pytest.mark.parametrize("path", sorted(tables(SCHEMA)), ids=lambda path: ".".join(path) or "top")
+def test_a_misspelt_value_is_refused_by_its_name(path: Path) -> None:
+    """In each table: a name that is one letter off, for each of its names."""
+    schema = SCHEMA
+    for name in path:
+        schema = resolve(schema["properties"][name])
+    for name, below in schema["properties"].items():
+        for misspelt in (f"{name}s", name[:-1], name.swapcase()):
+            with pytest.raises(HelmValuesError, match=f"'{misspelt}' not allowed"):
+                manifests(merged(scenarios()["default"], put((*path, misspelt), below.get("default", True))))
+
+
+def test_every_table_of_the_schema_is_closed() -> None:
+    """Those within lists and definitions too: either its names are listed, or its entries have a schema."""
+    open_ones = []
+
+    def look(schema: object, path: str) -> None:
+        if isinstance(schema, dict):
+            if schema.get("type") == "object" or "properties" in schema:
+                closed = schema.get("additionalProperties")
+                if closed is not False and not isinstance(closed, dict) and schema.get("maxProperties") != 0:
+                    open_ones.append(path)
+            for name, below in schema.items():
+                if name != "examples":
+                    look(below, f"{path}.{name}")
+        elif isinstance(schema, list):
+            for number, below in enumerate(schema):
+                look(below, f"{path}.{number}")
+
+    look(SCHEMA, "")
+    assert open_ones == []
+
+
+@pytest.mark.parametrize("name", sorted(LEAVES))
+def test_a_value_of_another_type_is_refused_by_its_name(name: str) -> None:
+    path, value, _ = LEAVES[name]
+    wrong = "text" if isinstance(value, dict | list | bool | int | float) else {"a": "table"}
+    with pytest.raises(HelmValuesError, match="/".join(("", *path))):
+        manifests(merged(scenarios()["default"], put(path, wrong)))
+
+
+HASH = "0f" * 32
+WRONG: dict[str, tuple[Values, str]] = {
+    "no pods": ({"replicas": 0}, "/replicas"),
+    "a port that is none": ({"service": {"port": 65536}}, "/service/port"),
+    "a policy that asks nothing": ({"policies": {"gold": {}}}, "/policies/gold"),
+    "a policy that is misspelt": ({"policies": {"gold": {"sku": ["x"]}}}, "/policies/gold"),
+    "one within a policy": ({"policies": {"gold": {"not": {"sku": ["x"]}}}}, "/policies/gold/not"),
+    "a cloud that is none": ({"policies": {"gold": {"clouds": ["Mars"]}}}, "/policies/gold/clouds/0"),
+    "a tenant without a key": ({"tenants": {"contoso": {"keys": []}}}, "/tenants/contoso/keys"),
+    "a key in place of its hash": ({"tenants": {"contoso": {"keys": ["s3cret"]}}}, "/tenants/contoso/keys/0"),
+    "a tenant's rate": ({"tenants": {"contoso": {"keys": [HASH], "rate": "many"}}}, "/tenants/contoso/rate"),
+    "an administrator's key": ({"adminKeys": {"somebody": "s3cret"}}, "/adminKeys/somebody"),
+    "a digest that is none": ({"image": {"digest": "latest"}}, "/image/digest"),
+    "a certificate without a fingerprint": (
+        {"trust": {"certificates": [{"name": "x", "role": "root", "clouds": ["AzurePublicCloud"]}]}},
+        "/trust/certificates/0",
+    ),
+    "a way out that is open": ({"networkPolicy": {"extraEgress": [{"ports": [{"port": 1}]}]}}, "extraEgress/0"),
+    "an address for listening": ({"listenAddress": "127.0.0.1"}, "/listenAddress"),
+    "a trail in a file": ({"settings": {"audit": "/var/audit"}}, "/settings/audit"),
+    "a label that the chart sets": (
+        {"podLabels": {"app.kubernetes.io/name": "x"}},
+        "propertyName 'app.kubernetes.io/name'",
+    ),
+    "no time to stop": ({"settings": {"graceful_stop_seconds": None}}, "/settings"),
+}
+
+
+@pytest.mark.parametrize(("values", "said"), WRONG.values(), ids=WRONG)
+def test_refuses(values: Values, said: str) -> None:
+    with pytest.raises(HelmValuesError, match=said):
+        manifests(merged(scenarios()["default"], values))
+
+
+TOGETHER: dict[str, tuple[Values, str]] = {
+    "no image": ({"image": {"repository": ""}}, "image.repository: name the image"),
+    "no store": ({"redis": {"urlSecret": {"name": ""}}}, "redis.urlSecret.name: name the Secret"),
+    "two stores": ({"valkey": {"enabled": True}}, "valkey.enabled: it takes the place"),
+    "two files of settings": ({"settingsSecret": {"name": "x"}}, "settingsSecret.name: the Secret holds the whole"),
+    "keys without an issuer": ({"tokenKeys": {"secretName": "x"}}, "settings.token_issuer: needed"),
+    "a trail that is none": ({"settings": {"audit_required": True}}, "settings.audit_required: "),
+    "an ingress without TLS": ({"ingress": {"enabled": True, "hosts": ["a.example"]}}, "ingress.tlsSecretName"),
+    "an ingress without a name": ({"ingress": {"enabled": True, "tlsSecretName": "a"}}, "ingress.hosts"),
+    "a route without a gateway": ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is needed"),
+    "fewest beyond most": ({"autoscaling": {"minReplicas": 9}}, "autoscaling.minReplicas: more than"),
+    "a tenant of no policy": (
+        {"tenants": {"contoso": {"policy": "gold"}}},
+        "tenants.contoso.policy: there is no policy gold",
+    ),
+    "trust in nothing": ({"trust": {"mode": "replace"}}, "trust.mode: without trust.certificates"),
+    "two certificates of one name": (
+        {"trust": {"certificates": scenarios()["full"]["trust"]["certificates"] * 2}},
+        "trust.certificates: two of them",
+    ),
+    "a test without a key": ({"emulator": {"enabled": True}}, "test.apiKeySecret.name: "),
+}
+
+
+@pytest.mark.parametrize(("values", "said"), TOGETHER.values(), ids=TOGETHER)
+def test_refuses_what_does_not_go_together(values: Values, said: str) -> None:
+    with pytest.raises(HelmRenderError, match=said):
+        manifests(merged(scenarios()["default"], values))
+
+
+def test_refuses_a_service_that_anybody_may_use_unless_that_is_said() -> None:
+    values = copy.deepcopy(scenarios()["default"])
+    del values["tenants"]
+    with pytest.raises(HelmRenderError, match="tenants: name those who may call"):
+        manifests(values)
+    manifests(merged(values, {"settings": {"allow_open_listening": True}}))
+
+
+def test_refuses_a_release_that_says_nothing() -> None:
+    with pytest.raises(HelmRenderError, match=r"redis\.urlSecret\.name: |image\.repository: "):
+        manifests({})
+
+
+def test_has_every_setting_of_the_service_with_its_default_and_its_bounds() -> None:
+    """In `settings`, but for those that the chart sets itself."""
+    values = default_values()["settings"]
+    assert {*values, *SETTINGS_OF_THE_CHART} == {*Settings.model_fields}
+    assert not values.keys() & SETTINGS_OF_THE_CHART
+    for name, value in values.items():
+        field = Settings.model_fields[name]
+        assert value == field.default, name
+        told = SCHEMA["properties"]["settings"]["properties"][name]
+        bounds = {type(limit): limit for limit in field.metadata if isinstance(limit, Ge | Le)}
+        if bounds:
+            assert (told["minimum"], told["maximum"]) == (bounds[Ge].ge, bounds[Le].le), name  # type: ignore[union-attr]
+
+
+def test_has_every_key_of_a_policy_and_of_a_tenant() -> None:
+    definitions = SCHEMA["definitions"]
+    assert {*definitions["policy"]["properties"]} == {
+        field.alias or name for name, field in PolicyTable.model_fields.items()
+    }
+    assert {*definitions["tenant"]["properties"]} == {*TenantTable.model_fields}
+    assert definitions["cloud"]["enum"] == [cloud.value for cloud in Cloud]
