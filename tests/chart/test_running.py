@@ -17,7 +17,10 @@ from support.documents import imds_answer
 from support.endpoints_proxy import EndpointsProxy, running_proxy
 from support.load import repeated
 from support.pods import Cluster, Pod, content_of, mount, running_pod
+from support.redis_server import RedisServer
+from support.redis_tls import RedisTls
 from support.services import Answer, Client
+from support.tcp_proxy import running_tcp_proxy
 
 TEST = f"{NAME}-test"
 KEY = "a-key-for-tests"
@@ -95,9 +98,10 @@ def test_helm_test_attests_against_the_emulator(
             assert "unauthenticated" in ended["err"]
 
 
-def test_serves_with_everything_that_can_be_mounted(tmp_path: Path, redis_secret: dict[str, dict[str, bytes]]) -> None:
-    """Settings and Redis URL from Secrets under names of their own, keys that sign, and a trail. `helm test` without
-    the emulator says that the service is ready, or that it is not."""
+def test_serves_with_everything_that_can_be_mounted(tmp_path: Path, redis_server: RedisServer) -> None:
+    """Settings, Redis URL and the certificates for it from Secrets under names of their own, keys that sign, and a
+    trail. `helm test` without the emulator says that the service is ready, or that it is not."""
+    tls = RedisTls.make(tmp_path)
     assert run("keys", "generate", "--dir", str(tmp_path / "keys")).status == 0
     keys = {file.name: file.read_bytes() for file in (tmp_path / "keys").iterdir()}
     written = find(render(scenarios()["full"]), "ConfigMap", f"{NAME}-settings")["data"]["verifier.toml"]
@@ -105,17 +109,29 @@ def test_serves_with_everything_that_can_be_mounted(tmp_path: Path, redis_secret
         scenarios()["full"],
         {"policies": None, "tenants": None, "adminKeys": None},
         {"settingsSecret": {"name": "settings", "key": "a-file"}, "redis": {"urlSecret": {"key": "a-url"}}},
+        {"redis": {"tls": {"caKey": "an-authority", "certificateKey": "a-certificate", "privateKeyKey": "a-key"}}},
         # Spans would be sent to nobody, and tell of it.
         {"settings": {"otlp_endpoint": None}},
     )
     objects = render(values)
     secrets = {
         "settings": {"a-file": written.encode()},
-        "redis-url": {"a-url": redis_secret["redis-url"]["url"]},
+        "redis-tls": {
+            "an-authority": tls.authority.file.read_bytes(),
+            "a-certificate": tls.client.certificate.read_bytes(),
+            "a-key": tls.client.key.read_bytes(),
+        },
+        # There are no Sentinels: it is read, and shown to nobody.
+        "redis-sentinel": {"password": b"not-asked-for"},
         "token-keys": keys,
         "test-key": {"api-key": KEY.encode()},
     }
-    with running_release(tmp_path, objects, secrets) as (cluster, pod):
+    with (
+        running_tcp_proxy(redis_server.port, tls=tls.context()) as redis,
+        running_release(
+            tmp_path, objects, {**secrets, "redis-url": {"a-url": f"rediss://127.0.0.1:{redis.port}\n".encode()}}
+        ) as (cluster, pod),
+    ):
         published = pod.client().request("GET", "/.well-known/jwks.json").json["keys"]
         assert [key["kid"] for key in published] == [name.removesuffix(".pem") for name in keys if name != "current"]  # type: ignore[attr-defined]
         assert pod.client().post_json("/v1/nonces").code == "unauthenticated"

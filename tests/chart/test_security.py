@@ -131,7 +131,8 @@ def test_named_namespaces_call_and_others_read_the_metrics() -> None:
 def test_redis_may_be_named_closer() -> None:
     _, redis, *_ = policy(scenarios()["full"])["egress"]
     cidrs = [{"ipBlock": {"cidr": cidr}} for cidr in ("10.20.0.0/16", "fd00:20::/64")]
-    assert redis == {"to": [named("redis"), *cidrs], "ports": [{"port": 6380, "protocol": "TCP"}]}
+    ports = [{"port": port, "protocol": "TCP"} for port in (6380, 26379)]
+    assert redis == {"to": [named("redis"), *cidrs], "ports": ports}
 
 
 @pytest.mark.parametrize("mode", ["observe", "admit"])

@@ -22,6 +22,8 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("ut
 SETTINGS_OF_THE_CHART = {
     *("host", "port", "metrics_host", "metrics_port"),  # they go with the ports of the objects
     *("trust_dir", "token_keys_dir", "nonce_store"),  # they go with what is mounted
+    *("redis_ca_file", "redis_certificate_file", "redis_key_file"),  # so do these
+    *("redis_sentinel_username", "redis_sentinel_password"),  # of redis.sentinel
     *("policies", "tenants", "admin_keys"),  # in the file that is followed
     "audit_maximum_octets",  # of a trail in a file, for which a read-only root has no place
 }
@@ -206,6 +208,15 @@ TOGETHER: dict[str, tuple[Values, str]] = {
     "no image": ({"image": {"repository": ""}}, "image.repository: name the image"),
     "no store": ({"redis": {"urlSecret": {"name": ""}}}, "redis.urlSecret.name: name the Secret"),
     "two stores": ({"valkey": {"enabled": True}}, "valkey.enabled: it takes the place"),
+    "a certificate without its key": (
+        {"redis": {"tls": {"secretName": "x", "certificateKey": "tls.crt"}}},
+        "redis.tls.certificateKey: a certificate and its key",
+    ),
+    "a certificate of nowhere": (
+        {"redis": {"tls": {"certificateKey": "tls.crt", "privateKeyKey": "tls.key"}}},
+        "redis.tls.secretName: name the Secret",
+    ),
+    "files that are not used": ({"redis": {"tls": {"secretName": "x", "caKey": ""}}}, "redis.tls.caKey: nothing"),
     "two files of settings": ({"settingsSecret": {"name": "x"}}, "settingsSecret.name: the Secret holds the whole"),
     "keys without an issuer": ({"tokenKeys": {"secretName": "x"}}, "settings.token_issuer: needed"),
     "a trail that is none": ({"settings": {"audit_required": True}}, "settings.audit_required: "),
