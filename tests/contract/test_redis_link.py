@@ -58,6 +58,13 @@ def calls(server: RedisServer) -> dict[str, int]:
     return {name: told["calls"] for name, told in ask(server, "INFO", "commandstats").items()}
 
 
+def is_acknowledged(server: RedisServer) -> bool:
+    """Its replica has said what it has, without which WAIT does not count it."""
+    info = ask(server, "INFO", "replication")
+    replica = info.get("slave0", {})
+    return bool(replica.get("state") == "online" and replica.get("offset") == info["master_repl_offset"])
+
+
 def forget_calls(server: RedisServer) -> None:
     ask(server, "CONFIG RESETSTAT")
 
@@ -78,6 +85,7 @@ class TestRoundTrips:
         ask(server, "CONFIG", "SET", "repl-diskless-sync-delay", 0)
         with running_redis_server(arguments=("--replicaof", "127.0.0.1", str(server.port))) as replica:
             until(lambda: bool(ask(replica, "INFO", "replication")["master_link_status"] == "up"))
+            until(lambda: is_acknowledged(server))
             with store_at(proxy.port, options, timeout=timedelta(seconds=2)) as store:
                 store.ping()
                 forget_calls(server)
