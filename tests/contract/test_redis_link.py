@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 from support.redis_groups import ClusterGroup, SentinelGroup, ask, until
 from support.redis_server import RedisServer, running_redis_server
 from support.tcp_proxy import Network, TcpProxy, running_tcp_proxy
@@ -60,9 +61,9 @@ def calls(server: RedisServer) -> dict[str, int]:
 
 def is_acknowledged(server: RedisServer) -> bool:
     """Its replica has said what it has, without which WAIT does not count it."""
-    info = ask(server, "INFO", "replication")
-    replica = info.get("slave0", {})
-    return bool(replica.get("state") == "online" and replica.get("offset") == info["master_repl_offset"])
+    with redis.Redis(host="127.0.0.1", port=server.port, socket_timeout=2, protocol=2) as client:
+        client.set("probe", b"", px=1000)
+        return int(client.wait(1, 100)) >= 1
 
 
 def forget_calls(server: RedisServer) -> None:
