@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 from support.redis_groups import ClusterGroup, SentinelGroup, ask, until
 from support.redis_server import RedisServer, running_redis_server
 from support.tcp_proxy import Network, TcpProxy, running_tcp_proxy
@@ -58,6 +59,13 @@ def calls(server: RedisServer) -> dict[str, int]:
     return {name: told["calls"] for name, told in ask(server, "INFO", "commandstats").items()}
 
 
+def is_acknowledged(server: RedisServer) -> bool:
+    """Its replica has said what it has, without which WAIT does not count it."""
+    with redis.Redis(host="127.0.0.1", port=server.port, socket_timeout=2, protocol=2) as client:
+        client.set("probe", b"", px=1000)
+        return int(client.wait(1, 100)) >= 1
+
+
 def forget_calls(server: RedisServer) -> None:
     ask(server, "CONFIG RESETSTAT")
 
@@ -78,6 +86,7 @@ class TestRoundTrips:
         ask(server, "CONFIG", "SET", "repl-diskless-sync-delay", 0)
         with running_redis_server(arguments=("--replicaof", "127.0.0.1", str(server.port))) as replica:
             until(lambda: bool(ask(replica, "INFO", "replication")["master_link_status"] == "up"))
+            until(lambda: is_acknowledged(server))
             with store_at(proxy.port, options, timeout=timedelta(seconds=2)) as store:
                 store.ping()
                 forget_calls(server)

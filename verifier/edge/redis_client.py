@@ -148,6 +148,7 @@ class RedisLink:
     def close(self) -> None:
         """Closes the connections of this process. The next call opens another."""
         self._nodes.close()
+        self._route.close()
 
     def _send(self, command: Command, wait: _Wait | None) -> object:
         key = _key_of(command)

@@ -35,6 +35,9 @@ class Route(Protocol):
     def redirected(self, key: str, address: Address, *, for_good: bool) -> bool:
         """The server did not act, and said that `key` is at `address`. Whether that is to be followed."""
 
+    def close(self) -> None:
+        """Closes the connections to those that it asks, where they are its own. The next question opens another."""
+
 
 class FixedRoute:
     """To one server, always. Implements Route."""
@@ -50,6 +53,9 @@ class FixedRoute:
 
     def redirected(self, key: str, address: Address, *, for_good: bool) -> bool:  # noqa: ARG002 - the protocol's
         return False
+
+    def close(self) -> None:
+        """There are none."""
 
 
 class _AskedRoute(ABC):
@@ -108,6 +114,9 @@ class SentinelRoute(_AskedRoute):
     def redirected(self, key: str, address: Address, *, for_good: bool) -> bool:  # noqa: ARG002 - the protocol's
         return False
 
+    def close(self) -> None:
+        self._nodes.close()
+
     def ask(self) -> bool:
         for sentinel in list(self._sentinels):
             answer = _ask(self._nodes, sentinel, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service))
@@ -148,6 +157,9 @@ class ClusterRoute(_AskedRoute):
             self._slots[key_slot(key.encode())] = address
             self.doubt()
         return True
+
+    def close(self) -> None:
+        """Those are the link's."""
 
     def ask(self) -> bool:
         for address in [*self._in_random_order(self._members), *self._in_random_order(self._seeds)]:
