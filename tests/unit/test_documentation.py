@@ -44,6 +44,7 @@ from verifier.wiring import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+SETTINGS = ROOT / "docs" / "settings.md"
 HANDBOOK = ROOT / "docs" / "rollover-handbook.md"
 SAMPLE = ROOT / "tests" / "data" / "samples" / "public-eastus-2026-07-28.json"
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
@@ -211,7 +212,7 @@ def test_the_command_lines_are_ones_that_the_command_takes(words: list[str]) -> 
 
 
 def test_the_settings_table_has_every_setting_with_its_default() -> None:
-    rows = {row["name"]: row["default"].strip() for row in _SETTING_ROW.finditer(README.read_text("utf-8"))}
+    rows = {row["name"]: row["default"].strip() for row in _SETTING_ROW.finditer(SETTINGS.read_text("utf-8"))}
 
     assert list(rows) == [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     for name, field in Settings.model_fields.items():
