@@ -1,6 +1,6 @@
 # The image of imds-verifier. BASE_IMAGE has no default: name the base by digest, so that nobody else says what is in it.
 #
-#   docker build --build-arg BASE_IMAGE=docker.io/library/python:3.13-slim-bookworm@sha256:… -t imds-verifier .
+#   docker build --build-arg BASE_IMAGE=python:3.13-slim-bookworm@sha256:… -t imds-verifier .
 #   docker build --build-arg BASE_IMAGE=… --target sbom --output sbom .     the bill of materials, CycloneDX
 #
 # Any base with Python 3.11, 3.12 or 3.13 as `python3`, its venv module and glibc will do. docs/kubernetes.md says more.
