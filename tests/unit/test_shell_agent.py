@@ -85,7 +85,9 @@ def test_an_interrupt_is_an_end(shell: str, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     with serving(Reply(never=True)) as verifier:
         process = subprocess.Popen(
-            [shell, str(EXAMPLES / "agent.sh"), "--verifier", verifier.url],
+            # Where the suite was started in the background, SIGINT is ignored, and no shell can trap what it was
+            # started to ignore.
+            ["env", "--default-signal=INT", shell, str(EXAMPLES / "agent.sh"), "--verifier", verifier.url],  # noqa: S607 - of PATH
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -95,7 +97,10 @@ def test_an_interrupt_is_an_end(shell: str, tmp_path: Path) -> None:
         while not verifier.requests and time.monotonic() < deadline:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        try:
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, err) == (End.INTERRUPTED, "attest: interrupted\n")
     assert list((tmp_path / "work").iterdir()) == []
 
