@@ -10,6 +10,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from verifier.core import der
+from verifier.core.asn1 import UNREADABLE
 from verifier.core.asn1 import x509 as asn1_x509
 
 _COMMON_NAME = "2.5.4.3"
@@ -134,7 +135,7 @@ def _from_der(raw: bytes) -> Certificate:
     try:
         return Certificate.read(raw)
     except (
-        *(ValueError, TypeError, KeyError, AttributeError, OverflowError, Warning),
+        *(*UNREADABLE, Warning),
         *(x509.InvalidVersion, x509.DuplicateExtension, UnsupportedAlgorithm),
     ) as error:
         # The parsers raise these on one malformed field or another; none of them says more to a reader. Warnings are

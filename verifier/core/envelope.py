@@ -3,7 +3,7 @@
 import hashlib
 
 from verifier.core import der
-from verifier.core.asn1 import cms
+from verifier.core.asn1 import UNREADABLE, cms
 from verifier.core.certificates import Certificate, CertificateError
 from verifier.core.der import DerError
 from verifier.core.model import Envelope, RawDocument, SignedAttributes
@@ -33,8 +33,7 @@ def read_envelope(document: RawDocument) -> Envelope:
         raise _malformed(f"The document is not DER: {error}.") from error
     except CertificateError as error:
         raise _malformed("The signer's certificate cannot be read.") from error
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        # asn1crypto raises these, lazily, on a field that is not what its schema says.
+    except UNREADABLE as error:
         raise _malformed("The document is not a CMS SignedData.") from error
 
 

@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from verifier.core.asn1 import algos
+from verifier.core.asn1 import UNREADABLE, algos
 from verifier.core.model import Envelope, SignedContent
 from verifier.core.reasons import Reason, SignatureRefused
 
@@ -151,7 +151,7 @@ def _pss(envelope: Envelope, digest: str) -> padding.PSS:
         mask_name, mask_hash = mask["algorithm"].native, mask["parameters"]["algorithm"].native
         salt_length = int(parameters["salt_length"])
         trailer = parameters["trailer_field"].native
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except UNREADABLE as error:
         raise _refused("The PSS parameters cannot be read.") from error
     algorithm = _HASHES[digest]
     if (hash_name, mask_name, mask_hash) != (digest, "mgf1", digest):

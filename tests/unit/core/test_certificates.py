@@ -1,6 +1,7 @@
 """Certificates: read strictly, once, and refused where two parsers could see two things."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from cryptography import x509
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.certificates import alternative_names, make_names, make_signer
 from support.documents import around, der, sample, shared_pki
+from support.mutations import mutants
 
 from verifier.core.certificates import Certificate, CertificateError
 from verifier.core.envelope import read_envelope
@@ -182,6 +184,21 @@ def test_a_changed_certificate_raises_nothing_but_certificate_errors(position: i
     except CertificateError:
         return
     assert found.der == bytes(raw)
+
+
+def test_no_element_that_is_another_one_raises_anything_but_certificate_errors() -> None:
+    count = 0
+    for count, changed in enumerate(mutants(der(SIGNER)), start=1):  # noqa: B007 - it is told below
+        with suppress(CertificateError):
+            assert Certificate.from_der(changed).der == changed
+    assert count > 2000
+
+
+def test_a_key_usage_without_an_octet_is_an_error_of_the_certificate() -> None:
+    # The BIT STRING needs one that says how many bits of the last are unused (X.690 8.6.2).
+    empty = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\x03\x00")
+    with pytest.raises(CertificateError):
+        read(make_signer(extensions=[empty]).certificate)
 
 
 @given(raw=st.binary(max_size=100))

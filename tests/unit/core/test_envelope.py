@@ -1,6 +1,7 @@
 """The envelope: one signer, whose certificate is the one that its sid names, and nothing decided about it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, replace
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from support import documents
 from support.certificates import make_names, make_signer, resign
 from support.documents import der, document, raw, sample, shared_pki, sign, spare_key
+from support.mutations import mutants
 
 from verifier.core.envelope import MAX_EMBEDDED_CERTIFICATES, read_envelope
 from verifier.core.model import Envelope, Limits, RawDocument
@@ -181,6 +183,17 @@ def test_a_changed_document_raises_nothing_but_refusals(position: int, octet: in
     except Refused:
         return
     assert claims.decoded.named.signed.content == CONTENT
+
+
+@pytest.mark.parametrize("attributes", [False, True])
+def test_no_element_that_is_another_one_raises_anything_but_refusals(*, attributes: bool) -> None:
+    base = document() if not attributes else with_info(signed_attributes=(CONTENT_TYPE, MESSAGE_DIGEST)).encode()
+    count = 0
+    for count, changed in enumerate(mutants(base), start=1):  # noqa: B007 - it is told below
+        with suppress(Refused):
+            claims = read_in_time(RawDocument(raw_der=changed), now=documents.NOW, limits=Limits())
+            assert claims.decoded.named.signed.content == CONTENT
+    assert count > 3000
 
 
 def test_nothing_that_nobody_verified_shows_in_its_representation() -> None:
