@@ -133,7 +133,8 @@ def test_serves_with_everything_that_can_be_mounted(tmp_path: Path, redis_server
         ) as (cluster, pod),
     ):
         published = pod.client().request("GET", "/.well-known/jwks.json").json["keys"]
-        assert [key["kid"] for key in published] == [name.removesuffix(".pem") for name in keys if name != "current"]  # type: ignore[attr-defined]
+        kids = [key["kid"] for key in published]  # type: ignore[attr-defined]  # of JSON: a list
+        assert kids == [name.removesuffix(".pem") for name in keys if name != "current"]
         assert pod.client().post_json("/v1/nonces").code == "unauthenticated"
         assert run_helm_test(cluster, objects) == {"status": 0, "out": "", "err": ""}
         cluster.serve(find(objects, "Service"), "127.0.0.1:9")

@@ -267,7 +267,8 @@ def test_has_every_setting_of_the_service_with_its_default_and_its_bounds() -> N
         told = SCHEMA["properties"]["settings"]["properties"][name]
         bounds = {type(limit): limit for limit in field.metadata if isinstance(limit, Ge | Le)}
         if bounds:
-            assert (told["minimum"], told["maximum"]) == (bounds[Ge].ge, bounds[Le].le), name  # type: ignore[union-attr]
+            least, most = bounds[Ge].ge, bounds[Le].le  # type: ignore[union-attr]  # each is of the kind that it is under
+            assert (told["minimum"], told["maximum"]) == (least, most), name
 
 
 def test_has_every_key_of_a_policy_and_of_a_tenant() -> None:

@@ -23,6 +23,7 @@ _DAY: Final = timedelta(days=1)
 _CURVE: Final = ec.SECP384R1()
 _FOREIGN_HOST: Final = "http://caissuers.emulator.invalid/pkiops/certs"
 MOST_ISSUER_URLS: Final = 8
+LONGEST_ISSUER_URL: Final = 1024
 
 
 class Scenario(StrEnum):
@@ -58,8 +59,10 @@ class ChainChoice:
 
     def __post_init__(self) -> None:
         urls = self.issuer_urls or ()
-        if len(urls) > MOST_ISSUER_URLS or not all(url.isascii() and len(url) <= 1024 for url in urls):  # noqa: PLR2004
-            raise ValueError(f"issuer URLs are at most {MOST_ISSUER_URLS}, of at most 1024 ASCII characters")
+        if len(urls) > MOST_ISSUER_URLS or not all(url.isascii() and len(url) <= LONGEST_ISSUER_URL for url in urls):
+            raise ValueError(
+                f"issuer URLs are at most {MOST_ISSUER_URLS}, of at most {LONGEST_ISSUER_URL} ASCII characters"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
