@@ -181,10 +181,14 @@ class IssuerFetcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request and its answer, in words that are safe to keep: nothing that a caller made up but the id,
-    and nothing of a document or a nonce. `code` is empty where the answer is not a problem."""
+    """One request and its answer, in words that are safe to keep: nothing of a document or a nonce.
+
+    `request_id` is the service's own. `client_request_id` is the caller's, if it sent one of safe form, and the only
+    text here that a caller chose. `code` is empty if the answer is not a problem.
+    """
 
     request_id: str
+    client_request_id: str = ""
     route: str
     status: int
     code: str
@@ -213,11 +217,14 @@ class Decision:
 
     `code` is "verified", or the code of the problem. `vm_id` and `subscription_id` are those of a verified document
     alone; the signer and `cloud` are what the document says, proved where the chain was passed; the names are escaped
-    and bounded (core.certificates). `seconds` is the whole appraisal, `steps` each check that was begun.
+    and bounded (core.certificates). `client_request_id` is what the caller names the request, and is not unique.
+    `policies` are those that the document had to satisfy. `seconds` is the whole appraisal, `steps` each check that
+    was begun.
     """
 
     at: datetime
     request_id: str
+    client_request_id: str = ""
     tenant: str
     verdict: Verdict
     code: str
@@ -227,7 +234,7 @@ class Decision:
     cloud: Cloud | None = None
     signer_serial: str = ""
     issuer: str = ""
-    policy: str = ""
+    policies: tuple[str, ...] = ()
     document_sha256: str = ""
     seconds: float = 0
     steps: tuple[tuple[Check, float], ...] = ()

@@ -22,11 +22,11 @@ from verifier.core.model import (
     Redeemed,
     UnverifiedClaims,
 )
-from verifier.core.policy import Policies
+from verifier.core.policy import Policies, UnknownPolicyError, applicable_policies
 from verifier.core.reasons import ChainRefused, Check, Reason, Refused, progress
 from verifier.core.trust import EXPIRY_WARNING, TrustBundle
 from verifier.discovery_service import IssuerDiscovery
-from verifier.ports import Clock, DocumentKey, NonceKey, NonceStore, StoreUnavailable, TrustSource
+from verifier.ports import Clock, DocumentKey, NonceKey, NonceStore, StoreUnavailable, TrustSource, Unavailable
 from verifier.token_ports import TokenIssuer
 
 #: The tenant of a service that names none.
@@ -40,7 +40,8 @@ _COMPARED = "compared with the nonce given; whether it was issued or used before
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonceBinding:
-    """What a nonce is issued for; empty where the agent names nothing. A document that differs does not pass."""
+    """What a nonce is bound to; empty if the caller names nothing. It refuses a document of another VM. `policy` is
+    one more that the document must satisfy."""
 
     vm_id: str = ""
     policy: str = ""
@@ -116,21 +117,27 @@ class Verifier:
         document: RawDocument,
         *,
         tenant: str = DEFAULT_TENANT,
+        tenant_policy: str = Policies.DEFAULT,
         nonce: str | None = None,
         policy: str | None = None,
-        default_policy: str = Policies.DEFAULT,
         observer: pipeline.Observer | None = None,
     ) -> AttestationResult:
-        """The result, where the document is authentic, fresh, unused and what the policy asks for.
+        """Appraise one document, and return the result if it is authentic, fresh, unused and satisfies every policy.
 
-        Afterwards its nonce is used, also where the nonce's own bindings or the policy refused the document;
-        a refusal before that leaves the nonce as it was. `nonce` is the one that the agent was given, where
-        it says so; `default_policy` is the tenant's, where neither nonce nor request names one. Where nonces are
-        optional, a document that answers none, of a request that names none, is remembered as a nonce is used.
-        Raises Refused, UnknownPolicyError and Unavailable.
+        The document must satisfy `tenant_policy`, whatever else is named. The policy that its nonce is bound to, and
+        `policy`, which the request names, can only narrow further. `nonce` is the one that the agent says it was given.
+
+        Afterwards the nonce is used, also if its bindings or a policy refused the document; an earlier refusal leaves
+        it unused. If nonces are optional, a document that answers none is remembered in place of a nonce, unless the
+        request names one.
+
+        Raises Refused, UnknownPolicyError if the request names no policy of ours, and Unavailable: also if
+        `tenant_policy` is not in force, since no document can be accepted without it.
         """
         policies = self._policies()
-        policies.find(policy or default_policy)
+        if policy is not None:
+            policies.find(policy)
+        _require_tenant_policy(policies, tenant_policy)
         now = self._clock.now()
         seen = observer or pipeline.Unobserved()
         claims = pipeline.read_in_time(document, now=now, limits=self._limits, observer=seen)
@@ -139,11 +146,11 @@ class Verifier:
         seen.begin(Check.NONCE)
         redeemed = self._redeem(content, tenant=tenant, expected=nonce, now=now)
         noted = first_sight.NOTE if isinstance(redeemed.record, FirstSight) else {}
-        name = freshness.bound_policy(redeemed, asked=policy, default=default_policy)
-        seen.find_policy(name)
+        names = applicable_policies(redeemed, tenant=tenant_policy, asked=policy)
+        seen.find_policies(names)
         seen.begin(Check.POLICY)
         try:
-            verified = policies.apply(redeemed, name, now=now)
+            verified = policies.apply(redeemed, names, now=now)
         except Refused as refused:
             refused.noted = noted
             raise
@@ -189,10 +196,11 @@ class ArchiveVerifier:
     ) -> AttestationResult:
         """The result as of `at`: the document was authentic and in its window then, and carries `nonce` where
         one is given. Not checked, and said so in the result: that the nonce was issued to anybody, or unused.
+        There is no tenant: the document must satisfy `policy`, or `default` if none is named.
         Raises Refused, UnknownPolicyError and Unavailable.
         """
         omitted = {Check.NONCE: _ARCHIVED if nonce is None else _COMPARED}
-        name = policy or Policies.DEFAULT
+        name = Policies.DEFAULT if policy is None else policy
         policies = self._policies()
         policies.find(name)
         try:
@@ -200,11 +208,19 @@ class ArchiveVerifier:
             if nonce is not None:
                 freshness.challenge(content, expected=nonce)
             redeemed = Redeemed(content=content, record=None)
-            verified = policies.apply(redeemed, name, now=at)
+            verified = policies.apply(redeemed, (name,), now=at)
         except Refused as refused:
             refused.omitted = omitted
             raise
         return AttestationResult(verified=verified, checks=progress(omitted=omitted), evaluated_at=at)
+
+
+def _require_tenant_policy(policies: Policies, name: str) -> None:
+    """Raise Unavailable if the tenant's policy is missing: the caller did nothing wrong, and its nonce stays unused."""
+    try:
+        policies.find(name)
+    except UnknownPolicyError as error:
+        raise Unavailable(f"The tenant's policy {name[:64]!r} is not in the settings in force.") from error
 
 
 def _source_of(policies: PolicySource | None) -> Callable[[], Policies]:

@@ -36,8 +36,10 @@ class TokenIssuer(Protocol):
     """Signs attestation results, with keys that may change at any time."""
 
     def issue(self, result: AttestationResult, *, tenant: str) -> str:
-        """The result as a JWT that `tenant`, or whom the settings name as audience, can check with what is published.
-        Raises ValueError for the result of an archived document."""
+        """Sign the result as a JWT. It names `tenant`, and is for it, or for the audience that the settings name.
+
+        Raises ValueError for the result of an archived document.
+        """
 
     def published(self) -> tuple[PublishedKey, ...]:
         """Every key whose tokens may be about, on any worker of this host; the one that signs first."""

@@ -36,7 +36,7 @@ from verifier.edge.preparation import Prepared, connect_stores, prepare
 from verifier.edge.recorders import FanOut, load_spans
 from verifier.edge.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.edge.settings_text import settings_text
-from verifier.edge.telemetry import LogRecorder, configure_logging
+from verifier.edge.telemetry import LogRecorder, configure_logging, warn_of_shared_audience
 from verifier.edge.timed_stores import timed_stores
 from verifier.edge.token_files import TokenKeyDirectory
 from verifier.edge.token_keys import KeyRing
@@ -207,6 +207,8 @@ def run_service(arguments: argparse.Namespace) -> int:
     tenants_of(settings)
     load_spans(settings.otlp_endpoint)
     configure_logging()
+    if tenants := settings.tenants_sharing_an_audience:
+        warn_of_shared_audience(str(settings.token_audience), tenants)
     options = ServerOptions(
         host=settings.host,
         port=settings.port,

@@ -181,7 +181,7 @@ def test_judges_by_the_policy_of_the_settings_file(tmp_path: Path) -> None:
     allowed = call("verify", file, "--at", at, "--policy", "linux", "--json", environment=environment)
     denied = call("verify", file, "--at", at, "--policy", "gold", environment=environment)
     unknown = call("verify", file, "--at", at, "--policy", "silver", environment=environment)
-    assert (allowed.status, json.loads(allowed.out)["policy"]) == (0, "linux")
+    assert (allowed.status, json.loads(allowed.out)["policies"]) == (0, ["linux"])
     assert denied.status == 1
     assert denied.err.startswith("refused, policy-denied: Policy 'gold', rule 'plan is present'")
     assert unknown.status == 2

@@ -167,7 +167,8 @@ def test_every_line_of_the_log_is_json_and_every_answer_is_one(tmp_path: Path, t
             service.request("GET", "/healthz", headers={"X-Request-Id": name})
     lines = [json.loads(line) for line in service.log]
     answered = [line for line in lines if line["event"] == "answered"]
-    assert [line["requestId"] for line in answered] == asked
+    assert [line["clientRequestId"] for line in answered] == asked
+    assert len({line["requestId"] for line in answered} - set(asked)) == len(asked)
     for line in answered:
         assert (line["route"], line["status"], line["code"]) == ("GET /healthz", 200, "")
         assert line["milliseconds"] >= 0
@@ -176,16 +177,18 @@ def test_every_line_of_the_log_is_json_and_every_answer_is_one(tmp_path: Path, t
 
 
 @pytest.mark.parametrize("asked", ["a" * 65, "a b", "ä", "a\tb", "<script>", "", "a,b"])
-def test_replaces_a_request_id_of_bad_form(service: RunningServer, asked: str) -> None:
+def test_a_request_id_of_bad_form_changes_nothing(service: RunningServer, asked: str) -> None:
     octets = raw_http.request(method="GET", path="/healthz", headers=[("X-Request-Id", asked)])
     given = raw_http.exchange(service.url, octets).headers["X-Request-Id"]
     assert len(given) == 32
     assert given != asked
 
 
-def test_gives_a_request_id_back(service: RunningServer) -> None:
-    answer = service.request("GET", "/none", headers={"X-Request-Id": "mine-1.2_3"})
-    assert answer.headers["X-Request-Id"] == answer.json["requestId"] == "mine-1.2_3"
+def test_answers_with_a_request_id_of_its_own(service: RunningServer) -> None:
+    answers = [service.request("GET", "/none", headers={"X-Request-Id": "mine-1.2_3"}) for _ in range(2)]
+    ids = {answer.headers["X-Request-Id"] for answer in answers}
+    assert ids == {answer.json["requestId"] for answer in answers}
+    assert len(ids - {"mine-1.2_3"}) == 2
 
 
 def test_a_worker_that_starts_while_the_trust_directory_is_broken_serves_on(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ class TestAppraisal:
         result = verifier.appraise(answer(issued.nonce), nonce=issued.nonce, policy="contoso")
 
         assert result.claims.vm_id == VM.vm_id
-        assert result.verified.policy == "contoso"
+        assert result.verified.policies == ("default", "contoso")
         assert result.evaluated_at == NOW
         assert [check.name for check in result.checks] == list(Check)
         assert {check.outcome for check in result.checks} == {Outcome.PASS}
@@ -305,7 +305,7 @@ class TestAppraisal:
         issued = verifier.issue_nonce()
         bound = verifier.issue_nonce(binding=NonceBinding(policy="fabrikam"))
         in_force.append(Policies({"fabrikam": POLICIES.rules["contoso"]}))
-        assert verifier.appraise(answer(bound.nonce)).verified.policy == "fabrikam"
+        assert verifier.appraise(answer(bound.nonce)).verified.policies == ("default", "fabrikam")
         with pytest.raises(UnknownPolicyError):
             verifier.appraise(answer(issued.nonce), policy="contoso")
 
@@ -315,7 +315,8 @@ class TestAppraisal:
             trust=CountingTrust(shared_bundle()), nonces=store, clock=clock, policies=lambda: next(in_force)
         )
         issued = verifier.issue_nonce()
-        assert verifier.appraise(answer(issued.nonce), policy="contoso").verified.policy == "contoso"
+        result = verifier.appraise(answer(issued.nonce), policy="contoso")
+        assert result.verified.policies == ("default", "contoso")
 
     def test_a_nonce_whose_policy_is_no_more_is_refused_and_used(
         self, store: WatchedStore, clock: StandingClock
@@ -332,12 +333,13 @@ class TestAppraisal:
         in_force.append(POLICIES)
         assert refusal(verifier, answer(issued.nonce)).reason is Reason.NONCE_REPLAYED
 
+    @pytest.mark.parametrize("unknown", ["silver", ""])
     def test_a_policy_that_is_not_there_is_told_before_anything_is_done(
-        self, verifier: Verifier, store: WatchedStore
+        self, verifier: Verifier, store: WatchedStore, unknown: str
     ) -> None:
         issued = verifier.issue_nonce()
         with pytest.raises(UnknownPolicyError):
-            verifier.appraise(answer(issued.nonce), policy="silver")
+            verifier.appraise(answer(issued.nonce), policy=unknown)
         assert store.calls == ["issue"]
         verifier.appraise(answer(issued.nonce))
 
@@ -421,8 +423,9 @@ class TestSideEffects:
         ("binding", "asked", "reason"),
         [
             (NonceBinding(vm_id="another"), {}, Reason.NONCE_MISMATCH),
-            (NonceBinding(policy="anything"), {"policy": "contoso"}, Reason.NONCE_MISMATCH),
             (NonceBinding(policy="fabrikam"), {}, Reason.POLICY_DENIED),
+            (NonceBinding(policy="fabrikam"), {"policy": "contoso"}, Reason.POLICY_DENIED),
+            (NonceBinding(policy="contoso"), {"policy": "fabrikam"}, Reason.POLICY_DENIED),
             (NonceBinding(), {"policy": "fabrikam"}, Reason.POLICY_DENIED),
         ],
     )
@@ -441,9 +444,23 @@ class TestSideEffects:
         assert refusal(verifier, answer(issued.nonce)).reason is Reason.NONCE_UNKNOWN
         assert refusal(verifier, answer(issued.nonce)).reason is Reason.NONCE_REPLAYED
 
-    def test_the_policy_of_the_nonce_is_applied_where_the_request_names_none(self, verifier: Verifier) -> None:
+    def test_the_policies_of_tenant_nonce_and_request_all_apply(self, verifier: Verifier) -> None:
         issued = verifier.issue_nonce(binding=NonceBinding(policy="contoso"))
-        assert verifier.appraise(answer(issued.nonce)).verified.policy == "contoso"
+        result = verifier.appraise(answer(issued.nonce), tenant_policy="anything", policy="default")
+        assert result.verified.policies == ("anything", "contoso", "default")
+
+    @pytest.mark.parametrize("missing", ["silver", ""])
+    def test_a_tenants_policy_that_is_missing_gives_no_verdict_and_uses_no_nonce(
+        self, verifier: Verifier, store: WatchedStore, missing: str
+    ) -> None:
+        """Whatever the caller names beside it, and whether it would be satisfied."""
+        issued = verifier.issue_nonce(binding=NonceBinding(policy="anything"))
+        for asked in (None, "anything", "default"):
+            with pytest.raises(Unavailable) as caught:
+                verifier.appraise(answer(issued.nonce), tenant_policy=missing, policy=asked)
+            assert repr(missing) in caught.value.detail
+        assert store.calls == ["issue"]
+        assert verifier.appraise(answer(issued.nonce)).verified.policies == ("default", "anything")
 
     def test_a_replay_is_told_as_one_as_long_as_a_document_can_be_valid(
         self, verifier: Verifier, clock: StandingClock
@@ -536,9 +553,14 @@ class TestArchive:
                 archive.appraise(answer(NONCE), at=at)
             assert caught.value.reason is reason
 
-    def test_a_policy_that_is_not_there_is_an_error(self, archive: ArchiveVerifier) -> None:
+    @pytest.mark.parametrize("unknown", ["silver", ""])
+    def test_a_policy_that_is_not_there_is_an_error(self, archive: ArchiveVerifier, unknown: str) -> None:
         with pytest.raises(UnknownPolicyError):
-            archive.appraise(answer(NONCE), at=NOW, policy="silver")
+            archive.appraise(answer(NONCE), at=NOW, policy=unknown)
+
+    def test_the_policy_that_is_named_takes_the_place_of_the_default(self, archive: ArchiveVerifier) -> None:
+        assert archive.appraise(answer(NONCE), at=NOW).verified.policies == ("default",)
+        assert archive.appraise(answer(NONCE), at=NOW, policy="contoso").verified.policies == ("contoso",)
 
 
 class TestReadiness:

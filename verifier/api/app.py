@@ -20,13 +20,13 @@ from verifier.api.wire import Json, RequestError, problem_json, refusal_json
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
-from verifier.ports import CURRENT_TRACE, Exchange, Recorder, StoreUnavailable
+from verifier.ports import CURRENT_TRACE, Exchange, Recorder, Unavailable
 from verifier.service import Readiness, Verifier
 from verifier.token_ports import TokenIssuer
 
 _HIDDEN = "Something went wrong here; the log tells it under this requestId."
 _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,9 @@ def _identify_requests(app: Flask) -> None:
     @app.before_request
     def identify() -> None:
         asked = request.headers.get("X-Request-Id", "")
-        g.request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(16)
+        # A caller could choose the id of another request, so its own never takes the place of ours.
+        g.request_id = secrets.token_hex(16)
+        g.client_request_id = asked if _CLIENT_REQUEST_ID.fullmatch(asked) else ""
         g.started = perf_counter()
         g.code = ""
         g.trace = TraceContext.read(request.headers.get("traceparent", ""), span_id=secrets.token_hex(8))
@@ -127,6 +129,7 @@ def _record_answers(app: Flask, recorder: Recorder) -> None:
         recorder.answered(
             Exchange(
                 request_id=g.request_id,
+                client_request_id=g.client_request_id,
                 # The rule, not the path: what a caller makes up is not for the log.
                 route=f"{request.method} {request.url_rule}" if request.url_rule else "",
                 status=response.status_code,
@@ -154,12 +157,12 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
     def reject_policy(error: UnknownPolicyError) -> Response:
         return _fault(RequestFault.MALFORMED_REQUEST, str(error))
 
-    @app.errorhandler(StoreUnavailable)
-    def wait(error: StoreUnavailable) -> Response:
+    @app.errorhandler(Unavailable)
+    def wait(error: Unavailable) -> Response:
         recorder.failed(g.request_id, error)
         return _fault(
             Failure.STORE_UNAVAILABLE,
-            "A store does not answer. There is no verdict; whether a change took effect is not known.",
+            "The service cannot decide now. There is no verdict; whether a change took effect is not known.",
             retry_after=error.retry_after,
         )
 

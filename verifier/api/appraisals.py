@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 from time import perf_counter
 
 from verifier.api.problems import Failure
@@ -19,13 +20,16 @@ from verifier.ports import Clock, Decision, DecisionTrail, Recorder, StoreUnavai
 class Appraisal:
     """What is known of an appraisal so far, and how long each check took. Implements the Observer protocol."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, request_id: str, client_request_id: str, tenant: str) -> None:
+        self._request_id = request_id
+        self._client_request_id = client_request_id
+        self._tenant = tenant
         self._started = self._turned = perf_counter()
         self._check: Check | None = None
         self._steps: dict[Check, float] = {}
         self._signer: Certificate | None = None
         self._cloud: Cloud | None = None
-        self._policy = ""
+        self._policies: tuple[str, ...] = ()
         self._sha256 = ""
         self._result: AttestationResult | None = None
 
@@ -41,26 +45,32 @@ class Appraisal:
     def find_cloud(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
-    def find_policy(self, name: str) -> None:
-        self._policy = name
+    def find_policies(self, names: tuple[str, ...]) -> None:
+        self._policies = names
 
     def conclude(self, result: AttestationResult) -> None:
         """The last check was passed."""
         self._turn(None)
         self._result = result
 
-    def describe(self, decision: Decision) -> Decision:
-        """`decision` with what was found, up to now."""
+    def describe(self, verdict: Verdict, code: str, *, at: datetime, failed_check: Check | None = None) -> Decision:
+        """The decision that this appraisal comes to, with what was found up to now."""
         self._turn(None)
-        verified = self._result.claims if self._result and decision.verdict is Verdict.VERIFIED else None
-        return replace(
-            decision,
+        verified = self._result.claims if self._result and verdict is Verdict.VERIFIED else None
+        return Decision(
+            at=at,
+            request_id=self._request_id,
+            client_request_id=self._client_request_id,
+            tenant=self._tenant,
+            verdict=verdict,
+            code=code,
+            failed_check=failed_check,
             vm_id=verified.vm_id if verified else "",
             subscription_id=(verified.subscription_id or "") if verified else "",
             cloud=self._cloud,
             signer_serial=self._signer.serial_hex if self._signer else "",
             issuer=self._signer.issuer if self._signer else "",
-            policy=self._policy,
+            policies=self._policies,
             document_sha256=self._sha256,
             seconds=perf_counter() - self._started,
             steps=tuple(self._steps.items()),
@@ -83,51 +93,35 @@ class Appraisals:
     trail_required: bool = False
 
     @contextmanager
-    def watch(self, *, request_id: str, tenant: str) -> Iterator[Appraisal]:
+    def watch(self, *, request_id: str, client_request_id: str, tenant: str) -> Iterator[Appraisal]:
         """Inside, one appraisal takes place, and is told when it ends: verified where it was concluded, refused where
         Refused goes through here, unavailable where anything else does. A request that asked for none, by its form or
         by a policy that there is not, is not told of. Raises StoreUnavailable where the trail is required and away."""
-        appraisal = Appraisal()
+        appraisal = Appraisal(request_id=request_id, client_request_id=client_request_id, tenant=tenant)
         try:
             yield appraisal
         except Refused as refused:
-            self._tell(appraisal, request_id, tenant, Verdict.REFUSED, refused.code, refused.check)
+            self._tell(appraisal, Verdict.REFUSED, refused.code, refused.check)
             raise
         except (RequestError, UnknownPolicyError):
             raise
         except Unavailable:
-            self._tell(appraisal, request_id, tenant, Verdict.UNAVAILABLE, Failure.STORE_UNAVAILABLE.value)
+            self._tell(appraisal, Verdict.UNAVAILABLE, Failure.STORE_UNAVAILABLE.value)
             raise
         except Exception:
-            self._tell(appraisal, request_id, tenant, Verdict.UNAVAILABLE, Failure.INTERNAL.value)
+            self._tell(appraisal, Verdict.UNAVAILABLE, Failure.INTERNAL.value)
             raise
-        self._tell(appraisal, request_id, tenant, Verdict.VERIFIED, Verdict.VERIFIED.value)
+        self._tell(appraisal, Verdict.VERIFIED, Verdict.VERIFIED.value)
 
-    def _tell(
-        self,
-        appraisal: Appraisal,
-        request_id: str,
-        tenant: str,
-        verdict: Verdict,
-        code: str,
-        failed_check: Check | None = None,
-    ) -> None:
-        bare = Decision(
-            at=self.clock.now(),
-            request_id=request_id,
-            tenant=tenant,
-            verdict=verdict,
-            code=code,
-            failed_check=failed_check,
-        )
-        decision = appraisal.describe(bare)
+    def _tell(self, appraisal: Appraisal, verdict: Verdict, code: str, failed_check: Check | None = None) -> None:
+        decision = appraisal.describe(verdict, code, at=self.clock.now(), failed_check=failed_check)
         if self.trail is not None:
             try:
                 self.trail.append(decision)
             except StoreUnavailable as error:
                 self.recorder.trail_failed(decision, error)
                 if self.trail_required and verdict is not Verdict.UNAVAILABLE:
-                    undecided = replace(bare, verdict=Verdict.UNAVAILABLE, code=Failure.STORE_UNAVAILABLE.value)
-                    self.recorder.decided(appraisal.describe(replace(undecided, failed_check=None)))
+                    code = Failure.STORE_UNAVAILABLE.value
+                    self.recorder.decided(appraisal.describe(Verdict.UNAVAILABLE, code, at=decision.at))
                     raise
         self.recorder.decided(decision)

@@ -36,9 +36,10 @@ _PARAMETERS: dict[str, Json] = {
 }
 _HEADERS: dict[str, Json] = {
     "X-Request-Id": {
-        "description": "What the log tells this request by: the caller's own, where it sent one.",
+        "description": "The service's own id of this request, in its log and its decision record. A caller's "
+        "X-Request-Id is kept beside it there, as `clientRequestId`.",
         "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     },
     "Retry-After": {
         "description": "Seconds after which the same caller may try again (RFC 9110 section 10.2.3).",

@@ -82,8 +82,8 @@ OPERATIONS: tuple[Operation, ...] = (
         name="issueNonce",
         tag="Attestation",
         summary="Get a nonce for one document",
-        description="The body is optional, and so is everything in it. What it names binds the nonce: a document for "
-        "another VM, or for another policy, does not pass with it.",
+        description="The body is optional, and so is everything in it. `vmId` refuses documents of other VMs. `policy` "
+        "names one more policy that the document must satisfy, beside the tenant's.",
         caller=Caller.TENANT,
         takes=((JSON, NonceRequest),),
         takes_required=False,
@@ -97,7 +97,8 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="Attestation",
         summary="Have a document appraised",
         description="Post the answer of IMDS as it came. 200 is the only verdict that admits a VM; a refusal says why, "
-        "and whether the same agent may try again.",
+        "and whether the same agent may try again. The document must satisfy the tenant's policy, and those that its "
+        "nonce and the request name.",
         caller=Caller.TENANT,
         takes=(
             (JSON, AttestationRequest),

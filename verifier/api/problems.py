@@ -116,7 +116,7 @@ DOCUMENTATION: dict[Code, Documentation] = {
         status=422,
         title="The nonce is not the right one",
         meaning="The document carries another nonce than the request names (IMDS may answer from its cache), or its nonce was "
-        "issued later than the document was made, for another VM or for another policy.",
+        "issued later than the document was made, or for another VM.",
         remedy="Where `retryable` is true: wait as long as Retry-After says, and ask IMDS again.",
     ),
     Reason.NONCE_UNKNOWN: Documentation(
@@ -135,9 +135,10 @@ DOCUMENTATION: dict[Code, Documentation] = {
     ),
     Reason.POLICY_DENIED: Documentation(
         status=403,
-        title="The policy does not allow this VM",
-        meaning="The document is authentic and fresh, but a claim is not what the policy named in the detail asks for, or is absent; "
-        "or that policy was taken away after the nonce was issued for it.",
+        title="A policy does not allow this VM",
+        meaning="The document is authentic and fresh, but it does not satisfy the policy that the detail names: a claim has another "
+        "value, or is absent. The policy is the tenant's, the nonce's or the request's: all of them apply. Or the nonce is bound to "
+        "a policy that no longer exists.",
         remedy="Compare the claims with the policy; a claim that is absent needs a later api-version of IMDS.",
     ),
     RequestFault.MALFORMED_REQUEST: Documentation(
@@ -189,9 +190,9 @@ DOCUMENTATION: dict[Code, Documentation] = {
     ),
     Failure.STORE_UNAVAILABLE: Documentation(
         status=503,
-        title="A store is away",
-        meaning="Nonces cannot be issued or redeemed now, or what operators decided about trust cannot be read or changed; "
-        "there is no verdict without either.",
+        title="The service cannot decide now",
+        meaning="A store is unavailable, so that nonces cannot be issued or redeemed, or operators' trust decisions cannot be read or "
+        "changed. Or a worker is loading settings, and the tenant's policy is not among them. There is no verdict.",
         remedy="Wait as long as Retry-After says, and send the same request again.",
     ),
     Failure.INTERNAL: Documentation(

@@ -37,16 +37,18 @@ def create_blueprint(
     @blueprint.post("/v1/attestations")
     def appraise() -> Response:
         tenant = admission.admit(LimitedPath.ATTESTATIONS)
-        with appraisals.watch(request_id=g.request_id, tenant=tenant.name) as appraisal:
+        with appraisals.watch(
+            request_id=g.request_id, client_request_id=g.client_request_id, tenant=tenant.name
+        ) as appraisal:
             body = read_body(request, limit=maximum_body_octets)
             asked = wire.read_attestation(request.mimetype, body)
             appraisal.receive(asked.document)
             result = verifier.appraise(
                 asked.document,
                 tenant=tenant.name,
+                tenant_policy=tenant.policy,
                 nonce=asked.nonce,
                 policy=asked.policy,
-                default_policy=tenant.policy,
                 observer=appraisal,
             )
             appraisal.conclude(result)

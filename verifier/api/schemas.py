@@ -89,7 +89,7 @@ class CheckResult(_Answer):
 
 
 class AttestationResult(_Answer):
-    """The document is authentic, fresh, unused and what the policy asks for."""
+    """The document is authentic, fresh and unused, and satisfies each of `policies`, the tenant's first."""
 
     verdict: Literal["verified"]
     cloud: Cloud
@@ -98,7 +98,7 @@ class AttestationResult(_Answer):
     signer: Signer
     chain: Annotated[list[ChainLink], Field(min_length=1)]
     checks: list[CheckResult]
-    policy: str
+    policies: Annotated[list[str], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
     trust_generation: str
     evaluated_at: Moment
     token: Annotated[

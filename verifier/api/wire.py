@@ -125,7 +125,7 @@ def nonce_json(issued: IssuedNonce) -> Json:
 
 
 def result_json(result: AttestationResult, *, token: str = "") -> Json:
-    """The attestation result. Everything but `policy`, `checks` and `evaluatedAt` is signed, or is who signed.
+    """The attestation result. Everything but `policies`, `checks` and `evaluatedAt` is signed, or is who signed.
     `token`, where there is one, comes last."""
     content = result.content
     signed = content.decoded.named.signed
@@ -145,7 +145,7 @@ def result_json(result: AttestationResult, *, token: str = "") -> Json:
             for link in content.chain
         ],
         "checks": checks_json(result.checks),
-        "policy": result.verified.policy,
+        "policies": list(result.verified.policies),
         "trustGeneration": content.trust_generation,
         "evaluatedAt": moment_json(result.evaluated_at),
         **({"token": token} if token else {}),

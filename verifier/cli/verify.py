@@ -40,7 +40,7 @@ def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> Command:
         _add_file(parser)
         parser.add_argument("--at", metavar="TIME", help="appraise as of this moment, e.g. 2026-07-28T13:24:00Z")
         parser.add_argument("--nonce", help="refuse a document that carries another nonce than this")
-        parser.add_argument("--policy", metavar="NAME", help="the policy to judge by")
+        parser.add_argument("--policy", metavar="NAME", help="the policy to satisfy, in place of `default`")
         parser.add_argument("--trust-dir", metavar="DIR", type=Path, help="add to or replace the shipped trust bundle")
         parser.add_argument("--json", action="store_true", help="print what HTTP would answer")
 

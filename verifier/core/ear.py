@@ -15,6 +15,9 @@ TOKEN_TYPE = "eat+jwt"  # noqa: S105 - a media type
 SUBMODULE = "azure-imds"
 #: What the EAR profile has no name for, in the place that it leaves for extensions.
 CLAIMS_KEY = "imds-verifier.claims"
+#: Names the tenant that asked. It is a claim of the token itself, since the document says nothing of tenants; there,
+#: any JOSE library can require it.
+TENANT_KEY = "imds-verifier.tenant"
 DEVELOPER = "imds-verifier"
 
 _AFFIRMING = "affirming"
@@ -25,7 +28,14 @@ _RECOGNIZED_INSTANCE = 2
 
 
 def build_claims(
-    result: AttestationResult, *, issuer: str, audience: str, lifetime: timedelta, token_id: str, build: str
+    result: AttestationResult,
+    *,
+    tenant: str,
+    issuer: str,
+    audience: str,
+    lifetime: timedelta,
+    token_id: str,
+    build: str,
 ) -> dict[str, object]:
     """The claims set (RFC 7519) of the token for `result`: issued when it was evaluated, and ending `lifetime` later
     or when the document does, whichever is first. Times are whole seconds, rounded down.
@@ -44,12 +54,13 @@ def build_claims(
         "iat": int(result.evaluated_at.timestamp()),
         "exp": int(_end(result, lifetime).timestamp()),
         "jti": token_id,
+        TENANT_KEY: tenant,
         "eat_profile": PROFILE,
         "ear_verifier_id": {"developer": DEVELOPER, "build": build},
         "submods": {
             SUBMODULE: {
                 "ear_status": _AFFIRMING,
-                "ear_appraisal_policy_ids": [result.verified.policy],
+                "ear_appraisal_policy_ids": list(result.verified.policies),
                 "ear_trustworthiness_vector": {"instance-identity": _RECOGNIZED_INSTANCE},
                 CLAIMS_KEY: _own_claims(result),
             }

@@ -76,7 +76,7 @@ def accept_redemption(content: AuthenticContent, redemption: Redemption, *, now:
     """The nonce was issued to the caller, was not used or expired before, fits its bindings, and is older than
     the document: one that was made earlier was made by guessing nonces ahead.
 
-    Not checked: the policy that the nonce is bound to, which `bound_policy` tells. Raises NonceRefused.
+    Not checked: the policy that the nonce is bound to (core.policy). Raises NonceRefused.
     """
     match redemption:
         case AlreadyUsed():
@@ -113,15 +113,6 @@ def _check_record(content: AuthenticContent, record: NonceRecord, *, now: dateti
         )
     if record.vm_id and record.vm_id.lower() != content.claims.vm_id.lower():
         raise NonceRefused(Reason.NONCE_MISMATCH, "The document's nonce was issued for another VM.")
-
-
-def bound_policy(redeemed: Redeemed, *, asked: str | None, default: str) -> str:
-    """The name of the policy to judge by: the one that the nonce is bound to, else the one asked for, else
-    the default. Raises NonceRefused where the first two differ."""
-    bound = redeemed.record.policy if isinstance(redeemed.record, NonceRecord) else ""
-    if bound and asked is not None and asked != bound:
-        raise NonceRefused(Reason.NONCE_MISMATCH, "The document's nonce was issued for another policy.")
-    return bound or asked or default
 
 
 def _shown(moment: datetime) -> str:

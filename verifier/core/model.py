@@ -219,10 +219,14 @@ class Redeemed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """The policy is satisfied. Known now: it is what the relying party asked for."""
+    """Each of `policies` is satisfied, the tenant's first. Known now: it is what the relying party asked for."""
 
     redeemed: Redeemed
-    policy: str
+    policies: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.policies:
+            raise ValueError("no policy was applied")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

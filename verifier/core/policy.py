@@ -10,7 +10,7 @@ from enum import Enum, StrEnum
 from typing import ClassVar, Protocol
 
 from verifier.core.clouds import Cloud
-from verifier.core.model import AuthenticContent, Claims, Plan, Redeemed, Verified
+from verifier.core.model import AuthenticContent, Claims, NonceRecord, Plan, Redeemed, Verified
 from verifier.core.reasons import PolicyRefused, Reason
 
 
@@ -228,20 +228,36 @@ class Policies:
         except KeyError as error:
             raise UnknownPolicyError(f"There is no policy {name[:64]!r} here.") from error
 
-    def apply(self, redeemed: Redeemed, name: str, *, now: datetime) -> Verified:
-        """The policy `name` is satisfied. Raises PolicyRefused with the rule that failed, or where there is no such
-        policy any more: a nonce outlives the policy that it was bound to, and is used by now."""
-        try:
-            rule = self.find(name)
-        except UnknownPolicyError as error:
-            raise PolicyRefused(
-                Reason.POLICY_DENIED,
-                f"Policy {name[:64]!r}, which the nonce was issued for, is no more: get a nonce for another policy.",
-            ) from error
-        judgement = rule.judge(redeemed.content, now=now)
-        if judgement.standing is not Standing.SATISFIED:
-            raise PolicyRefused(Reason.POLICY_DENIED, f"Policy {name!r}, rule '{judgement.rule}': {judgement.detail}")
-        return Verified(redeemed=redeemed, policy=name)
+    def apply(self, redeemed: Redeemed, names: tuple[str, ...], *, now: datetime) -> Verified:
+        """Hold the document against every policy in `names`, of which there is at least one.
+
+        Raises PolicyRefused with the first rule that failed, or if a policy no longer exists: a nonce can outlive the
+        policy that it is bound to.
+        """
+        for name in names:
+            try:
+                rule = self.find(name)
+            except UnknownPolicyError as error:
+                raise PolicyRefused(
+                    Reason.POLICY_DENIED,
+                    f"The nonce is bound to policy {name[:64]!r}, which no longer exists: get a new nonce.",
+                ) from error
+            judgement = rule.judge(redeemed.content, now=now)
+            if judgement.standing is not Standing.SATISFIED:
+                raise PolicyRefused(
+                    Reason.POLICY_DENIED, f"Policy {name!r}, rule '{judgement.rule}': {judgement.detail}"
+                )
+        return Verified(redeemed=redeemed, policies=names)
+
+
+def applicable_policies(redeemed: Redeemed, *, tenant: str, asked: str | None) -> tuple[str, ...]:
+    """List the policies that the document must satisfy: the tenant's, the nonce's and the request's.
+
+    The tenant's policy is always the first. Its nonce and its request can add one each, and so can only narrow. No
+    name is repeated.
+    """
+    bound = redeemed.record.policy if isinstance(redeemed.record, NonceRecord) else ""
+    return tuple(dict.fromkeys((tenant, *([bound] if bound else []), *([] if asked is None else [asked]))))
 
 
 def _absent(rule: str, claim: ClaimName) -> Judgement:

@@ -1,4 +1,4 @@
-"""Who a service appraises for: tenants, each with the policy and the rate that hold where its requests name none."""
+"""Who a service appraises for: tenants, each with the policy that its documents must satisfy, and its rate."""
 
 import re
 from dataclasses import dataclass
@@ -76,8 +76,9 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One of the parties that a service works for. `policy` is the one it is judged by where neither its request nor
-    its nonce names one; `rate` holds for nonces and for attestations, each counted for itself. None: no limit.
+    """One of the parties that a service works for. Every document of its requests must satisfy `policy`, whichever
+    other policies a nonce or a request names. `rate` holds for nonces and for attestations, each counted for itself.
+    None: no limit.
 
     Not checked: that there is a policy of that name.
     """

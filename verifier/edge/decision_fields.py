@@ -10,6 +10,7 @@ def decision_fields(decision: Decision) -> dict[str, object]:
     The moment is not among them: the log has its own."""
     return {
         "requestId": decision.request_id,
+        "clientRequestId": decision.client_request_id,
         "tenant": decision.tenant,
         "verdict": decision.verdict.value,
         "code": decision.code,
@@ -19,7 +20,7 @@ def decision_fields(decision: Decision) -> dict[str, object]:
         "cloud": decision.cloud.value if decision.cloud else "",
         "signerSerial": decision.signer_serial,
         "issuer": decision.issuer,
-        "policy": decision.policy,
+        "policies": list(decision.policies),
         "documentSha256": decision.document_sha256,
         "milliseconds": round(decision.seconds * 1000, _DIGITS),
         "steps": {check.value: round(seconds * 1000, _DIGITS) for check, seconds in decision.steps},

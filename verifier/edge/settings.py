@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     # Without keys, results are not signed.
     token_keys_dir: Path | None = None
     token_issuer: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    # Without one, a token is for the tenant that asked for it.
+    # Without one, the audience of a token is the tenant that asked for it.
     token_audience: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     token_lifetime_seconds: Annotated[int, Field(ge=30, le=24 * 3600)] = 600
     # Names, each with the SHA-256 of its key in hex: a copy of the settings lets nobody in.
@@ -175,6 +175,12 @@ class Settings(BaseSettings):
     def tenant_keys(self) -> dict[Tenant, tuple[str, ...]]:
         """Each tenant, with the hashes of its keys."""
         return {table.tenant(name): table.keys for name, table in self.tenants.items()}
+
+    @property
+    def tenants_sharing_an_audience(self) -> tuple[str, ...]:
+        """The tenants whose tokens `aud` does not tell apart; none, if results are not signed or each has its own."""
+        shared = self.token_keys_dir is not None and self.token_audience is not None and len(self.tenants) > 1
+        return tuple(sorted(self.tenants)) if shared else ()
 
     @property
     def named_policies(self) -> Policies:

@@ -3,10 +3,12 @@ given to it."""
 
 import logging
 import sys
+from collections.abc import Sequence
 
 import structlog
 
 from verifier.core.discovery import Sighting
+from verifier.core.ear import TENANT_KEY
 from verifier.edge.decision_fields import decision_fields
 from verifier.ports import CURRENT_TRACE, AuditEvent, Decision, Exchange, ReloadOutcome, Unavailable, Verdict
 
@@ -62,6 +64,16 @@ def _trace(exc_info: structlog.typing.ExcInfo) -> list[dict[str, object]]:
     ]
 
 
+def warn_of_shared_audience(audience: str, tenants: Sequence[str]) -> None:
+    """Log that tokens of several tenants have one `aud`: a backend that checks no more accepts all of them."""
+    structlog.get_logger("verifier").warning(
+        "shared token audience",
+        audience=audience,
+        tenants=list(tenants),
+        detail=f"Backends must compare the claim {TENANT_KEY} with their own tenant; or unset VERIFIER_TOKEN_AUDIENCE.",
+    )
+
+
 class LogRecorder:
     """Tells the log. Implements the Recorder port."""
 
@@ -72,6 +84,7 @@ class LogRecorder:
         self._log.info(
             "answered",
             requestId=exchange.request_id,
+            clientRequestId=exchange.client_request_id,
             route=exchange.route,
             status=exchange.status,
             code=exchange.code,

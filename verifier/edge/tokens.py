@@ -22,7 +22,7 @@ class SignedResults:
     """Implements the TokenIssuer port. Thread-safe; no token waits for a reload.
 
     The directory must hold keys at construction (raises TokenKeyError), unless there is a `last_good` ring of it.
-    Without `audience`, a token is for the tenant that asked, by its name.
+    The audience of a token is `audience`, or the tenant that asked, by its name, if there is none.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class SignedResults:
         signing = self._ring.signing
         claims = ear.build_claims(
             result,
+            tenant=tenant,
             issuer=self._issuer,
             audience=self._audience or tenant,
             lifetime=self._lifetime,

@@ -1,6 +1,7 @@
 """What every answer has in common, and what each path does."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -73,24 +74,33 @@ def paths() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("method", "path"), list(paths()))
 def test_every_answer_carries_its_id_and_is_not_sniffed_nor_kept(client: FlaskClient, method: str, path: str) -> None:
     response = client.open(path, method=method, headers={"X-Request-Id": "mine"})
-    assert response.headers["X-Request-Id"] == "mine"
+    assert re.fullmatch(r"[0-9a-f]{32}", response.headers["X-Request-Id"])
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert path.startswith("/problems/") or response.headers["Cache-Control"] == "no-store"
 
 
-def test_makes_an_id_where_none_is_asked_for(client: FlaskClient) -> None:
-    ids = {client.get("/healthz").headers["X-Request-Id"] for _ in range(5)}
-    assert len(ids) == 5
-    assert all(len(made) == 32 for made in ids)
+@pytest.mark.parametrize("sent", [{}, {"X-Request-Id": "mine"}, {"X-Request-Id": "0" * 32}], ids=str)
+def test_each_request_has_an_id_of_the_services_own(application: Application, sent: dict[str, str]) -> None:
+    """A caller who repeats an id, or one that the service gave before, gets another one each time."""
+    ids = {application.client.get("/healthz", headers=sent).headers["X-Request-Id"] for _ in range(5)}
+    assert len(ids - set(sent.values())) == 5
+    assert {exchange.request_id for exchange in application.records.exchanges} == ids
 
 
-@pytest.mark.parametrize("asked", ["a" * 65, "a b", "a/b", '"', "a;b", "{}"])
-def test_makes_an_id_where_one_of_bad_form_is_asked_for(application: Application, asked: str) -> None:
-    response = application.client.get("/none", headers={"X-Request-Id": asked})
-    made = response.headers["X-Request-Id"]
-    assert made != asked
-    assert response.get_json()["requestId"] == made
-    assert application.records.exchanges[-1].request_id == made
+@pytest.mark.parametrize("sent", ["mine-1.2_3", "a" * 64, "0" * 32])
+def test_the_id_of_the_caller_is_kept_beside_the_services_own(application: Application, sent: str) -> None:
+    response = application.client.get("/none", headers={"X-Request-Id": sent})
+    told = application.records.exchanges[-1]
+    assert told.client_request_id == sent
+    assert response.get_json()["requestId"] == response.headers["X-Request-Id"] == told.request_id != sent
+
+
+@pytest.mark.parametrize("sent", ["a" * 65, "a b", "a/b", '"', "a;b", "{}", "a,b", "\u0661"])
+def test_an_id_of_bad_form_is_not_kept(application: Application, sent: str) -> None:
+    response = application.client.get("/none", headers={"X-Request-Id": sent})
+    told = application.records.exchanges[-1]
+    assert told.client_request_id == ""
+    assert response.get_json()["requestId"] == told.request_id != sent
 
 
 def test_returns_the_result_with_everything_in_it(application: Application) -> None:
@@ -99,7 +109,7 @@ def test_returns_the_result_with_everything_in_it(application: Application) -> N
     assert response.status_code == 200
     result = response.get_json()
     assert list(result)[:6] == ["verdict", "cloud", "claims", "document", "signer", "chain"]
-    assert (result["verdict"], result["cloud"], result["policy"]) == ("verified", "AzurePublicCloud", "default")
+    assert (result["verdict"], result["cloud"], result["policies"]) == ("verified", "AzurePublicCloud", ["default"])
     assert result["claims"] == {
         "vmId": documents.VM.vm_id,
         "subscriptionId": documents.VM.subscription_id,
@@ -137,7 +147,7 @@ def test_returns_absent_claims_as_null_and_unknown_fields_in_the_document(applic
 def test_a_request_field_never_reaches_the_result(application: Application) -> None:
     application.give_out(documents.NONCE)
     response = application.client.post("/v1/attestations", json=answer(nonce=documents.NONCE, policy="contoso"))
-    assert response.get_json()["policy"] == "contoso"
+    assert response.get_json()["policies"] == ["default", "contoso"]
     again = application.client.post("/v1/attestations", json=answer(vmId="another"))
     assert read_problem(again.status_code, dict(again.headers), again.data)["code"] == "malformed-evidence"
     assert "another" not in again.text

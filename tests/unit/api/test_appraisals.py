@@ -82,7 +82,9 @@ def test_a_verified_document_is_told_with_what_it_says(application: Application)
     told = only_decision(application)
     signer = documents.shared_pki().signer.certificate
     assert (told.verdict, told.code, told.failed_check) == (Verdict.VERIFIED, "verified", None)
-    assert (told.request_id, told.tenant, told.policy, told.at) == ("mine", "default", "default", documents.NOW)
+    assert (told.client_request_id, told.tenant, told.policies) == ("mine", "default", ("default",))
+    assert told.request_id == application.records.exchanges[-1].request_id != "mine"
+    assert told.at == documents.NOW
     assert (told.vm_id, told.subscription_id) == (documents.VM.vm_id, documents.VM.subscription_id)
     assert (told.cloud, told.signer_serial) == (Cloud.PUBLIC, f"{signer.serial_number:x}")
     assert told.issuer
@@ -96,18 +98,18 @@ def test_a_refused_one_is_told_without_its_claims_and_only_as_far_as_it_came(app
     assert post(application) == 422
     told = only_decision(application)
     assert (told.verdict, told.code, told.failed_check) == (Verdict.REFUSED, "nonce-unknown", Check.NONCE)
-    assert (told.vm_id, told.subscription_id, told.policy) == ("", "", "")
+    assert (told.vm_id, told.subscription_id, told.policies) == ("", "", ())
     assert told.cloud is Cloud.PUBLIC
     assert told.signer_serial
     assert told.document_sha256
     assert [check for check, _ in told.steps] == list(Check)[:-1]
 
 
-def test_one_that_the_policy_denied_is_told_with_the_policy(application: Application) -> None:
+def test_one_that_a_policy_denied_is_told_with_all_policies(application: Application) -> None:
     application.give_out(documents.NONCE)
     assert post(application, policy="other") == 403
     told = only_decision(application)
-    assert (told.code, told.failed_check, told.policy) == ("policy-denied", Check.POLICY, "other")
+    assert (told.code, told.failed_check, told.policies) == ("policy-denied", Check.POLICY, ("default", "other"))
     assert told.vm_id == ""
 
 

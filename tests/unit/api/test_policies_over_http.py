@@ -78,7 +78,7 @@ def empty_plan(fields: dict[str, object]) -> None:
 
 def test_accepts_what_satisfies_every_rule_whatever_its_case(application: Application) -> None:
     status, result = post(application, "everything", documents.content())
-    assert (status, result["policy"]) == (200, "everything")
+    assert (status, result["policies"]) == (200, ["default", "everything"])
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_denies_a_nonce_whose_policy_was_taken_away_meanwhile(tmp_path: Path) ->
     denied = application.client.post("/v1/attestations", json=evidence)
     problem = read_problem(denied.status_code, dict(denied.headers), denied.data)
     assert (denied.status_code, problem["code"], problem["retryable"]) == (403, "policy-denied", False)
-    assert "'gold', which the nonce was issued for, is no more" in str(problem["detail"])
+    assert "policy 'gold', which no longer exists" in str(problem["detail"])
 
     again = application.client.post("/v1/attestations", json=evidence)
     assert (again.status_code, again.get_json()["code"]) == (409, "nonce-replayed")

@@ -104,26 +104,6 @@ def test_does_not_show_the_hashes() -> None:
     assert hash_of("north-1") not in repr(TENANTS)
 
 
-def test_the_tenants_policy_holds_where_nothing_names_another(application: Application) -> None:
-    issued = post(application, "/v1/nonces", "south-1").get_json()["nonce"]
-    evidence = documents.imds_answer(documents.document(nonce=issued))
-    denied = post(application, "/v1/attestations", "south-1", evidence)
-    assert code_of(denied) == "policy-denied"
-    assert "fabrikam" in denied.get_json()["detail"]
-
-
-def test_a_policy_that_is_named_goes_before_the_tenants(application: Application) -> None:
-    issued = post(application, "/v1/nonces", "south-1").get_json()["nonce"]
-    evidence = {**documents.imds_answer(documents.document(nonce=issued)), "policy": "default"}
-    assert post(application, "/v1/attestations", "south-1", evidence).get_json()["policy"] == "default"
-
-
-def test_the_policy_of_the_nonce_goes_before_the_tenants(application: Application) -> None:
-    issued = post(application, "/v1/nonces", "south-1", {"policy": "default"}).get_json()["nonce"]
-    evidence = documents.imds_answer(documents.document(nonce=issued))
-    assert post(application, "/v1/attestations", "south-1", evidence).get_json()["policy"] == "default"
-
-
 def test_every_answer_of_a_limited_path_says_what_is_left(application: Application) -> None:
     """A refusal counts, as an answer does; each path for itself."""
     bodies: list[dict[str, object] | None] = [None, {"x": 1}, None]

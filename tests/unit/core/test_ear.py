@@ -19,6 +19,7 @@ THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 def claims_of(result: AttestationResult, *, lifetime: timedelta = LIFETIME) -> dict[str, Any]:
     claims = build_claims(
         result,
+        tenant="contoso",
         issuer="https://us",
         audience="backend",
         lifetime=lifetime,
@@ -51,6 +52,7 @@ def test_are_those_of_the_profile_and_no_other() -> None:
         "iat": int(NOW.timestamp()),
         "exp": int((NOW + LIFETIME).timestamp()),
         "jti": "one",
+        "imds-verifier.tenant": "contoso",
         "eat_profile": PROFILE,
         "eat_nonce": documents.NONCE,
         "ear_verifier_id": {"developer": "imds-verifier", "build": "imds-verifier 1"},

@@ -19,9 +19,10 @@ from verifier.core.first_sight import (
     content_digest,
     memory_of,
 )
-from verifier.core.freshness import bound_policy, check_window
+from verifier.core.freshness import check_window
 from verifier.core.model import AuthenticContent, Claims, FirstSight, Limits, NonceForm, Redeemed
 from verifier.core.pipeline import read_in_time
+from verifier.core.policy import applicable_policies
 from verifier.core.reasons import NONCE_RETRY_AFTER, Check, NonceRefused, Outcome, Reason, WindowRefused, progress
 
 SECOND = timedelta(seconds=1)
@@ -143,8 +144,8 @@ def test_the_first_sight_passes_and_a_later_one_is_a_replay() -> None:
 
 def test_is_bound_to_no_policy() -> None:
     redeemed = Redeemed(content=authentic(), record=FirstSight())
-    assert bound_policy(redeemed, asked="gold", default="default") == "gold"
-    assert bound_policy(redeemed, asked=None, default="default") == "default"
+    assert applicable_policies(redeemed, tenant="default", asked="gold") == ("default", "gold")
+    assert applicable_policies(redeemed, tenant="default", asked=None) == ("default",)
 
 
 def test_a_note_stands_beside_a_check_that_passed_and_no_other() -> None:

@@ -8,7 +8,7 @@ import pytest
 from support.documents import NOW, VM, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
-from verifier.core.freshness import accept_redemption, bound_policy, challenge, check_window, require_times
+from verifier.core.freshness import accept_redemption, challenge, check_window, require_times
 from verifier.core.model import (
     AlreadyUsed,
     AuthenticContent,
@@ -201,34 +201,6 @@ def test_another_document_helps_where_time_was_the_fault_and_not_where_the_vm_wa
 
 def test_a_document_that_does_not_say_when_it_was_made_is_proved_fresh_by_its_nonce() -> None:
     assert redemption(content(created_on=None), record()) is None
-
-
-@pytest.mark.parametrize(
-    ("bound", "asked", "name"),
-    [
-        ("", None, "default"),
-        ("", "gold", "gold"),
-        ("gold", None, "gold"),
-        ("gold", "gold", "gold"),
-        ("default", None, "default"),
-    ],
-)
-def test_the_policy_is_the_bound_one_before_the_asked_one(bound: str, asked: str | None, name: str) -> None:
-    redeemed = Redeemed(content=content(), record=record(policy=bound))
-    assert bound_policy(redeemed, asked=asked, default="default") == name
-
-
-@pytest.mark.parametrize("asked", ["silver", "default", "Gold", ""])
-def test_asking_for_another_policy_than_the_bound_one_is_a_mismatch(asked: str) -> None:
-    redeemed = Redeemed(content=content(), record=record(policy="gold"))
-    with pytest.raises(NonceRefused) as caught:
-        bound_policy(redeemed, asked=asked, default="default")
-    assert caught.value.reason is Reason.NONCE_MISMATCH
-    assert not caught.value.retryable
-
-
-def test_an_archived_document_is_judged_by_the_policy_that_is_asked_for() -> None:
-    assert bound_policy(Redeemed(content=content(), record=None), asked="gold", default="default") == "gold"
 
 
 def test_details_tell_no_nonce() -> None:

@@ -11,7 +11,7 @@ from support.documents import NOW, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
 from verifier.core.clouds import Cloud
-from verifier.core.model import AuthenticContent, Limits, Plan, Redeemed
+from verifier.core.model import AuthenticContent, Limits, NonceRecord, Plan, Redeemed
 from verifier.core.pipeline import read_in_time
 from verifier.core.policy import (
     AllOf,
@@ -27,6 +27,7 @@ from verifier.core.policy import (
     Rule,
     Standing,
     UnknownPolicyError,
+    applicable_policies,
 )
 from verifier.core.reasons import Check, PolicyRefused, Reason
 
@@ -211,31 +212,61 @@ class TestPolicies:
         return Redeemed(content=content(), record=None)
 
     def test_the_default_is_there_and_allows_every_cloud(self) -> None:
-        assert Policies().apply(self.redeemed(), Policies.DEFAULT, now=NOW).policy == "default"
+        assert Policies().apply(self.redeemed(), (Policies.DEFAULT,), now=NOW).policies == ("default",)
 
     def test_the_default_can_be_another(self) -> None:
         policies = Policies({Policies.DEFAULT: Fixed(D)})
         with pytest.raises(PolicyRefused):
-            policies.apply(self.redeemed(), Policies.DEFAULT, now=NOW)
+            policies.apply(self.redeemed(), (Policies.DEFAULT,), now=NOW)
 
     @pytest.mark.parametrize("refusing", [D, A])
-    def test_what_is_not_satisfied_is_refused_with_the_rule_that_failed(self, refusing: Standing) -> None:
-        policies = Policies({"gold": AllOf(Fixed(S), Fixed(refusing))})
+    @pytest.mark.parametrize("names", [("gold",), ("gold", "silver"), ("silver", "gold"), ("silver", "default", "gold")])
+    def test_what_is_not_satisfied_is_refused_with_the_rule_that_failed(
+        self, refusing: Standing, names: tuple[str, ...]
+    ) -> None:
+        policies = Policies({"gold": AllOf(Fixed(S), Fixed(refusing)), "silver": Fixed(S)})
         with pytest.raises(PolicyRefused) as caught:
-            policies.apply(self.redeemed(), "gold", now=NOW)
+            policies.apply(self.redeemed(), names, now=NOW)
         assert caught.value.reason is Reason.POLICY_DENIED
         assert caught.value.check is Check.POLICY
         assert not caught.value.retryable
-        assert "gold" in caught.value.detail
+        assert "Policy 'gold'" in caught.value.detail
         assert f"It is {refusing.value}." in caught.value.detail
+
+    def test_no_policy_at_all_accepts_nothing(self) -> None:
+        with pytest.raises(ValueError, match="no policy was applied"):
+            Policies().apply(self.redeemed(), (), now=NOW)
 
     @pytest.mark.parametrize("name", ["", "Gold", "gold ", "x" * 1000])
     def test_an_unknown_name_is_an_error_and_not_a_pass(self, name: str) -> None:
         policies = Policies({"gold": Fixed(S)})
-        assert policies.apply(self.redeemed(), "gold", now=NOW).policy == "gold"
+        assert policies.apply(self.redeemed(), ("gold",), now=NOW).policies == ("gold",)
         with pytest.raises(UnknownPolicyError):
             policies.find(name)
-        with pytest.raises(PolicyRefused, match="is no more: get a nonce for another policy") as caught:
-            policies.apply(self.redeemed(), name, now=NOW)
-        assert caught.value.reason is Reason.POLICY_DENIED
-        assert len(str(caught.value)) < 200
+        for names in ((name,), ("gold", name), (name, "gold")):
+            with pytest.raises(PolicyRefused, match="no longer exists: get a new nonce") as caught:
+                policies.apply(self.redeemed(), names, now=NOW)
+            assert caught.value.reason is Reason.POLICY_DENIED
+            assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked", "names"),
+    [
+        ("", None, ("theirs",)),
+        ("", "gold", ("theirs", "gold")),
+        ("gold", None, ("theirs", "gold")),
+        ("gold", "silver", ("theirs", "gold", "silver")),
+        ("gold", "gold", ("theirs", "gold")),
+        ("theirs", "gold", ("theirs", "gold")),
+        ("gold", "theirs", ("theirs", "gold")),
+        ("theirs", "theirs", ("theirs",)),
+        ("default", "default", ("theirs", "default")),
+        ("", "", ("theirs", "")),
+    ],
+)
+def test_the_tenants_policy_always_applies_and_nonce_and_request_add_to_it(
+    bound: str, asked: str | None, names: tuple[str, ...]
+) -> None:
+    redeemed = Redeemed(content=content(), record=NonceRecord(issued_at=NOW, expires_at=NOW, policy=bound))
+    assert applicable_policies(redeemed, tenant="theirs", asked=asked) == names

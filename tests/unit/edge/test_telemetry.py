@@ -52,7 +52,7 @@ def raised(error: Exception) -> Exception:
 
 def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    exchange = Exchange(request_id="r-1", route="GET /healthz", status=200, code="", seconds=0.00123)
+    exchange = Exchange(request_id="r-1", client_request_id="theirs", route="GET /healthz", status=200, code="", seconds=0.00123)
     LogRecorder().answered(exchange)
     (line,) = lines(capsys)
     assert str(line.pop("time")).endswith("Z")
@@ -60,6 +60,7 @@ def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None
         "event": "answered",
         "level": "info",
         "requestId": "r-1",
+        "clientRequestId": "theirs",
         "route": "GET /healthz",
         "status": 200,
         "code": "",
@@ -71,6 +72,7 @@ def decision(verdict: Verdict, code: str) -> Decision:
     return Decision(
         at=datetime(2026, 11, 23, 8, tzinfo=UTC),
         request_id="r-1",
+        client_request_id="theirs",
         tenant="contoso",
         verdict=verdict,
         code=code,
@@ -78,6 +80,7 @@ def decision(verdict: Verdict, code: str) -> Decision:
         cloud=Cloud.PUBLIC,
         signer_serial="1a2b",
         issuer="CN=Stranger",
+        policies=("gold", "silver"),
         document_sha256="ab" * 32,
         seconds=0.0123456,
         steps=((Check.FORMAT, 0.0001), (Check.CHAIN, 0.002)),
@@ -93,6 +96,7 @@ def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFix
         "event": "decided",
         "level": "info",
         "requestId": "r-1",
+        "clientRequestId": "theirs",
         "tenant": "contoso",
         "verdict": "refused",
         "code": "issuer-unpinned",
@@ -102,7 +106,7 @@ def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFix
         "cloud": "AzurePublicCloud",
         "signerSerial": "1a2b",
         "issuer": "CN=Stranger",
-        "policy": "",
+        "policies": ["gold", "silver"],
         "documentSha256": "ab" * 32,
         "milliseconds": 12.346,
         "steps": {"format": 0.1, "chain": 2.0},
