@@ -43,6 +43,7 @@ class Vector:
     request: dict[str, str]
     nonces: tuple[IssuedNonce, ...]
     policies: Policies
+    tenant_policy: str
 
     def __str__(self) -> str:
         return f"{self.directory.parent.name}/{self.directory.name}"
@@ -104,6 +105,7 @@ def _read(directory: Path) -> Vector:
         expected=case.pop("expected"),
         request=case.pop("request", {}),
         nonces=tuple(_nonce(fields) for fields in case.pop("nonces", [])),
+        tenant_policy=case.pop("tenant_policy", Policies.DEFAULT),
         policies=Policies({name: PolicyTable.model_validate(table).rule() for name, table in policies.items()}),
     )
     if case:

@@ -1,9 +1,11 @@
 """Every vector, through HTTP and through the library: refused for its one fault, at its check, or accepted."""
 
+import hashlib
 import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,16 @@ from support.clocks import StandingClock
 from support.vectors import TRUST, VECTORS, VERIFIED, Vector, load_vectors, vectors_trust
 from werkzeug.test import TestResponse
 
+from verifier.api.authentication import Tenants
 from verifier.api.problems import DOCUMENTATION
 from verifier.core import strict_json
 from verifier.core.reasons import Check, CheckResult, Outcome, Reason, Refused
+from verifier.core.tenancy import Tenant
 from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.service import Verifier
+from verifier.service import DEFAULT_TENANT, Verifier
 
+#: The post comes from the tenant `default`, by this key.
+KEY = "key-of-the-vectors"
 ALL = load_vectors()
 #: What lies beside the vectors.
 OTHER_DIRECTORIES = {VERIFIED, TRUST.name, "recipes", "__pycache__"}
@@ -42,11 +48,24 @@ def store(vector: Vector, empty_database: Path, tmp_path: Path) -> Iterator[Sqli
 
 @pytest.fixture
 def application(vector: Vector, store: SqliteNonceStore, tmp_path: Path) -> Application:
-    return make_application(tmp_path, bundle=vectors_trust(), moment=vector.at, policies=vector.policies, nonces=store)
+    tenant = Tenant(name=DEFAULT_TENANT, policy=vector.tenant_policy)
+    return make_application(
+        tmp_path,
+        bundle=vectors_trust(),
+        moment=vector.at,
+        policies=vector.policies,
+        nonces=store,
+        tenants=Tenants(key_hashes={tenant: [hashlib.sha256(KEY.encode()).hexdigest()]}),
+    )
 
 
 def post(application: Application, vector: Vector) -> TestResponse:
-    return application.client.post("/v1/attestations", data=vector.body, content_type=vector.media_type)
+    return application.client.post(
+        "/v1/attestations",
+        data=vector.body,
+        content_type=vector.media_type,
+        headers={"Authorization": f"Bearer {KEY}"},
+    )
 
 
 def outcomes_of(failing: Check | None) -> list[tuple[str, str]]:
@@ -93,16 +112,21 @@ def test_through_the_library(vector: Vector, store: SqliteNonceStore) -> None:
         clock=StandingClock(vector.at),
         policies=vector.policies,
     )
-    nonce, policy = vector.request.get("nonce"), vector.request.get("policy")
+    appraise = partial(
+        verifier.appraise,
+        nonce=vector.request.get("nonce"),
+        policy=vector.request.get("policy"),
+        tenant_policy=vector.tenant_policy,
+    )
     if vector.reason is None:
-        result = verifier.appraise(vector.document(), nonce=nonce, policy=policy)
+        result = appraise(vector.document())
 
         assert shown(result.checks) == outcomes_of(None)
         assert result.content.cloud.value == vector.expected["cloud"]
         return
 
     with pytest.raises(Refused) as caught:
-        verifier.appraise(vector.document(), nonce=nonce, policy=policy)
+        appraise(vector.document())
 
     assert caught.value.reason is vector.reason
     assert shown(caught.value.checks) == outcomes_of(vector.check)
@@ -146,7 +170,10 @@ def test_each_case_tells_what_its_request_names() -> None:
 
 
 def test_no_two_vectors_are_the_same() -> None:
-    seen = Counter((vector.body, vector.media_type, vector.at, vector.nonces, repr(vector.policies)) for vector in ALL)
+    seen = Counter(
+        (vector.body, vector.media_type, vector.at, vector.nonces, repr(vector.policies), vector.tenant_policy)
+        for vector in ALL
+    )
     assert max(seen.values()) == 1
 
 

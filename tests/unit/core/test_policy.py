@@ -220,7 +220,9 @@ class TestPolicies:
             policies.apply(self.redeemed(), (Policies.DEFAULT,), now=NOW)
 
     @pytest.mark.parametrize("refusing", [D, A])
-    @pytest.mark.parametrize("names", [("gold",), ("gold", "silver"), ("silver", "gold"), ("silver", "default", "gold")])
+    @pytest.mark.parametrize(
+        "names", [("gold",), ("gold", "silver"), ("silver", "gold"), ("silver", "default", "gold")]
+    )
     def test_what_is_not_satisfied_is_refused_with_the_rule_that_failed(
         self, refusing: Standing, names: tuple[str, ...]
     ) -> None:

@@ -52,7 +52,9 @@ def raised(error: Exception) -> Exception:
 
 def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    exchange = Exchange(request_id="r-1", client_request_id="theirs", route="GET /healthz", status=200, code="", seconds=0.00123)
+    exchange = Exchange(
+        request_id="r-1", client_request_id="theirs", route="GET /healthz", status=200, code="", seconds=0.00123
+    )
     LogRecorder().answered(exchange)
     (line,) = lines(capsys)
     assert str(line.pop("time")).endswith("Z")

@@ -246,6 +246,21 @@ def _challenges() -> Iterator[Recipe]:
         policies={"asked": {"skus": ["STANDARD"]}},
     )
     yield Recipe(
+        name="policies-of-nonce-and-request",
+        description="The nonce was issued for one policy, and the request names another. Both are satisfied.",
+        body=posted(document, policy="asked"),
+        request={"policy": "asked"},
+        nonces=(Nonce(policy="bound"),),
+        policies={"asked": {"skus": ["standard"]}, "bound": {"publishers": ["contoso"]}},
+    )
+    yield Recipe(
+        name="policy-of-the-tenant-in-place-of-the-default",
+        description="The tenant's own policy is satisfied. The policy `default` is not, and does not apply.",
+        body=posted(document),
+        policies={"asked": {"publishers": ["contoso"]}, "default": {"publishers": ["another"]}},
+        tenant_policy="asked",
+    )
+    yield Recipe(
         name="nonce-at-its-end",
         description="The nonce expires at this very moment.",
         body=posted(document),

@@ -18,7 +18,7 @@ _denied = partial(Recipe, reason=Reason.POLICY_DENIED, check=Check.POLICY)
 
 _SECOND = timedelta(seconds=1)
 _ANOTHER_VM = "00000000-0000-4000-8000-000000000000"
-_CONTOSO = {"contoso": {"publishers": ["contoso"]}}
+_ANOTHER_PRODUCT = {"asked": {"products": ["another"]}}
 
 
 def recipes() -> Iterator[Recipe]:
@@ -54,14 +54,6 @@ def _mismatches() -> Iterator[Recipe]:
         description="The nonce was issued for another VM.",
         body=posted(document),
         nonces=(Nonce(vm_id=_ANOTHER_VM),),
-    )
-    yield _mismatch(
-        name="another-policy",
-        description="The nonce was issued for one policy, and the request asks for another, which would be satisfied.",
-        body=posted(document, policy="default"),
-        request={"policy": "default"},
-        nonces=(Nonce(policy="contoso"),),
-        policies=_CONTOSO,
     )
     yield _mismatch(
         name="document-older-than-its-nonce",
@@ -171,7 +163,31 @@ def _denials() -> Iterator[Recipe]:
         description="The nonce was issued for a policy, which the request need not name, and which is not satisfied.",
         body=posted(document),
         nonces=(Nonce(vm_id=VM.vm_id, policy="asked"),),
-        policies={"asked": {"products": ["another"]}},
+        policies=_ANOTHER_PRODUCT,
+    )
+    yield _denied(
+        name="policy-of-the-nonce-with-a-request-for-the-default",
+        description="The policy that the nonce was issued for is not satisfied. The request names one that is.",
+        body=posted(document, policy="default"),
+        request={"policy": "default"},
+        nonces=(Nonce(policy="asked"),),
+        policies=_ANOTHER_PRODUCT,
+    )
+    yield _denied(
+        name="policy-of-the-tenant-with-a-request-for-the-default",
+        description="The tenant's policy is not satisfied. The request names one that is.",
+        body=posted(document, policy="default"),
+        request={"policy": "default"},
+        policies=_ANOTHER_PRODUCT,
+        tenant_policy="asked",
+    )
+    yield _denied(
+        name="policy-of-the-tenant-with-a-nonce-for-the-default",
+        description="The tenant's policy is not satisfied. The nonce was issued for one that is.",
+        body=posted(document),
+        nonces=(Nonce(policy="default"),),
+        policies=_ANOTHER_PRODUCT,
+        tenant_policy="asked",
     )
 
 

@@ -67,6 +67,7 @@ class Recipe:
     nonces: tuple[Nonce, ...] = ISSUED
     request: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, Policy] = field(default_factory=dict)
+    tenant_policy: str = "default"
     cloud: str = "AzurePublicCloud"
 
     def write(self, directory: Path) -> None:
@@ -81,6 +82,7 @@ class Recipe:
             f"at = {_toml(self.at)}",
             f"body = {_toml(self.form.file)}",
             f"media_type = {_toml(self.form.media_type)}",
+            *([f"tenant_policy = {_toml(self.tenant_policy)}"] if self.tenant_policy != "default" else []),
             *_table("expected", self._expected()),
         ]
         if self.request:

@@ -1,0 +1,162 @@
+"""HTTP: a caller may add policies to its tenant's, and leaves none."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import documents
+from support.applications import Application, make_application
+from support.policy_choices import ALLOWED, Choice, choices, policies_of
+from support.problems import read_problem
+from werkzeug.test import TestResponse
+
+from verifier.api.authentication import Tenants
+from verifier.core.policy import Policies
+from verifier.core.tenancy import Tenant
+
+#: One tenant for each policy, by the same name, and its key.
+TENANTS = Tenants(
+    key_hashes={Tenant(name=name, policy=name): [hashlib.sha256(name.encode()).hexdigest()] for name in ALLOWED}
+)
+#: Does not allow the product of `documents.VM`. The default does.
+STRICT = "db-alone"
+
+Post = Callable[[Application, str], TestResponse]
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Application:
+    policies = Policies({**policies_of(ALLOWED).rules, "default": Policies().find("default")})
+    return make_application(tmp_path_factory.mktemp("application"), policies=policies, tenants=TENANTS)
+
+
+def post(
+    application: Application, path: str, key: str, body: object = None, *, data: bytes | str = b""
+) -> TestResponse:
+    headers = {"Authorization": f"Bearer {key}"}
+    if data:
+        media_type = "application/json" if isinstance(data, str) else "application/pkcs7-mime"
+        return application.client.post(path, data=data, content_type=media_type, headers=headers)
+    return application.client.post(path, json=body, headers=headers)
+
+
+def issue(application: Application, key: str, **binding: str) -> str:
+    return str(post(application, "/v1/nonces", key, binding).get_json()["nonce"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(choice=choices(), form=st.sampled_from(["JSON", "DER"]))
+def test_no_nonce_and_no_request_leaves_the_tenants_policy(application: Application, choice: Choice, form: str) -> None:
+    nonce = issue(application, choice.tenant, **({"policy": choice.nonce} if choice.nonce else {}))
+    document = documents.document(nonce=nonce, vm=choice.vm)
+    beside = {"policy": choice.request} if choice.request else {}
+    answer = (
+        post(application, "/v1/attestations", choice.tenant, data=document)
+        if form == "DER" and not beside
+        else post(application, "/v1/attestations", choice.tenant, {**documents.imds_answer(document), **beside})
+    )
+    told = application.records.decisions[-1]
+    assert list(told.policies) == choice.names
+    if choice.all_allow:
+        assert (answer.status_code, answer.get_json()["policies"]) == (200, choice.names)
+    else:
+        problem = read_problem(answer.status_code, dict(answer.headers), answer.data)
+        assert (answer.status_code, problem["code"]) == (403, "policy-denied")
+    assert choice.tenant_allows or answer.status_code == 403
+
+
+# --- What an attacker on a VM tries: its tenant's policy refuses the VM, and `default` would not.
+
+
+def in_the_request(application: Application, key: str) -> TestResponse:
+    evidence = documents.imds_answer(documents.document(nonce=issue(application, key)))
+    return post(application, "/v1/attestations", key, {**evidence, "policy": "default"})
+
+
+def in_the_nonce(application: Application, key: str) -> TestResponse:
+    document = documents.document(nonce=issue(application, key, policy="default"))
+    return post(application, "/v1/attestations", key, documents.imds_answer(document))
+
+
+def in_both(application: Application, key: str) -> TestResponse:
+    nonce = issue(application, key, policy="default")
+    evidence = documents.imds_answer(documents.document(nonce=nonce))
+    return post(application, "/v1/attestations", key, {**evidence, "policy": "default", "nonce": nonce})
+
+
+def in_the_nonce_of_a_document_as_der(application: Application, key: str) -> TestResponse:
+    nonce = issue(application, key, policy="default")
+    return post(application, "/v1/attestations", key, data=documents.document(nonce=nonce))
+
+
+@pytest.mark.parametrize("attack", [in_the_request, in_the_nonce, in_both, in_the_nonce_of_a_document_as_der])
+def test_naming_the_default_does_not_leave_the_tenants_policy(application: Application, attack: Post) -> None:
+    assert attack(application, "default").status_code == 200  # of a tenant whose policy it is
+    denied = attack(application, STRICT)
+    problem = read_problem(denied.status_code, dict(denied.headers), denied.data)
+    assert (denied.status_code, problem["code"], problem["retryable"]) == (403, "policy-denied", False)
+    assert f"Policy '{STRICT}'" in str(problem["detail"])
+    assert "token" not in denied.get_json()
+
+
+def with_another_case(signature: str) -> str:
+    return f'{{"encoding": "pkcs7", "signature": "{signature}", "policy": "Db-alone"}}'
+
+
+def with_an_empty_name(signature: str) -> str:
+    return f'{{"encoding": "pkcs7", "signature": "{signature}", "policy": ""}}'
+
+
+def with_two_names(signature: str) -> str:
+    return f'{{"encoding": "pkcs7", "signature": "{signature}", "policy": "{STRICT}", "policy": "default"}}'
+
+
+def with_a_list(signature: str) -> str:
+    return f'{{"encoding": "pkcs7", "signature": "{signature}", "policy": ["default"]}}'
+
+
+def with_the_field_of_the_result(signature: str) -> str:
+    return f'{{"encoding": "pkcs7", "signature": "{signature}", "policies": ["default"]}}'
+
+
+@pytest.mark.parametrize(
+    "body", [with_another_case, with_an_empty_name, with_two_names, with_a_list, with_the_field_of_the_result]
+)
+def test_a_policy_that_is_not_one_known_name_is_refused_and_uses_no_nonce(
+    application: Application, body: Callable[[str], str]
+) -> None:
+    nonce = issue(application, "default")
+    signature = base64.b64encode(documents.document(nonce=nonce)).decode()
+    assert post(application, "/v1/attestations", "default", data=body(signature)).status_code == 400
+    good = f'{{"encoding": "pkcs7", "signature": "{signature}"}}'
+    assert post(application, "/v1/attestations", "default", data=good).status_code == 200
+
+
+def test_the_nonce_of_a_tenant_with_a_wider_policy_is_unknown(application: Application) -> None:
+    evidence = documents.imds_answer(documents.document(nonce=issue(application, "default")))
+    denied = post(application, "/v1/attestations", STRICT, evidence)
+    assert (denied.status_code, denied.get_json()["code"]) == (422, "nonce-unknown")
+
+
+@pytest.mark.parametrize("beside", [{}, {"policy": "default"}], ids=str)
+def test_without_the_tenants_policy_there_is_no_verdict_and_the_nonce_stays_unused(
+    tmp_path: Path, beside: dict[str, str]
+) -> None:
+    """A worker that just loaded settings may have the tenant of before and the policies of after."""
+    in_force = [policies_of(ALLOWED), policies_of({"default": ALLOWED["default"]})]
+    application = make_application(tmp_path, policies=lambda: in_force[-1], tenants=TENANTS)
+    vm = Choice(product="db", tenant=STRICT, nonce=None, request=None, allowed=ALLOWED).vm
+    evidence = documents.imds_answer(documents.document(nonce=issue(application, STRICT), vm=vm))
+
+    waiting = post(application, "/v1/attestations", STRICT, {**evidence, **beside})
+    problem = read_problem(waiting.status_code, dict(waiting.headers), waiting.data)
+    assert (waiting.status_code, problem["code"], problem["retryable"]) == (503, "store-unavailable", True)
+    assert application.records.decisions[-1].verdict == "unavailable"
+
+    in_force.pop()
+    accepted = post(application, "/v1/attestations", STRICT, evidence)
+    assert (accepted.status_code, accepted.get_json()["policies"]) == (200, [STRICT])
