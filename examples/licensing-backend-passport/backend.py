@@ -5,7 +5,11 @@ it by itself, with a JOSE library and the verifier's public keys. It never asks 
 
     pip install 'pyjwt[crypto]'
     VERIFIER_JWKS=https://verifier.example/.well-known/jwks.json \
-    TOKEN_ISSUER=https://verifier.example TOKEN_AUDIENCE=contoso PRODUCTS=contoso-db python backend.py
+    TOKEN_ISSUER=https://verifier.example TOKEN_AUDIENCE=contoso TENANT=contoso POLICY=appliance \
+    PRODUCTS=contoso-db python backend.py
+
+TENANT is this backend's name in the verifier's settings: another tenant's VMs are not ours, though tenants may share
+an audience. POLICY is a policy that this backend relies on: a token that does not name it was made without it.
 """
 
 import json
@@ -15,6 +19,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from wsgiref.simple_server import make_server
 
@@ -26,6 +31,10 @@ ALGORITHMS = ["ES256", "EdDSA"]
 PROFILE = "tag:ietf.org,2026:rats/ear#04"
 SUBMODULE = "azure-imds"
 CLAIMS = "imds-verifier.claims"
+TENANT = "imds-verifier.tenant"
+#: How far the clocks of verifier and backend may be apart. Without it, a backend whose clock is a second behind refuses
+#: every fresh token.
+LEEWAY_SECONDS = 60.0
 MAX_BODY_OCTETS = 16 * 1024
 #: Tokens name keys that are new now and then; this is how often a name nobody knows can make us ask.
 REFETCH_SECONDS = 60.0
@@ -56,8 +65,18 @@ class PublicKeys:
             return self._keys[kid]
 
 
-def check_token(token: str, *, keys: PublicKeys, issuer: str, audience: str) -> Mapping[str, Any]:
-    """The VM's claims, which the verifier signed for this backend, and which are not expired. Raises Untrusted."""
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a token must say for this backend to rely on it."""
+
+    issuer: str
+    audience: str
+    tenant: str
+    policy: str
+
+
+def check_token(token: str, *, keys: PublicKeys, expected: Expected) -> Mapping[str, Any]:
+    """Return the VM's claims, which the verifier signed for this backend under its policy. Raises Untrusted."""
     try:
         header = jwt.get_unverified_header(token)
         key = keys.find(str(header.get("kid", "")))
@@ -67,9 +86,10 @@ def check_token(token: str, *, keys: PublicKeys, issuer: str, audience: str) -> 
             token,
             key,
             algorithms=ALGORITHMS,
-            audience=audience,
-            issuer=issuer,
-            options={"require": ["iss", "aud", "iat", "exp", "jti", "eat_nonce"]},
+            audience=expected.audience,
+            issuer=expected.issuer,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["iss", "aud", "iat", "exp", "jti", "eat_nonce", TENANT]},
         )
     except jwt.ExpiredSignatureError as error:
         raise Untrusted("the token is expired") from error
@@ -79,10 +99,14 @@ def check_token(token: str, *, keys: PublicKeys, issuer: str, audience: str) -> 
         raise Untrusted("the token does not verify") from error
     if claims.get("eat_profile") != PROFILE:
         raise Untrusted("the token has another profile")
+    if claims[TENANT] != expected.tenant:
+        raise Untrusted("the token is for another tenant")
     try:
         appraised = claims["submods"][SUBMODULE]
         if appraised["ear_status"] != "affirming":
             raise Untrusted("the VM was not affirmed")
+        if expected.policy not in list(appraised["ear_appraisal_policy_ids"]):
+            raise Untrusted("the VM was not held against our policy")
         return dict(appraised[CLAIMS])
     except (KeyError, TypeError) as error:
         raise Untrusted("the token says nothing of a VM") from error
@@ -91,10 +115,9 @@ def check_token(token: str, *, keys: PublicKeys, issuer: str, audience: str) -> 
 class Backend:
     """The WSGI application (PEP 3333)."""
 
-    def __init__(self, *, keys: PublicKeys, issuer: str, audience: str, products: frozenset[str]) -> None:
+    def __init__(self, *, keys: PublicKeys, expected: Expected, products: frozenset[str]) -> None:
         self._keys = keys
-        self._issuer = issuer
-        self._audience = audience
+        self._expected = expected
         self._products = products
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -106,9 +129,10 @@ class Backend:
         if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", "/licenses"):
             return "404 Not Found", {"error": "post a token to /licenses"}
         try:
-            octets = int(environ.get("CONTENT_LENGTH") or 0)
-            token = str(json.loads(environ["wsgi.input"].read(min(octets, MAX_BODY_OCTETS)))["token"])
-        except (ValueError, KeyError, TypeError):
+            octets = environ.get("CONTENT_LENGTH") or "0"
+            body = environ["wsgi.input"].read(min(int(octets) if octets.isdecimal() else 0, MAX_BODY_OCTETS))
+            token = str(json.loads(body)["token"])
+        except (ValueError, KeyError, TypeError, RecursionError):
             return "400 Bad Request", {"error": 'the body is {"token": "..."}'}
         try:
             return "201 Created", self._license(token)
@@ -118,7 +142,7 @@ class Backend:
             return "503 Service Unavailable", {"error": "the verifier's keys cannot be had now"}
 
     def _license(self, token: str) -> Mapping[str, object]:
-        claims = check_token(token, keys=self._keys, issuer=self._issuer, audience=self._audience)
+        claims = check_token(token, keys=self._keys, expected=self._expected)
         product = (claims.get("plan") or {}).get("product") or ""
         if self._products and product.lower() not in self._products:
             raise Untrusted("the VM does not run a product of ours")
@@ -135,8 +159,12 @@ def main() -> None:
 
     backend = Backend(
         keys=PublicKeys(fetch),
-        issuer=os.environ["TOKEN_ISSUER"],
-        audience=os.environ["TOKEN_AUDIENCE"],
+        expected=Expected(
+            issuer=os.environ["TOKEN_ISSUER"],
+            audience=os.environ["TOKEN_AUDIENCE"],
+            tenant=os.environ["TENANT"],
+            policy=os.environ["POLICY"],
+        ),
         products=frozenset(name.lower() for name in os.environ.get("PRODUCTS", "").split(",") if name),
     )
     with make_server("127.0.0.1", int(os.environ.get("PORT", "8090")), backend) as server:

@@ -39,9 +39,13 @@ def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def verifier(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path, keys_dir: Path) -> Iterator[RunningServer]:
-    """With one tenant, and signed results."""
+    """With one tenant, whose policy accepts the VM, a policy that does not, and signed results."""
+    hashed = hashlib.sha256(KEY.encode()).hexdigest()
     settings = {
-        "VERIFIER_TENANTS": json.dumps({"contoso": {"keys": [hashlib.sha256(KEY.encode()).hexdigest()]}}),
+        "VERIFIER_POLICIES": json.dumps(
+            {"appliance": {"publishers": ["contoso"]}, "strict": {"products": ["another"]}}
+        ),
+        "VERIFIER_TENANTS": json.dumps({"contoso": {"keys": [hashed], "policy": "appliance"}}),
         "VERIFIER_TOKEN_KEYS_DIR": str(keys_dir),
         "VERIFIER_TOKEN_ISSUER": ISSUER,
     }
@@ -84,10 +88,18 @@ def running_backend(name: str, **environment: str) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def passport(verifier: RunningServer) -> Iterator[RunningServer]:
-    jwks = f"{verifier.url}/.well-known/jwks.json"
-    settings = {"VERIFIER_JWKS": jwks, "TOKEN_ISSUER": ISSUER, "TOKEN_AUDIENCE": "contoso"}
-    with running_backend("licensing-backend-passport", **settings) as running:
+    with running_backend("licensing-backend-passport", **passport_settings(verifier)) as running:
         yield running
+
+
+def passport_settings(verifier: RunningServer) -> dict[str, str]:
+    return {
+        "VERIFIER_JWKS": f"{verifier.url}/.well-known/jwks.json",
+        "TOKEN_ISSUER": ISSUER,
+        "TOKEN_AUDIENCE": "contoso",
+        "TENANT": "contoso",
+        "POLICY": "appliance",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +109,21 @@ def token(verifier: RunningServer) -> str:
 
 @pytest.fixture(scope="module")
 def background_check(verifier: RunningServer) -> Iterator[RunningServer]:
-    settings = {"VERIFIER": verifier.url, "VERIFIER_KEY": KEY}
-    with running_backend("licensing-backend-background-check", **settings) as running:
+    with running_backend("licensing-backend-background-check", **background_settings(verifier)) as running:
         yield running
+
+
+def background_settings(verifier: RunningServer, policy: str = "appliance") -> dict[str, str]:
+    return {"VERIFIER": verifier.url, "VERIFIER_KEY": KEY, "POLICY": policy}
+
+
+def resigned(token: str, keys_dir: Path, change: Mapping[str, object]) -> str:
+    """The token with these claims, and without those that are None, signed by the verifier's own key."""
+    claims = jwt.decode(token, options={"verify_signature": False}) | dict(change)
+    present = {name: value for name, value in claims.items() if value is not None}
+    (file,) = keys_dir.glob("*.pem")
+    key = load_pem_private_key(file.read_bytes(), None)
+    return jwt.encode(present, key, "ES256", jwt.get_unverified_header(token))  # type: ignore[arg-type]  # an EC key
 
 
 class TestPassport:
@@ -115,6 +139,9 @@ class TestPassport:
             ({"aud": None}, "does not verify"),
             ({"iss": "https://elsewhere.example"}, "does not verify"),
             ({"jti": None}, "does not verify"),
+            ({"imds-verifier.tenant": None}, "does not verify"),
+            ({"imds-verifier.tenant": "fabrikam"}, "for another tenant"),
+            ({"imds-verifier.tenant": ["contoso"]}, "for another tenant"),
             ({"eat_profile": "tag:ietf.org,2026:rats/ear#05"}, "another profile"),
             ({"submods": {}}, "says nothing of a VM"),
             ({"submods": {"azure-imds": {"ear_status": "contraindicated"}}}, "was not affirmed"),
@@ -124,12 +151,33 @@ class TestPassport:
     def test_refuses_a_token_that_the_verifier_signed_for_something_else(
         self, passport: RunningServer, token: str, keys_dir: Path, change: Mapping[str, object], why: str
     ) -> None:
-        claims = jwt.decode(token, options={"verify_signature": False}) | dict(change)
-        present = {name: value for name, value in claims.items() if value is not None}
-        (file,) = keys_dir.glob("*.pem")
-        key = load_pem_private_key(file.read_bytes(), None)
-        forged = jwt.encode(present, key, "ES256", jwt.get_unverified_header(token))  # type: ignore[arg-type]  # an EC key
+        forged = resigned(token, keys_dir, change)
         assert_refused(passport.post_json("/licenses", {"token": forged}), why)
+
+    @pytest.mark.parametrize("policies", [["default"], [], ["appliance-of-another"], "appliance", None], ids=str)
+    def test_refuses_a_token_without_its_policy(
+        self, passport: RunningServer, token: str, keys_dir: Path, policies: object
+    ) -> None:
+        submods = jwt.decode(token, options={"verify_signature": False})["submods"]
+        submods["azure-imds"]["ear_appraisal_policy_ids"] = policies
+        answer = passport.post_json("/licenses", {"token": resigned(token, keys_dir, {"submods": submods})})
+        assert answer.status == 403
+
+    def test_licenses_under_further_policies(self, passport: RunningServer, token: str, keys_dir: Path) -> None:
+        submods = jwt.decode(token, options={"verify_signature": False})["submods"]
+        assert submods["azure-imds"]["ear_appraisal_policy_ids"] == ["appliance"]
+        submods["azure-imds"]["ear_appraisal_policy_ids"] = ["gold", "appliance"]
+        answer = passport.post_json("/licenses", {"token": resigned(token, keys_dir, {"submods": submods})})
+        assert answer.status == 201
+
+    @pytest.mark.parametrize(("seconds", "status"), [(30, 201), (120, 403)])
+    def test_bears_with_a_clock_that_differs_by_less_than_a_minute(
+        self, passport: RunningServer, token: str, keys_dir: Path, seconds: int, status: int
+    ) -> None:
+        now = int(datetime.now(UTC).timestamp())
+        for times in ({"iat": now + seconds, "exp": now + 600}, {"iat": now - 600, "exp": now - seconds}):
+            answer = passport.post_json("/licenses", {"token": resigned(token, keys_dir, times)})
+            assert answer.status == status, times
 
     def test_refuses_the_algorithm_none(self, passport: RunningServer, token: str) -> None:
         header = jwt.get_unverified_header(token) | {"alg": "none"}
@@ -160,9 +208,12 @@ class TestPassport:
     def test_refuses_what_is_no_token(self, passport: RunningServer, fields: Mapping[str, object]) -> None:
         assert passport.post_json("/licenses", fields).status in {400, 403}
 
+    def test_refuses_what_is_no_json(self, passport: RunningServer) -> None:
+        for body in (b"", b"no JSON", b"[" * 10_000, b"\xff"):
+            assert passport.request("POST", "/licenses", body).status == 400
+
     def test_licenses_its_own_products_alone(self, verifier: RunningServer, token: str) -> None:
-        jwks = f"{verifier.url}/.well-known/jwks.json"
-        settings = {"VERIFIER_JWKS": jwks, "TOKEN_ISSUER": ISSUER, "TOKEN_AUDIENCE": "contoso", "PRODUCTS": "another"}
+        settings = passport_settings(verifier) | {"PRODUCTS": "another"}
         with running_backend("licensing-backend-passport", **settings) as backend:
             assert_refused(backend.post_json("/licenses", {"token": token}), "product of ours")
 
@@ -176,24 +227,78 @@ def assert_refused(answer: Answer, why: str) -> None:
     assert why in str(answer.json["error"])
 
 
+def challenge(backend: RunningServer) -> tuple[str, str]:
+    """A new session, and its nonce."""
+    answer = backend.request("POST", "/challenges")
+    assert answer.status == 201, answer.body
+    return str(answer.json["session"]), str(answer.json["nonce"])
+
+
+def bring(backend: RunningServer, session: str, octets: bytes, **more: object) -> Answer:
+    return backend.post_json("/licenses", {"session": session, **imds_answer(octets), **more})
+
+
 class TestBackgroundCheck:
-    def test_licenses_a_vm_once_for_each_document(self, background_check: RunningServer) -> None:
-        nonce = str(background_check.request("POST", "/challenges").json["nonce"])
-        evidence = imds_answer(current_document(nonce)) | {"nonce": nonce}
-        answer = background_check.post_json("/licenses", evidence)
+    def test_licenses_a_vm_once_for_each_session(self, background_check: RunningServer) -> None:
+        session, nonce = challenge(background_check)
+        answer = bring(background_check, session, current_document(nonce))
         assert (answer.status, answer.json["vmId"], answer.json["licensed"]) == (201, VM.vm_id, True)
-        again = background_check.post_json("/licenses", evidence)
-        assert (again.status, again.code) == (409, "nonce-replayed")
+        assert_refused(bring(background_check, session, current_document(nonce)), "no such session")
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"policy": "default"},
+            {"policy": "appliance", "policies": ["default"]},
+            {"policy": "default", "nonce": "0123456789"},
+            {"encoding": "pkcs7", "jkt": "x" * 43, "tenant": "another"},
+        ],
+        ids=str,
+    )
+    def test_its_own_policy_holds_whatever_the_vm_posts_beside_its_document(
+        self, verifier: RunningServer, background_check: RunningServer, more: Mapping[str, object]
+    ) -> None:
+        session, nonce = challenge(background_check)
+        assert bring(background_check, session, current_document(nonce), **more).status == 201
+        with running_backend("licensing-backend-background-check", **background_settings(verifier, "strict")) as strict:
+            session, nonce = challenge(strict)
+            answer = bring(strict, session, current_document(nonce), **more)
+            assert (answer.status, answer.code) == (403, "policy-denied")
+            assert "Policy 'strict'" in str(answer.json["detail"])
+
+    def test_the_nonce_of_another_session_is_refused_whichever_nonce_the_vm_names(
+        self, background_check: RunningServer
+    ) -> None:
+        (one, its_nonce), (other, _) = challenge(background_check), challenge(background_check)
+        answer = bring(background_check, other, current_document(its_nonce), nonce=its_nonce)
+        assert (answer.status, answer.code) == (422, "nonce-mismatch")
+        assert bring(background_check, one, current_document(its_nonce)).status == 201
+
+    def test_a_document_without_a_session_is_refused(self, background_check: RunningServer) -> None:
+        _, nonce = challenge(background_check)
+        assert background_check.post_json("/licenses", imds_answer(current_document(nonce))).status == 400
+        assert_refused(bring(background_check, "", current_document(nonce)), "no such session")
+        assert_refused(bring(background_check, "of-nobody", current_document(nonce)), "no such session")
+
+    def test_refuses_what_is_no_document(self, background_check: RunningServer) -> None:
+        for body in (b"", b"no JSON", b"[]", b"1", b"[" * 10_000, b"\xff", b'{"session": "x"}'):
+            assert background_check.request("POST", "/licenses", body).status == 400
 
     def test_passes_on_why_the_verifier_refuses(self, background_check: RunningServer) -> None:
-        answer = background_check.post_json("/licenses", imds_answer(old_document("0" * 10)))
+        session, nonce = challenge(background_check)
+        answer = bring(background_check, session, old_document(nonce))
         assert (answer.status, answer.code, answer.json["retryable"]) == (422, "document-expired", False)
 
     def test_licenses_nobody_while_the_verifier_does_not_know_it(self, verifier: RunningServer) -> None:
-        settings = {"VERIFIER": verifier.url, "VERIFIER_KEY": "another"}
+        settings = background_settings(verifier) | {"VERIFIER_KEY": "another"}
         with running_backend("licensing-backend-background-check", **settings) as backend:
             assert backend.request("POST", "/challenges").status == 503
-            assert backend.post_json("/licenses", imds_answer(current_document("0" * 10))).status == 503
+
+    def test_licenses_nobody_while_the_verifier_does_not_know_its_policy(self, verifier: RunningServer) -> None:
+        settings = background_settings(verifier, "none-of-this-name")
+        with running_backend("licensing-backend-background-check", **settings) as backend:
+            session, nonce = challenge(backend)
+            assert bring(backend, session, current_document(nonce)).status == 503
 
 
 def old_document(nonce: str) -> bytes:
