@@ -206,6 +206,16 @@ def test_audience_is_the_tenant_unless_the_settings_name_one(tmp_path: Path) -> 
         assert decode(token.split(".")[1])["aud"] == audience
 
 
+def test_tenant_is_named_whichever_audience_there_is(tmp_path: Path, check: TokenCheck) -> None:
+    for name, audience in (("one", None), ("two", "licensing")):
+        made = make_issuer(tmp_path / name, audience=audience)
+        tokens = [made.tokens.issue(fresh_result(), tenant=tenant) for tenant in ("contoso", "fabrikam")]
+        for token, tenant in zip(tokens, ("contoso", "fabrikam"), strict=True):
+            [claims] = check([token], replace(made.expect(), audience=audience or tenant))
+            assert claims is not None
+            assert claims["imds-verifier.tenant"] == tenant
+
+
 def test_there_is_none_for_an_archived_document(issuer: Issuer) -> None:
     with pytest.raises(ValueError, match="archived"):
         issuer.tokens.issue(archived_result(), tenant="default")
@@ -394,12 +404,14 @@ def example() -> Callable[[str, dict[str, object]], dict[str, object]]:
     return check
 
 
-def now_signed(issuer: Issuer, **changed: object) -> str:
-    """A token of now, for a check that reads the machine's clock."""
-    header, payload, _ = issuer.issue().split(".")
+def now_signed(issuer: Issuer, *, policies: object = ("default", "appliance"), **changed: object) -> str:
+    """A token of now, for a check that reads the machine's clock: for the tenant and the policy of the example."""
+    header, payload, _ = issuer.tokens.issue(fresh_result(), tenant="contoso").split(".")
     now = int(time.time())
     signing = load_ring(issuer.directory).signing
-    fields = {**decode(payload), "iat": now, "exp": now + 600, **changed}
+    fields = {**decode(payload), "iat": now, "exp": now + 600}
+    fields["submods"]["azure-imds"]["ear_appraisal_policy_ids"] = policies
+    fields |= changed
     return jwt.encode(
         fields,
         signing.private_key,
@@ -420,12 +432,19 @@ def test_the_documented_check_takes_a_token_and_refuses_every_other(
     mac = hmac.digest(json.dumps(dict(jwk)).encode(), f"{confused}.{payload}".encode(), "sha256")
 
     assert example(token, key_set)["cloud"] == "AzurePublicCloud"
+    # A clock that is up to a minute behind or ahead refuses no fresh token.
+    example(now_signed(issuer, iat=int(time.time()) + 30), key_set)
+    example(now_signed(issuer, exp=int(time.time()) - 30), key_set)
     for other in (
         f"{unsigned}.{payload}.",
         f"{unsigned}.{payload}.{signature}",
         f"{confused}.{payload}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}",
-        now_signed(issuer, exp=int(time.time()) - 1),
+        now_signed(issuer, exp=int(time.time()) - 61),
+        now_signed(issuer, iat=int(time.time()) + 120),
         now_signed(issuer, aud="another"),
+        now_signed(issuer, **{"imds-verifier.tenant": "another"}),
+        now_signed(issuer, policies=[]),
+        now_signed(issuer, policies=["default", "appliance-of-another"]),
         now_signed(issuer, iss="https://another.example.com"),
         now_signed(issuer, eat_profile="another"),
         now_signed(issuer, submods={"azure-imds": {"ear_status": "contraindicated"}}),
