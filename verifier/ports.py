@@ -213,10 +213,10 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One appraisal and how it ended, in words that are safe to keep: nothing of the document but its digest and its
-    signer's names, and never a nonce. Empty where it was not reached.
+    signer's names, and never a nonce. A field is empty if the appraisal did not come so far.
 
     `code` is "verified", or the code of the problem. `vm_id` and `subscription_id` are those of a verified document
-    alone; the signer and `cloud` are what the document says, proved where the chain was passed; the names are escaped
+    alone; the signer and `cloud` are what the document says, proved once the chain check passed; the names are escaped
     and bounded (core.certificates). `client_request_id` is what the caller names the request, and is not unique.
     `policies` are those that the document had to satisfy. `seconds` is the whole appraisal, `steps` each check that
     was begun.

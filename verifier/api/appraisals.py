@@ -94,9 +94,12 @@ class Appraisals:
 
     @contextmanager
     def watch(self, *, request_id: str, client_request_id: str, tenant: str) -> Iterator[Appraisal]:
-        """Inside, one appraisal takes place, and is told when it ends: verified where it was concluded, refused where
-        Refused goes through here, unavailable where anything else does. A request that asked for none, by its form or
-        by a policy that there is not, is not told of. Raises StoreUnavailable where the trail is required and away."""
+        """Tell of the one appraisal that takes place inside, once, when it ends.
+
+        It is verified if it was concluded, refused if Refused passes through here, and unavailable at any other
+        exception. A malformed request, or one for an unknown policy, asked for no appraisal, and is not told of.
+        Raises StoreUnavailable if the trail is required and unavailable.
+        """
         appraisal = Appraisal(request_id=request_id, client_request_id=client_request_id, tenant=tenant)
         try:
             yield appraisal

@@ -117,7 +117,7 @@ DOCUMENTATION: dict[Code, Documentation] = {
         title="The nonce is not the right one",
         meaning="The document carries another nonce than the request names (IMDS may answer from its cache), or its nonce was "
         "issued later than the document was made, or for another VM.",
-        remedy="Where `retryable` is true: wait as long as Retry-After says, and ask IMDS again.",
+        remedy="If `retryable` is true, wait as long as Retry-After says, and ask IMDS again.",
     ),
     Reason.NONCE_UNKNOWN: Documentation(
         status=422,
