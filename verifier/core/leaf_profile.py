@@ -1,0 +1,276 @@
+"""What RFC 5280 forbids in a signer's certificate, beyond what the path validators look at.
+
+Each rule names its clause. The rules read the signer alone: formal oddities of a pinned authority are for whoever
+pins it. None of them requires what the CA/Browser Forum discourages or a real signer lacks: a subject key
+identifier, a common name, a critical keyUsage.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+
+from verifier.core import der
+from verifier.core.certificates import Certificate
+from verifier.core.clouds import is_label
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+#: issuerUniqueID and subjectUniqueID, behind the subjectPublicKeyInfo.
+_UNIQUE_IDENTIFIERS = (b"\x81", b"\x82")
+_NEVER_CRITICAL = frozenset(
+    {
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+        ExtensionOID.SUBJECT_DIRECTORY_ATTRIBUTES,
+        ExtensionOID.FRESHEST_CRL,
+        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
+        ExtensionOID.SUBJECT_INFORMATION_ACCESS,
+    }
+)
+_OF_AUTHORITIES = frozenset(
+    {
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.POLICY_MAPPINGS,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+    }
+)
+
+#: SEQUENCE SIZE (1..MAX), as is each list inside them. In the others an empty SEQUENCE has a meaning or no definition.
+_LISTS = frozenset(
+    {
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.ISSUER_ALTERNATIVE_NAME,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
+        ExtensionOID.FRESHEST_CRL,
+        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
+        ExtensionOID.SUBJECT_INFORMATION_ACCESS,
+        ExtensionOID.SUBJECT_DIRECTORY_ATTRIBUTES,
+    }
+)
+
+_CONSTRUCTED = 0x20
+_LONG_LENGTH = 0x80
+_UTF8, _PRINTABLE, _IA5 = 0x0C, 0x13, 0x16
+#: 4.1.2.4 permits the older string types only for names that were established earlier.
+_DIRECTORY_STRING = frozenset({_UTF8, _PRINTABLE})
+_PRINTABLE_CHARACTERS = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")  # X.680 41.4
+_MAILBOX = re.compile(r"[^\s@<>]+@[^\s@<>]+")
+_ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+
+
+class ProfileError(ValueError):
+    """A signer's certificate breaks a rule; the message is a sentence that names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """A signer's certificate, with every extension decoded that pyca knows."""
+
+    certificate: Certificate
+    extensions: x509.Extensions
+
+    def find(self, kind: type[_Extension]) -> _Extension | None:
+        for extension in self.extensions:
+            if isinstance(extension.value, kind):
+                return extension.value
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule of RFC 5280: its clause, what it says of the certificate, and whether a certificate keeps it."""
+
+    clause: str
+    sentence: str
+    is_kept: Callable[[Leaf], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attribute:
+    """How RFC 5280 appendix A.1 writes the values of one attribute type, and how many characters they may have."""
+
+    tags: frozenset[int] = _DIRECTORY_STRING
+    shortest: int = 1
+    longest: int
+
+
+#: By the DER of the attribute type. Other types may have any value that the path validators read.
+_ATTRIBUTES = {
+    bytes.fromhex("0603550403"): _Attribute(longest=64),  # commonName
+    bytes.fromhex("0603550404"): _Attribute(longest=32768),  # surname
+    bytes.fromhex("0603550405"): _Attribute(longest=64, tags=frozenset({_PRINTABLE})),  # serialNumber
+    bytes.fromhex("0603550406"): _Attribute(longest=2, shortest=2, tags=frozenset({_PRINTABLE})),  # countryName
+    bytes.fromhex("0603550407"): _Attribute(longest=128),  # localityName
+    bytes.fromhex("0603550408"): _Attribute(longest=128),  # stateOrProvinceName
+    bytes.fromhex("060355040a"): _Attribute(longest=64),  # organizationName
+    bytes.fromhex("060355040b"): _Attribute(longest=64),  # organizationalUnitName
+    bytes.fromhex("060355040c"): _Attribute(longest=64),  # title
+    bytes.fromhex("0603550429"): _Attribute(longest=32768),  # name
+    bytes.fromhex("060355042a"): _Attribute(longest=32768),  # givenName
+    bytes.fromhex("060355042b"): _Attribute(longest=32768),  # initials
+    bytes.fromhex("060355042c"): _Attribute(longest=32768),  # generationQualifier
+    bytes.fromhex("060355042e"): _Attribute(longest=32768, tags=frozenset({_PRINTABLE})),  # dnQualifier
+    bytes.fromhex("0603550441"): _Attribute(longest=128),  # pseudonym
+    bytes.fromhex("060a0992268993f22c640119"): _Attribute(longest=63, tags=frozenset({_IA5})),  # domainComponent
+    bytes.fromhex("06092a864886f70d010901"): _Attribute(longest=255, tags=frozenset({_IA5})),  # emailAddress
+}
+
+
+def check(certificate: Certificate) -> None:
+    """Require that the certificate keeps every rule in RULES, and that all of its extensions can be read.
+
+    Not checked: the signature, the dates, the issuer's name, the key, and what core.names and the path validators
+    check. An exception other than ProfileError is a field that cannot be read.
+    """
+    leaf = Leaf(certificate=certificate, extensions=certificate.parsed.extensions)
+    for rule in RULES:
+        if not rule.is_kept(leaf):
+            raise ProfileError(f"The signer's certificate breaks RFC 5280 {rule.clause}: {rule.sentence}")
+
+
+def _has_no_unique_identifier(leaf: Leaf) -> bool:
+    fields = der.children(leaf.certificate.parsed.tbs_certificate_bytes)
+    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in fields)
+
+
+def _has_well_formed_subject(leaf: Leaf) -> bool:
+    return all(_is_well_formed(*attribute) for attribute in _subject_attributes(leaf.certificate))
+
+
+def _subject_attributes(certificate: Certificate) -> Iterator[tuple[bytes, int, bytes]]:
+    """Yield each attribute's type as DER, the tag of its value, and the value's contents."""
+    for relative_name in der.children(certificate.subject_der):
+        for attribute in der.children(relative_name):
+            kind, value = der.children(attribute)
+            yield kind, value[0], _contents(value)
+
+
+def _contents(element: bytes) -> bytes:
+    """The contents of one DER element that a parser has read."""
+    return element[2:] if element[1] < _LONG_LENGTH else element[2 + element[1] - _LONG_LENGTH :]
+
+
+def _is_well_formed(kind: bytes, tag: int, value: bytes) -> bool:
+    attribute = _ATTRIBUTES.get(kind)
+    if attribute is None:
+        return True
+    if tag not in attribute.tags:
+        return False
+    text = value.decode("utf-8" if tag == _UTF8 else "ascii")
+    if tag == _PRINTABLE and not _PRINTABLE_CHARACTERS.fullmatch(text):
+        return False
+    return attribute.shortest <= len(text) <= attribute.longest
+
+
+def _has_no_empty_list(leaf: Leaf) -> bool:
+    if not leaf.extensions:
+        return True
+    *_, tagged = der.children(leaf.certificate.parsed.tbs_certificate_bytes)
+    [listed] = der.children(tagged)
+    values = [_contents(der.children(extension)[-1]) for extension in der.children(listed)]
+    return not any(
+        extension.oid in _LISTS and _has_empty_list(value)
+        for extension, value in zip(leaf.extensions, values, strict=True)
+    )
+
+
+def _has_empty_list(raw: bytes) -> bool:
+    waiting = [raw]
+    while waiting:
+        element = waiting.pop()
+        if element[0] & _CONSTRUCTED:
+            members = der.children(element)
+            if not members:
+                return True
+            waiting.extend(members)
+    return False
+
+
+def _names_issuers_key(leaf: Leaf) -> bool:
+    identifier = leaf.find(x509.AuthorityKeyIdentifier)
+    return identifier is None or identifier.key_identifier is not None
+
+
+def _has_no_path_length(leaf: Leaf) -> bool:
+    constraints = leaf.find(x509.BasicConstraints)
+    return constraints is None or constraints.ca or constraints.path_length is None
+
+
+def _names_each_policy_once(leaf: Leaf) -> bool:
+    policies = leaf.find(x509.CertificatePolicies)
+    oids = [policy.policy_identifier for policy in policies or ()]
+    return len(oids) == len(set(oids))
+
+
+def _has_well_formed_names(leaf: Leaf) -> bool:
+    names = leaf.find(x509.SubjectAlternativeName)
+    return names is None or all(_is_general_name(name) for name in names)
+
+
+def _is_general_name(name: x509.GeneralName) -> bool:
+    match name:
+        case x509.DNSName(value=value):
+            first, *others = value.encode("ascii").split(b".")
+            return len(value) <= 253 and (first == b"*" or is_label(first)) and all(is_label(label) for label in others)  # noqa: PLR2004 - RFC 1035 2.3.4, as text
+        case x509.RFC822Name(value=value):
+            return _MAILBOX.fullmatch(value) is not None
+        case x509.UniformResourceIdentifier(value=value):
+            return _ABSOLUTE_URI.fullmatch(value) is not None
+        case _:
+            return True
+
+
+RULES = (
+    Rule(
+        clause="4.1.2.8",
+        sentence="A certificate must not have a unique identifier.",
+        is_kept=_has_no_unique_identifier,
+    ),
+    Rule(
+        clause="4.1.2.6",
+        sentence="An attribute of the subject has a string type, a length or a character that its type does not allow.",
+        is_kept=_has_well_formed_subject,
+    ),
+    Rule(
+        clause="4.2",
+        sentence="An extension is critical that must not be.",
+        is_kept=lambda leaf: not any(one.critical and one.oid in _NEVER_CRITICAL for one in leaf.extensions),
+    ),
+    Rule(
+        clause="4.2",
+        sentence="A list in an extension is empty.",
+        is_kept=_has_no_empty_list,
+    ),
+    Rule(
+        clause="4.2.1",
+        sentence="An extension is only for certificate authorities.",
+        is_kept=lambda leaf: not any(one.oid in _OF_AUTHORITIES for one in leaf.extensions),
+    ),
+    Rule(
+        clause="4.2.1.1",
+        sentence="An authority key identifier must have a key identifier.",
+        is_kept=_names_issuers_key,
+    ),
+    Rule(
+        clause="4.2.1.4",
+        sentence="A certificate policy must not be there twice.",
+        is_kept=_names_each_policy_once,
+    ),
+    Rule(
+        clause="4.2.1.6",
+        sentence="An alternative name is not a well-formed host name, mailbox or absolute URI.",
+        is_kept=_has_well_formed_names,
+    ),
+    Rule(
+        clause="4.2.1.9",
+        sentence="Only a certificate authority has a path length.",
+        is_kept=_has_no_path_length,
+    ),
+)
