@@ -8,12 +8,12 @@ identifier, a common name, a critical keyUsage.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
-from verifier.core import der
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import is_label
 
@@ -21,25 +21,20 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 #: issuerUniqueID and subjectUniqueID, behind the subjectPublicKeyInfo.
 _UNIQUE_IDENTIFIERS = (b"\x81", b"\x82")
-_NEVER_CRITICAL = frozenset(
-    {
-        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
-        ExtensionOID.SUBJECT_DIRECTORY_ATTRIBUTES,
-        ExtensionOID.FRESHEST_CRL,
-        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
-        ExtensionOID.SUBJECT_INFORMATION_ACCESS,
-    }
-)
-_OF_AUTHORITIES = frozenset(
-    {
-        ExtensionOID.NAME_CONSTRAINTS,
-        ExtensionOID.POLICY_MAPPINGS,
-        ExtensionOID.POLICY_CONSTRAINTS,
-        ExtensionOID.INHIBIT_ANY_POLICY,
-    }
-)
-
+_NEVER_CRITICAL = {
+    ExtensionOID.AUTHORITY_KEY_IDENTIFIER: "4.2.1.1",
+    ExtensionOID.SUBJECT_KEY_IDENTIFIER: "4.2.1.2",
+    ExtensionOID.SUBJECT_DIRECTORY_ATTRIBUTES: "4.2.1.8",
+    ExtensionOID.FRESHEST_CRL: "4.2.1.15",
+    ExtensionOID.AUTHORITY_INFORMATION_ACCESS: "4.2.2.1",
+    ExtensionOID.SUBJECT_INFORMATION_ACCESS: "4.2.2.2",
+}
+_FOR_AUTHORITIES = {
+    ExtensionOID.POLICY_MAPPINGS: "4.2.1.5",
+    ExtensionOID.NAME_CONSTRAINTS: "4.2.1.10",
+    ExtensionOID.POLICY_CONSTRAINTS: "4.2.1.11",
+    ExtensionOID.INHIBIT_ANY_POLICY: "4.2.1.14",
+}
 #: SEQUENCE SIZE (1..MAX), as is each list inside them. In the others an empty SEQUENCE has a meaning or no definition.
 _LISTS = frozenset(
     {
@@ -136,7 +131,7 @@ def check(certificate: Certificate) -> None:
 
 
 def _has_no_unique_identifier(leaf: Leaf) -> bool:
-    fields = der.children(leaf.certificate.parsed.tbs_certificate_bytes)
+    fields = _elements(leaf.certificate.parsed.tbs_certificate_bytes)
     return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in fields)
 
 
@@ -146,15 +141,10 @@ def _has_well_formed_subject(leaf: Leaf) -> bool:
 
 def _subject_attributes(certificate: Certificate) -> Iterator[tuple[bytes, int, bytes]]:
     """Yield each attribute's type as DER, the tag of its value, and the value's contents."""
-    for relative_name in der.children(certificate.subject_der):
-        for attribute in der.children(relative_name):
-            kind, value = der.children(attribute)
+    for relative_name in _elements(certificate.subject_der):
+        for attribute in _elements(relative_name):
+            kind, value = _elements(attribute)
             yield kind, value[0], _contents(value)
-
-
-def _contents(element: bytes) -> bytes:
-    """The contents of one DER element that a parser has read."""
-    return element[2:] if element[1] < _LONG_LENGTH else element[2 + element[1] - _LONG_LENGTH :]
 
 
 def _is_well_formed(kind: bytes, tag: int, value: bytes) -> bool:
@@ -172,9 +162,9 @@ def _is_well_formed(kind: bytes, tag: int, value: bytes) -> bool:
 def _has_no_empty_list(leaf: Leaf) -> bool:
     if not leaf.extensions:
         return True
-    *_, tagged = der.children(leaf.certificate.parsed.tbs_certificate_bytes)
-    [listed] = der.children(tagged)
-    values = [_contents(der.children(extension)[-1]) for extension in der.children(listed)]
+    *_, tagged = _elements(leaf.certificate.parsed.tbs_certificate_bytes)
+    [listed] = _elements(tagged)
+    values = [_contents(_elements(extension)[-1]) for extension in _elements(listed)]
     return not any(
         extension.oid in _LISTS and _has_empty_list(value)
         for extension, value in zip(leaf.extensions, values, strict=True)
@@ -186,11 +176,19 @@ def _has_empty_list(raw: bytes) -> bool:
     while waiting:
         element = waiting.pop()
         if element[0] & _CONSTRUCTED:
-            members = der.children(element)
+            members = _elements(element)
             if not members:
                 return True
             waiting.extend(members)
     return False
+
+
+def _is_not_critical(oid: x509.ObjectIdentifier, leaf: Leaf) -> bool:
+    return not any(extension.oid == oid and extension.critical for extension in leaf.extensions)
+
+
+def _is_absent(oid: x509.ObjectIdentifier, leaf: Leaf) -> bool:
+    return all(extension.oid != oid for extension in leaf.extensions)
 
 
 def _names_issuers_key(leaf: Leaf) -> bool:
@@ -227,6 +225,33 @@ def _is_general_name(name: x509.GeneralName) -> bool:
             return True
 
 
+def _elements(raw: bytes) -> tuple[bytes, ...]:
+    """Return the elements inside the constructed element `raw`, which the parsers have found to be DER."""
+    found: list[bytes] = []
+    start, end = _span(raw, 0)
+    while start < end:
+        _, stop = _span(raw, start)
+        found.append(raw[start:stop])
+        start = stop
+    return tuple(found)
+
+
+def _contents(raw: bytes) -> bytes:
+    start, end = _span(raw, 0)
+    return raw[start:end]
+
+
+def _span(raw: bytes, position: int) -> tuple[int, int]:
+    """Return where the contents of the element at `position` start and end."""
+    start = position + 2
+    length = raw[position + 1]
+    if length >= _LONG_LENGTH:
+        size = length - _LONG_LENGTH
+        length = int.from_bytes(raw[start : start + size])
+        start += size
+    return start, start + length
+
+
 RULES = (
     Rule(
         clause="4.1.2.8",
@@ -235,23 +260,29 @@ RULES = (
     ),
     Rule(
         clause="4.1.2.6",
-        sentence="An attribute of the subject has a string type, a length or a character that its type does not allow.",
+        sentence="An attribute of the subject must have a string type, characters and a length of its type.",
         is_kept=_has_well_formed_subject,
     ),
     Rule(
         clause="4.2",
-        sentence="An extension is critical that must not be.",
-        is_kept=lambda leaf: not any(one.critical and one.oid in _NEVER_CRITICAL for one in leaf.extensions),
-    ),
-    Rule(
-        clause="4.2",
-        sentence="A list in an extension is empty.",
+        sentence="A list in an extension must not be empty.",
         is_kept=_has_no_empty_list,
     ),
-    Rule(
-        clause="4.2.1",
-        sentence="An extension is only for certificate authorities.",
-        is_kept=lambda leaf: not any(one.oid in _OF_AUTHORITIES for one in leaf.extensions),
+    *(
+        Rule(
+            clause=clause,
+            sentence=f"The extension {oid.dotted_string} must not be critical.",
+            is_kept=partial(_is_not_critical, oid),
+        )
+        for oid, clause in _NEVER_CRITICAL.items()
+    ),
+    *(
+        Rule(
+            clause=clause,
+            sentence=f"The extension {oid.dotted_string} is only for certificate authorities.",
+            is_kept=partial(_is_absent, oid),
+        )
+        for oid, clause in _FOR_AUTHORITIES.items()
     ),
     Rule(
         clause="4.2.1.1",
@@ -260,17 +291,17 @@ RULES = (
     ),
     Rule(
         clause="4.2.1.4",
-        sentence="A certificate policy must not be there twice.",
+        sentence="A certificate must not name a policy twice.",
         is_kept=_names_each_policy_once,
     ),
     Rule(
         clause="4.2.1.6",
-        sentence="An alternative name is not a well-formed host name, mailbox or absolute URI.",
+        sentence="An alternative name must be a well-formed host name, mailbox or absolute URI.",
         is_kept=_has_well_formed_names,
     ),
     Rule(
         clause="4.2.1.9",
-        sentence="Only a certificate authority has a path length.",
+        sentence="Only a certificate authority may have a path length.",
         is_kept=_has_no_path_length,
     ),
 )
