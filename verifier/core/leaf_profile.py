@@ -1,12 +1,12 @@
-"""What RFC 5280 forbids in a signer's certificate, beyond what the path validators look at.
+"""What RFC 5280 forbids in a signer's certificate and neither path validator refuses.
 
-Each rule names its clause. The rules read the signer alone: formal oddities of a pinned authority are for whoever
-pins it. None of them requires what the CA/Browser Forum discourages or a real signer lacks: a subject key
+Each rule names its clause. The rules read the signer alone: the operator who pins an authority answers for its
+formal oddities. None of them requires what the CA/Browser Forum discourages or a real signer lacks: a subject key
 identifier, a common name, a critical keyUsage.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -21,20 +21,6 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 #: issuerUniqueID and subjectUniqueID, behind the subjectPublicKeyInfo.
 _UNIQUE_IDENTIFIERS = (b"\x81", b"\x82")
-_NEVER_CRITICAL = {
-    ExtensionOID.AUTHORITY_KEY_IDENTIFIER: "4.2.1.1",
-    ExtensionOID.SUBJECT_KEY_IDENTIFIER: "4.2.1.2",
-    ExtensionOID.SUBJECT_DIRECTORY_ATTRIBUTES: "4.2.1.8",
-    ExtensionOID.FRESHEST_CRL: "4.2.1.15",
-    ExtensionOID.AUTHORITY_INFORMATION_ACCESS: "4.2.2.1",
-    ExtensionOID.SUBJECT_INFORMATION_ACCESS: "4.2.2.2",
-}
-_FOR_AUTHORITIES = {
-    ExtensionOID.POLICY_MAPPINGS: "4.2.1.5",
-    ExtensionOID.NAME_CONSTRAINTS: "4.2.1.10",
-    ExtensionOID.POLICY_CONSTRAINTS: "4.2.1.11",
-    ExtensionOID.INHIBIT_ANY_POLICY: "4.2.1.14",
-}
 #: SEQUENCE SIZE (1..MAX), as is each list inside them. In the others an empty SEQUENCE has a meaning or no definition.
 _LISTS = frozenset(
     {
@@ -46,16 +32,19 @@ _LISTS = frozenset(
         ExtensionOID.FRESHEST_CRL,
         ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
         ExtensionOID.SUBJECT_INFORMATION_ACCESS,
-        ExtensionOID.SUBJECT_DIRECTORY_ATTRIBUTES,
     }
 )
 
 _CONSTRUCTED = 0x20
 _LONG_LENGTH = 0x80
-_UTF8, _PRINTABLE, _IA5 = 0x0C, 0x13, 0x16
+_BIT_STRING, _UTF8, _PRINTABLE, _IA5 = 0x03, 0x0C, 0x13, 0x16
 #: 4.1.2.4 permits the older string types only for names that were established earlier.
 _DIRECTORY_STRING = frozenset({_UTF8, _PRINTABLE})
 _PRINTABLE_CHARACTERS = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")  # X.680 41.4
+#: A 21st byte may be the zero before a number whose first bit is set.
+_MAX_SERIAL_NUMBER_BITS = 160
+#: RFC 1035 section 2.3.4, as text.
+_MAX_HOST_NAME = 253
 _MAILBOX = re.compile(r"[^\s@<>]+@[^\s@<>]+")
 _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
@@ -130,33 +119,39 @@ def check(certificate: Certificate) -> None:
             raise ProfileError(f"The signer's certificate breaks RFC 5280 {rule.clause}: {rule.sentence}")
 
 
+def _has_valid_serial_number(leaf: Leaf) -> bool:
+    return 0 < leaf.certificate.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
+
+
 def _has_no_unique_identifier(leaf: Leaf) -> bool:
     fields = _elements(leaf.certificate.parsed.tbs_certificate_bytes)
     return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in fields)
 
 
 def _has_well_formed_subject(leaf: Leaf) -> bool:
-    return all(_is_well_formed(*attribute) for attribute in _subject_attributes(leaf.certificate))
+    return _is_well_formed(leaf.certificate.subject_der)
 
 
-def _subject_attributes(certificate: Certificate) -> Iterator[tuple[bytes, int, bytes]]:
-    """Yield each attribute's type as DER, the tag of its value, and the value's contents."""
-    for relative_name in _elements(certificate.subject_der):
-        for attribute in _elements(relative_name):
-            kind, value = _elements(attribute)
-            yield kind, value[0], _contents(value)
+def _is_well_formed(name: bytes) -> bool:
+    attributes = [_elements(attribute) for relative_name in _elements(name) for attribute in _elements(relative_name)]
+    return all(_is_value(kind, value[0], _contents(value)) for kind, value in attributes)
 
 
-def _is_well_formed(kind: bytes, tag: int, value: bytes) -> bool:
+def _is_value(kind: bytes, tag: int, value: bytes) -> bool:
     attribute = _ATTRIBUTES.get(kind)
     if attribute is None:
-        return True
+        return tag != _BIT_STRING or _is_bit_string(value)
     if tag not in attribute.tags:
         return False
     text = value.decode("utf-8" if tag == _UTF8 else "ascii")
     if tag == _PRINTABLE and not _PRINTABLE_CHARACTERS.fullmatch(text):
         return False
     return attribute.shortest <= len(text) <= attribute.longest
+
+
+def _is_bit_string(value: bytes) -> bool:
+    """X.690 8.6.2: the first byte counts the unused bits of the last one."""
+    return value == b"\x00" or (len(value) > 1 and value[0] < 8)  # noqa: PLR2004 - bits of a byte
 
 
 def _has_no_empty_list(leaf: Leaf) -> bool:
@@ -183,8 +178,8 @@ def _has_empty_list(raw: bytes) -> bool:
     return False
 
 
-def _is_not_critical(oid: x509.ObjectIdentifier, leaf: Leaf) -> bool:
-    return not any(extension.oid == oid and extension.critical for extension in leaf.extensions)
+def _has_no_critical_key_identifier(leaf: Leaf) -> bool:
+    return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in leaf.extensions)
 
 
 def _is_absent(oid: x509.ObjectIdentifier, leaf: Leaf) -> bool:
@@ -196,11 +191,6 @@ def _names_issuers_key(leaf: Leaf) -> bool:
     return identifier is None or identifier.key_identifier is not None
 
 
-def _has_no_path_length(leaf: Leaf) -> bool:
-    constraints = leaf.find(x509.BasicConstraints)
-    return constraints is None or constraints.ca or constraints.path_length is None
-
-
 def _names_each_policy_once(leaf: Leaf) -> bool:
     policies = leaf.find(x509.CertificatePolicies)
     oids = [policy.policy_identifier for policy in policies or ()]
@@ -208,21 +198,28 @@ def _names_each_policy_once(leaf: Leaf) -> bool:
 
 
 def _has_well_formed_names(leaf: Leaf) -> bool:
-    names = leaf.find(x509.SubjectAlternativeName)
-    return names is None or all(_is_general_name(name) for name in names)
+    subject, issuer = leaf.find(x509.SubjectAlternativeName), leaf.find(x509.IssuerAlternativeName)
+    return all(_is_general_name(name) for name in (*(subject or ()), *(issuer or ())))
 
 
 def _is_general_name(name: x509.GeneralName) -> bool:
     match name:
         case x509.DNSName(value=value):
-            first, *others = value.encode("ascii").split(b".")
-            return len(value) <= 253 and (first == b"*" or is_label(first)) and all(is_label(label) for label in others)  # noqa: PLR2004 - RFC 1035 2.3.4, as text
+            return _is_host_name(value.encode("ascii"))
         case x509.RFC822Name(value=value):
             return _MAILBOX.fullmatch(value) is not None
         case x509.UniformResourceIdentifier(value=value):
             return _ABSOLUTE_URI.fullmatch(value) is not None
+        case x509.DirectoryName(value=value):
+            return _is_well_formed(value.public_bytes())
         case _:
             return True
+
+
+def _is_host_name(name: bytes) -> bool:
+    """RFC 1123 section 2.1, with `*` as the whole leftmost label: an address in four numbers is not one."""
+    labels = name.removeprefix(b"*.").split(b".")
+    return len(name) <= _MAX_HOST_NAME and all(is_label(label) for label in labels) and not labels[-1].isdigit()
 
 
 def _elements(raw: bytes) -> tuple[bytes, ...]:
@@ -254,9 +251,9 @@ def _span(raw: bytes, position: int) -> tuple[int, int]:
 
 RULES = (
     Rule(
-        clause="4.1.2.8",
-        sentence="A certificate must not have a unique identifier.",
-        is_kept=_has_no_unique_identifier,
+        clause="4.1.2.2",
+        sentence="A serial number must be positive and have at most 20 bytes.",
+        is_kept=_has_valid_serial_number,
     ),
     Rule(
         clause="4.1.2.6",
@@ -264,25 +261,14 @@ RULES = (
         is_kept=_has_well_formed_subject,
     ),
     Rule(
+        clause="4.1.2.8",
+        sentence="A certificate must not have a unique identifier.",
+        is_kept=_has_no_unique_identifier,
+    ),
+    Rule(
         clause="4.2",
         sentence="A list in an extension must not be empty.",
         is_kept=_has_no_empty_list,
-    ),
-    *(
-        Rule(
-            clause=clause,
-            sentence=f"The extension {oid.dotted_string} must not be critical.",
-            is_kept=partial(_is_not_critical, oid),
-        )
-        for oid, clause in _NEVER_CRITICAL.items()
-    ),
-    *(
-        Rule(
-            clause=clause,
-            sentence=f"The extension {oid.dotted_string} is only for certificate authorities.",
-            is_kept=partial(_is_absent, oid),
-        )
-        for oid, clause in _FOR_AUTHORITIES.items()
     ),
     Rule(
         clause="4.2.1.1",
@@ -290,9 +276,19 @@ RULES = (
         is_kept=_names_issuers_key,
     ),
     Rule(
+        clause="4.2.1.2",
+        sentence="A subject key identifier must not be critical.",
+        is_kept=_has_no_critical_key_identifier,
+    ),
+    Rule(
         clause="4.2.1.4",
         sentence="A certificate must not name a policy twice.",
         is_kept=_names_each_policy_once,
+    ),
+    Rule(
+        clause="4.2.1.5",
+        sentence="Only a certificate authority may have policy mappings.",
+        is_kept=partial(_is_absent, ExtensionOID.POLICY_MAPPINGS),
     ),
     Rule(
         clause="4.2.1.6",
@@ -300,8 +296,13 @@ RULES = (
         is_kept=_has_well_formed_names,
     ),
     Rule(
-        clause="4.2.1.9",
-        sentence="Only a certificate authority may have a path length.",
-        is_kept=_has_no_path_length,
+        clause="4.2.1.11",
+        sentence="Only a certificate authority may have policy constraints.",
+        is_kept=partial(_is_absent, ExtensionOID.POLICY_CONSTRAINTS),
+    ),
+    Rule(
+        clause="4.2.1.14",
+        sentence="Only a certificate authority may have an inhibitAnyPolicy extension.",
+        is_kept=partial(_is_absent, ExtensionOID.INHIBIT_ANY_POLICY),
     ),
 )
