@@ -43,12 +43,10 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
     """Build the signer's chain at `now` to an anchor of the cloud that its names claim.
 
     The chain leads over pins of that cloud that are usable at `now`, without tolerance. The signer is validated as a
-    TLS server of the matched name (RFC 5280 section 6). Certificates are valid to the end of the second that notAfter
-    names (4.1.2.5), so `now` counts in whole seconds.
+    TLS server of the matched name (RFC 5280 section 6).
 
     Not checked: revocation by the issuer (CRL, OCSP). Raises ChainRefused.
     """
-    now = now.replace(microsecond=0)
     named = claims.decoded.named
     signer = named.signed.signer
     trust = bundle.clouds.get(named.cloud)
@@ -58,8 +56,9 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         raise _untrusted("The signer's certificate has no alternative name; no public authority issues such any more.")
     if trust.denials.names(signer):
         raise _untrusted("The signer's certificate is on the deny list.")
-    _require_issuer(signer, trust, now)
-    _require_profile(signer)
+    with _refusing("The signer's certificate has a field that cannot be read"):
+        _require_issuer(signer, trust, now)
+        _require_profile(signer)
     path = _accepted_path(signer, named.server_name, trust, now)
     links = tuple(
         ChainLink(
@@ -98,11 +97,10 @@ def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> No
 
 def _require_profile(signer: Certificate) -> None:
     """Refuse what RFC 5280 forbids in a signer. Raises ChainRefused."""
-    with _refusing("The signer's certificate has a field that cannot be read"):
-        try:
-            leaf_profile.check(signer)
-        except leaf_profile.ProfileError as error:
-            raise _untrusted(str(error)) from error
+    try:
+        leaf_profile.check(signer)
+    except leaf_profile.ProfileError as error:
+        raise _untrusted(str(error)) from error
 
 
 def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now: datetime) -> _Path:
@@ -126,9 +124,9 @@ def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now
             refusals.append(refused)
         else:
             return path
-        fewer = {left_out | {entry.certificate.sha256} for entry in path} - seen
-        waiting.extend(fewer)
-        seen |= fewer
+        fewer = [left_out | {entry.certificate.sha256} for entry in path]
+        waiting.extend(one for one in fewer if one not in seen)
+        seen.update(fewer)
     raise refusals[0]
 
 
@@ -154,20 +152,17 @@ def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCert
             )
         except verification.VerificationError as error:
             raise _untrusted(f"No chain holds above the signer's issuer, {signer.issuer}.") from error
-    # Self-issued authorities do not count towards the depth (RFC 5280 4.2.1.9), so the length is bounded as well.
-    if len(found) - 1 > MAX_AUTHORITIES:
-        raise _untrusted(f"The chain has more than {MAX_AUTHORITIES} certificate authorities.")
     return _known(signer, tuple(der.from_certificate(one) for one in found), entries)
 
 
 def _known(signer: Certificate, found: tuple[bytes, ...], entries: tuple[TrustedCertificate, ...]) -> _Path:
-    """Return the entries of the path that the first validator found: the second one takes its last as the anchor."""
+    """Return the entries of the path that the first validator found. The second one takes its last as the anchor, so
+    the path has to lead from the signer over at most MAX_AUTHORITIES entries, of which the last alone is an anchor."""
     by_der = {entry.certificate.der: entry for entry in entries}
     path = tuple(by_der[one] for one in found[1:] if one in by_der)
-    roles = [entry.role for entry in path]
     expected = [Role.INTERMEDIATE] * (len(found) - 2) + [Role.ROOT]
-    if found[0] != signer.der or roles != expected:
-        raise _untrusted("The first path validator's path is not over pins to an anchor.")
+    if found[0] != signer.der or [entry.role for entry in path] != expected or len(path) > MAX_AUTHORITIES:
+        raise _untrusted("The first path validator's path is not one over pins to an anchor.")
     return path
 
 
@@ -184,7 +179,7 @@ def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
             time_tolerance=timedelta(0),
         )
         try:
-            _run(async_validate_path(context, ValidationPath(CertTrustAnchor(anchor), reversed(pins), leaf)))
+            _run(async_validate_path(context, ValidationPath(CertTrustAnchor(anchor), list(reversed(pins)), leaf)))
             # No usage is asked for beyond serverAuth: core.names has seen keyUsage, which may be absent.
             validate_usage(leaf, set(), {"server_auth"}, extended_optional=True)
         except (PathError, ValidationError) as error:
