@@ -81,6 +81,24 @@ _OTHER_VALUE: Final = {
 }
 
 
+def sequence(*members: bytes) -> bytes:
+    return element(0x30, b"".join(members))
+
+
+def element(tag: int, contents: bytes) -> bytes:
+    return bytes(parser.emit(tag >> 6, tag >> 5 & 1, tag & 0x1F, contents))
+
+
+def elements(raw: bytes) -> Sequence[bytes]:
+    """The elements inside the one element `raw`. Raises ValueError."""
+    contents, found = parser.parse(raw, strict=True)[4], []
+    while contents:
+        size = parser.peek(contents)
+        found.append(contents[:size])
+        contents = contents[size:]
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mint:
     """A CA that is pinned, and a signer of the real shape that it issued."""
@@ -100,7 +118,7 @@ class Mint:
             signature = self.issuer.key.sign(tbs, padding.PKCS1v15(), _SHA256)
         else:
             signature = self.issuer.key.sign(tbs, ec.ECDSA(_SHA256))
-        algorithm = _elements(self.tbs)[2]
+        algorithm = elements(self.tbs)[2]
         return sequence(tbs, algorithm, element(0x03, b"\x00" + signature))
 
     def document(self, tbs: bytes) -> bytes:
@@ -251,18 +269,45 @@ _ALL_OIDS: Final = tuple(
 
 def _other_extensions(tbs: bytes) -> Iterator[bytes]:
     """Each extension that a library may know, with each value, critical and not, in the place of the one there is."""
-    *fields, tagged = _elements(tbs)
-    [listed] = _elements(tagged)
-    present = _elements(listed)
     for oid in _ALL_OIDS:
-        encoded_oid = bytes(core.ObjectIdentifier(oid.dotted_string).dump())
-        others = [one for one in present if not one[2:].startswith(encoded_oid)]
         for value in _values():
-            for critical in (b"", b"\x01\x01\xff"):
-                new = sequence(encoded_oid, critical, element(0x04, value))
-                yield sequence(*fields, element(0xA3, sequence(*others, new)))
+            for critical in (False, True):
+                yield with_extension(tbs, oid, value, critical=critical)
 
 
+def with_extension(tbs: bytes, oid: x509.ObjectIdentifier, value: bytes, *, critical: bool = False) -> bytes:
+    """`tbs` with this extension as its last one, in the place of the one of its kind that it had."""
+    *fields, tagged = elements(without_extension(tbs, oid))
+    [others] = elements(tagged)
+    new = sequence(_encoded(oid), b"\x01\x01\xff" if critical else b"", element(0x04, value))
+    return sequence(*fields, element(0xA3, sequence(*elements(others), new)))
+
+
+def without_extension(tbs: bytes, oid: x509.ObjectIdentifier) -> bytes:
+    *fields, tagged = elements(tbs)
+    [listed] = elements(tagged)
+    others = [one for one in elements(listed) if elements(one)[0] != _encoded(oid)]
+    return sequence(*fields, element(0xA3, sequence(*others)))
+
+
+def _encoded(oid: x509.ObjectIdentifier) -> bytes:
+    return bytes(core.ObjectIdentifier(oid.dotted_string).dump())
+
+
+def with_subject(tbs: bytes, *attributes: tuple[str, int, bytes], instead: bool = False) -> bytes:
+    """`tbs` with these attributes (type, tag and contents of the value) before those of its subject, or instead."""
+    fields = list(elements(tbs))
+    own = () if instead else elements(fields[5])
+    new = (
+        element(0x31, sequence(bytes(core.ObjectIdentifier(kind).dump()), element(tag, value)))
+        for kind, tag, value in attributes
+    )
+    fields[5] = sequence(*new, *own)
+    return sequence(*fields)
+
+
+#: The signer's own alternative names.
+OWN_NAMES: Final = (element(0x82, b"eastus.metadata.azure.com"), element(0x82, b"metadata.azure.com"))
 #: What an alternative name may be; the signer's own stays beside it.
 _DNS_NAMES: Final = (
     *(b"", b" ", b".", b"*", b"*.", b".azure.com", b"a..metadata.azure.com", b"metadata.azure.com."),
@@ -276,8 +321,7 @@ _DNS_NAMES: Final = (
 
 def _other_names(tbs: bytes) -> Iterator[bytes]:
     """Alternative names of every kind, before and behind the signer's own, and in their place."""
-    own = [element(0x82, b"eastus.metadata.azure.com"), element(0x82, b"metadata.azure.com")]
-    before = element(0x04, sequence(*own))
+    own = OWN_NAMES
     strange = [
         *(element(0x82, name) for name in _DNS_NAMES),
         *(
@@ -291,13 +335,11 @@ def _other_names(tbs: bytes) -> Iterator[bytes]:
     ]
     for name in strange:
         for names in ((name, *own), (*own, name), (name,)):
-            yield _resized(tbs, before, element(0x04, sequence(*names)))
+            yield with_extension(tbs, ExtensionOID.SUBJECT_ALTERNATIVE_NAME, sequence(*names))
 
 
 def _other_subjects(tbs: bytes) -> Iterator[bytes]:
     """Each attribute type, with each string type, and with types that are not strings, before the signer's own."""
-    fields = list(_elements(tbs))
-    own = _elements(fields[5])
     types = (
         *("2.5.4.3", "2.5.4.4", "2.5.4.5", "2.5.4.6", "2.5.4.10", "2.5.4.45", "2.5.4.97", "1.2.3.4"),
         *("0.9.2342.19200300.100.1.25", "1.2.840.113549.1.9.1", "1.3.6.1.4.1.311.60.2.1.3"),
@@ -306,14 +348,12 @@ def _other_subjects(tbs: bytes) -> Iterator[bytes]:
     for kind in types:
         for tag in (0x01, 0x02, 0x03, 0x04, 0x0C, 0x12, 0x13, 0x14, 0x16, 0x1A, 0x1C, 0x1E, 0x30, 0x17):
             for value in values:
-                attribute = sequence(bytes(core.ObjectIdentifier(kind).dump()), element(tag, value))
-                fields[5] = sequence(element(0x31, attribute), *own)
-                yield sequence(*fields)
+                yield with_subject(tbs, (kind, tag, value))
 
 
 def differences(original: bytes, changed: bytes) -> frozenset[str]:
     """What an accepted mutant differs in: keys of EXPLAINED, and whatever is not among them by its own name."""
-    (*before, tagged_before), (*after, tagged_after) = _elements(original), _elements(changed)
+    (*before, tagged_before), (*after, tagged_after) = elements(original), elements(changed)
     found = {name for name, one, other in zip(_FIELDS, before, after, strict=True) if one != other}
     extensions, others = _extension_values(tagged_before), _extension_values(tagged_after)
     if extensions == others and list(extensions) != list(others):
@@ -341,10 +381,10 @@ def _with(oid: x509.ObjectIdentifier, critical: bool, value: bytes) -> str:  # n
 
 
 def _extension_values(tagged: bytes) -> dict[x509.ObjectIdentifier, tuple[bool, bytes]]:
-    [listed] = _elements(tagged)
+    [listed] = elements(tagged)
     found = {}
-    for extension in _elements(listed):
-        oid, *critical, value = _elements(extension)
+    for extension in elements(listed):
+        oid, *critical, value = elements(extension)
         found[x509.ObjectIdentifier(core.ObjectIdentifier.load(oid).dotted)] = (bool(critical), value)
     return found
 
@@ -352,36 +392,8 @@ def _extension_values(tagged: bytes) -> dict[x509.ObjectIdentifier, tuple[bool, 
 def _renamed(info: cms.SignerInfo, tbs: bytes) -> cms.SignerInfo:
     """The SignerInfo with the issuer and serial number of `tbs`, if it has them."""
     try:
-        fields = _elements(tbs)
+        fields = elements(tbs)
         number = core.Integer.load(fields[1], strict=True).native
         return replace(info, issuer=fields[3], serial_number=number)
     except (ValueError, IndexError, TypeError):
         return info
-
-
-def _resized(tbs: bytes, before: bytes, after: bytes) -> bytes:
-    """`tbs` with an extension's value, which stands in it once, replaced."""
-    *fields, tagged = _elements(tbs)
-    [listed] = _elements(tagged)
-    extensions = [
-        sequence(*(after if one == before else one for one in _elements(extension))) for extension in _elements(listed)
-    ]
-    return sequence(*fields, element(0xA3, sequence(*extensions)))
-
-
-def sequence(*members: bytes) -> bytes:
-    return element(0x30, b"".join(members))
-
-
-def element(tag: int, contents: bytes) -> bytes:
-    return bytes(parser.emit(tag >> 6, tag >> 5 & 1, tag & 0x1F, contents))
-
-
-def _elements(raw: bytes) -> Sequence[bytes]:
-    """The elements inside the one element `raw`. Raises ValueError."""
-    contents, found = parser.parse(raw, strict=True)[4], []
-    while contents:
-        size = parser.peek(contents)
-        found.append(contents[:size])
-        contents = contents[size:]
-    return found

@@ -19,6 +19,10 @@ from verifier.core.clouds import is_label
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
+#: The version, which is absent in a certificate without extensions.
+_VERSION = b"\xa0"
+_RSA_ENCRYPTION = bytes.fromhex("06092a864886f70d010101")
+_NULL = b"\x05\x00"
 #: issuerUniqueID and subjectUniqueID, behind the subjectPublicKeyInfo.
 _UNIQUE_IDENTIFIERS = (b"\x81", b"\x82")
 #: SEQUENCE SIZE (1..MAX), as is each list inside them. In the others an empty SEQUENCE has a meaning or no definition.
@@ -40,7 +44,6 @@ _LONG_LENGTH = 0x80
 _BIT_STRING, _UTF8, _PRINTABLE, _IA5 = 0x03, 0x0C, 0x13, 0x16
 #: 4.1.2.4 permits the older string types only for names that were established earlier.
 _DIRECTORY_STRING = frozenset({_UTF8, _PRINTABLE})
-_PRINTABLE_CHARACTERS = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")  # X.680 41.4
 #: A 21st byte may be the zero before a number whose first bit is set.
 _MAX_SERIAL_NUMBER_BITS = 160
 #: RFC 1035 section 2.3.4, as text.
@@ -123,9 +126,15 @@ def _has_valid_serial_number(leaf: Leaf) -> bool:
     return 0 < leaf.certificate.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
 
 
+def _has_null_parameters(leaf: Leaf) -> bool:
+    fields = _fields(leaf)
+    key = fields[6] if fields[0].startswith(_VERSION) else fields[5]
+    algorithm = _contents(_elements(key)[0])
+    return not algorithm.startswith(_RSA_ENCRYPTION) or algorithm == _RSA_ENCRYPTION + _NULL
+
+
 def _has_no_unique_identifier(leaf: Leaf) -> bool:
-    fields = _elements(leaf.certificate.parsed.tbs_certificate_bytes)
-    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in fields)
+    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in _fields(leaf))
 
 
 def _has_well_formed_subject(leaf: Leaf) -> bool:
@@ -141,12 +150,7 @@ def _is_value(kind: bytes, tag: int, value: bytes) -> bool:
     attribute = _ATTRIBUTES.get(kind)
     if attribute is None:
         return tag != _BIT_STRING or _is_bit_string(value)
-    if tag not in attribute.tags:
-        return False
-    text = value.decode("utf-8" if tag == _UTF8 else "ascii")
-    if tag == _PRINTABLE and not _PRINTABLE_CHARACTERS.fullmatch(text):
-        return False
-    return attribute.shortest <= len(text) <= attribute.longest
+    return tag in attribute.tags and attribute.shortest <= len(value.decode()) <= attribute.longest
 
 
 def _is_bit_string(value: bytes) -> bool:
@@ -157,7 +161,7 @@ def _is_bit_string(value: bytes) -> bool:
 def _has_no_empty_list(leaf: Leaf) -> bool:
     if not leaf.extensions:
         return True
-    *_, tagged = _elements(leaf.certificate.parsed.tbs_certificate_bytes)
+    *_, tagged = _fields(leaf)
     [listed] = _elements(tagged)
     values = [_contents(_elements(extension)[-1]) for extension in _elements(listed)]
     return not any(
@@ -222,6 +226,10 @@ def _is_host_name(name: bytes) -> bool:
     return len(name) <= _MAX_HOST_NAME and all(is_label(label) for label in labels) and not labels[-1].isdigit()
 
 
+def _fields(leaf: Leaf) -> tuple[bytes, ...]:
+    return _elements(leaf.certificate.parsed.tbs_certificate_bytes)
+
+
 def _elements(raw: bytes) -> tuple[bytes, ...]:
     """Return the elements inside the constructed element `raw`, which the parsers have found to be DER."""
     found: list[bytes] = []
@@ -257,8 +265,13 @@ RULES = (
     ),
     Rule(
         clause="4.1.2.6",
-        sentence="An attribute of the subject must have a string type, characters and a length of its type.",
+        sentence="An attribute of the subject must have a string type and a length that its type allows.",
         is_kept=_has_well_formed_subject,
+    ),
+    Rule(
+        clause="4.1.2.7",
+        sentence="The algorithm of an RSA key must have NULL as its parameters (RFC 3279 2.3.1).",
+        is_kept=_has_null_parameters,
     ),
     Rule(
         clause="4.1.2.8",
