@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports agent lock clean
+.PHONY: demo test check lint types imports mutants agent lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -33,6 +33,9 @@ types: .development
 
 imports: .development
 	$(RUN)/lint-imports
+
+mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
+	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
 
 agent:  ## the agent as one file, for a VM that has Python and nothing of ours
 	$(PYTHON) tools/build_agent.py dist/imds-attest.pyz

@@ -1,4 +1,4 @@
-"""Chains of authorities on cheap keys, and each of the two judges by itself."""
+"""Chains of authorities on cheap keys, and each of the two path validators by itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +9,11 @@ from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import verification
-from pyhanko_certvalidator import CertificateValidator, ValidationContext
+from pyhanko_certvalidator import ValidationContext
+from pyhanko_certvalidator.authority import CertTrustAnchor
 from pyhanko_certvalidator.errors import PathError, ValidationError
+from pyhanko_certvalidator.path import ValidationPath
+from pyhanko_certvalidator.validate import async_validate_path, validate_usage
 from support.certificates import make_authority
 from support.documents import NOW, around, der, document, raw, shared_pki
 
@@ -66,7 +69,7 @@ def authority(
 
 
 def pyca_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
-    """The first judge alone, asked as core.chain asks it."""
+    """Ask the first path validator alone, as core.chain does."""
     try:
         (
             verification.PolicyBuilder()
@@ -82,27 +85,32 @@ def pyca_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
 
 
 def certvalidator_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
-    """The second judge alone, asked as core.chain asks it."""
+    """Ask the second path validator alone, as core.chain does."""
     signer, anchor, *pins = (asn1_x509.Certificate.load(der(one)) for one in (chain.signer, chain.anchor, *chain.pins))
     context = ValidationContext(
         trust_roots=[anchor],
-        other_certs=pins,
         moment=now,
         allow_fetching=False,
         weak_hash_algos=("md2", "md5", "sha1"),
         time_tolerance=timedelta(0),
     )
-    work = CertificateValidator(signer, validation_context=context).async_validate_usage(  # type: ignore[no-untyped-call] # untyped in the library
-        set(), extended_key_usage={"server_auth"}, extended_optional=True
-    )
+    work = async_validate_path(context, ValidationPath(CertTrustAnchor(anchor), list(reversed(pins)), signer))
     try:
         work.send(None)
     except StopIteration:
-        return True
+        return is_for_servers(signer)
     except (PathError, ValidationError):
         return False
     work.close()
     return False
+
+
+def is_for_servers(signer: asn1_x509.Certificate) -> bool:
+    try:
+        validate_usage(signer, set(), {"server_auth"}, extended_optional=True)
+    except ValidationError:
+        return False
+    return True
 
 
 def claims_of(signer: x509.Certificate, *, cloud: Cloud = Cloud.PUBLIC) -> UnverifiedClaims:

@@ -1,37 +1,49 @@
-"""Step 6: a path from the signer to an anchor of its cloud, which two independent judges accept.
+"""Step 6: a path from the signer to an anchor of its cloud, which two independent path validators accept.
 
-pyca/cryptography's verifier finds the path: it is strict (the CA/Browser profile) and its search is bounded.
-pyhanko-certvalidator then builds and validates over exactly the certificates of that path: alone it accepts
-expired anchors, small keys and violated name constraints, and its search need not end on what a sender chose.
-Why two: docs/adr/0004-two-judges.md.
+pyca/cryptography finds the path: it is strict (the CA/Browser profile) and its search is bounded. core.leaf_profile
+adds what RFC 5280 forbids in a signer and neither validator looks at. pyhanko-certvalidator then validates that very
+path: alone it accepts expired anchors, small keys and violated name constraints, and its search need not end on what a
+sender chose. So it never searches. Why two: docs/adr/0004-two-judges.md.
+
+Both validators parse bytes that a sender chose. Whichever exception they raise on them, the document is refused.
 """
 
-import hashlib
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.x509 import verification
-from pyhanko_certvalidator import CertificateValidator, ValidationContext
+from pyhanko_certvalidator import ValidationContext
+from pyhanko_certvalidator.authority import CertTrustAnchor
 from pyhanko_certvalidator.errors import PathError, ValidationError
 from pyhanko_certvalidator.path import ValidationPath
+from pyhanko_certvalidator.validate import async_validate_path, validate_usage
 
-from verifier.core import der
+from verifier.core import der, leaf_profile
 from verifier.core.asn1 import x509 as asn1_x509
 from verifier.core.certificates import Certificate
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
 from verifier.core.reasons import ChainRefused, Reason
-from verifier.core.trust import CloudTrust, TrustBundle
+from verifier.core.trust import CloudTrust, Role, TrustBundle, TrustedCertificate
 
 #: Certificate authorities above the signer, the anchor included.
 MAX_AUTHORITIES = 4
+#: Searches for a path, each without an authority of a path that the second validator refused.
+MAX_SEARCHES = 8
 
 _WEAK_DIGESTS = ("md2", "md5", "sha1")
 
+#: The authorities above the signer, from its issuer to the anchor.
+_Path = tuple[TrustedCertificate, ...]
+
 
 def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
-    """The signer chains at `now`, with no tolerance, to an anchor of the cloud that its names claim, over pins
-    of that cloud that are usable at `now`, as a TLS server of the matched name (RFC 5280 section 6).
+    """Build the signer's chain at `now` to an anchor of the cloud that its names claim.
+
+    The chain leads over pins of that cloud that are usable at `now`, without tolerance. The signer is validated as a
+    TLS server of the matched name (RFC 5280 section 6).
 
     Not checked: revocation by the issuer (CRL, OCSP). Raises ChainRefused.
     """
@@ -44,22 +56,21 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         raise _untrusted("The signer's certificate has no alternative name; no public authority issues such any more.")
     if trust.denials.names(signer):
         raise _untrusted("The signer's certificate is on the deny list.")
-    _require_issuer(signer, trust, now)
-    path = _find_path(signer, named.server_name, trust, now)
-    _confirm_path(path, now)
-    links: list[ChainLink] = []
-    for authority in path[1:]:
-        entry = trust.entry(hashlib.sha256(authority).hexdigest())
-        links.append(
-            ChainLink(
-                subject=entry.certificate.subject,
-                sha256=entry.certificate.sha256,
-                not_after=entry.certificate.not_after,
-                state=entry.state_at(now),
-                origin=entry.origin,
-            )
+    with _refusing("The signer's certificate has a field that cannot be read"):
+        _require_issuer(signer, trust, now)
+        _require_profile(signer)
+    path = _accepted_path(signer, named.server_name, trust, now)
+    links = tuple(
+        ChainLink(
+            subject=entry.certificate.subject,
+            sha256=entry.certificate.sha256,
+            not_after=entry.certificate.not_after,
+            state=entry.state_at(now),
+            origin=entry.origin,
         )
-    return AuthenticContent(decoded=claims.decoded, chain=tuple(links), trust_generation=bundle.generation)
+        for entry in path
+    )
+    return AuthenticContent(decoded=claims.decoded, chain=links, trust_generation=bundle.generation)
 
 
 def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> None:
@@ -84,67 +95,120 @@ def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> No
         raise _untrusted(f"The signer's certificate was not signed by its issuer, {signer.issuer}.")
 
 
-def _find_path(signer: Certificate, server_name: str, trust: CloudTrust, now: datetime) -> tuple[bytes, ...]:
-    """The first judge's path, the signer first, the anchor last."""
-    anchors = [anchor.certificate.parsed for anchor in trust.usable_anchors(now)]
-    pins = [pin.certificate.parsed for pin in trust.usable_pins(now)]
+def _require_profile(signer: Certificate) -> None:
+    """Refuse what RFC 5280 forbids in a signer. Raises ChainRefused."""
+    try:
+        leaf_profile.check(signer)
+    except leaf_profile.ProfileError as error:
+        raise _untrusted(str(error)) from error
+
+
+def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now: datetime) -> _Path:
+    """Return the first path that both validators accept.
+
+    One authority may have several certificates (direct, cross-signed, renewed). If the second validator refuses the
+    first one's path, the search goes on without each authority of that path in turn, so that an odd certificate in the
+    bundle does not hide a good one. Raises ChainRefused with the reason of the first path.
+    """
+    usable = (*trust.usable_anchors(now), *trust.usable_pins(now))
+    refusals: list[ChainRefused] = []
+    waiting: deque[frozenset[str]] = deque([frozenset()])
+    seen = set(waiting)
+    while waiting and len(refusals) < MAX_SEARCHES:
+        left_out = waiting.popleft()
+        path: _Path = ()
+        try:
+            path = _find_path(signer, server_name, _without(usable, left_out), now)
+            _confirm_path(signer, path, now)
+        except ChainRefused as refused:
+            refusals.append(refused)
+        else:
+            return path
+        fewer = [left_out | {entry.certificate.sha256} for entry in path]
+        waiting.extend(one for one in fewer if one not in seen)
+        seen.update(fewer)
+    raise refusals[0]
+
+
+def _without(entries: tuple[TrustedCertificate, ...], left_out: frozenset[str]) -> tuple[TrustedCertificate, ...]:
+    return tuple(entry for entry in entries if entry.certificate.sha256 not in left_out)
+
+
+def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCertificate, ...], now: datetime) -> _Path:
+    """Return the first validator's path over these anchors and pins. Raises ChainRefused."""
+    anchors = [entry.certificate.parsed for entry in entries if entry.role is Role.ROOT]
+    pins = [entry.certificate.parsed for entry in entries if entry.role is Role.INTERMEDIATE]
     if not anchors:
         raise _untrusted("No anchor of the signer's cloud is usable now.")
-    try:
-        path = (
-            verification.PolicyBuilder()
-            .store(verification.Store(anchors))
-            .time(now)
-            .max_chain_depth(MAX_AUTHORITIES - 1)
-            .build_server_verifier(x509.DNSName(server_name))
-            .verify(signer.parsed, pins)
-        )
-    except (verification.VerificationError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
-        raise _untrusted(f"No chain holds above the signer's issuer, {signer.issuer}.") from error
-    except ValueError as error:
-        raise _untrusted("The signer's names are not ones that a TLS server can have.") from error
-    # Self-issued authorities do not count towards the depth (RFC 5280 4.2.1.9), so the length is bounded as well.
-    if len(path) - 1 > MAX_AUTHORITIES:
-        raise _untrusted(f"The chain has more than {MAX_AUTHORITIES} certificate authorities.")
-    return tuple(der.from_certificate(certificate) for certificate in path)
-
-
-def _confirm_path(path: tuple[bytes, ...], now: datetime) -> None:
-    """The second judge finds the same path, in nothing but its certificates. Raises ChainRefused."""
-    signer, *pins, anchor = (asn1_x509.Certificate.load(certificate, strict=True) for certificate in path)
-    context = ValidationContext(
-        trust_roots=[anchor],
-        other_certs=pins,
-        moment=now,
-        allow_fetching=False,
-        weak_hash_algos=_WEAK_DIGESTS,
-        time_tolerance=timedelta(0),
-    )
-    validator = CertificateValidator(signer, validation_context=context)
-    try:
-        # No usage is asked for beyond serverAuth: core.names has seen keyUsage, which may be absent.
-        validated = _run(
-            validator.async_validate_usage(  # type: ignore[no-untyped-call]  # untyped in the library
-                set(), extended_key_usage={"server_auth"}, extended_optional=True
+    with _refusing("The first path validator cannot read the signer's chain"):
+        try:
+            found = (
+                verification.PolicyBuilder()
+                .store(verification.Store(anchors))
+                .time(now)
+                .max_chain_depth(MAX_AUTHORITIES - 1)
+                .build_server_verifier(x509.DNSName(server_name))
+                .verify(signer.parsed, pins)
             )
+        except verification.VerificationError as error:
+            raise _untrusted(f"No chain holds above the signer's issuer, {signer.issuer}.") from error
+    return _known(signer, tuple(der.from_certificate(one) for one in found), entries)
+
+
+def _known(signer: Certificate, found: tuple[bytes, ...], entries: tuple[TrustedCertificate, ...]) -> _Path:
+    """Return the entries of the path that the first validator found. The second one takes its last as the anchor, so
+    the path has to lead from the signer over at most MAX_AUTHORITIES entries, of which the last alone is an anchor."""
+    by_der = {entry.certificate.der: entry for entry in entries}
+    path = tuple(by_der[one] for one in found[1:] if one in by_der)
+    expected = [Role.INTERMEDIATE] * (len(found) - 2) + [Role.ROOT]
+    if found[0] != signer.der or [entry.role for entry in path] != expected or len(path) > MAX_AUTHORITIES:
+        raise _untrusted("The first path validator's path is not one over pins to an anchor.")
+    return path
+
+
+def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
+    """Have the second validator validate this very path, without a search. Raises ChainRefused."""
+    with _refusing("The second path validator cannot read the signer's chain"):
+        leaf = asn1_x509.Certificate.load(signer.der, strict=True)
+        *pins, anchor = (asn1_x509.Certificate.load(entry.certificate.der, strict=True) for entry in path)
+        context = ValidationContext(
+            trust_roots=[anchor],
+            moment=now,
+            allow_fetching=False,
+            weak_hash_algos=_WEAK_DIGESTS,
+            time_tolerance=timedelta(0),
         )
-    except (PathError, ValidationError) as error:
-        raise _untrusted("The second judge does not accept the signer's chain.") from error
-    confirmed = [certificate.dump() for certificate in validated.iter_certs(include_root=True)]
-    if confirmed != list(reversed(path)):
-        raise _untrusted("The two judges do not agree on one chain.")
+        try:
+            _run(async_validate_path(context, ValidationPath(CertTrustAnchor(anchor), list(reversed(pins)), leaf)))
+            # No usage is asked for beyond serverAuth: core.names has seen keyUsage, which may be absent.
+            validate_usage(leaf, set(), {"server_auth"}, extended_optional=True)
+        except (PathError, ValidationError) as error:
+            raise _untrusted("The second path validator does not accept the signer's chain.") from error
 
 
-def _run(work: Coroutine[object, None, ValidationPath]) -> ValidationPath:
-    """The result of a coroutine that has nothing to wait for, since fetching is off: no event loop, which
-    would open sockets and could not run inside another one."""
+@contextmanager
+def _refusing(sentence: str) -> Iterator[None]:
+    """Refuse the document, with this sentence, whichever exception a parser raises on the sender's bytes.
+
+    A MemoryError says nothing about the document, and remains what it is. Raises ChainRefused.
+    """
+    try:
+        yield
+    except (ChainRefused, MemoryError):
+        raise
+    except Exception as error:
+        raise _untrusted(f"{sentence}: {type(error).__name__}.") from error
+
+
+def _run(work: Coroutine[object, None, object]) -> None:
+    """Run a coroutine to its end without an event loop: fetching is off, so it never waits. A loop would open sockets
+    and could not run inside another one."""
     try:
         work.send(None)
-    except StopIteration as finished:
-        path: ValidationPath = finished.value
-        return path
+    except StopIteration:
+        return
     work.close()
-    raise _untrusted("The second judge asked for something from outside.")
+    raise _untrusted("The second path validator asked for something from outside.")
 
 
 def _may_have_issued(authority: Certificate, signer: Certificate) -> bool:

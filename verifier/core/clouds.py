@@ -37,7 +37,7 @@ def cloud_of(name: bytes) -> Cloud | None:
     label is a label like any other. Not checked: that the name resolves, or names an existing region.
     """
     labels = name.lower().split(b".")
-    if not all(_is_label(label) for label in labels[1:]) or not (labels[0] == b"*" or _is_label(labels[0])):
+    if not all(is_label(label) for label in labels[1:]) or not (labels[0] == b"*" or is_label(labels[0])):
         return None
     for cloud, domain in _DOMAINS.items():
         domain_labels = domain.encode("ascii").split(b".")
@@ -46,7 +46,7 @@ def cloud_of(name: bytes) -> Cloud | None:
     return None
 
 
-def _is_label(label: bytes) -> bool:
+def is_label(label: bytes) -> bool:
     """RFC 1123 section 2.1 letters, digits and inner hyphens: no NUL, no trailing dot, no non-ASCII passes."""
     return (
         0 < len(label) <= 63  # noqa: PLR2004 - RFC 1035 section 2.3.4

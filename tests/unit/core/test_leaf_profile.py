@@ -1,0 +1,223 @@
+"""The rules for signers: each one refuses a certificate that both path validators accept, and no real signer."""
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+from support.certificate_mutants import (
+    OWN_NAMES,
+    element,
+    elements,
+    mint,
+    sequence,
+    with_extension,
+    with_subject,
+    without_extension,
+)
+from support.chains import Chain, certvalidator_accepts, claims_of, pyca_accepts
+from support.documents import NOW, SAMPLES, sample
+
+from verifier.core import leaf_profile
+from verifier.core.chain import build_chain
+from verifier.core.envelope import read_envelope
+from verifier.core.model import RawDocument
+from verifier.core.reasons import ChainRefused, Reason
+
+# cryptography warns of some names that it will refuse one day. The service goes on, so this does too.
+pytestmark = pytest.mark.filterwarnings("ignore:Attribute's length must be:UserWarning")
+
+TBS = mint("EC").tbs
+OID = b"\x06\x03\x2a\x03\x04"
+#: Of the rule that is about RSA keys alone.
+RSA_CLAUSE = "4.1.2.7"
+UTF8, PRINTABLE, TELETEX, IA5 = 0x0C, 0x13, 0x14, 0x16
+COMMON_NAME, SERIAL, COUNTRY, LOCALITY, ORGANISATION = "2.5.4.3", "2.5.4.5", "2.5.4.6", "2.5.4.7", "2.5.4.10"
+MAIL, COMPONENT, UNIQUE_IDENTIFIER = "1.2.840.113549.1.9.1", "0.9.2342.19200300.100.1.25", "2.5.4.45"
+
+
+def with_field(place: int, field: bytes, tbs: bytes = TBS) -> bytes:
+    fields = list(elements(tbs))
+    fields[place] = field
+    return sequence(*fields)
+
+
+def with_one_more_field(field: bytes) -> bytes:
+    *fields, extensions = elements(TBS)
+    return sequence(*fields, field, extensions)
+
+
+def with_names(*names: bytes) -> bytes:
+    return with_extension(TBS, ExtensionOID.SUBJECT_ALTERNATIVE_NAME, sequence(*OWN_NAMES, *names))
+
+
+def with_issuer_names(*names: bytes) -> bytes:
+    return with_extension(TBS, ExtensionOID.ISSUER_ALTERNATIVE_NAME, sequence(*names))
+
+
+def with_policies(*policies: bytes) -> bytes:
+    return with_extension(TBS, ExtensionOID.CERTIFICATE_POLICIES, sequence(*policies))
+
+
+def with_key_identifier(*, critical: bool) -> bytes:
+    return with_extension(TBS, ExtensionOID.SUBJECT_KEY_IDENTIFIER, element(0x04, b"key"), critical=critical)
+
+
+def without_common_name(tbs: bytes = TBS) -> bytes:
+    *others, _ = elements(elements(TBS)[5])
+    return with_field(5, sequence(*others), tbs)
+
+
+def bare_key() -> bytes:
+    """The key of the mint's signer, whose algorithm has no parameters."""
+    algorithm, key = elements(elements(mint("RSA").tbs)[6])
+    return sequence(sequence(elements(algorithm)[0]), key)
+
+
+#: By the clause of the rule that each breaks: what a mint signs, of which both path validators accept each.
+BREAKING = {
+    "4.1.2.2": {"serial number of 21 bytes": with_field(1, element(0x02, b"\x01" * 21))},
+    "4.1.2.6": {
+        "country in three letters": with_subject(TBS, (COUNTRY, PRINTABLE, b"USA")),
+        "country in UTF-8": with_subject(TBS, (COUNTRY, UTF8, b"US")),
+        "empty organisation": with_subject(TBS, (ORGANISATION, UTF8, b"")),
+        "organisation of 65 characters": with_subject(TBS, (ORGANISATION, UTF8, b"a" * 65)),
+        "organisation in Teletex": with_subject(TBS, (ORGANISATION, TELETEX, b"a")),
+        "locality of 129 characters": with_subject(TBS, (LOCALITY, UTF8, b"a" * 129)),
+        "serial number in UTF-8": with_subject(TBS, (SERIAL, UTF8, b"1")),
+        "mail address in UTF-8": with_subject(TBS, (MAIL, UTF8, b"a@b")),
+        "domain component in UTF-8": with_subject(TBS, (COMPONENT, UTF8, b"com")),
+        "unique identifier with 9 unused bits": with_subject(TBS, (UNIQUE_IDENTIFIER, 0x03, b"\x09\x00")),
+    },
+    RSA_CLAUSE: {"RSA key without parameters": with_field(6, bare_key(), mint("RSA").tbs)},
+    "4.1.2.8": {
+        "issuerUniqueID": with_one_more_field(element(0x81, b"\x00\x01")),
+        "subjectUniqueID": with_one_more_field(element(0x82, b"\x00\x01")),
+    },
+    "4.2": {
+        "no access description": with_extension(TBS, ExtensionOID.AUTHORITY_INFORMATION_ACCESS, sequence()),
+        "no subject access description": with_extension(TBS, ExtensionOID.SUBJECT_INFORMATION_ACCESS, sequence()),
+        "no distribution point": with_extension(TBS, ExtensionOID.CRL_DISTRIBUTION_POINTS, sequence()),
+        "no policy": with_policies(),
+        "no policy qualifier": with_policies(sequence(OID, sequence())),
+        "no issuer name": with_issuer_names(),
+    },
+    "4.2.1.1": {
+        "empty authority key identifier": with_extension(TBS, ExtensionOID.AUTHORITY_KEY_IDENTIFIER, sequence()),
+    },
+    "4.2.1.2": {"critical subject key identifier": with_key_identifier(critical=True)},
+    "4.2.1.4": {"a policy twice": with_policies(sequence(OID), sequence(OID))},
+    "4.2.1.5": {
+        "policy mappings": with_extension(TBS, ExtensionOID.POLICY_MAPPINGS, sequence(sequence(OID, OID))),
+    },
+    "4.2.1.6": {
+        "underscore in a host name": with_names(element(0x82, b"a_b.metadata.azure.com")),
+        "empty host name": with_names(element(0x82, b"")),
+        "address as a host name": with_names(element(0x82, b"127.0.0.1")),
+        "a wildcard alone": with_names(element(0x82, b"*")),
+        "wildcard within a label": with_names(element(0x82, b"a*.metadata.azure.com")),
+        "host name of 254 characters": with_names(element(0x82, b".".join([b"a" * 50] * 5))),
+        "mailbox without a domain": with_names(element(0x81, b"a")),
+        "relative URI": with_names(element(0x86, b"/a")),
+        "country in UTF-8": with_names(
+            element(0xA4, sequence(element(0x31, sequence(b"\x06\x03\x55\x04\x06", element(UTF8, b"US")))))
+        ),
+        "underscore in a host name of the issuer": with_issuer_names(element(0x82, b"a_b")),
+    },
+    "4.2.1.11": {
+        "policy constraints": with_extension(TBS, ExtensionOID.POLICY_CONSTRAINTS, sequence(element(0x80, b"\x05"))),
+    },
+    "4.2.1.14": {"inhibitAnyPolicy": with_extension(TBS, ExtensionOID.INHIBIT_ANY_POLICY, b"\x02\x01\x05")},
+}
+KEEPING = {
+    "as it is": TBS,
+    "serial number of 20 bytes behind a zero": with_field(1, element(0x02, b"\x00" + b"\xff" * 20)),
+    "no subject key identifier": without_extension(TBS, ExtensionOID.SUBJECT_KEY_IDENTIFIER),
+    "another subject key identifier": with_key_identifier(critical=False),
+    "no keyUsage": without_extension(TBS, ExtensionOID.KEY_USAGE),
+    "keyUsage that is not critical": with_extension(TBS, ExtensionOID.KEY_USAGE, b"\x03\x02\x07\x80"),
+    "no extendedKeyUsage": without_extension(TBS, ExtensionOID.EXTENDED_KEY_USAGE),
+    "no basicConstraints": without_extension(TBS, ExtensionOID.BASIC_CONSTRAINTS),
+    "no policies": without_extension(TBS, ExtensionOID.CERTIFICATE_POLICIES),
+    "anyPolicy": with_policies(sequence(b"\x06\x04\x55\x1d\x20\x00")),
+    "no common name": without_common_name(),
+    "empty subject, critical alternative name": with_field(
+        5,
+        sequence(),
+        with_extension(TBS, ExtensionOID.SUBJECT_ALTERNATIVE_NAME, sequence(*OWN_NAMES), critical=True),
+    ),
+    "organisation of 64 characters of two bytes": with_subject(TBS, (ORGANISATION, UTF8, "é".encode() * 64)),
+    "mail address in IA5": with_subject(TBS, (MAIL, IA5, b"a@b")),
+    "unknown attribute": with_subject(TBS, ("1.2.3.4", UTF8, b"")),
+    "wildcard": with_names(element(0x82, b"*.metadata.azure.com")),
+    "host name of another domain": with_names(element(0x82, b"example.com")),
+    "mailbox, URI, address and registered ID": with_names(
+        element(0x81, b"a@example.com"), element(0x86, b"https://example.com"), element(0x87, b"addr"), b"\x88\x01\x2a"
+    ),
+    "unknown extension": with_extension(TBS, x509.ObjectIdentifier("1.2.3.4"), b"of no form"),
+    "location that is no URL": with_extension(
+        TBS,
+        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
+        sequence(sequence(b"\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x02", element(0x86, b"\x07"))),
+    ),
+}
+UNREADABLE = {
+    "two policies extensions in one": with_extension(
+        TBS, ExtensionOID.CERTIFICATE_POLICIES, sequence(sequence(OID)) + b"\x05\x00"
+    ),
+    "address of 5 bytes": with_names(element(0x87, b"12345")),
+    "path length of a signer": with_extension(TBS, ExtensionOID.BASIC_CONSTRAINTS, sequence(b"\x02\x01\x00")),
+    "timestamps of another form": with_extension(
+        TBS, ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS, element(0x04, b"\x00\x05")
+    ),
+}
+
+BROKEN = [pytest.param(clause, tbs, id=name) for clause, kinds in BREAKING.items() for name, tbs in kinds.items()]
+
+
+def chain_of(tbs: bytes, kind: str = "EC") -> Chain:
+    made = mint(kind)
+    signer = x509.load_der_x509_certificate(made.certify(tbs))
+    anchor, issuer = (entry.certificate.parsed for entry in made.bundle.entries)
+    return Chain(signer=signer, pins=(issuer,), anchor=anchor)
+
+
+def refusal(tbs: bytes, kind: str = "EC") -> ChainRefused:
+    with pytest.raises(ChainRefused) as caught:
+        build_chain(claims_of(chain_of(tbs, kind).signer), now=NOW, bundle=mint(kind).bundle)
+    assert caught.value.reason is Reason.CHAIN_UNTRUSTED
+    return caught.value
+
+
+def kind_of(clause: str) -> str:
+    return "RSA" if clause == RSA_CLAUSE else "EC"
+
+
+@pytest.mark.parametrize(("clause", "tbs"), BROKEN)
+def test_what_breaks_a_rule_is_refused_with_its_clause(clause: str, tbs: bytes) -> None:
+    detail = refusal(tbs, kind_of(clause)).detail
+    assert detail.startswith(f"The signer's certificate breaks RFC 5280 {clause}: ")
+
+
+@pytest.mark.parametrize(("clause", "tbs"), BROKEN)
+def test_both_path_validators_accept_what_breaks_a_rule(clause: str, tbs: bytes) -> None:
+    # If this fails, the rule is no longer needed.
+    chain = chain_of(tbs, kind_of(clause))
+    assert (pyca_accepts(chain), certvalidator_accepts(chain)) == (True, True)
+
+
+def test_each_rule_is_broken_by_something_here() -> None:
+    assert {rule.clause for rule in leaf_profile.RULES} == BREAKING.keys()
+
+
+@pytest.mark.parametrize("tbs", KEEPING.values(), ids=KEEPING)
+def test_what_keeps_all_rules_has_a_chain(tbs: bytes) -> None:
+    assert build_chain(claims_of(chain_of(tbs).signer), now=NOW, bundle=mint("EC").bundle).chain
+
+
+@pytest.mark.parametrize("tbs", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_refused(tbs: bytes) -> None:
+    assert "cannot be read" in refusal(tbs).detail
+
+
+@pytest.mark.parametrize("name", [path.stem for path in SAMPLES.glob("public-*.json")])
+def test_real_signers_keep_all_rules(name: str) -> None:
+    leaf_profile.check(read_envelope(RawDocument(raw_der=sample(name))).signer)

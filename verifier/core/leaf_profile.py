@@ -1,0 +1,321 @@
+"""What RFC 5280 forbids in a signer's certificate and neither path validator refuses.
+
+Each rule names its clause. The rules read the signer alone: the operator who pins an authority answers for its
+formal oddities. None of them requires what the CA/Browser Forum discourages or a real signer lacks: a subject key
+identifier, a common name, a critical keyUsage.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+
+from verifier.core.certificates import Certificate
+from verifier.core.clouds import is_label
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+#: The version, which is absent in a certificate without extensions.
+_VERSION = b"\xa0"
+_RSA_ENCRYPTION = bytes.fromhex("06092a864886f70d010101")
+_NULL = b"\x05\x00"
+#: issuerUniqueID and subjectUniqueID, behind the subjectPublicKeyInfo.
+_UNIQUE_IDENTIFIERS = (b"\x81", b"\x82")
+#: SEQUENCE SIZE (1..MAX), as is each list inside them. In the others an empty SEQUENCE has a meaning or no definition.
+_LISTS = frozenset(
+    {
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.ISSUER_ALTERNATIVE_NAME,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
+        ExtensionOID.FRESHEST_CRL,
+        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
+        ExtensionOID.SUBJECT_INFORMATION_ACCESS,
+    }
+)
+
+_CONSTRUCTED = 0x20
+_LONG_LENGTH = 0x80
+_BIT_STRING, _UTF8, _PRINTABLE, _IA5 = 0x03, 0x0C, 0x13, 0x16
+#: 4.1.2.4 permits the older string types only for names that were established earlier.
+_DIRECTORY_STRING = frozenset({_UTF8, _PRINTABLE})
+#: A 21st byte may be the zero before a number whose first bit is set.
+_MAX_SERIAL_NUMBER_BITS = 160
+#: RFC 1035 section 2.3.4, as text.
+_MAX_HOST_NAME = 253
+_MAILBOX = re.compile(r"[^\s@<>]+@[^\s@<>]+")
+_ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+
+
+class ProfileError(ValueError):
+    """A signer's certificate breaks a rule; the message is a sentence that names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """A signer's certificate, with every extension decoded that pyca knows."""
+
+    certificate: Certificate
+    extensions: x509.Extensions
+
+    def find(self, kind: type[_Extension]) -> _Extension | None:
+        for extension in self.extensions:
+            if isinstance(extension.value, kind):
+                return extension.value
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule of RFC 5280: its clause, what it says of the certificate, and whether a certificate keeps it."""
+
+    clause: str
+    sentence: str
+    is_kept: Callable[[Leaf], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attribute:
+    """How RFC 5280 appendix A.1 writes the values of one attribute type, and how many characters they may have."""
+
+    tags: frozenset[int] = _DIRECTORY_STRING
+    shortest: int = 1
+    longest: int
+
+
+#: By the DER of the attribute type. Other types may have any value that the path validators read.
+_ATTRIBUTES = {
+    bytes.fromhex("0603550403"): _Attribute(longest=64),  # commonName
+    bytes.fromhex("0603550404"): _Attribute(longest=32768),  # surname
+    bytes.fromhex("0603550405"): _Attribute(longest=64, tags=frozenset({_PRINTABLE})),  # serialNumber
+    bytes.fromhex("0603550406"): _Attribute(longest=2, shortest=2, tags=frozenset({_PRINTABLE})),  # countryName
+    bytes.fromhex("0603550407"): _Attribute(longest=128),  # localityName
+    bytes.fromhex("0603550408"): _Attribute(longest=128),  # stateOrProvinceName
+    bytes.fromhex("060355040a"): _Attribute(longest=64),  # organizationName
+    bytes.fromhex("060355040b"): _Attribute(longest=64),  # organizationalUnitName
+    bytes.fromhex("060355040c"): _Attribute(longest=64),  # title
+    bytes.fromhex("0603550429"): _Attribute(longest=32768),  # name
+    bytes.fromhex("060355042a"): _Attribute(longest=32768),  # givenName
+    bytes.fromhex("060355042b"): _Attribute(longest=32768),  # initials
+    bytes.fromhex("060355042c"): _Attribute(longest=32768),  # generationQualifier
+    bytes.fromhex("060355042e"): _Attribute(longest=32768, tags=frozenset({_PRINTABLE})),  # dnQualifier
+    bytes.fromhex("0603550441"): _Attribute(longest=128),  # pseudonym
+    bytes.fromhex("060a0992268993f22c640119"): _Attribute(longest=63, tags=frozenset({_IA5})),  # domainComponent
+    bytes.fromhex("06092a864886f70d010901"): _Attribute(longest=255, tags=frozenset({_IA5})),  # emailAddress
+}
+
+
+def check(certificate: Certificate) -> None:
+    """Require that the certificate keeps every rule in RULES, and that all of its extensions can be read.
+
+    Not checked: the signature, the dates, the issuer's name, the key, and what core.names and the path validators
+    check. An exception other than ProfileError is a field that cannot be read.
+    """
+    leaf = Leaf(certificate=certificate, extensions=certificate.parsed.extensions)
+    for rule in RULES:
+        if not rule.is_kept(leaf):
+            raise ProfileError(f"The signer's certificate breaks RFC 5280 {rule.clause}: {rule.sentence}")
+
+
+def _has_valid_serial_number(leaf: Leaf) -> bool:
+    return 0 < leaf.certificate.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
+
+
+def _has_null_parameters(leaf: Leaf) -> bool:
+    fields = _fields(leaf)
+    key = fields[6] if fields[0].startswith(_VERSION) else fields[5]
+    algorithm = _contents(_elements(key)[0])
+    return not algorithm.startswith(_RSA_ENCRYPTION) or algorithm == _RSA_ENCRYPTION + _NULL
+
+
+def _has_no_unique_identifier(leaf: Leaf) -> bool:
+    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in _fields(leaf))
+
+
+def _has_well_formed_subject(leaf: Leaf) -> bool:
+    return _is_well_formed(leaf.certificate.subject_der)
+
+
+def _is_well_formed(name: bytes) -> bool:
+    attributes = [_elements(attribute) for relative_name in _elements(name) for attribute in _elements(relative_name)]
+    return all(_is_value(kind, value[0], _contents(value)) for kind, value in attributes)
+
+
+def _is_value(kind: bytes, tag: int, value: bytes) -> bool:
+    attribute = _ATTRIBUTES.get(kind)
+    if attribute is None:
+        return tag != _BIT_STRING or _is_bit_string(value)
+    return tag in attribute.tags and attribute.shortest <= len(value.decode()) <= attribute.longest
+
+
+def _is_bit_string(value: bytes) -> bool:
+    """X.690 8.6.2: the first byte counts the unused bits of the last one."""
+    return value == b"\x00" or (len(value) > 1 and value[0] < 8)  # noqa: PLR2004 - bits of a byte
+
+
+def _has_no_empty_list(leaf: Leaf) -> bool:
+    if not leaf.extensions:
+        return True
+    *_, tagged = _fields(leaf)
+    [listed] = _elements(tagged)
+    values = [_contents(_elements(extension)[-1]) for extension in _elements(listed)]
+    return not any(
+        extension.oid in _LISTS and _has_empty_list(value)
+        for extension, value in zip(leaf.extensions, values, strict=True)
+    )
+
+
+def _has_empty_list(raw: bytes) -> bool:
+    waiting = [raw]
+    while waiting:
+        element = waiting.pop()
+        if element[0] & _CONSTRUCTED:
+            members = _elements(element)
+            if not members:
+                return True
+            waiting.extend(members)
+    return False
+
+
+def _has_no_critical_key_identifier(leaf: Leaf) -> bool:
+    return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in leaf.extensions)
+
+
+def _is_absent(oid: x509.ObjectIdentifier, leaf: Leaf) -> bool:
+    return all(extension.oid != oid for extension in leaf.extensions)
+
+
+def _names_issuers_key(leaf: Leaf) -> bool:
+    identifier = leaf.find(x509.AuthorityKeyIdentifier)
+    return identifier is None or identifier.key_identifier is not None
+
+
+def _names_each_policy_once(leaf: Leaf) -> bool:
+    policies = leaf.find(x509.CertificatePolicies)
+    oids = [policy.policy_identifier for policy in policies or ()]
+    return len(oids) == len(set(oids))
+
+
+def _has_well_formed_names(leaf: Leaf) -> bool:
+    subject, issuer = leaf.find(x509.SubjectAlternativeName), leaf.find(x509.IssuerAlternativeName)
+    return all(_is_general_name(name) for name in (*(subject or ()), *(issuer or ())))
+
+
+def _is_general_name(name: x509.GeneralName) -> bool:
+    match name:
+        case x509.DNSName(value=value):
+            return _is_host_name(value.encode("ascii"))
+        case x509.RFC822Name(value=value):
+            return _MAILBOX.fullmatch(value) is not None
+        case x509.UniformResourceIdentifier(value=value):
+            return _ABSOLUTE_URI.fullmatch(value) is not None
+        case x509.DirectoryName(value=value):
+            return _is_well_formed(value.public_bytes())
+        case _:
+            return True
+
+
+def _is_host_name(name: bytes) -> bool:
+    """RFC 1123 section 2.1, with `*` as the whole leftmost label: an address in four numbers is not one."""
+    labels = name.removeprefix(b"*.").split(b".")
+    return len(name) <= _MAX_HOST_NAME and all(is_label(label) for label in labels) and not labels[-1].isdigit()
+
+
+def _fields(leaf: Leaf) -> tuple[bytes, ...]:
+    return _elements(leaf.certificate.parsed.tbs_certificate_bytes)
+
+
+def _elements(raw: bytes) -> tuple[bytes, ...]:
+    """Return the elements inside the constructed element `raw`, which the parsers have found to be DER."""
+    found: list[bytes] = []
+    start, end = _span(raw, 0)
+    while start < end:
+        _, stop = _span(raw, start)
+        found.append(raw[start:stop])
+        start = stop
+    return tuple(found)
+
+
+def _contents(raw: bytes) -> bytes:
+    start, end = _span(raw, 0)
+    return raw[start:end]
+
+
+def _span(raw: bytes, position: int) -> tuple[int, int]:
+    """Return where the contents of the element at `position` start and end."""
+    start = position + 2
+    length = raw[position + 1]
+    if length >= _LONG_LENGTH:
+        size = length - _LONG_LENGTH
+        length = int.from_bytes(raw[start : start + size])
+        start += size
+    return start, start + length
+
+
+RULES = (
+    Rule(
+        clause="4.1.2.2",
+        sentence="A serial number must be positive and have at most 20 bytes.",
+        is_kept=_has_valid_serial_number,
+    ),
+    Rule(
+        clause="4.1.2.6",
+        sentence="An attribute of the subject must have a string type and a length that its type allows.",
+        is_kept=_has_well_formed_subject,
+    ),
+    Rule(
+        clause="4.1.2.7",
+        sentence="The algorithm of an RSA key must have NULL as its parameters (RFC 3279 2.3.1).",
+        is_kept=_has_null_parameters,
+    ),
+    Rule(
+        clause="4.1.2.8",
+        sentence="A certificate must not have a unique identifier.",
+        is_kept=_has_no_unique_identifier,
+    ),
+    Rule(
+        clause="4.2",
+        sentence="A list in an extension must not be empty.",
+        is_kept=_has_no_empty_list,
+    ),
+    Rule(
+        clause="4.2.1.1",
+        sentence="An authority key identifier must have a key identifier.",
+        is_kept=_names_issuers_key,
+    ),
+    Rule(
+        clause="4.2.1.2",
+        sentence="A subject key identifier must not be critical.",
+        is_kept=_has_no_critical_key_identifier,
+    ),
+    Rule(
+        clause="4.2.1.4",
+        sentence="A certificate must not name a policy twice.",
+        is_kept=_names_each_policy_once,
+    ),
+    Rule(
+        clause="4.2.1.5",
+        sentence="Only a certificate authority may have policy mappings.",
+        is_kept=partial(_is_absent, ExtensionOID.POLICY_MAPPINGS),
+    ),
+    Rule(
+        clause="4.2.1.6",
+        sentence="An alternative name must be a well-formed host name, mailbox or absolute URI.",
+        is_kept=_has_well_formed_names,
+    ),
+    Rule(
+        clause="4.2.1.11",
+        sentence="Only a certificate authority may have policy constraints.",
+        is_kept=partial(_is_absent, ExtensionOID.POLICY_CONSTRAINTS),
+    ),
+    Rule(
+        clause="4.2.1.14",
+        sentence="Only a certificate authority may have an inhibitAnyPolicy extension.",
+        is_kept=partial(_is_absent, ExtensionOID.INHIBIT_ANY_POLICY),
+    ),
+)
