@@ -51,6 +51,13 @@ MAX_JSON_VALUES: Final = 256
 MAX_NONCE_CHARACTERS: Final = 64
 MAX_VM_ID_CHARACTERS: Final = 128
 
+# A document that was refused, in core.nonconforming.
+MAX_TOLERATED_ELEMENTS: Final = 512
+MAX_TOLERATED_RSA_BITS: Final = 4096
+MAX_TOLERATED_EXPONENT_BITS: Final = 64
+
 # What the process remembers, in bytes of its memory.
 #: About 400 real signers: two generations of the regions of all clouds.
 CERTIFICATE_CACHE_BYTES: Final = 4 * KIBIBYTE * KIBIBYTE
+#: Half of it for chains: about 700. Half for failures, which a sender can make up.
+CHAIN_CACHE_BYTES: Final = 2 * KIBIBYTE * KIBIBYTE

@@ -44,6 +44,8 @@ class ByteCache(Generic[_K, _V]):
         if weight > self._capacity:
             return
         self._kept[key] = (value, weight)
+        with suppress(KeyError):  # another thread has just dropped it
+            self._kept.move_to_end(key)
         while self.weight > self._capacity:
             with suppress(KeyError):  # another thread has just dropped the last one
                 self._kept.popitem(last=False)

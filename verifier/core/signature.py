@@ -17,7 +17,7 @@ _RSA = "rsa"
 _PSS = "rsa-pss"
 _ECDSA = "ecdsa"
 
-_HASHES: dict[str, hashes.HashAlgorithm] = {
+HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
@@ -70,6 +70,11 @@ _CURVE_PARAMETERS = {
     "secp384r1": bytes.fromhex("06052b81040022"),
     "secp521r1": bytes.fromhex("06052b81040023"),
 }
+
+
+def hash_named_by(oid: str) -> hashes.HashAlgorithm | None:
+    """Return the hash that a digest algorithm, or a signature algorithm in its place, names."""
+    return HASHES.get(_DIGEST_OF.get(oid, ""))
 
 
 def _element(tag: int, *contents: bytes) -> bytes:
@@ -149,7 +154,7 @@ def _verify(envelope: Envelope, digest: str, signed_octets: bytes) -> None:
     if fixed_digest not in {"", digest}:
         raise _refused(f"The document says {digest}, its signature algorithm {fixed_digest}.")
     key = envelope.signer.public_key
-    algorithm = _HASHES[digest]
+    algorithm = HASHES[digest]
     if isinstance(key, rsa.RSAPublicKey) and family in {_RSA, _PSS}:
         if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
             raise _refused(
@@ -179,7 +184,7 @@ def _check_parameters(envelope: Envelope, accepted: set[bytes]) -> None:
 def _pss(envelope: Envelope, digest: str) -> padding.PSS:
     if envelope.signature_parameters not in _PSS_PARAMETERS[digest]:
         raise _refused(f"The PSS parameters are not {digest} throughout, with a salt as long as the digest.")
-    algorithm = _HASHES[digest]
+    algorithm = HASHES[digest]
     return padding.PSS(mgf=padding.MGF1(algorithm), salt_length=algorithm.digest_size)
 
 

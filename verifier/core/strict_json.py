@@ -52,13 +52,13 @@ def _check_bounds(text: str) -> None:
     if _openings(text) <= MAX_JSON_DEPTH and _values(text) <= MAX_JSON_VALUES:
         return
     bare = _STRING.sub("", text)
+    if _values(bare) > MAX_JSON_VALUES:
+        raise JsonError(f"it has more than {MAX_JSON_VALUES} members and elements")
     depth = 0
     for bracket in _BRACKET.finditer(bare):
         depth += 1 if bracket.group() in "[{" else -1
         if depth > MAX_JSON_DEPTH:
             raise JsonError(f"it is nested deeper than {MAX_JSON_DEPTH}")
-    if _values(bare) > MAX_JSON_VALUES:
-        raise JsonError(f"it has more than {MAX_JSON_VALUES} members and elements")
 
 
 def _openings(text: str) -> int:
