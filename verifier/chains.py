@@ -1,22 +1,17 @@
 """Chains that were built, remembered: the same signer signs for months, and building a chain costs milliseconds."""
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
+from verifier.core.bounds import CHAIN_CACHE_BYTES
+from verifier.core.byte_cache import ByteCache
 from verifier.core.chain import build_chain
 from verifier.core.clouds import Cloud
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
 from verifier.core.reasons import ChainRefused, Reason
 from verifier.core.trust import TrustBundle
 
-_V = TypeVar("_V")
-
-#: Chains and failures together, half of it for each. Each cloud has about 60 regions with a signer each, so that
-#: two generations of all clouds fit.
-CAPACITY = 1024
 FAILURE_LIFETIME = timedelta(seconds=30)
 
 
@@ -51,27 +46,33 @@ class _Rejected:
     detail: str
 
 
+def _weigh(_: _Key, value: _Accepted | _Rejected) -> int:
+    """The bytes of memory of an entry. The texts in a chain are the trust bundle's; that of a failure is its own."""
+    return 1024 + (len(value.detail) if isinstance(value, _Rejected) else 128 * len(value.chain))
+
+
 class ChainMemory:
-    """As `core.chain.build_chain`, once a signer. Thread-safe; what it holds is bounded, and what a sender can make
-    up (failures) does not displace what he cannot.
+    """As `core.chain.build_chain`, once a signer. Thread-safe; it holds at most `capacity` bytes, half of them for
+    chains and half for failures, so that what a sender can make up does not displace what he cannot.
 
     A chain is remembered until the first certificate in it may change its state, a failure until any certificate
     of the cloud may, or the signer's own becomes valid, and FAILURE_LIFETIME at most; both for one generation of
     the trust bundle, and the least recently used give way.
     """
 
-    def __init__(self, *, capacity: int = CAPACITY) -> None:
-        if capacity < 2:  # noqa: PLR2004 - one of each
-            raise ValueError("capacity is less than 2")
-        self._share = capacity // 2
+    def __init__(self, *, capacity: int = CHAIN_CACHE_BYTES) -> None:
         self._turn = threading.Lock()
-        self._accepted: OrderedDict[_Key, _Accepted] = OrderedDict()
-        self._rejected: OrderedDict[_Key, _Rejected] = OrderedDict()
+        self._accepted: ByteCache[_Key, _Accepted] = ByteCache(capacity // 2, _weigh)
+        self._rejected: ByteCache[_Key, _Rejected] = ByteCache(capacity // 2, _weigh)
         self.hits = 0
         self.misses = 0
 
     def __len__(self) -> int:
         return len(self._accepted) + len(self._rejected)
+
+    @property
+    def weight(self) -> int:
+        return self._accepted.weight + self._rejected.weight
 
     def build(self, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
         """As `build_chain`. Raises ChainRefused."""
@@ -94,11 +95,10 @@ class ChainMemory:
     def _recall(self, key: _Key, now: datetime) -> _Accepted | _Rejected | None:
         # Each kind may hold one of another time: a chain that has ended does not hide the failure since, nor the
         # other way about.
-        accepted = self._accepted.get(key)
+        accepted = self._accepted.find(key)
         if accepted is not None and accepted.span.covers(now):
-            self._accepted.move_to_end(key)
             return accepted
-        rejected = self._rejected.get(key)
+        rejected = self._rejected.find(key)
         return rejected if rejected is not None and rejected.span.covers(now) else None
 
     def _build(self, key: _Key, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
@@ -106,20 +106,15 @@ class ChainMemory:
             content = build_chain(claims, now=now, bundle=bundle)
         except ChainRefused as refused:
             span = _Span(since=now, until=_end_of_failure(claims, bundle, now))
-            self._keep(self._rejected, key, _Rejected(span=span, reason=refused.reason, detail=refused.detail))
+            with self._turn:
+                self._rejected.keep(key, _Rejected(span=span, reason=refused.reason, detail=refused.detail))
             raise
         trust = bundle.clouds[key.cloud]
         changes = [trust.entry(link.sha256).next_change(now) for link in content.chain]
         until = min(change for change in (*changes, content.signer.not_after) if change is not None)
-        self._keep(self._accepted, key, _Accepted(span=_Span(since=now, until=until), chain=content.chain))
-        return content
-
-    def _keep(self, kept: OrderedDict[_Key, _V], key: _Key, value: _V) -> None:
         with self._turn:
-            kept[key] = value
-            kept.move_to_end(key)
-            while len(kept) > self._share:
-                kept.popitem(last=False)
+            self._accepted.keep(key, _Accepted(span=_Span(since=now, until=until), chain=content.chain))
+        return content
 
 
 def _end_of_failure(claims: UnverifiedClaims, bundle: TrustBundle, now: datetime) -> datetime:

@@ -14,8 +14,9 @@ from verifier.api.admission import Admission
 from verifier.api.app import Service, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.core.discovery import Sighting
-from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceRecord
+from verifier.core.model import Limits, NonceRecord
 from verifier.core.trust import TrustBundle
 from verifier.edge.rate_limits import SlidingRateLimiter
 from verifier.edge.sqlite_store import SqliteNonceStore

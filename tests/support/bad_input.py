@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from support import documents
 
-from verifier.core.model import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.emulator import cms, pki
 
 DER = "application/pkcs7-mime"

@@ -1,7 +1,8 @@
-"""DER that is whole, and of which one element is another one: what changed octets alone seldom give, since the lengths
-around them are then wrong."""
+"""DER of which one element is another one: what changed bytes alone seldom give, since the lengths around them are then
+wrong."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 _CONSTRUCTED = 0x20
@@ -18,6 +19,8 @@ _TAGS = (
     *(0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0A, 0x0C, 0x13, 0x14, 0x16, 0x17, 0x18, 0x1E, 0x23, 0x24, 0x30, 0x31),
     *(0x80, 0x82, 0x86, 0xA0, 0xA1, 0xA3, 0x00),
 )
+#: Elements that are put in before or behind another one: NULL, an empty SEQUENCE, [0] and [1], a BOOLEAN.
+_STRAYS = (b"\x05\x00", b"\x30\x00", b"\xa0\x00", b"\xa1\x00", b"\xa1\x02\x30\x00", b"\x01\x01\x00", b"\x02\x01\x01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,17 @@ class _Element:
     tag: int
     contents: bytes
     children: tuple["_Element", ...] | None
+    #: Written in the place of the tag, length and contents.
+    verbatim: bytes | None = None
 
     def encode(self) -> bytes:
-        contents = self.contents if self.children is None else b"".join(child.encode() for child in self.children)
+        if self.verbatim is not None:
+            return self.verbatim
+        contents = self.inside()
         return bytes([self.tag]) + _length(len(contents)) + contents
+
+    def inside(self) -> bytes:
+        return self.contents if self.children is None else b"".join(child.encode() for child in self.children)
 
 
 def mutants(der: bytes) -> Iterator[bytes]:
@@ -38,6 +48,115 @@ def mutants(der: bytes) -> Iterator[bytes]:
     for changed in _changes(whole):
         if len(changed) == 1:
             yield changed[0].encode()
+
+
+def edited(der: bytes, path: tuple[int, ...], change: Callable[[bytes], bytes]) -> bytes:
+    """`der`, with what `change` makes of the encoding of the element at `path` in its place: bytes of any kind. The
+    lengths around it fit."""
+    [whole] = _read(der)
+
+    def rebuilt(element: _Element, rest: tuple[int, ...]) -> _Element:
+        if not rest:
+            return replace(element, verbatim=change(element.encode()))
+        children = list(element.children or ())
+        children[rest[0]] = rebuilt(children[rest[0]], rest[1:])
+        return replace(element, children=tuple(children))
+
+    return rebuilt(whole, path).encode()
+
+
+def random_mutants(der: bytes, number: int, seed: int) -> Iterator[bytes]:
+    """So many mutants of `der`, the same ones for the same seed, and none of them `der` itself: elements that are left
+    out, doubled, moved, cut, retagged, or not in DER any more, and bytes that are changed, put in or taken out."""
+    chance = random.Random(seed)  # noqa: S311 - the same mutants in every run
+    [whole] = _read(der)
+    paths = list(_paths(whole))
+    while number:
+        if chance.random() < 0.3:
+            mutant = _other_bytes(der, chance)
+        else:
+            changed = _change_at(whole, chance.choice(paths), chance)
+            if chance.random() < 0.1:
+                changed = _change_at(changed, chance.choice(list(_paths(changed))), chance)
+            mutant = changed.encode()
+        if mutant != der:
+            yield mutant
+            number -= 1
+
+
+def _other_bytes(der: bytes, chance: random.Random) -> bytes:
+    place = chance.randrange(len(der))
+    length = chance.choice((1, 1, 1, 2, 4))
+    start, end = der[:place], der[place:]
+    return chance.choice(
+        (
+            start + bytes([end[0] ^ 1 << chance.randrange(8)]) + end[1:],
+            start + chance.randbytes(length) + end[length:],
+            start + chance.randbytes(length) + end,
+            start + end[length:],
+            start + end[:length] + end,
+        )
+    )
+
+
+def _paths(element: _Element) -> Iterator[tuple[int, ...]]:
+    """Where each element inside stands, and `()` for itself."""
+    yield ()
+    for place, child in enumerate(element.children or ()):
+        for path in _paths(child):
+            yield (place, *path)
+
+
+def _change_at(element: _Element, path: tuple[int, ...], chance: random.Random) -> _Element:
+    """`element`, with a change by chance to what stands at `path`; a change to the whole is one to its encoding."""
+    if not path:
+        return _changed(element, chance)
+    children = element.children or ()
+    place, *rest = path
+    if rest:
+        changed: tuple[_Element, ...] = (_change_at(children[place], tuple(rest), chance),)
+    else:
+        changed = _in_place(children[place], children, chance)
+    return replace(element, children=(*children[:place], *changed, *children[place + 1 :]))
+
+
+def _in_place(element: _Element, siblings: tuple[_Element, ...], chance: random.Random) -> tuple[_Element, ...]:
+    """What may stand where a child stands."""
+    stray = _Element(0, b"", None, chance.choice(_STRAYS))
+    return chance.choice(
+        (
+            (),
+            (element, element),
+            (stray, element),
+            (element, stray),
+            (element, chance.choice(siblings)),
+            (chance.choice(siblings),),
+            *(((_changed(element, chance)),) for _ in range(6)),
+        )
+    )
+
+
+def _changed(element: _Element, chance: random.Random) -> _Element:
+    inside = element.inside()
+    length = _length(len(inside))
+    children = list(element.children or ())
+    chance.shuffle(children)
+    longer = bytes([0x80 | len(length)]) + b"\x00" * (len(length) - 1) + length[-1:]
+    return chance.choice(
+        (
+            replace(element, tag=chance.choice(_TAGS)),
+            replace(element, tag=element.tag ^ 1 << chance.randrange(8)),
+            replace(element, contents=chance.choice(_CONTENTS), children=None),
+            replace(element, contents=inside[:-1], children=None),
+            replace(element, contents=inside[1:], children=None),
+            replace(element, contents=inside + chance.choice((b"\x00", b"\x80", b"\xff", b"\x05\x00")), children=None),
+            replace(element, contents=chance.choice((b"\x00", b"\xff", b"\x80")) + inside, children=None),
+            replace(element, children=tuple(children)) if children else replace(element, contents=inside[::-1]),
+            # X.690 10.1: a length in more bytes than it needs, and an indefinite one.
+            replace(element, verbatim=bytes([element.tag]) + longer + inside),
+            replace(element, verbatim=bytes([element.tag, 0x80]) + inside + b"\x00\x00"),
+        )
+    )
 
 
 def _changes(element: _Element) -> Iterator[tuple[_Element, ...]]:

@@ -22,8 +22,8 @@ from support.services import Answer, RunningServer
 from werkzeug.test import TestResponse
 
 from verifier.core import evidence
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.core.envelope import read_envelope
-from verifier.core.model import MAX_EVIDENCE_OCTETS
 from verifier.core.reasons import FormatRefused
 
 KINDS = list(bad_inputs())

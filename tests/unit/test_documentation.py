@@ -28,9 +28,10 @@ from verifier.api.trust_routes import create_trust_blueprint
 from verifier.api.trust_survey import survey_trust
 from verifier.api.wire import Json
 from verifier.chains import ChainMemory
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.core.clouds import Cloud
 from verifier.core.discovery import DiscoveryMode
-from verifier.core.model import MAX_EVIDENCE_OCTETS, AttestationResult, Limits
+from verifier.core.model import AttestationResult, Limits
 from verifier.core.reasons import ChainRefused, NonceRefused, Reason
 from verifier.core.standing import Standing
 from verifier.core.trust import Denials, Origin, State, TrustBundle

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from verifier.api.problems import DOCUMENTATION, Code, RequestFault, type_uri
 from verifier.core import evidence, strict_json
+from verifier.core.bounds import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
 from verifier.core.certificates import Certificate
-from verifier.core.claims import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
 from verifier.core.model import AttestationResult, Claims, RawDocument
 from verifier.core.reasons import CheckResult, FormatRefused, Reason, Refused
 from verifier.core.strict_json import JsonError

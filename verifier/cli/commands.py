@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 
-from verifier.core.model import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 
 
 class ExitStatus(IntEnum):

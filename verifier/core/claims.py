@@ -5,13 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from verifier.core import strict_json
+from verifier.core.bounds import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
 from verifier.core.model import Claims, DecodedClaims, NamedContent, Plan
 from verifier.core.reasons import ClaimsRefused, Reason
 from verifier.core.strict_json import JsonError
-
-#: IMDS takes up to 32 characters, and its own default is 15.
-MAX_NONCE_CHARACTERS = 64
-MAX_VM_ID_CHARACTERS = 128
 
 # `MM/DD/YY HH:MM:SS -0000`, always UTC.
 _TIME = re.compile(r"(\d\d)/(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d) [+-]0000", re.ASCII)

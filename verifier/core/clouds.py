@@ -1,5 +1,6 @@
 """The Azure clouds, and the domain under which each one's metadata service signs."""
 
+import re
 from enum import StrEnum
 
 
@@ -30,28 +31,27 @@ _DOMAINS = {
 }
 
 
+# What may stand before a domain: labels of RFC 1123 section 2.1 (letters, digits and inner hyphens, of at most 63, RFC
+# 1035 section 2.3.4), each with its dot. No NUL, no empty label and no non-ASCII passes.
+_LABEL = rb"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_LABELS_BEFORE = re.compile(rb"(?:\*\.)?(?:" + _LABEL + rb"\.)*")
+_ONE_LABEL = re.compile(_LABEL, re.IGNORECASE)
+_CLOUDS_BY_DOMAIN = {domain.encode("ascii"): cloud for cloud, domain in _DOMAINS.items()}
+
+
 def cloud_of(name: bytes) -> Cloud | None:
-    """The cloud whose domain `name` is, or lies under by whole labels; None where it is no cloud's name.
+    """Return the cloud whose domain `name` is, or lies under by whole labels; None when it is no cloud's name.
 
     `name` is the raw value of a common name or dNSName. ASCII case is ignored; one `*` as the whole leftmost
     label is a label like any other. Not checked: that the name resolves, or names an existing region.
     """
-    labels = name.lower().split(b".")
-    if not all(is_label(label) for label in labels[1:]) or not (labels[0] == b"*" or is_label(labels[0])):
-        return None
-    for cloud, domain in _DOMAINS.items():
-        domain_labels = domain.encode("ascii").split(b".")
-        if labels[-len(domain_labels) :] == domain_labels:
+    lower = name.lower()
+    for domain, cloud in _CLOUDS_BY_DOMAIN.items():
+        if lower.endswith(domain) and _LABELS_BEFORE.fullmatch(lower, 0, len(lower) - len(domain)):
             return cloud
     return None
 
 
 def is_label(label: bytes) -> bool:
-    """RFC 1123 section 2.1 letters, digits and inner hyphens: no NUL, no trailing dot, no non-ASCII passes."""
-    return (
-        0 < len(label) <= 63  # noqa: PLR2004 - RFC 1035 section 2.3.4
-        and label.replace(b"-", b"").isalnum()
-        and label.isascii()
-        and not label.startswith(b"-")
-        and not label.endswith(b"-")
-    )
+    """Tell whether these bytes are one label of a host name (RFC 1123 section 2.1)."""
+    return _ONE_LABEL.fullmatch(label) is not None

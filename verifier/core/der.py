@@ -1,38 +1,163 @@
-"""Distinguished Encoding Rules (X.690 section 10), checked before any parser that forgives reads the bytes.
+"""Distinguished Encoding Rules (X.690 section 10), read so that every byte is one that a field accounts for.
 
-asn1crypto reads BER: indefinite lengths, lengths in more octets than they need, trailing octets. Evidence
-is DER or it is refused, so that two parsers can never see two things in it.
+`Reader` takes the elements of one constructed element in order. Each call names the tag that has to come next, and
+`end` refuses what is left. A value that was read with it has one encoding: lengths, integers and object identifiers
+are minimal, and no byte is skipped. So two parsers can never see two things in it.
 """
+
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-#: Real documents are 12 deep and have about 300 elements; eight embedded certificates have about 1,500.
-MAX_DEPTH = 32
-MAX_ELEMENTS = 4096
+from verifier.core.bounds import MAX_DEPTH, MAX_ELEMENTS, MAX_OID_BYTES
+
+BOOLEAN = 0x01
+INTEGER = 0x02
+BIT_STRING = 0x03
+OCTET_STRING = 0x04
+OBJECT_IDENTIFIER = 0x06
+SEQUENCE = 0x30
+SET = 0x31
+#: [0], [1] and [3], constructed.
+CONTEXT_0, CONTEXT_1, CONTEXT_3 = 0xA0, 0xA1, 0xA3
+
+NULL = b"\x05\x00"
 
 _CONSTRUCTED = 0x20
-_SEQUENCE = 0x30
-_SET = 0x31
 _LONG_TAG = 0x1F
 _LONG_LENGTH = 0x80
-#: No length beyond 4 octets is minimal for anything that passes the size limit.
-_MAX_LENGTH_OCTETS = 4
+#: A longer length is not minimal for anything that passes the size limit.
+_MAX_LENGTH_BYTES = 4
 
 
 class DerError(ValueError):
-    """The octets are not the DER that was asked for."""
+    """The bytes are not the DER that was asked for."""
 
 
-def check(raw: bytes) -> None:
-    """`raw` is exactly one element, and every element in it has a short tag, and a definite, minimal length
-    that ends where its parent says; it is at most MAX_DEPTH deep and has at most MAX_ELEMENTS elements.
+class BoundError(DerError):
+    """It has more of one thing than is read; `excess` names the bound."""
 
-    Not checked: primitive contents, the order of SET OF, and what is wrapped in OCTET STRINGs. Linear in the
-    size of `raw`, and not recursive. Raises DerError.
+    def __init__(self, limit: int, things: str) -> None:
+        self.excess = f"more than {limit} {things}"
+        super().__init__(f"it has {self.excess}")
+
+
+class Reader:
+    """Read the elements inside `raw[start:limit]` in order. Every method raises DerError."""
+
+    __slots__ = ("_limit", "_position", "_raw")
+
+    def __init__(self, raw: bytes, start: int = 0, limit: int | None = None) -> None:
+        self._raw = raw
+        self._position = start
+        self._limit = len(raw) if limit is None else limit
+
+    def has_more(self) -> bool:
+        return self._position < self._limit
+
+    def has_next(self, tag: int) -> bool:
+        """Tell whether the next element has this tag."""
+        return self._position < self._limit and self._raw[self._position] == tag
+
+    def element(self, tag: int) -> bytes:
+        """Take the next element, and return its whole encoding."""
+        start = self._position
+        self._take(tag)
+        return self._raw[start : self._position]
+
+    def contents(self, tag: int) -> bytes:
+        """Take the next element, and return its contents."""
+        start = self._take(tag)
+        return self._raw[start : self._position]
+
+    def inside(self, tag: int) -> "Reader":
+        """Take the next element, and return a reader of what is in it."""
+        start = self._take(tag)
+        return Reader(self._raw, start, self._position)
+
+    def any_contents(self) -> tuple[int, bytes]:
+        """Take the next element, whatever its tag, and return its tag and contents."""
+        position = self._position
+        start, self._position = _contents(self._raw, position, self._limit)
+        return self._raw[position], self._raw[start : self._position]
+
+    def any_element(self) -> bytes:
+        """Take the next element, whatever its tag, and return its whole encoding."""
+        position = self._position
+        _, self._position = _contents(self._raw, position, self._limit)
+        return self._raw[position : self._position]
+
+    def end(self) -> None:
+        """Refuse what is left."""
+        if self._position != self._limit:
+            raise DerError("it has bytes or elements that do not belong in it")
+
+    def _take(self, tag: int) -> int:
+        """Move behind the next element, and return where its contents start."""
+        position = self._position
+        if position >= self._limit:
+            raise DerError("an element is missing")
+        if self._raw[position] != tag:
+            raise DerError(f"it has an element of tag {self._raw[position]:#04x} in the place of {tag:#04x}")
+        start, self._position = _contents(self._raw, position, self._limit)
+        return start
+
+
+def integer(contents: bytes) -> int:
+    """Read the contents of an INTEGER (X.690 8.3.2: as few bytes as it needs). Raises DerError."""
+    if not contents:
+        raise DerError("it has an INTEGER without bytes")
+    if len(contents) > 1 and (contents[0], contents[1] >> 7) in {(0x00, 0), (0xFF, 1)}:
+        raise DerError("it has an INTEGER in more bytes than it needs")
+    return int.from_bytes(contents, signed=True)
+
+
+def boolean(contents: bytes) -> bool:
+    """Read the contents of a BOOLEAN (X.690 11.1). Raises DerError."""
+    if contents not in {b"\x00", b"\xff"}:
+        raise DerError("it has a BOOLEAN that is neither TRUE nor FALSE")
+    return contents == b"\xff"
+
+
+def whole_bytes(contents: bytes) -> bytes:
+    """Read the contents of a BIT STRING that is made of whole bytes (X.690 8.6.2). Raises DerError."""
+    if contents[:1] != b"\x00":
+        raise DerError("it has a BIT STRING that is not one of whole bytes")
+    return contents[1:]
+
+
+@lru_cache(maxsize=512)
+def dotted(contents: bytes) -> str:
+    """Read the contents of an OBJECT IDENTIFIER (X.690 8.19) of at most MAX_OID_BYTES. Raises DerError."""
+    if len(contents) > MAX_OID_BYTES:
+        raise BoundError(MAX_OID_BYTES, "bytes in an object identifier")
+    if not contents or contents[-1] & 0x80:
+        raise DerError("it has an object identifier that does not end")
+    arcs: list[int] = []
+    arc = 0
+    at_start = True
+    for byte in contents:
+        if at_start and byte == 0x80:  # noqa: PLR2004 - X.690 8.19.2
+            raise DerError("it has an object identifier in more bytes than it needs")
+        arc = arc << 7 | byte & 0x7F
+        at_start = not byte & 0x80
+        if at_start:
+            arcs.append(arc)
+            arc = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+def check(raw: bytes, *, max_elements: int = MAX_ELEMENTS) -> int:
+    """Check an element that no `Reader` takes apart, and return the number of elements in it, itself included.
+
+    `raw` is exactly one element. Every element in it has a short tag and a minimal length that ends inside its parent;
+    it is at most MAX_DEPTH deep. Linear in the size of `raw`, and not recursive. Raises DerError.
+    Not checked: primitive contents, the order of SET OF, and what OCTET STRINGs wrap.
     """
     if not raw:
-        raise DerError("truncated")
+        raise DerError("it is truncated")
     ends = [len(raw)]
     position = 0
     count = 0
@@ -40,42 +165,35 @@ def check(raw: bytes) -> None:
         while ends and position == ends[-1]:
             ends.pop()
         if not ends:
-            return
+            return count
         if len(ends) == 1 and position:
-            raise DerError("octets behind the element")
+            raise DerError("it has bytes behind the element")
         count += 1
-        if count > MAX_ELEMENTS:
-            raise DerError("too many elements")
+        if count > max_elements:
+            raise BoundError(max_elements, "elements")
         if len(ends) > MAX_DEPTH:
-            raise DerError("nested too deep")
+            raise DerError("it is nested too deep")
         tag = raw[position]
         start, end = _contents(raw, position, ends[-1])
         if tag & _CONSTRUCTED:
             ends.append(end)
             position = start
-        elif tag in {_SEQUENCE & ~_CONSTRUCTED, _SET & ~_CONSTRUCTED}:
-            raise DerError("a SEQUENCE or SET that is not constructed")
+        elif tag in {SEQUENCE & ~_CONSTRUCTED, SET & ~_CONSTRUCTED}:
+            raise DerError("it has a SEQUENCE or SET that is not constructed")
         else:
             position = end
 
 
 def children(raw: bytes) -> tuple[bytes, ...]:
-    """The encodings of the elements inside the one constructed element `raw`. Raises DerError."""
+    """Return the encodings of the elements inside the one constructed element `raw`. Raises DerError."""
     start, end = _contents(raw, 0, len(raw))
     if end != len(raw):
-        raise DerError("octets behind the element")
+        raise DerError("it has bytes behind the element")
+    inside = Reader(raw, start, end)
     found: list[bytes] = []
-    while start < end:
-        _, stop = _contents(raw, start, end)
-        found.append(raw[start:stop])
-        start = stop
+    while inside.has_more():
+        found.append(inside.any_element())
     return tuple(found)
-
-
-def set_of(elements: tuple[bytes, ...]) -> bytes:
-    """The DER encoding of a SET OF these encodings: in ascending order of their octets (X.690 11.6)."""
-    contents = b"".join(sorted(elements))
-    return bytes([_SET]) + _length(len(contents)) + contents
 
 
 def from_certificate(certificate: x509.Certificate) -> bytes:
@@ -84,29 +202,24 @@ def from_certificate(certificate: x509.Certificate) -> bytes:
 
 def _contents(raw: bytes, position: int, limit: int) -> tuple[int, int]:
     """Where the contents of the element at `position` start and end, inside `limit`."""
-    if position + 2 > limit:
-        raise DerError("truncated")
-    if raw[position] & _LONG_TAG == _LONG_TAG:
-        raise DerError("a tag number above 30")
-    length = raw[position + 1]
     start = position + 2
+    if start > limit:
+        raise DerError("it is truncated")
+    if raw[position] & _LONG_TAG == _LONG_TAG:
+        raise DerError("it has a tag number above 30")
+    length = raw[position + 1]
     if length >= _LONG_LENGTH:
-        octets = length - _LONG_LENGTH
-        if not octets:
-            raise DerError("indefinite length")  # X.690 10.1
-        if octets > _MAX_LENGTH_OCTETS or start + octets > limit:
-            raise DerError("truncated")
-        length = int.from_bytes(raw[start : start + octets])
-        start += octets
-        if _length(length) != raw[position + 1 : start]:
-            raise DerError("a length in more octets than it needs")  # X.690 10.1
-    if start + length > limit:
-        raise DerError("truncated")
-    return start, start + length
-
-
-def _length(length: int) -> bytes:
-    if length < _LONG_LENGTH:
-        return bytes([length])
-    octets = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes([_LONG_LENGTH + len(octets)]) + octets
+        size = length - _LONG_LENGTH
+        if not size:
+            raise DerError("it has an indefinite length")  # X.690 10.1
+        if size > _MAX_LENGTH_BYTES or start + size > limit:
+            raise DerError("it is truncated")
+        length = int.from_bytes(raw[start : start + size])
+        start += size
+        # X.690 10.1: the first byte is not 0, and what fits into 7 bits is in the short form.
+        if length < _LONG_LENGTH or length >> 8 * (size - 1) == 0:
+            raise DerError("it has a length in more bytes than it needs")
+    end = start + length
+    if end > limit:
+        raise DerError("it is truncated")
+    return start, end

@@ -3,121 +3,89 @@
 import hashlib
 
 from verifier.core import der
-from verifier.core.asn1 import UNREADABLE, cms
-from verifier.core.certificates import Certificate, CertificateError
-from verifier.core.der import DerError
+from verifier.core.bounds import MAX_CERTIFICATE_BYTES
+from verifier.core.certificates import Certificate, CertificateError, read_issuer_and_number
+from verifier.core.cms import CmsError, SignedData, read_signed_data
+from verifier.core.der import DerError, Reader
 from verifier.core.model import Envelope, RawDocument, SignedAttributes
 from verifier.core.reasons import FormatRefused, Reason
 
-#: Real documents embed one certificate, the signer's.
-MAX_EMBEDDED_CERTIFICATES = 8
-
-_SIGNED_DATA = "1.2.840.113549.1.7.2"
-_DATA = "1.2.840.113549.1.7.1"
-_CONTENT_TYPE = "1.2.840.113549.1.9.3"
-_MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
+_CONTENT_TYPE = bytes.fromhex("2a864886f70d010903")
+_MESSAGE_DIGEST = bytes.fromhex("2a864886f70d010904")
 
 
 def read_envelope(document: RawDocument) -> Envelope:
-    """The document is one DER SignedData, version 1, of content type id-data, with exactly one SignerInfo,
-    whose sid names exactly one of at most MAX_EMBEDDED_CERTIFICATES embedded certificates.
+    """Read a document: one SignedData as `core.cms` reads it, whose sid names exactly one embedded certificate.
 
     Not checked: the signature, its algorithms, and anything about the certificates but that the signer's can
     be read. Raises FormatRefused.
     """
     raw = document.raw_der
     try:
-        der.check(raw)
-        return _read(raw)
+        signed_data = read_signed_data(raw)
+        certificate, others = _split_certificates(signed_data)
+        attributes = _signed_attributes(signed_data)
+    except CmsError as error:
+        raise _malformed(str(error)) from error
     except DerError as error:
-        raise _malformed(f"The document is not DER: {error}.") from error
+        raise _malformed(f"The document is not a CMS SignedData in DER: {error}.") from error
+    try:
+        signer = Certificate.from_der(certificate)
     except CertificateError as error:
-        raise _malformed("The signer's certificate cannot be read.") from error
-    except UNREADABLE as error:
-        raise _malformed("The document is not a CMS SignedData.") from error
-
-
-def _read(raw: bytes) -> Envelope:
-    content_info = cms.ContentInfo.load(raw, strict=True)
-    if content_info["content_type"].dotted != _SIGNED_DATA:
-        raise _malformed("The document is not a CMS SignedData.")
-    signed_data: cms.SignedData = content_info["content"]
-    # RFC 5652 5.1: version 1 goes with id-data and issuerAndSerialNumber, which is what IMDS makes.
-    if signed_data["version"].native != "v1" or signed_data["encap_content_info"]["content_type"].dotted != _DATA:
-        raise _malformed("The document is not a SignedData of version 1 over data.")
-    content = signed_data["encap_content_info"]["content"].native
-    if not isinstance(content, bytes):
-        raise _malformed("The document carries no content.")
-    if len(signed_data["signer_infos"]) != 1:
-        raise _malformed("The document does not have exactly one signer.")
-    signer_info: cms.SignerInfo = signed_data["signer_infos"][0]
-    certificate, others = _split_certificates(signed_data, signer_info)
-    algorithm = signer_info["signature_algorithm"]
+        raise _malformed(f"The signer's certificate {error}.") from error
     return Envelope(
         sha256=hashlib.sha256(raw).hexdigest(),
-        unverified_content=content,
-        signer=Certificate.from_der(certificate),
-        digest_oid=_digest_oid(signed_data, signer_info),
-        signature_oid=algorithm["algorithm"].dotted,
-        signature_parameters=algorithm["parameters"].dump(),
-        signature=signer_info["signature"].native,
-        signed_attributes=_signed_attributes(signer_info["signed_attrs"]),
+        unverified_content=signed_data.content,
+        signer=signer,
+        digest_oid=signed_data.digest_algorithm.oid,
+        signature_oid=signed_data.signature_algorithm.oid,
+        signature_parameters=signed_data.signature_algorithm.parameters,
+        signature=signed_data.signature,
+        signed_attributes=attributes,
         unverified_candidates=others,
     )
 
 
-def _digest_oid(signed_data: cms.SignedData, signer_info: cms.SignerInfo) -> str:
-    """The signer's digest algorithm, which must be the one that the SignedData announces (RFC 5652 5.1)."""
-    digest = signer_info["digest_algorithm"]
-    if [announced.dump() for announced in signed_data["digest_algorithms"]] != [digest.dump()]:
-        raise _malformed("The document announces another digest algorithm than its signer uses.")
-    return str(digest["algorithm"].dotted)
-
-
-def _split_certificates(signed_data: cms.SignedData, signer_info: cms.SignerInfo) -> tuple[bytes, tuple[bytes, ...]]:
-    """The certificate that sid names, octet for octet (RFC 5652 5.3), and the others."""
-    if signer_info["version"].native != "v1" or signer_info["sid"].name != "issuer_and_serial_number":
-        raise _malformed("The signer is not named by issuer and serial number.")
-    sid = signer_info["sid"].chosen
-    embedded = signed_data["certificates"]
-    if len(embedded) > MAX_EMBEDDED_CERTIFICATES:
-        raise _malformed(f"The document embeds more than {MAX_EMBEDDED_CERTIFICATES} certificates.")
+def _split_certificates(signed_data: SignedData) -> tuple[bytes, tuple[bytes, ...]]:
+    """The certificate that sid names, byte for byte (RFC 5652 5.3), and the others."""
+    sid = (signed_data.issuer, signed_data.serial_number)
     named: list[bytes] = []
     others: list[bytes] = []
-    for choice in embedded:
-        if choice.name != "certificate":
-            raise _malformed("The document embeds something else than X.509 certificates.")
-        tbs = choice.chosen["tbs_certificate"]
-        matches = (
-            tbs["issuer"].dump() == sid["issuer"].dump() and tbs["serial_number"].dump() == sid["serial_number"].dump()
-        )
-        (named if matches else others).append(choice.chosen.dump())
+    for certificate in signed_data.certificates:
+        if len(certificate) > MAX_CERTIFICATE_BYTES:
+            raise CmsError(f"The document embeds a certificate that is larger than {MAX_CERTIFICATE_BYTES} bytes.")
+        (named if read_issuer_and_number(certificate) == sid else others).append(certificate)
     if len(named) != 1:
-        raise _malformed("The document does not embed exactly one certificate for the signer that it names.")
+        raise CmsError("The document does not embed exactly one certificate for the signer that it names.")
     return named[0], tuple(others)
 
 
-def _signed_attributes(attributes: object) -> SignedAttributes | None:
-    """RFC 5652 5.3: where they are there, content-type and message-digest each stand once, with one value."""
-    if not isinstance(attributes, cms.CMSAttributes):
+def _signed_attributes(signed_data: SignedData) -> SignedAttributes | None:
+    """RFC 5652 5.3: when there are attributes, content-type and message-digest are there once each, with one value."""
+    if signed_data.signed_attributes is None:
         return None
-    values: dict[str, list[object]] = {_CONTENT_TYPE: [], _MESSAGE_DIGEST: []}
-    for attribute in attributes:
-        oid = attribute["type"].dotted
+    content_types: list[str] = []
+    message_digests: list[bytes] = []
+    for encoded in signed_data.signed_attributes:
+        attribute = Reader(encoded).inside(der.SEQUENCE)
+        oid = attribute.contents(der.OBJECT_IDENTIFIER)
+        values = attribute.inside(der.SET)
+        attribute.end()
         if oid == _CONTENT_TYPE:
-            values[oid] += [value.dotted for value in attribute["values"]]
+            content_types.append(der.dotted(values.contents(der.OBJECT_IDENTIFIER)))
+            values.end()
         elif oid == _MESSAGE_DIGEST:
-            values[oid] += [value.native for value in attribute["values"]]
-    match values[_CONTENT_TYPE], values[_MESSAGE_DIGEST]:
-        case [str() as content_type], [bytes() as message_digest]:
+            message_digests.append(values.contents(der.OCTET_STRING))
+            values.end()
+    match content_types, message_digests:
+        case [content_type], [message_digest]:
             return SignedAttributes(
-                # RFC 5652 5.4: what is signed is the DER of an explicit SET OF, not the [0] that is transmitted.
-                signed_octets=der.set_of(der.children(attributes.dump())),
+                signed_octets=signed_data.signed_set,
                 content_type_oid=content_type,
                 message_digest=message_digest,
             )
         case _:
-            raise _malformed("The signed attributes lack content-type or message-digest, or have one twice.")
+            raise CmsError("The signed attributes lack content-type or message-digest, or have one twice.")
 
 
 def _malformed(detail: str) -> FormatRefused:

@@ -5,7 +5,8 @@ import binascii
 import re
 
 from verifier.core import strict_json
-from verifier.core.model import MAX_EVIDENCE_OCTETS, RawDocument
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.model import RawDocument
 from verifier.core.reasons import FormatRefused, Reason
 from verifier.core.strict_json import JsonError
 

@@ -13,9 +13,6 @@ from verifier.core.clouds import Cloud
 from verifier.core.reasons import CheckResult
 from verifier.core.trust import Origin, State
 
-#: The largest evidence that is read, in octets, where the settings say nothing else. Real ones: 1.4 to 4.4 KB.
-MAX_EVIDENCE_OCTETS = 16 * 1024
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawDocument:

@@ -7,21 +7,17 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from verifier.core.asn1 import UNREADABLE, algos
+from verifier.core.bounds import MAX_RSA_BITS, MIN_RSA_BITS
+from verifier.core.der import NULL
 from verifier.core.model import Envelope, SignedContent
 from verifier.core.reasons import Reason, SignatureRefused
-
-MIN_RSA_BITS = 2048
-#: Bounds the work that a sender can ask for; no public authority certifies a larger key.
-MAX_RSA_BITS = 8192
 
 _DATA = "1.2.840.113549.1.7.1"
 _RSA = "rsa"
 _PSS = "rsa-pss"
 _ECDSA = "ecdsa"
-_DER_NULL = b"\x05\x00"
 
-_HASHES: dict[str, hashes.HashAlgorithm] = {
+HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
@@ -39,13 +35,17 @@ _DIGEST_OF = {
     "1.2.840.10045.4.3.3": "sha384",
     "1.2.840.10045.4.3.4": "sha512",
 }
+#: The kinds of key. Many write them in the place of a document's signature algorithm, with the digest beside it.
+_RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
+_EC_PUBLIC_KEY = "1.2.840.10045.2.1"
 # RFC 5754 section 3: the family, and the digest that the algorithm fixes ("" where it fixes none).
 _SIGNATURE_OF = {
-    "1.2.840.113549.1.1.1": (_RSA, ""),
+    _RSA_ENCRYPTION: (_RSA, ""),
     "1.2.840.113549.1.1.11": (_RSA, "sha256"),
     "1.2.840.113549.1.1.12": (_RSA, "sha384"),
     "1.2.840.113549.1.1.13": (_RSA, "sha512"),
     "1.2.840.113549.1.1.10": (_PSS, ""),
+    _EC_PUBLIC_KEY: (_ECDSA, ""),
     "1.2.840.10045.4.3.2": (_ECDSA, "sha256"),
     "1.2.840.10045.4.3.3": (_ECDSA, "sha384"),
     "1.2.840.10045.4.3.4": (_ECDSA, "sha512"),
@@ -62,7 +62,44 @@ _BROKEN = {
     "1.2.840.10045.4.1": "SHA-1",
     "1.2.840.10040.4.3": "SHA-1",
 }
+_OF_CERTIFICATES = _SIGNATURE_OF.keys() - {_RSA_ENCRYPTION, _EC_PUBLIC_KEY}
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+# The object identifiers of these curves as DER (RFC 5480 2.1.1.1): the parameters of id-ecPublicKey.
+_CURVE_PARAMETERS = {
+    "secp256r1": bytes.fromhex("06082a8648ce3d030107"),
+    "secp384r1": bytes.fromhex("06052b81040022"),
+    "secp521r1": bytes.fromhex("06052b81040023"),
+}
+
+
+def hash_named_by(oid: str) -> hashes.HashAlgorithm | None:
+    """Return the hash that a digest algorithm, or a signature algorithm in its place, names."""
+    return HASHES.get(_DIGEST_OF.get(oid, ""))
+
+
+def _element(tag: int, *contents: bytes) -> bytes:
+    inside = b"".join(contents)
+    return bytes([tag, len(inside)]) + inside
+
+
+def _pss_parameters(digest_oid: str, salt_length: int) -> frozenset[bytes]:
+    """RFC 4055 3.1: one digest throughout (the defaults are SHA-1), MGF1, a salt as long as the digest, and the default
+    trailer, which DER leaves out. The parameters of a digest are NULL or absent."""
+    mgf1 = bytes.fromhex("06092a864886f70d010108")
+    named = [_element(0x30, bytes.fromhex(digest_oid), parameters) for parameters in (b"", NULL)]
+    salt = _element(0xA2, _element(0x02, bytes([salt_length])))
+    return frozenset(
+        _element(0x30, _element(0xA0, digest), _element(0xA1, _element(0x30, mgf1, mask)), salt)
+        for digest in named
+        for mask in named
+    )
+
+
+_PSS_PARAMETERS = {
+    "sha256": _pss_parameters("0609608648016503040201", 32),
+    "sha384": _pss_parameters("0609608648016503040202", 48),
+    "sha512": _pss_parameters("0609608648016503040203", 64),
+}
 
 
 def verify_signature(envelope: Envelope) -> SignedContent:
@@ -100,7 +137,7 @@ def _digest(envelope: Envelope) -> str:
     for oid in (envelope.digest_oid, envelope.signature_oid, envelope.signer.signature_oid):
         if oid in _BROKEN:
             raise _refused(f"{_BROKEN[oid]} is broken, and is refused in the document and in its signer's certificate.")
-    if envelope.signer.signature_oid not in _SIGNATURE_OF:
+    if envelope.signer.signature_oid not in _OF_CERTIFICATES:
         raise _refused(
             f"The signer's certificate is signed with {envelope.signer.signature_oid}, which is not accepted."
         )
@@ -117,7 +154,7 @@ def _verify(envelope: Envelope, digest: str, signed_octets: bytes) -> None:
     if fixed_digest not in {"", digest}:
         raise _refused(f"The document says {digest}, its signature algorithm {fixed_digest}.")
     key = envelope.signer.public_key
-    algorithm = _HASHES[digest]
+    algorithm = HASHES[digest]
     if isinstance(key, rsa.RSAPublicKey) and family in {_RSA, _PSS}:
         if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
             raise _refused(
@@ -126,39 +163,29 @@ def _verify(envelope: Envelope, digest: str, signed_octets: bytes) -> None:
         if family == _PSS:
             key.verify(envelope.signature, signed_octets, _pss(envelope, digest), algorithm)
         else:
-            _check_null_or_absent(envelope.signature_parameters)
+            _check_parameters(envelope, {b"", NULL})
             key.verify(envelope.signature, signed_octets, padding.PKCS1v15(), algorithm)
     elif isinstance(key, ec.EllipticCurvePublicKey) and family == _ECDSA:
         if not isinstance(key.curve, _CURVES):
             raise _refused(f"The signer's curve {key.curve.name} is not accepted.")
+        curve = {_CURVE_PARAMETERS[key.curve.name]} if envelope.signature_oid == _EC_PUBLIC_KEY else set()
+        _check_parameters(envelope, {b"", NULL, *curve})
         key.verify(envelope.signature, signed_octets, ec.ECDSA(algorithm))
     else:
         raise _refused("The signer's key is not one for the signature algorithm of the document.")
 
 
-def _check_null_or_absent(parameters: bytes) -> None:
-    """RFC 3279 2.2.1: the parameters of the RSA algorithms are NULL, which some leave out."""
-    if parameters not in {b"", _DER_NULL}:
-        raise _refused("The RSA signature algorithm has parameters.")
+def _check_parameters(envelope: Envelope, accepted: set[bytes]) -> None:
+    """RFC 3279 2.2.1 and RFC 5758 3.2: NULL for RSA and absent for ECDSA. Makers mix them up, and both say the same."""
+    if envelope.signature_parameters not in accepted:
+        raise _refused("The signature algorithm has parameters that are not accepted.")
 
 
 def _pss(envelope: Envelope, digest: str) -> padding.PSS:
-    """RFC 4055 3.1: one digest throughout (the defaults are SHA-1), MGF1, and a salt as long as the digest."""
-    try:
-        parameters = algos.RSASSAPSSParams.load(envelope.signature_parameters, strict=True)
-        hash_name = parameters["hash_algorithm"]["algorithm"].native
-        mask = parameters["mask_gen_algorithm"]
-        mask_name, mask_hash = mask["algorithm"].native, mask["parameters"]["algorithm"].native
-        salt_length = int(parameters["salt_length"])
-        trailer = parameters["trailer_field"].native
-    except UNREADABLE as error:
-        raise _refused("The PSS parameters cannot be read.") from error
-    algorithm = _HASHES[digest]
-    if (hash_name, mask_name, mask_hash) != (digest, "mgf1", digest):
-        raise _refused(f"The document says {digest}, its PSS parameters another digest.")
-    if salt_length != algorithm.digest_size or trailer != "trailer_field_bc":
-        raise _refused("The PSS salt is not as long as the digest.")
-    return padding.PSS(mgf=padding.MGF1(algorithm), salt_length=salt_length)
+    if envelope.signature_parameters not in _PSS_PARAMETERS[digest]:
+        raise _refused(f"The PSS parameters are not {digest} throughout, with a salt as long as the digest.")
+    algorithm = HASHES[digest]
+    return padding.PSS(mgf=padding.MGF1(algorithm), salt_length=algorithm.digest_size)
 
 
 def _refused(detail: str) -> SignatureRefused:

@@ -5,8 +5,7 @@ import math
 import re
 from typing import NoReturn
 
-#: Documents and requests are at most 3 deep; the specification of claims allows for growth.
-MAX_DEPTH = 16
+from verifier.core.bounds import MAX_JSON_DEPTH, MAX_JSON_VALUES
 
 # One that does not end is taken to the end of the text: to look for a later beginning of it, at each escaped quote,
 # would take quadratic time. json.loads refuses it.
@@ -20,7 +19,7 @@ class JsonError(ValueError):
 
 def decode(raw: bytes) -> dict[str, object]:
     """The one JSON object in `raw`: UTF-8 with no byte order mark, no name twice in any object, no NaN or
-    infinity, no lone surrogate, nested at most MAX_DEPTH deep.
+    infinity, no lone surrogate, nested at most MAX_JSON_DEPTH deep, with at most MAX_JSON_VALUES members and elements.
 
     Linear in the size of `raw`, which the caller bounds. Raises JsonError.
     """
@@ -28,13 +27,15 @@ def decode(raw: bytes) -> dict[str, object]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise JsonError("it is not UTF-8") from error
-    _check_depth(text)
+    _check_bounds(text)
     try:
         value = json.loads(
             text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
         )
-        # A lone surrogate is no Unicode text (RFC 8259 section 8.2), and no store or log could take it.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        if "\\u" in text:
+            # A lone surrogate is no Unicode text (RFC 8259 section 8.2), and no store or log could take it. Only an
+            # escape makes one: UTF-8 has none.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except JsonError:
         raise
     except UnicodeEncodeError as error:
@@ -46,12 +47,27 @@ def decode(raw: bytes) -> dict[str, object]:
     return value
 
 
-def _check_depth(text: str) -> None:
+def _check_bounds(text: str) -> None:
+    """Count before anything is built. What is in strings counts as well, until there is too much."""
+    if _openings(text) <= MAX_JSON_DEPTH and _values(text) <= MAX_JSON_VALUES:
+        return
+    bare = _STRING.sub("", text)
+    if _values(bare) > MAX_JSON_VALUES:
+        raise JsonError(f"it has more than {MAX_JSON_VALUES} members and elements")
     depth = 0
-    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
+    for bracket in _BRACKET.finditer(bare):
         depth += 1 if bracket.group() in "[{" else -1
-        if depth > MAX_DEPTH:
-            raise JsonError(f"it is nested deeper than {MAX_DEPTH}")
+        if depth > MAX_JSON_DEPTH:
+            raise JsonError(f"it is nested deeper than {MAX_JSON_DEPTH}")
+
+
+def _openings(text: str) -> int:
+    return text.count("{") + text.count("[")
+
+
+def _values(text: str) -> int:
+    """At least as many as there are: each object and array has one more than it has commas, or none."""
+    return text.count(",") + _openings(text)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -11,8 +11,9 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableSettingError
 
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.core.discovery import DiscoveryMode
-from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm, NonceMode
+from verifier.core.model import Limits, NonceForm, NonceMode
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Tenant
 from verifier.edge.policies import PolicyTable

@@ -15,8 +15,8 @@ from werkzeug.test import TestResponse
 
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.trust_routes import create_trust_blueprint
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.core.clouds import Cloud
-from verifier.core.model import MAX_EVIDENCE_OCTETS
 from verifier.emulator import pki
 from verifier.ports import StoreUnavailable
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from support import documents
 from support.documents import VM, encode, shared_pki
 
+from verifier.core.bounds import MAX_JSON_DEPTH, MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
 from verifier.core.certificates import Certificate
-from verifier.core.claims import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS, decode_claims
+from verifier.core.claims import decode_claims
 from verifier.core.clouds import Cloud
 from verifier.core.model import DecodedClaims, NamedContent, Plan, SignedContent
 from verifier.core.reasons import Check, ClaimsRefused, Reason
-from verifier.core.strict_json import MAX_DEPTH
 
 SIGNER = Certificate.from_der(documents.der(shared_pki().signer.certificate))
 
@@ -194,8 +194,8 @@ def test_depth_is_bounded_to_the_level() -> None:
     def nested(depth: int) -> object:
         return "bottom" if depth == 0 else [nested(depth - 1)]
 
-    assert decode(vmId="1", note=nested(MAX_DEPTH - 1)).claims.vm_id == "1"
-    assert refused(vmId="1", note=nested(MAX_DEPTH)) is Reason.MALFORMED_EVIDENCE
+    assert decode(vmId="1", note=nested(MAX_JSON_DEPTH - 1)).claims.vm_id == "1"
+    assert refused(vmId="1", note=nested(MAX_JSON_DEPTH)) is Reason.MALFORMED_EVIDENCE
 
 
 def test_details_quote_nothing_of_the_content() -> None:

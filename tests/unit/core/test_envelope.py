@@ -14,7 +14,8 @@ from support.certificates import make_names, make_signer, resign
 from support.documents import der, document, raw, sample, shared_pki, sign, spare_key
 from support.mutations import mutants
 
-from verifier.core.envelope import MAX_EMBEDDED_CERTIFICATES, read_envelope
+from verifier.core.bounds import MAX_EMBEDDED_CERTIFICATES
+from verifier.core.envelope import read_envelope
 from verifier.core.model import Envelope, Limits, RawDocument
 from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import Check, FormatRefused, Reason, Refused

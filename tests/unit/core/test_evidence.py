@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.documents import SAMPLES, document, imds_answer, sample
 
 from verifier.core import evidence
-from verifier.core.model import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.core.reasons import Check, FormatRefused, Reason
 
 OCTETS = st.binary(min_size=1, max_size=300)

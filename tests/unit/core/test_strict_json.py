@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from verifier.core import strict_json
-from verifier.core.strict_json import MAX_DEPTH, JsonError
+from verifier.core.bounds import MAX_JSON_DEPTH
+from verifier.core.strict_json import JsonError
 
 # What stays in a 64-bit integer and is no lone surrogate: the rest is refused, as below.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -110,7 +111,7 @@ def test_reads_what_is_odd_and_has_one_meaning(raw: bytes, value: object) -> Non
 
 @pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ('{"a":[', "]}")])
 def test_reads_as_deep_as_the_limit_and_no_deeper(opening: str, closing: str) -> None:
-    levels = 1 + (MAX_DEPTH - 1) // opening.count("{") // len(closing)
+    levels = 1 + (MAX_JSON_DEPTH - 1) // opening.count("{") // len(closing)
     deepest = nested(levels, opening, closing)
     assert strict_json.decode(deepest)
     with pytest.raises(JsonError, match="nested deeper"):

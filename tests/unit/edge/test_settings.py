@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceForm, NonceMode
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.model import Limits, NonceForm, NonceMode
 from verifier.edge.redis_urls import Login, RedisOptions
 from verifier.edge.settings import Settings, SettingsError, load_settings
 

@@ -18,8 +18,8 @@ from vectors.recipes.claims import nested, shown, window, with_fields
 from vectors.recipes.forms import sign_attributes
 from vectors.recipes.recipe import Form, Nonce, Recipe, posted
 
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.core.clouds import Cloud
-from verifier.core.model import MAX_EVIDENCE_OCTETS
 from verifier.emulator import cms, pki
 
 _SECOND = timedelta(seconds=1)

@@ -12,7 +12,7 @@ from support.certificates import make_names, make_signer, resign
 from support.documents import der, shared_pki, sign, spare_key
 from vectors.recipes.recipe import Form, Recipe, posted
 
-from verifier.core.model import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.core.reasons import Check, Reason
 from verifier.emulator import cms, pki
 

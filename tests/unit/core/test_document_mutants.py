@@ -1,0 +1,166 @@
+"""Mutants of documents: each is refused, or is the same document written in another way that is known by name.
+
+The suite tries a sample of them. `DOCUMENT_MUTANTS=20000 pytest tests/unit/core/test_document_mutants.py` tries so
+many.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from support import documents
+from support.certificates import make_signer
+from support.documents import NOW, der, raw, shared_bundle, shared_pki, sign, spare_key
+from support.mutations import random_mutants
+from support.real_samples import REAL_SAMPLES
+
+from verifier.chains import ChainMemory
+from verifier.core.cms import Algorithm, SignedData, read_signed_data
+from verifier.core.model import Limits
+from verifier.core.pipeline import read_in_time
+from verifier.core.reasons import Refused
+from verifier.core.trust import TrustBundle
+from verifier.edge.trust_files import load_bundle
+from verifier.emulator import cms, pki
+
+NUMBER = int(os.environ.get("DOCUMENT_MUTANTS", "3000"))
+SEED = 20261129
+
+CONTENT = documents.encode(documents.content())
+#: The order of the group of P-256 (SEC 2, 2.4.2).
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+#: In how many ways the same document can be written, and why nobody loses by it.
+OTHER_NAME = "another name of the same algorithm, or NULL for absent parameters (evidence.md 6, RFC 5754 2)"
+OTHER_CERTIFICATES = "other certificates beside the signer's, which decide nothing"
+NEGATED = "(r, n - s) in the place of the ECDSA signature (r, s)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    name: str
+    make: Callable[[], bytes]
+    bundle: Callable[[], TrustBundle] = shared_bundle
+    at: datetime = NOW
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@cache
+def elliptic() -> pki.Identity:
+    return make_signer(key=pki.make_ec_key(ec.SECP256R1()))
+
+
+def with_attributes() -> bytes:
+    signer, scheme = shared_pki().signer, cms.rsa_encryption(cms.SHA256)
+    time = cms.Attribute(oid="1.2.840.113549.1.9.5", values=(b"\x17\x0d" + f"{NOW:%y%m%d%H%M%S}Z".encode(),))
+    attributes = (*cms.content_attributes(CONTENT, digest=cms.SHA256), time)
+    info = cms.sign_attributes(attributes, certificate=signer.certificate, key=signer.key, scheme=scheme)
+    return cms.SignedData(
+        digest_algorithms=(info.digest_algorithm,),
+        content=CONTENT,
+        certificates=(der(signer.certificate),),
+        signer_infos=(info,),
+    ).encode()
+
+
+def with_two_certificates() -> bytes:
+    signer = shared_pki().signer
+    good = cms.signed_data(CONTENT, certificate=signer.certificate, key=signer.key)
+    other = make_signer(key=spare_key()).certificate
+    return replace(good, certificates=(*good.certificates, der(other))).encode()
+
+
+BASES = (
+    Base(name="rsa", make=lambda: sign(CONTENT)),
+    Base(name="rsa-sha512", make=lambda: sign(CONTENT, scheme=cms.rsa_with_digest(cms.SHA512))),
+    Base(name="pss", make=lambda: sign(CONTENT, scheme=cms.rsassa_pss(cms.SHA256))),
+    Base(name="ecdsa", make=lambda: sign(CONTENT, signer=elliptic(), scheme=cms.ecdsa(cms.SHA256))),
+    Base(name="signed-attributes", make=with_attributes),
+    Base(name="two-certificates", make=with_two_certificates),
+    *(
+        Base(name=sample.name, make=lambda sample=sample: sample.der, bundle=load_bundle, at=sample.created_on)  # type: ignore[misc]  # a default is the way to keep it
+        for sample in REAL_SAMPLES[::3]
+    ),
+)
+
+
+def normal(parts: SignedData) -> SignedData:
+    """The parts less what the three names above leave open."""
+    unnamed = Algorithm(oid="", parameters=b"")
+    signature = parts.signature
+    if parts.signature_algorithm.oid.startswith("1.2.840.10045."):
+        r, s = utils.decode_dss_signature(signature)
+        signature = utils.encode_dss_signature(r, min(s, P256_ORDER - s))
+    signers = tuple(one for one in parts.certificates if parts.issuer in one and parts.serial_number in one)
+    return replace(
+        parts,
+        announced_digest=unnamed,
+        digest_algorithm=unnamed,
+        signature_algorithm=unnamed,
+        signature=signature,
+        certificates=signers[:1],
+    )
+
+
+def difference(mutant: bytes, original: bytes) -> str:
+    """By which name a mutant that was accepted is known; empty when it is by none."""
+    one, other = read_signed_data(mutant), read_signed_data(original)
+    if normal(one) != normal(other):
+        return ""
+    if one.certificates != other.certificates:
+        return OTHER_CERTIFICATES
+    return NEGATED if one.signature != other.signature else OTHER_NAME
+
+
+@pytest.mark.parametrize("base", BASES, ids=str)
+def test_a_mutant_is_refused_or_is_the_same_document(base: Base) -> None:
+    """Any exception but a refusal goes through."""
+    original, bundle, chains = base.make(), base.bundle(), ChainMemory()
+    accepted: Counter[str] = Counter()
+    for mutant in random_mutants(original, -(-NUMBER // len(BASES)), SEED):
+        try:
+            claims = read_in_time(raw(mutant), now=base.at, limits=Limits())
+            chains.build(claims, now=base.at, bundle=bundle)
+        except Refused:
+            continue
+        found = difference(mutant, original)
+        assert found, mutant.hex()
+        accepted[found] += 1
+    allowed = {OTHER_NAME, OTHER_CERTIFICATES} if base.name == "two-certificates" else {OTHER_NAME}
+    assert set(accepted) <= allowed, accepted
+
+
+@pytest.mark.parametrize("base", BASES, ids=str)
+def test_the_original_is_accepted(base: Base) -> None:
+    claims = read_in_time(raw(base.make()), now=base.at, limits=Limits())
+    assert ChainMemory().build(claims, now=base.at, bundle=base.bundle()).claims.vm_id
+
+
+def test_the_negated_ecdsa_signature_is_the_one_signature_that_differs() -> None:
+    """Whoever holds (r, s) can write (r, n - s), which every verifier accepts (SEC 1, 4.1.4). What a replay is known by
+    is the signed content and not the document."""
+    original = sign(CONTENT, signer=elliptic(), scheme=cms.ecdsa(cms.SHA256))
+    signature = read_signed_data(original).signature
+    r, s = utils.decode_dss_signature(signature)
+    signer = elliptic()
+    info = cms.sign_content(CONTENT, certificate=signer.certificate, key=signer.key, scheme=cms.ecdsa(cms.SHA256))
+    negated = cms.SignedData(
+        digest_algorithms=(info.digest_algorithm,),
+        content=CONTENT,
+        certificates=(der(signer.certificate),),
+        signer_infos=(replace(info, signature=utils.encode_dss_signature(r, P256_ORDER - s)),),
+    ).encode()
+    claims = read_in_time(raw(negated), now=NOW, limits=Limits())
+    assert ChainMemory().build(claims, now=NOW, bundle=shared_bundle()).claims.vm_id
+    assert difference(negated, original) == NEGATED
+
+
+def test_samples_are_taken_at_their_own_time() -> None:
+    assert all(base.at != NOW + timedelta(0) for base in BASES if base.bundle is load_bundle)

@@ -1,0 +1,205 @@
+"""Documents that Azure signed and the exact reader refuses: a change of Azure's that an operator has to hear of.
+
+A refusal stays a refusal. Anybody who holds a genuine document can spoil its form and cause such a report, so that it
+says "look", and not "this was Azure".
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from verifier.core import der
+from verifier.core.ber import BerReader, Element
+from verifier.core.bounds import MAX_EMBEDDED_CERTIFICATES, MAX_TOLERATED_EXPONENT_BITS, MAX_TOLERATED_RSA_BITS
+from verifier.core.clouds import Cloud
+from verifier.core.model import RawDocument
+from verifier.core.reasons import Reason, Refused
+from verifier.core.signature import HASHES, hash_named_by
+from verifier.core.trust import TrustBundle, TrustedCertificate
+
+#: Those of exactness and bounds. The others are told of a document that was read.
+_REASONS: Final = frozenset({Reason.MALFORMED_EVIDENCE, Reason.ALGORITHM_REFUSED})
+#: Of signatures on leaves, by pins that bear the issuer's name.
+_MAX_ISSUER_VERIFICATIONS: Final = 8
+
+_MESSAGE_DIGEST: Final = bytes.fromhex("2a864886f70d010904")
+#: What a parser or a key raises on bytes that it does not take.
+_UNREADABLE: Final = (ValueError, TypeError, IndexError, OverflowError, UnsupportedAlgorithm, Warning)
+
+_Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonconformingDocument:
+    """A refused document whose signature verifies under a leaf that a pin issued."""
+
+    issuer: str
+    pin_sha256: str
+    #: The clouds that the pin serves.
+    clouds: frozenset[Cloud]
+    signer_sha256: str
+    document_sha256: str
+    #: The sentence of the refusal.
+    detail: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signer:
+    """A leaf, and the pin that issued it."""
+
+    sha256: str
+    key: _Key
+    pin: TrustedCertificate
+    clouds: frozenset[Cloud]
+
+
+def find_nonconforming(
+    document: RawDocument, refused: Refused, *, bundle: TrustBundle, now: datetime
+) -> NonconformingDocument | None:
+    """Return what to tell of a document that `refused` refused for its form or for a bound, or None.
+
+    The document is read tolerantly. Some embedded certificate was issued, by name and by signature, by a pin that is
+    usable at `now`, and its key made the signature over the content. The cost is bounded: at most 8 signatures of
+    certificates, by pins' keys, and 6 of the document.
+    Not checked: names, dates, usages and the chain above the pin. Raises nothing, and changes no verdict.
+    """
+    if refused.reason not in _REASONS:
+        return None
+    try:
+        signer = _signer_of(document.raw_der, bundle, now)
+    except _UNREADABLE:
+        return None
+    if signer is None:
+        return None
+    return NonconformingDocument(
+        issuer=signer.pin.certificate.subject,
+        pin_sha256=signer.pin.certificate.sha256,
+        clouds=signer.clouds,
+        signer_sha256=signer.sha256,
+        document_sha256=hashlib.sha256(document.raw_der).hexdigest(),
+        detail=refused.detail,
+        seen_at=now,
+    )
+
+
+def _signer_of(raw: bytes, bundle: TrustBundle, now: datetime) -> _Signer | None:
+    """The signer of the first SignerInfo, if a pin issued it and it signed the content."""
+    reader = BerReader(raw)
+    explicit = reader.children(reader.whole())[1]
+    fields = reader.children(reader.children(explicit)[0])
+    sets = [one for one in fields if one.tag == der.SET]
+    content = _content(reader, next(one for one in fields if one.tag == der.SEQUENCE))
+    embedded = next((one for one in fields if one.tag == der.CONTEXT_0), None)
+    signer_info = reader.children(reader.children(sets[-1])[0])
+    candidates = reader.children(embedded)[:MAX_EMBEDDED_CERTIFICATES] if embedded else []
+    for signer in _issued(reader, candidates, bundle, now):
+        if _signed(reader, signer_info, content, signer.key):
+            return signer
+    return None
+
+
+def _content(reader: BerReader, encapsulated: Element) -> bytes:
+    explicit = reader.children(encapsulated)[1]
+    return reader.string(reader.children(explicit)[0])
+
+
+def _issued(reader: BerReader, candidates: list[Element], bundle: TrustBundle, now: datetime) -> Iterator[_Signer]:
+    """The first of these certificates that usable pins issued. A second one would let a sender ask for more work."""
+    left = _MAX_ISSUER_VERIFICATIONS
+    pins = _usable(bundle, now)
+    for candidate in candidates:
+        tbs, algorithm, signature = reader.children(candidate)[:3]
+        fields = reader.children(tbs)
+        # The version is [0] and may be absent: serial number, signature, issuer, validity, subject, key.
+        _, _, issuer, _, _, spki = fields[1:7] if fields[0].tag == der.CONTEXT_0 else fields[:6]
+        for pin, clouds in pins:
+            if pin.certificate.subject_der != reader.encoding(issuer):
+                continue
+            left -= 1
+            if left < 0:
+                return
+            digest = hash_named_by(_oid(reader, algorithm))
+            key = pin.certificate.public_key
+            if digest and _verifies(key, reader.contents(signature)[1:], reader.encoding(tbs), digest):
+                leaf = _bounded(load_der_public_key(reader.encoding(spki)))
+                sha256 = hashlib.sha256(reader.encoding(candidate)).hexdigest()
+                yield _Signer(sha256=sha256, key=leaf, pin=pin, clouds=clouds)
+                return
+
+
+def _usable(bundle: TrustBundle, now: datetime) -> list[tuple[TrustedCertificate, frozenset[Cloud]]]:
+    """Each pin that some cloud may use at `now`, with those clouds."""
+    clouds: dict[str, set[Cloud]] = {}
+    pins: dict[str, TrustedCertificate] = {}
+    for cloud, trust in bundle.clouds.items():
+        for pin in trust.usable_pins(now):
+            pins[pin.certificate.sha256] = pin
+            clouds.setdefault(pin.certificate.sha256, set()).add(cloud)
+    return [(pin, frozenset(clouds[sha256])) for sha256, pin in pins.items()]
+
+
+def _bounded(key: object) -> _Key:
+    """The pin vouches for the leaf, and still decides nothing about how much work its key may be."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size > MAX_TOLERATED_RSA_BITS:
+        raise TypeError("not a key that signs documents")
+    if key.public_numbers().e.bit_length() > MAX_TOLERATED_EXPONENT_BITS:
+        raise ValueError("an exponent that is too long")
+    return key
+
+
+def _signed(reader: BerReader, signer_info: list[Element], content: bytes, key: _Key) -> bool:
+    """RFC 5652 5.4, with any padding, and with the digest that the SignerInfo names if it is one that is known."""
+    _, _, digest_algorithm, attributes = signer_info[:4]
+    signature = reader.string(next(one for one in reversed(signer_info) if one.tag & ~0x20 == der.OCTET_STRING))
+    named = hash_named_by(_oid(reader, digest_algorithm))
+    for digest in (named,) if named else HASHES.values():
+        signed = content
+        if attributes.tag == der.CONTEXT_0:
+            if not _binds(reader, attributes, hashlib.new(digest.name, content).digest()):
+                continue
+            signed = bytes([der.SET]) + reader.encoding(attributes)[1:]
+        if _verifies(key, signature, signed, digest, any_padding=True):
+            return True
+    return False
+
+
+def _binds(reader: BerReader, attributes: Element, content_digest: bytes) -> bool:
+    """The signed attributes have this message-digest (RFC 5652 11.2)."""
+    for attribute in reader.children(attributes):
+        oid, values = reader.children(attribute)[:2]
+        if reader.contents(oid) == _MESSAGE_DIGEST:
+            return hmac.compare_digest(reader.string(reader.children(values)[0]), content_digest)
+    return False
+
+
+def _verifies(
+    key: object, signature: bytes, signed: bytes, digest: hashes.HashAlgorithm, *, any_padding: bool = False
+) -> bool:
+    """Verify with ECDSA, or with PKCS#1 v1.5 and, with `any_padding`, PSS as well."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        with suppress(InvalidSignature):
+            key.verify(signature, signed, ec.ECDSA(digest))
+            return True
+    elif isinstance(key, rsa.RSAPublicKey):
+        pss = padding.PSS(mgf=padding.MGF1(digest), salt_length=padding.PSS.AUTO)
+        for one in (padding.PKCS1v15(), pss) if any_padding else (padding.PKCS1v15(),):
+            with suppress(InvalidSignature):
+                key.verify(signature, signed, one, digest)
+                return True
+    return False
+
+
+def _oid(reader: BerReader, algorithm: Element) -> str:
+    return der.dotted(reader.contents(reader.children(algorithm)[0]))
