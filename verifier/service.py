@@ -275,7 +275,7 @@ class Readiness:
         return Condition(name="nonce-store", ready=True)
 
     def _look_at_trust(self) -> Condition:
-        """Each cloud that is served, configured and not closed needs a usable anchor, and there must be such a cloud."""
+        """Each served cloud that is configured and not closed needs a usable anchor; there must be such a cloud."""
         now = self._clock.now()
         try:
             bundle = self._trust.bundle()

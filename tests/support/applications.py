@@ -16,6 +16,7 @@ from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
 from verifier.core.discovery import Sighting
 from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceRecord
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust import TrustBundle
 from verifier.edge.rate_limits import SlidingRateLimiter
 from verifier.edge.sqlite_store import SqliteNonceStore
@@ -68,6 +69,9 @@ class KeptRecords:
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         raise AssertionError(f"no application here looks for issuers: {sighting}, {authorities}")
+
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        raise AssertionError(f"no application here reports nonconforming documents: {document}")
 
     def trust_changed(self, event: AuditEvent) -> None:
         raise AssertionError(f"nobody changes trust here: {event}")

@@ -14,6 +14,7 @@ from support.documents import NOW, der, shared_pki, spare_key
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.emulator import pki
@@ -44,6 +45,9 @@ class KeptTrustEvents:
         pass
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
+        pass
+
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
         pass
 
     def trust_changed(self, event: AuditEvent) -> None:

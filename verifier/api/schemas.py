@@ -175,8 +175,8 @@ class TrustEntry(_Answer):
 class TrustedCloud(_Answer):
     """`horizon` is when the last chain ends; null where none can be built.
 
-    Live documents are accepted of the clouds that are `served` and not `closed`. A cloud is closed when the manifest has
-    retired all its anchors.
+    Live documents are accepted of the clouds that are `served` and not `closed`. A cloud is closed when the manifest
+    has retired all its anchors.
     """
 
     name: Cloud
@@ -272,9 +272,7 @@ class TrustSurvey(_Answer):
     rejected: list[Rejection]
     denied: list[Denial]
     nonconforming: list[NonconformingDocument]
-    oddities: Annotated[
-        list[str], Field(description="Formal oddities of trusted certificates; they refuse no document.")
-    ]
+    oddities: Annotated[list[str], Field(description="Formal oddities of trusted certificates. They refuse nothing.")]
     audit: list[AuditEvent]
 
 

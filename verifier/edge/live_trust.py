@@ -58,9 +58,9 @@ class _Wish:
 class LiveTrust:
     """The bundle of the files and the registry: a LiveTrustSource. Thread-safe; a request never waits for a reload.
 
-    In the mode `admit`, the discovered authorities that are admissible (core.discovery) are in it. The files must be a bundle at
-    construction (raises TrustError), unless there is a `last_good` one of them to go on with. The registry may be
-    away then: there is no bundle until the first `refresh` that reaches it.
+    In the mode `admit`, the discovered authorities that are admissible (core.discovery) are in it. The files must be
+    a bundle at construction (raises TrustError), unless there is a `last_good` one of them to go on with. The
+    registry may be unavailable then: there is no bundle until the first `refresh` that reaches it.
     """
 
     def __init__(

@@ -163,15 +163,15 @@ class SqliteFile:
         connection = _connect(self._path, timeout=self._busy_timeout, flushed=self._layout.flushed)
         with _closed_on_failure(connection):
             name, known = self._layout.name, self._layout.version
-            [(version,)] = connection.execute("PRAGMA user_version").fetchall()
-            if version != known:
-                raise StoreUnavailable(
-                    f"The {name} database has schema version {version}; this release knows {known} alone."
-                )
             [(application_id,)] = connection.execute("PRAGMA application_id").fetchall()
             if application_id != self._layout.application_id:
                 raise StoreUnavailable(
                     f"The file of the {name} database holds something else: it needs one of its own."
+                )
+            [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+            if version != known:
+                raise StoreUnavailable(
+                    f"The {name} database has schema version {version}; this release knows {known} alone."
                 )
         return connection
 

@@ -22,7 +22,7 @@ from verifier.edge.nonce_records import microseconds, moment
 from verifier.ports import AuditEvent, NonconformingRecord, StoreUnavailable
 
 #: The first member of each record. Another layout takes another number, and is refused by name until it is known.
-FORMAT = 2
+FORMAT = 1
 
 #: What is kept of one sighting, in characters: all of it is what a stranger says, at a length of the stranger's choice.
 MAX_ISSUER_CHARACTERS = 1024

@@ -21,6 +21,7 @@ from verifier.core.chain import build_chain
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import Change, Deny, Pin, PinDecision, Reject, Unpin, decide
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import ChainRefused
 from verifier.core.trust import Denials, Origin, TrustBundle, TrustError
 from verifier.edge import live_trust
@@ -71,6 +72,9 @@ class KeptReloads:
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         raise AssertionError(sighting, authorities)
+
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        raise AssertionError(document)
 
     def trust_changed(self, event: AuditEvent) -> None:
         raise AssertionError(event)

@@ -18,6 +18,7 @@ from support.documents import NOW, bundle_of, der, trusted
 
 from verifier.core.clouds import Cloud
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import Check
 from verifier.core.trust import Denials, TrustBundle
 from verifier.edge import trust_metrics
@@ -306,6 +307,9 @@ def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:  # noqa: C
 
         def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
             told.append((self.name, f"{sighting.issuer} {authorities}"))
+
+        def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+            told.append((self.name, document.detail))
 
         def trust_changed(self, event: AuditEvent) -> None:
             told.append((self.name, event.by))
