@@ -1,7 +1,8 @@
 """An issuer that nobody pinned: what is noted of it, and which of a stranger's certificates are found to chain."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from support.certificates import make_signer
@@ -220,12 +221,12 @@ class TestConfirmedAuthorities:
         ],
     )
     def test_are_those_of_a_ca_within_the_times_that_the_manifest_plans(
-        self, form: str, plan: dict[str, datetime], *, is_found: bool
+        self, form: str, plan: dict[str, Any], *, is_found: bool
     ) -> None:
         """Another certificate of the CA, above the issuer, so that the pinned one cannot speak for itself."""
         above, bundle = FORMS[form]
         expired = authority("Seen CA", validity=EXPIRED)
-        listed = TrustBundle.of((*bundle.entries, trusted(expired.certificate, **plan)))
+        listed = TrustBundle.of((*bundle.entries, replace(trusted(expired.certificate), **plan)))
         issuer = authority("Below CA", issuer=above)
         found = confirm(claims_under(issuer), issuer, above, bundle=listed)
         assert found == (fingerprints(issuer, above) if is_found else [])
