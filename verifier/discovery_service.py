@@ -4,12 +4,14 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from verifier.core.certificates import Certificate
-from verifier.core.discovery import DiscoveryMode, Sighting, confirm_authorities, read_candidates, sight
+from verifier.core.decisions import Decisions
+from verifier.core.discovery import DiscoveryMode, Sighting, admissible, confirm_authorities, read_candidates, sight
 from verifier.core.model import UnverifiedClaims
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust import Role, TrustBundle
 from verifier.ports import FetchFailed, IssuerFetcher, LiveTrustSource, Recorder, StoreUnavailable, TrustRegistry
 
@@ -51,7 +53,9 @@ class IssuerDiscovery:
         self._fetcher = fetcher
         self._recorder = recorder
         self._pause = pause
+        # Two budgets: a flood of documents under made-up issuers must not hide a change of Azure's.
         self._budget = _RecordBudget()
+        self._nonconforming_budget = _RecordBudget()
         # One walk a process: it may wait for seconds, and forged documents must not make every thread do so.
         self._walking = threading.Semaphore(1)
 
@@ -72,16 +76,26 @@ class IssuerDiscovery:
                 raise
         return bundle
 
+    def report_nonconforming(self, document: NonconformingDocument) -> None:
+        """Record a genuine document that exactness or a bound refused, within the budget.
+
+        An unavailable registry loses the record, never the log line and the metric: the document is refused anyway.
+        """
+        if self._nonconforming_budget.allows(document.seen_at):
+            self._recorder.nonconforming_genuine(document)
+            with suppress(StoreUnavailable):
+                self._registry.record_nonconforming(document)
+
     def _consider(self, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> None:
         if not self._budget.allows(now):
             return
         sighting = sight(claims, now=now)
-        rejected = self._registry.decisions()[0].rejected
-        embedded = _acceptable(claims.decoded.named.signed.unverified_candidates, rejected)
-        authorities = confirm_authorities(claims, embedded, now=now, bundle=bundle)
+        decisions, _ = self._registry.decisions()
+        embedded = read_candidates(claims.decoded.named.signed.unverified_candidates)
+        authorities = confirm_authorities(claims, embedded, now=now, bundle=bundle, decisions=decisions)
         found = f"found:{sighting.id}"
         if not authorities and self._mode.fetches and not self._registry.is_claimed(found):
-            authorities = self._fetch_authorities(sighting, claims, embedded, rejected, now=now, bundle=bundle)
+            authorities = self._fetch_authorities(sighting, claims, embedded, decisions, now=now, bundle=bundle)
         # A sender who alternates two forms of one authority (direct, cross-signed) must not make each document a
         # change of trust on all replicas.
         recorded = f"recorded:{sighting.id}:{authorities[0].sha256}" if authorities else ""
@@ -98,7 +112,7 @@ class IssuerDiscovery:
         sighting: Sighting,
         claims: UnverifiedClaims,
         embedded: Sequence[Certificate],
-        rejected: AbstractSet[str],
+        decisions: Decisions,
         *,
         now: datetime,
         bundle: TrustBundle,
@@ -117,7 +131,7 @@ class IssuerDiscovery:
         try:
             if not self._registry.claim(f"in-flight:{sighting.id}", lasting=timedelta(seconds=2 * FETCH_SECONDS)):
                 return ()
-            authorities = self._walk(claims, embedded, rejected, now=now, bundle=bundle)
+            authorities = self._walk(claims, embedded, decisions, now=now, bundle=bundle)
         except _NoTurnError:
             return ()  # nothing was learned: the next document tries again
         finally:
@@ -130,30 +144,31 @@ class IssuerDiscovery:
         self,
         claims: UnverifiedClaims,
         embedded: Sequence[Certificate],
-        rejected: AbstractSet[str],
+        decisions: Decisions,
         *,
         now: datetime,
         bundle: TrustBundle,
     ) -> tuple[Certificate, ...]:
         """Up from the signer, to what an anchor issued. Raises _NoTurnError."""
         deadline = time.monotonic() + FETCH_SECONDS
+        known = [entry.certificate for entry in bundle.entries]
         anchors = [entry.certificate for entry in bundle.entries if entry.role is Role.ROOT]
         candidates = list(embedded)
         below: tuple[Certificate, ...] = (claims.decoded.named.signed.signer,)
         for _ in range(MAX_HOPS):
-            issuers = self._fetch_issuers(below, rejected, deadline)
+            issuers = self._fetch_issuers(below, deadline)
             candidates.extend(issuers)
-            authorities = confirm_authorities(claims, candidates, now=now, bundle=bundle)
+            authorities = confirm_authorities(claims, candidates, now=now, bundle=bundle, decisions=decisions)
             if authorities:
                 return authorities
-            below = tuple(one for one in issuers if not any(one.is_issued_by(anchor) for anchor in anchors))
+            # A CA that is not admissible leads nowhere, so its own issuers are not fetched.
+            climbing = admissible(issuers, decisions=decisions, known=known)
+            below = tuple(one for one in climbing if not any(one.is_issued_by(anchor) for anchor in anchors))
             if not below:
                 break
         return ()
 
-    def _fetch_issuers(
-        self, below: Sequence[Certificate], rejected: AbstractSet[str], deadline: float
-    ) -> tuple[Certificate, ...]:
+    def _fetch_issuers(self, below: Sequence[Certificate], deadline: float) -> tuple[Certificate, ...]:
         """Those certificates at one of the URLs of `below` that issued one of them, by name and signature: one
         authority may have several (direct, cross-signed). Raises _NoTurnError."""
         named = dict.fromkeys(url for one in below for url in one.unverified_issuer_urls)
@@ -169,9 +184,7 @@ class IssuerDiscovery:
                 self._registry.claim(failed, lasting=FAILURE_MEMORY)
                 continue
             issuers = tuple(
-                candidate
-                for candidate in _acceptable(fetched, rejected)
-                if any(one.is_issued_by(candidate) for one in below)
+                candidate for candidate in read_candidates(fetched) if any(one.is_issued_by(candidate) for one in below)
             )
             if issuers:
                 return issuers
@@ -189,11 +202,6 @@ class IssuerDiscovery:
 
 class _NoTurnError(Exception):
     """Others fetched until the time was over."""
-
-
-def _acceptable(unverified: Sequence[bytes], rejected: AbstractSet[str]) -> tuple[Certificate, ...]:
-    """As `read_candidates`, without those that an operator rejected."""
-    return tuple(candidate for candidate in read_candidates(unverified) if candidate.sha256 not in rejected)
 
 
 class _RecordBudget:

@@ -11,6 +11,7 @@ from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, Sighting
 from verifier.core.model import NonceRecord, Redemption
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import Check
 from verifier.core.tenancy import Allowance, LimitedPath, Rate
 from verifier.core.tracing import TraceContext
@@ -118,6 +119,19 @@ class AuditEvent:
     after: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonconformingRecord:
+    """One reason for which genuine documents under one pin are refused, with the latest document and how many."""
+
+    document: NonconformingDocument
+    first_seen: datetime
+    documents: int
+
+    @property
+    def last_seen(self) -> datetime:
+        return self.document.seen_at
+
+
 class TrustRegistry(Protocol):
     """What all replicas share about trust: what operators decided, which issuers were seen, who holds a lease.
 
@@ -145,6 +159,15 @@ class TrustRegistry(Protocol):
         first, give way, so that nobody floods out what can be approved.
         """
 
+    def record_nonconforming(self, document: NonconformingDocument) -> bool:
+        """Count one more document of this pin and detail. Return True if they are new here.
+
+        At most MAX_NONCONFORMING are kept; the least recently seen gives way. It is not another revision.
+        """
+
+    def nonconforming(self) -> tuple[NonconformingRecord, ...]:
+        """Return every pin and detail that is kept, the latest seen first."""
+
     def claim(self, name: str, *, lasting: timedelta) -> bool:
         """True to exactly one caller, of any number on any replica, until `lasting` has passed."""
 
@@ -157,6 +180,8 @@ class TrustRegistry(Protocol):
 
 #: How many issuers a registry keeps.
 MAX_DISCOVERED = 256
+#: How many pairs of a pin and a detail a registry keeps of nonconforming documents.
+MAX_NONCONFORMING = 64
 #: How many audit events a registry keeps.
 MAX_AUDIT_EVENTS = 10_000
 
@@ -269,6 +294,9 @@ class Recorder(Protocol):
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         """An issuer that nobody pinned was seen for the first time, or its certificates were found just now."""
+
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        """Exactness or a bound refused a document whose signature verifies and whose signer a pin issued."""
 
     def trust_changed(self, event: AuditEvent) -> None:
         """An operator changed trust."""

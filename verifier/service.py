@@ -8,7 +8,7 @@ from datetime import datetime
 
 from verifier.chains import ChainMemory
 from verifier.core import first_sight, freshness, pipeline
-from verifier.core.clouds import Cloud
+from verifier.core.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.horizon import horizon
 from verifier.core.model import (
     AttestationResult,
@@ -62,7 +62,8 @@ PolicySource = Policies | Callable[[], Policies]
 class Verifier:
     """Appraises evidence, as the verifier of RFC 9334. Thread-safe where its ports are.
 
-    Without `discovery`, an issuer that nobody pinned is refused and not recorded. Where `policies` is a callable, it
+    Documents of clouds that are not `served` are refused. Without `discovery`, an issuer that nobody pinned is refused
+    and not recorded. Where `policies` is a callable, it
     is asked once at most for each nonce and each document, which is judged by what it gave.
     """
 
@@ -78,8 +79,10 @@ class Verifier:
         nonce_form: NonceForm = NonceForm.DIGITS_10,
         nonce_mode: NonceMode = NonceMode.REQUIRED,
         policies: PolicySource | None = None,
+        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
     ) -> None:
         self._trust = trust
+        self._served = served
         self._discovery = discovery
         self._chains = ChainMemory() if chains is None else chains
         self._nonces = nonces
@@ -168,7 +171,16 @@ class Verifier:
         return freshness.accept_redemption(content, redemption, now=now, limits=self._limits)
 
     def _build_chain(self, claims: UnverifiedClaims, *, now: datetime) -> AuthenticContent:
-        """Over the bundle in force, taken once; over another one where discovery admits the issuer meanwhile."""
+        """Build it over the bundle in force, taken once; over another one if discovery admits the issuer meanwhile.
+
+        Raises ChainRefused.
+        """
+        cloud = claims.decoded.named.cloud
+        if cloud not in self._served:
+            raise ChainRefused(
+                Reason.CHAIN_UNTRUSTED,
+                f"{cloud} is not served here. The setting VERIFIER_CLOUDS names the clouds that are.",
+            )
         bundle = self._trust.bundle()
         try:
             return self._chains.build(claims, now=now, bundle=bundle)
@@ -243,9 +255,16 @@ class Readiness:
     """Whether the service can decide at all, and what is missing where it cannot."""
 
     def __init__(
-        self, *, trust: TrustSource, nonces: NonceStore, clock: Clock, tokens: TokenIssuer | None = None
+        self,
+        *,
+        trust: TrustSource,
+        nonces: NonceStore,
+        clock: Clock,
+        tokens: TokenIssuer | None = None,
+        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
     ) -> None:
         self._trust = trust
+        self._served = served
         self._nonces = nonces
         self._clock = clock
         self._tokens = tokens
@@ -272,30 +291,27 @@ class Readiness:
         return Condition(name="nonce-store", ready=True)
 
     def _look_at_trust(self) -> Condition:
-        """A cloud that signs, and has no usable anchor, has no usable trust."""
+        """Each served cloud that is configured and not closed needs a usable anchor; there must be such a cloud."""
         now = self._clock.now()
         try:
             bundle = self._trust.bundle()
         except StoreUnavailable as error:
             return Condition(name="trust", ready=False, detail=error.detail)
-        bare = [
-            cloud.value for cloud, trust in bundle.clouds.items() if not (cloud.is_closed or trust.usable_anchors(now))
-        ]
-        if bare:
-            return Condition(name="trust", ready=False, detail=f"no usable anchor for {', '.join(bare)}")
+        clouds = bundle.open_clouds(self._served, at=now)
+        bare = [cloud.value for cloud, trust in clouds.items() if not trust.usable_anchors(now)]
+        if bare or not clouds:
+            lacking = ", ".join(bare) or f"any served cloud: {', '.join(sorted(self._served))}"
+            return Condition(name="trust", ready=False, detail=f"no usable anchor for {lacking}")
         return Condition(name="trust", ready=True, detail=self._warn(bundle, now))
 
     def _warn(self, bundle: TrustBundle, now: datetime) -> str:
         """Which clouds' pins end inside the warning window: not a reason to take no requests."""
         if self._horizons_of != bundle.generation or now >= self._horizons_until:
             # Milliseconds of signatures to verify, for a probe that comes every few seconds.
-            self._horizons = {cloud: horizon(trust, now=now) for cloud, trust in bundle.clouds.items()}
+            clouds = bundle.open_clouds(self._served, at=now)
+            self._horizons = {cloud: horizon(trust, now=now) for cloud, trust in clouds.items()}
             changes = [trust.next_change(now) for trust in bundle.clouds.values()]
             self._horizons_until = min((change for change in changes if change), default=now + EXPIRY_WARNING)
             self._horizons_of = bundle.generation
-        ending = [
-            cloud.value
-            for cloud, end in self._horizons.items()
-            if not cloud.is_closed and (end is None or end - now <= EXPIRY_WARNING)
-        ]
+        ending = [cloud.value for cloud, end in self._horizons.items() if end is None or end - now <= EXPIRY_WARNING]
         return f"the pins of {', '.join(ending)} end soon, or have ended" if ending else ""

@@ -3,11 +3,30 @@
 from collections.abc import Mapping
 
 from verifier.core.certificates import Certificate, CertificateError
-from verifier.core.clouds import Cloud
-from verifier.core.decisions import Allow, Change, Decisions, Deny, Pin, PinDecision, Reject, Unpin, decide
+from verifier.core.clouds import SERVED_BY_DEFAULT, Cloud
+from verifier.core.decisions import (
+    Allow,
+    Change,
+    Decisions,
+    Deny,
+    Pin,
+    PinDecision,
+    Reject,
+    Unpin,
+    certificates_of,
+    decide,
+)
 from verifier.core.discovery import DiscoveredIssuer
-from verifier.core.trust import Denials, TrustBundle
-from verifier.ports import AuditEvent, Clock, LiveTrustSource, Recorder, StoreUnavailable, TrustRegistry
+from verifier.core.trust import AuthorityIdentity, Denials, TrustBundle
+from verifier.ports import (
+    AuditEvent,
+    Clock,
+    LiveTrustSource,
+    NonconformingRecord,
+    Recorder,
+    StoreUnavailable,
+    TrustRegistry,
+)
 
 # Another operator's decision in between is the only reason to decide again.
 _ATTEMPTS = 8
@@ -25,7 +44,17 @@ class TrustAdministration:
     """Decisions about trust. Each one is an audit event, and in force on this replica when the call returns; on the
     others as soon as they look at the registry again. `by` names who decides."""
 
-    def __init__(self, *, trust: LiveTrustSource, registry: TrustRegistry, recorder: Recorder, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        trust: LiveTrustSource,
+        registry: TrustRegistry,
+        recorder: Recorder,
+        clock: Clock,
+        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
+    ) -> None:
+        #: The clouds that the service serves live.
+        self.served = served
         self._trust = trust
         self._registry = registry
         self._recorder = recorder
@@ -40,13 +69,24 @@ class TrustAdministration:
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
         return self._registry.discovered()
 
+    def nonconforming(self) -> tuple[NonconformingRecord, ...]:
+        return self._registry.nonconforming()
+
+    def known_authorities(self) -> tuple[Certificate, ...]:
+        """Return every CA certificate that is trusted, pinned or discovered, each once. Raises StoreUnavailable."""
+        trusted = [entry.certificate.der for entry in self.bundle().entries]
+        pinned = [pin.der for pin in self.decisions().pins.values()]
+        found = [der for issuer in self.discovered() for der in issuer.authorities]
+        return certificates_of((*trusted, *pinned, *found))
+
     def audit_trail(self, *, most: int = 100) -> tuple[AuditEvent, ...]:
         return self._registry.audit_trail(most=most)
 
     def approve(self, sha256: str, *, by: str) -> None:
-        """The discovered authority is pinned for each cloud that it was seen in, with those above it that it needs.
+        """Pin the discovered authority for each cloud that it was seen in, with those above it that it needs.
 
-        Raises UnknownAuthorityError and StoreUnavailable.
+        A rejection of its CA is taken back. Raises UnknownAuthorityError, UnfitAuthorityError if a CA above it is
+        rejected, and StoreUnavailable.
         """
         approved: dict[bytes, frozenset[Cloud]] = {}
         for issuer in self._registry.discovered():
@@ -56,11 +96,22 @@ class TrustAdministration:
                         approved[needed] = approved.get(needed, frozenset()) | {issuer.sighting.cloud}
         if not approved:
             raise UnknownAuthorityError(f"no discovered authority has the SHA-256 {sha256}")
+        rejected = self.decisions().rejected
+        for above in certificates_of(approved):
+            if above.sha256 != sha256 and AuthorityIdentity.of(above) in rejected:
+                raise UnfitAuthorityError(f"it needs {above.subject}, which is rejected: approve {above.sha256} first")
         self._pin(approved, sha256, "approve", by=by)
 
     def reject(self, sha256: str, *, by: str) -> None:
-        """The authority is never admitted, and pinned by no operator. Raises StoreUnavailable."""
-        self._decide(Reject(sha256=sha256), "reject", sha256, by=by)
+        """Reject the CA of the known certificate: no certificate of it is ever admitted. Its pins stay.
+
+        Raises UnknownAuthorityError and StoreUnavailable.
+        """
+        for certificate in self.known_authorities():
+            if certificate.sha256 == sha256:
+                self._decide(Reject(authority=AuthorityIdentity.of(certificate)), "reject", sha256, by=by)
+                return
+        raise UnknownAuthorityError(f"no trusted or discovered authority has the SHA-256 {sha256}")
 
     def pin(self, certificate: Certificate, clouds: frozenset[Cloud], *, by: str, note: str = "") -> None:
         """The certificate is pinned for these clouds, in each of which a trusted authority issued it.
@@ -86,8 +137,17 @@ class TrustAdministration:
         self._decide(Unpin(sha256=sha256), "unpin", sha256, by=by)
 
     def deny(self, denials: Denials, *, by: str) -> None:
-        """No chain is built with these from now on. Raises StoreUnavailable."""
-        self._decide(Deny(denials=denials), "deny", _named(denials), by=by)
+        """Build no chain with these from now on. Raises StoreUnavailable.
+
+        The CAs that are known under a denied serial number are put on record: `admit` admits none of their
+        certificates, also after the denied one is forgotten.
+        """
+        known = self.known_authorities()
+        authorities = {
+            serial: frozenset(AuthorityIdentity.of(one) for one in known if one.serial_number == serial)
+            for serial in denials.serial_numbers
+        }
+        self._decide(Deny(denials=denials, denied_authorities=authorities), "deny", _named(denials), by=by)
 
     def allow(self, denials: Denials, *, by: str) -> None:
         """These are denied no longer. Raises StoreUnavailable."""
@@ -166,19 +226,32 @@ def _standing(decisions: Decisions, change: Change) -> str:
     """What the decisions say of that which the change is about."""
     match change:
         case Pin(pins=pins):
-            return "; ".join(_standing_of(decisions, sha256) for sha256 in pins)
-        case Unpin(sha256=sha256) | Reject(sha256=sha256):
-            return _standing_of(decisions, sha256)
+            return "; ".join(_standing_of(decisions, sha256, pin) for sha256, pin in pins.items())
+        case Unpin(sha256=sha256):
+            return _standing_of(decisions, sha256, None)
+        case Reject(authority=authority):
+            return f"{_shown(authority)} {'rejected' if authority in decisions.rejected else 'undecided'}"
         case Deny(denials=denials) | Allow(denials=denials):
             both = Denials(
                 serial_numbers=decisions.denials.serial_numbers & denials.serial_numbers,
                 spki_sha256=decisions.denials.spki_sha256 & denials.spki_sha256,
             )
-            return f"denied {_named(both)}".strip() if _named(both) else "not denied"
+            authorities = {
+                _shown(one)
+                for serial in both.serial_numbers
+                for one in decisions.denied_authorities.get(serial, frozenset())
+            }
+            told = f"denied {_named(both)}" if _named(both) else "not denied"
+            return f"{told} of {'; '.join(sorted(authorities))}" if authorities else told
 
 
-def _standing_of(decisions: Decisions, sha256: str) -> str:
+def _standing_of(decisions: Decisions, sha256: str, new_pin: PinDecision | None) -> str:
     pin = decisions.pins.get(sha256)
     if pin is not None:
         return f"{sha256} pinned for {', '.join(sorted(pin.clouds))} by {pin.decided_by}"
-    return f"{sha256} rejected" if sha256 in decisions.rejected else f"{sha256} undecided"
+    identities = {AuthorityIdentity.of(one) for one in certificates_of([new_pin.der] if new_pin else [])}
+    return f"{sha256} rejected" if identities & decisions.rejected else f"{sha256} undecided"
+
+
+def _shown(authority: AuthorityIdentity) -> str:
+    return f"{authority.subject} with the key {authority.spki_sha256}"

@@ -18,10 +18,10 @@ from verifier.api.routes import create_metrics_blueprint
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.chains import ChainMemory
 from verifier.cli.api_key import api_key_command
-from verifier.cli.commands import Command, ExitStatus, run_command
+from verifier.cli.commands import Command, ExitStatus, UsageError, run_command
 from verifier.cli.demo import demo_command
 from verifier.cli.keys import keys_command
-from verifier.cli.trust import trust_command
+from verifier.cli.trust import OpenTrust, trust_command
 from verifier.cli.verify import inspect_command, verify_command
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.trust import TrustError
@@ -32,16 +32,17 @@ from verifier.edge.http_server import ServerOptions, serve
 from verifier.edge.live_settings import LiveSettings
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
-from verifier.edge.preparation import Prepared, connect_stores, prepare
+from verifier.edge.preparation import Prepared, prepare
 from verifier.edge.recorders import FanOut, load_spans
 from verifier.edge.settings import Settings, SettingsError, load_settings, settings_file
-from verifier.edge.settings_text import settings_text
+from verifier.edge.settings_text import mask_url, settings_text
+from verifier.edge.stores import MissingStoreError, open_registry
 from verifier.edge.telemetry import LogRecorder, configure_logging, warn_of_shared_audience
 from verifier.edge.timed_stores import timed_stores
 from verifier.edge.token_files import TokenKeyDirectory
 from verifier.edge.token_keys import KeyRing
 from verifier.edge.tokens import SignedResults
-from verifier.edge.trust_files import TrustDirectory
+from verifier.edge.trust_files import TrustDirectory, shipped_directory
 from verifier.emulator import command as emulator_command
 from verifier.ports import Recorder, Unavailable
 from verifier.service import ArchiveVerifier, Readiness, Verifier
@@ -126,6 +127,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Prepar
         nonce_form=settings.nonce_form,
         nonce_mode=settings.nonce_mode,
         policies=live.policies,
+        served=settings.clouds,
     )
     metrics = Metrics(
         recorder=counts,
@@ -134,12 +136,15 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Prepar
         clock=clock,
         chains=chains,
         version=__version__,
+        served=settings.clouds,
     )
-    administration = TrustAdministration(trust=trust, registry=stores.registry, recorder=recorder, clock=clock)
+    administration = TrustAdministration(
+        trust=trust, registry=stores.registry, recorder=recorder, clock=clock, served=settings.clouds
+    )
     return create_app(
         Service(
             verifier=verifier,
-            readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens),
+            readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens, served=settings.clouds),
             recorder=recorder,
             admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
             appraisals=Appraisals(
@@ -162,15 +167,34 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Prepar
     )
 
 
-def create_administration() -> TrustAdministration:
-    """Of the stores that the settings name, for the command line: without a service."""
+def open_trust(*, create: bool) -> OpenTrust:
+    """Open the store and the trust directory that the settings name, for the command line: without a service.
+
+    Raises UsageError if the store does not exist and `create` is not set.
+    """
     configure_logging()
     settings = load_settings()
-    stores = connect_stores(settings)
+    url = settings.nonce_store.get_secret_value()
+    store = mask_url(url)
+    try:
+        registry = open_registry(url, create=create, options=settings.redis_options)
+    except MissingStoreError as error:
+        raise UsageError(
+            f"the store {store} does not exist ({error}). Give this command the service's settings: "
+            "VERIFIER_NONCE_STORE or VERIFIER_CONFIG. To create the store, add --create"
+        ) from error
+    except ValueError as error:
+        raise SettingsError(f"nonce_store: {error}") from error
     trust = LiveTrust(
-        settings.trust_dir, stores.registry, admit=settings.discovery is DiscoveryMode.ADMIT, recorder=LogRecorder()
+        settings.trust_dir, registry, admit=settings.discovery is DiscoveryMode.ADMIT, recorder=LogRecorder()
     )
-    return TrustAdministration(trust=trust, registry=stores.registry, recorder=LogRecorder(), clock=SystemClock())
+    return OpenTrust(
+        administration=TrustAdministration(
+            trust=trust, registry=registry, recorder=LogRecorder(), clock=SystemClock(), served=settings.clouds
+        ),
+        store=store,
+        trust_directory=str(settings.trust_dir or shipped_directory()),
+    )
 
 
 def create_archive_verifier(trust_dir: Path | None) -> ArchiveVerifier:
@@ -209,6 +233,7 @@ def run_service(arguments: argparse.Namespace) -> int:
     configure_logging()
     if tenants := settings.tenants_sharing_an_audience:
         warn_of_shared_audience(str(settings.token_audience), tenants)
+    LogRecorder().trust_is_odd(prepared.trust.oddities())
     options = ServerOptions(
         host=settings.host,
         port=settings.port,
@@ -253,7 +278,7 @@ COMMANDS = (
     verify_command(create_archive_verifier, SystemClock()),
     inspect_command(),
     api_key_command(),
-    trust_command(create_administration, SystemClock(), AiaFetcher),
+    trust_command(open_trust, SystemClock(), AiaFetcher),
     keys_command(create_key_administration),
     Command(
         name="attest",

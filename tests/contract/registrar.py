@@ -1,7 +1,8 @@
 """One process that uses a trust registry, for the tests that need several. It says that it is ready, waits for a line,
 acts, says the outcome and dies without any clearing up.
 
-    python registrar.py sqlite PATH | redis URL  PREFIX  claim NAME | decide NAME TIMES | record NAME TIMES
+    python registrar.py sqlite PATH | redis URL  PREFIX
+        claim NAME | decide NAME TIMES | record NAME TIMES | record-nonconforming NAME TIMES
 """
 
 import os
@@ -12,6 +13,8 @@ from pathlib import Path
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import Reject, decide
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust import AuthorityIdentity
 from verifier.edge.redis_registry import RedisTrustRegistry
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.ports import AuditEvent, TrustRegistry
@@ -20,11 +23,12 @@ NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 
 def reject(registry: TrustRegistry, sha256: str) -> None:
-    """The authority is rejected, however often others decide in between."""
+    """Reject the CA that has this key, however often others decide in between."""
     event = AuditEvent(at=NOW, by="test", what="reject", subject=sha256, before="", after="rejected")
     while True:
         decisions, revision = registry.decisions()
-        if registry.decide(decide(decisions, Reject(sha256=sha256)), event, expected=revision):
+        authority = AuthorityIdentity(subject_der=b"", spki_sha256=sha256, subject="")
+        if registry.decide(decide(decisions, Reject(authority=authority)), event, expected=revision):
             return
 
 
@@ -40,6 +44,19 @@ def record(registry: TrustRegistry, issuer: str) -> bool:
     return registry.record(sighting, [])
 
 
+def record_nonconforming(registry: TrustRegistry, pin_sha256: str) -> bool:
+    document = NonconformingDocument(
+        issuer="",
+        pin_sha256=pin_sha256,
+        clouds=frozenset(),
+        signer_sha256="",
+        document_sha256="",
+        detail="",
+        seen_at=NOW,
+    )
+    return registry.record_nonconforming(document)
+
+
 def act(registry: TrustRegistry, action: str, name: str, times: int) -> str:
     match action:
         case "claim":
@@ -50,6 +67,8 @@ def act(registry: TrustRegistry, action: str, name: str, times: int) -> str:
             return "decided"
         case "record":
             return str(sum(record(registry, name) for _ in range(times)))
+        case "record-nonconforming":
+            return str(sum(record_nonconforming(registry, name) for _ in range(times)))
     raise ValueError(action)
 
 

@@ -16,6 +16,9 @@ from support.redis_server import RedisServer, running_redis_server
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust import Denials
+from verifier.edge.redis_client import RedisLink
 from verifier.edge.redis_registry import PREFIX, RedisTrustRegistry
 from verifier.ports import AuditEvent, StoreUnavailable, TrustRegistry
 
@@ -23,13 +26,22 @@ NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 TIMEOUT = timedelta(seconds=0.3)
 EVENT = AuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
-DECIDED = Decisions(rejected=frozenset({"ab"}))
+DECIDED = Decisions(denials=Denials(spki_sha256=frozenset({"ab"})))
 SIGHTING = Sighting(
     cloud=Cloud.PUBLIC,
     issuer="CN=Unknown CA",
     authority_key_identifier="0011",
     issuer_urls=(),
     signer_sha256="aa" * 32,
+    seen_at=NOW,
+)
+NONCONFORMING = NonconformingDocument(
+    issuer="CN=Pinned CA",
+    pin_sha256="aa" * 32,
+    clouds=frozenset({Cloud.PUBLIC}),
+    signer_sha256="bb" * 32,
+    document_sha256="cc" * 32,
+    detail="Two of an element.",
     seen_at=NOW,
 )
 CALLS: list[Callable[[TrustRegistry], object]] = [
@@ -41,6 +53,8 @@ CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.claim("fetch", lasting=HOUR),
     lambda registry: registry.is_claimed("fetch"),
     lambda registry: registry.audit_trail(most=10),
+    lambda registry: registry.record_nonconforming(NONCONFORMING),
+    lambda registry: registry.nonconforming(),
 ]
 
 
@@ -84,7 +98,7 @@ def test_each_operation_is_one_command(own_server: RedisServer) -> None:
     with opened(own_server.url) as registry, administering(own_server.url) as client:
         registry.revision()
         for call, expected in zip(
-            CALLS, ["hget", "hmget", "eval", "eval", "eval", "set", "exists", "xrevrange"], strict=True
+            CALLS, ["hget", "hmget", "eval", "eval", "eval", "set", "exists", "xrevrange", "eval", "eval"], strict=True
         ):
             client.config_resetstat()
             call(registry)
@@ -100,10 +114,31 @@ def test_all_names_are_of_one_slot_and_begin_with_the_prefix(own_server: RedisSe
         call_all(registry)
         registry.claim("{another}", lasting=HOUR)
         names = sorted(client.scan_iter(count=1000))
-        assert len(names) == 6
+        assert len(names) == 8
         assert all(name.startswith(b"imds-verifier:{trust}:") for name in names)
         # Not asked of the server: Redis, unlike Valkey, tells slots in a cluster alone.
         assert len({key_slot(name) for name in names}) == 1
+
+
+def test_a_look_tells_a_data_set_that_a_service_uses_from_another_one(redis_url: str, prefix: str) -> None:
+    with (
+        opened(redis_url, prefix=prefix) as registry,
+        closing(RedisTrustRegistry(RedisLink.open(redis_url), prefix=prefix, create=False)) as other,
+    ):
+        assert other.revision() == 0
+        assert not other.exists()
+        assert registry.revision() == 0
+        assert other.exists()
+
+
+def test_a_look_at_a_server_that_takes_no_writes_is_no_failure(own_server: RedisServer) -> None:
+    with opened(own_server.url) as registry, administering(own_server.url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        assert registry.revision() == 0
+        assert not registry.exists()
+        client.config_set("min-replicas-to-write", 0)
+        assert registry.revision() == 0
+        assert registry.exists()
 
 
 def test_works_on_a_node_of_a_cluster() -> None:
@@ -246,6 +281,10 @@ def test_a_user_with_no_more_than_these_commands_on_our_keys_is_enough(own_serve
         ("issuers", CALLS[4]),
         ("seen", CALLS[3]),
         ("seen", CALLS[4]),
+        ("nonconforming", CALLS[8]),
+        ("nonconforming", CALLS[9]),
+        ("nonconforming-seen", CALLS[8]),
+        ("nonconforming-seen", CALLS[9]),
     ],
 )
 def test_a_key_of_another_type_is_unavailable_and_nothing_is_half_done(
@@ -253,6 +292,7 @@ def test_a_key_of_another_type_is_unavailable_and_nothing_is_half_done(
 ) -> None:
     with opened(redis_url, prefix=prefix) as registry, administering(redis_url) as client:
         registry.record(SIGHTING, [])
+        registry.record_nonconforming(NONCONFORMING)
         client.delete(f"{prefix}{name}")
         client.set(f"{prefix}{name}", b"1")
         before = {key: client.dump(key) for key in client.scan_iter(f"{prefix}*", count=1000)}

@@ -13,6 +13,8 @@ import pytest
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust import Denials
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.sqlite_store import SqliteNonceStore
 from verifier.ports import AuditEvent, StoreUnavailable, TrustRegistry
@@ -29,6 +31,15 @@ SIGHTING = Sighting(
     signer_sha256="aa" * 32,
     seen_at=NOW,
 )
+NONCONFORMING = NonconformingDocument(
+    issuer="CN=Pinned CA",
+    pin_sha256="aa" * 32,
+    clouds=frozenset({Cloud.PUBLIC}),
+    signer_sha256="bb" * 32,
+    document_sha256="cc" * 32,
+    detail="Two of an element.",
+    seen_at=NOW,
+)
 CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.revision(),
     lambda registry: registry.decisions(),
@@ -38,6 +49,8 @@ CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.claim("fetch", lasting=HOUR),
     lambda registry: registry.is_claimed("fetch"),
     lambda registry: registry.audit_trail(most=10),
+    lambda registry: registry.record_nonconforming(NONCONFORMING),
+    lambda registry: registry.nonconforming(),
 ]
 
 
@@ -152,15 +165,25 @@ def test_a_file_of_something_else_is_unavailable(path: Path) -> None:
 
 def test_another_schema_version_is_unavailable(path: Path) -> None:
     with opened(path), administering(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreUnavailable, match="The trust database has schema version 2; this release knows 1 alone"):
+        connection.execute("PRAGMA user_version = 3")
+    with pytest.raises(StoreUnavailable, match="The trust database has schema version 3; this release knows 2 alone"):
         SqliteTrustRegistry(path)
+
+
+def test_does_not_create_its_file_where_it_must_not(path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="The trust database"):
+        SqliteTrustRegistry(path, create=False)
+    assert not path.parent.exists()
+    with opened(path) as registry:
+        registry.decide(Decisions(), EVENT, expected=0)
+        with closing(SqliteTrustRegistry(path, create=False)) as other:
+            assert other.audit_trail(most=1) == (EVENT,)
 
 
 def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
     with opened(path, busy_timeout=timedelta(seconds=0.05)) as registry, administering(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        for call in (CALLS[2], CALLS[4], CALLS[5]):
+        for call in (CALLS[2], CALLS[4], CALLS[5], CALLS[8]):
             with pytest.raises(StoreUnavailable, match="The trust database is locked by another writer"):
                 call(registry)
         assert registry.revision() == 0
@@ -179,6 +202,9 @@ def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
         ("UPDATE issuers SET first_seen = 9223372036854775807", CALLS[3]),
         ("UPDATE issuers SET first_seen = last_seen + 1", CALLS[3]),
         ("UPDATE events SET event = 'null'", CALLS[7]),
+        ("UPDATE nonconforming SET latest = '[1]'", CALLS[9]),
+        ("UPDATE nonconforming SET documents = 0", CALLS[9]),
+        ("UPDATE nonconforming SET first_seen = last_seen + 1", CALLS[9]),
         ("DROP TABLE standing", CALLS[0]),
         ("DROP TABLE claims", CALLS[6]),
     ],
@@ -187,6 +213,7 @@ def test_what_we_did_not_write_is_unavailable(path: Path, damage: str, call: Cal
     with opened(path) as registry, administering(path) as connection:
         registry.decide(Decisions(), EVENT, expected=0)
         registry.record(SIGHTING, [b"der"])
+        registry.record_nonconforming(NONCONFORMING)
         connection.execute(damage)
         with pytest.raises(StoreUnavailable, match="The trust "):
             call(registry)
@@ -195,7 +222,7 @@ def test_what_we_did_not_write_is_unavailable(path: Path, damage: str, call: Cal
 def test_a_decision_that_cannot_be_audited_is_not_in_force(path: Path) -> None:
     with opened(path) as registry, administering(path) as connection:
         connection.execute("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no'); END")
-        decided = Decisions(rejected=frozenset({"ab"}))
+        decided = Decisions(denials=Denials(spki_sha256=frozenset({"ab"})))
         with pytest.raises(StoreUnavailable):
             registry.decide(decided, EVENT, expected=0)
         assert registry.decisions() == (Decisions(), 0)

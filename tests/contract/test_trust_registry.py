@@ -18,10 +18,18 @@ import pytest
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions, PinDecision
 from verifier.core.discovery import DiscoveredIssuer, Sighting
-from verifier.core.trust import Denials
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust import AuthorityIdentity, Denials
 from verifier.edge.redis_registry import RedisTrustRegistry
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
-from verifier.ports import MAX_AUDIT_EVENTS, MAX_DISCOVERED, AuditEvent, TrustRegistry
+from verifier.ports import (
+    MAX_AUDIT_EVENTS,
+    MAX_DISCOVERED,
+    MAX_NONCONFORMING,
+    AuditEvent,
+    NonconformingRecord,
+    TrustRegistry,
+)
 
 NOW = datetime(2026, 11, 23, 8, 0, 0, 123_456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -30,6 +38,12 @@ THREADS = 32
 PROCESSES = 4
 
 AUTHORITIES = (b"\x30\x82 the issuer", b"\x30\x82 the one above it")
+
+
+def identity(spki_sha256: str) -> AuthorityIdentity:
+    return AuthorityIdentity(subject_der=b"", spki_sha256=spki_sha256, subject="")
+
+
 DECIDED = Decisions(
     pins={
         "ab" * 32: PinDecision(
@@ -41,8 +55,9 @@ DECIDED = Decisions(
         ),
         "01" * 32: PinDecision(der=b"", clouds=frozenset({Cloud.GERMANY}), decided_by="", decided_at=NOW),
     },
-    rejected=frozenset({"cd" * 32, "ef" * 32}),
+    rejected=frozenset({identity("cd" * 32), identity("ef" * 32)}),
     denials=Denials(serial_numbers=frozenset({0, 1, 2**159, -7}), spki_sha256=frozenset({"12" * 32})),
+    denied_authorities={1: frozenset({identity("34" * 32)})},
 )
 
 
@@ -83,6 +98,20 @@ def sighting(issuer: str = "CN=Unknown CA", *, seen_at: datetime = NOW, signer_s
         authority_key_identifier="0011",
         issuer_urls=("http://www.microsoft.com/pkiops/certs/unknown.crt",),
         signer_sha256=signer_sha256,
+        seen_at=seen_at,
+    )
+
+
+def nonconforming(
+    detail: str = "Two of an element.", *, pin_sha256: str = "aa" * 32, seen_at: datetime = NOW
+) -> NonconformingDocument:
+    return NonconformingDocument(
+        issuer="CN=Pinned CA",
+        pin_sha256=pin_sha256,
+        clouds=frozenset({Cloud.PUBLIC, Cloud.US_GOVERNMENT}),
+        signer_sha256="bb" * 32,
+        document_sha256="cc" * 32,
+        detail=detail,
         seen_at=seen_at,
     )
 
@@ -181,12 +210,14 @@ def test_of_many_decisions_on_one_state_exactly_one_counts(registry: TrustRegist
     revision = registry.revision()
 
     def decide(index: int) -> bool:
-        return registry.decide(Decisions(rejected=frozenset({str(index)})), event(str(index)), expected=revision)
+        return registry.decide(
+            Decisions(rejected=frozenset({identity(str(index))})), event(str(index)), expected=revision
+        )
 
     decided = at_once(THREADS, decide)
     assert decided.count(True) == 1
     winner = str(decided.index(True))
-    assert registry.decisions()[0].rejected == {winner}
+    assert registry.decisions()[0].rejected == {identity(winner)}
     assert registry.audit_trail(most=THREADS) == (event(winner),)
 
 
@@ -194,12 +225,12 @@ def test_no_decision_of_many_threads_is_lost(registry: TrustRegistry) -> None:
     def decide(index: int) -> None:
         while True:
             decisions, revision = registry.decisions()
-            after = replace(decisions, rejected=decisions.rejected | {str(index)})
+            after = replace(decisions, rejected=decisions.rejected | {identity(str(index))})
             if registry.decide(after, event(str(index)), expected=revision):
                 return
 
     at_once(THREADS, decide)
-    assert registry.decisions()[0].rejected == {str(index) for index in range(THREADS)}
+    assert registry.decisions()[0].rejected == {identity(str(index)) for index in range(THREADS)}
     audited = [change.subject for change in registry.audit_trail(most=1000)]
     assert sorted(audited) == sorted(map(str, range(THREADS)))
 
@@ -209,7 +240,7 @@ def test_no_decision_of_several_processes_is_lost(place: Place, registry: TrustR
     said = from_processes(place, lambda _: "decide", lambda index: f"process-{index}", lambda _: str(times))
     assert said == ["decided"] * PROCESSES
     expected = {f"process-{index}-{time}" for index in range(PROCESSES) for time in range(times)}
-    assert registry.decisions()[0].rejected == expected
+    assert registry.decisions()[0].rejected == set(map(identity, expected))
     assert Counter(change.subject for change in registry.audit_trail(most=1000)) == Counter(expected)
 
 
@@ -314,6 +345,59 @@ def test_the_revision_is_another_one_where_authorities_are_new_and_only_then(reg
     assert not changes(AUTHORITIES)
     assert not changes(())
     assert changes(AUTHORITIES[:1])
+
+
+# Nonconforming documents.
+
+
+def test_a_nonconforming_document_is_new_once_for_its_pin_and_detail(registry: TrustRegistry) -> None:
+    latest = replace(nonconforming(seen_at=NOW + HOUR), document_sha256="dd" * 32)
+    assert registry.nonconforming() == ()
+    assert registry.record_nonconforming(nonconforming())
+    assert not registry.record_nonconforming(latest)
+    assert registry.record_nonconforming(nonconforming("Another detail."))
+    assert registry.record_nonconforming(nonconforming(pin_sha256="ee" * 32))
+    first, *others = registry.nonconforming()
+    assert first == NonconformingRecord(document=latest, first_seen=NOW, documents=2)
+    assert first.last_seen == NOW + HOUR
+    assert [record.documents for record in others] == [1, 1]
+
+
+def test_a_nonconforming_document_that_arrives_late_counts_and_is_not_the_latest(registry: TrustRegistry) -> None:
+    registry.record_nonconforming(nonconforming())
+    early = replace(nonconforming(seen_at=NOW - HOUR), document_sha256="dd" * 32)
+    assert not registry.record_nonconforming(early)
+    assert registry.nonconforming() == (
+        NonconformingRecord(document=nonconforming(), first_seen=NOW - HOUR, documents=2),
+    )
+
+
+def test_the_least_recently_seen_nonconforming_documents_give_way(registry: TrustRegistry) -> None:
+    for index in range(MAX_NONCONFORMING + 3):
+        assert registry.record_nonconforming(nonconforming(f"Detail {index}.", seen_at=NOW + index * SECOND))
+    kept = [record.document.detail for record in registry.nonconforming()]
+    assert kept == [f"Detail {index}." for index in reversed(range(3, MAX_NONCONFORMING + 3))]
+    assert registry.record_nonconforming(nonconforming("Detail 0.", seen_at=NOW + HOUR))
+
+
+def test_what_a_nonconforming_document_says_is_kept_at_a_bounded_length(registry: TrustRegistry) -> None:
+    assert registry.record_nonconforming(nonconforming("x" * 20_000))
+    assert not registry.record_nonconforming(nonconforming("x" * 30_000))
+    assert len(registry.nonconforming()[0].document.detail) == 512
+
+
+def test_a_nonconforming_document_changes_no_revision_and_is_no_issuer(registry: TrustRegistry) -> None:
+    before = registry.revision()
+    registry.record_nonconforming(nonconforming())
+    registry.nonconforming()
+    assert registry.revision() == before
+    assert registry.discovered() == ()
+
+
+def test_a_nonconforming_document_is_new_to_one_of_several_processes(place: Place, registry: TrustRegistry) -> None:
+    said = from_processes(place, lambda _: "record-nonconforming", lambda _: "aa" * 32, lambda _: "25")
+    assert sorted(said) == ["0"] * (PROCESSES - 1) + ["1"]
+    assert [record.documents for record in registry.nonconforming()] == [25 * PROCESSES]
 
 
 def test_reading_and_claiming_change_no_revision(registry: TrustRegistry) -> None:

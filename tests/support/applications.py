@@ -17,6 +17,7 @@ from verifier.api.authentication import Administrators, Tenants
 from verifier.core.bounds import MAX_EVIDENCE_OCTETS
 from verifier.core.discovery import Sighting
 from verifier.core.model import Limits, NonceRecord
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust import TrustBundle
 from verifier.edge.rate_limits import SlidingRateLimiter
 from verifier.edge.sqlite_store import SqliteNonceStore
@@ -69,6 +70,9 @@ class KeptRecords:
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         raise AssertionError(f"no application here looks for issuers: {sighting}, {authorities}")
+
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        raise AssertionError(f"no application here reports nonconforming documents: {document}")
 
     def trust_changed(self, event: AuditEvent) -> None:
         raise AssertionError(f"nobody changes trust here: {event}")

@@ -1,7 +1,8 @@
 """A verifier that meets issuers nobody pinned: real registry, real live trust, a clock that stands still, and
 documents whose signers name the URLs of their issuers."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -17,13 +18,14 @@ from support.documents import NOW
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, DiscoveryMode, Sighting
 from verifier.core.model import AttestationResult, Limits, NonceRecord, UnverifiedClaims
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.pipeline import read_in_time
 from verifier.core.trust import TrustBundle
 from verifier.discovery_service import IssuerDiscovery
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.emulator import pki
+from verifier.emulator import cms, pki
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
 from verifier.ports import (
     AuditEvent,
@@ -32,12 +34,14 @@ from verifier.ports import (
     FetchFailed,
     IssuerFetcher,
     NonceKey,
+    NonconformingRecord,
     ReloadOutcome,
     StoreUnavailable,
     TrustRegistry,
     Unavailable,
 )
 from verifier.service import DEFAULT_TENANT, Verifier
+from verifier.trust_service import TrustAdministration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,14 @@ class WatchedRegistry:
         self._reach("record")
         return self.inner.record(sighting, authorities)
 
+    def record_nonconforming(self, document: NonconformingDocument) -> bool:
+        self._reach("record_nonconforming")
+        return self.inner.record_nonconforming(document)
+
+    def nonconforming(self) -> tuple[NonconformingRecord, ...]:
+        self._reach("nonconforming")
+        return self.inner.nonconforming()
+
     def claim(self, name: str, *, lasting: timedelta) -> bool:
         self._reach("claim")
         granted = self.inner.claim(name, lasting=lasting)
@@ -108,9 +120,10 @@ class WatchedRegistry:
 
 @dataclass(frozen=True, slots=True)
 class SightingRecorder:
-    """Implements the Recorder port: keeps the sightings that it is told, with the number of authorities."""
+    """Implements the Recorder port: keeps sightings with the number of authorities, and nonconforming documents."""
 
     sightings: list[tuple[Sighting, int]] = field(default_factory=list)
+    nonconforming: list[NonconformingDocument] = field(default_factory=list)
 
     def answered(self, exchange: Exchange) -> None:
         raise AssertionError(exchange)
@@ -127,8 +140,11 @@ class SightingRecorder:
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         self.sightings.append((sighting, authorities))
 
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        self.nonconforming.append(document)
+
     def trust_changed(self, event: AuditEvent) -> None:
-        raise AssertionError(event)
+        """Recorded in the registry."""
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
         """Told on every admission."""
@@ -167,6 +183,7 @@ class ScriptedFetcher:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Laboratory:
     verifier: Verifier
+    administration: TrustAdministration
     discovery: IssuerDiscovery
     registry: WatchedRegistry
     trust: LiveTrust
@@ -200,10 +217,14 @@ def make_laboratory(
     mode: DiscoveryMode,
     fetcher: IssuerFetcher,
     anchor: x509.Certificate | None = None,
+    others: Sequence[TrustedCertificate] = (),
+    retire_at: Mapping[str, datetime] | None = None,
     beside: Laboratory | None = None,
 ) -> Laboratory:
-    """Trusts `anchor` (the root of support.chains) for the public cloud, and nothing else. Another replica of `beside`
-    where that is given."""
+    """Make a laboratory that trusts `anchor` (the root of support.chains) and `others` for the public cloud.
+
+    `retire_at` retires some of these by name. With `beside`, it is another replica of that laboratory.
+    """
     clock = beside.clock if beside else StandingClock(NOW)
     inner = beside.registry.inner if beside else SqliteTrustRegistry(directory / "trust.sqlite3", clock=clock.now)
     registry = WatchedRegistry(inner=inner, clock=clock)
@@ -215,8 +236,15 @@ def make_laboratory(
             cloud=TrustedCloud(name="AzurePublicCloud", domain="metadata.azure.com"),
             certificates=(
                 TrustedCertificate(name="root", role="root", certificate=anchor or chains.root().certificate),
+                *others,
             ),
         )
+        manifest = overlay / "manifest.toml"
+        text = manifest.read_text("utf-8")
+        for name, moment in (retire_at or {}).items():
+            text, times = re.subn(rf'(file = "[a-z]+/{name}\.pem"\n)', rf"\1retire_at = {moment.isoformat()}\n", text)
+            assert times == 1
+        manifest.write_text(text, "utf-8")
     trust = LiveTrust(overlay, registry, admit=mode is DiscoveryMode.ADMIT, recorder=recorder)
     discovery = IssuerDiscovery(
         mode=mode,
@@ -229,6 +257,7 @@ def make_laboratory(
     nonces = SqliteNonceStore(directory / "nonces.sqlite3")
     return Laboratory(
         verifier=Verifier(trust=trust, nonces=nonces, clock=clock, discovery=discovery),
+        administration=TrustAdministration(trust=trust, registry=registry, recorder=recorder, clock=clock),
         discovery=discovery,
         registry=registry,
         trust=trust,
@@ -256,6 +285,19 @@ def signer_under(issuer: pki.Identity, *urls: str, issuer_key: pki.PrivateKey | 
 def issuing_ca() -> pki.Identity:
     """An authority that the root of support.chains issued and nobody pinned."""
     return chains.authority("Unpinned Issuing CA")
+
+
+def signed_under(issuer: pki.Identity, *urls: str, embedding: tuple[bytes, ...] = ()) -> bytes:
+    """A document whose signer `issuer` issued and which names these URLs, with these certificates beside its own."""
+    signer = signer_under(issuer, *urls)
+    octets = documents.encode(documents.content())
+    info = cms.sign_content(octets, certificate=signer.certificate, key=signer.key)
+    return cms.SignedData(
+        digest_algorithms=(info.digest_algorithm,),
+        content=octets,
+        certificates=(der(signer), *embedding),
+        signer_infos=(info,),
+    ).encode()
 
 
 def der(identity: pki.Identity) -> bytes:

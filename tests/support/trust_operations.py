@@ -9,11 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.certificates import make_authority
 from support.clocks import StandingClock
-from support.documents import NOW, der, shared_pki, spare_key
+from support.documents import NOW, around, der, shared_pki, spare_key
 
+from verifier.cli.trust import OpenTrust
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.emulator import pki
@@ -46,6 +48,9 @@ class KeptTrustEvents:
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         pass
 
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        pass
+
     def trust_changed(self, event: AuditEvent) -> None:
         self.changes.append(event)
 
@@ -65,6 +70,11 @@ class Operations:
     registry: SqliteTrustRegistry
     clock: StandingClock
     events: KeptTrustEvents
+
+    def opened(self, *, create: bool) -> OpenTrust:
+        """As the command line opens them. The store exists."""
+        del create
+        return OpenTrust(administration=self.administration, store="sqlite:///state", trust_directory="/etc/trust")
 
     def discover(
         self,
@@ -94,6 +104,20 @@ def new_authority(name: str = "New Issuing CA", *, under: str = "") -> pki.Ident
     """An issuing CA that no bundle has, under the shared root or under the new authority `under`."""
     issuer = new_authority(under) if under else shared_pki().root
     return make_authority(issuer=issuer, name=name, key=pki.make_ec_key(ec.SECP256R1()))
+
+
+@cache
+def renewed_authority(*, days: int = 900) -> pki.Identity:
+    """Another certificate of the new issuing CA, with its name and key, valid for so many days around NOW."""
+    return make_authority(
+        issuer=shared_pki().root, name="New Issuing CA", key=new_authority().key, validity=around(days=days)
+    )
+
+
+def untimely_authority(*, years: int) -> pki.Identity:
+    """An issuing CA whose certificate is in its time so many years after NOW, or before it."""
+    validity = around(NOW + timedelta(days=365 * years))
+    return make_authority(issuer=shared_pki().root, name="Untimely CA", key=spare_key(), validity=validity)
 
 
 @cache

@@ -44,8 +44,9 @@ MICROSOFT_PINS = {
     *(f"Microsoft RSA TLS CA {number}" for number in ("01", "02")),
     *(f"Microsoft Azure TLS Issuing CA {number}" for number in ("01", "02", "05", "06")),
     *(f"Microsoft Azure RSA TLS Issuing CA {number}" for number in ("03", "04", "07", "08")),
-    *(f"Microsoft Azure ECC TLS Issuing CA {number}" for number in ("03", "04", "07", "08")),
+    *(f"Microsoft Azure ECC TLS Issuing CA {number:02}" for number in range(1, 9)),
     "Microsoft TLS RSA Root G2",
+    "Microsoft TLS ECC Root G2",
     *(f"Microsoft TLS G2 RSA CA OCSP {number:02}" for number in range(2, 17, 2)),
 }
 PINS = {
@@ -74,7 +75,7 @@ def read(file: str) -> Certificate:
 
 def test_lists_the_certificates_of_the_record_and_no_others() -> None:
     assert set(FILES) == set(PROVENANCE)
-    assert len(FILES) == 49
+    assert len(FILES) == 59
 
 
 @pytest.mark.parametrize("file", sorted(PROVENANCE))
@@ -174,8 +175,19 @@ def test_public_pins_last_until_june_2029() -> None:
     issuers = [entry for entry in public.pins if common_name(entry) == "Microsoft TLS G2 RSA CA OCSP 14"]
     assert [entry.state_at(end) for entry in issuers] == [State.EXPIRING]
     assert {common_name(entry) for entry in public.usable_pins(end + timedelta(seconds=1))} == {
-        "Microsoft TLS RSA Root G2"
+        "Microsoft TLS RSA Root G2",
+        "Microsoft TLS ECC Root G2",
     }
+
+
+def test_germany_is_closed_and_no_other_cloud_is() -> None:
+    germany = [entry for entry in BUNDLE.entries if Cloud.GERMANY in entry.clouds]
+    assert [entry.retire_at for entry in germany] == [datetime(2021, 10, 29, 23, 59, 59, tzinfo=UTC)] * 2
+    assert all(entry.retire_at is None for entry in BUNDLE.entries if entry not in germany)
+
+
+def test_no_certificate_is_odd() -> None:
+    assert BUNDLE.oddities() == ()
 
 
 def issuer_addresses(certificate: Certificate) -> list[str]:

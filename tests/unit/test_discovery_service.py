@@ -1,12 +1,11 @@
 """What an issuer that nobody pinned means, in each mode."""
 
-import hashlib
 import itertools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Barrier, Event
 
@@ -21,6 +20,7 @@ from support.discovery import (
     issuing_ca,
     make_laboratory,
     naming,
+    signed_under,
     signer_under,
 )
 from support.documents import around
@@ -29,8 +29,9 @@ from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveryMode, confirm_authorities
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import ChainRefused, Reason
-from verifier.core.trust import Denials, Origin, TrustBundle
+from verifier.core.trust import AuthorityIdentity, Denials, Origin, TrustBundle
 from verifier.discovery_service import (
     FAILURE_MEMORY,
     FETCH_INTERVAL,
@@ -41,7 +42,7 @@ from verifier.discovery_service import (
     RECORDS_PER_SECOND,
     SUCCESS_MEMORY,
 )
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 from verifier.ports import StoreUnavailable
 
 URL = "http://cacerts.digicert.com/issuer.crt"
@@ -67,19 +68,6 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Its fetcher answers with the issuing CA at URL. Time stands still but for pauses."""
     monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     return Bench(directory=tmp_path, fetcher=ScriptedFetcher(answers={URL: (der(issuing_ca()),)}))
-
-
-def signed_under(issuer: pki.Identity, *urls: str, embedding: tuple[bytes, ...] = ()) -> bytes:
-    """A document whose signer `issuer` issued and which names these URLs, with these certificates beside its own."""
-    signer = signer_under(issuer, *urls)
-    octets = documents.encode(documents.content())
-    info = cms.sign_content(octets, certificate=signer.certificate, key=signer.key)
-    return cms.SignedData(
-        digest_algorithms=(info.digest_algorithm,),
-        content=octets,
-        certificates=(der(signer), *embedding),
-        signer_infos=(info,),
-    ).encode()
 
 
 def forged_under(issuer: pki.Identity, *urls: str) -> bytes:
@@ -178,8 +166,8 @@ class TestRejectedAuthorities:
         self.check(bench.open(mode), signed_under(issuing_ca(), URL))
 
     def check(self, laboratory: Laboratory, document: bytes) -> None:
-        fingerprint = hashlib.sha256(der(issuing_ca())).hexdigest()
-        laboratory.registry.settle(Decisions(rejected=frozenset({fingerprint})))
+        rejected = AuthorityIdentity.of(Certificate.from_der(der(issuing_ca())))
+        laboratory.registry.settle(Decisions(rejected=frozenset({rejected})))
         assert refuses(laboratory, document)
         assert laboratory.authorities == [()]
 
@@ -190,6 +178,48 @@ class TestRejectedAuthorities:
         laboratory.trust.refresh()
         assert refuses(laboratory, signed_under(issuing_ca(), URL))
         assert laboratory.authorities == [()]
+
+
+class TestNonconformingDocuments:
+    def report(self, detail: str = "Two of an element.", *, seen_at: datetime = documents.NOW) -> NonconformingDocument:
+        return NonconformingDocument(
+            issuer="CN=Pinned CA",
+            pin_sha256="aa" * 32,
+            clouds=frozenset({Cloud.PUBLIC}),
+            signer_sha256="bb" * 32,
+            document_sha256="cc" * 32,
+            detail=detail,
+            seen_at=seen_at,
+        )
+
+    def test_are_recorded_and_told(self, bench: Bench) -> None:
+        laboratory = bench.open(PINNED)
+        for _ in range(2):
+            laboratory.discovery.report_nonconforming(self.report())
+        assert laboratory.recorder.nonconforming == [self.report()] * 2
+        [record] = laboratory.administration.nonconforming()
+        assert (record.document, record.documents) == (self.report(), 2)
+
+    def test_are_told_where_the_registry_is_away(self, bench: Bench) -> None:
+        laboratory = bench.open(ADMIT)
+        laboratory.registry.away = {"record_nonconforming"}
+        laboratory.discovery.report_nonconforming(self.report())
+        assert laboratory.recorder.nonconforming == [self.report()]
+
+    def test_are_so_many_a_second(self, bench: Bench) -> None:
+        laboratory = bench.open(PINNED)
+        for number in range(RECORDS_PER_SECOND + 5):
+            laboratory.discovery.report_nonconforming(self.report(f"Detail {number}."))
+        assert len(laboratory.recorder.nonconforming) == RECORDS_PER_SECOND
+        laboratory.discovery.report_nonconforming(self.report(seen_at=documents.NOW + timedelta(seconds=1)))
+        assert len(laboratory.recorder.nonconforming) == RECORDS_PER_SECOND + 1
+
+    def test_are_told_under_a_flood_of_unknown_issuers(self, bench: Bench) -> None:
+        laboratory = bench.open(PINNED)
+        for _ in range(RECORDS_PER_SECOND + 1):
+            assert refuses(laboratory, signed_under(issuing_ca()))
+        laboratory.discovery.report_nonconforming(self.report())
+        assert laboratory.recorder.nonconforming == [self.report()]
 
 
 class TestAnAwayRegistry:
@@ -470,4 +500,6 @@ def test_an_authority_that_is_pinned_for_another_cloud_alone_is_confirmed_for_th
     )
     claims = laboratory.claims(signed_under(issuing_ca()))
     candidate = Certificate.from_der(der(issuing_ca()))
-    assert confirm_authorities(claims, [candidate], now=documents.NOW, bundle=bundle) == (candidate,)
+    assert confirm_authorities(claims, [candidate], now=documents.NOW, bundle=bundle, decisions=Decisions()) == (
+        candidate,
+    )

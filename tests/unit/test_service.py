@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
 from support import documents
 from support.applications import StandingTrust
-from support.certificates import make_self_signed, make_signer, resign
+from support.certificates import make_authority, make_self_signed, make_signer, resign
 from support.chains import root
 from support.clocks import StandingClock
 from support.documents import (
     NONCE,
     NOW,
     VM,
+    around,
     bundle_of,
     document,
     encode,
@@ -27,13 +29,15 @@ from support.documents import (
 )
 
 from verifier.chains import ChainMemory
-from verifier.core.clouds import Cloud
+from verifier.core.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.horizon import horizon
 from verifier.core.model import Limits, NonceForm, NonceRecord, RawDocument, Redemption
 from verifier.core.policy import AllOf, ClaimIn, ClaimName, CloudIn, Policies, UnknownPolicyError
-from verifier.core.reasons import Check, Outcome, Reason, Refused
+from verifier.core.reasons import ChainRefused, Check, Outcome, Reason, Refused
 from verifier.core.trust import EXPIRY_WARNING, TrustBundle
 from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.edge.trust_files import load_bundle
+from verifier.emulator import pki
 from verifier.ports import Clock, DocumentKey, NonceKey, NonceStore, StoreUnavailable, TrustSource, Unavailable
 from verifier.service import DEFAULT_TENANT, ArchiveVerifier, NonceBinding, Readiness, Verifier
 
@@ -563,6 +567,63 @@ class TestArchive:
         assert archive.appraise(answer(NONCE), at=NOW, policy="contoso").verified.policies == ("contoso",)
 
 
+class TestClosedAndUnservedClouds:
+    """Germany, with the planned end of the shipped manifest, over authorities whose keys are here."""
+
+    CLOSED = load_bundle().clouds[Cloud.GERMANY].anchors[0].retire_at
+    THEN = datetime(2021, 10, 29, 12, tzinfo=UTC)
+
+    def bundle(self) -> TrustBundle:
+        germany = frozenset({Cloud.GERMANY})
+        entries = (trusted(one.certificate, clouds=germany, retire_at=self.CLOSED) for one in self.authorities())
+        return TrustBundle.of((*shared_bundle().entries, *entries))
+
+    @cache  # noqa: B019 - the class lives as long as its keys
+    def authorities(self) -> tuple[pki.Identity, pki.Identity]:
+        years = pki.Validity(not_before=self.THEN - timedelta(days=3650), not_after=NOW + timedelta(days=3650))
+        made = pki.make_root(subject=pki.make_name("German Root"), key=spare_key(1), validity=years)
+        return made, make_authority(issuer=made, name="German CA", key=spare_key(2), validity=years)
+
+    def document(self, at: datetime) -> RawDocument:
+        domain = Cloud.GERMANY.domain
+        signer = make_signer(issuer=self.authorities()[1], common_names=(domain,), names=(domain,), validity=around(at))
+        return raw(document(created_on=at, signer=signer))
+
+    @pytest.mark.parametrize(
+        ("served", "told"),
+        [
+            (SERVED_BY_DEFAULT, "AzureGermanCloud is not served here. The setting VERIFIER_CLOUDS names"),
+            (frozenset(Cloud), "pinned, but not usable now: retired."),
+        ],
+    )
+    def test_a_document_is_refused_live(self, store: WatchedStore, served: frozenset[Cloud], told: str) -> None:
+        trust = StandingTrust(in_force=self.bundle())
+        verifier = Verifier(trust=trust, nonces=store, clock=StandingClock(NOW), served=served)
+        with pytest.raises(ChainRefused, match=told) as refused:
+            verifier.appraise(self.document(NOW))
+        assert refused.value.reason is Reason.CHAIN_UNTRUSTED
+        assert store.calls == []
+
+    def test_a_document_is_accepted_as_of_the_day_on_which_the_cloud_closed_or_earlier(self) -> None:
+        archive = ArchiveVerifier(trust=StandingTrust(in_force=self.bundle()))
+        for at in (self.THEN, self.THEN - timedelta(days=365)):
+            assert archive.appraise(self.document(at), at=at).content.cloud is Cloud.GERMANY
+
+    @pytest.mark.parametrize("at", [datetime(2021, 10, 30, tzinfo=UTC), datetime(2023, 1, 1, tzinfo=UTC)])
+    def test_a_document_is_refused_as_of_a_later_day(self, at: datetime) -> None:
+        archive = ArchiveVerifier(trust=StandingTrust(in_force=self.bundle()))
+        with pytest.raises(ChainRefused, match="retired") as refused:
+            archive.appraise(self.document(at), at=at)
+        assert refused.value.reason is Reason.CHAIN_UNTRUSTED
+
+    def test_no_other_cloud_need_be_served(self, store: WatchedStore) -> None:
+        trust = StandingTrust(in_force=shared_bundle())
+        verifier = Verifier(trust=trust, nonces=store, clock=StandingClock(NOW), served=frozenset({Cloud.CHINA}))
+        with pytest.raises(ChainRefused, match="AzurePublicCloud is not served here"):
+            verifier.appraise(raw(document()))
+        assert store.calls == []
+
+
 class TestReadiness:
     def test_is_ready_where_the_store_answers_and_there_is_an_anchor(
         self, store: WatchedStore, clock: StandingClock
@@ -591,9 +652,36 @@ class TestReadiness:
         assert Cloud.PUBLIC in told["trust"].detail
         assert Cloud.CHINA in told["trust"].detail
 
+    def test_looks_at_clouds_that_are_served_and_not_closed(self, store: WatchedStore, clock: StandingClock) -> None:
+        staged = NOW + timedelta(days=1)
+        public = trusted(shared_pki().root.certificate)
+        gone = replace(trusted(root("Gone").certificate), clouds=frozenset({Cloud.US_GOVERNMENT}), retire_at=NOW)
+        bare = replace(trusted(root("Bare").certificate), clouds=frozenset({Cloud.CHINA}), activate_at=staged)
+        trust = StandingTrust(in_force=TrustBundle.of((public, gone, bare)))
+        for served, detail in (
+            ({Cloud.PUBLIC, Cloud.US_GOVERNMENT}, None),
+            ({Cloud.PUBLIC, Cloud.CHINA}, "no usable anchor for AzureChinaCloud"),
+            ({Cloud.US_GOVERNMENT}, "no usable anchor for any served cloud: AzureUSGovernmentCloud"),
+            ({Cloud.GERMANY}, "no usable anchor for any served cloud: AzureGermanCloud"),
+        ):
+            readiness = Readiness(trust=trust, nonces=store, clock=clock, served=frozenset(served))
+            [told] = [condition for condition in readiness.look() if condition.name == "trust"]
+            assert (told.ready, told.detail or None) == (detail is None, detail)
+
+    def test_warns_of_the_horizon_of_served_clouds_alone(self, store: WatchedStore, clock: StandingClock) -> None:
+        public = trusted(shared_pki().root.certificate)
+        ending = replace(
+            trusted(root("China").certificate), clouds=frozenset({Cloud.CHINA}), retire_at=NOW + EXPIRY_WARNING
+        )
+        trust = StandingTrust(in_force=TrustBundle.of((public, ending)))
+        for served, warned in (({Cloud.PUBLIC, Cloud.CHINA}, True), ({Cloud.PUBLIC}, False)):
+            readiness = Readiness(trust=trust, nonces=store, clock=clock, served=frozenset(served))
+            [told] = [condition for condition in readiness.look() if condition.name == "trust"]
+            assert (told.ready, "AzureChinaCloud end soon" in told.detail) == (True, warned)
+
     def test_one_clouds_anchor_is_not_anothers(self, store: WatchedStore, clock: StandingClock) -> None:
         public = trusted(shared_pki().root.certificate)
-        china = replace(trusted(root("China").certificate), clouds=frozenset({Cloud.CHINA}), retire_at=NOW)
+        china = replace(trusted(root("China").certificate), clouds=frozenset({Cloud.CHINA}), activate_at=NOW + SECOND)
         readiness = Readiness(trust=StandingTrust(in_force=TrustBundle.of((public, china))), nonces=store, clock=clock)
         [trust] = [condition for condition in readiness.look() if condition.name == "trust"]
         assert not trust.ready

@@ -173,10 +173,16 @@ class TrustEntry(_Answer):
 
 
 class TrustedCloud(_Answer):
-    """`horizon` is when the last chain ends; null where none can be built."""
+    """`horizon` is when the last chain ends; null where none can be built.
+
+    Live documents are accepted of the clouds that are `served` and not `closed`. A cloud is closed when the manifest
+    has retired all its anchors.
+    """
 
     name: Cloud
     domain: str
+    served: bool
+    closed: bool
     horizon: Moment | None
     anchors: list[TrustEntry]
     pins: list[TrustEntry]
@@ -209,7 +215,7 @@ class DiscoveredIssuer(_Answer):
 
 
 class KnownCertificate(_Answer):
-    """A certificate that a denial names."""
+    """A certificate that a denial or a rejection names."""
 
     sha256: Sha256
     subject: str
@@ -221,6 +227,28 @@ class Denial(_Answer):
     kind: Literal["spki", "serial"]
     value: SerialNumber
     certificates: list[KnownCertificate]
+
+
+class Rejection(_Answer):
+    """A CA that is admitted in no certificate, with the known certificates of it."""
+
+    subject: str
+    spki_sha256: Annotated[Sha256, Field(alias="spkiSha256")]
+    certificates: list[KnownCertificate]
+
+
+class NonconformingDocument(_Answer):
+    """Genuine documents that are refused for their form: their signatures verify, and a pin issued their signers."""
+
+    issuer: str
+    pin_sha256: Annotated[Sha256, Field(alias="pinSha256")]
+    clouds: list[Cloud]
+    detail: str
+    first_seen: Moment
+    last_seen: Moment
+    documents: Annotated[int, Field(ge=1)]
+    sample_signer: Sha256
+    sample_document: Sha256
 
 
 class AuditEvent(_Answer):
@@ -241,8 +269,10 @@ class TrustSurvey(_Answer):
     evaluated_at: Moment
     clouds: list[TrustedCloud]
     discovered: list[DiscoveredIssuer]
-    rejected: list[Sha256]
+    rejected: list[Rejection]
     denied: list[Denial]
+    nonconforming: list[NonconformingDocument]
+    oddities: Annotated[list[str], Field(description="Formal oddities of trusted certificates. They refuse nothing.")]
     audit: list[AuditEvent]
 
 

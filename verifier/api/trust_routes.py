@@ -10,7 +10,7 @@ from verifier.api import trust_wire
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.bodies import read_body
 from verifier.api.problems import RequestFault
-from verifier.api.trust_survey import known_certificates, survey_trust
+from verifier.api.trust_survey import survey_trust
 from verifier.api.wire import RequestError
 from verifier.core.trust import Denials
 from verifier.ports import Clock
@@ -104,8 +104,7 @@ class _Paths:
             raise RequestError(RequestFault.MALFORMED_REQUEST, "This request takes no body.")
 
     def _read_denial(self, text: str) -> Denials:
-        known = known_certificates(self.administration.bundle(), self.administration.discovered())
-        return trust_wire.read_denial_of(text, known)
+        return trust_wire.read_denial_of(text, self.administration.known_authorities())
 
 
 @contextmanager

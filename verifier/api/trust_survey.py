@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import PinDecision
-from verifier.core.discovery import DiscoveredIssuer
 from verifier.core.horizon import horizon, is_chainable
 from verifier.core.standing import SurveyedIssuer, survey_issuer
-from verifier.core.trust import CloudTrust, Denials, State, TrustBundle, TrustedCertificate
-from verifier.ports import AuditEvent
+from verifier.core.trust import AuthorityIdentity, CloudTrust, Denials, State, TrustedCertificate
+from verifier.ports import AuditEvent, NonconformingRecord
 from verifier.trust_service import TrustAdministration
 
 #: Events of the audit trail that a survey shows.
@@ -30,12 +29,26 @@ class SurveyedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyedCloud:
-    """`horizon` is None where no chain can be built at that moment."""
+    """`horizon` is None where no chain can be built at that moment.
+
+    The service accepts live documents of the clouds that are `served` and not `closed`.
+    """
 
     cloud: Cloud
+    served: bool
+    closed: bool
     horizon: datetime | None
     anchors: tuple[SurveyedEntry, ...]
     pins: tuple[SurveyedEntry, ...]
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its horizon concerns the service."""
+        return self.served and not self.closed
+
+    def ends_within(self, warning: timedelta, *, at: datetime) -> bool:
+        """Return whether it has no chain now, or none from some moment inside the time on."""
+        return self.horizon is None or self.horizon - at <= warning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +56,14 @@ class SurveyedDenial:
     """One denied key or serial number, and the known certificates that it names: none for a signer's."""
 
     denials: Denials
+    certificates: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyedRejection:
+    """One rejected CA, and the known certificates of it."""
+
+    authority: AuthorityIdentity
     certificates: tuple[Certificate, ...]
 
 
@@ -60,8 +81,11 @@ class TrustSurvey:
     clouds: tuple[SurveyedCloud, ...]
     discovered: tuple[SurveyedIssuer, ...]
     operator_pins: tuple[OperatorPin, ...]
-    rejected: tuple[str, ...]
+    rejected: tuple[SurveyedRejection, ...]
     denied: tuple[SurveyedDenial, ...]
+    nonconforming: tuple[NonconformingRecord, ...]
+    #: Formal oddities of trusted certificates, which refuse no document.
+    oddities: tuple[str, ...]
     audit: tuple[AuditEvent, ...]
 
     def ending_within(self, warning: timedelta) -> tuple[TrustedCertificate, ...]:
@@ -73,10 +97,6 @@ class TrustSurvey:
         ]
         return tuple(sorted(ending, key=lambda entry: entry.usable_until))
 
-    def clouds_ending_within(self, warning: timedelta) -> tuple[SurveyedCloud, ...]:
-        """Those without a chain now, or without one inside the time."""
-        return tuple(cloud for cloud in self.clouds if cloud.horizon is None or cloud.horizon - self.at <= warning)
-
 
 def survey_trust(administration: TrustAdministration, *, at: datetime) -> TrustSurvey:
     """What stands, as of `at` for all that the clock decides, and as it is now for all that people decide.
@@ -85,33 +105,36 @@ def survey_trust(administration: TrustAdministration, *, at: datetime) -> TrustS
     """
     bundle = administration.bundle()
     decisions = administration.decisions()
-    discovered = administration.discovered()
+    known = administration.known_authorities()
     return TrustSurvey(
         at=at,
         generation=bundle.generation,
         entries=bundle.entries,
-        clouds=tuple(_survey_cloud(cloud, trust, at) for cloud, trust in bundle.clouds.items()),
-        discovered=tuple(survey_issuer(issuer, bundle, decisions) for issuer in discovered),
+        clouds=tuple(
+            _survey_cloud(cloud, trust, at, served=cloud in administration.served)
+            for cloud, trust in bundle.clouds.items()
+        ),
+        discovered=tuple(survey_issuer(issuer, bundle, decisions, at=at) for issuer in administration.discovered()),
         operator_pins=tuple(
             OperatorPin(certificate=Certificate.from_der(pin.der), decision=pin) for pin in decisions.pins.values()
         ),
-        rejected=tuple(sorted(decisions.rejected)),
-        denied=_survey_denials(decisions.denials, known_certificates(bundle, discovered)),
+        rejected=tuple(
+            SurveyedRejection(
+                authority=authority,
+                certificates=tuple(one for one in known if AuthorityIdentity.of(one) == authority),
+            )
+            for authority in sorted(
+                decisions.rejected, key=lambda authority: (authority.subject, authority.spki_sha256)
+            )
+        ),
+        denied=_survey_denials(decisions.denials, known),
+        nonconforming=administration.nonconforming(),
+        oddities=bundle.oddities(),
         audit=administration.audit_trail(most=AUDIT_EVENTS),
     )
 
 
-def known_certificates(bundle: TrustBundle, discovered: Sequence[DiscoveredIssuer]) -> tuple[Certificate, ...]:
-    """Every authority that is trusted or was discovered, each once."""
-    found = {entry.certificate.sha256: entry.certificate for entry in bundle.entries}
-    for issuer in discovered:
-        for der in issuer.authorities:
-            authority = Certificate.from_der(der)
-            found.setdefault(authority.sha256, authority)
-    return tuple(found.values())
-
-
-def _survey_cloud(cloud: Cloud, trust: CloudTrust, at: datetime) -> SurveyedCloud:
+def _survey_cloud(cloud: Cloud, trust: CloudTrust, at: datetime, *, served: bool) -> SurveyedCloud:
     def survey_entry(entry: TrustedCertificate) -> SurveyedEntry:
         return SurveyedEntry(
             entry=entry,
@@ -122,6 +145,8 @@ def _survey_cloud(cloud: Cloud, trust: CloudTrust, at: datetime) -> SurveyedClou
 
     return SurveyedCloud(
         cloud=cloud,
+        served=served,
+        closed=trust.is_closed(at),
         horizon=horizon(trust, now=at),
         anchors=tuple(survey_entry(anchor) for anchor in trust.anchors),
         pins=tuple(survey_entry(pin) for pin in trust.pins),

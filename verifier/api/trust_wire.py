@@ -8,7 +8,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from verifier.api.problems import RequestFault
-from verifier.api.trust_survey import SurveyedCloud, SurveyedDenial, SurveyedEntry, TrustSurvey
+from verifier.api.trust_survey import (
+    SurveyedCloud,
+    SurveyedDenial,
+    SurveyedEntry,
+    SurveyedRejection,
+    TrustSurvey,
+)
 from verifier.api.wire import Json, RequestError, moment_json
 from verifier.core import strict_json
 from verifier.core.certificates import Certificate
@@ -17,7 +23,7 @@ from verifier.core.published import thumbprint_of
 from verifier.core.standing import SurveyedIssuer
 from verifier.core.strict_json import JsonError
 from verifier.core.trust import Denials
-from verifier.ports import AuditEvent
+from verifier.ports import AuditEvent, NonconformingRecord
 from verifier.trust_service import UnfitAuthorityError, read_authority, read_denial
 
 MAX_NOTE_CHARACTERS = 500
@@ -123,8 +129,10 @@ def survey_json(survey: TrustSurvey) -> Json:
         "evaluatedAt": moment_json(survey.at),
         "clouds": [_cloud_json(cloud) for cloud in survey.clouds],
         "discovered": [_issuer_json(issuer) for issuer in survey.discovered],
-        "rejected": list(survey.rejected),
+        "rejected": [_rejection_json(rejection) for rejection in survey.rejected],
         "denied": [_denial_json(denial) for denial in survey.denied],
+        "nonconforming": [_nonconforming_json(record) for record in survey.nonconforming],
+        "oddities": list(survey.oddities),
         "audit": [_event_json(event) for event in survey.audit],
     }
 
@@ -133,6 +141,8 @@ def _cloud_json(cloud: SurveyedCloud) -> Json:
     return {
         "name": cloud.cloud.value,
         "domain": cloud.cloud.domain,
+        "served": cloud.served,
+        "closed": cloud.closed,
         "horizon": None if cloud.horizon is None else moment_json(cloud.horizon),
         "anchors": [_entry_json(entry) for entry in cloud.anchors],
         "pins": [_entry_json(entry) for entry in cloud.pins],
@@ -187,14 +197,39 @@ def _issuer_json(surveyed: SurveyedIssuer) -> Json:
     }
 
 
+def _rejection_json(rejection: SurveyedRejection) -> Json:
+    return {
+        "subject": rejection.authority.subject,
+        "spkiSha256": rejection.authority.spki_sha256,
+        "certificates": _certificates_json(rejection.certificates),
+    }
+
+
+def _nonconforming_json(record: NonconformingRecord) -> Json:
+    document = record.document
+    return {
+        "issuer": document.issuer,
+        "pinSha256": document.pin_sha256,
+        "clouds": sorted(document.clouds),
+        "detail": document.detail,
+        "firstSeen": moment_json(record.first_seen),
+        "lastSeen": moment_json(record.last_seen),
+        "documents": record.documents,
+        "sampleSigner": document.signer_sha256,
+        "sampleDocument": document.document_sha256,
+    }
+
+
+def _certificates_json(certificates: Sequence[Certificate]) -> list[Json]:
+    return [{"sha256": certificate.sha256, "subject": certificate.subject} for certificate in certificates]
+
+
 def _denial_json(denial: SurveyedDenial) -> Json:
     kind, value = denial_parts(denial.denials)
     return {
         "kind": kind,
         "value": value,
-        "certificates": [
-            {"sha256": certificate.sha256, "subject": certificate.subject} for certificate in denial.certificates
-        ],
+        "certificates": _certificates_json(denial.certificates),
     }
 
 

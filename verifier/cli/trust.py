@@ -6,19 +6,22 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 from verifier.api import trust_wire
-from verifier.api.trust_survey import TrustSurvey, known_certificates, survey_trust
+from verifier.api.trust_survey import TrustSurvey, survey_trust
+from verifier.api.wire import Json, moment_json
 from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
-from verifier.cli.trust_check import check_trust, configure_check
+from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
-from verifier.cli.trust_text import list_text, status_text
+from verifier.cli.trust_text import list_text, shown, status_text
+from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
-from verifier.core.trust import EXPIRY_WARNING, Denials
+from verifier.core.trust import EXPIRY_WARNING, AuthorityIdentity, Denials, Origin, oddities_of
 from verifier.ports import Clock, IssuerFetcher, Unavailable
 from verifier.trust_service import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError, read_authority
 
@@ -28,17 +31,37 @@ MAX_CERTIFICATE_OCTETS = 64 * 1024
 _UNSAFE = re.compile(r"[^A-Za-z0-9._@-]")
 
 
-def trust_command(
-    create: Callable[[], TrustAdministration], clock: Clock, create_fetcher: Callable[[], IssuerFetcher]
-) -> Command:
-    """`create` and `create_fetcher` are called when a subcommand runs that needs them."""
-    actions = _Actions(create=create, clock=clock, create_fetcher=create_fetcher)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTrust:
+    """The use cases over one store and one trust directory, with the names of both for the operator."""
+
+    administration: TrustAdministration
+    #: A URL with its password masked.
+    store: str
+    trust_directory: str
+
+    def json(self) -> Json:
+        return {"store": self.store, "trustDirectory": self.trust_directory}
+
+
+class TrustOpener(Protocol):
+    """Opens the store and the trust directory of the settings; only with `create`, a store that does not exist."""
+
+    def __call__(self, *, create: bool) -> OpenTrust: ...
+
+
+def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callable[[], IssuerFetcher]) -> Command:
+    """`open_trust` and `create_fetcher` are called when a subcommand runs that needs them."""
+    actions = _Actions(open_trust=open_trust, clock=clock, create_fetcher=create_fetcher)
 
     def configure(parser: argparse.ArgumentParser) -> None:
         subparsers = parser.add_subparsers(dest="trust_command", required=True, metavar="ACTION")
         for name, summary, add_arguments, run in actions.table():
             subparser = subparsers.add_parser(name, help=summary, description=summary)
             add_arguments(subparser)
+            subparser.add_argument(
+                "--create", action="store_true", help="create the store of the settings if it does not exist"
+            )
             subparser.set_defaults(trust_run=run)
 
     def run(arguments: argparse.Namespace) -> int:
@@ -75,7 +98,7 @@ _Run = Callable[[argparse.Namespace], int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Actions:
-    create: Callable[[], TrustAdministration]
+    open_trust: TrustOpener
     clock: Clock
     create_fetcher: Callable[[], IssuerFetcher]
 
@@ -86,7 +109,7 @@ class _Actions:
             ("check", "Compare the pins with what Azure publishes.", configure_check, self.check),
             ("add", "Pin an intermediate authority from a file.", _configure_add, self.add),
             ("approve", "Pin a discovered authority, with those above it.", _configure_sha256, self.approve),
-            ("reject", "Never admit an authority, and take back its pin.", _configure_sha256, self.reject),
+            ("reject", "Never admit a CA, in any of its certificates.", _configure_sha256, self.reject),
             ("remove", "Take back an operator's pin.", _configure_sha256, self.remove),
             ("deny", "Revoke a key or serial number at once.", _configure_denial, self.deny),
             ("allow", "Take a denial back.", _configure_denial, self.allow),
@@ -97,21 +120,28 @@ class _Actions:
         if arguments.warn_days < 0:
             raise UsageError("--warn-days: expected a number of days from 0")
         warning = timedelta(days=arguments.warn_days)
-        survey = self._survey(arguments)
-        _print(arguments, survey, status_text(survey, warning=warning))
-        counted = set(arguments.cloud or (cloud.value for cloud in Cloud))
-        missing = counted.difference(cloud.cloud for cloud in survey.clouds) if arguments.cloud else ()
-        ending = any(cloud.cloud in counted for cloud in survey.clouds_ending_within(warning))
-        return ExitStatus.REFUSED if ending or missing else ExitStatus.DONE
+        opened = self._open(arguments)
+        survey = self._survey(arguments, opened)
+        _print(arguments, opened, survey, status_text(survey, warning=warning))
+        counted = set(arguments.cloud or (cloud.cloud for cloud in survey.clouds if cloud.is_counted))
+        holding = {cloud.cloud for cloud in survey.clouds if not cloud.ends_within(warning, at=survey.at)}
+        return ExitStatus.DONE if counted <= holding else ExitStatus.REFUSED
 
     def show_list(self, arguments: argparse.Namespace) -> int:
-        survey = self._survey(arguments)
-        _print(arguments, survey, list_text(survey))
+        opened = self._open(arguments)
+        survey = self._survey(arguments, opened)
+        _print(arguments, opened, survey, list_text(survey))
         return ExitStatus.DONE
 
     def check(self, arguments: argparse.Namespace) -> int:
+        require_source(arguments)
+        opened = self._open(arguments)
         return check_trust(
-            arguments, administration=self.create(), clock=self.clock, create_fetcher=self.create_fetcher
+            arguments,
+            administration=opened.administration,
+            place=opened.json(),
+            clock=self.clock,
+            create_fetcher=self.create_fetcher,
         )
 
     def add(self, arguments: argparse.Namespace) -> int:
@@ -123,65 +153,97 @@ class _Actions:
             note = trust_wire.read_note(arguments.note)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        administration = self.create()
+        opened = self._open(arguments)
+        self._warn_of(certificate, force=arguments.force)
         clouds = frozenset(Cloud(cloud) for cloud in arguments.cloud)
-        administration.pin(certificate, clouds, by=operator_name(), note=note)
-        return self._changed(arguments, administration, f"pinned {certificate.sha256}")
+        opened.administration.pin(certificate, clouds, by=operator_name(), note=note)
+        return self._changed(arguments, opened, f"pinned {certificate.sha256}")
 
     def approve(self, arguments: argparse.Namespace) -> int:
         sha256 = _read_sha256(arguments)
-        administration = self.create()
-        administration.approve(sha256, by=operator_name())
-        return self._changed(arguments, administration, f"approved {sha256}")
+        opened = self._open(arguments)
+        opened.administration.approve(sha256, by=operator_name())
+        return self._changed(arguments, opened, f"approved {sha256}")
 
     def reject(self, arguments: argparse.Namespace) -> int:
         sha256 = _read_sha256(arguments)
-        administration = self.create()
-        administration.reject(sha256, by=operator_name())
-        return self._changed(arguments, administration, f"rejected {sha256}")
+        opened = self._open(arguments)
+        opened.administration.reject(sha256, by=operator_name())
+        return self._changed(arguments, opened, "\n".join((f"rejected {sha256}", *_pins_left(opened, sha256))))
 
     def remove(self, arguments: argparse.Namespace) -> int:
         sha256 = _read_sha256(arguments)
-        administration = self.create()
-        administration.unpin(sha256, by=operator_name())
-        return self._changed(arguments, administration, f"not pinned by an operator any more: {sha256}")
+        opened = self._open(arguments)
+        opened.administration.unpin(sha256, by=operator_name())
+        return self._changed(arguments, opened, f"not pinned by an operator any more: {sha256}")
 
     def deny(self, arguments: argparse.Namespace) -> int:
-        administration = self.create()
-        administration.deny(_read_denial(arguments, administration), by=operator_name())
-        return self._changed(arguments, administration, f"denied {arguments.what}")
+        opened = self._open(arguments)
+        opened.administration.deny(_read_denial(arguments, opened.administration), by=operator_name())
+        return self._changed(arguments, opened, f"denied {arguments.what}")
 
     def allow(self, arguments: argparse.Namespace) -> int:
-        administration = self.create()
-        denials = _read_denial(arguments, administration)
-        if not trust_wire.are_denied(denials, administration.decisions().denials):
+        opened = self._open(arguments)
+        denials = _read_denial(arguments, opened.administration)
+        if not trust_wire.are_denied(denials, opened.administration.decisions().denials):
             raise UnknownAuthorityError(f"{arguments.what} is not on the deny list")
-        administration.allow(denials, by=operator_name())
-        return self._changed(arguments, administration, f"denied no longer: {arguments.what}")
+        opened.administration.allow(denials, by=operator_name())
+        return self._changed(arguments, opened, f"denied no longer: {arguments.what}")
 
     def export(self, arguments: argparse.Namespace) -> int:
-        pins = export_pins(survey_trust(self.create(), at=self.clock.now()).operator_pins)
+        opened = self._open(arguments)
+        pins = export_pins(survey_trust(opened.administration, at=self.clock.now()).operator_pins)
         if arguments.into is not None:
             write_overlay(arguments.into, pins)
         elif arguments.json:
-            sys.stdout.write(json.dumps(export_json(pins), indent=2) + "\n")
+            sys.stdout.write(json.dumps({**export_json(pins), **opened.json()}, indent=2) + "\n")
         else:
             sys.stdout.write(export_text(pins))
         return ExitStatus.DONE
 
-    def _survey(self, arguments: argparse.Namespace) -> TrustSurvey:
-        at = read_moment("--at", arguments.at) if arguments.at else self.clock.now()
-        return survey_trust(self.create(), at=at)
+    def _open(self, arguments: argparse.Namespace) -> OpenTrust:
+        """Open trust and name the place before anything is done there, so that a failure names it too."""
+        opened = self.open_trust(create=arguments.create)
+        sys.stderr.write(f"store {opened.store}, trust directory {opened.trust_directory}\n")
+        return opened
 
-    def _changed(self, arguments: argparse.Namespace, administration: TrustAdministration, done: str) -> int:
-        survey = survey_trust(administration, at=self.clock.now())
-        _print(arguments, survey, f"{done}\n{status_text(survey, warning=EXPIRY_WARNING)}")
+    def _warn_of(self, certificate: Certificate, *, force: bool) -> None:
+        """Warn of what is odd about the certificate. Raises UnfitAuthorityError if it is not in its time."""
+        now = self.clock.now()
+        warnings = list(oddities_of(certificate))
+        if not certificate.not_before <= now <= certificate.not_after:
+            span = f"{moment_json(certificate.not_before)} to {moment_json(certificate.not_after)}"
+            untimely = f"the certificate is valid from {span}, and it is {moment_json(now)}"
+            if not force:
+                raise UnfitAuthorityError(f"{untimely}; to pin it anyway, add --force")
+            warnings.append(untimely)
+        for warning in warnings:
+            sys.stderr.write(f"warning: {warning}\n")
+
+    def _survey(self, arguments: argparse.Namespace, opened: OpenTrust) -> TrustSurvey:
+        at = read_moment("--at", arguments.at) if arguments.at else self.clock.now()
+        return survey_trust(opened.administration, at=at)
+
+    def _changed(self, arguments: argparse.Namespace, opened: OpenTrust, done: str) -> int:
+        survey = survey_trust(opened.administration, at=self.clock.now())
+        _print(arguments, opened, survey, f"{done}\n{status_text(survey, warning=EXPIRY_WARNING)}")
         return ExitStatus.DONE
 
 
-def _print(arguments: argparse.Namespace, survey: TrustSurvey, text: str) -> None:
-    told = json.dumps(trust_wire.survey_json(survey), indent=2) + "\n" if arguments.json else text
-    sys.stdout.write(told)
+def _print(arguments: argparse.Namespace, opened: OpenTrust, survey: TrustSurvey, text: str) -> None:
+    if arguments.json:
+        text = json.dumps({**trust_wire.survey_json(survey), **opened.json()}, indent=2) + "\n"
+    sys.stdout.write(text)
+
+
+def _pins_left(opened: OpenTrust, sha256: str) -> Iterable[str]:
+    """Describe the pins and anchors of the CA of this certificate, which a rejection leaves alone."""
+    entries = opened.administration.bundle().entries
+    rejected = {AuthorityIdentity.of(one) for one in opened.administration.known_authorities() if one.sha256 == sha256}
+    for entry in entries:
+        if entry.origin is not Origin.ADMITTED and AuthorityIdentity.of(entry.certificate) in rejected:
+            subject = shown(entry.certificate.subject)
+            yield f"still pinned, a rejection leaves pins alone: {entry.certificate.sha256} {subject}"
 
 
 def _read_sha256(arguments: argparse.Namespace) -> str:
@@ -192,9 +254,8 @@ def _read_sha256(arguments: argparse.Namespace) -> str:
 
 
 def _read_denial(arguments: argparse.Namespace, administration: TrustAdministration) -> Denials:
-    known = known_certificates(administration.bundle(), administration.discovered())
     try:
-        return trust_wire.read_denial_of(arguments.what, known)
+        return trust_wire.read_denial_of(arguments.what, administration.known_authorities())
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -211,13 +272,14 @@ def _configure_status(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         default=EXPIRY_WARNING.days,
-        help=f"exit with 1 where a cloud's last chain ends within N days (default {EXPIRY_WARNING.days})",
+        help=f"exit with 1 if the last chain of a served cloud ends within N days (default {EXPIRY_WARNING.days})",
     )
     parser.add_argument(
         "--cloud",
         action="append",
         choices=[cloud.value for cloud in Cloud],
-        help="count only this cloud for the exit status; may be repeated. One that is not configured has no chain",
+        help="count only this cloud for the exit status, also if it is closed or not served; may be repeated. One that "
+        "is not configured has no chain",
     )
 
 
@@ -230,7 +292,8 @@ def _configure_add(parser: argparse.ArgumentParser) -> None:
         choices=[cloud.value for cloud in Cloud],
         help="a cloud that it is to serve; may be repeated",
     )
-    parser.add_argument("--note", default="", help="why, for whoever reads it later")
+    parser.add_argument("--note", default="", help="why, for a later reader")
+    parser.add_argument("--force", action="store_true", help="pin a certificate that is expired or not yet valid")
     _add_json(parser)
 
 
@@ -258,4 +321,6 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print what HTTP would answer")
+    parser.add_argument(
+        "--json", action="store_true", help="print what HTTP would answer, with the store and the trust directory"
+    )

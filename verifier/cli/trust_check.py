@@ -36,18 +36,26 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Exit status: 0 nothing to do, 1 something to do, 2 usage, 3 a URL or the store did not answer."
 
 
-def check_trust(
-    arguments: argparse.Namespace,
-    *,
-    administration: TrustAdministration,
-    clock: Clock,
-    create_fetcher: Callable[[], IssuerFetcher],
-) -> int:
-    """Prints what there is to do. Nothing is pinned by it. Raises UsageError and StoreUnavailable."""
+def require_source(arguments: argparse.Namespace) -> None:
+    """Raises UsageError if the arguments name no source to compare with, or no number of days."""
     if arguments.page is None and arguments.urls is None:
         raise UsageError("check: name what to compare with, --page FILE or --urls FILE")
     if arguments.warn_days < 0:
         raise UsageError("--warn-days: expected a number of days from 0")
+
+
+def check_trust(
+    arguments: argparse.Namespace,
+    *,
+    administration: TrustAdministration,
+    place: Json,
+    clock: Clock,
+    create_fetcher: Callable[[], IssuerFetcher],
+) -> int:
+    """Print what there is to do; pin nothing. `place` says in JSON what was compared.
+
+    Raises UsageError and StoreUnavailable.
+    """
     now = clock.now()
     published: list[PublishedAuthority] = []
     silent: list[str] = []
@@ -69,6 +77,7 @@ def check_trust(
             "published": len({one.thumbprint for one in published}),
             "findings": [_finding_json(finding) for finding in findings],
             "unanswered": silent,
+            **place,
         }
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
     else:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from verifier.api.trust_survey import TrustSurvey
+from verifier.api.trust_survey import SurveyedCloud, TrustSurvey
 from verifier.api.trust_wire import denial_parts, sha1_of
 from verifier.api.wire import moment_json
 from verifier.core.standing import Standing, SurveyedIssuer
 from verifier.core.trust import TrustedCertificate
+from verifier.ports import NonconformingRecord
 
 _ATTENTION = "  ! "
 
@@ -15,7 +16,7 @@ _ATTENTION = "  ! "
 def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
     """Until when each cloud holds, what ends within `warning`, and what waits for an operator, with what to type."""
     lines = [f"trust generation {survey.generation}, as of {moment_json(survey.at)}"]
-    lines += [f"  {cloud.cloud.value:<24}{_horizon(cloud.horizon, survey.at)}" for cloud in survey.clouds]
+    lines += [f"  {cloud.cloud.value:<24}{_horizon(cloud, survey.at)}" for cloud in survey.clouds]
     ending = survey.ending_within(warning)
     if ending:
         lines.append(f"ending within {warning.days} days:")
@@ -28,12 +29,22 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
         lines.append("issuers that nobody pinned:")
         for issuer in open_issuers:
             lines += _issuer_lines(issuer)
+    if survey.nonconforming:
+        lines.append("genuine documents that are refused for their form (Azure may have changed it):")
+        for record in survey.nonconforming:
+            lines += _nonconforming_lines(record)
+    if survey.rejected:
+        lines.append("rejected, and admitted in no certificate:")
+        lines += [f"  {shown(one.authority.subject)}, key {one.authority.spki_sha256}" for one in survey.rejected]
     if survey.denied:
         lines.append("denied:")
         for denial in survey.denied:
             kind, value = denial_parts(denial.denials)
             named = ", ".join(shown(certificate.subject) for certificate in denial.certificates)
             lines.append(f"  {kind} {value}: {named or 'no authority that is known here'}")
+    if survey.oddities:
+        lines.append("odd certificates, which refuse no document:")
+        lines += [f"  {shown(oddity)}" for oddity in survey.oddities]
     return "\n".join(lines) + "\n"
 
 
@@ -117,10 +128,24 @@ def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
     return lines
 
 
-def _horizon(horizon: datetime | None, at: datetime) -> str:
-    if horizon is None:
-        return "NO USABLE CHAIN: every document of it is refused"
-    return f"holds until {moment_json(horizon)} ({_days(horizon, at)})"
+def _nonconforming_lines(record: NonconformingRecord) -> list[str]:
+    document = record.document
+    return [
+        f"{_ATTENTION}{shown(document.issuer)} ({', '.join(sorted(document.clouds))}): {shown(document.detail)}",
+        f"      {record.documents} documents, {moment_json(record.first_seen)} to {moment_json(record.last_seen)}",
+        f"      the last has the SHA-256 {document.document_sha256}, its signer {document.signer_sha256}",
+        "      compare it with Azure's documentation, and report it: docs/rollover-handbook.md",
+    ]
+
+
+def _horizon(cloud: SurveyedCloud, at: datetime) -> str:
+    if cloud.closed:
+        return "closed: documents are appraised as of an earlier moment alone"
+    if cloud.horizon is None:
+        told = "NO USABLE CHAIN: every document of it is refused"
+    else:
+        told = f"holds until {moment_json(cloud.horizon)} ({_days(cloud.horizon, at)})"
+    return told if cloud.served else f"not served (VERIFIER_CLOUDS): {told}"
 
 
 def _days(moment: datetime, at: datetime) -> str:

@@ -26,7 +26,7 @@ from verifier.core.asn1 import x509 as asn1_x509
 from verifier.core.certificates import Certificate
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
 from verifier.core.reasons import ChainRefused, Reason
-from verifier.core.trust import CloudTrust, Role, TrustBundle, TrustedCertificate
+from verifier.core.trust import CloudTrust, Role, State, TrustBundle, TrustedCertificate
 
 #: Certificate authorities above the signer, the anchor included.
 MAX_AUTHORITIES = 4
@@ -74,9 +74,12 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
 
 
 def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> None:
-    """Some usable pin or anchor issued the signer, by name and by signature. Nobody makes the judges search who
-    has no certificate of a trusted authority to show; and what the operator has to know is told here: whether a
-    pin is missing, or one is there and does not (or not now) help. Raises ChainRefused.
+    """Require a usable pin or anchor that issued the signer, by name and by signature. Raises ChainRefused.
+
+    A sender without a certificate of a trusted authority cannot make the judges search. The refusal tells the
+    operator whether a pin is missing, or is there and does not help (now). A CA whose pinned certificates have all
+    expired counts as missing if its key signed the signer: it was renewed, and its new certificate can be discovered.
+    A retired, staged or denied certificate of its name speaks against that.
     """
     if signer.is_self_issued:
         raise _untrusted("The signer's certificate is self-signed.")
@@ -88,10 +91,19 @@ def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> No
             Reason.ISSUER_UNPINNED, f"The signer's issuer, {signer.issuer}, is not pinned for its cloud."
         )
     usable = [entry for entry in (*trust.usable_anchors(now), *trust.usable_pins(now)) if entry in named]
+    have_issued = any(signer.is_issued_by(entry.certificate) for entry in usable or named)
     if not usable:
-        states = sorted({entry.state_at(now).value for entry in named})
-        raise _untrusted(f"The signer's issuer, {signer.issuer}, is pinned, but not usable now: {', '.join(states)}.")
-    if not any(signer.is_issued_by(entry.certificate) for entry in usable):
+        states = {entry.state_at(now) for entry in named}
+        denied = any(trust.denials.names(entry.certificate) for entry in named)
+        if states == {State.EXPIRED} and have_issued and not denied:
+            raise ChainRefused(
+                Reason.ISSUER_UNPINNED,
+                f"The pinned certificates of the signer's issuer, {signer.issuer}, have expired; a renewed one is not "
+                "pinned.",
+            )
+        told = ", ".join(sorted({*states, *(("denied",) if denied else ())}))
+        raise _untrusted(f"The signer's issuer, {signer.issuer}, is pinned, but not usable now: {told}.")
+    if not have_issued:
         raise _untrusted(f"The signer's certificate was not signed by its issuer, {signer.issuer}.")
 
 

@@ -16,11 +16,9 @@ class Cloud(StrEnum):
     def domain(self) -> str:
         return _DOMAINS[self]
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether it signs no more: Germany closed in 2021, and is kept for archives."""
-        return self is Cloud.GERMANY
 
+#: The clouds that a service serves unless its settings name others. Azure Germany closed in 2021.
+SERVED_BY_DEFAULT = frozenset({Cloud.PUBLIC, Cloud.US_GOVERNMENT, Cloud.CHINA})
 
 # Azure page, "Attested data", table of certificates by cloud.
 _DOMAINS = {

@@ -1,7 +1,8 @@
 """An issuer that nobody pinned: what is known of it, and whether it would chain."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -9,9 +10,10 @@ from enum import StrEnum
 from verifier.core.certificates import Certificate, CertificateError
 from verifier.core.chain import build_chain
 from verifier.core.clouds import Cloud
+from verifier.core.decisions import Decisions
 from verifier.core.model import UnverifiedClaims
 from verifier.core.reasons import ChainRefused
-from verifier.core.trust import Origin, Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust import AuthorityIdentity, Origin, Role, TrustBundle, TrustedCertificate, TrustError
 
 #: Of the certificates that a sender embeds, this many are looked at as its issuers.
 MAX_CANDIDATES = 4
@@ -89,20 +91,42 @@ def read_candidates(unverified: Sequence[bytes]) -> tuple[Certificate, ...]:
     return tuple(candidates)
 
 
-def confirm_authorities(
-    claims: UnverifiedClaims, candidates: Sequence[Certificate], *, now: datetime, bundle: TrustBundle
+def admissible(
+    candidates: Sequence[Certificate], *, decisions: Decisions, known: Iterable[Certificate]
 ) -> tuple[Certificate, ...]:
-    """Those of the candidates over which the signer chains to an anchor of its cloud, its own issuer first.
+    """Return the candidates whose CA is neither rejected nor denied in any of its certificates.
+
+    A denied serial number is looked up among the candidates and the `known` certificates too. Not checked here: that
+    a manifest retired the CA, which `admit` applies by the clock.
+    """
+    barred = decisions.rejected | decisions.denied_among((*known, *candidates))
+    return tuple(one for one in candidates if AuthorityIdentity.of(one) not in barred)
+
+
+def confirm_authorities(
+    claims: UnverifiedClaims,
+    candidates: Sequence[Certificate],
+    *,
+    now: datetime,
+    bundle: TrustBundle,
+    decisions: Decisions,
+) -> tuple[Certificate, ...]:
+    """Those of the admissible candidates over which the signer chains to an anchor of its cloud, its issuer first.
 
     Both judges have accepted the whole path at `now`, as for any other chain, where the result is not empty;
     it is empty where they have not. Nobody trusts any of them by that.
     """
     cloud = claims.decoded.named.cloud
-    reachable = _above(claims.decoded.named.signed.signer, candidates)
-    if not reachable:
+    known = [entry.certificate for entry in bundle.entries]
+    reachable = _above(claims.decoded.named.signed.signer, admissible(candidates, decisions=decisions, known=known))
+    entries: list[TrustedCertificate] = []
+    for one in reachable:
+        with suppress(TrustError):
+            entries.append(admit(one, cloud, bundle=bundle))
+    if not entries:
         return ()
     try:
-        content = build_chain(claims, now=now, bundle=extend(bundle, [admit(one, cloud) for one in reachable]))
+        content = build_chain(claims, now=now, bundle=extend(bundle, entries))
     except (ChainRefused, TrustError):
         return ()
     # By what this cloud lacked, not by origin: an authority that is listed for another cloud is found here too.
@@ -112,23 +136,36 @@ def confirm_authorities(
     return tuple(by_fingerprint[link.sha256] for link in content.chain if link.sha256 in by_fingerprint)
 
 
-def admit(certificate: Certificate, cloud: Cloud) -> TrustedCertificate:
-    """Raises TrustError where it is no authority."""
+def admit(certificate: Certificate, cloud: Cloud, *, bundle: TrustBundle) -> TrustedCertificate:
+    """Return the entry that admits the certificate to the cloud, within the times that the bundle plans for its CA.
+
+    So a CA that the manifest retires or stages is retired or staged in each of its certificates. Raises TrustError if
+    it is no authority, or if the plans for its certificates leave no time for another one.
+    """
+    activate_at, retire_at = bundle.planned_times(AuthorityIdentity.of(certificate))
     return TrustedCertificate(
         certificate=certificate,
         role=Role.INTERMEDIATE,
         clouds=frozenset({cloud}),
         source="discovered",
         origin=Origin.ADMITTED,
+        activate_at=activate_at,
+        retire_at=retire_at,
     )
 
 
 def extend(bundle: TrustBundle, entries: Sequence[TrustedCertificate]) -> TrustBundle:
-    """The bundle with these entries too; one that it has already stays as it is, but serves their clouds as well."""
+    """Return the bundle with these entries too.
+
+    A certificate that it has already keeps its entry, which serves the new clouds as well. An admitted one serves them
+    only if its planned times are those of the entry: an operator's pin of a retired CA is for the clouds it names.
+    """
     known = {entry.certificate.sha256: entry for entry in bundle.entries}
     for entry in entries:
-        there = known.get(entry.certificate.sha256)
-        known[entry.certificate.sha256] = entry if there is None else replace(there, clouds=there.clouds | entry.clouds)
+        there = known.get(entry.certificate.sha256, entry)
+        planned_alike = (there.activate_at, there.retire_at) == (entry.activate_at, entry.retire_at)
+        if planned_alike or entry.origin is not Origin.ADMITTED:
+            known[entry.certificate.sha256] = replace(there, clouds=there.clouds | entry.clouds)
     return TrustBundle.of(tuple(known.values()), denials=bundle.denials)
 
 

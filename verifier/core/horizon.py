@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography import x509
+
 from verifier.core.trust import CloudTrust, TrustedCertificate
 
 
@@ -19,9 +21,10 @@ def horizon(trust: CloudTrust, *, now: datetime) -> datetime | None:
     """The latest moment up to which, from `now` on and without a gap, there is always an issuing authority with a
     chain of usable certificates to an anchor; None where there is none now.
 
-    Issuing authorities are the pins that are not another form of an anchor (a cross-signed root issues
-    authorities, no signers); where a cloud has no such pin, its anchors. Not checked: that Azure signs with any
-    of them, or will.
+    Issuing authorities are the pins that issue signers: those with a path length of 0 (RFC 5280 4.2.1.9) if any pin
+    of the cloud states one, else those that are not another form of an anchor. A cross-signed root issues authorities
+    and no signers. A cloud without such a pin has its anchors. Not checked: that Azure signs with any of them, or
+    will.
     """
     return _covered_from(now, issuing_spans(trust))
 
@@ -34,11 +37,16 @@ def is_chainable(entry: TrustedCertificate, trust: CloudTrust, *, at: datetime) 
 def issuing_spans(trust: CloudTrust) -> tuple[Span, ...]:
     """The times at which each issuing authority has a chain, one span for each chain."""
     anchor_keys = {entry.certificate.spki_sha256 for entry in trust.anchors}
-    issuing = [pin for pin in trust.pins if pin.certificate.spki_sha256 not in anchor_keys]
+    others = [pin for pin in trust.pins if pin.certificate.spki_sha256 not in anchor_keys]
+    issuing = [pin for pin in others if _path_length(pin) == 0] or others
     spans: list[Span] = []
     for authority in issuing or trust.anchors:
         spans.extend(_spans_of(authority, trust, ()))
     return tuple(spans)
+
+
+def _path_length(entry: TrustedCertificate) -> int | None:
+    return entry.certificate.parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
 
 
 def _spans_of(entry: TrustedCertificate, trust: CloudTrust, below: tuple[TrustedCertificate, ...]) -> Iterable[Span]:

@@ -1,12 +1,14 @@
 """What is decided about an issuer that was discovered: by manifests, by operators, or by nobody yet."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from verifier.core.certificates import Certificate
-from verifier.core.decisions import Decisions
+from verifier.core.clouds import Cloud
+from verifier.core.decisions import Decisions, certificates_of
 from verifier.core.discovery import DiscoveredIssuer
-from verifier.core.trust import CloudTrust, Origin, TrustBundle
+from verifier.core.trust import AuthorityIdentity, CloudTrust, Origin, State, TrustBundle
 
 
 class Standing(StrEnum):
@@ -20,9 +22,12 @@ class Standing(StrEnum):
     ADMITTED = "admitted"
     #: A manifest or an operator pins it for the cloud.
     PINNED = "pinned"
+    #: An operator rejected its CA, in this certificate or in another one.
     REJECTED = "rejected"
-    #: Its key or serial number is on the deny list, whatever else is decided.
+    #: Its key or serial number is on the deny list, or that of another certificate of its CA, and it is not pinned.
     DENIED = "denied"
+    #: The manifest retired its CA, and it is not pinned itself.
+    RETIRED = "retired"
 
     @property
     def is_open(self) -> bool:
@@ -45,42 +50,68 @@ class SurveyedIssuer:
     authorities: tuple[SurveyedAuthority, ...]
 
 
-def survey_issuer(issuer: DiscoveredIssuer, bundle: TrustBundle, decisions: Decisions) -> SurveyedIssuer:
-    """The issuer with its standing, which is its own authority's where one is known."""
+def survey_issuer(
+    issuer: DiscoveredIssuer, bundle: TrustBundle, decisions: Decisions, *, at: datetime
+) -> SurveyedIssuer:
+    """Return the issuer with its standing at that moment, which is its own authority's if one is known."""
     cloud = issuer.sighting.cloud
     trust = bundle.clouds.get(cloud)
+    certificates = certificates_of(issuer.authorities)
+    denied = decisions.denied_among((*(entry.certificate for entry in bundle.entries), *certificates))
     authorities = tuple(
-        SurveyedAuthority(certificate=certificate, standing=_standing_of(certificate, trust, decisions))
-        for certificate in (Certificate.from_der(der) for der in issuer.authorities)
+        SurveyedAuthority(
+            certificate=certificate, standing=_standing_of(certificate, cloud, bundle, decisions, denied, at)
+        )
+        for certificate in certificates
     )
-    return SurveyedIssuer(
-        issuer=issuer,
-        standing=authorities[0].standing if authorities else _standing_by_name(issuer, trust),
-        authorities=authorities,
-    )
+    standing = authorities[0].standing if authorities else _standing_by_name(issuer, trust, at)
+    if authorities and standing in _IN_ITS_TIME and authorities[0].certificate.not_after < issuer.last_seen:
+        # The known certificate had expired when the last document came: a renewed one signs now.
+        standing = Standing.UNRESOLVED
+    return SurveyedIssuer(issuer=issuer, standing=standing, authorities=authorities)
 
 
-def _standing_of(certificate: Certificate, trust: CloudTrust | None, decisions: Decisions) -> Standing:
-    if decisions.denials.names(certificate):
-        return Standing.DENIED
+#: What an authority stands for until its certificate expires.
+_IN_ITS_TIME = frozenset({Standing.APPROVABLE, Standing.ADMITTED, Standing.PINNED})
+
+
+def _standing_of(
+    certificate: Certificate,
+    cloud: Cloud,
+    bundle: TrustBundle,
+    decisions: Decisions,
+    denied: frozenset[AuthorityIdentity],
+    at: datetime,
+) -> Standing:
+    trust = bundle.clouds.get(cloud)
     try:
-        pinned = None if trust is None else trust.entry(certificate.sha256)
+        entry = None if trust is None else trust.entry(certificate.sha256)
     except KeyError:
-        pinned = None
-    if pinned is not None and pinned.origin is not Origin.ADMITTED:
-        return Standing.PINNED
-    if certificate.sha256 in decisions.rejected:
-        return Standing.REJECTED
-    return Standing.APPROVABLE if pinned is None else Standing.ADMITTED
+        entry = None
+    authority = AuthorityIdentity.of(certificate)
+    _, retire_at = bundle.planned_times(authority)
+    is_pinned = entry is not None and entry.origin is not Origin.ADMITTED
+    for standing, applies in (
+        (Standing.DENIED, decisions.denials.names(certificate)),
+        (Standing.PINNED, is_pinned),
+        (Standing.REJECTED, authority in decisions.rejected),
+        (Standing.DENIED, authority in denied),
+        (Standing.RETIRED, retire_at is not None and at >= retire_at),
+        (Standing.ADMITTED, entry is not None),
+    ):
+        if applies:
+            return standing
+    return Standing.APPROVABLE
 
 
-def _standing_by_name(issuer: DiscoveredIssuer, trust: CloudTrust | None) -> Standing:
-    """PINNED where somebody has since pinned an authority of this name and key identifier: shown, and nothing else."""
+def _standing_by_name(issuer: DiscoveredIssuer, trust: CloudTrust | None, at: datetime) -> Standing:
+    """Return PINNED if an authority of this name and key identifier is pinned and has not expired: for show alone."""
     for entry in () if trust is None else (*trust.anchors, *trust.pins):
         identifier = (entry.certificate.subject_key_identifier or b"").hex()
-        if (entry.certificate.subject, identifier) == (
-            issuer.sighting.issuer,
-            issuer.sighting.authority_key_identifier,
+        named = (entry.certificate.subject, identifier)
+        if (
+            named == (issuer.sighting.issuer, issuer.sighting.authority_key_identifier)
+            and entry.state_at(at) is not State.EXPIRED
         ):
             return Standing.PINNED
     return Standing.UNRESOLVED

@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
@@ -46,6 +49,22 @@ class State(StrEnum):
     @property
     def is_usable(self) -> bool:
         return self in {State.ACTIVE, State.EXPIRING}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityIdentity:
+    """Identify a CA by its name and key, which its direct, cross-signed and renewed certificates share."""
+
+    subject_der: bytes = field(repr=False)
+    spki_sha256: str
+    #: The name for people to read.
+    subject: str = field(compare=False)
+
+    @classmethod
+    def of(cls, certificate: Certificate) -> "AuthorityIdentity":
+        return cls(
+            subject_der=certificate.subject_der, spki_sha256=certificate.spki_sha256, subject=certificate.subject
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +156,10 @@ class CloudTrust:
         if any(anchor.role is not Role.ROOT for anchor in self.anchors):
             raise TrustError("an anchor that is not a root")
 
+    def is_closed(self, moment: datetime) -> bool:
+        """Return whether the manifest has retired every anchor: only earlier documents can be appraised."""
+        return all(anchor.state_at(moment) is State.RETIRED for anchor in self.anchors)
+
     def usable_anchors(self, moment: datetime) -> tuple[TrustedCertificate, ...]:
         return self._usable(self.anchors, moment)
 
@@ -198,6 +221,49 @@ class TrustBundle:
                 except TrustError as error:
                     raise TrustError(f"{cloud}: {error}") from error
         return cls(entries=entries, clouds=clouds, denials=denials, generation=_generation(entries, denials))
+
+    def open_clouds(self, served: AbstractSet[Cloud], *, at: datetime) -> dict[Cloud, CloudTrust]:
+        """Return the clouds of `served` that the bundle configures and that are not closed at that moment."""
+        return {cloud: trust for cloud, trust in self.clouds.items() if cloud in served and not trust.is_closed(at)}
+
+    def planned_times(self, authority: AuthorityIdentity) -> tuple[datetime | None, datetime | None]:
+        """Return the latest activate_at and the earliest retire_at of any certificate of this CA."""
+        entries = [entry for entry in self.entries if AuthorityIdentity.of(entry.certificate) == authority]
+        return (
+            max((entry.activate_at for entry in entries if entry.activate_at), default=None),
+            min((entry.retire_at for entry in entries if entry.retire_at), default=None),
+        )
+
+    def oddities(self) -> tuple[str, ...]:
+        """Describe each formal oddity of each certificate, after its subject. None of them refuses a document."""
+        return tuple(
+            f"{entry.certificate.subject}: {oddity}"
+            for entry in self.entries
+            for oddity in oddities_of(entry.certificate)
+        )
+
+
+def oddities_of(certificate: Certificate) -> tuple[str, ...]:
+    """Describe what RFC 5280 or the CA/Browser Forum expects of a CA certificate and this one does not show."""
+    key = certificate.public_key
+    bits = key.key_size if isinstance(key, rsa.RSAPublicKey) else _RSA_BITS
+    return tuple(
+        oddity
+        for oddity, applies in (
+            ("no subject key identifier", certificate.subject_key_identifier is None),
+            (
+                "no authority key identifier",
+                certificate.authority_key_identifier is None and not certificate.is_self_issued,
+            ),
+            (f"an RSA key of {bits} bits", bits < _RSA_BITS or bits % 8 != 0),
+            ("a root with an extended key usage", certificate.is_self_issued and bool(certificate.extended_key_usage)),
+        )
+        if applies
+    )
+
+
+#: The least that the CA/Browser Forum allows (Baseline Requirements 6.1.5), in whole bytes.
+_RSA_BITS = 2048
 
 
 def _generation(entries: tuple[TrustedCertificate, ...], denials: Denials) -> str:

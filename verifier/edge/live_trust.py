@@ -11,8 +11,8 @@ from pathlib import Path
 
 from verifier.core.certificates import Certificate, CertificateError
 from verifier.core.clouds import Cloud
-from verifier.core.decisions import Decisions
-from verifier.core.discovery import DiscoveredIssuer, extend
+from verifier.core.decisions import Decisions, certificates_of
+from verifier.core.discovery import DiscoveredIssuer, admissible, admit, extend
 from verifier.core.trust import Origin, Role, TrustBundle, TrustedCertificate, TrustError
 from verifier.edge.trust_files import load_bundle, shipped_directory
 from verifier.edge.watching import start_watch, watch
@@ -58,9 +58,9 @@ class _Wish:
 class LiveTrust:
     """The bundle of the files and the registry: a LiveTrustSource. Thread-safe; a request never waits for a reload.
 
-    In the mode `admit`, the discovered authorities that nobody rejected are in it. The files must be a bundle at
-    construction (raises TrustError), unless there is a `last_good` one of them to go on with. The registry may be
-    away then: there is no bundle until the first `refresh` that reaches it.
+    In the mode `admit`, the discovered authorities that are admissible (core.discovery) are in it. The files must be
+    a bundle at construction (raises TrustError), unless there is a `last_good` one of them to go on with. The
+    registry may be unavailable then: there is no bundle until the first `refresh` that reaches it.
     """
 
     def __init__(
@@ -175,7 +175,8 @@ class LiveTrust:
         if is_news:
             origins = Counter(entry.origin for entry in bundle.entries)
             numbers = ", ".join(f"{origins[origin]} {origin}" for origin in Origin)
-            self._tell(ReloadOutcome.LOADED, f"{len(bundle.entries)} certificates: {numbers}")
+            told = [f"{len(bundle.entries)} certificates: {numbers}", *bundle.oddities()]
+            self._tell(ReloadOutcome.LOADED, "; ".join(told))
 
     def _compose(self) -> TrustBundle:
         """The bundle of what was read last. What the registry holds and cannot stand in it is left out, and told;
@@ -183,13 +184,13 @@ class LiveTrust:
         bundle = TrustBundle.of(self._files.entries, denials=self._decisions.denials)
         entries: list[TrustedCertificate] = []
         omissions: list[str] = []
-        for wish in _wishes(self._decisions, self._discovered):
+        for wish in _wishes(self._decisions, self._discovered, bundle):
             absent = wish.clouds - bundle.clouds.keys()
             if absent:
                 omissions.append(f"{wish.sha256}, {wish.source}: {', '.join(sorted(absent))} is not configured")
             if wish.clouds - absent:
                 try:
-                    entries.append(_grant(wish, wish.clouds - absent))
+                    entries.extend(_grant(wish, wish.clouds - absent, bundle))
                 except (CertificateError, TrustError) as error:
                     omissions.append(f"{wish.sha256}, {wish.source}: {error}")
         if omissions and tuple(omissions) != self._omissions:
@@ -201,7 +202,7 @@ class LiveTrust:
         self._recorder.trust_reloaded(outcome, generation=self._bundle.generation, detail=detail)
 
 
-def _wishes(decisions: Decisions, discovered: Sequence[DiscoveredIssuer]) -> Iterable[_Wish]:
+def _wishes(decisions: Decisions, discovered: Sequence[DiscoveredIssuer], bundle: TrustBundle) -> Iterable[_Wish]:
     for sha256, pin in decisions.pins.items():
         yield _Wish(
             sha256=sha256,
@@ -211,30 +212,42 @@ def _wishes(decisions: Decisions, discovered: Sequence[DiscoveredIssuer]) -> Ite
             source=f"pinned by {pin.decided_by} at {pin.decided_at:%Y-%m-%dT%H:%M:%SZ}",
             note=pin.note,
         )
+    barred = _barred(decisions, discovered, bundle)
     for issuer in discovered:
         for der in issuer.authorities:
             sha256 = hashlib.sha256(der).hexdigest()
-            if sha256 not in decisions.rejected:
+            if sha256 not in barred:
                 clouds = frozenset({issuer.sighting.cloud})
                 yield _Wish(sha256=sha256, der=der, clouds=clouds, origin=Origin.ADMITTED, source="discovered")
 
 
-def _grant(wish: _Wish, clouds: frozenset[Cloud]) -> TrustedCertificate:
-    """Raises CertificateError and TrustError."""
+def _barred(decisions: Decisions, discovered: Sequence[DiscoveredIssuer], bundle: TrustBundle) -> frozenset[str]:
+    """Return the discovered certificates that are not admissible; those that cannot be read are refused later."""
+    found = certificates_of(der for issuer in discovered for der in issuer.authorities)
+    allowed = admissible(found, decisions=decisions, known=[entry.certificate for entry in bundle.entries])
+    return frozenset(one.sha256 for one in found).difference(one.sha256 for one in allowed)
+
+
+def _grant(wish: _Wish, clouds: frozenset[Cloud], bundle: TrustBundle) -> Iterable[TrustedCertificate]:
+    """Return the entries that grant the wish. Raises CertificateError and TrustError."""
     certificate = Certificate.from_der(wish.der)
     if certificate.sha256 != wish.sha256:
         raise TrustError("its certificate is another one")
     # As an entry it would be a pin; but a listed root of other clouds would become an anchor of these.
     if certificate.is_self_issued:
         raise TrustError("a root is trusted by a manifest alone")
-    return TrustedCertificate(
-        certificate=certificate,
-        role=Role.INTERMEDIATE,
-        clouds=clouds,
-        source=wish.source,
-        note=wish.note,
-        origin=wish.origin,
-    )
+    if wish.origin is Origin.ADMITTED:
+        return [admit(certificate, cloud, bundle=bundle) for cloud in clouds]
+    return [
+        TrustedCertificate(
+            certificate=certificate,
+            role=Role.INTERMEDIATE,
+            clouds=clouds,
+            source=wish.source,
+            note=wish.note,
+            origin=wish.origin,
+        )
+    ]
 
 
 def _look_at(directories: Iterable[Path]) -> _Look:

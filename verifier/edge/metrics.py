@@ -18,7 +18,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from verifier.core.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.edge.trust_metrics import TrustCollector
 from verifier.ports import (
     AuditEvent,
@@ -158,6 +160,11 @@ class MetricsRecorder:
             "Decisions that could not be kept in the audit trail.",
             registry=self.registry,
         )
+        self._nonconforming = Counter(
+            "verifier_nonconforming_genuine",
+            "Documents whose signature verified under a pinned issuer, and that exactness or a bound refused.",
+            registry=self.registry,
+        )
         self._turn = threading.Lock()
         self._counts: ChainCounts | None = None
         self._hits = self._misses = 0
@@ -204,6 +211,9 @@ class MetricsRecorder:
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         """The registry knows how many there are."""
 
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:  # noqa: ARG002 - the port's
+        self._nonconforming.inc()
+
     def trust_changed(self, event: AuditEvent) -> None:
         """It shows as a reload, on every worker."""
 
@@ -239,10 +249,11 @@ class Metrics:
         clock: Clock,
         chains: ChainCounts,
         version: str,
+        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
     ) -> None:
         recorder.follow(chains)
         self._recorder = recorder
-        self._trust = TrustCollector(trust=trust, registry=registry, clock=clock)
+        self._trust = TrustCollector(trust=trust, registry=registry, clock=clock, served=served)
         self._version = version
 
     def render(self) -> tuple[bytes, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.edge.settings import SettingsError
 from verifier.ports import AuditEvent, Clock, Decision, Exchange, Recorder, ReloadOutcome, Unavailable
 
@@ -45,6 +46,10 @@ class FanOut:
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         for recorder in self._recorders:
             recorder.issuer_sighted(sighting, authorities=authorities)
+
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        for recorder in self._recorders:
+            recorder.nonconforming_genuine(document)
 
     def trust_changed(self, event: AuditEvent) -> None:
         for recorder in self._recorders:

@@ -15,16 +15,19 @@ data over a restart (`appendonly yes`). One that loses its data loses what opera
 import re
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Self
 
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.edge.nonce_records import encode_text, microseconds
 from verifier.edge.redis_client import CONNECTIONS, TIMEOUT, RedisLink
 from verifier.edge.redis_urls import RedisOptions
 from verifier.edge.trust_records import (
     MAX_AUTHORITIES,
+    bound_nonconforming,
     bound_sighting,
     decode_decisions,
     decode_event,
@@ -33,10 +36,20 @@ from verifier.edge.trust_records import (
     encode_authorities,
     encode_decisions,
     encode_event,
+    encode_nonconforming,
     encode_number,
     encode_sighting,
+    nonconforming_id,
+    nonconforming_record,
 )
-from verifier.ports import MAX_AUDIT_EVENTS, MAX_DISCOVERED, AuditEvent
+from verifier.ports import (
+    MAX_AUDIT_EVENTS,
+    MAX_DISCOVERED,
+    MAX_NONCONFORMING,
+    AuditEvent,
+    NonconformingRecord,
+    StoreUnavailable,
+)
 
 #: What every name begins with. The braces are the hash tag.
 PREFIX = "imds-verifier:{trust}:"
@@ -106,21 +119,55 @@ _DISCOVERED = """
     return found
 """
 
+# documents: a hash with some fields for each pair of a pin and a detail. seen: a sorted set of them, as for issuers.
+_RECORD_NONCONFORMING = """
+    local documents, seen = KEYS[1], KEYS[2]
+    local id, latest, now, most = unpack(ARGV)
+    local last = redis.call('ZSCORE', seen, id)
+    local first = redis.call('HGET', documents, id .. ':first-seen')
+
+    redis.call('HINCRBY', documents, id .. ':documents', 1)
+    if not last or tonumber(now) >= tonumber(last) then
+        redis.call('HSET', documents, id .. ':latest', latest)
+        redis.call('ZADD', seen, now, id)
+    end
+    if not first or tonumber(now) < tonumber(first) then redis.call('HSET', documents, id .. ':first-seen', now) end
+
+    while redis.call('ZCARD', seen) > tonumber(most) do
+        local leaving = redis.call('ZRANGE', seen, 0, 0)[1]
+        redis.call('ZREM', seen, leaving)
+        redis.call('HDEL', documents, leaving .. ':latest', leaving .. ':first-seen', leaving .. ':documents')
+    end
+    return last and 0 or 1
+"""
+
+_NONCONFORMING = """
+    local found = {}
+    for place, id in ipairs(redis.call('ZREVRANGE', KEYS[2], 0, -1)) do
+        found[place] = redis.call('HMGET', KEYS[1], id .. ':latest', id .. ':first-seen', id .. ':documents')
+    end
+    return found
+"""
+
 
 class RedisTrustRegistry:
     """A TrustRegistry in the Redis that `link` leads to, under names that begin with `prefix`.
 
-    Raises ValueError where the prefix has no hash tag.
+    The first look of a service puts its revision there, so that `exists` tells its data set from another one. With
+    `create=False` a look writes nothing. Raises ValueError where the prefix has no hash tag.
     """
 
-    def __init__(self, link: RedisLink, *, prefix: str = PREFIX) -> None:
+    def __init__(self, link: RedisLink, *, prefix: str = PREFIX, create: bool = True) -> None:
         if not _HASH_TAG.match(prefix):
             raise ValueError("the prefix has no hash tag, such as {trust}: its keys would lie on several nodes")
         self._link = link
+        self._create = create
         self._standing = f"{prefix}standing"
         self._audit = f"{prefix}audit"
         self._issuers = f"{prefix}issuers"
         self._seen = f"{prefix}seen"
+        self._nonconforming = f"{prefix}nonconforming"
+        self._nonconforming_seen = f"{prefix}nonconforming-seen"
         self._claim = f"{prefix}claim:"
 
     @classmethod
@@ -136,8 +183,16 @@ class RedisTrustRegistry:
         """A registry that has not connected yet. Raises ValueError as RedisLink.open does."""
         return cls(RedisLink.open(url, options=options, connections=connections, timeout=timeout), prefix=prefix)
 
+    def exists(self) -> bool:
+        """Return whether a service has used this data set. Raises StoreUnavailable."""
+        return bool(self._link.repeatably("EXISTS", self._standing))
+
     def revision(self) -> int:
-        return _revision(self._link.repeatably("HGET", self._standing, "revision"))
+        revision = self._link.repeatably("HGET", self._standing, "revision")
+        if revision is None and self._create:
+            with suppress(StoreUnavailable):  # a server that is read-only for now can be read
+                self._link.repeatably("HSETNX", self._standing, "revision", encode_number(0))
+        return _revision(revision)
 
     def decisions(self) -> tuple[Decisions, int]:
         """As the port says; of one moment, as it is one command."""
@@ -177,6 +232,23 @@ class RedisTrustRegistry:
         )
         return bool(self._link.once("EVAL", _RECORD, 3, self._standing, self._issuers, self._seen, *arguments))
 
+    def record_nonconforming(self, document: NonconformingDocument) -> bool:
+        """Record as the port says; the texts that are kept are bounded (bound_nonconforming)."""
+        bounded = bound_nonconforming(document)
+        arguments = (
+            nonconforming_id(bounded),
+            encode_nonconforming(bounded),
+            encode_number(microseconds(bounded.seen_at)),
+            encode_number(MAX_NONCONFORMING),
+        )
+        keys = (self._nonconforming, self._nonconforming_seen)
+        return bool(self._link.once("EVAL", _RECORD_NONCONFORMING, len(keys), *keys, *arguments))
+
+    def nonconforming(self) -> tuple[NonconformingRecord, ...]:
+        keys = (self._nonconforming, self._nonconforming_seen)
+        found = self._link.repeatably("EVAL", _NONCONFORMING, len(keys), *keys)
+        return tuple(_nonconforming_record(*_members(fields)) for fields in _members(found))
+
     def claim(self, name: str, *, lasting: timedelta) -> bool:
         """As the port says, by the server's clock; `lasting` is rounded up to whole milliseconds."""
         if lasting <= timedelta(0):
@@ -204,6 +276,12 @@ def _issuer(sighting: object, first_seen: object, documents: object, authorities
         first_seen=decode_number(_ascii(first_seen)),
         documents=decode_number(_ascii(documents)),
         authorities=None if authorities is None else _ascii(authorities),
+    )
+
+
+def _nonconforming_record(latest: object, first_seen: object, documents: object) -> NonconformingRecord:
+    return nonconforming_record(
+        _ascii(latest), first_seen=decode_number(_ascii(first_seen)), documents=decode_number(_ascii(documents))
     )
 
 

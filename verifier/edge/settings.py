@@ -7,11 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self, get_args
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.model import Limits, NonceForm, NonceMode
 from verifier.core.policy import Policies
@@ -33,6 +40,11 @@ RELOADABLE = frozenset({"admin_keys", "policies", "tenants"})
 AdminName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
 
 
+def _split(value: object) -> object:
+    """Split the text of an environment variable at its commas; a list of the file stays as it is."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
 class SettingsError(ValueError):
     """A setting is unknown or bad; the message names it and says what was expected."""
 
@@ -43,6 +55,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     trust_dir: Path | None = None
+    # The clouds whose documents are accepted live; archives are appraised for every cloud.
+    clouds: Annotated[frozenset[Cloud], NoDecode, BeforeValidator(_split), Field(min_length=1)] = SERVED_BY_DEFAULT
     # How soon a change of the trust directory, or of another replica's operator, is in force here.
     discovery: DiscoveryMode = DiscoveryMode.PINNED
     trust_refresh_seconds: Annotated[float, Field(ge=0.2, le=60)] = 1.0

@@ -17,6 +17,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 from opentelemetry.trace import set_span_in_context as set_parent
 
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.tracing import TraceContext
 from verifier.ports import CURRENT_TRACE, AuditEvent, Clock, Decision, Exchange, ReloadOutcome, Unavailable
 
@@ -95,6 +96,9 @@ class SpanRecorder:
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         """Nothing."""
+
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        """Record no span: the log and a metric tell it."""
 
     def trust_changed(self, event: AuditEvent) -> None:
         """Nothing."""

@@ -90,7 +90,7 @@ def _close_own(processes: dict[int, _Process]) -> None:
 
 
 class SqliteFile:
-    """The database at `path`, made with its directory where it is not there yet (modes 0600 and 0700).
+    """The database at `path`, made with its directory if it is missing (modes 0600 and 0700), unless `create` is False.
 
     A connection is opened at the first call in each process and used there alone, by one thread at a time, so the
     store may be built before gunicorn forks. Construction leaves none open. A call waits `busy_timeout` at most for
@@ -101,7 +101,7 @@ class SqliteFile:
     Not checked: that the modes of a file or directory that was there before are as narrow.
     """
 
-    def __init__(self, path: Path, layout: Layout, *, busy_timeout: timedelta) -> None:
+    def __init__(self, path: Path, layout: Layout, *, busy_timeout: timedelta, create: bool = True) -> None:
         if str(path) == ":memory:":
             raise ValueError(f"the {layout.name} database needs a file: one in memory is neither shared nor kept")
         if busy_timeout <= timedelta(0):
@@ -120,7 +120,7 @@ class SqliteFile:
                 raise StoreUnavailable(
                     f"The {layout.name} database is gone and its log (-wal) is not: they belong together."
                 )
-            if not self._path.exists():
+            if create and not self._path.exists():
                 _create(self._path, layout)
             self._open().close()
 
@@ -163,15 +163,15 @@ class SqliteFile:
         connection = _connect(self._path, timeout=self._busy_timeout, flushed=self._layout.flushed)
         with _closed_on_failure(connection):
             name, known = self._layout.name, self._layout.version
-            [(version,)] = connection.execute("PRAGMA user_version").fetchall()
-            if version != known:
-                raise StoreUnavailable(
-                    f"The {name} database has schema version {version}; this release knows {known} alone."
-                )
             [(application_id,)] = connection.execute("PRAGMA application_id").fetchall()
             if application_id != self._layout.application_id:
                 raise StoreUnavailable(
                     f"The file of the {name} database holds something else: it needs one of its own."
+                )
+            [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+            if version != known:
+                raise StoreUnavailable(
+                    f"The {name} database has schema version {version}; this release knows {known} alone."
                 )
         return connection
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.edge.clock import SystemClock
 from verifier.edge.nonce_records import encode_text, microseconds
 from verifier.edge.sqlite_files import BUSY_TIMEOUT, Layout, SqliteFile
 from verifier.edge.trust_records import (
     MAX_AUTHORITIES,
+    bound_nonconforming,
     bound_sighting,
     decode_decisions,
     decode_event,
@@ -21,13 +23,23 @@ from verifier.edge.trust_records import (
     encode_authorities,
     encode_decisions,
     encode_event,
+    encode_nonconforming,
     encode_sighting,
+    nonconforming_id,
+    nonconforming_record,
 )
-from verifier.ports import MAX_AUDIT_EVENTS, MAX_DISCOVERED, AuditEvent, StoreUnavailable
+from verifier.ports import (
+    MAX_AUDIT_EVENTS,
+    MAX_DISCOVERED,
+    MAX_NONCONFORMING,
+    AuditEvent,
+    NonconformingRecord,
+    StoreUnavailable,
+)
 
 _LAYOUT = Layout(
     name="trust",
-    version=1,
+    version=2,
     application_id=0x696D7472,  # "imtr"
     statements=(
         """
@@ -49,6 +61,15 @@ _LAYOUT = Layout(
         ) STRICT, WITHOUT ROWID
         """,
         "CREATE INDEX issuers_by_giving_way ON issuers (authorities IS NOT NULL, last_seen, id)",
+        """
+        CREATE TABLE nonconforming (
+            id         TEXT    NOT NULL PRIMARY KEY,  -- nonconforming_id
+            latest     TEXT    NOT NULL,  -- encode_nonconforming
+            first_seen INTEGER NOT NULL,  -- microseconds since 1970, UTC
+            last_seen  INTEGER NOT NULL,  -- likewise
+            documents  INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
         """
         CREATE TABLE events (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -88,6 +109,24 @@ _GIVE_WAY = """
     )
 """
 
+_RECORD_NONCONFORMING = """
+    INSERT INTO nonconforming (id, latest, first_seen, last_seen, documents)
+    VALUES (:id, :latest, :seen_at, :seen_at, 1)
+    ON CONFLICT (id) DO UPDATE SET
+        latest = CASE WHEN excluded.last_seen >= last_seen THEN excluded.latest ELSE latest END,
+        first_seen = min(first_seen, excluded.first_seen),
+        last_seen = max(last_seen, excluded.last_seen),
+        documents = documents + 1
+    RETURNING documents
+"""
+
+_FORGET_NONCONFORMING = """
+    DELETE FROM nonconforming WHERE id IN (
+        SELECT id FROM nonconforming ORDER BY last_seen, id
+        LIMIT max(0, (SELECT count(*) FROM nonconforming) - :most)
+    )
+"""
+
 _CLAIM = "INSERT INTO claims (name, until) VALUES (:name, :until) ON CONFLICT (name) DO NOTHING RETURNING 1"
 
 _TRAIL = "SELECT event FROM events ORDER BY number DESC LIMIT ?"
@@ -99,14 +138,19 @@ class SqliteTrustRegistry:
     """A TrustRegistry in the file at `path`, which is made, shared between threads and processes, and faulted as
     SqliteFile says: StoreUnavailable and ValueError at construction too. It is not the file of the nonces.
 
-    `clock` says what time it is, for claims alone. Not checked: that nobody puts the machine's clock back, by which
-    claims last as much longer.
+    `clock` says what time it is, for claims alone. With `create=False`, a missing file is StoreUnavailable. Not
+    checked: that the machine's clock is never put back, which makes claims last longer.
     """
 
     def __init__(
-        self, path: Path, *, busy_timeout: timedelta = BUSY_TIMEOUT, clock: Callable[[], datetime] = _MACHINE_CLOCK
+        self,
+        path: Path,
+        *,
+        busy_timeout: timedelta = BUSY_TIMEOUT,
+        clock: Callable[[], datetime] = _MACHINE_CLOCK,
+        create: bool = True,
     ) -> None:
-        self._file = SqliteFile(path, _LAYOUT, busy_timeout=busy_timeout)
+        self._file = SqliteFile(path, _LAYOUT, busy_timeout=busy_timeout, create=create)
         self._clock = clock
 
     def revision(self) -> int:
@@ -156,6 +200,29 @@ class SqliteTrustRegistry:
             if are_new:
                 connection.execute("UPDATE standing SET revision = revision + 1")
         return is_new or are_new
+
+    def record_nonconforming(self, document: NonconformingDocument) -> bool:
+        """Record as the port says; the texts that are kept are bounded (bound_nonconforming)."""
+        bounded = bound_nonconforming(document)
+        row = {
+            "id": nonconforming_id(bounded),
+            "latest": encode_nonconforming(bounded),
+            "seen_at": microseconds(bounded.seen_at),
+        }
+        with self._file.transaction() as connection:
+            [(documents,)] = connection.execute(_RECORD_NONCONFORMING, row).fetchall()
+            connection.execute(_FORGET_NONCONFORMING, {"most": MAX_NONCONFORMING})
+        return bool(documents == 1)
+
+    def nonconforming(self) -> tuple[NonconformingRecord, ...]:
+        with self._file.connection() as connection:
+            rows = connection.execute(
+                "SELECT latest, first_seen, documents FROM nonconforming ORDER BY last_seen DESC, id DESC"
+            ).fetchall()
+        return tuple(
+            nonconforming_record(latest, first_seen=first_seen, documents=documents)
+            for latest, first_seen, documents in rows
+        )
 
     def claim(self, name: str, *, lasting: timedelta) -> bool:
         """As the port says. Removes the claims that have passed."""

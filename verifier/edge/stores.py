@@ -18,6 +18,10 @@ from verifier.ports import NonceStore, RateLimiter, TrustRegistry
 _SPARE_CONNECTIONS = 2
 
 
+class MissingStoreError(Exception):
+    """The store does not exist, and must not be created."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
     nonces: NonceStore
@@ -35,25 +39,52 @@ def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) 
     counters of the rates are another one, whose commits wait for no disk.
     Raises ValueError, which does not repeat the URL, where it names none; StoreUnavailable.
     """
+    path = _sqlite_path(url)
+    if path is not None:
+        return Stores(
+            nonces=SqliteNonceStore(path),
+            registry=SqliteTrustRegistry(_beside(path, "trust")),
+            limiter=SlidingRateLimiter.on_sqlite(_beside(path, "rates")),
+        )
+    link = RedisLink.open(url, options=options, connections=threads + _SPARE_CONNECTIONS)
+    return Stores(
+        nonces=RedisNonceStore(link),
+        registry=RedisTrustRegistry(link),
+        limiter=SlidingRateLimiter.on_redis(link),
+        link=link,
+    )
+
+
+def open_registry(url: str, *, create: bool, options: RedisOptions | None = None) -> TrustRegistry:
+    """Open the trust registry alone, which must exist unless `create` is set.
+
+    Raises MissingStoreError, and ValueError and StoreUnavailable as `open_stores` does.
+    """
+    path = _sqlite_path(url)
+    if path is None:
+        link = RedisLink.open(url, options=options, connections=_SPARE_CONNECTIONS)
+        registry = RedisTrustRegistry(link, create=create)
+        if not (create or registry.exists()):
+            raise MissingStoreError("no service has used this Redis database")
+        return registry
+    file = _beside(path, "trust")
+    if not (create or file.exists()):
+        raise MissingStoreError(f"there is no file {file}")
+    return SqliteTrustRegistry(file, create=create)
+
+
+def _sqlite_path(url: str) -> Path | None:
+    """The file of the nonces, where the URL names one; None where it names a Redis. Raises ValueError."""
     try:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
-    match parts.scheme:
-        case "sqlite" if parts.path and not (parts.netloc or parts.query or parts.fragment):
-            path = Path(unquote(parts.path))
-            return Stores(
-                nonces=SqliteNonceStore(path),
-                registry=SqliteTrustRegistry(path.with_name(f"{path.stem}-trust{path.suffix}")),
-                limiter=SlidingRateLimiter.on_sqlite(path.with_name(f"{path.stem}-rates{path.suffix}")),
-            )
-        case scheme if scheme in SCHEMES:
-            link = RedisLink.open(url, options=options, connections=threads + _SPARE_CONNECTIONS)
-            return Stores(
-                nonces=RedisNonceStore(link),
-                registry=RedisTrustRegistry(link),
-                limiter=SlidingRateLimiter.on_redis(link),
-                link=link,
-            )
-        case _:
-            raise ValueError(f"expected sqlite:///path, {FORMS}")
+    if parts.scheme == "sqlite" and parts.path and not (parts.netloc or parts.query or parts.fragment):
+        return Path(unquote(parts.path))
+    if parts.scheme in SCHEMES:
+        return None
+    raise ValueError(f"expected sqlite:///path, {FORMS}")
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.stem}-{what}{path.suffix}")

@@ -9,6 +9,7 @@ import structlog
 
 from verifier.core.discovery import Sighting
 from verifier.core.ear import TENANT_KEY
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.edge.decision_fields import decision_fields
 from verifier.ports import CURRENT_TRACE, AuditEvent, Decision, Exchange, ReloadOutcome, Unavailable, Verdict
 
@@ -114,6 +115,17 @@ class LogRecorder:
             authoritiesFound=authorities,
         )
 
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        self._log.warning(
+            "nonconforming-genuine",
+            issuer=document.issuer,
+            pinSha256=document.pin_sha256,
+            clouds=sorted(document.clouds),
+            signerSha256=document.signer_sha256,
+            documentSha256=document.document_sha256,
+            detail=document.detail,
+        )
+
     def trust_changed(self, event: AuditEvent) -> None:
         self._log.warning(
             "trust changed",
@@ -132,6 +144,11 @@ class LogRecorder:
             generation=generation,
             detail=detail,
         )
+
+    def trust_is_odd(self, oddities: Sequence[str]) -> None:
+        """Log the formal oddities of the trusted certificates at the start of the service."""
+        for oddity in oddities:
+            self._log.warning("trust oddity", detail=oddity)
 
     def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
         self._log.log(

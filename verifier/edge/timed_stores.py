@@ -10,6 +10,7 @@ from typing import Protocol
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, Sighting
 from verifier.core.model import NonceRecord, Redemption
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.tenancy import Allowance, LimitedPath, Rate
 from verifier.edge.stores import Stores
 from verifier.ports import (
@@ -17,6 +18,7 @@ from verifier.ports import (
     DocumentKey,
     NonceKey,
     NonceStore,
+    NonconformingRecord,
     RateLimiter,
     StoreUnavailable,
     TrustRegistry,
@@ -99,6 +101,14 @@ class TimedTrustRegistry:
     def record(self, sighting: Sighting, authorities: Sequence[bytes]) -> bool:
         with self._timer.time("record"):
             return self._registry.record(sighting, authorities)
+
+    def record_nonconforming(self, document: NonconformingDocument) -> bool:
+        with self._timer.time("record_nonconforming"):
+            return self._registry.record_nonconforming(document)
+
+    def nonconforming(self) -> tuple[NonconformingRecord, ...]:
+        with self._timer.time("nonconforming"):
+            return self._registry.nonconforming()
 
     def claim(self, name: str, *, lasting: timedelta) -> bool:
         with self._timer.time("claim"):

@@ -9,7 +9,7 @@ from datetime import datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from verifier.core.clouds import Cloud
+from verifier.core.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.horizon import horizon
 from verifier.core.standing import Standing, survey_issuer
 from verifier.core.trust import TrustBundle
@@ -21,10 +21,18 @@ _DENIED = "denied"
 class TrustCollector(Collector):
     """The trust of this process at the moment of the scrape. Replicas agree on it within a refresh."""
 
-    def __init__(self, *, trust: TrustSource, registry: TrustRegistry, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        trust: TrustSource,
+        registry: TrustRegistry,
+        clock: Clock,
+        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
+    ) -> None:
         self._trust = trust
         self._registry = registry
         self._clock = clock
+        self._served = served
         self._generation = ""
         self._horizons: dict[Cloud, _Horizon] = {}
 
@@ -36,12 +44,14 @@ class TrustCollector(Collector):
             yield self._collect_horizons(bundle, now)
             yield _collect_ends(bundle, now)
         with suppress(Unavailable):  # the registry, or the trust that its issuers are held against
-            yield self._collect_issuers()
+            yield self._collect_issuers(now)
 
-    def _collect_issuers(self) -> Metric:
+    def _collect_issuers(self, now: datetime) -> Metric:
         decisions, _ = self._registry.decisions()
         bundle = self._trust.bundle()
-        standings = Counts(survey_issuer(one, bundle, decisions).standing for one in self._registry.discovered())
+        standings = Counts(
+            survey_issuer(one, bundle, decisions, at=now).standing for one in self._registry.discovered()
+        )
         family = GaugeMetricFamily(
             "verifier_issuers_discovered",
             "Issuers in the registry that documents came under while nobody pinned them, by what is decided since.",
@@ -56,10 +66,11 @@ class TrustCollector(Collector):
             self._generation, self._horizons = bundle.generation, {}
         family = GaugeMetricFamily(
             "verifier_trust_horizon_seconds",
-            "Time for which some chain of usable certificates exists, from now on without a gap; 0 where none does.",
+            "Time for which some chain of usable certificates exists, from now on without a gap; 0 if none does. "
+            "Only for clouds that are served and not closed.",
             labels=["cloud"],
         )
-        for cloud, trust in bundle.clouds.items():
+        for cloud, trust in bundle.open_clouds(self._served, at=now).items():
             known = self._horizons.get(cloud)
             if known is None or not known.since <= now <= known.end:
                 # Milliseconds of signatures to verify, and the same end until it has come.

@@ -5,18 +5,21 @@ Each `decode_` gives the value of which its `encode_` made exactly this text, an
 text, however close: what this release did not write is no decision of anybody's. Its content is not repeated.
 """
 
+import hashlib
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeVar
 
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions, PinDecision
 from verifier.core.discovery import DiscoveredIssuer, Sighting
-from verifier.core.trust import Denials
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust import AuthorityIdentity, Denials
 from verifier.edge.nonce_records import microseconds, moment
-from verifier.ports import AuditEvent, StoreUnavailable
+from verifier.ports import AuditEvent, NonconformingRecord, StoreUnavailable
 
 #: The first member of each record. Another layout takes another number, and is refused by name until it is known.
 FORMAT = 1
@@ -26,6 +29,8 @@ MAX_ISSUER_CHARACTERS = 1024
 MAX_KEY_IDENTIFIER_CHARACTERS = 128
 MAX_URLS = 4
 MAX_URL_CHARACTERS = 512
+#: What is kept of the reason for which a genuine document is refused: this service writes it, from names of others.
+MAX_DETAIL_CHARACTERS = 512
 #: Of one issuer: more than a path has above its signer, its anchor not counted.
 MAX_AUTHORITIES = 4
 
@@ -75,14 +80,20 @@ def decode_authorities(encoded: str) -> tuple[bytes, ...]:
 
 
 def encode_decisions(decisions: Decisions) -> str:
-    """A JSON array: format, pins, rejected, denied serial numbers in hex, denied keys; each of them sorted."""
+    """Write a JSON array: format, pins, rejected CAs, denied serial numbers in hex with their CAs, denied keys.
+
+    Each of them is sorted.
+    """
     return _dump(
         [
             [sha256, _base64(pin.der), sorted(pin.clouds), pin.decided_by, microseconds(pin.decided_at), pin.note]
             for sha256, pin in sorted(decisions.pins.items())
         ],
-        sorted(decisions.rejected),
-        [f"{serial:x}" for serial in sorted(decisions.denials.serial_numbers)],
+        _identities(decisions.rejected),
+        [
+            [f"{serial:x}", _identities(decisions.denied_authorities.get(serial, frozenset()))]
+            for serial in sorted(decisions.denials.serial_numbers)
+        ],
         sorted(decisions.denials.spki_sha256),
     )
 
@@ -113,12 +124,7 @@ def discovered_issuer(sighting: str, *, first_seen: int, documents: int, authori
     """The issuer of which a registry keeps these: its latest sighting, the first in microseconds, how many there were,
     and what was checked, where anything was. Raises StoreUnavailable where it cannot be one."""
     latest = decode_sighting(sighting)
-    try:
-        first = moment(first_seen)
-    except OverflowError:
-        raise StoreUnavailable(_UNREADABLE) from None
-    if first > latest.seen_at or documents < 1:
-        raise StoreUnavailable(_UNREADABLE)
+    first = _first_seen(first_seen, latest=latest.seen_at, documents=documents)
     return DiscoveredIssuer(
         sighting=latest,
         first_seen=first,
@@ -128,8 +134,63 @@ def discovered_issuer(sighting: str, *, first_seen: int, documents: int, authori
     )
 
 
+def nonconforming_id(document: NonconformingDocument) -> str:
+    """Identify the pin and the detail of a bounded document."""
+    return hashlib.sha256(_dump(document.pin_sha256, document.detail).encode("ascii")).hexdigest()
+
+
+def bound_nonconforming(document: NonconformingDocument) -> NonconformingDocument:
+    """Cut its texts to a length that can be kept."""
+    return replace(
+        document,
+        issuer=_writable(document.issuer)[:MAX_ISSUER_CHARACTERS],
+        detail=_writable(document.detail)[:MAX_DETAIL_CHARACTERS],
+    )
+
+
+def encode_nonconforming(document: NonconformingDocument) -> str:
+    """Write a JSON array: format, issuer, pin, clouds, signer, document, detail, seen at."""
+    return _dump(
+        document.issuer,
+        document.pin_sha256,
+        sorted(document.clouds),
+        document.signer_sha256,
+        document.document_sha256,
+        document.detail,
+        microseconds(document.seen_at),
+    )
+
+
+def decode_nonconforming(encoded: str) -> NonconformingDocument:
+    return _decode(encoded, _nonconforming, encode_nonconforming)
+
+
+def nonconforming_record(latest: str, *, first_seen: int, documents: int) -> NonconformingRecord:
+    """Return the record of which a registry keeps these: the latest document, the first in microseconds, how many.
+
+    Raises StoreUnavailable if it cannot be one.
+    """
+    document = decode_nonconforming(latest)
+    first = _first_seen(first_seen, latest=document.seen_at, documents=documents)
+    return NonconformingRecord(document=document, first_seen=first, documents=documents)
+
+
+def _first_seen(microseconds_: int, *, latest: datetime, documents: int) -> datetime:
+    try:
+        first = moment(microseconds_)
+    except OverflowError:
+        raise StoreUnavailable(_UNREADABLE) from None
+    if first > latest or documents < 1:
+        raise StoreUnavailable(_UNREADABLE)
+    return first
+
+
 def _dump(*members: object) -> str:
     return json.dumps([FORMAT, *members], separators=(",", ":"))
+
+
+def _identities(authorities: Iterable[AuthorityIdentity]) -> list[list[str]]:
+    return sorted([one.spki_sha256, _base64(one.subject_der), one.subject] for one in authorities)
 
 
 def _base64(der: bytes) -> str:
@@ -178,13 +239,30 @@ def _authorities(encoded: str) -> tuple[bytes, ...]:
 
 def _decisions(encoded: str) -> Decisions:
     pins, rejected, serial_numbers, spki_sha256 = _members(encoded)
+    denied = dict(_denied_serial_number(_list(fields)) for fields in _list(serial_numbers))
     return Decisions(
         pins=dict(_pin(_list(pin)) for pin in _list(pins)),
-        rejected=frozenset(_text(sha256) for sha256 in _list(rejected)),
+        rejected=_authority_identities(rejected),
         denials=Denials(
-            serial_numbers=frozenset(int(_text(serial), 16) for serial in _list(serial_numbers)),
-            spki_sha256=frozenset(_text(sha256) for sha256 in _list(spki_sha256)),
+            serial_numbers=frozenset(denied), spki_sha256=frozenset(_text(sha256) for sha256 in _list(spki_sha256))
         ),
+        denied_authorities=denied,
+    )
+
+
+def _denied_serial_number(fields: list[object]) -> tuple[int, frozenset[AuthorityIdentity]]:
+    serial, authorities = fields
+    return int(_text(serial), 16), _authority_identities(authorities)
+
+
+def _authority_identities(field: object) -> frozenset[AuthorityIdentity]:
+    return frozenset(_authority_identity(_list(fields)) for fields in _list(field))
+
+
+def _authority_identity(fields: list[object]) -> AuthorityIdentity:
+    spki_sha256, subject_der, subject = fields
+    return AuthorityIdentity(
+        subject_der=b64decode(_text(subject_der)), spki_sha256=_text(spki_sha256), subject=_text(subject)
     )
 
 
@@ -196,6 +274,19 @@ def _pin(fields: list[object]) -> tuple[str, PinDecision]:
         decided_by=_text(decided_by),
         decided_at=moment(_number(decided_at)),
         note=_text(note),
+    )
+
+
+def _nonconforming(encoded: str) -> NonconformingDocument:
+    issuer, pin, clouds, signer, document, detail, seen_at = _members(encoded)
+    return NonconformingDocument(
+        issuer=_text(issuer),
+        pin_sha256=_text(pin),
+        clouds=frozenset(Cloud(_text(cloud)) for cloud in _list(clouds)),
+        signer_sha256=_text(signer),
+        document_sha256=_text(document),
+        detail=_text(detail),
+        seen_at=moment(_number(seen_at)),
     )
 
 

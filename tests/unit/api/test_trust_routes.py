@@ -2,21 +2,32 @@
 
 import hashlib
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from support.applications import make_application
-from support.documents import der, shared_pki
+from support.documents import NOW, der, shared_pki
 from support.problems import read_problem
-from support.trust_operations import Operations, make_operations, new_authority, pem, read, stranger
+from support.trust_operations import (
+    Operations,
+    make_operations,
+    new_authority,
+    pem,
+    read,
+    renewed_authority,
+    stranger,
+)
 from werkzeug.test import TestResponse
 
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.emulator import pki
 from verifier.ports import StoreUnavailable
 
@@ -285,17 +296,77 @@ def test_an_authority_that_was_never_seen_cannot_be_approved(client: FlaskClient
     assert not operations.events.changes
 
 
-def test_rejecting_takes_an_approval_back(client: FlaskClient, operations: Operations) -> None:
+def test_rejecting_leaves_an_approval_alone(client: FlaskClient, operations: Operations) -> None:
     operations.discover(new_authority())
     sha256 = read(new_authority()).sha256
     send(client, "POST", f"/v1/trust/discovered/{sha256}/approve")
 
     shown = stands(send(client, "POST", f"/v1/trust/discovered/{sha256}/reject"))
 
-    assert sha256 not in pins(shown)
-    assert shown["rejected"] == [sha256]
-    assert [issuer["standing"] for issuer in shown["discovered"]] == ["rejected"]
+    assert sha256 in pins(shown)
+    assert shown["rejected"] == [rejection(read(new_authority()))]
+    assert [issuer["standing"] for issuer in shown["discovered"]] == ["pinned"]
     assert [event["what"] for event in shown["audit"]] == ["reject", "approve"]
+
+
+def test_a_rejection_is_of_the_ca_in_all_its_certificates(client: FlaskClient, operations: Operations) -> None:
+    operations.discover(renewed_authority(), cloud=Cloud.US_GOVERNMENT)
+    operations.discover(new_authority(), seen_at=NOW + timedelta(seconds=1))
+    first, second = read(new_authority()), read(renewed_authority())
+
+    shown = stands(send(client, "POST", f"/v1/trust/discovered/{first.sha256}/reject"))
+
+    assert shown["rejected"] == [rejection(first, second)]
+    assert [issuer["standing"] for issuer in shown["discovered"]] == ["rejected", "rejected"]
+    shown = stands(send(client, "POST", f"/v1/trust/discovered/{second.sha256}/approve"))
+    assert shown["rejected"] == []
+    assert {issuer["cloud"]: issuer["standing"] for issuer in shown["discovered"]} == {
+        "AzurePublicCloud": "approvable",
+        "AzureUSGovernmentCloud": "pinned",
+    }
+
+
+def test_an_authority_that_is_not_known_cannot_be_rejected(client: FlaskClient) -> None:
+    response = send(client, "POST", f"/v1/trust/discovered/{UNKNOWN}/reject")
+
+    assert response.status_code == 404
+    assert refused(response)["code"] == "not-found"
+
+
+def rejection(*certificates: Certificate) -> dict[str, object]:
+    return {
+        "subject": certificates[0].subject,
+        "spkiSha256": certificates[0].spki_sha256,
+        "certificates": [{"sha256": one.sha256, "subject": one.subject} for one in certificates],
+    }
+
+
+def test_shows_genuine_documents_that_are_refused_for_their_form(client: FlaskClient, operations: Operations) -> None:
+    document = NonconformingDocument(
+        issuer="CN=Pinned CA",
+        pin_sha256="aa" * 32,
+        clouds=frozenset({Cloud.US_GOVERNMENT, Cloud.PUBLIC}),
+        signer_sha256="bb" * 32,
+        document_sha256="cc" * 32,
+        detail="The certificate has 300 names.",
+        seen_at=NOW,
+    )
+    for _ in range(2):
+        operations.registry.record_nonconforming(document)
+
+    assert stands(send(client, "GET", "/v1/trust"))["nonconforming"] == [
+        {
+            "issuer": "CN=Pinned CA",
+            "pinSha256": "aa" * 32,
+            "clouds": ["AzurePublicCloud", "AzureUSGovernmentCloud"],
+            "detail": "The certificate has 300 names.",
+            "firstSeen": "2026-11-23T08:00:00Z",
+            "lastSeen": "2026-11-23T08:00:00Z",
+            "documents": 2,
+            "sampleSigner": "bb" * 32,
+            "sampleDocument": "cc" * 32,
+        }
+    ]
 
 
 @pytest.mark.parametrize("sha256", ["zz" * 32, "0" * 63, "0" * 65, "latest", "%00", "0" * 10_000])

@@ -4,20 +4,36 @@ import getpass
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.documents import NOW, der, shared_pki
-from support.trust_operations import Operations, make_operations, new_authority, pem, read, stranger
+from cryptography import x509
+from support.certificates import make_authority
+from support.clocks import StandingClock
+from support.documents import NOW, der, shared_pki, spare_key
+from support.trust_operations import (
+    KeptTrustEvents,
+    Operations,
+    make_operations,
+    new_authority,
+    pem,
+    read,
+    renewed_authority,
+    stranger,
+    untimely_authority,
+)
 
 from verifier.api.trust_survey import survey_trust
 from verifier.api.trust_wire import survey_json
-from verifier.cli.commands import run_command
-from verifier.cli.trust import operator_name, trust_command
+from verifier.cli.commands import UsageError, run_command
+from verifier.cli.trust import OpenTrust, TrustOpener, operator_name, trust_command
 from verifier.core.clouds import Cloud
-from verifier.core.trust import Denials
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust import AuthorityIdentity, Denials
+from verifier.edge.live_trust import LiveTrust
+from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.trust_files import load_bundle
 from verifier.ports import IssuerFetcher, StoreUnavailable
 from verifier.trust_service import TrustAdministration
@@ -33,14 +49,14 @@ def operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operations:
 
 @pytest.fixture
 def run(operations: Operations) -> Run:
-    return runner(lambda: operations.administration, operations)
+    return runner(operations.opened, operations)
 
 
-def runner(create: Callable[[], TrustAdministration], operations: Operations) -> Run:
+def runner(opener: TrustOpener, operations: Operations) -> Run:
     def no_fetcher() -> IssuerFetcher:
         raise AssertionError("nothing is to be fetched")
 
-    command = trust_command(create, operations.clock, no_fetcher)
+    command = trust_command(opener, operations.clock, no_fetcher)
     return lambda *arguments: run_command([command], ["trust", *arguments])
 
 
@@ -188,7 +204,107 @@ def test_json_is_what_http_answers(
     run(action, "--json")
 
     expected = survey_json(survey_trust(operations.administration, at=operations.clock.now()))
-    assert json.loads(out(capsys)) == json.loads(json.dumps(expected))
+    place = {"store": "sqlite:///state", "trustDirectory": "/etc/trust"}
+    assert json.loads(out(capsys)) == {**json.loads(json.dumps(expected)), **place}
+
+
+def test_status_names_genuine_documents_that_are_refused_for_their_form(
+    run: Run, operations: Operations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = NonconformingDocument(
+        issuer="CN=Pinned CA\x1b[2J",
+        pin_sha256="aa" * 32,
+        clouds=frozenset({Cloud.PUBLIC, Cloud.US_GOVERNMENT}),
+        signer_sha256="bb" * 32,
+        document_sha256="cc" * 32,
+        detail="The certificate has 300 names.",
+        seen_at=NOW,
+    )
+    for _ in range(3):
+        operations.registry.record_nonconforming(document)
+
+    assert run("status") == 0
+
+    shown = out(capsys)
+    assert (
+        "! CN=Pinned CA\\x1b[2J (AzurePublicCloud, AzureUSGovernmentCloud): The certificate has 300 names.\n" in shown
+    )
+    assert "3 documents, 2026-11-23T08:00:00Z to 2026-11-23T08:00:00Z" in shown
+    assert "cc" * 32 in shown
+
+
+def test_status_counts_no_cloud_that_is_closed_or_not_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, events, clock = SqliteTrustRegistry(tmp_path / "trust.sqlite3"), KeptTrustEvents(), StandingClock(NOW)
+    trust = LiveTrust(None, registry, admit=False, recorder=events)
+
+    def opened(*, create: bool) -> OpenTrust:
+        del create
+        administration = TrustAdministration(
+            trust=trust,
+            registry=registry,
+            recorder=events,
+            clock=clock,
+            served=frozenset({Cloud.PUBLIC, Cloud.GERMANY}),
+        )
+        return OpenTrust(administration=administration, store="", trust_directory="")
+
+    command = trust_command(opened, clock, lambda: pytest.fail("nothing is to be fetched"))
+    days = str((datetime(2030, 1, 1, tzinfo=UTC) - NOW).days)
+
+    def run(*arguments: str) -> int:
+        return run_command([command], ["trust", "status", *arguments])
+
+    assert run() == 0
+    shown = out(capsys)
+    assert "AzureGermanCloud        closed: documents are appraised as of an earlier moment alone\n" in shown
+    assert "AzureChinaCloud         not served (VERIFIER_CLOUDS): holds until 2031-11-09" in shown
+    assert "AzurePublicCloud        holds until 2029-06-03" in shown
+    assert run("--warn-days", days) == 1
+    assert run("--warn-days", days, "--cloud", "AzureChinaCloud") == 0
+    assert run("--cloud", "AzureGermanCloud") == 1
+    assert run("--cloud", "AzureGermanCloud", "--at", "2021-10-29T12:00:00Z", "--warn-days", "0") == 0
+
+
+# --- The store
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("list",),
+        ("export",),
+        ("deny", "abcd"),
+        ("allow", "abcd"),
+        ("approve", "0" * 64),
+        ("reject", "0" * 64),
+        ("remove", "0" * 64),
+    ],
+)
+def test_every_action_names_the_store_and_the_trust_directory(
+    run: Run, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    run(*arguments)
+
+    assert capsys.readouterr().err.splitlines()[0] == "store sqlite:///state, trust directory /etc/trust"
+
+
+def test_a_store_is_created_only_where_that_is_said(operations: Operations) -> None:
+    asked: list[bool] = []
+
+    def opener(*, create: bool) -> OpenTrust:
+        asked.append(create)
+        if not create:
+            raise UsageError("there is no store")
+        return operations.opened(create=create)
+
+    run = runner(opener, operations)
+    assert run("deny", "abcd") == 2
+    assert not operations.administration.decisions().denials.serial_numbers
+    assert run("deny", "abcd", "--create") == 0
+    assert asked == [False, True]
 
 
 # --- Changes
@@ -222,8 +338,46 @@ def test_add_refuses_what_is_unfit(
     file.write_text(pem({"root": made.root, "signer": made.signer, "stranger": stranger()}[what]), "ascii")
 
     assert run("add", str(file), "--cloud", "AzurePublicCloud") == 1
-    assert capsys.readouterr().err.startswith("refused: ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("refused: ")
     assert not pinned(operations)
+
+
+@pytest.mark.parametrize("years", [-3, 3])
+def test_add_of_a_certificate_that_is_not_in_its_time_asks_for_force(
+    run: Run, operations: Operations, tmp_path: Path, capsys: pytest.CaptureFixture[str], years: int
+) -> None:
+    untimely = untimely_authority(years=years)
+    file = tmp_path / "untimely.pem"
+    file.write_text(pem(untimely), "ascii")
+    add = ("add", str(file), "--cloud", "AzurePublicCloud")
+    span = f"{read(untimely).not_before:%Y-%m-%dT%H:%M:%SZ} to {read(untimely).not_after:%Y-%m-%dT%H:%M:%SZ}"
+    said = f"the certificate is valid from {span}, and it is {NOW:%Y-%m-%dT%H:%M:%SZ}"
+
+    assert run(*add) == 1
+    assert f"refused: {said}; to pin it anyway, add --force" in capsys.readouterr().err
+    assert not pinned(operations)
+    assert run(*add, "--force") == 0
+    assert f"warning: {said}" in capsys.readouterr().err
+    assert read(untimely).sha256 in pinned(operations)
+
+
+def test_add_warns_of_formal_oddities_and_pins(
+    run: Run, operations: Operations, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = make_authority(
+        issuer=shared_pki().root,
+        name="Odd CA",
+        key=spare_key(),
+        without=(x509.SubjectKeyIdentifier.oid, x509.AuthorityKeyIdentifier.oid),
+    )
+    file = tmp_path / "odd.pem"
+    file.write_text(pem(odd), "ascii")
+
+    assert run("add", str(file), "--cloud", "AzurePublicCloud") == 0
+    told = capsys.readouterr()
+    assert "warning: no subject key identifier\nwarning: no authority key identifier\n" in told.err
+    assert "odd certificates, which refuse no document:\n" in told.out
+    assert read(odd).sha256 in pinned(operations)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +408,38 @@ def test_reject_ends_the_waiting_of_an_issuer(
 
     assert run("reject", read(new_authority()).sha256) == 0
     assert "nobody pinned" not in out(capsys)
-    assert operations.administration.decisions().rejected == {read(new_authority()).sha256}
+    assert operations.administration.decisions().rejected == {AuthorityIdentity.of(read(new_authority()))}
+
+
+def test_reject_tells_which_pins_of_the_ca_are_left(
+    run: Run, operations: Operations, new_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("add", str(new_file), "--cloud", "AzurePublicCloud")
+    operations.discover(renewed_authority())
+    out(capsys)
+
+    assert run("reject", read(renewed_authority()).sha256) == 0
+    told = out(capsys)
+    assert f"still pinned, a rejection leaves pins alone: {read(new_authority()).sha256}" in told
+    assert f"rejected, and admitted in no certificate:\n  {read(new_authority()).subject}, key " in told
+    assert read(new_authority()).sha256 in pinned(operations)
+
+
+def test_what_was_never_seen_cannot_be_rejected(run: Run) -> None:
+    assert run("reject", "0" * 64) == 1
+
+
+def test_approving_what_needs_a_rejected_ca_is_refused(
+    run: Run, operations: Operations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    low, high = new_authority("Low CA", under="High CA"), new_authority("High CA")
+    operations.discover(low, high)
+    run("reject", read(high).sha256)
+
+    assert run("approve", read(low).sha256) == 1
+    assert f"which is rejected: approve {read(high).sha256} first" in capsys.readouterr().err
+    assert run("approve", read(high).sha256) == 0
+    assert run("approve", read(low).sha256) == 0
 
 
 def test_approving_what_was_never_seen_is_refused(run: Run) -> None:
@@ -360,7 +545,8 @@ def test_export_overwrites_nothing(run: Run, new_file: Path, tmp_path: Path) -> 
 
 
 def test_a_store_that_is_away_ends_with_3(operations: Operations, capsys: pytest.CaptureFixture[str]) -> None:
-    def away() -> TrustAdministration:
+    def away(*, create: bool) -> OpenTrust:
+        del create
         raise StoreUnavailable("The trust registry does not answer.")
 
     for arguments in (("status",), ("list",), ("deny", "abcd"), ("approve", "0" * 64), ("export",)):

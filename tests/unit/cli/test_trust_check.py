@@ -12,7 +12,7 @@ from support.documents import der, trusted
 from support.trust_operations import KeptTrustEvents, make_operations, new_authority, read
 
 from verifier.cli.commands import run_command
-from verifier.cli.trust import trust_command
+from verifier.cli.trust import OpenTrust, trust_command
 from verifier.core.clouds import Cloud
 from verifier.core.published import FindingKind, compare, publish, read_page, thumbprint_of
 from verifier.core.trust import TrustedCertificate
@@ -26,8 +26,6 @@ PAGES = Path(__file__).parents[2] / "data" / "azure-ca-page"
 KNOWN = Path(__file__).parents[3] / ".github" / "trust-check-known.txt"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 HALF_A_YEAR = timedelta(days=180)
-#: Of D-TRUST SSL Class 3 CA 1 2009, which no Azure page lists any more.
-GERMANY = "2fc5de6528cdbe50a14c382fc1de524faabf95fc"
 OCSP_16 = "27e6663299d340dfe54571ceccec01be74495dc6"
 MADE_UP = "0123456789abcdef0123456789abcdef01234567"
 
@@ -59,7 +57,8 @@ def runner(directory: Path, shelf: Shelf | None = None, *, now: datetime = NOW) 
     registry, events, clock = SqliteTrustRegistry(directory / "trust.sqlite3"), KeptTrustEvents(), StandingClock(now)
     trust = LiveTrust(None, registry, admit=False, recorder=events)
     administration = TrustAdministration(trust=trust, registry=registry, recorder=events, clock=clock)
-    command = trust_command(lambda: administration, clock, lambda: shelf or Shelf())
+    opened = OpenTrust(administration=administration, store="sqlite:///store", trust_directory="/trust")
+    command = trust_command(lambda *, create: opened, clock, lambda: shelf or Shelf())  # noqa: ARG005 - it exists
     return lambda *arguments: run_command([command], ["trust", "check", *arguments])
 
 
@@ -70,7 +69,7 @@ def runner(directory: Path, shelf: Shelf | None = None, *, now: datetime = NOW) 
 def test_reads_the_authorities_of_a_page(name: str) -> None:
     authorities = {one.thumbprint: one for one in read_page(page(name))}
 
-    assert len(authorities) == 32
+    assert len(authorities) == 33
     assert sum(one.is_root for one in authorities.values()) == 5
     found = authorities[OCSP_16]
     assert found.name == "Microsoft TLS G2 RSA CA OCSP 16"
@@ -114,7 +113,6 @@ def test_the_shipped_pins_are_those_of_the_page() -> None:
         load_bundle().entries,
         now=NOW,
         within=HALF_A_YEAR,
-        left_out=frozenset({GERMANY}),
     )
 
     assert findings == ()
@@ -126,14 +124,13 @@ def test_tells_of_what_is_new_on_the_page_and_what_is_gone() -> None:
     assert {(one.kind, one.thumbprint) for one in findings} == {
         (FindingKind.MISSING, MADE_UP),
         (FindingKind.UNPUBLISHED, OCSP_16),
-        (FindingKind.UNPUBLISHED, GERMANY),
     }
     [missing] = [one for one in findings if one.kind is FindingKind.MISSING]
     assert missing.url.startswith("https://www.microsoft.com/pkiops/certs/")
 
 
 def test_what_was_looked_at_is_not_told_again() -> None:
-    looked_at = frozenset({MADE_UP, OCSP_16, GERMANY})
+    looked_at = frozenset({MADE_UP, OCSP_16})
 
     assert not compare(
         read_page(page("page-changed.md")), load_bundle().entries, now=NOW, within=HALF_A_YEAR, left_out=looked_at
@@ -204,7 +201,8 @@ def test_the_findings_come_as_json(tmp_path: Path, capsys: pytest.CaptureFixture
 
     told = json.loads(capsys.readouterr().out)
     assert told["evaluatedAt"] == "2026-11-23T00:00:00Z"
-    assert told["published"] == 32
+    assert told["published"] == 33
+    assert (told["store"], told["trustDirectory"]) == ("sqlite:///store", "/trust")
     assert [finding["kind"] for finding in told["findings"]] == ["missing", "unpublished"]
     assert told["findings"][1]["endsAt"] == "2029-06-03T20:03:02Z"
 
@@ -260,7 +258,7 @@ def test_what_cannot_be_compared_is_a_usage_error(
 
 def test_checking_pins_nothing(tmp_path: Path) -> None:
     operations = make_operations(tmp_path)
-    command = trust_command(lambda: operations.administration, operations.clock, Shelf)
+    command = trust_command(operations.opened, operations.clock, Shelf)
     before = operations.administration.bundle().generation
 
     run_command([command], ["trust", "check", "--page", str(PAGES / "page-changed.md")])

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -158,8 +159,9 @@ class TestTime:
         bundle = bundle_of(root().certificate, issuing.certificate)
         for moment in (validity.not_before, validity.not_after):
             assert build(signer, bundle, now=moment)
-        for moment in (validity.not_before - MICROSECOND, validity.not_after + MICROSECOND):
-            assert refused(signer, bundle, now=moment).reason is Reason.CHAIN_UNTRUSTED
+        before, after = validity.not_before - MICROSECOND, validity.not_after + MICROSECOND
+        assert refused(signer, bundle, now=before).reason is Reason.CHAIN_UNTRUSTED
+        assert refused(signer, bundle, now=after).reason is Reason.ISSUER_UNPINNED
 
     def test_an_expired_anchor_anchors_nothing(self) -> None:
         old = pki.make_root(subject=pki.make_name("Old"), key=key("Old"), validity=PAST)
@@ -288,6 +290,41 @@ class TestUnpinned:
         issuing = authority("Issuing")
         forged = make_signer(issuer=issuing, issuer_key=key("a forger"), without=without)
         refusal = refused(forged, bundle_of(root().certificate, issuing.certificate))
+        assert refusal.reason is Reason.CHAIN_UNTRUSTED
+
+    def test_a_ca_of_which_every_pin_has_expired_may_have_been_renewed(self) -> None:
+        expired = [authority("Renewed", validity=around(NOW - timedelta(days=days))) for days in (400, 800)]
+        bundle = bundle_of(root().certificate, *(one.certificate for one in expired))
+        refusal = refused(make_signer(issuer=authority("Renewed")), bundle)
+        assert refusal.reason is Reason.ISSUER_UNPINNED
+        assert "have expired" in refusal.detail
+
+    @pytest.mark.parametrize(
+        ("plan", "told"),
+        [({"retire_at": NOW}, "expired, retired"), ({"activate_at": NOW + MICROSECOND}, "expired, staged")],
+    )
+    def test_a_ca_with_a_pin_that_is_retired_or_staged_is_no_renewed_one(self, plan: dict[str, Any], told: str) -> None:
+        expired, other = authority("Planned", validity=PAST), authority("Planned", validity=around(days=90))
+        planned = replace(trusted(other.certificate), **plan)
+        bundle = TrustBundle.of((trusted(root().certificate), trusted(expired.certificate), planned))
+        refusal = refused(make_signer(issuer=authority("Planned")), bundle)
+        assert (refusal.reason, refusal.detail.endswith(f"{told}.")) == (Reason.CHAIN_UNTRUSTED, True)
+
+    @pytest.mark.parametrize("is_denied", [0, 1])
+    def test_a_ca_with_a_denied_pin_is_no_renewed_one(self, is_denied: int) -> None:
+        pins = [authority("Denied", validity=around(NOW - timedelta(days=days))).certificate for days in (400, 800)]
+        denials = Denials(serial_numbers=frozenset({pins[is_denied].serial_number}))
+        bundle = TrustBundle.of(tuple(map(trusted, (root().certificate, *pins))), denials=denials)
+        refusal = refused(make_signer(issuer=authority("Denied")), bundle)
+        assert (refusal.reason, refusal.detail.endswith("denied, expired.")) == (Reason.CHAIN_UNTRUSTED, True)
+
+    @pytest.mark.parametrize("without", [(), (x509.AuthorityKeyIdentifier.oid,)])
+    def test_a_forgery_in_the_name_of_an_expired_pin_is_no_news_of_an_issuer(
+        self, without: tuple[x509.ObjectIdentifier, ...]
+    ) -> None:
+        expired = authority("Renewed", validity=PAST)
+        forged = make_signer(issuer=expired, issuer_key=key("a forger"), without=without)
+        refusal = refused(forged, bundle_of(root().certificate, expired.certificate))
         assert refusal.reason is Reason.CHAIN_UNTRUSTED
 
     def test_a_signer_that_vouches_for_itself_is_no_news_of_an_issuer(self) -> None:

@@ -1,6 +1,8 @@
 """An issuer that nobody pinned: what is noted of it, and which of a stranger's certificates are found to chain."""
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from support.certificates import make_signer
@@ -10,6 +12,7 @@ from support.documents import NOW, around, bundle_of, der, trusted
 from verifier.core.certificates import Certificate
 from verifier.core.chain import build_chain
 from verifier.core.clouds import Cloud
+from verifier.core.decisions import Decisions
 from verifier.core.discovery import (
     MAX_CANDIDATES,
     admit,
@@ -19,8 +22,19 @@ from verifier.core.discovery import (
     sight,
 )
 from verifier.core.model import UnverifiedClaims
-from verifier.core.trust import Denials, Origin, TrustBundle, TrustError
+from verifier.core.trust import AuthorityIdentity, Denials, Origin, TrustBundle, TrustError
 from verifier.emulator import pki
+
+EXPIRED = pki.Validity(not_before=NOW - timedelta(days=900), not_after=NOW - timedelta(days=1))
+#: Certificates of one CA, each with anchors that it chains to.
+FORMS = {
+    "direct": (authority("Seen CA"), bundle_of(root().certificate)),
+    "cross-signed": (
+        authority("Seen CA", issuer=root("Another Root")),
+        bundle_of(root().certificate, root("Another Root").certificate),
+    ),
+    "renewed": (authority("Seen CA", validity=around(days=900)), bundle_of(root().certificate)),
+}
 
 
 def read(identity: pki.Identity) -> Certificate:
@@ -32,9 +46,18 @@ def claims_under(issuer: pki.Identity, *, cloud: Cloud = Cloud.PUBLIC) -> Unveri
     return claims_of(make_signer(issuer=issuer, names=names, key=key("signer")).certificate, cloud=cloud)
 
 
-def confirm(claims: UnverifiedClaims, *candidates: pki.Identity, bundle: TrustBundle | None = None) -> list[str]:
+def confirm(
+    claims: UnverifiedClaims,
+    *candidates: pki.Identity,
+    bundle: TrustBundle | None = None,
+    decisions: Decisions | None = None,
+) -> list[str]:
     found = confirm_authorities(
-        claims, [read(one) for one in candidates], now=NOW, bundle=bundle or bundle_of(root().certificate)
+        claims,
+        [read(one) for one in candidates],
+        now=NOW,
+        bundle=bundle or bundle_of(root().certificate),
+        decisions=decisions or Decisions(),
     )
     return [one.sha256 for one in found]
 
@@ -159,6 +182,62 @@ class TestConfirmedAuthorities:
         bundle = TrustBundle.of((trusted(root().certificate),), denials=denials)
         assert confirm(claims_under(issuer), issuer, bundle=bundle) == []
 
+    @pytest.mark.parametrize("form", FORMS)
+    def test_are_none_of_a_rejected_ca_in_any_form(self, form: str) -> None:
+        issuer, bundle = FORMS[form]
+        rejected = Decisions(rejected=frozenset({AuthorityIdentity.of(read(authority("Seen CA")))}))
+        assert confirm(claims_under(issuer), issuer, bundle=bundle) == fingerprints(issuer)
+        assert confirm(claims_under(issuer), issuer, bundle=bundle, decisions=rejected) == []
+
+    @pytest.mark.parametrize("form", FORMS)
+    def test_are_none_of_a_ca_above_that_is_rejected(self, form: str) -> None:
+        above, bundle = FORMS[form]
+        issuer = authority("Below CA", issuer=above)
+        rejected = Decisions(rejected=frozenset({AuthorityIdentity.of(read(authority("Seen CA")))}))
+        assert confirm(claims_under(issuer), issuer, above, bundle=bundle) == fingerprints(issuer, above)
+        assert confirm(claims_under(issuer), issuer, above, bundle=bundle, decisions=rejected) == []
+
+    @pytest.mark.parametrize("form", ["cross-signed", "renewed"])
+    def test_are_none_of_a_ca_of_which_a_known_certificate_is_denied_by_its_serial_number(self, form: str) -> None:
+        issuer, bundle = FORMS[form]
+        denied = authority("Seen CA")
+        decisions = Decisions(denials=Denials(serial_numbers=frozenset({denied.certificate.serial_number})))
+        listed = TrustBundle.of((*bundle.entries, trusted(denied.certificate)), denials=decisions.denials)
+        assert confirm(claims_under(issuer), issuer, bundle=bundle, decisions=decisions) == fingerprints(issuer)
+        assert confirm(claims_under(issuer), issuer, bundle=listed, decisions=decisions) == []
+        assert confirm(claims_under(issuer), issuer, denied, bundle=bundle, decisions=decisions) == []
+        known = {denied.certificate.serial_number: frozenset({AuthorityIdentity.of(read(denied))})}
+        recorded = replace(decisions, denied_authorities=known)
+        assert confirm(claims_under(issuer), issuer, bundle=bundle, decisions=recorded) == []
+
+    @pytest.mark.parametrize("form", ["cross-signed", "renewed"])
+    @pytest.mark.parametrize(
+        ("plan", "is_found"),
+        [
+            ({"retire_at": NOW}, False),
+            ({"retire_at": NOW + timedelta(seconds=1)}, True),
+            ({"activate_at": NOW + timedelta(seconds=1)}, False),
+            ({"activate_at": NOW}, True),
+        ],
+    )
+    def test_are_those_of_a_ca_within_the_times_that_the_manifest_plans(
+        self, form: str, plan: dict[str, Any], *, is_found: bool
+    ) -> None:
+        """Another certificate of the CA, above the issuer, so that the pinned one cannot speak for itself."""
+        above, bundle = FORMS[form]
+        expired = authority("Seen CA", validity=EXPIRED)
+        listed = TrustBundle.of((*bundle.entries, replace(trusted(expired.certificate), **plan)))
+        issuer = authority("Below CA", issuer=above)
+        found = confirm(claims_under(issuer), issuer, above, bundle=listed)
+        assert found == (fingerprints(issuer, above) if is_found else [])
+
+    def test_are_not_kept_from_others_by_a_plan_that_leaves_no_time(self) -> None:
+        retired = trusted(authority("Seen CA", validity=EXPIRED).certificate, retire_at=NOW)
+        staged = trusted(authority("Seen CA", validity=around(days=3)).certificate, activate_at=NOW)
+        bundle = TrustBundle.of((trusted(root().certificate), retired, staged))
+        issuer = authority("Other CA")
+        assert confirm(claims_under(issuer), issuer, authority("Seen CA"), bundle=bundle) == fingerprints(issuer)
+
     def test_are_not_trusted_by_that(self) -> None:
         issuer = authority("Seen CA")
         bundle = bundle_of(root().certificate)
@@ -169,7 +248,8 @@ class TestConfirmedAuthorities:
 class TestExtendedBundle:
     def test_builds_the_chain_that_was_missing(self) -> None:
         issuer = authority("Seen CA")
-        bundle = extend(bundle_of(root().certificate), [admit(read(issuer), Cloud.PUBLIC)])
+        trust = bundle_of(root().certificate)
+        bundle = extend(trust, [admit(read(issuer), Cloud.PUBLIC, bundle=trust)])
         content = build_chain(claims_under(issuer), now=NOW, bundle=bundle)
         assert [link.origin for link in content.chain] == [Origin.ADMITTED, Origin.LISTED]
 
@@ -178,14 +258,24 @@ class TestExtendedBundle:
         both = frozenset({Cloud.PUBLIC, Cloud.CHINA})
         listed = trusted(issuer.certificate, retire_at=NOW)
         bundle = TrustBundle.of((trusted(root().certificate, clouds=both), listed))
-        extended = extend(bundle, [admit(read(issuer), Cloud.CHINA)])
+        extended = extend(bundle, [admit(read(issuer), Cloud.CHINA, bundle=bundle)])
         assert extended.clouds[Cloud.CHINA].pins == (replace(listed, clouds=both),)
         assert extended.clouds[Cloud.PUBLIC].pins == (replace(listed, clouds=both),)
+
+    def test_leaves_an_operators_pin_of_a_retired_ca_to_its_clouds(self) -> None:
+        both = frozenset({Cloud.PUBLIC, Cloud.CHINA})
+        retired = trusted(authority("Seen CA", validity=EXPIRED).certificate, retire_at=NOW)
+        pinned = replace(trusted(authority("Seen CA").certificate), origin=Origin.APPROVED)
+        bundle = TrustBundle.of((trusted(root().certificate, clouds=both), retired, pinned))
+        extended = extend(bundle, [admit(pinned.certificate, Cloud.CHINA, bundle=bundle)])
+        assert extended.clouds[Cloud.PUBLIC].entry(pinned.certificate.sha256) == pinned
+        assert extended.clouds[Cloud.CHINA].pins == ()
 
     def test_keeps_what_is_denied(self) -> None:
         denials = Denials(serial_numbers=frozenset({7}))
         bundle = TrustBundle.of((trusted(root().certificate),), denials=denials)
-        assert extend(bundle, [admit(read(authority("Seen CA")), Cloud.PUBLIC)]).denials == denials
+        extended = extend(bundle, [admit(read(authority("Seen CA")), Cloud.PUBLIC, bundle=bundle)])
+        assert extended.denials == denials
 
     def test_is_the_same_where_nothing_is_new(self) -> None:
         bundle = bundle_of(root().certificate)
@@ -193,4 +283,4 @@ class TestExtendedBundle:
 
     def test_admits_no_leaf(self) -> None:
         with pytest.raises(TrustError, match="not a certificate authority"):
-            admit(read(make_signer(key=key("signer"))), Cloud.PUBLIC)
+            admit(read(make_signer(key=key("signer"))), Cloud.PUBLIC, bundle=bundle_of(root().certificate))

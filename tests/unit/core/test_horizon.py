@@ -9,7 +9,7 @@ from support.chains import authority, key, root
 from support.documents import NOW, trusted
 
 from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud
+from verifier.core.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.horizon import horizon, issuing_spans
 from verifier.core.trust import CloudTrust, Denials, TrustBundle, TrustedCertificate
 from verifier.edge.trust_files import load_bundle
@@ -55,12 +55,18 @@ class TestShippedBundle:
             (Cloud.US_GOVERNMENT, datetime(2029, 6, 3, 23, 3, 41, tzinfo=UTC)),
             # The last of the authorities' own ends, a second before that of DigiCert Global Root CA above it.
             (Cloud.CHINA, datetime(2031, 11, 9, 23, 59, 59, tzinfo=UTC)),
-            # The cloud is closed: that its chain would hold says nothing of documents.
-            (Cloud.GERMANY, datetime(2029, 11, 5, 8, 35, 58, tzinfo=UTC)),
         ],
     )
     def test_holds_until(self, cloud: Cloud, end: datetime) -> None:
         assert horizon(load_bundle().clouds[cloud], now=TODAY) == end
+
+    def test_of_germany_ended_when_it_closed(self) -> None:
+        germany = load_bundle().clouds[Cloud.GERMANY]
+        closed = datetime(2021, 10, 29, 23, 59, 59, tzinfo=UTC)
+        assert horizon(germany, now=TODAY) is None
+        assert horizon(germany, now=datetime(2021, 1, 1, tzinfo=UTC)) == closed
+        assert not germany.is_closed(closed - timedelta(microseconds=1))
+        assert germany.is_closed(closed)
 
     def test_of_the_public_cloud_ends_with_an_authority_of_the_g2_root(self) -> None:
         public = load_bundle().clouds[Cloud.PUBLIC]
@@ -71,7 +77,7 @@ class TestShippedBundle:
         # The cross-signed root lasts longer, and issues no signers.
         assert any(pin.usable_until > TODAY and pin.usable_until > end for pin in public.pins if end is not None)
 
-    @pytest.mark.parametrize("cloud", list(Cloud))
+    @pytest.mark.parametrize("cloud", sorted(SERVED_BY_DEFAULT))
     def test_is_the_same_at_each_moment_up_to_its_end(self, cloud: Cloud) -> None:
         shipped = load_bundle().clouds[cloud]
         end = horizon(shipped, now=TODAY)

@@ -3,24 +3,32 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from support.certificates import make_authority
+from support.chains import root
+from support.documents import der
 
 from verifier.core.certificates import Certificate
 from verifier.core.clouds import Cloud
 from verifier.core.trust import (
     EXPIRY_WARNING,
     CloudTrust,
+    Denials,
     Role,
     State,
     TrustBundle,
     TrustedCertificate,
     TrustError,
+    oddities_of,
 )
+from verifier.emulator import pki
 
 NOT_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 NOT_AFTER = datetime(2027, 1, 1, tzinfo=UTC)
@@ -46,6 +54,10 @@ def certificate(subject: str = "CA", *, issuer: str | None = None, is_ca: bool =
         .sign(KEY, hashes.SHA256())
     )
     return Certificate.from_der(built.public_bytes(Encoding.DER))
+
+
+def read(identity: pki.Identity) -> Certificate:
+    return Certificate.from_der(der(identity.certificate))
 
 
 def entry(
@@ -245,3 +257,54 @@ class TestGeneration:
         activated = replace(self.PIN, activate_at=RETIRE_AT, retire_at=None)
         retired = replace(self.PIN, activate_at=None, retire_at=RETIRE_AT)
         assert TrustBundle.of((self.ANCHOR, activated)).generation != TrustBundle.of((self.ANCHOR, retired)).generation
+
+
+class TestClosed:
+    def test_is_a_cloud_of_which_every_anchor_is_retired(self) -> None:
+        retired = replace(entry(), retire_at=RETIRE_AT)
+        other = replace(entry(of=certificate("Other")), retire_at=RETIRE_AT + timedelta(days=1))
+        cloud = CloudTrust(anchors=(retired, other), pins=())
+        assert not cloud.is_closed(RETIRE_AT)
+        assert not cloud.is_closed(RETIRE_AT + timedelta(days=1) - MICROSECOND)
+        assert cloud.is_closed(RETIRE_AT + timedelta(days=1))
+
+    def test_is_no_cloud_whose_anchors_expired_or_are_denied(self) -> None:
+        denials = Denials(spki_sha256=frozenset({entry().certificate.spki_sha256}))
+        cloud = CloudTrust(anchors=(entry(),), pins=(), denials=denials)
+        assert not cloud.is_closed(NOT_BEFORE)
+        assert not cloud.is_closed(NOT_AFTER + timedelta(days=1))
+
+
+class TestOddities:
+    def made(self, **kinds: Any) -> Certificate:  # noqa: ANN401 - of make_authority
+        return read(make_authority(issuer=root(), name="Odd CA", key=kinds.pop("key", KEY), **kinds))
+
+    def test_are_none_of_an_ordinary_authority(self) -> None:
+        assert oddities_of(self.made()) == ()
+        assert oddities_of(read(root())) == ()
+
+    def test_are_named(self) -> None:
+        short = rsa.generate_private_key(public_exponent=65537, key_size=2047)  # noqa: S505 - it is what is odd
+        without = (x509.SubjectKeyIdentifier.oid, x509.AuthorityKeyIdentifier.oid)
+        assert oddities_of(self.made(without=without, key=short)) == (
+            "no subject key identifier",
+            "no authority key identifier",
+            "an RSA key of 2047 bits",
+        )
+
+    def test_are_those_of_a_root_that_limits_its_use(self) -> None:
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        limited = make_authority(issuer=root(), name="Odd Root", key=root().key, extensions=(usage,))
+        own = replace(read(limited), issuer_der=read(limited).subject_der)
+        assert oddities_of(own) == ("a root with an extended key usage",)
+        assert oddities_of(self.made(extensions=(usage,))) == ()
+
+    def test_of_a_bundle_are_told_with_their_certificate(self) -> None:
+        odd = TrustedCertificate(
+            certificate=self.made(without=(x509.SubjectKeyIdentifier.oid,)),
+            role=Role.INTERMEDIATE,
+            clouds=frozenset({Cloud.PUBLIC}),
+            source="urn:imds-verifier:test",
+        )
+        bundle = TrustBundle.of((entry(), odd))
+        assert f"{odd.certificate.subject}: no subject key identifier" in bundle.oddities()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.edge.live_settings import LiveSettings
 from verifier.edge.settings import RELOADABLE, Settings, SettingsError, load_settings
 from verifier.ports import AuditEvent, Decision, Exchange, ReloadOutcome, Unavailable
@@ -47,6 +48,9 @@ class KeptReloads:
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         raise AssertionError(sighting, authorities)
+
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        raise AssertionError(document)
 
     def trust_changed(self, event: AuditEvent) -> None:
         raise AssertionError(event)

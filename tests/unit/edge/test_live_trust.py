@@ -21,8 +21,9 @@ from verifier.core.chain import build_chain
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import Change, Deny, Pin, PinDecision, Reject, Unpin, decide
 from verifier.core.discovery import Sighting
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import ChainRefused
-from verifier.core.trust import Denials, Origin, TrustBundle, TrustError
+from verifier.core.trust import AuthorityIdentity, Denials, Origin, TrustBundle, TrustError
 from verifier.edge import live_trust
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
@@ -71,6 +72,9 @@ class KeptReloads:
 
     def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
         raise AssertionError(sighting, authorities)
+
+    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+        raise AssertionError(document)
 
     def trust_changed(self, event: AuditEvent) -> None:
         raise AssertionError(event)
@@ -179,6 +183,10 @@ def flip(mount: Path, version: str, *certificates: x509.Certificate) -> None:
             (mount / name).symlink_to(f"..data/{name}")
     if before:
         shutil.rmtree(mount / before)
+
+
+def identity(certificate: x509.Certificate) -> AuthorityIdentity:
+    return AuthorityIdentity.of(Certificate.from_der(der(certificate)))
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -545,7 +553,7 @@ class TestDiscovered:
         trust = LiveTrust(directory, registry, admit=True, recorder=told)
         registry.discover(pin("Found CA"), pin("Above CA"))
         trust.refresh()
-        registry.change(Reject(sha256=fingerprint(pin("Found CA"))))
+        registry.change(Reject(authority=identity(pin("Found CA"))))
         trust.refresh()
         assert fingerprints(trust.bundle()) == fingerprints_of(anchor(), pin("Live CA"), pin("Above CA"))
 
@@ -561,7 +569,7 @@ class TestDiscovered:
     ) -> None:
         trust = LiveTrust(directory, registry, admit=True, recorder=told)
         registry.discover(pin("Live CA"))
-        registry.change(Reject(sha256=fingerprint(pin("Live CA"))))
+        registry.change(Reject(authority=identity(pin("Live CA"))))
         trust.refresh()
         assert trust.bundle().clouds[Cloud.PUBLIC].entry(fingerprint(pin("Live CA"))).origin is Origin.LISTED
 

@@ -48,6 +48,7 @@ def test_tells_each_call_by_its_name_and_answers_as_the_store(tmp_path: Path) ->
     assert stores.registry.decide(decisions, event, expected=revision) is True
     assert stores.registry.revision() != revision
     assert stores.registry.discovered() == ()
+    assert stores.registry.nonconforming() == ()
     assert stores.registry.claim("lease", lasting=timedelta(minutes=1)) is True
     assert stores.registry.is_claimed("lease") is True
     assert stores.registry.audit_trail(most=1) == (event,)
@@ -55,7 +56,7 @@ def test_tells_each_call_by_its_name_and_answers_as_the_store(tmp_path: Path) ->
     told = {(store, operation) for store, operation, failed in counts.uses if not failed}
     assert len(told) == len(counts.uses)
     expected = {("nonces", name) for name in methods_of(NonceStore)}
-    expected |= {("registry", name) for name in methods_of(TrustRegistry) - {"record"}}
+    expected |= {("registry", name) for name in methods_of(TrustRegistry) - {"record", "record_nonconforming"}}
     expected |= {("rates", name) for name in methods_of(RateLimiter)}
     assert told == expected
 

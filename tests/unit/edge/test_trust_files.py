@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from verifier.core.clouds import Cloud
+from verifier.core.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.trust import State, TrustBundle, TrustError
 from verifier.edge import trust_files
 from verifier.edge.trust_files import (
@@ -145,7 +145,8 @@ class TestShipped:
     def test_loads_for_every_cloud(self) -> None:
         bundle = load_bundle()
         assert set(bundle.clouds) == set(Cloud)
-        assert all(trust.usable_anchors(NOW) for trust in bundle.clouds.values())
+        assert {cloud for cloud, trust in bundle.clouds.items() if trust.usable_anchors(NOW)} == SERVED_BY_DEFAULT
+        assert bundle.open_clouds(frozenset(Cloud), at=NOW).keys() == SERVED_BY_DEFAULT
 
     def test_is_read_from_one_directory(self) -> None:
         assert (shipped_directory() / "manifest.toml").is_file()

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -9,22 +10,27 @@ from hypothesis import strategies as st
 from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions, PinDecision
 from verifier.core.discovery import DiscoveredIssuer, Sighting
-from verifier.core.trust import Denials
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust import AuthorityIdentity, Denials
 from verifier.edge.trust_records import (
+    bound_nonconforming,
     bound_sighting,
     decode_authorities,
     decode_decisions,
     decode_event,
+    decode_nonconforming,
     decode_number,
     decode_sighting,
     discovered_issuer,
     encode_authorities,
     encode_decisions,
     encode_event,
+    encode_nonconforming,
     encode_number,
     encode_sighting,
+    nonconforming_record,
 )
-from verifier.ports import AuditEvent, StoreUnavailable
+from verifier.ports import AuditEvent, NonconformingRecord, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 MICROSECONDS = 1_795_420_800_000_000
@@ -37,22 +43,44 @@ SIGHTING = Sighting(
     seen_at=NOW,
 )
 EVENT = AuditEvent(at=NOW, by="ann", what="approve", subject="ab", before="undecided", after="pinned")
+
+
+def identity(spki_sha256: str, subject: str = "CN=ö") -> AuthorityIdentity:
+    return AuthorityIdentity(subject_der=b"\x30\xff", spki_sha256=spki_sha256, subject=subject)
+
+
 DECISIONS = Decisions(
     pins={
         "bb": PinDecision(der=b"\x30\xff", clouds=frozenset(Cloud), decided_by="ö", decided_at=NOW, note="n"),
         "aa": PinDecision(der=b"", clouds=frozenset({Cloud.PUBLIC}), decided_by="", decided_at=NOW),
     },
-    rejected=frozenset({"dd", "cc"}),
+    rejected=frozenset({identity("dd"), identity("cc")}),
     denials=Denials(serial_numbers=frozenset({255, 16}), spki_sha256=frozenset({"ff", "ee"})),
+    denied_authorities={255: frozenset({identity("ab")})},
+)
+NONCONFORMING = NonconformingDocument(
+    issuer="CN=ö",
+    pin_sha256="aa",
+    clouds=frozenset({Cloud.US_GOVERNMENT, Cloud.PUBLIC}),
+    signer_sha256="bb",
+    document_sha256="cc",
+    detail="An element stands there twice.",
+    seen_at=NOW,
 )
 
 ENCODED_SIGHTING = f'[1,"AzureChinaCloud","CN=\\u00f6","00ff",["http://a/","http://b/"],"aa",{MICROSECONDS}]'
 ENCODED_EVENT = f'[1,{MICROSECONDS},"ann","approve","ab","undecided","pinned"]'
 ENCODED_AUTHORITIES = '[1,["MP8=",""]]'
+ENCODED_REJECTED = '[["cc","MP8=","CN=\\u00f6"],["dd","MP8=","CN=\\u00f6"]]'
+ENCODED_SERIALS = '[["10",[]],["ff",[["ab","MP8=","CN=\\u00f6"]]]]'
 ENCODED_DECISIONS = (
     f'[1,[["aa","",["AzurePublicCloud"],"",{MICROSECONDS},""],'
     '["bb","MP8=",["AzureChinaCloud","AzureGermanCloud","AzurePublicCloud","AzureUSGovernmentCloud"],'
-    f'"\\u00f6",{MICROSECONDS},"n"]],["cc","dd"],["10","ff"],["ee","ff"]]'
+    f'"\\u00f6",{MICROSECONDS},"n"]],{ENCODED_REJECTED},{ENCODED_SERIALS},["ee","ff"]]'
+)
+ENCODED_NONCONFORMING = (
+    '[1,"CN=\\u00f6","aa",["AzurePublicCloud","AzureUSGovernmentCloud"],"bb","cc","An element stands there twice.",'
+    f"{MICROSECONDS}]"
 )
 
 DECODERS: list[tuple[Callable[[str], object], str]] = [
@@ -60,6 +88,7 @@ DECODERS: list[tuple[Callable[[str], object], str]] = [
     (decode_event, ENCODED_EVENT),
     (decode_authorities, ENCODED_AUTHORITIES),
     (decode_decisions, ENCODED_DECISIONS),
+    (decode_nonconforming, ENCODED_NONCONFORMING),
 ]
 
 _moments = st.datetimes(timezones=st.just(UTC))
@@ -73,6 +102,7 @@ _sightings = st.builds(
     signer_sha256=st.text(),
     seen_at=_moments,
 )
+_identities = st.builds(AuthorityIdentity, subject_der=st.binary(), spki_sha256=_fingerprints, subject=st.text())
 _decisions = st.builds(
     Decisions,
     pins=st.dictionaries(
@@ -87,8 +117,23 @@ _decisions = st.builds(
         ),
         max_size=3,
     ),
-    rejected=st.frozensets(_fingerprints),
-    denials=st.builds(Denials, serial_numbers=st.frozensets(st.integers()), spki_sha256=st.frozensets(_fingerprints)),
+    rejected=st.frozensets(_identities, max_size=3),
+    denials=st.builds(
+        Denials,
+        serial_numbers=st.frozensets(st.integers()).map(lambda some: some | {7}),
+        spki_sha256=st.frozensets(_fingerprints),
+    ),
+    denied_authorities=st.dictionaries(st.just(7), st.frozensets(_identities, max_size=3)),
+)
+_nonconforming = st.builds(
+    NonconformingDocument,
+    issuer=st.text(),
+    pin_sha256=st.text(),
+    clouds=st.frozensets(st.sampled_from(Cloud)),
+    signer_sha256=st.text(),
+    document_sha256=st.text(),
+    detail=st.text(),
+    seen_at=_moments,
 )
 _events = st.builds(
     AuditEvent, at=_moments, by=st.text(), what=st.text(), subject=st.text(), before=st.text(), after=st.text()
@@ -100,6 +145,7 @@ def test_writes_lines_of_ascii_with_their_format_first() -> None:
     assert encode_event(EVENT) == ENCODED_EVENT
     assert encode_authorities([b"\x30\xff", b""]) == ENCODED_AUTHORITIES
     assert encode_decisions(DECISIONS) == ENCODED_DECISIONS
+    assert encode_nonconforming(NONCONFORMING) == ENCODED_NONCONFORMING
 
 
 def test_writes_the_same_moment_alike_in_any_zone() -> None:
@@ -120,6 +166,18 @@ def test_reads_back_decisions(decisions: Decisions) -> None:
     assert encoded.isascii()
     assert "\n" not in encoded
     assert decode_decisions(encoded) == decisions
+
+
+@given(decisions=_decisions)
+def test_reads_back_the_names_of_authorities(decisions: Decisions) -> None:
+    """Two identities that differ only in the name for people are equal, so equal decisions do not show it."""
+    read = decode_decisions(encode_decisions(decisions))
+    assert sorted(one.subject for one in read.rejected) == sorted(one.subject for one in decisions.rejected)
+
+
+@given(document=_nonconforming)
+def test_reads_back_a_nonconforming_document(document: NonconformingDocument) -> None:
+    assert decode_nonconforming(encode_nonconforming(document)) == document
 
 
 @given(event=_events)
@@ -183,13 +241,19 @@ def test_refuses_what_it_would_not_have_written(decode: Callable[[str], object],
         (decode_authorities, ENCODED_AUTHORITIES, "MP8=", "MP 8="),
         (decode_authorities, ENCODED_AUTHORITIES, "MP8=", "ö"),
         (decode_authorities, ENCODED_AUTHORITIES, '"MP8="', "12"),
-        (decode_decisions, ENCODED_DECISIONS, '["cc","dd"]', '["dd","cc"]'),
-        (decode_decisions, ENCODED_DECISIONS, '["cc","dd"]', '["cc","cc","dd"]'),
-        (decode_decisions, ENCODED_DECISIONS, '["cc","dd"]', '"cc"'),
-        (decode_decisions, ENCODED_DECISIONS, '["10","ff"]', '["10","FF"]'),
-        (decode_decisions, ENCODED_DECISIONS, '["10","ff"]', '["0x10","ff"]'),
-        (decode_decisions, ENCODED_DECISIONS, '["10","ff"]', "[16,255]"),
-        (decode_decisions, ENCODED_DECISIONS, '["10","ff"]', '["ff","10"]'),
+        (decode_decisions, ENCODED_DECISIONS, ENCODED_REJECTED, ENCODED_REJECTED.replace("cc", "ee")),
+        (decode_decisions, ENCODED_DECISIONS, ENCODED_REJECTED, ENCODED_REJECTED.replace("cc", "dd")),
+        (decode_decisions, ENCODED_DECISIONS, ENCODED_REJECTED, '["cc","dd"]'),
+        (decode_decisions, ENCODED_DECISIONS, ENCODED_REJECTED, '"cc"'),
+        (decode_decisions, ENCODED_DECISIONS, '["cc","MP8=",', '["cc",null,'),
+        (decode_decisions, ENCODED_DECISIONS, '["ff",[[', '["FF",[['),
+        (decode_decisions, ENCODED_DECISIONS, '["10",[]]', '["0x10",[]]'),
+        (decode_decisions, ENCODED_DECISIONS, '["10",[]]', "[16,[]]"),
+        (decode_decisions, ENCODED_DECISIONS, '["10",[]]', '"10"'),
+        (decode_decisions, ENCODED_DECISIONS, '["10",[]]', '["fff",[]]'),
+        (decode_decisions, ENCODED_DECISIONS, '["10",[]]', '["ff",[]]'),
+        (decode_nonconforming, ENCODED_NONCONFORMING, '"aa"', "null"),
+        (decode_nonconforming, ENCODED_NONCONFORMING, '"AzurePublicCloud"', '"AzureMoonCloud"'),
         (decode_decisions, ENCODED_DECISIONS, '["aa","",', '["bb","",'),
         (decode_decisions, ENCODED_DECISIONS, '["aa","",', '["aa",null,'),
         (decode_decisions, ENCODED_DECISIONS, '["aa","",', '["aa",'),
@@ -241,6 +305,26 @@ def test_makes_a_discovered_issuer_of_what_a_registry_keeps() -> None:
 def test_refuses_an_issuer_that_cannot_be(first_seen: int, documents: int) -> None:
     with pytest.raises(StoreUnavailable, match="cannot read"):
         discovered_issuer(ENCODED_SIGHTING, first_seen=first_seen, documents=documents, authorities=None)
+
+
+def test_makes_a_record_of_nonconforming_documents_of_what_a_registry_keeps() -> None:
+    record = nonconforming_record(ENCODED_NONCONFORMING, first_seen=MICROSECONDS - 1, documents=7)
+    assert record == NonconformingRecord(
+        document=NONCONFORMING, first_seen=NOW - timedelta(microseconds=1), documents=7
+    )
+    assert record.last_seen == NOW
+
+
+@pytest.mark.parametrize(("first_seen", "documents"), [(MICROSECONDS + 1, 1), (MICROSECONDS, 0), (10**30, 1)])
+def test_refuses_a_record_of_nonconforming_documents_that_cannot_be(first_seen: int, documents: int) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot read"):
+        nonconforming_record(ENCODED_NONCONFORMING, first_seen=first_seen, documents=documents)
+
+
+def test_bounds_the_texts_of_a_nonconforming_document() -> None:
+    bounded = bound_nonconforming(replace(NONCONFORMING, issuer="x" * 1025, detail="y" * 513 + "\ud800"))
+    assert (bounded.issuer, bounded.detail) == ("x" * 1024, "y" * 512)
+    assert bound_nonconforming(NONCONFORMING) == NONCONFORMING
 
 
 def test_leaves_an_ordinary_sighting_as_it_is() -> None:

@@ -150,7 +150,7 @@ def _signers() -> Iterator[Recipe]:
     }
     for name, (description, signer) in signers.items():
         yield Recipe(name=name, description=description, body=posted(documents.document(signer=signer)))
-    for cloud in (Cloud.US_GOVERNMENT, Cloud.CHINA, Cloud.GERMANY):
+    for cloud in (Cloud.US_GOVERNMENT, Cloud.CHINA):
         signer = make_signer(
             issuer=issuing_ca(cloud), common_names=(cloud.domain,), names=(f"one.{cloud.domain}", cloud.domain)
         )

@@ -21,6 +21,8 @@ from verifier.core.clouds import Cloud
 from verifier.emulator import pki
 
 RETIRED_AT: Final = datetime(2026, 10, 1, tzinfo=UTC)
+#: When Azure Germany closed, as in the shipped manifest.
+CLOSED_AT: Final = datetime(2021, 10, 29, 23, 59, 59, tzinfo=UTC)
 STAGED_UNTIL: Final = datetime(2027, 2, 1, tzinfo=UTC)
 _PAST: Final = pki.Validity(
     not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=datetime(2026, 6, 30, 23, 59, 59, tzinfo=UTC)
@@ -79,7 +81,7 @@ def entries() -> tuple[Entry, ...]:
 
 
 def _clouds() -> tuple[Entry, ...]:
-    """What signs the documents that are accepted: an anchor and an issuing authority a cloud."""
+    """An anchor and an issuing authority for each cloud. They sign what is accepted; Germany's are retired."""
     root = shared_pki().root
     found = [
         _public("root", root, "The anchor of the public cloud."),
@@ -96,8 +98,13 @@ def _clouds() -> tuple[Entry, ...]:
         )
         issuing = _authority(f"{slug}-issuing", own_root)
         found += [
-            Entry(name=f"{slug}-root", identity=own_root, clouds=(cloud,), note=f"The anchor of {cloud}."),
-            Entry(name=f"{slug}-issuing", identity=issuing, clouds=(cloud,), note=f"Issues the signers of {cloud}."),
+            replace(entry, retire_at=CLOSED_AT if cloud is Cloud.GERMANY else None)
+            for entry in (
+                Entry(name=f"{slug}-root", identity=own_root, clouds=(cloud,), note=f"The anchor of {cloud}."),
+                Entry(
+                    name=f"{slug}-issuing", identity=issuing, clouds=(cloud,), note=f"Issues the signers of {cloud}."
+                ),
+            )
         ]
     strayed = _authority("strayed-issuing", next(one.identity for one in found if one.name == "china-root"))
     found.append(_public("strayed-issuing", strayed, "Pinned for the public cloud; chains to China's anchor alone."))

@@ -24,7 +24,6 @@ _UNDER = {
         "The issuer is pinned for the public cloud, and chains to China's anchor alone.",
     ),
     "expired-anchor": ("public-under-old-root", "The issuer's anchor has expired."),
-    "expired-intermediate": ("public-expired-issuing", "The issuer has expired."),
     "retired-pin": ("public-retired-issuing", "The issuer's pin was retired by the manifest."),
     "staged-pin": ("public-staged-issuing", "The issuer's pin is staged by the manifest, and not active yet."),
     "five-authorities": ("public-deep-4", "Five authorities above the signer; four are the most."),
@@ -43,6 +42,21 @@ def recipes() -> Iterator[Recipe]:
         )
     for name, (description, signer) in {**_signers(), **_forgeries()}.items():
         yield _untrusted(name=name, description=description, body=posted(documents.document(signer=signer)))
+    cloud = Cloud.GERMANY
+    signer = make_signer(
+        issuer=issuing_ca(cloud), common_names=(cloud.domain,), names=(f"one.{cloud.domain}", cloud.domain)
+    )
+    yield _untrusted(
+        name="closed-cloud",
+        description=f"A document of {cloud}, which is closed: the manifest retired its anchor and its pin in 2021.",
+        body=posted(documents.document(signer=signer)),
+    )
+    yield _unpinned(
+        name="expired-pin",
+        description="The issuer's pinned certificate has expired, and its key signed: it was renewed, and no renewed "
+        "one is pinned.",
+        body=posted(documents.document(signer=make_signer(issuer=entry("public-expired-issuing").identity))),
+    )
     yield from _unknown_issuers()
 
 
