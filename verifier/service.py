@@ -3,6 +3,7 @@ the nonce store's and the recorder's."""
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +23,7 @@ from verifier.core.model import (
     Redeemed,
     UnverifiedClaims,
 )
+from verifier.core.nonconforming import find_nonconforming
 from verifier.core.policy import Policies, UnknownPolicyError, applicable_policies
 from verifier.core.reasons import ChainRefused, Check, Reason, Refused, progress
 from verifier.core.trust import EXPIRY_WARNING, TrustBundle
@@ -143,7 +145,11 @@ class Verifier:
         _require_tenant_policy(policies, tenant_policy)
         now = self._clock.now()
         seen = observer or pipeline.Unobserved()
-        claims = pipeline.read_in_time(document, now=now, limits=self._limits, observer=seen)
+        try:
+            claims = pipeline.read_in_time(document, now=now, limits=self._limits, observer=seen)
+        except Refused as refused:
+            self._report_nonconforming(document, refused, now=now)
+            raise
         seen.begin(Check.CHAIN)
         content = self._build_chain(claims, now=now)
         seen.begin(Check.NONCE)
@@ -158,6 +164,15 @@ class Verifier:
             refused.noted = noted
             raise
         return AttestationResult(verified=verified, checks=progress(noted=noted), evaluated_at=now)
+
+    def _report_nonconforming(self, document: RawDocument, refused: Refused, *, now: datetime) -> None:
+        """Tell the operator if Azure seems to have signed what was refused for its form. The refusal stays."""
+        if self._discovery is None:
+            return
+        with suppress(StoreUnavailable):
+            found = find_nonconforming(document, refused, bundle=self._trust.bundle(), now=now)
+            if found is not None:
+                self._discovery.report_nonconforming(found)
 
     def _redeem(self, content: AuthenticContent, *, tenant: str, expected: str | None, now: datetime) -> Redeemed:
         """The one side effect. Raises NonceRefused and StoreUnavailable."""

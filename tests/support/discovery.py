@@ -287,13 +287,18 @@ def issuing_ca() -> pki.Identity:
     return chains.authority("Unpinned Issuing CA")
 
 
-def signed_under(issuer: pki.Identity, *urls: str, embedding: tuple[bytes, ...] = ()) -> bytes:
-    """A document whose signer `issuer` issued and which names these URLs, with these certificates beside its own."""
+def signed_under(
+    issuer: pki.Identity, *urls: str, embedding: tuple[bytes, ...] = (), announced_digests: int = 1
+) -> bytes:
+    """Sign a document by a signer that `issuer` issued, naming these URLs, with these certificates beside its own.
+
+    With more than one announced digest, the document is not exact, and its signature still verifies.
+    """
     signer = signer_under(issuer, *urls)
     octets = documents.encode(documents.content())
     info = cms.sign_content(octets, certificate=signer.certificate, key=signer.key)
     return cms.SignedData(
-        digest_algorithms=(info.digest_algorithm,),
+        digest_algorithms=(info.digest_algorithm,) * announced_digests,
         content=octets,
         certificates=(der(signer), *embedding),
         signer_infos=(info,),

@@ -30,7 +30,7 @@ from verifier.core.clouds import Cloud
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveryMode, confirm_authorities
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.reasons import ChainRefused, Reason
+from verifier.core.reasons import ChainRefused, FormatRefused, Reason
 from verifier.core.trust import AuthorityIdentity, Denials, Origin, TrustBundle
 from verifier.discovery_service import (
     FAILURE_MEMORY,
@@ -43,6 +43,7 @@ from verifier.discovery_service import (
     SUCCESS_MEMORY,
 )
 from verifier.emulator import pki
+from verifier.emulator.trust_directory import TrustedCertificate
 from verifier.ports import StoreUnavailable
 
 URL = "http://cacerts.digicert.com/issuer.crt"
@@ -199,6 +200,25 @@ class TestNonconformingDocuments:
         assert laboratory.recorder.nonconforming == [self.report()] * 2
         [record] = laboratory.administration.nonconforming()
         assert (record.document, record.documents) == (self.report(), 2)
+
+    @pytest.mark.parametrize("unavailable", [set(), {"record_nonconforming"}])
+    def test_are_reported_by_the_appraisal_that_refuses_them(self, bench: Bench, unavailable: set[str]) -> None:
+        pinned = TrustedCertificate(name="issuing", role="intermediate", certificate=issuing_ca().certificate)
+        laboratory = make_laboratory(bench.directory, mode=PINNED, fetcher=bench.fetcher, others=(pinned,))
+        laboratory.registry.away = unavailable
+        laboratory.appraise(signed_under(issuing_ca()))
+        assert laboratory.recorder.nonconforming == []
+        with pytest.raises(FormatRefused) as refused:
+            laboratory.appraise(signed_under(issuing_ca(), announced_digests=2))
+        [report] = laboratory.recorder.nonconforming
+        assert report.detail == refused.value.detail
+        assert report.pin_sha256 == Certificate.from_der(der(issuing_ca())).sha256
+
+    def test_are_not_reported_if_no_pin_issued_the_signer(self, bench: Bench) -> None:
+        laboratory = bench.open(PINNED)
+        with pytest.raises(FormatRefused):
+            laboratory.appraise(signed_under(issuing_ca(), announced_digests=2))
+        assert laboratory.recorder.nonconforming == []
 
     def test_are_told_where_the_registry_is_away(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
