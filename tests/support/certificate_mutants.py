@@ -269,18 +269,22 @@ _ALL_OIDS: Final = tuple(
 
 def _other_extensions(tbs: bytes) -> Iterator[bytes]:
     """Each extension that a library may know, with each value, critical and not, in the place of the one there is."""
+    values = tuple(_values())
     for oid in _ALL_OIDS:
-        for value in _values():
+        *fields, tagged = elements(without_extension(tbs, oid))
+        [others] = elements(tagged)
+        before, present = b"".join(fields), b"".join(elements(others))
+        for value in values:
             for critical in (False, True):
-                yield with_extension(tbs, oid, value, critical=critical)
+                new = _extension(oid, value, critical=critical)
+                yield sequence(before, element(0xA3, sequence(present, new)))
 
 
 def with_extension(tbs: bytes, oid: x509.ObjectIdentifier, value: bytes, *, critical: bool = False) -> bytes:
     """`tbs` with this extension as its last one, in the place of the one of its kind that it had."""
     *fields, tagged = elements(without_extension(tbs, oid))
     [others] = elements(tagged)
-    new = sequence(_encoded(oid), b"\x01\x01\xff" if critical else b"", element(0x04, value))
-    return sequence(*fields, element(0xA3, sequence(*elements(others), new)))
+    return sequence(*fields, element(0xA3, sequence(*elements(others), _extension(oid, value, critical=critical))))
 
 
 def without_extension(tbs: bytes, oid: x509.ObjectIdentifier) -> bytes:
@@ -290,6 +294,11 @@ def without_extension(tbs: bytes, oid: x509.ObjectIdentifier) -> bytes:
     return sequence(*fields, element(0xA3, sequence(*others)))
 
 
+def _extension(oid: x509.ObjectIdentifier, value: bytes, *, critical: bool) -> bytes:
+    return sequence(_encoded(oid), b"\x01\x01\xff" if critical else b"", element(0x04, value))
+
+
+@cache
 def _encoded(oid: x509.ObjectIdentifier) -> bytes:
     return bytes(core.ObjectIdentifier(oid.dotted_string).dump())
 

@@ -1,9 +1,11 @@
 """The chain: to an anchor of the signer's own cloud, at the moment of the appraisal."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from time import process_time
 
 import pytest
 from cryptography import x509
@@ -12,7 +14,7 @@ from support.chains import authority, claims_of, key, root
 from support.documents import NOW, around, bundle_of, der, shared_bundle, shared_pki, spare_key, trusted
 
 from verifier.core.certificates import Certificate
-from verifier.core.chain import MAX_AUTHORITIES, build_chain
+from verifier.core.chain import MAX_AUTHORITIES, MAX_SEARCHES, build_chain
 from verifier.core.clouds import Cloud
 from verifier.core.reasons import ChainRefused, Check, Reason
 from verifier.core.trust import Denials, Role, State, TrustBundle, TrustedCertificate
@@ -359,3 +361,84 @@ def test_a_signer_without_an_alternative_name_has_no_chain() -> None:
     named = replace(claims.decoded.named, server_name=None)
     with pytest.raises(ChainRefused, match="no alternative name"):
         build_chain(replace(claims, decoded=replace(claims.decoded, named=named)), now=NOW, bundle=bundle)
+
+
+def test_a_name_that_no_server_can_have_is_a_refusal() -> None:
+    issuing = authority("Issuing")
+    claims = claims_of(make_signer(issuer=issuing).certificate)
+    for name in ("", ".", "a b", "xn--a..metadata.azure.com", "a" * 300):
+        named = replace(claims.decoded.named, server_name=name)
+        with pytest.raises(ChainRefused, match="first path validator"):
+            build_chain(
+                replace(claims, decoded=replace(claims.decoded, named=named)),
+                now=NOW,
+                bundle=bundle_of(root().certificate, issuing.certificate),
+            )
+
+
+class TestOddPins:
+    """A certificate of an authority that only the second validator refuses, beside others of the same authority."""
+
+    #: certificatePolicies with a NULL in the place of a policy.
+    UNREADABLE = x509.UnrecognizedExtension(x509.CertificatePolicies.oid, b"\x30\x02\x05\x00")
+
+    def twins(self, count: int) -> list[x509.Certificate]:
+        """The odd certificates of one authority under as many roots, and the roots."""
+        roots = [root(f"Twins Root {number}") for number in range(count)]
+        odd = [authority("Twin", issuer=one, extensions=[self.UNREADABLE]) for one in roots]
+        return [one.certificate for one in (*roots, *odd)]
+
+    def test_the_only_one_is_a_refusal_with_its_reason(self) -> None:
+        signer = make_signer(issuer=authority("Twin"))
+        refusal = refused(signer, bundle_of(*self.twins(1)))
+        assert "second path validator cannot read" in refusal.detail
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_the_good_one_is_found_beside_them(self, count: int) -> None:
+        good = authority("Twin")
+        bundle = bundle_of(*self.twins(count), root().certificate, good.certificate)
+        assert build(make_signer(issuer=good), bundle) == [good.certificate, root().certificate]
+
+    def test_any_number_of_them_costs_a_bounded_number_of_searches(self) -> None:
+        signer = make_signer(issuer=authority("Twin"))
+        bundle = bundle_of(*self.twins(4 * MAX_SEARCHES))
+        assert cpu_seconds(lambda: refused(signer, bundle)) < 2
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    started = process_time()
+    work()
+    return process_time() - started
+
+
+class TestWork:
+    """What a pinned authority's signer, or a strange set of pins, costs at most."""
+
+    def test_alternative_names_under_name_constraints_are_bounded(self) -> None:
+        excluded = [x509.DNSName(f"{number}.example.com") for number in range(100)]
+        issuing = authority("Constrained", extensions=[x509.NameConstraints(None, excluded)])
+        names = ["metadata.azure.com", *(f"{number}.metadata.azure.com" for number in range(255))]
+        signer = make_signer(issuer=issuing, names=names)
+        bundle = bundle_of(root().certificate, issuing.certificate)
+        assert cpu_seconds(lambda: build(signer, bundle)) < 2
+
+    @pytest.mark.parametrize("is_one_key", [True, False])
+    def test_authorities_of_one_name_that_issued_one_another_are_bounded(self, *, is_one_key: bool) -> None:
+        keys = [key("Ring" if is_one_key else f"Ring {number}") for number in range(40)]
+        ring = [
+            make_authority(
+                issuer=pki.Identity(certificate=authority("Ring").certificate, key=one), name="Ring", key=two
+            )
+            for one, two in itertools.pairwise((*keys, keys[0]))
+        ]
+        signer = make_signer(issuer=ring[-1])
+        bundle = TrustBundle.of((trusted(root().certificate), *(as_pin(one.certificate) for one in ring)))
+        assert cpu_seconds(lambda: refused(signer, bundle)) < 2
+
+    def test_many_policies_are_bounded(self) -> None:
+        oids = [x509.ObjectIdentifier(f"1.2.{number}") for number in range(300)]
+        policies = x509.CertificatePolicies([x509.PolicyInformation(oid, None) for oid in oids])
+        issuing = authority("Issuing")
+        signer = make_signer(issuer=issuing, extensions=[policies])
+        bundle = bundle_of(root().certificate, issuing.certificate)
+        assert cpu_seconds(lambda: build(signer, bundle)) < 2

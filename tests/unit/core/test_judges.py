@@ -1,5 +1,8 @@
-"""The two judges of a chain, each by itself. Of every kind of bad chain this says who refuses it, and where only one
-does, why: what the one lets pass is what the other is there for (docs/adr/0004-two-judges.md)."""
+"""The two path validators, each by itself. Of every kind of bad chain this says which of them refuses it.
+
+If only one does, `why` explains it: the other is there for such chains (docs/adr/0004-two-judges.md). What both of them
+accept and core.leaf_profile refuses is in test_leaf_profile.py.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +12,8 @@ from enum import Enum
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from support.certificate_mutants import element, mint, sequence, with_extension
 from support.certificates import make_authority, make_self_signed, make_signer, resign
 from support.chains import Chain, authority, certvalidator_accepts, claims_of, key, pyca_accepts, root, shared_chain
 from support.documents import NOW, bundle_of, raw, sample, shared_pki, spare_key
@@ -150,6 +154,17 @@ def of_serial_number(number: int) -> Chain:
     return Chain(signer=signer.certificate, pins=chain.pins, anchor=chain.anchor)
 
 
+def of_mint(oid: x509.ObjectIdentifier, value: bytes, *, critical: bool = False) -> Chain:
+    """A chain whose signer has this extension."""
+    return of_tbs(with_extension(mint("EC").tbs, oid, value, critical=critical))
+
+
+def of_tbs(tbs: bytes) -> Chain:
+    made = mint("EC")
+    signer = x509.load_der_x509_certificate(made.certify(tbs))
+    return Chain(signer=signer, pins=(made.issuer.certificate,), anchor=root().certificate)
+
+
 def key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=digital_signature,
@@ -167,6 +182,7 @@ def key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False, c
 ORGANISATION = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, pki.ORGANISATION)])
 MAIL = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
 ANY_USE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+PERMITTED_DNS = sequence(element(0xA0, sequence(element(0x82, b"azure.com"))))
 NOT_CA = x509.BasicConstraints(ca=False, path_length=None)
 
 KINDS = {
@@ -209,12 +225,12 @@ KINDS = {
     "five authorities": Kind(
         lambda: of_levels(5),
         Who.CERTVALIDATOR,
-        "only the first judge is given a limit; the second never sees a longer path",
+        "only the first validator is given a limit; the second never sees a longer path",
     ),
     "expired anchor": Kind(
         over_expired_anchor,
         Who.CERTVALIDATOR,
-        "RFC 5280 6.1.1 takes the anchor as given; the trust bundle leaves expired ones out before either judge",
+        "RFC 5280 6.1.1 takes the anchor as given; the trust bundle leaves expired ones out before either validator",
     ),
     "issuer without keyUsage": Kind(
         lambda: of_issuer(without=[x509.KeyUsage]),
@@ -244,17 +260,17 @@ KINDS = {
     "signer is an authority": Kind(
         lambda: of_signer(extensions=[x509.BasicConstraints(ca=True, path_length=None)]),
         Who.CERTVALIDATOR,
-        "an authority may end a path in RFC 5280; core.names refuses it before either judge",
+        "an authority may end a path in RFC 5280; core.names refuses it before either validator",
     ),
     "signer without alternative name": Kind(
         lambda: of_signer(names=()),
         Who.CERTVALIDATOR,
-        "the second judge is not asked about names",
+        "the second validator is not asked about names",
     ),
     "signer of another name": Kind(
         lambda: of_signer(names=("example.com",)),
         Who.CERTVALIDATOR,
-        "the second judge is not asked about names",
+        "the second validator is not asked about names",
     ),
     "empty subject": Kind(
         lambda: of_signer(common_names=None),
@@ -266,26 +282,43 @@ KINDS = {
         Who.CERTVALIDATOR,
         "must be there by RFC 5280 4.2.1.1: a rule for issuers that only the first enforces",
     ),
-    "serial number of 21 octets": Kind(
+    "serial number of 22 bytes": Kind(
         lambda: of_serial_number(2**167),
         Who.CERTVALIDATOR,
-        "20 octets are the most by RFC 5280 4.1.2.2: a rule for issuers that only the first enforces",
+        "20 bytes are the most by RFC 5280 4.1.2.2: a rule for issuers that only the first enforces, with one to spare",
+    ),
+    "critical authority key identifier": Kind(
+        lambda: of_mint(ExtensionOID.AUTHORITY_KEY_IDENTIFIER, sequence(b"\x80\x01k"), critical=True),
+        Who.CERTVALIDATOR,
+        "must not be critical by RFC 5280 4.2.1.1: a rule for issuers that only the first enforces",
+    ),
+    "name constraints in the signer": Kind(
+        lambda: of_mint(ExtensionOID.NAME_CONSTRAINTS, PERMITTED_DNS),
+        Who.CERTVALIDATOR,
+        "only for authorities by RFC 5280 4.2.1.10, and path validation does not look at them in a signer",
+    ),
+    "issuer that excludes an otherName": Kind(
+        lambda: of_issuer(
+            extensions=[x509.NameConstraints(None, [x509.OtherName(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")])]
+        ),
+        Who.PYCA,
+        "a signer without otherName is not constrained; the second cannot read the constraint",
     ),
     "explicit policy required, and none there": Kind(
         with_explicit_policy,
         Who.PYCA,
-        "the first judge does not process certificate policies (RFC 5280 6.1.1 c to f), the second does",
+        "the first validator does not process certificate policies (RFC 5280 6.1.1 c to f), the second does",
     ),
     "subject among the excluded directoryNames": Kind(
         lambda: of_issuer(extensions=[x509.NameConstraints(None, [x509.DirectoryName(ORGANISATION)])]),
         Who.PYCA,
-        "the first judge constrains alternative names alone, the second the subject too (RFC 5280 6.1.3 c)",
+        "the first validator constrains alternative names alone, the second the subject too (RFC 5280 6.1.3 c)",
     ),
 }
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_each_judge_decides_as_the_table_says(name: str) -> None:
+def test_each_validator_decides_as_the_table_says(name: str) -> None:
     chain = KINDS[name].make()
     assert (pyca_accepts(chain), certvalidator_accepts(chain)) == KINDS[name].accepted_by.value
 
@@ -297,7 +330,7 @@ def test_a_disagreement_and_nothing_else_is_explained(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_chain_is_built_only_where_both_accept_it(name: str) -> None:
+def test_a_chain_is_built_only_if_both_accept_it(name: str) -> None:
     kind = KINDS[name]
     if kind.accepted_by is Who.BOTH:
         assert builds(kind.make())
