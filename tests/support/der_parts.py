@@ -4,6 +4,8 @@ The reader and this writer share no code, so that a document which comes out of 
 reader skipped.
 """
 
+from functools import cache
+
 from asn1crypto import core, parser
 
 from verifier.core.cms import Algorithm, SignedData
@@ -25,6 +27,7 @@ def sequence(*members: bytes) -> bytes:
     return tlv(0x30, *members)
 
 
+@cache
 def oid(dotted: str) -> bytes:
     return bytes(core.ObjectIdentifier(dotted).dump())
 

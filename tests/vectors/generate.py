@@ -1,8 +1,10 @@
-"""Makes all vectors anew: `python tests/vectors/generate.py`. Private keys are made, used and forgotten.
+"""Make the vectors: `python tests/vectors/generate.py`. Private keys are made, used and forgotten.
 
-Every run makes other keys, and so changes every file.
+A run makes other keys, and so changes every file. With `--add` it makes only the vectors that are not there yet. Other
+authorities sign them, which it adds to the trust directory; the recipes of such vectors use no authority of their own.
 """
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -15,8 +17,10 @@ from vectors.recipes import (  # noqa: E402 - after the path is set
     accepted,
     authorities,
     azure_page,
+    bounded,
     chains,
     claims,
+    exactness,
     forms,
     names,
     nonces,
@@ -25,10 +29,28 @@ from vectors.recipes import (  # noqa: E402 - after the path is set
 
 from verifier.core.reasons import Reason  # noqa: E402 - as above
 
-MODULES = (forms, signatures, names, claims, chains, nonces, azure_page, accepted)
+MODULES = (forms, signatures, names, claims, chains, nonces, azure_page, accepted, exactness, bounded)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--add", action="store_true", help="make only the vectors that are not there yet")
+    if parser.parse_args().add:
+        add()
+    else:
+        make_all()
+
+
+def add() -> None:
+    missing = [recipe for module in MODULES for recipe in module.recipes() if not recipe.place(HERE).exists()]
+    for recipe in missing:
+        recipe.write(HERE)
+    if missing:
+        authorities.extend_trust(HERE / "trust")
+    sys.stdout.write(f"{len(missing)} vectors added\n")
+
+
+def make_all() -> None:
     for directory in (*Reason, "verified"):
         shutil.rmtree(HERE / directory, ignore_errors=True)
     authorities.write_trust(HERE / "trust")

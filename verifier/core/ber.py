@@ -7,8 +7,8 @@ and gives up after MAX_TOLERATED_ELEMENTS elements.
 from dataclasses import dataclass
 
 from verifier.core.bounds import MAX_DEPTH, MAX_TOLERATED_ELEMENTS
+from verifier.core.der import CONSTRUCTED
 
-_CONSTRUCTED = 0x20
 _LONG_TAG = 0x1F
 _LONG_LENGTH = 0x80
 _END_OF_CONTENTS = b"\x00\x00"
@@ -51,7 +51,7 @@ class BerReader:
 
     def string(self, element: Element) -> bytes:
         """Return the contents of a string, put together when it is in segments (X.690 8.7.3)."""
-        if not element.tag & _CONSTRUCTED:
+        if not element.tag & CONSTRUCTED:
             return self.contents(element)
         return b"".join(self.contents(segment) for segment in self.children(element))
 

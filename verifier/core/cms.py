@@ -12,6 +12,8 @@ from verifier.core.der import Reader
 
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 _DATA = bytes.fromhex("2a864886f70d010701")
+_PKCS_1 = "1.2.840.113549.1.1."
+_PSS = "1.2.840.113549.1.1.10"
 #: RFC 5652 5.1 and 5.3: the version that goes with id-data and issuerAndSerialNumber.
 _VERSION = b"\x01"
 
@@ -84,7 +86,7 @@ def read_signed_data(raw: bytes) -> SignedData:
     if digest.oid != announced.oid:
         raise CmsError("The document announces another digest algorithm than its signer uses.")
     attributes, signed_set = _signed_attributes(signer_info)
-    signature_algorithm = _algorithm(signer_info)
+    signature_algorithm = _signature_algorithm(signer_info)
     signature = signer_info.contents(der.OCTET_STRING)
     if signer_info.has_next(der.CONTEXT_1):
         raise CmsError("The document has unsigned attributes. No signature covers them, so they are refused.")
@@ -177,6 +179,15 @@ def _digest(parent: Reader) -> Algorithm:
     if digest.parameters not in {b"", der.NULL}:
         raise CmsError("The digest algorithm has parameters.")
     return digest
+
+
+def _signature_algorithm(parent: Reader) -> Algorithm:
+    """RFC 3279 2.2.1: the parameters of an RSA algorithm other than PSS are NULL, which some leave out."""
+    algorithm = _algorithm(parent)
+    is_pkcs1 = algorithm.oid.startswith(_PKCS_1) and algorithm.oid != _PSS
+    if is_pkcs1 and algorithm.parameters[:1] not in {b"", der.NULL[:1]}:
+        raise CmsError("The RSA signature algorithm has parameters.")
+    return algorithm
 
 
 def _algorithm(parent: Reader) -> Algorithm:

@@ -19,12 +19,12 @@ OCTET_STRING = 0x04
 OBJECT_IDENTIFIER = 0x06
 SEQUENCE = 0x30
 SET = 0x31
+CONSTRUCTED = 0x20
 #: [0], [1] and [3], constructed.
 CONTEXT_0, CONTEXT_1, CONTEXT_3 = 0xA0, 0xA1, 0xA3
 
 NULL = b"\x05\x00"
 
-_CONSTRUCTED = 0x20
 _LONG_TAG = 0x1F
 _LONG_LENGTH = 0x80
 #: A longer length is not minimal for anything that passes the size limit.
@@ -175,10 +175,10 @@ def check(raw: bytes, *, max_elements: int = MAX_ELEMENTS) -> int:
             raise DerError("it is nested too deep")
         tag = raw[position]
         start, end = _contents(raw, position, ends[-1])
-        if tag & _CONSTRUCTED:
+        if tag & CONSTRUCTED:
             ends.append(end)
             position = start
-        elif tag in {SEQUENCE & ~_CONSTRUCTED, SET & ~_CONSTRUCTED}:
+        elif tag in {SEQUENCE & ~CONSTRUCTED, SET & ~CONSTRUCTED}:
             raise DerError("it has a SEQUENCE or SET that is not constructed")
         else:
             position = end

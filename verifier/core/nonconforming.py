@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from verifier.core import der
-from verifier.core.ber import BerReader, Element
+from verifier.core.ber import BerError, BerReader, Element
 from verifier.core.bounds import MAX_EMBEDDED_CERTIFICATES, MAX_TOLERATED_EXPONENT_BITS, MAX_TOLERATED_RSA_BITS
 from verifier.core.clouds import Cloud
 from verifier.core.model import RawDocument
@@ -33,7 +33,7 @@ _MAX_ISSUER_VERIFICATIONS: Final = 8
 
 _MESSAGE_DIGEST: Final = bytes.fromhex("2a864886f70d010904")
 #: What a parser or a key raises on bytes that it does not take.
-_UNREADABLE: Final = (ValueError, TypeError, IndexError, OverflowError, UnsupportedAlgorithm, Warning)
+_UNREADABLE: Final = (ValueError, TypeError, LookupError, OverflowError, UnsupportedAlgorithm, Warning)
 
 _Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
@@ -98,7 +98,7 @@ def _signer_of(raw: bytes, bundle: TrustBundle, now: datetime) -> _Signer | None
     explicit = reader.children(reader.whole())[1]
     fields = reader.children(reader.children(explicit)[0])
     sets = [one for one in fields if one.tag == der.SET]
-    content = _content(reader, next(one for one in fields if one.tag == der.SEQUENCE))
+    content = _content(reader, _first(fields, der.SEQUENCE))
     embedded = next((one for one in fields if one.tag == der.CONTEXT_0), None)
     signer_info = reader.children(reader.children(sets[-1])[0])
     candidates = reader.children(embedded)[:MAX_EMBEDDED_CERTIFICATES] if embedded else []
@@ -106,6 +106,14 @@ def _signer_of(raw: bytes, bundle: TrustBundle, now: datetime) -> _Signer | None
         if _signed(reader, signer_info, content, signer.key):
             return signer
     return None
+
+
+def _first(elements: list[Element], tag: int) -> Element:
+    """The first element of this tag, in segments or whole."""
+    for element in elements:
+        if element.tag in {tag, tag | der.CONSTRUCTED}:
+            return element
+    raise BerError("no such element")
 
 
 def _content(reader: BerReader, encapsulated: Element) -> bytes:
@@ -162,7 +170,7 @@ def _bounded(key: object) -> _Key:
 def _signed(reader: BerReader, signer_info: list[Element], content: bytes, key: _Key) -> bool:
     """RFC 5652 5.4, with any padding, and with the digest that the SignerInfo names if it is one that is known."""
     _, _, digest_algorithm, attributes = signer_info[:4]
-    signature = reader.string(next(one for one in reversed(signer_info) if one.tag & ~0x20 == der.OCTET_STRING))
+    signature = reader.string(_first(signer_info, der.OCTET_STRING))
     named = hash_named_by(_oid(reader, digest_algorithm))
     for digest in (named,) if named else HASHES.values():
         signed = content

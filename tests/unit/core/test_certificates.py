@@ -5,18 +5,32 @@ from contextlib import suppress
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.certificates import alternative_names, make_names, make_signer
+from support.der_parts import oid, sequence, tlv
 from support.documents import around, der, sample, shared_pki
+from support.multiplied import Leaf, extension, spki
 from support.mutations import mutants
 
-from verifier.core.certificates import Certificate, CertificateError
+from verifier.core.bounds import (
+    MAX_CERTIFICATE_BYTES,
+    MAX_EXTENSION_ELEMENTS,
+    MAX_EXTENSIONS,
+    MAX_KEY_PURPOSES,
+    MAX_NAME_ATTRIBUTES,
+    MAX_NAMES,
+    MAX_RSA_EXPONENT_BITS,
+    MAX_SERIAL_NUMBER_BYTES,
+)
+from verifier.core.certificates import Certificate, CertificateError, read_issuer_and_number
 from verifier.core.envelope import read_envelope
 from verifier.core.model import RawDocument
+from verifier.edge.trust_files import load_bundle
 from verifier.emulator import pki
 
 SIGNER = shared_pki().signer.certificate
@@ -225,3 +239,157 @@ def test_reads_the_signers_of_the_published_documents(name: str) -> None:
 
 def test_its_representation_does_not_spill_octets() -> None:
     assert len(repr(read(SIGNER))) < 2000
+
+
+class TestBounds:
+    """As many as the limit are read, and one more is refused by the name of the bound."""
+
+    def test_names(self) -> None:
+        access = extension("1.3.6.1.5.5.7.1.1", sequence(sequence(oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, b"u")) * 6))
+
+        def leaf(count: int) -> bytes:
+            names = extension("2.5.29.17", sequence(tlv(0x82, b"a") * count))
+            return Leaf(extensions=(names, access)).encode()
+
+        assert len(Certificate.from_der(leaf(MAX_NAMES - 6)).dns_names) == MAX_NAMES - 6
+        assert refusal(leaf(MAX_NAMES - 5)) == f"has more than {MAX_NAMES} names"
+
+    def test_extensions(self) -> None:
+        def leaf(count: int) -> bytes:
+            return Leaf(extensions=tuple(extension(f"1.3.{number}", b"\x05\x00") for number in range(count))).encode()
+
+        assert Certificate.from_der(leaf(MAX_EXTENSIONS)).der == leaf(MAX_EXTENSIONS)
+        assert refusal(leaf(MAX_EXTENSIONS + 1)) == f"has more than {MAX_EXTENSIONS} extensions"
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_elements_in_extensions(self, *, at_once: bool) -> None:
+        def leaf(count: int) -> bytes:
+            counts = [count] if at_once else [count // 2, count - count // 2]
+            return Leaf(
+                extensions=tuple(
+                    extension(f"1.3.{number}", sequence(b"\x05\x00" * (one - 1))) for number, one in enumerate(counts)
+                )
+            ).encode()
+
+        assert Certificate.from_der(leaf(MAX_EXTENSION_ELEMENTS)).der == leaf(MAX_EXTENSION_ELEMENTS)
+        assert refusal(leaf(MAX_EXTENSION_ELEMENTS + 1)).startswith(f"has more than {MAX_EXTENSION_ELEMENTS} elements")
+
+    def test_key_purposes(self) -> None:
+        def leaf(count: int) -> bytes:
+            purposes = sequence(*(oid(f"1.3.{number}") for number in range(count)))
+            return Leaf(extensions=(extension("2.5.29.37", purposes),)).encode()
+
+        assert len(Certificate.from_der(leaf(MAX_KEY_PURPOSES)).extended_key_usage or ()) == MAX_KEY_PURPOSES
+        assert refusal(leaf(MAX_KEY_PURPOSES + 1)) == f"has more than {MAX_KEY_PURPOSES} extended key usages"
+
+    @pytest.mark.parametrize("field", ["subject", "issuer"])
+    def test_attributes_of_a_name(self, field: str) -> None:
+        one = tlv(0x31, sequence(oid("2.5.4.10"), tlv(0x0C, b"o")))
+
+        def leaf(count: int) -> bytes:
+            name = sequence(one * count)
+            return (Leaf(subject=name) if field == "subject" else Leaf(issuer=name)).encode()
+
+        assert Certificate.from_der(leaf(MAX_NAME_ATTRIBUTES)).der == leaf(MAX_NAME_ATTRIBUTES)
+        assert refusal(leaf(MAX_NAME_ATTRIBUTES + 1)) == f"has more than {MAX_NAME_ATTRIBUTES} attributes in a Name"
+
+    def test_bytes(self) -> None:
+        def leaf(size: int) -> bytes:
+            return Leaf(extensions=(extension("1.3.4", tlv(0x04, bytes(size))),)).encode()
+
+        fitting = MAX_CERTIFICATE_BYTES - (len(leaf(4000)) - 4000)
+        assert len(Certificate.from_der(leaf(fitting)).der) == MAX_CERTIFICATE_BYTES
+        assert refusal(leaf(fitting + 1)) == f"is larger than {MAX_CERTIFICATE_BYTES} bytes"
+
+    def test_bytes_of_the_serial_number(self) -> None:
+        longest = 2 ** (8 * MAX_SERIAL_NUMBER_BYTES - 1) - 1
+        assert Certificate.from_der(Leaf(serial_number=longest).encode()).serial_number == longest
+        assert "bytes in its serial number" in refusal(Leaf(serial_number=longest + 1).encode())
+
+    def test_bits_of_an_exponent(self) -> None:
+        modulus = (1 << 2047) + 1
+
+        def leaf(bits: int) -> bytes:
+            return Leaf(spki=spki(rsa.RSAPublicNumbers((1 << bits - 1) + 1, modulus).public_key())).encode()
+
+        assert Certificate.from_der(leaf(MAX_RSA_EXPONENT_BITS)).der == leaf(MAX_RSA_EXPONENT_BITS)
+        said = refusal(leaf(MAX_RSA_EXPONENT_BITS + 1))
+        assert said == f"has more than {MAX_RSA_EXPONENT_BITS} bits in its RSA exponent"
+
+    def test_every_shipped_authority_is_within_them(self) -> None:
+        assert len(load_bundle().entries) > 30
+
+
+def refusal(raw: bytes) -> str:
+    with pytest.raises(CertificateError) as caught:
+        Certificate.from_der(raw)
+    return str(caught.value)
+
+
+class TestExtensions:
+    """Those that the appraisal asks about are read strictly."""
+
+    @pytest.mark.parametrize(
+        ("dotted", "value"),
+        [
+            ("2.5.29.17", sequence(tlv(0x89))),
+            ("2.5.29.17", sequence(tlv(0x82, b"a"), b"\x05\x00")),
+            ("2.5.29.17", tlv(0x82, b"a")),
+            ("2.5.29.17", sequence() + b"\x00"),
+            ("2.5.29.19", sequence(b"\x01\x01\x00", b"\x01\x01\xff")),
+            ("2.5.29.19", sequence(b"\x01\x01\x01")),
+            ("2.5.29.19", sequence(b"\x02\x02\x00\x01")),
+            ("2.5.29.15", b"\x03\x00"),
+            ("2.5.29.15", b"\x03\x01\x00"),
+            ("2.5.29.15", b"\x03\x02\x08\x80"),
+            ("2.5.29.15", b"\x03\x02\x05\x81"),
+            ("2.5.29.15", b"\x03\x04\x00\x80\x00\x00"),
+            ("2.5.29.37", sequence(b"\x06\x00")),
+            ("2.5.29.37", sequence(b"\x06\x02\x2a\x80")),
+            ("2.5.29.14", b"\x05\x00"),
+            ("2.5.29.35", sequence(tlv(0x82, b"\x00\x01"))),
+            ("2.5.29.35", sequence(tlv(0x83, b"\x01"))),
+            ("1.3.6.1.5.5.7.1.1", sequence(sequence(oid("1.3.6.1.5.5.7.48.2")))),
+            ("1.3.6.1.5.5.7.1.1", sequence(sequence(oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, b"u"), b"\x05\x00"))),
+            ("1.3.4", b""),
+            ("1.3.4", b"\x05\x00\x05\x00"),
+            ("1.3.4", b"\x30\x80\x00\x00"),
+        ],
+    )
+    def test_refuses_one_that_cannot_be_read(self, dotted: str, value: bytes) -> None:
+        assert refusal(Leaf(extensions=(extension(dotted, value),)).encode()).startswith("cannot be read: ")
+
+    def test_refuses_a_critical_field_that_says_the_default(self) -> None:
+        one = sequence(oid("1.3.4"), b"\x01\x01\x00", tlv(0x04, b"\x05\x00"))
+        assert "critical" in refusal(Leaf(extensions=(one,)).encode())
+
+    @pytest.mark.parametrize(
+        ("bits", "usages"),
+        [
+            (b"\x03\x02\x07\x80", {"digital_signature"}),
+            (b"\x03\x02\x05\xa0", {"digital_signature", "key_encipherment"}),
+            (b"\x03\x02\x01\x06", {"key_cert_sign", "crl_sign"}),
+            (b"\x03\x03\x07\x08\x80", {"key_agreement", "decipher_only"}),
+        ],
+    )
+    def test_key_usage_has_one_bit_for_each(self, bits: bytes, usages: set[str]) -> None:
+        assert Certificate.from_der(Leaf(extensions=(extension("2.5.29.15", bits),)).encode()).key_usage == frozenset(
+            usages
+        )
+
+    def test_a_url_that_is_not_ascii_is_skipped(self) -> None:
+        urls = [tlv(0x86, b"http://\xe9/"), tlv(0x86, b"http://a/"), tlv(0x82, b"b")]
+        access = sequence(*(sequence(oid("1.3.6.1.5.5.7.48.2"), url) for url in urls))
+        found = Certificate.from_der(Leaf(extensions=(extension("1.3.6.1.5.5.7.1.1", access),)).encode())
+        assert found.unverified_issuer_urls == ("http://a/",)
+
+
+def test_a_certificate_is_read_once() -> None:
+    raw = der(make_signer().certificate)
+    assert Certificate.from_der(raw) is Certificate.from_der(bytes(bytearray(raw)))
+
+
+def test_an_issuer_and_serial_number_are_those_of_the_certificate() -> None:
+    issuer, number = read_issuer_and_number(der(SIGNER))
+    assert issuer == ISSUER.subject.public_bytes()
+    assert int.from_bytes(number) == SIGNER.serial_number

@@ -9,8 +9,8 @@ from support.documents import der as der_of
 from support.documents import document, sample, shared_pki
 
 from verifier.core import der
-from verifier.core.bounds import MAX_DEPTH, MAX_ELEMENTS
-from verifier.core.der import DerError
+from verifier.core.bounds import MAX_DEPTH, MAX_ELEMENTS, MAX_OID_BYTES
+from verifier.core.der import DerError, Reader
 
 NULL = b"\x05\x00"
 
@@ -146,6 +146,104 @@ def test_children_are_the_members(members: list[bytes]) -> None:
 def test_children_refuses_what_does_not_come_out_even(raw: bytes) -> None:
     with pytest.raises(DerError):
         der.children(raw)
+
+
+@pytest.mark.parametrize(
+    ("contents", "value"),
+    [(b"\x00", 0), (b"\x7f", 127), (b"\x00\x80", 128), (b"\x80", -128), (b"\xff", -1), (b"\xff\x7f", -129)],
+)
+def test_reads_an_integer_in_the_bytes_that_it_needs(contents: bytes, value: int) -> None:
+    assert der.integer(contents) == value == core.Integer.load(b"\x02" + bytes([len(contents)]) + contents).native
+
+
+@pytest.mark.parametrize("contents", [b"", b"\x00\x00", b"\x00\x7f", b"\xff\xff", b"\xff\x80"])
+def test_refuses_an_integer_in_more_bytes_or_none(contents: bytes) -> None:
+    with pytest.raises(DerError, match="INTEGER"):
+        der.integer(contents)
+
+
+@given(arcs=st.lists(st.integers(min_value=0, max_value=2**80), min_size=1, max_size=4), first=st.integers(0, 2))
+def test_reads_an_object_identifier_as_another_library_writes_it(arcs: list[int], first: int) -> None:
+    second = arcs[0] if first == 2 else arcs[0] % 40
+    dotted = ".".join(map(str, (first, second, *arcs[1:])))
+    contents = core.ObjectIdentifier(dotted).contents
+    assert der.dotted(contents) == dotted
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [b"", b"\x80", b"\x2a\x80", b"\x2a\x80\x01", b"\x80\x2a", b"\x2a\x86\x48\x86", b"\x2a" * (MAX_OID_BYTES + 1)],
+)
+def test_refuses_an_object_identifier_that_another_one_could_be(contents: bytes) -> None:
+    with pytest.raises(DerError, match="object identifier"):
+        der.dotted(contents)
+
+
+def test_an_object_identifier_may_be_as_long_as_the_limit() -> None:
+    assert der.dotted(b"\x2a" * MAX_OID_BYTES).count(".") == MAX_OID_BYTES
+
+
+@pytest.mark.parametrize("contents", [b"", b"\x01", b"\x00\x00", b"\xff\xff"])
+def test_refuses_a_boolean_that_is_neither(contents: bytes) -> None:
+    with pytest.raises(DerError, match="BOOLEAN"):
+        der.boolean(contents)
+    assert der.boolean(b"\xff")
+    assert not der.boolean(b"\x00")
+
+
+@pytest.mark.parametrize("contents", [b"", b"\x01\x00", b"\x07\x80"])
+def test_refuses_a_bit_string_that_is_not_of_whole_bytes(contents: bytes) -> None:
+    with pytest.raises(DerError, match="BIT STRING"):
+        der.whole_bytes(contents)
+    assert der.whole_bytes(b"\x00ab") == b"ab"
+
+
+class TestReader:
+    """Every byte is taken by one call."""
+
+    def test_takes_the_elements_in_order(self) -> None:
+        outer = Reader(sequence(NULL, b"\x02\x01\x05", sequence(NULL), b"\x04\x02ab"))
+        inside = outer.inside(der.SEQUENCE)
+        outer.end()
+        assert inside.any_element() == NULL
+        assert not inside.has_next(der.SEQUENCE)
+        assert inside.contents(der.INTEGER) == b"\x05"
+        assert inside.has_next(der.SEQUENCE)
+        assert inside.element(der.SEQUENCE) == sequence(NULL)
+        assert inside.has_more()
+        assert inside.any_contents() == (der.OCTET_STRING, b"ab")
+        assert not inside.has_more()
+        inside.end()
+
+    def test_refuses_another_tag_and_takes_nothing(self) -> None:
+        reader = Reader(NULL)
+        with pytest.raises(DerError, match="0x05 in the place of 0x30"):
+            reader.element(der.SEQUENCE)
+        assert reader.any_element() == NULL
+
+    def test_refuses_what_is_missing_and_what_is_left(self) -> None:
+        with pytest.raises(DerError, match="missing"):
+            Reader(b"").contents(der.INTEGER)
+        with pytest.raises(DerError, match="do not belong"):
+            Reader(NULL).end()
+
+    def test_an_element_ends_inside_its_parent(self) -> None:
+        inside = Reader(b"\x30\x02\x04\x01a").inside(der.SEQUENCE)
+        with pytest.raises(DerError, match="truncated"):
+            inside.contents(der.OCTET_STRING)
+
+    @given(raw=ELEMENTS, cut=st.integers(min_value=0), more=st.binary(max_size=3))
+    @settings(deadline=None, max_examples=60)
+    def test_what_it_takes_is_all_there_is(self, raw: bytes, cut: int, more: bytes) -> None:
+        changed = raw[: len(raw) - cut % (len(raw) + 1)] + more
+        reader = Reader(changed)
+        taken = b""
+        try:
+            while reader.has_more():
+                taken += reader.any_element()
+        except DerError:
+            return
+        assert taken == changed
 
 
 def test_a_certificate_is_its_own_octets() -> None:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from verifier.core import strict_json
-from verifier.core.bounds import MAX_JSON_DEPTH
+from verifier.core.bounds import MAX_JSON_DEPTH, MAX_JSON_VALUES
 from verifier.core.strict_json import JsonError
 
 # What stays in a 64-bit integer and is no lone surrogate: the rest is refused, as below.
@@ -118,13 +118,30 @@ def test_reads_as_deep_as_the_limit_and_no_deeper(opening: str, closing: str) ->
         strict_json.decode(nested(levels + 1, opening, closing))
 
 
+@pytest.mark.parametrize("one", ["0", "[]", "{}", '"a,b"', "null"])
+def test_reads_as_many_values_as_the_limit_and_no_more(one: str) -> None:
+    def listed(number: int) -> bytes:
+        return f'{{"a":[{",".join([one] * number)}]}}'.encode()
+
+    # The array is one, and each that is empty counts once for itself and once for what could be in it.
+    most = (MAX_JSON_VALUES - 1) // (2 if one in {"[]", "{}"} else 1)
+    assert strict_json.decode(listed(most)) == {"a": [json.loads(one)] * most}
+    with pytest.raises(JsonError, match=f"more than {MAX_JSON_VALUES} members and elements"):
+        strict_json.decode(listed(most + 1))
+
+
+def test_commas_and_brackets_in_texts_are_no_values() -> None:
+    text = ",[{" * 1000
+    assert strict_json.decode(f'{{"a":"{text}"}}'.encode()) == {"a": text}
+
+
 def test_brackets_in_texts_are_not_depth() -> None:
     text = '\\"[{' * 100
     assert strict_json.decode(f'{{"a":"{text}"}}'.encode()) == {"a": text.replace("\\", "")}
 
 
 def test_a_hundred_thousand_levels_are_refused_without_recursion() -> None:
-    with pytest.raises(JsonError, match="nested deeper"):
+    with pytest.raises(JsonError, match=f"more than {MAX_JSON_VALUES} members and elements"):
         strict_json.decode(b'{"a":' + b"[" * 100_000)
 
 

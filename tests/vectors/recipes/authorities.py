@@ -196,3 +196,22 @@ def write_trust(directory: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(found.identity.certificate.public_bytes(Encoding.PEM))
     (directory / "manifest.toml").write_text("\n".join((*lines, "")), encoding="utf-8")
+
+
+def extend_trust(directory: Path) -> None:
+    """Add the shared PKI's authorities to a trust directory that is there, with a number in their files' names."""
+    manifest = directory / "manifest.toml"
+    text = manifest.read_text(encoding="utf-8")
+    number = text.count('file = "roots/public-root') + 1
+    added = [
+        _public(f"root-{number}", shared_pki().root, f"The anchor of the public cloud for addition {number - 1}."),
+        _public(f"issuing-{number}", shared_pki().issuing_ca, f"Issues the signers of addition {number - 1}."),
+    ]
+    anchors = f'[clouds.{Cloud.PUBLIC.value}]\ndomain = "{Cloud.PUBLIC.domain}"\nanchors = ["'
+    if anchors not in text:
+        raise ValueError(f"{manifest} does not name the public cloud's anchors as it is written here")
+    text = text.replace(anchors, f'{anchors}{added[0].file}", "')
+    for found in added:
+        text += "\n".join((*found.lines(), ""))
+        (directory / found.file).write_bytes(found.identity.certificate.public_bytes(Encoding.PEM))
+    manifest.write_text(text, encoding="utf-8")

@@ -70,8 +70,11 @@ class Recipe:
     tenant_policy: str = "default"
     cloud: str = "AzurePublicCloud"
 
+    def place(self, directory: Path) -> Path:
+        return directory / (self.reason.value if self.reason else "verified") / self.name
+
     def write(self, directory: Path) -> None:
-        place = directory / (self.reason.value if self.reason else "verified") / self.name
+        place = self.place(directory)
         place.mkdir(parents=True)
         (place / self.form.file).write_bytes(self.body)
         (place / "case.toml").write_text("\n".join((*self._lines(), "")), encoding="utf-8")

@@ -1,0 +1,82 @@
+"""The cache: bounded by what its values weigh, whatever they are and however many threads fill it."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verifier.core.byte_cache import ByteCache
+
+
+def weigh(_: int, value: bytes) -> int:
+    return len(value)
+
+
+@given(
+    capacity=st.integers(0, 60),
+    uses=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30)), max_size=60),
+)
+def test_never_weighs_more_than_its_capacity(capacity: int, uses: list[tuple[int, int]]) -> None:
+    cache: ByteCache[int, bytes] = ByteCache(capacity, weigh)
+    for key, size in uses:
+        cache.keep(key, bytes(size))
+        assert cache.weight <= capacity
+        assert (cache.find(key) == bytes(size)) or size > capacity
+
+
+def test_the_least_recently_used_value_gives_way() -> None:
+    cache: ByteCache[int, bytes] = ByteCache(20, weigh)
+    cache.keep(1, b"a" * 10)
+    cache.keep(2, b"b" * 10)
+    assert cache.find(1) == b"a" * 10
+    cache.keep(3, b"c" * 10)
+    assert (cache.find(1), cache.find(2), cache.find(3)) == (b"a" * 10, None, b"c" * 10)
+
+
+def test_a_value_that_is_kept_again_is_the_most_recently_used() -> None:
+    cache: ByteCache[int, bytes] = ByteCache(20, weigh)
+    for key in (1, 2, 1):
+        cache.keep(key, b"x" * 10)
+    cache.keep(3, b"c" * 10)
+    assert cache.find(2) is None
+    assert cache.find(1) is not None
+
+
+def test_what_is_heavier_than_the_whole_displaces_nothing() -> None:
+    cache: ByteCache[int, bytes] = ByteCache(20, weigh)
+    cache.keep(1, b"a")
+    cache.keep(2, b"b" * 21)
+    assert (len(cache), cache.find(2)) == (1, None)
+
+
+def test_a_capacity_is_not_negative() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        ByteCache(-1, weigh)
+
+
+def test_threads_find_what_they_kept_or_nothing() -> None:
+    cache: ByteCache[int, bytes] = ByteCache(200, weigh)
+    together = threading.Barrier(8)
+    faults: list[object] = []
+
+    def work(offset: int) -> None:
+        together.wait(30)
+        try:
+            for turn in range(2000):
+                key = (turn * 7 + offset) % 40
+                found = cache.find(key)
+                if found not in {None, bytes([key]) * 10}:
+                    faults.append(found)
+                cache.keep(key, bytes([key]) * 10)
+        except Exception as error:  # noqa: BLE001 - whichever it is, the test tells it
+            faults.append(error)
+
+    threads = [threading.Thread(target=work, args=(offset,)) for offset in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert faults == []
+    cache.keep(100, b"x")
+    assert cache.weight <= 200

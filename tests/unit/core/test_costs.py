@@ -1,0 +1,69 @@
+"""No document that a sender makes up costs more than 250 RSA-2048 verifications before the chain step, or stays in
+memory.
+
+`bench/multiplied_elements.py` prints what each kind costs.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import growth
+from support.appraisal_cost import cost_of, verification_seconds
+from support.multiplied import KINDS, LARGEST, Kind
+
+from verifier.core import bounds
+
+MOST_VERIFICATIONS = 250
+MOST_GROWTH = 10_000_000
+DOCUMENTS = 5000
+TESTS = Path(__file__).parents[2]
+
+#: Those of which most stays in the caches, when it stays.
+HEAVY = {
+    "SAN: dNSName, 1 byte",
+    "AIA: caIssuers",
+    "EKU: purpose, each another",
+    "subject: RDN of 200 bytes",
+    "RSA-8192: bytes of the exponent",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_worst_document_of_each_kind_costs_little(kind: Kind) -> None:
+    """The ratio of two CPU times of one process, each the least of several."""
+    unit = verification_seconds()
+    for first, document in kind.documents(1):
+        assert len(document) <= LARGEST
+        others = [document, *(one for serial in (2, 3) for count, one in kind.documents(serial) if count == first)]
+        cost = min(cost_of(one)[0] for one in others) / unit
+        assert cost < MOST_VERIFICATIONS, (first, len(document), cost)
+
+
+def test_there_is_a_kind_for_every_bound_of_a_certificate() -> None:
+    """One that has a bound and no kind is not measured."""
+    assert {name for name in vars(bounds) if name.startswith("MAX_")} == {
+        *("MAX_EVIDENCE_OCTETS", "MAX_CERTIFICATE_BYTES"),  # the sizes of all of them
+        *("MAX_NAMES", "MAX_NAME_ATTRIBUTES", "MAX_EXTENSIONS", "MAX_EXTENSION_ELEMENTS", "MAX_KEY_PURPOSES"),
+        *("MAX_SERIAL_NUMBER_BYTES", "MAX_RSA_BITS", "MAX_RSA_EXPONENT_BITS", "MAX_OID_BYTES", "MAX_DEPTH"),
+        *("MAX_EMBEDDED_CERTIFICATES", "MAX_SIGNED_ATTRIBUTES", "MAX_JSON_VALUES", "MAX_JSON_DEPTH"),
+        # Not of a kind: cut, of one field each, of fetched answers, and of documents that were refused.
+        *("MAX_SHOWN_CHARACTERS", "MAX_NONCE_CHARACTERS", "MAX_VM_ID_CHARACTERS", "MAX_ELEMENTS"),
+        *("MAX_TOLERATED_ELEMENTS", "MAX_TOLERATED_RSA_BITS", "MAX_TOLERATED_EXPONENT_BITS"),
+    }
+
+
+def test_five_thousand_of_them_leave_nothing_behind() -> None:
+    made = [document for kind in KINDS if kind.name in HEAVY for _, document in kind.documents(growth.PLACE)]
+    assert len(made) > len(HEAVY)
+    grown = subprocess.run(
+        [sys.executable, "-m", "support.growth", str(DOCUMENTS)],
+        cwd=TESTS,
+        input="\n".join(document.hex() for document in made),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert int(grown.stdout) < MOST_GROWTH

@@ -1,0 +1,226 @@
+"""Genuine documents that the exact reader refuses are told; nothing else is, and nothing is let through."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from time import process_time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from support import documents
+from support.appraisal_cost import verification_seconds
+from support.certificates import make_self_signed, make_signer
+from support.der_parts import (
+    CERTIFICATES,
+    DIGEST,
+    ENCAPSULATED,
+    SID,
+    SIGNATURE,
+    SIGNER_VERSION,
+    SIGNERS,
+    VERSION,
+    integer,
+    oid,
+    sequence,
+    tlv,
+)
+from support.documents import NOW, bundle_of, der, document, raw, shared_bundle, shared_pki, sign, spare_key, trusted
+from support.mutations import edited, random_mutants
+from support.real_samples import REAL_SAMPLES, RealSample
+
+from verifier.core.bounds import MAX_JSON_VALUES, MAX_NAMES
+from verifier.core.clouds import Cloud
+from verifier.core.model import Limits
+from verifier.core.nonconforming import NonconformingDocument, find_nonconforming
+from verifier.core.pipeline import read_in_time
+from verifier.core.reasons import FormatRefused, Reason, Refused
+from verifier.core.trust import Denials, TrustBundle
+from verifier.edge.trust_files import load_bundle
+from verifier.emulator import cms, pki
+
+CONTENT = documents.encode(documents.content())
+ROOT = shared_pki().root.certificate
+ISSUER = shared_pki().issuing_ca.certificate
+SIGNER = shared_pki().signer.certificate
+GOOD = document()
+
+
+def refusal(octets: bytes) -> Refused:
+    with pytest.raises(Refused) as caught:
+        read_in_time(raw(octets), now=NOW, limits=Limits())
+    return caught.value
+
+
+def found(octets: bytes, *, bundle: TrustBundle | None = None) -> NonconformingDocument | None:
+    return find_nonconforming(raw(octets), refusal(octets), bundle=bundle or shared_bundle(), now=NOW)
+
+
+def indefinite(encoded: bytes) -> bytes:
+    """The same element with an indefinite length; it has a length in two bytes after 0x82."""
+    assert encoded[1] == 0x82
+    return encoded[:1] + b"\x80" + encoded[4:] + b"\x00\x00"
+
+
+def signed_with_attributes(*, in_order: bool) -> bytes:
+    attributes = cms.content_attributes(CONTENT, digest=cms.SHA256)
+    members = sorted(one.encode() for one in attributes)
+    key = shared_pki().signer.key
+    ordered = members if in_order else members[::-1]
+    info = cms.sign_content(tlv(0x31, *ordered), certificate=SIGNER, key=key, scheme=cms.rsa_encryption(cms.SHA256))
+    digest = sequence(oid(info.digest_algorithm.oid))
+    made = edited(sign(CONTENT, scheme=cms.rsa_encryption(cms.SHA256)), DIGEST, lambda _: digest + tlv(0xA0, *ordered))
+    # The signature is one place further on, behind the attributes.
+    return edited(made, (*SIGNERS, 0, 5), lambda _: tlv(0x04, info.signature))
+
+
+def by_key() -> bytes:
+    made = edited(GOOD, SID, lambda _: tlv(0x80, b"identifier"))
+    return edited(edited(made, SIGNER_VERSION, lambda _: integer(3)), VERSION, lambda _: integer(3))
+
+
+GENUINE: dict[str, Callable[[], bytes]] = {
+    "crls": lambda: edited(GOOD, CERTIFICATES, lambda one: one + b"\xa1\x00"),
+    "unsigned attributes": lambda: edited(GOOD, SIGNATURE, lambda one: one + b"\xa1\x02\x30\x00"),
+    "version 3, named by key": by_key,
+    "an INTEGER that is not minimal": lambda: edited(GOOD, VERSION, lambda _: b"\x02\x02\x00\x01"),
+    "bytes behind": lambda: GOOD + b"\x00\x00",
+    "an indefinite length": lambda: indefinite(GOOD),
+    "indefinite lengths within one another": lambda: indefinite(edited(GOOD, CERTIFICATES, indefinite)),
+    "a content in segments": lambda: edited(
+        GOOD,
+        ENCAPSULATED,
+        lambda _: sequence(
+            oid(cms.ID_DATA), b"\xa0\x80\x24\x80" + tlv(0x04, CONTENT[:9]) + tlv(0x04, CONTENT[9:]) + bytes(4)
+        ),
+    ),
+    "another digest's name": lambda: edited(GOOD, DIGEST, lambda _: sequence(oid("2.16.840.1.101.3.4.2.8"))),
+    "signed attributes out of order": lambda: signed_with_attributes(in_order=False),
+    "a leaf with too many names": lambda: sign(
+        CONTENT, signer=make_signer(names=[f"r{number}.metadata.azure.com" for number in range(MAX_NAMES + 1)])
+    ),
+    "a leaf that is too large": lambda: sign(
+        CONTENT,
+        signer=make_signer(
+            extensions=[x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.4"), tlv(4, bytes(9000)))]
+        ),
+    ),
+    "a JSON of too many values": lambda: sign(
+        documents.encode({**documents.content(), "note": [0] * (MAX_JSON_VALUES + 1)})
+    ),
+    "an elliptic leaf": lambda: edited(
+        sign(CONTENT, signer=make_signer(key=pki.make_ec_key(ec.SECP256R1())), scheme=cms.ecdsa(cms.SHA256)),
+        CERTIFICATES,
+        lambda one: one + b"\xa1\x00",
+    ),
+    "PSS parameters that are not the usual": lambda: sign(
+        CONTENT,
+        scheme=replace(
+            cms.rsassa_pss(cms.SHA256),
+            signature_algorithm=cms.Algorithm(oid="1.2.840.113549.1.1.10", parameters=sequence()),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GENUINE)
+def test_a_genuine_document_is_told(name: str) -> None:
+    octets = GENUINE[name]()
+    told = found(octets)
+    assert told is not None
+    assert told.issuer == ISSUER.subject.rfc4514_string()
+    assert told.pin_sha256 == ISSUER.fingerprint(cms.SHA256).hex()
+    assert told.clouds == frozenset({Cloud.PUBLIC})
+    assert told.document_sha256 == hashlib.sha256(octets).hexdigest()
+    assert told.detail == refusal(octets).detail
+    assert told.seen_at == NOW
+
+
+def test_the_signer_is_the_leaf() -> None:
+    told = found(GENUINE["crls"]())
+    assert told is not None
+    assert told.signer_sha256 == SIGNER.fingerprint(cms.SHA256).hex()
+
+
+@pytest.mark.parametrize("sample", REAL_SAMPLES[::5], ids=str)
+def test_a_real_document_with_one_more_element_is_told(sample: RealSample) -> None:
+    octets = edited(sample.der, SIGNATURE, lambda one: one + b"\xa1\x00")
+    at = sample.created_on
+    refused = FormatRefused(Reason.MALFORMED_EVIDENCE, "It has unsigned attributes.")
+    told = find_nonconforming(raw(octets), refused, bundle=load_bundle(), now=at)
+    assert told is not None
+    assert sample.issuer in told.issuer
+    assert Cloud.PUBLIC in told.clouds
+
+
+def spoilt(octets: bytes) -> bytes:
+    return edited(octets, CERTIFICATES, lambda one: one + b"\xa1\x00")
+
+
+def test_a_document_of_a_stranger_is_not_told() -> None:
+    assert found(spoilt(sign(CONTENT, signer=make_self_signed(key=spare_key())))) is None
+
+
+def test_a_leaf_with_a_pins_name_and_another_signature_is_not_told() -> None:
+    assert found(spoilt(sign(CONTENT, signer=make_signer(issuer_key=spare_key())))) is None
+
+
+def test_a_content_that_was_changed_is_not_told() -> None:
+    assert found(spoilt(GOOD).replace(b'"vmId":"5', b'"vmId":"6')) is None
+
+
+def test_a_signature_of_another_key_is_not_told() -> None:
+    assert found(spoilt(sign(CONTENT, signer=replace(shared_pki().signer, key=spare_key())))) is None
+
+
+def test_attributes_of_another_content_are_not_told() -> None:
+    octets = signed_with_attributes(in_order=False).replace(b'"vmId":"5', b'"vmId":"6')
+    assert found(octets) is None
+
+
+def test_the_pin_has_to_be_usable() -> None:
+    later = trusted(ISSUER, activate_at=NOW + timedelta(days=1))
+    assert found(spoilt(GOOD), bundle=TrustBundle.of((trusted(ROOT), later))) is None
+    denials = Denials(spki_sha256=frozenset({later.certificate.spki_sha256}))
+    assert found(spoilt(GOOD), bundle=TrustBundle.of((trusted(ROOT), trusted(ISSUER)), denials=denials)) is None
+    assert found(spoilt(GOOD), bundle=bundle_of(ROOT)) is None
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.MALFORMED_EVIDENCE, Reason.ALGORITHM_REFUSED}))
+def test_other_refusals_are_not_told(reason: Reason) -> None:
+    refused = FormatRefused(reason, "It is refused.")
+    assert find_nonconforming(raw(spoilt(GOOD)), refused, bundle=shared_bundle(), now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    "octets", [b"", b"\x30", b"\x30\x80", b"\x30\x00", b"\x30\x80" * 8000, bytes(16000), GOOD[:500]]
+)
+def test_what_is_no_document_is_not_told(octets: bytes) -> None:
+    assert found(octets) is None
+
+
+def test_no_mutant_raises_anything() -> None:
+    refused = FormatRefused(Reason.MALFORMED_EVIDENCE, "It is refused.")
+    told = [
+        find_nonconforming(raw(mutant), refused, bundle=shared_bundle(), now=NOW)
+        for mutant in random_mutants(GOOD, 2000, seed=2)
+    ]
+    assert any(told)
+    assert None in told
+
+
+def test_it_costs_no_more_than_a_document_may() -> None:
+    """Eight leaves under pins' names, and a signature that no digest and no padding fits."""
+    leaves = tuple(der(make_signer(issuer_key=spare_key()).certificate) for _ in range(7))
+    good = cms.signed_data(CONTENT + b" ", certificate=SIGNER, key=shared_pki().signer.key)
+    info = replace(good.signer_infos[0], digest_algorithm=cms.Algorithm(oid="1.3.4", parameters=None))
+    octets = replace(good, content=CONTENT, certificates=(*leaves, *good.certificates), signer_infos=(info,)).encode()
+    refused = FormatRefused(Reason.MALFORMED_EVIDENCE, "It is refused.")
+    unit = verification_seconds()
+    costs = []
+    for _ in range(5):
+        started = process_time()
+        assert find_nonconforming(raw(octets), refused, bundle=shared_bundle(), now=NOW) is None
+        costs.append(process_time() - started)
+    assert min(costs) / unit < 60
