@@ -109,7 +109,7 @@ def test_is_verified_once_and_cheated_never(emulated: Emulated, machine: str, tm
         (Scenario.STAGED, None),
         (Scenario.UNKNOWN_ISSUER, "issuer-unpinned"),
         (Scenario.EXPIRED_SIGNER, "chain-untrusted"),
-        (Scenario.EXPIRED_ISSUER, "chain-untrusted"),
+        (Scenario.EXPIRED_ISSUER, "issuer-unpinned"),
         (Scenario.CROSS_SIGNED_ROOT, None),
         (Scenario.CROSS_SIGNED_ISSUER, None),
     ],

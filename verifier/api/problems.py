@@ -102,14 +102,15 @@ DOCUMENTATION: dict[Code, Documentation] = {
     Reason.CHAIN_UNTRUSTED: Documentation(
         status=422,
         title="The signer does not chain to a trusted root",
-        meaning="No chain of usable certificates leads from the signer to an anchor of the cloud that it names, at this moment.",
+        meaning="No chain of usable certificates leads from the signer to an anchor of the cloud that it names, at this moment; "
+        "or the service does not serve that cloud (VERIFIER_CLOUDS), or the cloud is closed.",
         remedy="If documents of all VMs are refused, look at the trust bundle; if only this one is, it is not from Azure.",
     ),
     Reason.ISSUER_UNPINNED: Documentation(
         status=422,
         title="The signer's issuer is not pinned",
-        meaning="The signer names an issuer that is not among the pinned authorities of its cloud: Azure has changed its "
-        "authorities, or the document is forged.",
+        meaning="The signer names an issuer that is not among the pinned authorities of its cloud, or whose pinned certificates "
+        "have expired: Azure has changed or renewed its authorities, or the document is forged.",
         remedy="Compare the issuer named in the detail with Azure's page of certificate authorities, and pin it if it is there.",
     ),
     Reason.NONCE_MISMATCH: Documentation(
