@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 from time import process_time
+from typing import Any
 
 import pytest
 from cryptography import x509
