@@ -3,9 +3,9 @@
 pyca/cryptography finds the path: it is strict (the CA/Browser profile) and its search is bounded. core.leaf_profile
 adds what RFC 5280 forbids in a signer and neither validator looks at. pyhanko-certvalidator then validates that very
 path: alone it accepts expired anchors, small keys and violated name constraints, and its search need not end on what a
-sender chose. So it never searches. Why two: docs/adr/0004-two-judges.md.
+sender chose. So it never searches. Why two: docs/adr/0027-validate-the-path-found.md.
 
-Both validators parse bytes that a sender chose. Whichever exception they raise on them, the document is refused.
+Both validators parse bytes that a sender chose. Every exception that they raise on them is a refusal.
 """
 
 from collections import deque
@@ -168,8 +168,11 @@ def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCert
 
 
 def _known(signer: Certificate, found: tuple[bytes, ...], entries: tuple[TrustedCertificate, ...]) -> _Path:
-    """Return the entries of the path that the first validator found. The second one takes its last as the anchor, so
-    the path has to lead from the signer over at most MAX_AUTHORITIES entries, of which the last alone is an anchor."""
+    """Return the entries of the path that the first validator found.
+
+    The second validator takes the last of them as the anchor. So the path has to lead from the signer over at most
+    MAX_AUTHORITIES entries, of which only the last is an anchor. Raises ChainRefused.
+    """
     by_der = {entry.certificate.der: entry for entry in entries}
     path = tuple(by_der[one] for one in found[1:] if one in by_der)
     expected = [Role.INTERMEDIATE] * (len(found) - 2) + [Role.ROOT]
@@ -200,9 +203,9 @@ def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
 
 @contextmanager
 def _refusing(sentence: str) -> Iterator[None]:
-    """Refuse the document, with this sentence, whichever exception a parser raises on the sender's bytes.
+    """Refuse the document with this sentence if a parser raises any exception on the sender's bytes.
 
-    A MemoryError says nothing about the document, and remains what it is. Raises ChainRefused.
+    A MemoryError says nothing about the document, and is raised as it is. Raises ChainRefused.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """The two path validators, each by itself. Of every kind of bad chain this says which of them refuses it.
 
-If only one does, `why` explains it: the other is there for such chains (docs/adr/0004-two-judges.md). What both of them
-accept and core.leaf_profile refuses is in test_leaf_profile.py.
+If only one does, `why` explains it: the other is there for such chains (docs/adr/0027-validate-the-path-found.md).
+What both of them accept and core.leaf_profile refuses is in test_leaf_profile.py.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Compare the chain step with x509-limbo: `.venv/bin/python tools/run_limbo.py FILE [SECONDS]`.
+
+FILE holds test cases of https://x509-limbo.com as JSON. The cases of TLS servers that have no CRL and no IP address as
+peer name are run. Each one's roots become anchors, its intermediates pins, its leaf the signer, and its peer name
+the name that matched; core.chain then decides as of its time. Each case has a process of its own, and a deadline of
+20 s, or of SECONDS.
+
+docs/divergences.md lists the differences that are intended, with their reasons. The exit status is 1 if another one is
+found, if a listed one is gone, if an exception comes up, or if a case exceeds its deadline.
+"""
+
+import json
+import multiprocessing
+import re
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from verifier.core.certificates import Certificate, CertificateError
+from verifier.core.chain import build_chain
+from verifier.core.clouds import Cloud
+from verifier.core.model import Claims, DecodedClaims, NamedContent, SignedContent, UnverifiedClaims
+from verifier.core.reasons import ChainRefused
+from verifier.core.trust import Role, TrustBundle, TrustedCertificate, TrustError
+
+DIVERGENCES: Final = Path(__file__).parents[1] / "docs" / "divergences.md"
+DEADLINE_SECONDS: Final = 20
+ACCEPT, REFUSE = "accept", "refuse"
+EXCEPTION, DEADLINE = "EXCEPTION", "DEADLINE"
+_EXPECTED: Final = {"SUCCESS": ACCEPT, "FAILURE": REFUSE}
+_ROW: Final = re.compile(r"\| `([^`]+)` \| (accept|refuse) \| (accept|refuse) \| (.+) \|")
+_NO_CLAIMS: Final = Claims(
+    vm_id="limbo",
+    subscription_id=None,
+    sku=None,
+    license_type=None,
+    nonce=None,
+    plan=None,
+    created_on=None,
+    expires_on=None,
+)
+
+Case = Mapping[str, object]
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) not in {1, 2}:
+        sys.stderr.write("usage: run_limbo.py FILE [SECONDS]\n")
+        return 2
+    seconds = float(arguments[1]) if arguments[1:] else DEADLINE_SECONDS
+    cases = json.loads(Path(arguments[0]).read_bytes())["testcases"]
+    skipped = Counter(reason for reason in map(why_skipped, cases) if reason)
+    run = [case for case in cases if not why_skipped(case)]
+    listed = read_divergences(DIVERGENCES)
+    faults, differences = [], 0
+    for case in run:
+        outcome, detail = decide_in_time(case, seconds)
+        fault = judge(case, outcome, listed)
+        differences += outcome != _EXPECTED[case["expected_result"]]
+        if fault:
+            faults.append(f"{case['id']}: {fault}; {detail}")
+    sys.stdout.write(f"{len(run)} of {len(cases)} cases run\n")
+    for reason, number in skipped.most_common():
+        sys.stdout.write(f"{number:4} skipped: {reason}\n")
+    sys.stdout.write(f"{len(run) - differences:4} as expected\n{differences:4} different\n{len(faults):4} faults\n")
+    for fault in faults:
+        sys.stdout.write(f"\n{fault}\n")
+    return 1 if faults else 0
+
+
+def why_skipped(case: Case) -> str:
+    """Return why the chain step has no answer to this case, or an empty text."""
+    name = case["expected_peer_name"]
+    if case["validation_kind"] != "SERVER":
+        return f"a {case['validation_kind']} certificate: the chain step validates TLS servers"
+    if "has-crl" in case["features"]:
+        return "with a CRL: the chain step consults none"
+    if name is not None and name["kind"] != "DNS":
+        return f"peer name of kind {name['kind']}: a signer has host names"
+    return ""
+
+
+def read_divergences(file: Path) -> dict[str, tuple[str, str]]:
+    """Return what is expected of each listed case, and what is ours."""
+    return {row[1]: (row[2], row[3]) for row in map(_ROW.fullmatch, file.read_text("utf-8").splitlines()) if row}
+
+
+def judge(case: Case, outcome: str, listed: Mapping[str, tuple[str, str]]) -> str:
+    """Return what is wrong with the outcome, or an empty text."""
+    expected = _EXPECTED[case["expected_result"]]
+    there = listed.get(case["id"])
+    if outcome not in {ACCEPT, REFUSE}:
+        return outcome
+    if there is None:
+        return "" if outcome == expected else f"{outcome} where x509-limbo says {expected}, and not listed"
+    if there != (expected, outcome):
+        return f"listed as {' / '.join(there)}, and it is {expected} / {outcome}"
+    return "listed, and not a difference" if outcome == expected else ""
+
+
+def decide_in_time(case: Case, seconds: float) -> tuple[str, str]:
+    """Return the outcome and a detail, from another process that is stopped at the deadline."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_send_decision, args=(case, sender))
+    process.start()
+    sender.close()
+    try:
+        in_time = receiver.poll(seconds)
+        return receiver.recv() if in_time else (DEADLINE, f"no outcome after {seconds:g} s")
+    except EOFError:
+        return EXCEPTION, "the process ended without an outcome"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _send_decision(case: Case, sender: Connection) -> None:
+    warnings.simplefilter("ignore")  # cryptography warns of certificates that it will refuse one day
+    try:
+        sender.send(decide(case))
+    except BaseException as error:  # noqa: BLE001 - a Rust panic is no Exception
+        sender.send((EXCEPTION, f"{type(error).__name__}: {error}"))
+
+
+def decide(case: Case) -> tuple[str, str]:
+    """Build the case's chain."""
+    moment = case["validation_time"]
+    now = datetime.fromisoformat(moment) if moment else datetime.now(UTC)
+    name = case["expected_peer_name"]
+    try:
+        bundle = TrustBundle.of(_trusted(case))
+        signer = Certificate.from_pem(case["peer_certificate"].encode())
+        content = build_chain(_claims(signer, name and name["value"]), now=now, bundle=bundle)
+    except (ChainRefused, CertificateError, TrustError) as refusal:
+        return REFUSE, str(refusal)
+    return ACCEPT, " <- ".join(link.subject for link in content.chain)
+
+
+def _trusted(case: Case) -> tuple[TrustedCertificate, ...]:
+    """Return the anchors and pins, without the intermediates that a trust bundle refuses to hold."""
+    entries = {}
+    for pem in case["trusted_certs"]:
+        entry = _entry(pem, Role.ROOT)
+        entries[entry.certificate.sha256] = entry
+    for pem in case["untrusted_intermediates"]:
+        try:
+            entry = _entry(pem, Role.INTERMEDIATE)
+        except (CertificateError, TrustError):
+            continue
+        entries.setdefault(entry.certificate.sha256, entry)
+    return tuple(entries.values())
+
+
+def _entry(pem: str, role: Role) -> TrustedCertificate:
+    certificate = Certificate.from_pem(pem.encode())
+    return TrustedCertificate(
+        certificate=certificate, role=role, clouds=frozenset({Cloud.PUBLIC}), source="https://x509-limbo.com"
+    )
+
+
+def _claims(signer: Certificate, server_name: str | None) -> UnverifiedClaims:
+    """Return the claims of a document as if this signer had signed it and been found to have this name."""
+    signed = SignedContent(sha256="", content=b"", signer=signer, unverified_candidates=())
+    named = NamedContent(signed=signed, cloud=Cloud.PUBLIC, names=(), server_name=server_name)
+    return UnverifiedClaims(decoded=DecodedClaims(named=named, claims=_NO_CLAIMS, document={}))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
