@@ -253,7 +253,7 @@ def _payloads() -> Iterator[BadInput]:
         dated = documents.document(created_on=documents.NOW - ago)
         yield BadInput(name=name, body=dated, media_type=DER, code=code)
     many = documents.encode({**fields, **{f"x{number}": number for number in range(1_000)}, "nonce": "4711"})
-    yield BadInput(name="payload: 1,000 fields", body=documents.sign(many), media_type=DER, code="nonce-unknown")
+    yield BadInput(name="payload: 1,000 fields", body=documents.sign(many), media_type=DER, code=MALFORMED)
     yield BadInput(name="a nonce never issued", body=documents.document(), media_type=DER, code="nonce-unknown")
 
 
@@ -266,13 +266,17 @@ def _signers() -> Iterator[BadInput]:
     azure = documents.shared_pki().signer.certificate.subject
     made = {
         "signer: forged under a pinned issuer's name": (_self_made(key=key), "chain-untrusted"),
-        "signer: 300 alternative names": (
-            _self_made(key=key, names=[f"r{number}.metadata.azure.com" for number in range(300)]),
+        "signer: 256 alternative names": (
+            _self_made(key=key, names=[f"r{number}.metadata.azure.com" for number in range(256)]),
             "chain-untrusted",
         ),
-        "signer: 300 alternative names, none of a cloud": (
-            _self_made(key=key, names=[f"r{number}.metadata.example.com" for number in range(300)]),
+        "signer: 256 alternative names, none of a cloud": (
+            _self_made(key=key, names=[f"r{number}.metadata.example.com" for number in range(256)]),
             "signer-name-mismatch",
+        ),
+        "signer: 257 alternative names": (
+            _self_made(key=key, names=[f"r{number}.metadata.azure.com" for number in range(257)]),
+            MALFORMED,
         ),
         "signer: 200 organisations": (
             _self_made(
@@ -284,9 +288,9 @@ def _signers() -> Iterator[BadInput]:
                     ]
                 ),
             ),
-            "chain-untrusted",
+            MALFORMED,
         ),
-        "signer: 300 extensions": (_self_made(key=key, more_extensions=300), "chain-untrusted"),
+        "signer: 300 extensions": (_self_made(key=key, more_extensions=300), MALFORMED),
         "signer: P-521": (_self_made(key=ec.generate_private_key(ec.SECP521R1())), "chain-untrusted"),
         "signer: RSA-1024": (_self_made(key=pki.make_rsa_key(1024)), "algorithm-refused"),
     }
@@ -298,7 +302,7 @@ def _signers() -> Iterator[BadInput]:
     for name, public_key, code in (
         ("signer: an RSA key of 8192 bits", rsa.RSAPublicNumbers(65537, modulus), "signature-invalid"),
         ("signer: an RSA key of 16,384 bits", rsa.RSAPublicNumbers(65537, modulus << 8192 | 1), "algorithm-refused"),
-        ("signer: an RSA exponent of 3,072 bits", rsa.RSAPublicNumbers(short - 2, short), "signature-invalid"),
+        ("signer: an RSA exponent of 3,072 bits", rsa.RSAPublicNumbers(short - 2, short), MALFORMED),
     ):
         forged = _self_made(key=key, public_key=public_key.public_key(), subject=azure)
         info = cms.sign_content(content, certificate=forged.certificate, key=key)

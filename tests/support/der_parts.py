@@ -11,7 +11,7 @@ from asn1crypto import core, parser
 from verifier.core.cms import Algorithm, SignedData
 from verifier.emulator.cms import ID_DATA, ID_SIGNED_DATA
 
-# Where the parts of a document stand, for `support.mutations.edited`; without signed attributes.
+# The paths of the parts of a document, for `support.mutations.edited`; without signed attributes.
 SIGNED_DATA = (1, 0)
 VERSION, DIGESTS, ENCAPSULATED, CERTIFICATES, SIGNERS = ((*SIGNED_DATA, number) for number in range(5))
 SIGNER = (*SIGNERS, 0)

@@ -12,7 +12,7 @@ from functools import cache, partial
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support import documents
-from support.der_parts import CERTIFICATES, SIGNATURE, integer, oid, sequence, tlv
+from support.der_parts import CERTIFICATES, SIGNATURE, SIGNATURE_ALGORITHM, integer, oid, sequence, tlv
 from support.mutations import edited
 
 from verifier.core import bounds
@@ -204,6 +204,12 @@ def _digests(base: cms.SignedData, count: int) -> cms.SignedData:
     return replace(
         base, digest_algorithms=(*base.digest_algorithms, *(cms.Algorithm(oid="1.3.4", parameters=None),) * count)
     )
+
+
+def _parameters(count: int, serial_number: int) -> bytes:
+    made = document(Leaf(serial_number=serial_number)).encode()
+    encoded = sequence(oid("1.2.840.113549.1.1.10"), sequence(b"\x05\x00" * (count // 2)))
+    return edited(made, SIGNATURE_ALGORITHM, lambda _: encoded)
 
 
 def _certificates(one: bytes, base: cms.SignedData, count: int) -> cms.SignedData:
@@ -417,6 +423,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="signed attributes", make=_attributes(values=False), counts=(bounds.MAX_SIGNED_ATTRIBUTES - 2,)),
     Kind(name="values of a signed attribute", make=_attributes(values=True)),
     Kind(name="digestAlgorithms", make=_in_document(_digests)),
+    Kind(name="parameters of an algorithm: bytes", make=_parameters, counts=(bounds.MAX_ALGORITHM_BYTES - 30,)),
     Kind(name="certificates, empty", make=_in_document(partial(_certificates, _EMPTY))),
     Kind(name="certificates, small", make=_in_document(partial(_certificates, _SMALL)), counts=(7,)),
     Kind(name="signers", make=_in_document(_signers)),

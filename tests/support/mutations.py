@@ -100,7 +100,7 @@ def _other_bytes(der: bytes, chance: random.Random) -> bytes:
 
 
 def _paths(element: _Element) -> Iterator[tuple[int, ...]]:
-    """Where each element inside stands, and `()` for itself."""
+    """The path of each element inside, and `()` for itself."""
     yield ()
     for place, child in enumerate(element.children or ()):
         for path in _paths(child):
@@ -121,7 +121,7 @@ def _change_at(element: _Element, path: tuple[int, ...], chance: random.Random) 
 
 
 def _in_place(element: _Element, siblings: tuple[_Element, ...], chance: random.Random) -> tuple[_Element, ...]:
-    """What may stand where a child stands."""
+    """The elements that may take the place of a child."""
     stray = _Element(0, b"", None, chance.choice(_STRAYS))
     return chance.choice(
         (

@@ -1,7 +1,7 @@
-"""A tolerant reader of BER (X.690 section 8), for documents that the exact one refused. What it reads decides nothing.
+"""A tolerant reader of BER (X.690 section 8), for documents that the exact one refused. No verdict depends on it.
 
-It takes lengths of any form, indefinite ones included, and strings in segments. It descends only where it is asked to,
-and gives up after MAX_TOLERATED_ELEMENTS elements.
+It takes lengths of any form, indefinite ones included, and strings in segments. It descends into an element only on
+demand, and gives up after MAX_TOLERATED_ELEMENTS elements.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class BerError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Element:
-    """One element of `BerReader.raw`: where it, and its contents, start and end."""
+    """One element of what a BerReader reads: the positions of its encoding and of its contents."""
 
     tag: int
     start: int

@@ -21,6 +21,8 @@ MAX_OID_BYTES: Final = 64
 # The CMS SignedData, in core.cms.
 MAX_EMBEDDED_CERTIFICATES: Final = 8
 MAX_SIGNED_ATTRIBUTES: Final = 32
+#: Of an AlgorithmIdentifier. The longest that is accepted, PSS, has about 70.
+MAX_ALGORITHM_BYTES: Final = 256
 
 # One certificate, in core.certificates, core.extensions and core.distinguished_names.
 MAX_CERTIFICATE_BYTES: Final = 8 * KIBIBYTE

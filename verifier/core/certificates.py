@@ -41,7 +41,7 @@ class CertificateError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """One certificate. Names are raw bytes: nothing was decoded, normalized or compared yet."""
+    """One certificate. Names are raw bytes, not decoded, normalised or compared."""
 
     der: bytes = field(repr=False)
     sha256: str
@@ -87,7 +87,7 @@ class Certificate:
 
     @classmethod
     def from_der(cls, raw: bytes) -> "Certificate":
-        """Read the certificate in `raw`, which is DER with nothing behind it (RFC 5280 4.1), within core.bounds.
+        """Read the certificate in `raw`, which is DER without further bytes (RFC 5280 4.1), within core.bounds.
 
         Not checked: its signature, dates, names and usages. Raises CertificateError.
         """

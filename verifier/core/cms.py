@@ -5,9 +5,10 @@ show the same document twice. `docs/adr/0026-exact-reader.md` says why for each.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from verifier.core import der
-from verifier.core.bounds import MAX_EMBEDDED_CERTIFICATES, MAX_SIGNED_ATTRIBUTES
+from verifier.core.bounds import MAX_ALGORITHM_BYTES, MAX_EMBEDDED_CERTIFICATES, MAX_SIGNED_ATTRIBUTES
 from verifier.core.der import Reader
 
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
@@ -191,7 +192,16 @@ def _signature_algorithm(parent: Reader) -> Algorithm:
 
 
 def _algorithm(parent: Reader) -> Algorithm:
-    fields = parent.inside(der.SEQUENCE)
+    encoded = parent.element(der.SEQUENCE)
+    if len(encoded) > MAX_ALGORITHM_BYTES:
+        raise CmsError(f"The document has an algorithm of more than {MAX_ALGORITHM_BYTES} bytes.")
+    return _read_algorithm(encoded)
+
+
+@lru_cache(maxsize=128)
+def _read_algorithm(encoded: bytes) -> Algorithm:
+    """The few that there are, read once. The size of each is bounded."""
+    fields = Reader(encoded).inside(der.SEQUENCE)
     oid = der.dotted(fields.contents(der.OBJECT_IDENTIFIER))
     parameters = fields.any_element() if fields.has_more() else b""
     fields.end()

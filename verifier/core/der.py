@@ -77,13 +77,13 @@ class Reader:
         return Reader(self._raw, start, self._position)
 
     def any_contents(self) -> tuple[int, bytes]:
-        """Take the next element, whatever its tag, and return its tag and contents."""
+        """Take the next element of any tag, and return its tag and contents."""
         position = self._position
         start, self._position = _contents(self._raw, position, self._limit)
         return self._raw[position], self._raw[start : self._position]
 
     def any_element(self) -> bytes:
-        """Take the next element, whatever its tag, and return its whole encoding."""
+        """Take the next element of any tag, and return its whole encoding."""
         position = self._position
         _, self._position = _contents(self._raw, position, self._limit)
         return self._raw[position : self._position]
@@ -94,12 +94,18 @@ class Reader:
             raise DerError("it has bytes or elements that do not belong in it")
 
     def _take(self, tag: int) -> int:
-        """Move behind the next element, and return where its contents start."""
+        """Move behind the next element, and return the position of its contents."""
         position = self._position
         if position >= self._limit:
             raise DerError("an element is missing")
         if self._raw[position] != tag:
             raise DerError(f"it has an element of tag {self._raw[position]:#04x} in the place of {tag:#04x}")
+        start = position + 2
+        if start <= self._limit:
+            end = start + self._raw[position + 1]
+            if end < start + _LONG_LENGTH and end <= self._limit:  # the short form, as most elements have it
+                self._position = end
+                return start
         start, self._position = _contents(self._raw, position, self._limit)
         return start
 
@@ -154,7 +160,7 @@ def check(raw: bytes, *, max_elements: int = MAX_ELEMENTS) -> int:
 
     `raw` is exactly one element. Every element in it has a short tag and a minimal length that ends inside its parent;
     it is at most MAX_DEPTH deep. Linear in the size of `raw`, and not recursive. Raises DerError.
-    Not checked: primitive contents, the order of SET OF, and what OCTET STRINGs wrap.
+    Not checked: primitive contents, the order of SET OF, and elements inside OCTET STRINGs.
     """
     if not raw:
         raise DerError("it is truncated")

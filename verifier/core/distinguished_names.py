@@ -46,7 +46,7 @@ class _Attribute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistinguishedName:
-    """A name whose attributes were all read. Nothing is normalised or compared."""
+    """A name whose attributes were all read. They are not normalised or compared."""
 
     #: RFC 4514, in printable ASCII with the rest escaped, of at most MAX_SHOWN_CHARACTERS and "...".
     text: str

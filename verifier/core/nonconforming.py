@@ -71,7 +71,7 @@ def find_nonconforming(
     The document is read tolerantly. Some embedded certificate was issued, by name and by signature, by a pin that is
     usable at `now`, and its key made the signature over the content. The cost is bounded: at most 8 signatures of
     certificates, by pins' keys, and 6 of the document.
-    Not checked: names, dates, usages and the chain above the pin. Raises nothing, and changes no verdict.
+    Not checked: names, dates, usages and the chain above the pin. It raises no exception and changes no verdict.
     """
     if refused.reason not in _REASONS:
         return None
@@ -157,7 +157,7 @@ def _usable(bundle: TrustBundle, now: datetime) -> list[tuple[TrustedCertificate
 
 
 def _bounded(key: object) -> _Key:
-    """The pin vouches for the leaf, and still decides nothing about how much work its key may be."""
+    """Refuse a key that costs much. The pin vouches for the leaf, and not for the work that its key asks for."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         return key
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size > MAX_TOLERATED_RSA_BITS:

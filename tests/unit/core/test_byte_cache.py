@@ -1,4 +1,4 @@
-"""The cache: bounded by what its values weigh, whatever they are and however many threads fill it."""
+"""The cache: bounded by what its values weigh, for any number of threads."""
 
 import threading
 
@@ -69,7 +69,7 @@ def test_threads_find_what_they_kept_or_nothing() -> None:
                 if found not in {None, bytes([key]) * 10}:
                     faults.append(found)
                 cache.keep(key, bytes([key]) * 10)
-        except Exception as error:  # noqa: BLE001 - whichever it is, the test tells it
+        except Exception as error:  # noqa: BLE001 - the test tells any of them
             faults.append(error)
 
     threads = [threading.Thread(target=work, args=(offset,)) for offset in range(8)]

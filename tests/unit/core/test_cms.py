@@ -28,7 +28,7 @@ from support.mutations import edited, mutants, random_mutants
 from support.real_samples import REAL_SAMPLES, RealSample
 from support.vectors import Vector, load_vectors
 
-from verifier.core.bounds import MAX_OID_BYTES
+from verifier.core.bounds import MAX_ALGORITHM_BYTES, MAX_OID_BYTES
 from verifier.core.cms import CmsError, SignedData, read_signed_data
 from verifier.core.der import DerError
 from verifier.core.reasons import Check
@@ -105,6 +105,7 @@ def message(raw: bytes) -> str:
         (SID, lambda _: b"\x80\x00", "not named by issuer and serial number"),
         (SIGNATURE, lambda one: one + b"\xa1\x00", "unsigned attributes"),
         (SIGNATURE, lambda one: one + one, "do not belong"),
+        (DIGEST, lambda _: sequence(oid("1.3.4"), tlv(0x04, bytes(MAX_ALGORITHM_BYTES))), "more than 256 bytes"),
         (DIGEST, lambda _: sequence(tlv(0x06, b"\x2a" + b"\x81" * MAX_OID_BYTES)), f"more than {MAX_OID_BYTES} bytes"),
     ],
 )

@@ -47,7 +47,13 @@ def test_there_is_a_kind_for_every_bound_of_a_certificate() -> None:
         *("MAX_EVIDENCE_OCTETS", "MAX_CERTIFICATE_BYTES"),  # the sizes of all of them
         *("MAX_NAMES", "MAX_NAME_ATTRIBUTES", "MAX_EXTENSIONS", "MAX_EXTENSION_ELEMENTS", "MAX_KEY_PURPOSES"),
         *("MAX_SERIAL_NUMBER_BYTES", "MAX_RSA_BITS", "MAX_RSA_EXPONENT_BITS", "MAX_OID_BYTES", "MAX_DEPTH"),
-        *("MAX_EMBEDDED_CERTIFICATES", "MAX_SIGNED_ATTRIBUTES", "MAX_JSON_VALUES", "MAX_JSON_DEPTH"),
+        *(
+            "MAX_EMBEDDED_CERTIFICATES",
+            "MAX_SIGNED_ATTRIBUTES",
+            "MAX_ALGORITHM_BYTES",
+            "MAX_JSON_VALUES",
+            "MAX_JSON_DEPTH",
+        ),
         # Not of a kind: cut, of one field each, of fetched answers, and of documents that were refused.
         *("MAX_SHOWN_CHARACTERS", "MAX_NONCE_CHARACTERS", "MAX_VM_ID_CHARACTERS", "MAX_ELEMENTS"),
         *("MAX_TOLERATED_ELEMENTS", "MAX_TOLERATED_RSA_BITS", "MAX_TOLERATED_EXPONENT_BITS"),

@@ -35,9 +35,9 @@ CONTENT = documents.encode(documents.content())
 #: The order of the group of P-256 (SEC 2, 2.4.2).
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-#: In how many ways the same document can be written, and why nobody loses by it.
+#: The ways in which the same document can be written. None changes what was signed.
 OTHER_NAME = "another name of the same algorithm, or NULL for absent parameters (evidence.md 6, RFC 5754 2)"
-OTHER_CERTIFICATES = "other certificates beside the signer's, which decide nothing"
+OTHER_CERTIFICATES = "other certificates beside the signer's, on which no verdict depends"
 NEGATED = "(r, n - s) in the place of the ECDSA signature (r, s)"
 
 
@@ -144,7 +144,7 @@ def test_the_original_is_accepted(base: Base) -> None:
 
 
 def test_the_negated_ecdsa_signature_is_the_one_signature_that_differs() -> None:
-    """Whoever holds (r, s) can write (r, n - s), which every verifier accepts (SEC 1, 4.1.4). What a replay is known by
+    """The holder of (r, s) can write (r, n - s), which every verifier accepts (SEC 1, 4.1.4). What a replay is known by
     is the signed content and not the document."""
     original = sign(CONTENT, signer=elliptic(), scheme=cms.ecdsa(cms.SHA256))
     signature = read_signed_data(original).signature

@@ -1,4 +1,4 @@
-"""Genuine documents that the exact reader refuses are told; nothing else is, and nothing is let through."""
+"""Genuine documents that the exact reader refuses are told, and no others."""
 
 import hashlib
 from collections.abc import Callable

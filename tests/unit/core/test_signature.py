@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from support import documents
 from support.certificates import make_signer, sign_rsa
+from support.der_parts import integer, sequence, tlv
 from support.documents import raw, sample, shared_pki, sign
 from support.vectors import load_vectors
 
@@ -162,6 +163,63 @@ def test_pss_parameters_that_are_not_all_of_one_digest_are_refused(parameters: b
     made = envelope(sign(CONTENT, scheme=cms.rsassa_pss(cms.SHA256)))
     assert verify_signature(made).content == CONTENT
     assert refused(replace(made, signature_parameters=parameters)) is Reason.ALGORITHM_REFUSED
+
+
+P256, P384 = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", b"\x06\x05\x2b\x81\x04\x00\x22"
+
+
+@pytest.mark.parametrize(
+    ("oid", "parameters", "accepted"),
+    [
+        ("1.2.840.10045.4.3.2", b"", True),
+        ("1.2.840.10045.4.3.2", b"\x05\x00", True),
+        ("1.2.840.10045.4.3.2", P256, False),
+        ("1.2.840.10045.4.3.2", b"\x30\x00", False),
+        ("1.2.840.10045.2.1", b"", True),
+        ("1.2.840.10045.2.1", b"\x05\x00", True),
+        ("1.2.840.10045.2.1", P256, True),
+        ("1.2.840.10045.2.1", P384, False),
+        ("1.2.840.10045.2.1", P256 + b"\x05\x00", False),
+    ],
+)
+def test_ecdsa_takes_no_parameters_but_the_keys_own_curve(oid: str, parameters: bytes, *, accepted: bool) -> None:
+    signer = make_signer(key=pki.make_ec_key(ec.SECP256R1()))
+    good = envelope(sign(CONTENT, signer=signer, scheme=cms.ecdsa(cms.SHA256)))
+    made = replace(good, signature_oid=oid, signature_parameters=parameters)
+    if accepted:
+        assert verify_signature(made).content == CONTENT
+    else:
+        assert refused(made) is Reason.ALGORITHM_REFUSED
+
+
+def test_the_name_of_an_elliptic_key_fixes_no_digest_and_names_no_other_family() -> None:
+    signer = make_signer(key=pki.make_ec_key(ec.SECP384R1()))
+    made = envelope(sign(CONTENT, signer=signer, scheme=cms.ecdsa(cms.SHA512)))
+    assert verify_signature(replace(made, signature_oid="1.2.840.10045.2.1")).content == CONTENT
+    assert refused(replace(envelope(), signature_oid="1.2.840.10045.2.1")) is Reason.ALGORITHM_REFUSED
+
+
+@pytest.mark.parametrize("oid", ["1.2.840.113549.1.1.1", "1.2.840.10045.2.1"])
+def test_the_name_of_a_key_is_no_signature_algorithm_of_a_certificate(oid: str) -> None:
+    made = envelope()
+    assert refused(replace(made, signer=replace(made.signer, signature_oid=oid))) is Reason.ALGORITHM_REFUSED
+
+
+@pytest.mark.parametrize("digest", DIGESTS, ids=lambda digest: digest.name)
+def test_the_digests_of_pss_have_null_parameters_or_none(digest: pki.SigningHash) -> None:
+    made = envelope(sign(CONTENT, scheme=cms.rsassa_pss(digest)))
+    name = cms.digest_algorithm(digest)
+    accepted = 0
+    for one in (name, replace(name, parameters=b"\x05\x00")):
+        for other in (name, replace(name, parameters=b"\x05\x00")):
+            mask = cms.Algorithm(oid="1.2.840.113549.1.1.8", parameters=other.encode())
+            salt = tlv(0xA2, integer(digest.digest_size))
+            parameters = sequence(tlv(0xA0, one.encode()), tlv(0xA1, mask.encode()), salt)
+            accepted += verify_signature(replace(made, signature_parameters=parameters)).content == CONTENT
+            for more in (tlv(0xA3, integer(1)), b"\x05\x00"):
+                spoilt = replace(made, signature_parameters=sequence(parameters[2:], more))
+                assert refused(spoilt) is Reason.ALGORITHM_REFUSED
+    assert accepted == 4
 
 
 def test_an_elliptic_key_under_an_rsa_name_is_refused() -> None:

@@ -132,7 +132,7 @@ def _with_attributes(number: int) -> pki.Identity:
 
 
 def _with_subject(*names: bytes) -> pki.Identity:
-    """A signer with these relative distinguished names before its common name, whatever they hold."""
+    """A signer with these relative distinguished names of any contents before its common name."""
     common_name = tlv(0x31, sequence(oid(NameOID.COMMON_NAME.dotted_string), tlv(0x0C, _DOMAIN.encode())))
     subject = sequence(*names, common_name)
     tbs = edited(make_signer().certificate.tbs_certificate_bytes, (5,), lambda _: subject)
