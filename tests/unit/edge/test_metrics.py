@@ -1,6 +1,7 @@
 """What GET /metrics answers: of one process, of several, and of the trust at the moment of the scrape."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -134,7 +135,36 @@ def page(tmp_path: Path) -> Page:
     return Page(registry=SqliteTrustRegistry(tmp_path / "registry.sqlite3"))
 
 
+def nonconforming() -> NonconformingDocument:
+    return NonconformingDocument(
+        issuer="CN=Pinned",
+        pin_sha256="aa" * 32,
+        clouds=frozenset({Cloud.PUBLIC}),
+        signer_sha256="bb" * 32,
+        document_sha256="cc" * 32,
+        detail="Two of an element.",
+        seen_at=NOW,
+    )
+
+
+def test_counts_nonconforming_documents_from_nought(page: Page) -> None:
+    assert page.value("verifier_nonconforming_genuine_total") == 0
+    for _ in range(2):
+        page.recorder.nonconforming_genuine(nonconforming())
+    assert page.value("verifier_nonconforming_genuine_total") == 2
+
+
 class TestTrust:
+    def test_has_horizons_of_served_clouds_that_are_not_closed(self, tmp_path: Path) -> None:
+        trust = Trust(load_bundle())
+        registry, clock, recorder = SqliteTrustRegistry(tmp_path / "r.sqlite3"), StandingClock(NOW), MetricsRecorder()
+        served = frozenset({Cloud.CHINA, Cloud.GERMANY})
+        metrics = Metrics(
+            recorder=recorder, trust=trust, registry=registry, clock=clock, chains=Counts(), version="1", served=served
+        )
+        [body, _] = metrics.render()
+        assert re.findall(r'verifier_trust_horizon_seconds\{cloud="(\w+)"\}', body.decode()) == ["AzureChinaCloud"]
+
     def test_has_a_horizon_for_each_cloud(self, page: Page) -> None:
         seconds = page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud")
         assert seconds is not None
@@ -331,10 +361,21 @@ def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:  # noqa: C
     recorder.decided(decision())
     recorder.trail_failed(decision(), StoreUnavailable("full"))
     recorder.issuer_sighted(sighting(), authorities=2)
+    recorder.nonconforming_genuine(nonconforming())
     recorder.trust_changed(AuditEvent(at=NOW, by="alice", what="", subject="", before="", after=""))
     recorder.trust_reloaded(ReloadOutcome.LOADED, generation="g", detail="d")
     recorder.settings_reloaded(ReloadOutcome.REFUSED, detail="s")
-    expected = ["GET /", "id why", "verified", "verified full", "CN=Unknown 2", "alice", "loaded g d", "refused s"]
+    expected = [
+        "GET /",
+        "id why",
+        "verified",
+        "verified full",
+        "CN=Unknown 2",
+        "Two of an element.",
+        "alice",
+        "loaded g d",
+        "refused s",
+    ]
     assert told == [(name, what) for what in expected for name in ("first", "second")]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.clouds import Cloud
 from verifier.core.model import Limits, NonceForm, NonceMode
 from verifier.edge.redis_urls import Login, RedisOptions
 from verifier.edge.settings import Settings, SettingsError, load_settings
@@ -72,6 +73,30 @@ def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.limits == Limits(
         clock_skew=timedelta(0), maximum_age=timedelta(hours=1), nonce_lifetime=timedelta(minutes=1)
     )
+
+
+def test_serves_the_clouds_that_are_open_unless_others_are_named(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    config.write_text("")
+    assert load_settings().clouds == {Cloud.PUBLIC, Cloud.US_GOVERNMENT, Cloud.CHINA}
+    config.write_text('clouds = ["AzureChinaCloud"]')
+    assert load_settings().clouds == {Cloud.CHINA}
+    monkeypatch.setenv("VERIFIER_CLOUDS", "AzurePublicCloud, AzureGermanCloud")
+    assert load_settings().clouds == {Cloud.PUBLIC, Cloud.GERMANY}
+
+
+@pytest.mark.parametrize(
+    "clouds", ["", "azurepubliccloud", "AzurePublicCloud,", "AzureMoonCloud", '["AzurePublicCloud"]']
+)
+def test_refuses_clouds_that_there_are_not(monkeypatch: pytest.MonkeyPatch, clouds: str) -> None:
+    monkeypatch.setenv("VERIFIER_CLOUDS", clouds)
+    with pytest.raises(SettingsError, match=r"clouds.*AzurePublicCloud"):
+        load_settings()
+
+
+def test_refuses_to_serve_no_cloud(config: Path) -> None:
+    config.write_text("clouds = []")
+    with pytest.raises(SettingsError, match="clouds: "):
+        load_settings()
 
 
 def test_reads_the_file_under_the_environment(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:

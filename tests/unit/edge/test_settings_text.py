@@ -27,6 +27,7 @@ def test_shows_values_as_they_are_in_force() -> None:
     assert (fields["trust_dir"], fields["port"], fields["workers"]) == ("/etc/trust", 0, 3)
     assert (fields["discovery"], fields["nonce_form"], fields["trust_refresh_seconds"]) == ("pinned", "digits-10", 1.0)
     assert shown(Settings())["trust_dir"] is None
+    assert fields["clouds"] == ["AzureChinaCloud", "AzurePublicCloud", "AzureUSGovernmentCloud"]
 
 
 def test_shows_policies_as_in_the_file_without_what_they_do_not_ask() -> None:

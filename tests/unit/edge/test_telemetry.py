@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from verifier.core.clouds import Cloud
+from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import Check
 from verifier.core.tracing import TraceContext
 from verifier.edge.telemetry import LogRecorder, configure_logging
@@ -162,6 +163,41 @@ def test_tells_what_is_away_in_its_own_sentence(capsys: pytest.CaptureFixture[st
     (line,) = lines(capsys)
     assert line["detail"] == "Redis is away."
     assert SECRET not in json.dumps(line)
+
+
+def test_tells_of_a_nonconforming_document_what_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    document = NonconformingDocument(
+        issuer="CN=Pinned",
+        pin_sha256="aa" * 32,
+        clouds=frozenset({Cloud.US_GOVERNMENT, Cloud.PUBLIC}),
+        signer_sha256="bb" * 32,
+        document_sha256="cc" * 32,
+        detail="Two of an element.",
+        seen_at=datetime(2026, 11, 23, tzinfo=UTC),
+    )
+    LogRecorder().nonconforming_genuine(document)
+    [line] = lines(capsys)
+    assert line.pop("time")
+    assert line == {
+        "event": "nonconforming-genuine",
+        "level": "warning",
+        "issuer": "CN=Pinned",
+        "pinSha256": "aa" * 32,
+        "clouds": ["AzurePublicCloud", "AzureUSGovernmentCloud"],
+        "signerSha256": "bb" * 32,
+        "documentSha256": "cc" * 32,
+        "detail": "Two of an element.",
+    }
+
+
+def test_tells_each_oddity_of_the_trust_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    LogRecorder().trust_is_odd(("CN=A: no subject key identifier", "CN=B: an RSA key of 2047 bits"))
+    assert [(line["event"], line["detail"]) for line in lines(capsys)] == [
+        ("trust oddity", "CN=A: no subject key identifier"),
+        ("trust oddity", "CN=B: an RSA key of 2047 bits"),
+    ]
 
 
 def test_the_log_of_libraries_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
