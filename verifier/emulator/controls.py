@@ -15,7 +15,7 @@ _MAX_CHAINS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What differs from a normal IMDS; by default nothing. `clock_offset` is added to the time of documents."""
+    """How the emulator differs from a normal IMDS. `clock_offset` is added to the time of documents."""
 
     faults: tuple[Fault, ...] = ()
     clock_offset: timedelta = timedelta(0)
@@ -47,7 +47,7 @@ class Controls:
         self.put(self._start)
 
     def put(self, conditions: Conditions) -> None:
-        """Replace the conditions for all further requests. Raises ValueError and then changes nothing."""
+        """Replace the conditions for all further requests, or raise ValueError and keep the earlier ones."""
         with self._lock:
             chain = self._issue_chain(conditions.chain)
             self._plan.put(conditions.faults)

@@ -59,7 +59,7 @@ def _cut(response: Response) -> None:
 
     def half() -> Iterator[bytes]:
         yield body[: len(body) // 2]
-        # werkzeug treats this as a client that disconnected: it closes the connection and logs nothing.
+        # werkzeug treats this as a client that disconnected: it closes the connection without a log line.
         raise ConnectionError
 
     response.response = half()

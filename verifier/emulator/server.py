@@ -30,7 +30,7 @@ class RunningEmulator:
     limiter: RequestLimiter
 
     def put(self, conditions: Conditions) -> None:
-        """Replace the conditions. Raises ValueError and then changes nothing."""
+        """Replace the conditions, or raise ValueError and keep the earlier ones."""
         self.controls.put(conditions)
 
     def reset(self) -> None:
