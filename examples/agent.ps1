@@ -297,7 +297,7 @@ try {
 
     # Not Invoke-WebRequest: the two PowerShells differ in how they return the body of an error response.
     Add-Type -AssemblyName System.Net.Http
-    # On older systems, Windows PowerShell enables only TLS 1.0 by default.
+    # On older systems, Windows PowerShell does not enable TLS 1.2 by default.
     [Net.ServicePointManager]::SecurityProtocol =
         [Net.ServicePointManager]::SecurityProtocol -bor [Net.SecurityProtocolType]::Tls12
     $handler = New-Object Net.Http.HttpClientHandler
