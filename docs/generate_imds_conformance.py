@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - a script beside the text that it makes, not a package
-"""Prints docs/imds-conformance.md from the list of behaviours that the tests run:
+# ruff: noqa: INP001 - a script, not a package
+"""Print docs/imds-conformance.md from the list of behaviours that the tests run:
 
 .venv/bin/python docs/generate_imds_conformance.py > docs/imds-conformance.md
 """
@@ -14,15 +14,15 @@ from support.imds_behaviours import BEHAVIOURS
 from support.imds_conformance import PUBLIC, Behaviour
 
 _HEAD = """\
-# IMDS, behaviour by behaviour
+# IMDS conformance
 
-What Azure's page on the Instance Metadata Service (of January 2021, and the api-versions since) says that IMDS does, a
-line each, by the sections of that page. `tests/conformance/test_imds.py` sends each request to a running
-[emulator](emulator.md) and holds the answer against the last column: {count} tests. The machine is
-[`{public}`](../examples/emulator/{public}.toml) where the line names no other.
+Each line is one behaviour from Azure's page on the Instance Metadata Service (January 2021, with later api-versions),
+in the order of the page. `tests/conformance/test_imds.py` sends each request to a running [emulator](emulator.md) and
+checks the answer: {count} tests. The machine is [`{public}`](../examples/emulator/{public}.toml),
+unless the line names another one in brackets.
 
-This page is generated from the list in `tests/support/imds_behaviours.py` by
-[generate_imds_conformance.py](generate_imds_conformance.py); do not edit it.
+Do not edit this page. [generate_imds_conformance.py](generate_imds_conformance.py) generates it from the list in
+`tests/support/imds_behaviours.py`.
 """
 
 
@@ -35,14 +35,14 @@ def generate() -> str:
 
 
 def _row(behaviour: Behaviour) -> str:
-    """The request that counts, after what is sent or put before it."""
+    """Return a table row with the request and what happens before it."""
     request = str(behaviour.request)
     if behaviour.before:
         request += f", after {len(behaviour.before)} of {behaviour.before[0]}"
     if behaviour.conditions is not None:
         request += f", under the fault `{behaviour.conditions.faults[0].kind}`"
     machine = "" if behaviour.machine == PUBLIC else f" [{behaviour.machine}]"
-    return f"| {behaviour.says}{machine} | {request} | {'; '.join(one.told for one in behaviour.expected)} |\n"
+    return f"| {behaviour.says}{machine} | {request} | {'; '.join(one.summary for one in behaviour.expected)} |\n"
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 #Requires -Version 5.1
 <#
 .SYNOPSIS
-    Attests this VM to a verifier: a nonce, the document of IMDS for it, and the verdict.
+    Asks a verifier to verify this VM: gets a nonce, gets a document with it from IMDS, and posts both.
 .DESCRIPTION
-    Prints the result as JSON, or with -Token the result token alone, or writes it to the file of -Output, whole or
-    not at all. Exits 0 where the VM is verified. Otherwise one sentence is on standard error, and the exit status
-    tells the end, as that of `imds-verifier attest` does: docs/agent.md has the table. Windows PowerShell 5.1 and
-    PowerShell 7, with nothing to install.
+    Prints the result as JSON, or with -Token only the result token. With -Output it writes the file atomically.
+    Exits with 0 if the VM is verified. Otherwise it prints one sentence on standard error and exits with a code from
+    the table in docs/agent.md, like `imds-verifier attest`. Runs on Windows PowerShell 5.1 and PowerShell 7.
 .EXAMPLE
     powershell.exe -NoProfile -NonInteractive -File agent.ps1 -Verifier https://verifier.example -KeyFile key.txt
 #>
-# No CmdletBinding and no types: what PowerShell itself refuses would end with 1, which here means a verdict.
+# No CmdletBinding and no types: PowerShell exits with 1 if it rejects a parameter, and here 1 means a verdict.
 param(
     $Verifier = '',
     $Imds = 'http://169.254.169.254',
@@ -24,24 +23,24 @@ Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 $clock = [Diagnostics.Stopwatch]::StartNew()
 
-# The sentence is one line of printable ASCII, whatever others put into it.
+# Removes everything but printable ASCII, so that remote text cannot control the terminal.
 function Stop-Agent {
-    param([int] $End, [string] $Sentence)
+    param([int] $ExitCode, [string] $Sentence)
     [Console]::Error.WriteLine('attest: ' + ($Sentence -replace '[^ -~]', ''))
-    exit $End
+    exit $ExitCode
 }
 
 function Get-SecondsLeft {
     return $seconds - $clock.Elapsed.TotalSeconds
 }
 
-function Stop-Late {
+function Stop-OnTimeout {
     param([Uri] $Uri)
-    $whom = $Uri.GetLeftPart([UriPartial]::Authority)
-    Stop-Agent 30 "the time, $seconds s, was up before $whom answered"
+    $server = $Uri.GetLeftPart([UriPartial]::Authority)
+    Stop-Agent 30 "the timeout of $seconds s expired before $server answered"
 }
 
-# Whether they have passed; or not, at once, where so many are not left.
+# Sleeps and returns $true, or returns $false at once if less time is left.
 function Wait-Seconds {
     param([double] $Pause)
     if ($Pause -ge (Get-SecondsLeft)) { return $false }
@@ -49,13 +48,13 @@ function Wait-Seconds {
     return $true
 }
 
-# How a run ends, unless another round, which -Retryable allows, mends it. -After: seconds to wait first, or nothing.
-function New-Trouble {
-    param([int] $End, [string] $Sentence, $After = $null, [bool] $Retryable = $false)
-    return [pscustomobject] @{ End = $End; Sentence = $Sentence; After = $After; Retryable = $Retryable }
+# How the run ends, unless a retry succeeds. -After: seconds to wait first, or $null.
+function New-Failure {
+    param([int] $ExitCode, [string] $Sentence, $After = $null, [bool] $Retryable = $false)
+    return [pscustomobject] @{ ExitCode = $ExitCode; Sentence = $Sentence; After = $After; Retryable = $Retryable }
 }
 
-# The string of that name in an answer, or nothing.
+# Returns the member with that name if it is a string, and '' otherwise.
 function Get-Text {
     param($Fields, [string] $Name)
     if ($Fields -isnot [Management.Automation.PSCustomObject]) { return '' }
@@ -69,8 +68,8 @@ function ConvertFrom-Body {
     try { return ConvertFrom-Json $Body } catch { return $null }
 }
 
-# Why there is no whole answer: 'unreachable', 'untrusted' or 'broken'.
-function Get-Failure {
+# Why there is no complete response: 'unreachable', 'untrusted' or 'broken'.
+function Get-FailureKind {
     param([Exception] $Exception, [Uri] $Uri)
     for ($cause = $Exception; $null -ne $cause; $cause = $cause.InnerException) {
         if ($cause -is [Security.Authentication.AuthenticationException]) { return 'untrusted' }
@@ -79,7 +78,7 @@ function Get-Failure {
             return 'unreachable'
         }
         if ($cause -is [OperationCanceledException]) {
-            # Time is up. Was there a connection?
+            # Timeout: connect again to find out whether the server is reachable.
             $probe = New-Object Net.Sockets.TcpClient
             try { if (-not $probe.ConnectAsync($Uri.Host, $Uri.Port).Wait(1000)) { return 'unreachable' } }
             catch { return 'unreachable' }
@@ -90,11 +89,11 @@ function Get-Failure {
     return 'broken'
 }
 
-# One exchange, of $Most seconds at most. Status is 0 where there is no whole answer, and Failure tells why.
-function Send-Once {
-    param([string] $Method, [string] $Uri, [double] $Most, [string] $Body = '')
-    $allowed = [Math]::Min($Most, (Get-SecondsLeft))
-    if ($allowed -le 0) { Stop-Late $Uri }
+# Without a complete response within $MaxSeconds, Status is 0 and Failure is the kind of failure.
+function Send-Request {
+    param([string] $Method, [string] $Uri, [double] $MaxSeconds, [string] $Body = '')
+    $allowed = [Math]::Min($MaxSeconds, (Get-SecondsLeft))
+    if ($allowed -le 0) { Stop-OnTimeout $Uri }
     $request = New-Object Net.Http.HttpRequestMessage (New-Object Net.Http.HttpMethod $Method), $Uri
     if ($Method -eq 'GET') { $request.Headers.Add('Metadata', 'true') }
     else {
@@ -110,8 +109,8 @@ function Send-Once {
         $text = $response.Content.ReadAsStringAsync().GetAwaiter().GetResult()
     }
     catch {
-        if ((Get-SecondsLeft) -le 0) { Stop-Late $Uri }
-        $failure = Get-Failure $_.Exception ([Uri] $Uri)
+        if ((Get-SecondsLeft) -le 0) { Stop-OnTimeout $Uri }
+        $failure = Get-FailureKind $_.Exception ([Uri] $Uri)
         return [pscustomobject] @{ Status = 0; Failure = $failure; Body = ''; MediaType = ''; After = $null }
     }
     finally { $cancel.Dispose() }
@@ -126,130 +125,130 @@ function Send-Once {
     }
 }
 
-# Nothing where IMDS's answer is a document, and otherwise what it means.
-function Get-ImdsTrouble {
-    param($Answer)
-    $fields = ConvertFrom-Body $Answer.Body
-    $words = Get-Text $fields 'error'
-    if (-not $words) { $words = 'without an explanation' }
-    $words = $words.Substring(0, [Math]::Min($words.Length, 200))
-    $status = $Answer.Status
-    $answered = "it answered $status, $words"
-    $after = $Answer.After
+# Returns $null if the response is a document.
+function Get-ImdsFailure {
+    param($Response)
+    $fields = ConvertFrom-Body $Response.Body
+    $errorText = Get-Text $fields 'error'
+    if (-not $errorText) { $errorText = 'no error text' }
+    $errorText = $errorText.Substring(0, [Math]::Min($errorText.Length, 200))
+    $status = $Response.Status
+    $returned = "status $status, $errorText"
+    $after = $Response.After
     if ($status -eq 200) {
         if ((Get-Text $fields 'encoding') -and (Get-Text $fields 'signature')) { return $null }
-        return New-Trouble 14 "$Imds does not answer as IMDS does: is this an Azure VM?"
+        return New-Failure 14 "$Imds is not IMDS: the response is not an attested document. Is this an Azure VM?"
     }
-    if ($status -eq 0 -and $Answer.Failure -eq 'unreachable') {
-        return New-Trouble 3 "no IMDS: $Imds gave no answer: is this an Azure VM?"
+    if ($status -eq 0 -and $Response.Failure -eq 'unreachable') {
+        return New-Failure 3 "cannot reach IMDS: $Imds did not answer. Is this an Azure VM?"
     }
-    if ($status -eq 0) { return New-Trouble 13 "IMDS at $Imds gave no whole answer" }
-    if ($status -eq 429) { return New-Trouble 11 "IMDS at $Imds is asked too often: $answered" $after }
-    if ($status -eq 410) { return New-Trouble 12 "IMDS at $Imds is being updated: $answered" $after }
-    if ($status -ge 400 -and $status -lt 500) { return New-Trouble 10 "IMDS at $Imds refuses: $answered" }
-    if ($status -ge 500) { return New-Trouble 13 "IMDS at $Imds is failing: $answered" $after }
-    return New-Trouble 14 "IMDS at $Imds does not answer as IMDS does: $answered"
+    if ($status -eq 0) { return New-Failure 13 "IMDS at $Imds sent no complete response" }
+    if ($status -eq 429) { return New-Failure 11 "IMDS at $Imds limits the request rate: $returned" $after }
+    if ($status -eq 410) { return New-Failure 12 "IMDS at $Imds is being updated: $returned" $after }
+    if ($status -ge 400 -and $status -lt 500) { return New-Failure 10 "IMDS at $Imds rejected the request: $returned" }
+    if ($status -ge 500) { return New-Failure 13 "IMDS at $Imds failed: $returned" $after }
+    return New-Failure 14 "IMDS at $Imds sent a response that is not from IMDS: $returned"
 }
 
-# How long to wait before each retry, by the rules of Azure's page: 70 s in all for 410.
+# Seconds before each retry, by the rules of Azure's page: 70 s in total for 410.
 $imdsWaits = @{ 3 = @(1, 2); 11 = @(1, 1, 2, 4); 12 = @(1, 2, 4, 8, 15, 20, 20); 13 = @(1, 2, 4, 8) }
 
-# The answer with the document for the nonce; or how that ends, after every retry.
+# Returns the response with a document for the nonce, or the failure after the last retry.
 function Get-Document {
     param([string] $Nonce)
     $tries = @{ 3 = 0; 11 = 0; 12 = 0; 13 = 0 }
-    $updating = 0
+    $updateSeconds = 0
     while ($true) {
-        $answer = Send-Once 'GET' "$Imds/metadata/attested/document?api-version=2020-09-01&nonce=$Nonce" 5
-        $trouble = Get-ImdsTrouble $answer
-        if ($null -eq $trouble) { return $answer }
-        $end = $trouble.End
-        if (-not $imdsWaits.ContainsKey($end) -or $tries[$end] -ge $imdsWaits[$end].Count) { return $trouble }
-        $pause = $imdsWaits[$end][$tries[$end]]
-        if ($null -ne $trouble.After) { $pause = $trouble.After }
-        $tries[$end]++
-        if ($end -eq 12) { $updating += $pause }
-        if ($updating -gt 70 -or -not (Wait-Seconds $pause)) { return $trouble }
+        $response = Send-Request 'GET' "$Imds/metadata/attested/document?api-version=2020-09-01&nonce=$Nonce" 5
+        $failure = Get-ImdsFailure $response
+        if ($null -eq $failure) { return $response }
+        $code = $failure.ExitCode
+        if (-not $imdsWaits.ContainsKey($code) -or $tries[$code] -ge $imdsWaits[$code].Count) { return $failure }
+        $pause = $imdsWaits[$code][$tries[$code]]
+        if ($null -ne $failure.After) { $pause = $failure.After }
+        $tries[$code]++
+        if ($code -eq 12) { $updateSeconds += $pause }
+        if ($updateSeconds -gt 70 -or -not (Wait-Seconds $pause)) { return $failure }
     }
 }
 
-# Nothing where the verifier's answer has the status of a good one, and otherwise what it means.
-function Get-VerifierTrouble {
-    param($Answer, [int] $Expected)
-    $status = $Answer.Status
-    $after = $Answer.After
+# Returns $null if the response has the expected status.
+function Get-VerifierFailure {
+    param($Response, [int] $Expected)
+    $status = $Response.Status
+    $after = $Response.After
     if ($status -eq $Expected) { return $null }
-    if ($status -eq 0 -and $Answer.Failure -eq 'untrusted') {
-        return New-Trouble 22 "the verifier at $Verifier is not who it should be (its certificate is not trusted)"
+    if ($status -eq 0 -and $Response.Failure -eq 'untrusted') {
+        return New-Failure 22 "the verifier at $Verifier has an untrusted certificate"
     }
-    if ($status -eq 0) { return New-Trouble 20 "the verifier at $Verifier gave no answer" $null $true }
+    if ($status -eq 0) { return New-Failure 20 "the verifier at $Verifier did not answer" $null $true }
     $fields = $null
-    if ($Answer.MediaType -eq 'application/problem+json') { $fields = ConvertFrom-Body $Answer.Body }
+    if ($Response.MediaType -eq 'application/problem+json') { $fields = ConvertFrom-Body $Response.Body }
     $code = Get-Text $fields 'code'
     $detail = Get-Text $fields 'detail'
     if (-not $code -or -not $detail) {
-        $told = "$Verifier answered $status, without the problem document of a verifier"
-        if ($status -eq 429) { return New-Trouble 24 "the verifier is asked too often: $told" $after $true }
-        if ($status -ge 500) { return New-Trouble 21 "the verifier cannot answer now: $told" $after $true }
-        return New-Trouble 22 "${told}: is the URL right?"
+        $returned = "$Verifier returned status $status without a problem document"
+        if ($status -eq 429) { return New-Failure 24 "the verifier limits the request rate: $returned" $after $true }
+        if ($status -ge 500) { return New-Failure 21 "the verifier is unavailable: $returned" $after $true }
+        return New-Failure 22 "$returned. Check the URL."
     }
     $problem = "$detail ($code"
     $request = Get-Text $fields 'requestId'
     if ($request) { $problem += ", request $request" }
     $problem += ')'
-    # Only a plain true: a refusal is final unless it says otherwise.
+    # Only a JSON true: with any other value the refusal is final.
     $property = $fields.PSObject.Properties['retryable']
     $again = $null -ne $property -and $property.Value -is [bool] -and $property.Value
     $property = $fields.PSObject.Properties['retryAfterSeconds']
     if ($null -eq $after -and $null -ne $property -and ($property.Value -is [int] -or $property.Value -is [long])) {
         $after = [Math]::Max(0, $property.Value)
     }
-    if ($status -eq 429) { return New-Trouble 24 "the verifier is asked too often: $problem" $after $again }
-    if ($status -ge 500) { return New-Trouble 21 "the verifier cannot answer now: $problem" $after $again }
+    if ($status -eq 429) { return New-Failure 24 "the verifier limits the request rate: $problem" $after $again }
+    if ($status -ge 500) { return New-Failure 21 "the verifier is unavailable: $problem" $after $again }
     if (@('unauthenticated', 'forbidden') -ccontains $code) {
-        return New-Trouble 23 "the verifier does not let this agent in: $problem" $after $again
+        return New-Failure 23 "the verifier denied access: $problem" $after $again
     }
     if (@('malformed-request', 'not-found', 'method-not-allowed', 'unsupported-media-type') -ccontains $code) {
-        return New-Trouble 22 "$Verifier does not take this agent's requests: ${problem}: is the URL right?"
+        return New-Failure 22 "$Verifier does not support this request: $problem. Check the URL."
     }
-    if ($again) { return New-Trouble 25 "refused for now: $problem" $after $true }
-    return New-Trouble 1 "refused: $problem"
+    if ($again) { return New-Failure 25 "refused, but a retry may succeed: $problem" $after $true }
+    return New-Failure 1 "refused: $problem"
 }
 
-# The answer with the result; or how this round ends.
+# Returns the response with the result, or the failure of this round.
 function Invoke-Round {
-    $issued = Send-Once 'POST' "$Verifier/v1/nonces" 15 '{}'
-    $trouble = Get-VerifierTrouble $issued 201
-    if ($null -ne $trouble) { return $trouble }
-    # What IMDS takes as a nonce; anything else goes into no URL.
+    $issued = Send-Request 'POST' "$Verifier/v1/nonces" 15 '{}'
+    $failure = Get-VerifierFailure $issued 201
+    if ($null -ne $failure) { return $failure }
+    # The nonces that IMDS accepts. Anything else must not reach the URL.
     $nonce = Get-Text (ConvertFrom-Body $issued.Body) 'nonce'
     if ($nonce -notmatch '\A[A-Za-z0-9]{1,32}\z') {
-        return New-Trouble 22 "$Verifier does not answer as a verifier does: no nonce that IMDS takes: is the URL right?"
+        return New-Failure 22 "$Verifier is not a verifier: it issued a nonce that IMDS does not accept. Check the URL."
     }
 
     $document = Get-Document $nonce
-    if ($document.PSObject.Properties['End']) { return $document }
+    if ($document.PSObject.Properties['ExitCode']) { return $document }
 
-    # The document as it came, and beside it the nonce: so the verifier tells one that IMDS had cached.
+    # Add the nonce, so that the verifier detects a document that IMDS served from its cache.
     $posted = '{"nonce":"' + $nonce + '",' + $document.Body.Trim().Substring(1)
-    $verdict = Send-Once 'POST' "$Verifier/v1/attestations" 15 $posted
-    $trouble = Get-VerifierTrouble $verdict 200
-    if ($null -ne $trouble) { return $trouble }
+    $verdict = Send-Request 'POST' "$Verifier/v1/attestations" 15 $posted
+    $failure = Get-VerifierFailure $verdict 200
+    if ($null -ne $failure) { return $failure }
     $fields = ConvertFrom-Body $verdict.Body
     if ((Get-Text $fields 'verdict') -cne 'verified' -or -not $fields.PSObject.Properties['claims']) {
-        return New-Trouble 22 "$Verifier does not answer as a verifier does: no result: is the URL right?"
+        return New-Failure 22 "$Verifier is not a verifier: the response is not an attestation result. Check the URL."
     }
     return $verdict
 }
 
-# One more round than there are waits, each with a nonce and a document of its own.
+# At most five rounds, each with a new nonce and a new document.
 function Invoke-Rounds {
-    foreach ($usual in @(1, 2, 4, 8)) {
-        $ended = Invoke-Round
-        if (-not $ended.PSObject.Properties['End'] -or -not $ended.Retryable) { return $ended }
-        $pause = $usual
-        if ($null -ne $ended.After) { $pause = $ended.After }
-        if (-not (Wait-Seconds $pause)) { return $ended }
+    foreach ($defaultWait in @(1, 2, 4, 8)) {
+        $outcome = Invoke-Round
+        if (-not $outcome.PSObject.Properties['ExitCode'] -or -not $outcome.Retryable) { return $outcome }
+        $pause = $defaultWait
+        if ($null -ne $outcome.After) { $pause = $outcome.After }
+        if (-not (Wait-Seconds $pause)) { return $outcome }
     }
     return Invoke-Round
 }
@@ -269,40 +268,40 @@ function Write-Result {
     }
     catch {
         [IO.File]::Delete($part)
-        Stop-Agent 2 "$Output cannot be written"
+        Stop-Agent 2 "cannot write $Output"
     }
 }
 
 try {
-    if ($args.Count -gt 0) { Stop-Agent 2 "the option $($args[0]) is not known" }
+    if ($args.Count -gt 0) { Stop-Agent 2 "unknown option $($args[0])" }
     $seconds = 0
     if ("$Timeout" -notmatch '\A[1-9][0-9]{0,3}\z') {
-        Stop-Agent 2 'the timeout is a number of seconds, from 1 to 9999'
+        Stop-Agent 2 'the timeout must be 1 to 9999 seconds'
     }
     $seconds = [int] "$Timeout"
     $Verifier = "$Verifier".TrimEnd('/')
     $Imds = "$Imds".TrimEnd('/')
     foreach ($url in @($Verifier, $Imds)) {
         if ($url -notmatch '\Ahttps?://[\[\]0-9A-Za-z:/._~%-]+\z') {
-            Stop-Agent 2 'a URL must be a plain base address that begins with http:// or https://'
+            Stop-Agent 2 'the URL must be a base address that begins with http:// or https://'
         }
     }
     $key = ''
     if ($KeyFile) {
         try { $key = ([string] (Get-Content -Raw -LiteralPath $KeyFile)).Trim() }
-        catch { Stop-Agent 2 "$KeyFile cannot be read" }
+        catch { Stop-Agent 2 "cannot read $KeyFile" }
         if ($key -notmatch '\A[0-9A-Za-z._~+/-]+=*\z') {
-            Stop-Agent 2 'the API key is not a bearer token: letters, digits and ._~+/- only'
+            Stop-Agent 2 'the API key is not a bearer token: use only letters, digits and ._~+/-'
         }
     }
 
-    # HttpClient and not Invoke-WebRequest: the two PowerShells differ in how they show the body of a refusal.
+    # Not Invoke-WebRequest: the two PowerShells differ in how they return the body of an error response.
     Add-Type -AssemblyName System.Net.Http
-    # Windows PowerShell offers TLS 1.0 first on older systems.
+    # On older systems, Windows PowerShell does not enable TLS 1.2 by default.
     [Net.ServicePointManager]::SecurityProtocol =
         [Net.ServicePointManager]::SecurityProtocol -bor [Net.SecurityProtocolType]::Tls12
     $handler = New-Object Net.Http.HttpClientHandler
-    # No proxy and no redirect: what answers is what was named.
+    # Talk to the named host only: no proxy and no redirects.
     $handler.UseProxy = $false
     $handler.AllowAutoRedirect = $false
     $handler.UseCookies = $false
@@ -310,19 +309,19 @@ try {
     $client.Timeout = [Threading.Timeout]::InfiniteTimeSpan
     $client.MaxResponseContentBufferSize = 262144
 
-    $ended = Invoke-Rounds
-    if ($ended.PSObject.Properties['End']) { Stop-Agent $ended.End $ended.Sentence }
-    $text = $ended.Body
+    $outcome = Invoke-Rounds
+    if ($outcome.PSObject.Properties['ExitCode']) { Stop-Agent $outcome.ExitCode $outcome.Sentence }
+    $text = $outcome.Body
     if ($Token) {
-        $text = Get-Text (ConvertFrom-Body $ended.Body) 'token'
+        $text = Get-Text (ConvertFrom-Body $outcome.Body) 'token'
         if ($text -notmatch '\A[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\z') {
-            Stop-Agent 26 'verified, but the verifier signs no results: there is no token'
+            Stop-Agent 26 'verified, but the verifier returned no result token'
         }
     }
     Write-Result $text
     exit 0
 }
 catch {
-    # Whatever it is, it is no verdict.
+    # An unexpected error is not a verdict, so the code must not be 1.
     Stop-Agent 2 "$($_.Exception.Message) ($($_.InvocationInfo.ScriptLineNumber))"
 }

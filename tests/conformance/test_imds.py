@@ -1,4 +1,4 @@
-"""The emulator behaves as Azure's page says: the list of `support.imds_behaviours`, each line a test."""
+"""The emulator behaves as Azure's page says: one test per line of `support.imds_behaviours`."""
 
 import importlib.util
 import sys
@@ -21,21 +21,21 @@ GENERATOR = ROOT / "docs" / "generate_imds_conformance.py"
 
 @pytest.fixture(scope="module")
 def emulator_of() -> Iterator[Callable[[str], RunningEmulator]]:
-    """An emulator for each example machine, once it is asked for. Their seconds stand still, for the rate limit."""
+    """Start an emulator for an example machine on demand. The clock of its rate limit stands still."""
     with ExitStack() as stack:
         running: dict[str, RunningEmulator] = {}
 
-        def started(machine: str) -> RunningEmulator:
+        def start(machine: str) -> RunningEmulator:
             if machine not in running:
                 vm = read_virtual_machine(EXAMPLES / f"{machine}.toml")
                 running[machine] = stack.enter_context(loopback_emulator(vm, monotonic=lambda: 0.0))
             return running[machine]
 
-        yield started
+        yield start
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=str)
-def test_behaves_as_the_page_says(emulator_of: Callable[[str], RunningEmulator], behaviour: Behaviour) -> None:
+def test_emulator_behaves_as_the_page_says(emulator_of: Callable[[str], RunningEmulator], behaviour: Behaviour) -> None:
     emulator = emulator_of(behaviour.machine)
     emulator.reset()
     for request in behaviour.before:
@@ -49,11 +49,11 @@ def test_behaves_as_the_page_says(emulator_of: Callable[[str], RunningEmulator],
         expectation.check(answer)
 
 
-def test_every_line_is_another() -> None:
+def test_every_line_is_different() -> None:
     assert len({str(behaviour) for behaviour in BEHAVIOURS}) == len(BEHAVIOURS)
 
 
-def test_the_page_of_the_list_is_the_generated_one() -> None:
+def test_conformance_page_is_up_to_date() -> None:
     spec = importlib.util.spec_from_file_location("generate_imds_conformance", GENERATOR)
     assert spec is not None
     assert spec.loader is not None

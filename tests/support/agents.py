@@ -1,4 +1,4 @@
-"""The agents, each as whoever runs it on a VM does: in an empty directory, and in an environment that misleads."""
+"""Run each agent as on a VM: in an empty directory, and with proxy settings that it must ignore."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ _SECONDS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """`command` runs it; its options are those of `imds-verifier attest`, spelled as its own shell spells options."""
+    """An agent that `command` runs. Its options are those of `imds-verifier attest`."""
 
     name: str
     command: tuple[str, ...]
@@ -27,16 +27,16 @@ class Agent:
     powershell: bool = False
 
     def run(self, directory: Path, *options: str) -> Ended:
-        """What it printed in `directory`, which is its home too."""
+        """Run the agent in `directory`, which is also its home. Write options as `--key-file`, for every agent."""
         home = directory / "home"
         home.mkdir()
-        # curl would take these from whoever runs it.
+        # curl reads this file unless it is told not to.
         (home / ".curlrc").write_text(f'proxy = "{dead_url()}"\nheader = "X-Forwarded-For: 1.2.3.4"\n', "ascii")
         spelled = [_powershell(option) if self.powershell else option for option in options]
         done = subprocess.run(
             [*self.command, *spelled],
             cwd=home,
-            env={"PATH": os.environ["PATH"], "HOME": str(home), **dict(_misleading())},
+            env={"PATH": os.environ["PATH"], "HOME": str(home), **dict(_dead_proxies())},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -46,17 +46,16 @@ class Agent:
 
 
 def build(file: Path) -> Path:
-    """`make agent`, to another place."""
+    """Build the zipapp as `make agent` does, at another path."""
     subprocess.run([sys.executable, BUILD, file], check=True, timeout=_SECONDS)
     return file
 
 
 def make_agents(zipapp: Path) -> dict[str, Agent]:
-    """Those that can be run here. The shells are those that are there; PowerShell is in no registry that the tests
-    install from."""
+    """Return the agents that this machine can run. The tests cannot install PowerShell: no registry has it."""
     made = [
         Agent(name="module", command=(sys.executable, "-P", "-m", "verifier.agent"), prints_claims=True),
-        # Isolated and without site-packages: nothing but the file and the standard library is there to be imported.
+        # Isolated and without site-packages, so that it can import only the file and the standard library.
         Agent(name="zipapp", command=(sys.executable, "-I", "-S", str(zipapp)), prints_claims=True),
         *(
             Agent(name=name, command=(name, str(EXAMPLES / "agent.sh")))
@@ -70,8 +69,7 @@ def make_agents(zipapp: Path) -> dict[str, Agent]:
     return {agent.name: agent for agent in made}
 
 
-def _misleading() -> Iterator[tuple[str, str]]:
-    """Proxies that are dead, for everything."""
+def _dead_proxies() -> Iterator[tuple[str, str]]:
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         yield name, dead_url()
     for name in ("no_proxy", "NO_PROXY"):
@@ -79,7 +77,7 @@ def _misleading() -> Iterator[tuple[str, str]]:
 
 
 def _powershell(option: str) -> str:
-    """`--key-file` as `-KeyFile`."""
+    """Spell `--key-file` as `-KeyFile`."""
     if not option.startswith("--"):
         return option
     return "-" + "".join(word.title() for word in option.removeprefix("--").split("-"))

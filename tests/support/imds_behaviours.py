@@ -1,4 +1,4 @@
-"""The behaviours of IMDS that Azure's page tells, in its order: the conformance list."""
+"""The conformance list: the behaviours of IMDS that Azure's page describes, in its order."""
 
 from datetime import timedelta
 from itertools import pairwise
@@ -11,10 +11,10 @@ from support.imds_conformance import (
     document,
     equals,
     has,
+    has_lifetime,
     header,
     keys,
     lacks,
-    lives,
     newest_versions,
     nonce_is_the_expiry,
     ok_json,
@@ -48,7 +48,7 @@ PAGE_VERSIONS = (
     *("2019-02-01", "2019-03-11", "2019-04-30", "2019-06-01", "2019-06-04", "2019-08-01", "2019-08-15", "2019-11-01"),
     *("2020-06-01", "2020-07-15", "2020-09-01", "2020-10-01", "2020-12-01"),
 )
-#: Of which the page does not tell.
+#: Versions that the page does not list.
 LATER_VERSIONS = (
     *("2021-01-01", "2021-02-01", "2021-03-01", "2021-05-01", "2021-08-01", "2021-10-01", "2021-11-01", "2021-11-15"),
     *("2021-12-13", "2023-07-01", "2023-11-15", "2024-03-15", "2024-07-17", "2025-04-07"),
@@ -91,7 +91,7 @@ COMPUTE = {
     "vmSize": "2017-04-02",
     "zone": "2017-12-01",
 }
-#: Azure page: Get VM metadata, Storage profile: 2019-06-01 brought it.
+#: Azure page: Get VM metadata, Storage profile; since 2019-06-01.
 STORAGE = {
     "imageReference": ("id", "offer", "publisher", "sku", "version"),
     "osDisk": (
@@ -128,9 +128,9 @@ def faulty(kind: FaultKind, **fault: int) -> Conditions:
     return Conditions(faults=(Fault(kind=kind, **fault),))
 
 
-def of(
+def lines(
     section: str,
-    *lines: tuple[str, Request, tuple[Expectation, ...]],
+    *entries: tuple[str, Request, tuple[Expectation, ...]],
     before: tuple[Request, ...] = (),
     conditions: Conditions | None = None,
     machine: str = PUBLIC,
@@ -138,14 +138,14 @@ def of(
     return [
         Behaviour(
             section=section,
-            says=told,
+            says=behaviour,
             request=request,
             expected=expected,
             before=before,
             conditions=conditions,
             machine=machine,
         )
-        for told, request, expected in lines
+        for behaviour, request, expected in entries
     ]
 
 
@@ -153,60 +153,60 @@ def usage() -> list[Behaviour]:
     forwarded = {"Metadata": "true", "X-Forwarded-For": "10.0.0.1"}
     twice = get(INSTANCE, "&api-version=2020-09-01")
     return [
-        *of(
+        *lines(
             "Usage",
-            ("all metadata of an instance", get(INSTANCE), ok_json(keys("", ("compute", "network")))),
+            ("an instance has compute and network metadata", get(INSTANCE), ok_json(keys("", ("compute", "network")))),
         ),
-        *of(
+        *lines(
             "Usage",
             ("a classic VM has the network portion", get(INSTANCE), ok_json(keys("", ("network",)))),
             ("a classic VM has no compute portion", get(f"{INSTANCE}/compute"), refusal(404)),
             machine="classic",
         ),
-        *of(
+        *lines(
             "Security and authentication",
             *(
                 (
-                    f"{path} must get the header Metadata: true",
+                    f"{path} requires the header Metadata: true",
                     Request(target=f"{path}?api-version=2020-10-01", headers={}),
                     refusal(400, error="Required metadata header not specified"),
                 )
                 for path in (*ENDPOINTS, "/metadata/versions")
             ),
-            ("another value of the header is not it", get(INSTANCE, Metadata="false"), refusal(400)),
-            ("the header's value is read without regard to case", get(INSTANCE, Metadata="True"), ok_json()),
+            ("another value of the header is refused", get(INSTANCE, Metadata="false"), refusal(400)),
+            ("the header's value is case-insensitive", get(INSTANCE, Metadata="True"), ok_json()),
             ("X-Forwarded-For is refused", get(INSTANCE, **forwarded), refusal(400, error="X-Forwarded-For")),
             (
-                "it is refused for documents too",
+                "X-Forwarded-For is refused for documents",
                 get(DOCUMENT, **forwarded),
                 refusal(400, error="X-Forwarded-For"),
             ),
         ),
-        *of(
+        *lines(
             "Rate limiting",
             ("the sixth request in a second is refused", get(INSTANCE), refusal(429)),
             before=(get(INSTANCE),) * 5,
         ),
-        *of(
+        *lines(
             "Rate limiting",
-            ("the fifth is not", get(INSTANCE), ok_json()),
+            ("the fifth request in a second is answered", get(INSTANCE), ok_json()),
             before=(get(INSTANCE),) * 4,
         ),
-        *of(
+        *lines(
             "Rate limiting",
-            ("managed identity has 20 a second", get(TOKEN, "&resource=r"), ok_json()),
+            ("the 20th request for managed identity in a second is answered", get(TOKEN, "&resource=r"), ok_json()),
             before=(get(TOKEN, "&resource=r"),) * 19,
         ),
-        *of(
+        *lines(
             "Rate limiting",
-            ("and no more", get(TOKEN, "&resource=r"), refusal(429)),
+            ("the 21st request for managed identity in a second is refused", get(TOKEN, "&resource=r"), refusal(429)),
             before=(get(TOKEN, "&resource=r"),) * 20,
         ),
-        *of(
+        *lines(
             "HTTP verbs",
             *(
                 (
-                    f"{method} is not GET, of {path}",
+                    f"{method} is not allowed for {path}",
                     Request(target=f"{path}?api-version=2020-10-01", method=method),
                     refusal(405, more=(header("Allow", "GET"),)),
                 )
@@ -214,18 +214,18 @@ def usage() -> list[Behaviour]:
                 for path in (DOCUMENT, INSTANCE)
             ),
         ),
-        *of(
+        *lines(
             "HTTP verbs",
             *(
                 (
-                    f"HEAD is not GET, of {path}",
+                    f"HEAD is not allowed for {path}",
                     Request(target=f"{path}?api-version=2020-10-01", method="HEAD"),
                     (status(405), header("Allow", "GET")),
                 )
                 for path in (DOCUMENT, INSTANCE)
             ),
         ),
-        *of("Query parameters", ("duplicate names are refused", twice, refusal(400, error="Duplicate"))),
+        *lines("Query parameters", ("duplicate names are refused", twice, refusal(400, error="Duplicate"))),
     ]
 
 
@@ -234,29 +234,29 @@ def routes() -> list[Behaviour]:
     public = f"{network}/0/ipv4/ipAddress/0/publicIpAddress"
     listing = "compute/\nnetwork/"
     return [
-        *of(
+        *lines(
             "Route parameters",
-            ("a key filters to its value", get(f"{INSTANCE}/compute"), ok_json(has("vmId"), lacks("compute"))),
-            ("an index filters to an element", get(f"{network}/0"), ok_json(keys("", ("ipv4", "ipv6", "macAddress")))),
-            ("a leaf is had as text", get(public, "&format=text"), text("192.0.2.4")),
-            ("a leaf is not had as JSON", get(public, "&format=json"), refusal(400, error="format=text")),
-            ("a leaf is not had by default, which is JSON", get(public), refusal(400, error="format=text")),
+            ("a key selects its value", get(f"{INSTANCE}/compute"), ok_json(has("vmId"), lacks("compute"))),
+            ("an index selects an element", get(f"{network}/0"), ok_json(keys("", ("ipv4", "ipv6", "macAddress")))),
+            ("a leaf is available as text", get(public, "&format=text"), text("192.0.2.4")),
+            ("a leaf is not available as JSON", get(public, "&format=json"), refusal(400, error="format=text")),
+            ("a leaf is not available by default", get(public), refusal(400, error="format=text")),
         ),
-        *of(
+        *lines(
             "Data format",
-            ("JSON by default", get(f"{INSTANCE}/compute"), ok_json()),
-            ("JSON where it is asked for", get(f"{INSTANCE}/compute", "&format=json"), ok_json()),
-            ("text lists what has more in it with a slash", get(INSTANCE, "&format=text"), text(listing)),
-            ("text lists indexes of an array", get(network, "&format=text"), text("0/")),
+            ("JSON is the default", get(f"{INSTANCE}/compute"), ok_json()),
+            ("JSON is available by format=json", get(f"{INSTANCE}/compute", "&format=json"), ok_json()),
+            ("text lists elements that have members with a slash", get(INSTANCE, "&format=text"), text(listing)),
+            ("text lists the indexes of an array", get(network, "&format=text"), text("0/")),
             (
-                "text lists leaves without one",
+                "text lists leaves without a slash",
                 get(f"{network}/0/ipv4/subnet/0", "&format=text"),
                 text("address\nprefix"),
             ),
             ("another format is refused", get(INSTANCE, "&format=xml"), refusal(400)),
             ("all primitives are strings", get(INSTANCE, version="2025-04-07"), ok_json(only_strings())),
             ("missing values are empty strings", get(INSTANCE), ok_json(has("compute.customData", ""))),
-            ("and had as text, are empty", get(f"{INSTANCE}/compute/customData", "&format=text"), text("")),
+            ("missing values are empty as text", get(f"{INSTANCE}/compute/customData", "&format=text"), text("")),
         ),
     ]
 
@@ -266,11 +266,11 @@ def versions() -> list[Behaviour]:
         "Bad request. api-version was not specified in the request. For more information refer to aka.ms/azureimds"
     )
     return [
-        *of(
+        *lines(
             "Versioning",
             *(
                 (
-                    f"{path} needs an api-version",
+                    f"{path} requires an api-version",
                     Request(target=path),
                     refusal(400, error=missing, more=(newest_versions(),)),
                 )
@@ -278,26 +278,26 @@ def versions() -> list[Behaviour]:
             ),
             *(
                 (
-                    f"{path} refuses one that is not supported",
+                    f"{path} refuses an unsupported api-version",
                     get(path, version="2020-09-02"),
                     refusal(400, more=(newest_versions(),)),
                 )
                 for path in ENDPOINTS
             ),
         ),
-        *of(
+        *lines(
             "Supported API versions",
             *((f"{version} is supported", get(INSTANCE, version=version), ok_json()) for version in PAGE_VERSIONS[1:]),
             *(
-                (f"{version}, which came later, is", get(INSTANCE, version=version), ok_json())
+                (f"{version} is supported (newer than the page)", get(INSTANCE, version=version), ok_json())
                 for version in LATER_VERSIONS
             ),
         ),
-        *of(
+        *lines(
             "Endpoint categories",
             *(
                 (
-                    f"{path} came with {introduced}",
+                    f"{path} exists since {introduced}",
                     get(path, "&resource=r", version=introduced),
                     ok_json(),
                 )
@@ -305,17 +305,17 @@ def versions() -> list[Behaviour]:
             ),
             *(
                 (
-                    f"{path} was not there before it",
+                    f"{path} does not exist before {introduced}",
                     get(path, version=PAGE_VERSIONS[PAGE_VERSIONS.index(introduced) - 1]),
                     refusal(404),
                 )
                 for path, introduced in ENDPOINTS.items()
             ),
         ),
-        *of(
+        *lines(
             "Versions",
             (
-                "the set of supported versions, without an api-version",
+                "the supported versions are listed without an api-version",
                 Request(target="/metadata/versions"),
                 ok_json(equals({"apiVersions": [*PAGE_VERSIONS, *LATER_VERSIONS]})),
             ),
@@ -328,11 +328,11 @@ def instance() -> list[Behaviour]:
     network, storage = f"{INSTANCE}/network", f"{INSTANCE}/compute/storageProfile"
     department = [{"name": "Department", "value": "IT"}, {"name": "ReferenceNumber", "value": "123456"}]
     return [
-        *of(
+        *lines(
             "Get VM metadata, Compute",
             *(
                 (
-                    f"{name} came with {version}",
+                    f"{name} exists since {version}",
                     get(f"{INSTANCE}/compute", version=version),
                     ok_json(has(name.replace("/", "."))),
                 )
@@ -340,7 +340,7 @@ def instance() -> list[Behaviour]:
             ),
             *(
                 (
-                    f"{name} was not there before",
+                    f"{name} does not exist before {version}",
                     get(f"{INSTANCE}/compute", version=before[version]),
                     ok_json(lacks(name.replace("/", "."))),
                 )
@@ -348,7 +348,7 @@ def instance() -> list[Behaviour]:
                 if version != "2017-04-02"
             ),
         ),
-        *of(
+        *lines(
             "Get VM metadata, Storage profile",
             *(
                 (
@@ -360,7 +360,7 @@ def instance() -> list[Behaviour]:
                 for name in names
             ),
         ),
-        *of(
+        *lines(
             "Get VM metadata, Network",
             *(
                 (
@@ -371,15 +371,15 @@ def instance() -> list[Behaviour]:
                 for name in NETWORK
             ),
         ),
-        *of(
+        *lines(
             "Get VM metadata, Sample 3",
             (
-                "tags are pairs by semicolons",
+                "tags are pairs that semicolons separate",
                 get(f"{INSTANCE}/compute/tags", "&format=text", version="2017-08-01"),
                 text("Department:IT;ReferenceNumber:123456;TestStatus:Pending"),
             ),
             (
-                "tagsList is an array of them",
+                "tagsList is an array of the same pairs",
                 get(f"{INSTANCE}/compute/tagsList", version="2019-06-04"),
                 ok_json(equals([*department, {"name": "TestStatus", "value": "Pending"}])),
             ),
@@ -387,17 +387,17 @@ def instance() -> list[Behaviour]:
         *(
             line
             for machine, (environment, _) in CLOUDS.items()
-            for line in of(
+            for line in lines(
                 "Get VM metadata, Sample 5",
                 (
-                    f"azEnvironment of {environment}",
+                    f"azEnvironment is {environment}",
                     get(f"{INSTANCE}/compute/azEnvironment", "&format=text", version="2018-10-01"),
                     text(environment),
                 ),
                 machine=machine,
             )
         ),
-        *of(
+        *lines(
             "Get VM metadata",
             (
                 "a machine with a Hybrid Benefit has its licenseType",
@@ -406,15 +406,15 @@ def instance() -> list[Behaviour]:
             ),
             machine="hybrid-benefit",
         ),
-        *of(
+        *lines(
             "Get VM metadata",
             (
-                "an instance of a scale set has its name",
+                "an instance of a scale set has the name of the set",
                 get(f"{INSTANCE}/compute/vmScaleSetName", "&format=text"),
                 text("scaleset"),
             ),
             (
-                "and its placement group",
+                "an instance of a scale set has its placement group",
                 get(f"{INSTANCE}/compute/placementGroupId", "&format=text"),
                 text("f67c14ab-e92c-408c-ae2d-da15866ec79a"),
             ),
@@ -439,53 +439,53 @@ def attested() -> list[Behaviour]:
     }
     nonce = get(DOCUMENT, "&nonce=1234567890")
     return [
-        *of(
+        *lines(
             section,
-            ("a document in PKCS #7", get(DOCUMENT), document()),
-            ("with the nonce that was sent", nonce, document(says(nonce="1234567890"))),
-            ("without one, with a timestamp", get(DOCUMENT), document(nonce_is_the_expiry())),
-            ("for six hours", get(DOCUMENT), document(lives(timedelta(hours=6)))),
-            ("with the vmId", get(DOCUMENT), document(says(vmId="5c08b38e-4d57-4c23-ac45-aca61037f084"))),
-            ("with the plan of a Marketplace image", get(DOCUMENT), document(says(plan=plan))),
+            ("a document is PKCS #7", get(DOCUMENT), document()),
+            ("has the nonce that was sent", nonce, document(says(nonce="1234567890"))),
+            ("has a timestamp if no nonce was sent", get(DOCUMENT), document(nonce_is_the_expiry())),
+            ("is valid for six hours", get(DOCUMENT), document(has_lifetime(timedelta(hours=6)))),
+            ("has the vmId", get(DOCUMENT), document(says(vmId="5c08b38e-4d57-4c23-ac45-aca61037f084"))),
+            ("has the plan of a Marketplace image", get(DOCUMENT), document(says(plan=plan))),
             *(
-                (f"with the fields of {version}", get(DOCUMENT, version=version), document(says_exactly(*names)))
+                (f"has the fields of {version}", get(DOCUMENT, version=version), document(says_exactly(*names)))
                 for version, names in fields.items()
             ),
             ("a nonce of more than 32 characters is refused", get(DOCUMENT, f"&nonce={'1' * 33}"), refusal(400)),
-            ("and one that is not alphanumeric", get(DOCUMENT, "&nonce=a-b"), refusal(400)),
+            ("a nonce that is not alphanumeric is refused", get(DOCUMENT, "&nonce=a-b"), refusal(400)),
         ),
-        *of(
+        *lines(
             section,
-            ("a nonce that was cached may come back", nonce, document(says(nonce="1111111111"))),
+            ("a cached document may have an earlier nonce", nonce, document(says(nonce="1111111111"))),
             before=(get(DOCUMENT, "&nonce=1111111111"),),
             conditions=faulty(FaultKind.CACHED_NONCE, requests=1),
         ),
-        *of(
+        *lines(
             section,
-            ("the plan of another image is empty", get(DOCUMENT), document(says(plan=no_plan))),
+            ("has an empty plan for other images", get(DOCUMENT), document(says(plan=no_plan))),
             machine="government",
         ),
-        *of(
+        *lines(
             section,
-            ("the licenseType of a Hybrid Benefit", get(DOCUMENT), document(says(licenseType="Windows_Server"))),
+            ("has the licenseType of a Hybrid Benefit", get(DOCUMENT), document(says(licenseType="Windows_Server"))),
             machine="hybrid-benefit",
         ),
-        *of(
+        *lines(
             section,
-            ("the licenseType of one for Linux", get(DOCUMENT), document(says(licenseType="RHEL_BYOS"))),
+            ("has the licenseType of a Linux Hybrid Benefit", get(DOCUMENT), document(says(licenseType="RHEL_BYOS"))),
             machine="hybrid-benefit-linux",
         ),
-        *of(
+        *lines(
             section,
-            ("of a classic VM the vmId alone is sure", nonce, document(says_exactly("nonce", "vmId"))),
+            ("has only nonce and vmId for a classic VM", nonce, document(says_exactly("nonce", "vmId"))),
             machine="classic",
         ),
         *(
             line
             for machine, (environment, domain) in CLOUDS.items()
-            for line in of(
+            for line in lines(
                 "Attested data, Sample 1",
-                (f"the certificate of {environment}", get(DOCUMENT), document(signer_is_named(domain))),
+                (f"the signer of {environment} has its domain", get(DOCUMENT), document(signer_is_named(domain))),
                 machine=machine,
             )
         ),
@@ -497,43 +497,43 @@ def others() -> list[Behaviour]:
     named = ("access_token", "client_id", "expires_in", "expires_on", "ext_expires_in", "not_before")
     rules = ("inboundRules", "outboundRules", "publicIpAddresses")
     return [
-        *of(
+        *lines(
             "Managed identity",
-            ("a token for a resource", token, ok_json(keys("", (*named, "resource", "token_type")))),
-            ("needs a resource", get(TOKEN), refusal(400, error="invalid_request")),
-            ("the tenant", get("/metadata/identity/info"), ok_json(keys("", ("tenantId",)))),
+            ("a token is issued for a resource", token, ok_json(keys("", (*named, "resource", "token_type")))),
+            ("a token requires a resource", get(TOKEN), refusal(400, error="invalid_request")),
+            ("the tenant is available", get("/metadata/identity/info"), ok_json(keys("", ("tenantId",)))),
         ),
-        *of(
+        *lines(
             "Managed identity",
-            ("a machine without one gets no token", token, refusal(400, error="invalid_request")),
+            ("a machine without an identity gets no token", token, refusal(400, error="invalid_request")),
             machine="government",
         ),
-        *of(
+        *lines(
             "Load Balancer Metadata",
             (
-                "addresses and rules",
+                "the load balancer has addresses and rules",
                 get("/metadata/loadbalancer", version="2020-10-01"),
                 ok_json(keys("loadbalancer", rules)),
             ),
         ),
-        *of(
+        *lines(
             "Load Balancer Metadata",
-            ("a machine behind none has none", get("/metadata/loadbalancer", version="2020-10-01"), refusal(404)),
+            ("404 without a load balancer", get("/metadata/loadbalancer", version="2020-10-01"), refusal(404)),
             machine="government",
         ),
-        *of(
+        *lines(
             "Scheduled events",
             (
-                "none is scheduled",
+                "no event is scheduled",
                 get("/metadata/scheduledevents", version="2020-07-01"),
                 ok_json(equals({"DocumentIncarnation": 1, "Events": []})),
             ),
         ),
-        *of(
+        *lines(
             "Errors and debugging",
-            ("404: the element does not exist", get(f"{INSTANCE}/compute/nothing"), refusal(404)),
-            ("404: the array ends before it", get(f"{INSTANCE}/network/interface/1"), refusal(404)),
-            ("404: no such endpoint", get("/metadata/nothing"), refusal(404)),
+            ("404 for an element that does not exist", get(f"{INSTANCE}/compute/unknown"), refusal(404)),
+            ("404 for an index past the end of an array", get(f"{INSTANCE}/network/interface/1"), refusal(404)),
+            ("404 for an endpoint that does not exist", get("/metadata/unknown"), refusal(404)),
         ),
         *(
             line
@@ -542,15 +542,15 @@ def others() -> list[Behaviour]:
                 (FaultKind.ERROR, 500, "retry after some time"),
                 (FaultKind.RATE_LIMITED, 429, "too many requests"),
             )
-            for line in of(
+            for line in lines(
                 "Errors and debugging",
-                (f"{code}: {means} (a fault that was asked for)", get(DOCUMENT), refusal(code)),
+                (f"{code}: {means} (an injected fault)", get(DOCUMENT), refusal(code)),
                 conditions=faulty(kind, requests=1),
             )
         ),
-        *of(
+        *lines(
             "Errors and debugging",
-            ("after a 410 it answers again", get(DOCUMENT), document()),
+            ("IMDS answers again after a 410", get(DOCUMENT), document()),
             before=(get(DOCUMENT),),
         ),
     ]

@@ -1,6 +1,6 @@
-"""What a behaviour of IMDS is: a request, and what is to be seen in the answer. The list is `support.imds_behaviours`.
+"""The types of the conformance list `support.imds_behaviours`: a request, and what its answer must contain.
 
-Each expectation says what it expects, for the page that is printed of the list, and checks it: one place for both.
+An expectation has both its summary for the generated page and its check.
 """
 
 import base64
@@ -33,7 +33,7 @@ class Answer:
 
     @property
     def document(self) -> asn1_cms.SignedData:
-        """The SignedData of an attested document. Its signature is not checked here."""
+        """Return the SignedData of an attested document. Not checked: its signature."""
         fields = self.json
         assert isinstance(fields, dict)
         assert list(fields) == ["encoding", "signature"]
@@ -42,7 +42,7 @@ class Answer:
 
     @property
     def content(self) -> dict[str, object]:
-        """What an attested document says."""
+        """Return the signed content of an attested document."""
         fields: dict[str, object] = json.loads(self.document["encap_content_info"]["content"].native)
         return fields
 
@@ -72,17 +72,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """`told` for a reader; `check` raises AssertionError."""
+    """An expectation: `summary` for the page, and `check`, which raises AssertionError."""
 
-    told: str
+    summary: str
     check: Callable[[Answer], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """One line of the list: what a section of Azure's page says, and the request that shows it.
+    """One line of the list: what a section of Azure's page says, and a request that shows it.
 
-    `before` are sent first, and their answers not looked at; then `conditions` are put. `machine` is an example VM.
+    The requests in `before` are sent first, and their answers are ignored. Then `conditions` are set on the emulator.
+    `machine` names an example VM.
     """
 
     section: str
@@ -101,7 +102,7 @@ def status(code: int) -> Expectation:
     def check(answer: Answer) -> None:
         assert answer.status == code, answer
 
-    return Expectation(told=str(code), check=check)
+    return Expectation(summary=str(code), check=check)
 
 
 def is_json(answer: Answer) -> None:
@@ -114,7 +115,7 @@ def is_text(answer: Answer) -> None:
 
 
 def ok_json(*expectations: Expectation) -> tuple[Expectation, ...]:
-    return (status(200), Expectation(told="JSON", check=is_json), *expectations)
+    return (status(200), Expectation(summary="JSON", check=is_json), *expectations)
 
 
 def text(value: str) -> tuple[Expectation, ...]:
@@ -122,23 +123,23 @@ def text(value: str) -> tuple[Expectation, ...]:
         is_text(answer)
         assert answer.body.decode("utf-8") == value
 
-    shown = ", ".join(f"`{line}`" for line in value.split("\n")) if value else "nothing"
-    return (status(200), Expectation(told=f"text: {shown}", check=check))
+    shown = ", ".join(f"`{line}`" for line in value.split("\n")) if value else "empty"
+    return (status(200), Expectation(summary=f"text: {shown}", check=check))
 
 
 def refusal(code: int, *, error: str = "", more: tuple[Expectation, ...] = ()) -> tuple[Expectation, ...]:
-    """An error in JSON, whose text has `error` in it."""
+    """Expect an error in JSON whose text contains `error`."""
 
     def check(answer: Answer) -> None:
         is_json(answer)
         assert isinstance(answer.json, dict)
         assert error in answer.json["error"], answer
 
-    return (status(code), Expectation(told=f"`error` says “{error}”" if error else "`error`", check=check), *more)
+    return (status(code), Expectation(summary=f"`error` says “{error}”" if error else "`error`", check=check), *more)
 
 
 def newest_versions() -> Expectation:
-    """Azure page: Versioning, "with a list of the newest supported versions": three, the newest first."""
+    """Expect the three newest versions, newest first (Azure page, Versioning: "the newest supported versions")."""
 
     def check(answer: Answer) -> None:
         assert isinstance(answer.json, dict)
@@ -147,31 +148,31 @@ def newest_versions() -> Expectation:
         assert newest == sorted(newest, reverse=True)
         assert newest[0] > "2020-10-01"
 
-    return Expectation(told="`newest-versions` has the newest three", check=check)
+    return Expectation(summary="`newest-versions` has the newest three", check=check)
 
 
 def header(name: str, value: str) -> Expectation:
     def check(answer: Answer) -> None:
         assert answer.headers.get(name) == value, answer
 
-    return Expectation(told=f"`{name}: {value}`", check=check)
+    return Expectation(summary=f"`{name}: {value}`", check=check)
 
 
 def equals(value: object) -> Expectation:
     def check(answer: Answer) -> None:
         assert answer.json == value
 
-    return Expectation(told=f"`{json.dumps(value)}`", check=check)
+    return Expectation(summary=f"`{json.dumps(value)}`", check=check)
 
 
 def has(path: str, value: object = None) -> Expectation:
-    """The element at a path of keys and indexes is there; and is `value`, where that is given."""
+    """Expect an element at a path of keys and indexes, with this `value` if given."""
 
     def check(answer: Answer) -> None:
         found = walk(answer.json, path)
         assert value is None or found == value, (path, found)
 
-    return Expectation(told=f"`{path}`" + ("" if value is None else f" is `{json.dumps(value)}`"), check=check)
+    return Expectation(summary=f"`{path}`" + ("" if value is None else f" is `{json.dumps(value)}`"), check=check)
 
 
 def lacks(path: str) -> Expectation:
@@ -180,9 +181,9 @@ def lacks(path: str) -> Expectation:
             walk(answer.json, path)
         except (KeyError, IndexError):
             return
-        raise AssertionError(f"{path} is there")
+        raise AssertionError(f"{path} exists")
 
-    return Expectation(told=f"no `{path}`", check=check)
+    return Expectation(summary=f"no `{path}`", check=check)
 
 
 def keys(path: str, names: Sequence[str]) -> Expectation:
@@ -192,7 +193,7 @@ def keys(path: str, names: Sequence[str]) -> Expectation:
         assert sorted(found) == sorted(names)
 
     return Expectation(
-        told=f"{'has' if not path else f'`{path}` has'} {', '.join(f'`{n}`' for n in names)}", check=check
+        summary=f"{'has' if not path else f'`{path}` has'} {', '.join(f'`{n}`' for n in names)}", check=check
     )
 
 
@@ -200,41 +201,45 @@ def only_strings() -> Expectation:
     def check(answer: Answer) -> None:
         assert set(map(type, leaves(answer.json))) == {str}
 
-    return Expectation(told="every primitive is a string", check=check)
+    return Expectation(summary="every primitive is a string", check=check)
 
 
 def document(*expectations: Expectation) -> tuple[Expectation, ...]:
     def check(answer: Answer) -> None:
         assert answer.document["signer_infos"]
 
-    return (*ok_json(), Expectation(told="`encoding` is `pkcs7`, `signature` a document", check=check), *expectations)
+    return (
+        *ok_json(),
+        Expectation(summary="`encoding` is `pkcs7`, `signature` a document", check=check),
+        *expectations,
+    )
 
 
 def says(**fields: object) -> Expectation:
-    """The signed content has these fields, with these values."""
+    """Expect these fields and values in the signed content."""
 
     def check(answer: Answer) -> None:
         assert {name: answer.content.get(name) for name in fields} == fields
 
     shown = ", ".join(f"`{name}` is `{json.dumps(value)}`" for name, value in fields.items())
-    return Expectation(told=f"signed: {shown}", check=check)
+    return Expectation(summary=f"signed: {shown}", check=check)
 
 
 def says_exactly(*names: str) -> Expectation:
     def check(answer: Answer) -> None:
         assert sorted(answer.content) == sorted(names)
 
-    return Expectation(told=f"signed: {', '.join(f'`{name}`' for name in names)}, and nothing else", check=check)
+    return Expectation(summary=f"signed: {', '.join(f'`{name}`' for name in names)}, and no other field", check=check)
 
 
-def lives(life: timedelta) -> Expectation:
+def has_lifetime(lifetime: timedelta) -> Expectation:
     def check(answer: Answer) -> None:
         stamp = answer.content["timeStamp"]
         assert isinstance(stamp, dict)
         created, expires = (datetime.strptime(stamp[n], "%m/%d/%y %H:%M:%S %z") for n in ("createdOn", "expiresOn"))
-        assert expires - created == life
+        assert expires - created == lifetime
 
-    return Expectation(told=f"expires {life} after it was created", check=check)
+    return Expectation(summary=f"expires {lifetime} after its creation", check=check)
 
 
 def nonce_is_the_expiry() -> Expectation:
@@ -244,11 +249,11 @@ def nonce_is_the_expiry() -> Expectation:
         expires = datetime.strptime(stamp["expiresOn"], "%m/%d/%y %H:%M:%S %z")
         assert answer.content["nonce"] == f"{expires:%Y%m%d-%H%M%S}"
 
-    return Expectation(told="signed: `nonce` is expiresOn, as `YYYYMMDD-HHMMSS`", check=check)
+    return Expectation(summary="signed: `nonce` is expiresOn as `YYYYMMDD-HHMMSS`", check=check)
 
 
 def signer_is_named(domain: str) -> Expectation:
-    """The one certificate's CN is the domain, and its dNSNames are that and one name below it."""
+    """Expect one certificate, with the domain as CN, and as dNSNames the domain and one name below it."""
 
     def check(answer: Answer) -> None:
         (embedded,) = answer.document["certificates"]
@@ -260,7 +265,7 @@ def signer_is_named(domain: str) -> Expectation:
         assert also == domain
         assert region.removesuffix(f".{domain}").isalnum()
 
-    return Expectation(told=f"the signer's certificate names `{domain}` and a name below it", check=check)
+    return Expectation(summary=f"the signer's certificate has the names `{domain}` and one below it", check=check)
 
 
 def walk(tree: object, path: str) -> object:

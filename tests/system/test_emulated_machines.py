@@ -1,4 +1,4 @@
-"""Emulator, service and agent together: each cloud and each kind of machine, and each rollover while they run."""
+"""Emulator, service and agent together: each cloud, each kind of machine, and each scenario."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.command_line import call
-from support.emulated import EXAMPLES, emulated_machines, write_common_trust
+from support.emulator_fixtures import EXAMPLES, emulated_machines, write_common_trust
 from support.services import RunningServer, running_service
 from support.session_log import SESSION_LOG
 
@@ -27,19 +27,19 @@ from verifier.emulator.server import RunningEmulator, running_emulator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Emulated:
+class Environment:
     machines: Mapping[str, RunningEmulator]
     service: RunningServer
 
     def attest(self, machine: str, *options: str) -> tuple[int, str, str]:
-        """How the agent on the machine ends, and what it prints."""
+        """Run the agent on the machine, and return its exit code, stdout and stderr."""
         arguments = ("--verifier", self.service.url, "--imds", self.machines[machine].url, *options)
-        ended = call("attest", *arguments)
-        return ended.status, ended.out, ended.err
+        result = call("attest", *arguments)
+        return result.status, result.out, result.err
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     directory = tmp_path_factory.mktemp("emulated")
     with emulated_machines(EXAMPLES) as machines:
         trust_dir = write_common_trust(directory / "trust", machines)
@@ -48,18 +48,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
         with running_service(
             nonce_store=store, trust_dir=trust_dir, workers=1, VERIFIER_CLOUDS=",".join(Cloud)
         ) as service:
-            yield Emulated(machines=machines, service=service)
+            yield Environment(machines=machines, service=service)
 
 
 @pytest.fixture
-def emulated(shared: Emulated) -> Emulated:
+def environment(shared: Environment) -> Environment:
     for machine in shared.machines.values():
         machine.reset()
     return shared
 
 
 def fetch(imds: RunningEmulator, nonce: str) -> dict[str, object]:
-    imds.admission.reset()
+    imds.limiter.reset()
     parts = urlsplit(imds.url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     try:
@@ -74,17 +74,19 @@ def fetch(imds: RunningEmulator, nonce: str) -> dict[str, object]:
 
 
 def change_one_byte(document: Mapping[str, str]) -> dict[str, object]:
-    octets = bytearray(base64.b64decode(document["signature"]))
-    octets[octets.index(b'"vmId":"') + len(b'"vmId":"')] ^= 1
-    return {**document, "signature": base64.b64encode(octets).decode("ascii")}
+    evidence = bytearray(base64.b64decode(document["signature"]))
+    evidence[evidence.index(b'"vmId":"') + len(b'"vmId":"')] ^= 1
+    return {**document, "signature": base64.b64encode(evidence).decode("ascii")}
 
 
 @pytest.mark.parametrize("machine", [file.stem for file in EXAMPLES])
-def test_is_verified_once_and_cheated_never(emulated: Emulated, machine: str, tmp_path: Path) -> None:
-    vm = emulated.machines[machine].vm
+def test_document_is_accepted_once_and_attacks_are_rejected(
+    environment: Environment, machine: str, tmp_path: Path
+) -> None:
+    vm = environment.machines[machine].vm
     saved = tmp_path / "document.json"
 
-    status, out, err = emulated.attest(machine, "--json", "--save-document", str(saved))
+    status, out, err = environment.attest(machine, "--json", "--save-document", str(saved))
 
     assert (status, err) == (0, "")
     result = json.loads(out)
@@ -100,9 +102,9 @@ def test_is_verified_once_and_cheated_never(emulated: Emulated, machine: str, tm
             "name": vm.plan.name,
         }
     document = json.loads(saved.read_bytes())
-    replayed = emulated.service.post_json("/v1/attestations", document)
+    replayed = environment.service.post_json("/v1/attestations", document)
     assert (replayed.status, replayed.code) == (409, "nonce-replayed")
-    changed = emulated.service.post_json("/v1/attestations", change_one_byte(document))
+    changed = environment.service.post_json("/v1/attestations", change_one_byte(document))
     assert (changed.status, changed.code) == (422, "signature-invalid")
 
 
@@ -118,27 +120,27 @@ def test_is_verified_once_and_cheated_never(emulated: Emulated, machine: str, tm
         (Scenario.CROSS_SIGNED_ISSUER, None),
     ],
 )
-def test_a_rollover_while_they_run_ends_as_the_trust_that_was_written_says(
-    emulated: Emulated, scenario: Scenario, code: str | None
+def test_scenario_is_accepted_or_refused_by_the_trust(
+    environment: Environment, scenario: Scenario, code: str | None
 ) -> None:
-    emulated.machines["government"].put(Conditions(chain=ChainChoice(scenario=scenario)))
+    environment.machines["government"].put(Conditions(chain=ChainChoice(scenario=scenario)))
 
-    status, _, err = emulated.attest("government")
+    status, _, err = environment.attest("government")
 
     assert status == (0 if code is None else 1)
     assert code is None or code in err
 
 
-def test_an_embedded_unknown_issuer_is_refused_too(emulated: Emulated) -> None:
+def test_embedded_unknown_issuer_is_refused(environment: Environment) -> None:
     choice = ChainChoice(scenario=Scenario.UNKNOWN_ISSUER, embed_issuer=True)
-    emulated.machines["china"].put(Conditions(chain=choice))
-    status, _, err = emulated.attest("china")
+    environment.machines["china"].put(Conditions(chain=choice))
+    status, _, err = environment.attest("china")
     assert status == 1
     assert "issuer-unpinned" in err
 
 
-def test_a_cached_nonce_is_refused_as_one_that_was_used(emulated: Emulated) -> None:
-    imds, service = emulated.machines["scale-set"], emulated.service
+def test_cached_document_is_refused_as_a_replay(environment: Environment) -> None:
+    imds, service = environment.machines["scale-set"], environment.service
     first = fetch(imds, service.issue_nonce())
     assert service.post_json("/v1/attestations", first).status == 200
     imds.put(Conditions(faults=(Fault(kind=FaultKind.CACHED_NONCE, requests=1),)))
@@ -150,25 +152,25 @@ def test_a_cached_nonce_is_refused_as_one_that_was_used(emulated: Emulated) -> N
 @pytest.mark.parametrize(
     ("seconds", "code"), [(-30, None), (30, None), (-7 * 3600, "document-expired"), (3600, "document-not-yet-valid")]
 )
-def test_a_clock_that_is_off_is_borne_as_far_as_the_skew(emulated: Emulated, seconds: int, code: str | None) -> None:
-    imds, service = emulated.machines["scale-set"], emulated.service
+def test_clock_offset_is_accepted_within_the_skew(environment: Environment, seconds: int, code: str | None) -> None:
+    imds, service = environment.machines["scale-set"], environment.service
     imds.put(Conditions(clock_offset=timedelta(seconds=seconds)))
     answer = service.post_json("/v1/attestations", fetch(imds, service.issue_nonce()))
     assert (answer.status, answer.code) == (200 if code is None else 422, code)
 
 
-def test_an_authority_of_files_is_all_the_trust_that_its_signers_need(tmp_path: Path) -> None:
+def test_authority_from_files_is_the_only_trust_that_its_signers_need(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     vm = VirtualMachine()
     authority = pki.make_root(
-        subject=pki.make_name("Kept"), key=pki.make_rsa_key(), validity=pki.Validity.around(now, pki.CA_LIFE)
+        subject=pki.make_name("Kept"), key=pki.make_rsa_key(), validity=pki.Validity.around(now, pki.CA_LIFETIME)
     )
     documents: list[dict[str, object]] = []
-    for _ in range(2):  # an emulator, and the one after a restart
-        kept = Authorities.kept(authority, cloud=vm.cloud, region=vm.region)
+    for _ in range(2):  # the second one is after a restart
+        authorities = Authorities.from_ca(authority, cloud=vm.cloud, region=vm.region)
         with (
             socket.create_server(("127.0.0.1", 0)) as listener,
-            running_emulator(listener, vm=vm, authorities=kept) as imds,
+            running_emulator(listener, vm=vm, authorities=authorities) as imds,
         ):
             if not documents:
                 imds.write_trust(tmp_path / "trust")

@@ -1,4 +1,4 @@
-"""What Azure's page tells people to type works against the emulator: with the real curl, jq and openssl."""
+"""The commands of Azure's page work against the emulator, with the real curl, jq and openssl."""
 
 import json
 import re
@@ -30,22 +30,24 @@ _POWERSHELL = re.compile(
     r"Invoke-RestMethod -Headers @\{\"(?P<header>\w+)\"=\"(?P<value>\w+)\"\} -Method (?P<method>\w+) -Proxy \$Null "
     r"-Uri \"?(?P<uri>[^\s\"]+)"
 )
-#: In sample 4, of 2020-09-01, against the page's own table, which says 2020-10-01. The emulator follows the table.
+#: Sample 4 has it at 2020-09-01, and the table of the page only since 2020-10-01. The emulator follows the table.
 CONTRADICTED = {"osProfile.disablePasswordAuthentication"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def tools() -> None:
-    """What the page's lines need; each is in every distribution, under the name of the program."""
+    """Fail if a program that the page uses is not installed."""
     missing = [tool for tool in ("sh", "curl", "jq", "openssl", "base64", "awk") if shutil.which(tool) is None]
     if missing:
-        pytest.fail(f"install {', '.join(missing)}: the lines of Azure's page are run with the real ones")
+        pytest.fail(f"install {', '.join(missing)}: the tests run the commands of Azure's page")
 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[RunningEmulator]:
-    with loopback_emulator(read_virtual_machine(ROOT / "examples" / "emulator" / "public-marketplace.toml")) as made:
-        yield made
+    with loopback_emulator(
+        read_virtual_machine(ROOT / "examples" / "emulator" / "public-marketplace.toml")
+    ) as emulator:
+        yield emulator
 
 
 @pytest.fixture
@@ -54,8 +56,8 @@ def emulator(running: RunningEmulator) -> RunningEmulator:
     return running
 
 
-def type_in(lines: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """What a shell makes of them, one after the other, up to the first that fails."""
+def run_shell(lines: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run the lines in a shell, up to the first one that fails."""
     return subprocess.run(
         ["sh", "-e", "-c", lines],  # noqa: S607 - the shell of this machine
         cwd=directory,
@@ -67,7 +69,7 @@ def type_in(lines: str, directory: Path) -> subprocess.CompletedProcess[str]:
 
 
 def paths(tree: object, at: str = "") -> set[str]:
-    """Where the leaves of a tree are, whatever the index."""
+    """Return the paths of all leaves, with `[]` for each index."""
     if isinstance(tree, dict):
         return {path for name, member in tree.items() for path in paths(member, f"{at}.{name}" if at else name)} or {at}
     if isinstance(tree, list):
@@ -77,7 +79,7 @@ def paths(tree: object, at: str = "") -> set[str]:
 
 
 def check_answer(call: Mapping[str, str], answer: str) -> None:
-    """It is the page's, where that shows one: of a longer one every element that the page shows is there."""
+    """Compare with the answer on the page, if it shows one. In JSON, every element of the page must exist."""
     if "text" in call:
         assert answer == call["text"]
     elif "json" in call:
@@ -88,16 +90,18 @@ def check_answer(call: Mapping[str, str], answer: str) -> None:
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if "linux" in call], ids=lambda call: call["section"])
-def test_the_lines_with_curl_work(emulator: RunningEmulator, call: Mapping[str, str], tmp_path: Path) -> None:
-    ended = type_in(call["linux"].replace(IMDS, emulator.url), tmp_path)
+def test_curl_command_of_the_page_works(emulator: RunningEmulator, call: Mapping[str, str], tmp_path: Path) -> None:
+    result = run_shell(call["linux"].replace(IMDS, emulator.url), tmp_path)
 
-    assert ended.returncode == 0, ended.stderr
-    check_answer(call, ended.stdout)
+    assert result.returncode == 0, result.stderr
+    check_answer(call, result.stdout)
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if "windows" in call], ids=lambda call: call["section"])
-def test_the_requests_of_the_lines_for_powershell_work(emulator: RunningEmulator, call: Mapping[str, str]) -> None:
-    """The same request: PowerShell itself is in no registry that the tests install from."""
+def test_request_of_the_powershell_command_of_the_page_works(
+    emulator: RunningEmulator, call: Mapping[str, str]
+) -> None:
+    """Send the same request. The tests cannot install PowerShell, because no registry has it."""
     line = _POWERSHELL.search(call["windows"])
     assert line is not None
     parts = urlsplit(emulator.url)
@@ -114,7 +118,7 @@ def test_the_requests_of_the_lines_for_powershell_work(emulator: RunningEmulator
     check_answer(call, body.decode("utf-8"))
 
 
-def test_both_tabs_of_a_sample_ask_the_same() -> None:
+def test_both_tabs_of_a_sample_send_the_same_request() -> None:
     for call in CALLS:
         if "linux" in call and "windows" in call:
             asked = _POWERSHELL.search(call["windows"])
@@ -122,15 +126,15 @@ def test_both_tabs_of_a_sample_ask_the_same() -> None:
             assert f'"{asked["uri"]}"' in call["linux"]
 
 
-def test_an_answer_of_the_samples_tags_list_is_the_pages(emulator: RunningEmulator, tmp_path: Path) -> None:
+def test_tags_list_equals_the_sample(emulator: RunningEmulator, tmp_path: Path) -> None:
     (call,) = [call for call in CALLS if call.get("json") == "sample-3-tags-list.json"]
-    answer = type_in(call["linux"].replace(IMDS, emulator.url), tmp_path).stdout
+    answer = run_shell(call["linux"].replace(IMDS, emulator.url), tmp_path).stdout
     assert json.loads(answer) == json.loads((PAGE / call["json"]).read_bytes())
 
 
 @pytest.fixture
 def substituted(emulator: RunningEmulator, tmp_path: Path) -> Callable[[str], str]:
-    """A script of the page, with the emulator's address for IMDS's, and its root for the one that the page names."""
+    """Return a script of the page with the address and the root of the emulator."""
     root = next(one for one in emulator.controls.authorities.trusted if one.name == "emulator-root")
     (tmp_path / "root.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
 
@@ -142,16 +146,16 @@ def substituted(emulator: RunningEmulator, tmp_path: Path) -> Callable[[str], st
 
 
 def one_url(emulator: RunningEmulator) -> Conditions:
-    """As signers were when the page was written: with one issuer URL, which here leads to the emulator."""
+    """Give signers one issuer URL, as when the page was written. It leads to the emulator."""
     return Conditions(chain=ChainChoice(issuer_urls=(f"{emulator.url}/emulator/issuers/emulator-issuing-ca.crt",)))
 
 
-def test_openssl_verifies_a_document_by_the_pages_own_commands(
+def test_openssl_commands_of_the_page_verify_a_document(
     emulator: RunningEmulator, substituted: Callable[[str], str], tmp_path: Path
 ) -> None:
     emulator.put(one_url(emulator))
 
-    validated = type_in(substituted("sample-1-validate.sh"), tmp_path)
+    validated = run_shell(substituted("sample-1-validate.sh"), tmp_path)
 
     assert validated.returncode == 0, validated.stderr
     assert "Verification successful" in validated.stderr
@@ -159,7 +163,7 @@ def test_openssl_verifies_a_document_by_the_pages_own_commands(
     assert content["vmId"] == emulator.vm.vm_id
     assert set(content) == {"licenseType", "nonce", "plan", "sku", "subscriptionId", "timeStamp", "vmId"}
 
-    chained = type_in(substituted("sample-1-chain.sh"), tmp_path)
+    chained = run_shell(substituted("sample-1-chain.sh"), tmp_path)
 
     assert chained.returncode == 0, chained.stderr
     subject, issuer, issuer_subject, issuer_issuer, verdict = chained.stdout.splitlines()
@@ -169,7 +173,7 @@ def test_openssl_verifies_a_document_by_the_pages_own_commands(
     assert verdict == "signer.pem: OK"
 
 
-def test_openssl_sees_that_a_document_was_changed(
+def test_openssl_commands_of_the_page_reject_a_changed_document(
     emulator: RunningEmulator, substituted: Callable[[str], str], tmp_path: Path
 ) -> None:
     emulator.put(one_url(emulator))
@@ -177,27 +181,27 @@ def test_openssl_sees_that_a_document_was_changed(
     script = substituted("sample-1-validate.sh").replace("# Get PKCS7 format", change)
     assert change in script
 
-    validated = type_in(script, tmp_path)
+    validated = run_shell(script, tmp_path)
 
     assert validated.returncode != 0
     assert "Verification failure" in validated.stderr
 
 
-def test_with_two_issuer_urls_the_pages_commands_fail_where_they_do_on_a_real_document_of_2026(
+def test_commands_of_the_page_fail_with_two_issuer_urls_as_on_a_real_document(
     substituted: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """Both are one argument of curl's, which is no URL: it ends (3) before it connects to anything."""
+    """The page passes both URLs to curl in one argument, and curl exits with 3 (malformed URL) before it connects."""
     emulated, real = tmp_path / "emulated", tmp_path / "real"
     emulated.mkdir()
     real.mkdir()
     script = substituted("sample-1-validate.sh")
     call = next(line for line in script.splitlines() if line.startswith("curl --silent"))
 
-    assert type_in(script, emulated).returncode == 3
+    assert run_shell(script, emulated).returncode == 3
     on_sample = script.replace(call, f"jq -r '.[\"signature\"]' {SAMPLE} > signature")
     assert on_sample != script
-    assert type_in(on_sample, real).returncode == 3
-    # All that does not need the issuer does work on both.
+    assert run_shell(on_sample, real).returncode == 3
+    # The commands that do not need the issuer work on both.
     for directory in (emulated, real):
-        verified = type_in("openssl smime -verify -in sign.pk7 -inform pem -noverify", directory)
+        verified = run_shell("openssl smime -verify -in sign.pk7 -inform pem -noverify", directory)
         assert "Verification successful" in verified.stderr

@@ -1,4 +1,8 @@
-"""What runs on a virtual machine: asks IMDS for an attested document and a verifier for its verdict.
+"""The agent: runs on a virtual machine, fetches its attested document from IMDS, and asks a verifier for the verdict.
 
-Standard library only, so that it can be copied to a machine as one file.
+Uses only the standard library, so that it can be shipped as one file. Its public interface is the command line.
 """
+
+from verifier.agent.command import configure, run
+
+__all__ = ["configure", "run"]

@@ -1,4 +1,4 @@
-"""`python -m verifier.agent`."""
+"""Run the agent as `python -m verifier.agent` or as a zipapp."""
 
 import argparse
 import sys
@@ -7,8 +7,8 @@ from verifier.agent.command import configure, run
 
 
 def main() -> None:
-    """Ends the process with the command's status itself: what a zipapp's entry point returns is thrown away."""
-    parser = argparse.ArgumentParser(prog="attest", description="Have a verifier verify this virtual machine.")
+    """Run the command and exit with its status. A zipapp ignores the value that its entry point returns."""
+    parser = argparse.ArgumentParser(prog="attest", description="Ask a verifier to verify this virtual machine.")
     configure(parser)
     sys.exit(run(parser.parse_args()))
 

@@ -1,4 +1,4 @@
-"""The time that one run may take, whatever IMDS and the verifier do."""
+"""The time limit of one run, for all requests, waits and retries together."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """`seconds` from a start on, after which nothing is asked and nothing waited for any more."""
+    """A limit of `seconds`. After its deadline the agent sends no request and does not wait."""
 
     seconds: float
-    ends: float
+    deadline: float
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
 
     @classmethod
     def start(cls, seconds: float, *, monotonic: Callable[[], float], sleep: Callable[[float], None]) -> Budget:
-        return cls(seconds=seconds, ends=monotonic() + seconds, monotonic=monotonic, sleep=sleep)
+        return cls(seconds=seconds, deadline=monotonic() + seconds, monotonic=monotonic, sleep=sleep)
 
-    def left(self) -> float:
-        """Seconds; 0 or less where none are."""
-        return self.ends - self.monotonic()
+    def seconds_left(self) -> float:
+        """Return the remaining seconds: 0 or less after the deadline."""
+        return self.deadline - self.monotonic()
 
     def wait(self, seconds: float) -> bool:
-        """True: they have passed. False, at once: so many are not left, and to ask earlier is not what was agreed."""
-        if seconds >= self.left():
+        """Sleep for `seconds` and return True, or return False at once if less time is left."""
+        if seconds >= self.seconds_left():
             return False
         self.sleep(seconds)
         return True

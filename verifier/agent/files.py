@@ -1,4 +1,4 @@
-"""The agent's files: a key to read, and what it writes, which is its owner's alone."""
+"""Read the API key, and write output files that only their owner can read."""
 
 import os
 import secrets
@@ -6,17 +6,14 @@ from pathlib import Path
 
 
 def read_key(file: Path) -> str:
-    """What is in the file, without the line's end; its form is not checked here. Raises OSError, ValueError."""
+    """Return the key without its newline. Raises OSError or ValueError. Not checked: the form of the key."""
     return file.read_text(encoding="ascii").strip()
 
 
 def write(file: Path, content: bytes) -> None:
-    """`file` holds the content, and whoever reads it meanwhile gets the content before or this one, whole. Mode 0600.
-
-    Raises OSError.
-    """
+    """Replace `file` atomically, with mode 0600: readers see the old or the new content. Raises OSError."""
     part = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    # O_BINARY: Windows would change the ends of lines.
+    # Without O_BINARY, Windows would change the line endings.
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:

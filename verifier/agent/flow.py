@@ -1,4 +1,4 @@
-"""The attest flow: a nonce from the verifier, a document from IMDS that carries it, the verdict."""
+"""The attest flow: get a nonce, get a document with this nonce from IMDS, get the verdict."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 from verifier.agent.budget import Budget
-from verifier.agent.ends import NotAttested
+from verifier.agent.exit_codes import NotAttested
 from verifier.agent.imds import AttestedDocument, ImdsClient
-from verifier.agent.results import AttestationResult
+from verifier.agent.results import VerifiedResult
 from verifier.agent.verifier_client import VerifierClient
 
-# How long to wait before each further round, in seconds, where the verifier does not say.
+# Seconds to wait before each further round, if the verifier names no time.
 _WAITS: Final = (1, 2, 4, 8)
-ROUNDS: Final = len(_WAITS) + 1
+MAX_ROUNDS: Final = len(_WAITS) + 1
 
 
 def attest(
@@ -22,32 +22,28 @@ def attest(
     verifier: VerifierClient,
     budget: Budget,
     jkt: str | None = None,
-    keep: Callable[[AttestedDocument], None],
-) -> AttestationResult:
-    """The verifier's result for this machine, after at most `ROUNDS` rounds.
+    on_document: Callable[[AttestedDocument], None],
+) -> VerifiedResult:
+    """Return the verifier's result for this machine, after at most `MAX_ROUNDS` rounds.
 
-    A verifier that does not answer, or whose problem is retryable, is given another round, with a nonce and a document
-    of its own, after the seconds that it asks for. Where the budget has not so many, nothing is asked any more. `keep`
-    is given each document just before it is posted. Raises `NotAttested`, that of the last round; what IMDS is told
-    to be by its client is not retried here.
+    Each round uses a new nonce and a new document. Another round starts only if the failure is retryable and the budget
+    allows the whole wait. `ImdsClient` makes its own retries, so its failures end the run. `on_document` receives each
+    document just before it is posted. Raises the `NotAttested` of the last round.
     """
-    for usual in _WAITS:
+    for default_wait in _WAITS:
         try:
-            return _attest_once(imds, verifier, jkt, keep)
-        except NotAttested as trouble:
-            asked = trouble.retry_after
-            if not trouble.retryable or not budget.wait(usual if asked is None else asked):
+            return _attest_once(imds, verifier, jkt, on_document)
+        except NotAttested as error:
+            seconds = default_wait if error.retry_after is None else error.retry_after
+            if not error.retryable or not budget.wait(seconds):
                 raise
-    return _attest_once(imds, verifier, jkt, keep)
+    return _attest_once(imds, verifier, jkt, on_document)
 
 
 def _attest_once(
-    imds: ImdsClient,
-    verifier: VerifierClient,
-    jkt: str | None,
-    keep: Callable[[AttestedDocument], None],
-) -> AttestationResult:
+    imds: ImdsClient, verifier: VerifierClient, jkt: str | None, on_document: Callable[[AttestedDocument], None]
+) -> VerifiedResult:
     nonce = verifier.issue_nonce(jkt=jkt)
     document = imds.attested_document(nonce)
-    keep(document)
+    on_document(document)
     return verifier.appraise(document, nonce)

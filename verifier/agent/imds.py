@@ -1,4 +1,4 @@
-"""The IMDS client: one attested document, by the rules of Azure's page."""
+"""The IMDS client: fetches one attested document, by the rules of Azure's page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from urllib.parse import urlencode
 
 from verifier.agent.budget import Budget
-from verifier.agent.ends import End, NotAttested
+from verifier.agent.exit_codes import ExitCode, NotAttested
 from verifier.agent.transport import (
-    Answer,
     Endpoint,
-    MalformedAnswerError,
+    MalformedResponseError,
+    Response,
     TransportError,
     UnreachableError,
     exchange,
@@ -22,30 +22,31 @@ from verifier.agent.transport import (
 
 DEFAULT_ENDPOINT: Final = Endpoint(scheme="http", host="169.254.169.254", port=None, path="")
 DEFAULT_API_VERSION: Final = "2020-09-01"
-"""The first that brings every field that documents have today."""
+"""The first api-version with all fields of today's documents."""
 
 _TIMEOUT_SECONDS: Final = 5.0
-_LIMIT_BYTES: Final = 65_536
-# How long to wait before each retry, in seconds, where the answer does not say.
-_WAITS: Final = {
-    # There may be no network yet, where the machine has just started.
-    End.IMDS_MISSING: (1, 2),
-    # Azure page: Rate limiting counts by the second, so a second later there is room again.
-    End.IMDS_LIMITING: (1, 1, 2, 4),
-    # Azure page: Errors and debugging, "410 Gone: retry after some time for a max of 70 seconds": these are 70 in all.
-    End.IMDS_UPDATING: (1, 2, 4, 8, 15, 20, 20),
-    # The same, "500 Service Error: retry after some time".
-    End.IMDS_FAILING: (1, 2, 4, 8),
+_MAX_BYTES: Final = 65_536
+RETRY_WAITS: Final = {
+    # The network may not be up yet on a machine that has just started.
+    ExitCode.IMDS_UNREACHABLE: (1, 2),
+    # Azure page, Rate limiting: the limit is per second.
+    ExitCode.IMDS_RATE_LIMITED: (1, 1, 2, 4),
+    # Azure page, Errors and debugging, "410 Gone: retry after some time for a max of 70 seconds": 70 in total.
+    ExitCode.IMDS_UPDATING: (1, 2, 4, 8, 15, 20, 20),
+    # Azure page, Errors and debugging, "500 Service Error: retry after some time".
+    ExitCode.IMDS_ERROR: (1, 2, 4, 8),
 }
-_LONGEST_UPDATE_SECONDS: Final = 70
-_MESSAGE_LIMIT: Final = 200
+"""Seconds to wait before each retry, if the response has no Retry-After."""
+
+_MAX_UPDATE_SECONDS: Final = 70
+_MAX_ERROR_TEXT: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttestedDocument:
-    """IMDS's answer, untouched: a JSON object with the strings `encoding` and `signature`.
+    """The unchanged response of IMDS: a JSON object with the strings `encoding` and `signature`.
 
-    Nothing about the evidence in it is checked: that is the verifier's task.
+    Not checked: the evidence itself. The verifier checks it.
     """
 
     raw: bytes
@@ -53,7 +54,7 @@ class AttestedDocument:
     def __post_init__(self) -> None:
         fields = self.fields()
         if not isinstance(fields.get("encoding"), str) or not isinstance(fields.get("signature"), str):
-            raise MalformedAnswerError("the answer is not an attested document")
+            raise MalformedResponseError("the response is not an attested document")
 
     def fields(self) -> dict[str, object]:
         return parse_object(self.raw)
@@ -61,90 +62,89 @@ class AttestedDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImdsClient:
-    """Asks one IMDS, as often and as long as the page and the budget allow."""
+    """Send requests to one IMDS, within the limits of Azure's page and of the budget."""
 
     endpoint: Endpoint = DEFAULT_ENDPOINT
     api_version: str = DEFAULT_API_VERSION
     budget: Budget
 
     def attested_document(self, nonce: str) -> AttestedDocument:
-        """What IMDS answers for this nonce; not checked is whether the document carries it (IMDS may have cached one).
+        """Fetch a document for `nonce`.
 
-        What may pass (429, 410, 5xx, no answer) is retried a bounded number of times, after the seconds of
-        Retry-After where there are any; for 410 within 70 s. Raises `NotAttested`, with an end of IMDS or OUT_OF_TIME.
+        Temporary failures (429, 410, 5xx, no response) are retried a bounded number of times, after Retry-After if the
+        response has it. Retries for 410 wait at most 70 s in total. Raises `NotAttested` with a code about IMDS, or
+        TIMEOUT. Not checked: whether the document has this nonce, because IMDS may answer from its cache.
         """
-        waits = {end: iter(seconds) for end, seconds in _WAITS.items()}
-        updating = 0
+        waits = {code: iter(seconds) for code, seconds in RETRY_WAITS.items()}
+        update_seconds = 0
         while True:
             try:
-                return self._ask(nonce)
-            except NotAttested as trouble:
-                seconds = _next_wait(trouble, waits)
+                return self._fetch(nonce)
+            except NotAttested as error:
+                seconds = _next_wait(error, waits)
                 if seconds is None:
                     raise
-                updating += seconds if trouble.end is End.IMDS_UPDATING else 0
-                if updating > _LONGEST_UPDATE_SECONDS or not self.budget.wait(seconds):
+                update_seconds += seconds if error.exit_code is ExitCode.IMDS_UPDATING else 0
+                if update_seconds > _MAX_UPDATE_SECONDS or not self.budget.wait(seconds):
                     raise
 
-    def _ask(self, nonce: str) -> AttestedDocument:
+    def _fetch(self, nonce: str) -> AttestedDocument:
         query = urlencode({"api-version": self.api_version, "nonce": nonce})
         try:
-            answer = exchange(
+            response = exchange(
                 self.endpoint,
                 method="GET",
                 path=f"/metadata/attested/document?{query}",
-                # Azure page: Security and authentication; and never X-Forwarded-For.
+                # Azure page, Security and authentication: Metadata is required and X-Forwarded-For is refused.
                 headers={"Metadata": "true", "Accept": "application/json"},
                 budget=self.budget,
                 seconds=_TIMEOUT_SECONDS,
-                limit=_LIMIT_BYTES,
+                max_bytes=_MAX_BYTES,
             )
         except UnreachableError as error:
-            raise NotAttested(End.IMDS_MISSING, f"no IMDS: {error}: is this an Azure VM?") from error
+            raise NotAttested(ExitCode.IMDS_UNREACHABLE, f"cannot reach IMDS: {error}. Is this an Azure VM?") from error
         except TransportError as error:
-            raise NotAttested(End.IMDS_FAILING, f"IMDS at {error}") from error
-        return self._read(answer)
+            raise NotAttested(ExitCode.IMDS_ERROR, f"IMDS at {error}") from error
+        return self._parse(response)
 
-    def _read(self, answer: Answer) -> AttestedDocument:
-        if answer.status == 200:  # noqa: PLR2004 - 200 OK
+    def _parse(self, response: Response) -> AttestedDocument:
+        if response.status == 200:  # noqa: PLR2004 - 200 OK
             try:
-                return AttestedDocument(raw=answer.body)
-            except MalformedAnswerError as error:
+                return AttestedDocument(raw=response.body)
+            except MalformedResponseError as error:
                 raise NotAttested(
-                    End.NOT_IMDS, f"{self.endpoint} does not answer as IMDS does: {error}: is this an Azure VM?"
+                    ExitCode.NOT_IMDS, f"{self.endpoint} is not IMDS: {error}. Is this an Azure VM?"
                 ) from error
-        end, meaning = _judge(answer.status)
+        exit_code, meaning = _classify(response.status)
         raise NotAttested(
-            end,
-            f"IMDS at {self.endpoint} {meaning}: it answered {answer.status}, {_error_text(answer)}",
-            retry_after=answer.retry_after(),
+            exit_code,
+            f"IMDS at {self.endpoint} {meaning}: status {response.status}, {_error_text(response)}",
+            retry_after=response.retry_after(),
         )
 
 
-def _judge(status: int) -> tuple[End, str]:
-    """Azure page: Errors and debugging."""
+def _classify(status: int) -> tuple[ExitCode, str]:
+    """Return what an error status means (Azure page: Errors and debugging)."""
     if status == 429:  # noqa: PLR2004 - RFC 6585 4
-        return End.IMDS_LIMITING, "is asked too often"
+        return ExitCode.IMDS_RATE_LIMITED, "limits the request rate"
     if status == 410:  # noqa: PLR2004 - RFC 9110 15.5.11
-        return End.IMDS_UPDATING, "is being updated"
+        return ExitCode.IMDS_UPDATING, "is being updated"
     if 400 <= status < 500:  # noqa: PLR2004 - RFC 9110 15.5: client errors
-        return End.IMDS_REFUSES, "refuses"
+        return ExitCode.IMDS_REJECTED, "rejected the request"
     if status >= 500:  # noqa: PLR2004 - RFC 9110 15.6: server errors
-        return End.IMDS_FAILING, "is failing"
-    # A redirect too, which is not followed.
-    return End.NOT_IMDS, "does not answer as IMDS does"
+        return ExitCode.IMDS_ERROR, "failed"
+    return ExitCode.NOT_IMDS, "sent a response that is not from IMDS"
 
 
-def _next_wait(trouble: NotAttested, waits: dict[End, Iterator[int]]) -> int | None:
-    """None: this is not retried, or not any more."""
-    usual = next(waits.get(trouble.end, iter(())), None)
-    return usual if usual is None or trouble.retry_after is None else trouble.retry_after
+def _next_wait(error: NotAttested, waits: dict[ExitCode, Iterator[int]]) -> int | None:
+    """Return the seconds to wait before a retry, or None if no retry is left."""
+    default = next(waits.get(error.exit_code, iter(())), None)
+    return default if default is None or error.retry_after is None else error.retry_after
 
 
-def _error_text(answer: Answer) -> str:
-    """IMDS's own words, where it says any."""
+def _error_text(response: Response) -> str:
     try:
-        error = answer.json_object().get("error")
-    except MalformedAnswerError:
+        error = response.json_object().get("error")
+    except MalformedResponseError:
         error = None
-    return re.sub(r"\s+", " ", error)[:_MESSAGE_LIMIT] if isinstance(error, str) else "without an explanation"
+    return re.sub(r"\s+", " ", error)[:_MAX_ERROR_TEXT] if isinstance(error, str) else "no error text"

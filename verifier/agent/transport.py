@@ -1,4 +1,4 @@
-"""One HTTP exchange: straight to the named host, never through a proxy, never redirected, never unbounded."""
+"""One HTTP exchange, without proxies, redirects or retries, and with limits on time and size."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from verifier.agent.budget import Budget
-from verifier.agent.ends import End, NotAttested
+from verifier.agent.exit_codes import ExitCode, NotAttested
 
 _HOST: Final = re.compile(r"[0-9A-Za-z._:-]+", re.ASCII)
 _PATH: Final = re.compile(r"[0-9A-Za-z/._~%-]*", re.ASCII)
 
 
 class TransportError(Exception):
-    """No whole answer came: silence, something that is not HTTP, one that was cut off, or is larger than the limit."""
+    """The server sent no complete HTTP response within the limits."""
 
 
 class UnreachableError(TransportError):
-    """There is no connection: no such host, refused, or no reply to the attempt."""
+    """No connection: the name did not resolve, or the host refused or ignored the attempt."""
 
 
 class UntrustedError(TransportError):
-    """What is there does not show a certificate for the name that was asked for."""
+    """The server's certificate is not trusted, or is not valid for this host name."""
 
 
-class MalformedAnswerError(Exception):
-    """An answer is not the JSON object that it has to be."""
+class MalformedResponseError(Exception):
+    """The response is not the expected JSON object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """An http or https base URL, with or without a path, and without credentials, query or fragment."""
+    """An http or https base URL without credentials, query or fragment."""
 
     scheme: str
     host: str
@@ -49,16 +49,16 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str) -> Endpoint:
-        """Raises ValueError with a sentence about what is wrong, without the URL itself: it may hold a secret."""
+        """Parse a base URL. Raises ValueError with a message that does not repeat the URL, which may hold a secret."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"}:
             raise ValueError("the URL must begin with http:// or https://")
         if parts.username is not None or parts.password is not None:
             raise ValueError("the URL must not contain a user name or password")
         if not parts.hostname or not _HOST.fullmatch(parts.hostname):
-            raise ValueError("the URL must name a host, in ASCII")
+            raise ValueError("the URL must contain a host name in ASCII")
         if parts.query or parts.fragment or not _PATH.fullmatch(parts.path):
-            raise ValueError("the URL must be a plain base address, without query or fragment")
+            raise ValueError("the URL must be a base address without query or fragment")
         return cls(scheme=parts.scheme, host=parts.hostname, port=parts.port, path=parts.path.rstrip("/"))
 
     def __str__(self) -> str:
@@ -68,8 +68,8 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A whole answer, of any status; header names are lower-case."""
+class Response:
+    """A complete response of any status. Header names are lower-case."""
 
     status: int
     headers: Mapping[str, str]
@@ -79,11 +79,11 @@ class Answer:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def json_object(self) -> dict[str, object]:
-        """The body as a JSON object, or `MalformedAnswerError`. What is in the object is not checked."""
+        """Return the body as a JSON object, or raise `MalformedResponseError`. Not checked: its members."""
         return parse_object(self.body)
 
     def retry_after(self) -> int | None:
-        """Retry-After in seconds (RFC 9110 10.2.3), or None where there is none; its date form counts as none."""
+        """Return the seconds of Retry-After (RFC 9110 10.2.3), or None. Its date form is ignored."""
         value = self.headers.get("retry-after", "").strip()
         return int(value) if re.fullmatch(r"[0-9]{1,9}", value, re.ASCII) else None
 
@@ -91,11 +91,11 @@ class Answer:
 def parse_object(body: bytes) -> dict[str, object]:
     try:
         value = json.loads(body)
-    # RecursionError: an answer may be nested as deep as its size allows.
+    # RecursionError: the size limit alone does not bound the nesting.
     except (ValueError, RecursionError) as error:
-        raise MalformedAnswerError("the answer is not JSON") from error
+        raise MalformedResponseError("the response is not JSON") from error
     if not isinstance(value, dict):
-        raise MalformedAnswerError("the answer is not a JSON object")
+        raise MalformedResponseError("the response is not a JSON object")
     return value
 
 
@@ -108,89 +108,89 @@ def exchange(
     body: bytes | None = None,
     budget: Budget,
     seconds: float,
-    limit: int,
-) -> Answer:
-    """The server's own answer to this request, a redirect included: nothing is followed and nothing is retried.
+    max_bytes: int,
+) -> Response:
+    """Send one request and return the response, of any status.
 
-    `http.client` reads no proxy settings from the environment. `seconds` are for all of it, as far as the budget has
-    them; `limit` is bytes of body. https is verified against the system's roots. Raises `TransportError`, and
-    `NotAttested` where it is the budget that is used up.
+    `seconds` limits the whole exchange, including the DNS lookup; the budget can shorten it. `max_bytes` limits the
+    body. https is verified against the system's trust store. `http.client` reads no proxy settings from the
+    environment. Raises `TransportError`, or `NotAttested` with TIMEOUT if the budget is used up.
     """
-    allowed = min(seconds, budget.left())
-    out_of_time = NotAttested(End.OUT_OF_TIME, f"the time, {budget.seconds:g} s, was up before {endpoint} answered")
+    allowed = min(seconds, budget.seconds_left())
+    timeout = NotAttested(ExitCode.TIMEOUT, f"the timeout of {budget.seconds:g} s expired before {endpoint} answered")
     if allowed <= 0:
-        raise out_of_time
-    # The socket's timeout ends the thread where cutting does not: while it connects.
-    conversation = _Conversation(endpoint=endpoint, connection=_connection(endpoint, allowed + 1), limit=limit)
-    answer: Future[Answer] = Future()
+        raise timeout
+    # `abort` cannot interrupt a connection attempt, so the socket's timeout has to end it.
+    running = _Exchange(endpoint=endpoint, connection=_connection(endpoint, allowed + 1), max_bytes=max_bytes)
+    response: Future[Response] = Future()
 
-    def converse() -> None:
+    def run() -> None:
         try:
-            answer.set_result(conversation.hold(method, path, headers, body))
-        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
-            answer.set_exception(error)
+            response.set_result(running.run(method, path, headers, body))
+        except Exception as error:  # noqa: BLE001 - `response.result()` raises it again
+            response.set_exception(error)
 
-    # In a thread, since the timeout of a socket is for each octet anew, and that of a look-up is not ours to set.
-    Thread(target=converse, daemon=True).start()
+    # In a thread, because a socket timeout restarts with each received byte, and a DNS lookup has no timeout.
+    Thread(target=run, daemon=True).start()
     try:
-        in_time = bool(wait([answer], timeout=allowed).done)
+        in_time = bool(wait([response], timeout=allowed).done)
     finally:
-        conversation.cut()
+        running.abort()
     if in_time:
-        return answer.result()
+        return response.result()
     if allowed < seconds:
-        raise out_of_time
-    silence = TransportError if conversation.line else UnreachableError
-    raise silence(f"{endpoint} gave no answer in {seconds:g} s")
+        raise timeout
+    error = TransportError if running.socket else UnreachableError
+    raise error(f"{endpoint} did not answer within {seconds:g} s")
 
 
 @dataclass(slots=True, kw_only=True)
-class _Conversation:
-    """One request and its answer, held in one thread and cut off from another."""
+class _Exchange:
+    """A request and its response, run in one thread and aborted from another."""
 
     endpoint: Endpoint
     connection: http.client.HTTPConnection
-    limit: int
-    line: socket.socket | None = None
+    max_bytes: int
+    socket: socket.socket | None = None
 
-    def hold(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    def run(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
         try:
             self._connect()
             self.connection.request(method, self.endpoint.path + path, body=body, headers=dict(headers))
             with self.connection.getresponse() as response:
-                content = response.read(self.limit + 1)
+                content = response.read(self.max_bytes + 1)
                 missing = response.length
         except (OSError, http.client.HTTPException) as error:
-            raise TransportError(f"{self.endpoint} gave no answer ({_describe(error)})") from error
+            raise TransportError(f"{self.endpoint} did not answer ({_describe(error)})") from error
         finally:
             self.connection.close()
-        if len(content) > self.limit:
-            raise TransportError(f"{self.endpoint} answered with more than {self.limit} bytes")
-        # A bounded read does not notice by itself that the connection ended before Content-Length was reached.
+        if len(content) > self.max_bytes:
+            raise TransportError(f"{self.endpoint} sent more than {self.max_bytes} bytes")
+        # `read` with a limit does not report a connection that closed before Content-Length was reached.
         if missing:
-            raise TransportError(f"{self.endpoint} broke off {missing} bytes before the end of its answer")
+            raise TransportError(f"{self.endpoint} closed the connection {missing} bytes before the end")
         received = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(status=response.status, headers=received, body=content)
+        return Response(status=response.status, headers=received, body=content)
 
-    def cut(self) -> None:
-        """A thread that still reads ends soon, and closes the connection itself."""
-        with suppress(OSError):  # where the conversation has ended
-            if self.line is not None:
-                self.line.shutdown(socket.SHUT_RDWR)
+    def abort(self) -> None:
+        """Shut the socket down. The other thread then stops reading and closes the connection."""
+        with suppress(OSError):  # already closed
+            if self.socket is not None:
+                self.socket.shutdown(socket.SHUT_RDWR)
 
     def _connect(self) -> None:
         try:
             self.connection.connect()
         except ssl.SSLCertVerificationError as error:
-            raise UntrustedError(f"{self.endpoint} is not who it should be ({error.verify_message})") from error
+            raise UntrustedError(f"{self.endpoint} has an untrusted certificate ({error.verify_message})") from error
         except OSError as error:
-            raise UnreachableError(f"{self.endpoint} gave no answer ({_describe(error)})") from error
-        # Kept here: the connection forgets it where the server says that it closes.
-        self.line = self.connection.sock
+            raise UnreachableError(f"{self.endpoint} did not answer ({_describe(error)})") from error
+        # Keep a reference: the connection drops its own if the server announces that it will close.
+        self.socket = self.connection.sock
 
 
 def _connection(endpoint: Endpoint, timeout: float) -> http.client.HTTPConnection:
-    # The port is always given: http.client would look for one in the last group of an IPv6 address.
+    # Always pass a port: without one, http.client parses the last group of an IPv6 address as the port.
     if endpoint.scheme == "https":
         context = ssl.create_default_context()
         return http.client.HTTPSConnection(endpoint.host, endpoint.port or 443, timeout=timeout, context=context)

@@ -1,4 +1,4 @@
-"""Attest again and again: before what was got ends, and after a failure with growing patience."""
+"""Keep a result current: renew it before it expires, and retry failures with growing pauses."""
 
 from __future__ import annotations
 
@@ -8,43 +8,42 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from verifier.agent.ends import End, NotAttested
+from verifier.agent.exit_codes import ExitCode, NotAttested
 
-_SHORTEST_SECONDS: Final = 5.0
-_LONGEST_SECONDS: Final = 6 * 3600.0
+_MIN_SECONDS: Final = 5.0
+_MAX_SECONDS: Final = 6 * 3600.0
 _UNKNOWN_LIFETIME_SECONDS: Final = 300.0
 _FIRST_RETRY_SECONDS: Final = 5.0
-_LONGEST_RETRY_SECONDS: Final = 300.0
+_MAX_RETRY_SECONDS: Final = 300.0
 
 
 class StoppedError(Exception):
-    """SIGTERM or SIGINT came."""
+    """SIGTERM or SIGINT arrived."""
 
 
 def watch(
     *,
     attempt: Callable[[], float | None],
-    tell: Callable[[NotAttested], None],
+    report: Callable[[NotAttested], None],
     sleep: Callable[[float], None],
     random: Callable[[], float],
 ) -> None:
-    """Runs until `StoppedError`, which `attempt` or `sleep` raise; or raises `NotAttested` where the very first attempt
-    ends with USAGE, which no patience mends.
+    """Attest again and again, until `attempt` or `sleep` raises `StoppedError`.
 
-    `attempt` gives the seconds that its result lasts. The next one begins at half to three quarters of them, by chance
-    (`random`, 0 to 1), so that machines that started together do not come together; 5 s at least, 6 h at most. A
-    failure is told, and tried again after 5 s, then 10, up to 300, less up to a half by chance, or later if asked to.
+    `attempt` returns the lifetime of its result in seconds, or None if unknown. `random` (0 to 1) spreads the pauses,
+    so that machines that started together do not send their requests together. Raises `NotAttested` only if the first
+    attempt ends with USAGE, because no retry can succeed then.
     """
     failures = 0
     first = True
     while True:
         try:
             lifetime = attempt()
-        except NotAttested as trouble:
-            if first and trouble.end is End.USAGE:
+        except NotAttested as error:
+            if first and error.exit_code is ExitCode.USAGE:
                 raise
-            tell(trouble)
-            pause = retry_pause(failures, chance=random(), asked=trouble.retry_after)
+            report(error)
+            pause = retry_pause(failures, chance=random(), retry_after=error.retry_after)
             failures += 1
         else:
             pause = renewal_pause(lifetime, chance=random())
@@ -54,22 +53,26 @@ def watch(
 
 
 def renewal_pause(lifetime: float | None, *, chance: float) -> float:
+    """Return half to three quarters of the lifetime, but at least 5 s and at most 6 h."""
     seconds = _UNKNOWN_LIFETIME_SECONDS if lifetime is None else lifetime
-    return min(max(seconds * (0.5 + chance / 4), _SHORTEST_SECONDS), _LONGEST_SECONDS)
+    return min(max(seconds * (0.5 + chance / 4), _MIN_SECONDS), _MAX_SECONDS)
 
 
-def retry_pause(failures: int, *, chance: float, asked: int | None) -> float:
-    """`failures`: how many there were before in a row."""
-    backoff = min(_FIRST_RETRY_SECONDS * 2.0 ** min(failures, 16), _LONGEST_RETRY_SECONDS) * (1 - chance / 2)
-    return max(backoff, min(asked or 0, _LONGEST_SECONDS))
+def retry_pause(failures: int, *, chance: float, retry_after: int | None) -> float:
+    """Return 5 s, 10 s and so on up to 300 s, less up to a half, but at least `retry_after` (up to 6 h).
+
+    `failures` counts the failures in a row before this one.
+    """
+    backoff = min(_FIRST_RETRY_SECONDS * 2.0 ** min(failures, 16), _MAX_RETRY_SECONDS) * (1 - chance / 2)
+    return max(backoff, min(retry_after or 0, _MAX_SECONDS))
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGINT raise `StoppedError` in the main thread. Their earlier handlers are back afterwards."""
+    """Raise `StoppedError` in the main thread on SIGTERM or SIGINT. Restore the earlier handlers afterwards."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        # One is enough: another one, while files are tidied up, must not interrupt that.
+        # Ignore further signals, so that they do not interrupt the clean-up.
         for number in earlier:
             signal.signal(number, signal.SIG_IGN)
         raise StoppedError

@@ -1,5 +1,28 @@
-"""An IMDS for tests and for trying the service without Azure.
+"""An emulator of IMDS, for tests and to try the service without Azure. The service itself does not use it.
 
-It signs with a throw-away PKI of its own, which a verifier trusts only where it was pointed at the trust directory
-that the emulator writes. Nothing here is used by the service itself.
+It signs with a temporary PKI. A verifier trusts this PKI only if it uses the trust directory that the emulator writes.
 """
+
+from verifier.emulator.clouds import AzureCloud
+from verifier.emulator.controls import Conditions
+from verifier.emulator.documents import ManagedIdentity, MarketplacePlan, VirtualMachine
+from verifier.emulator.faults import Fault, FaultKind
+from verifier.emulator.scenarios import ChainChoice, Scenario
+from verifier.emulator.server import RunningEmulator, loopback_emulator
+from verifier.emulator.virtual_machines import VirtualMachineError, read_virtual_machine
+
+__all__ = [
+    "AzureCloud",
+    "ChainChoice",
+    "Conditions",
+    "Fault",
+    "FaultKind",
+    "ManagedIdentity",
+    "MarketplacePlan",
+    "RunningEmulator",
+    "Scenario",
+    "VirtualMachine",
+    "VirtualMachineError",
+    "loopback_emulator",
+    "read_virtual_machine",
+]

@@ -3,20 +3,18 @@
 import base64
 import re
 import threading
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from flask import Response, jsonify, request
 
 from verifier.emulator import cms, documents
-from verifier.emulator.disturbances import has_fault
+from verifier.emulator.controls import Controls
 from verifier.emulator.documents import VirtualMachine
+from verifier.emulator.fault_injection import has_fault
 from verifier.emulator.faults import FaultKind
 from verifier.emulator.rules import Refusal, refuse, refuse_api_version
-from verifier.emulator.scenarios import Chain
 from verifier.emulator.versions import ATTESTED_INTRODUCED
 
 # The page says 10 digits; the service's OpenAPI description says up to 32 alphanumeric characters.
@@ -24,15 +22,14 @@ _NONCE: Final = re.compile(r"[0-9A-Za-z]{1,32}", re.ASCII)
 
 
 class AttestedDocuments:
-    """Answers the requests for documents of one machine, and keeps the last one, as IMDS caches it. Thread-safe.
+    """The attested documents of one machine. Keeps the last one, because IMDS caches it. Thread-safe.
 
-    `now` dates the documents, `chain` says who signs them; each is asked anew for each document.
+    `controls` gives the time and the signer of each document.
     """
 
-    def __init__(self, *, vm: VirtualMachine, now: Callable[[], datetime], chain: Callable[[], Chain]) -> None:
+    def __init__(self, *, vm: VirtualMachine, controls: Controls) -> None:
         self._vm = vm
-        self._now = now
-        self._chain = chain
+        self._controls = controls
         self._lock = threading.Lock()
         self._last: str | None = None
 
@@ -43,7 +40,7 @@ class AttestedDocuments:
         return jsonify(encoding="pkcs7", signature=self._cached() if has_fault(FaultKind.CACHED_NONCE) else self._new())
 
     def _new(self) -> str:
-        # "If no value is provided": an empty value is none.
+        # "If no value is provided": an empty value counts as none.
         signature = self._sign(request.args.get("nonce") or None)
         with self._lock:
             self._last = signature
@@ -56,8 +53,8 @@ class AttestedDocuments:
 
     def _sign(self, nonce: str | None) -> str:
         api_version = request.args["api-version"]
-        content = documents.make_content(self._vm, now=self._now(), api_version=api_version, nonce=nonce)
-        chain = self._chain()
+        content = documents.make_content(self._vm, now=self._controls.now(), api_version=api_version, nonce=nonce)
+        chain = self._controls.chain()
         evidence = cms.signed_data(content, certificate=chain.signer.certificate, key=chain.signer.key)
         embedded = tuple(certificate.public_bytes(Encoding.DER) for certificate in chain.embedded)
         evidence = replace(evidence, certificates=(*evidence.certificates, *embedded))

@@ -1,4 +1,4 @@
-"""The categories that Azure's page refers to other pages for: in the least shape that those pages document."""
+"""The smaller categories of IMDS, with only the fields that their own Azure pages require."""
 
 import secrets
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.rules import Refusal, refuse, refuse_api_version
-from verifier.emulator.schema import ALWAYS, Array, Leaf, Object, render
+from verifier.emulator.schema import FIRST_VERSION, Array, Leaf, Object, render
 from verifier.emulator.versions import (
     API_VERSIONS,
     IDENTITY_INTRODUCED,
@@ -19,7 +19,7 @@ from verifier.emulator.versions import (
 )
 
 _TEXT: Final = Leaf()
-_PORT: Final = Leaf(ALWAYS, int)
+_PORT: Final = Leaf(FIRST_VERSION, int)
 LOAD_BALANCER: Final = Object(
     {
         "publicIpAddresses": Array(Object({"frontendIpAddress": _TEXT, "privateIpAddress": _TEXT})),
@@ -38,62 +38,61 @@ LOAD_BALANCER: Final = Object(
     },
 )
 
-_TOKEN_LIFE: Final = timedelta(hours=24)
+_TOKEN_LIFETIME: Final = timedelta(hours=24)
 
 
 def create_categories(*, vm: VirtualMachine, now: Callable[[], datetime]) -> Blueprint:
-    """Versions, scheduled events, load balancer and managed identity of `vm`."""
+    """Return the routes for versions, scheduled events, load balancer and managed identity of `vm`."""
     categories = Blueprint("categories", __name__)
 
-    # None of OPTIONS, which Flask adds by itself.
+    # Without OPTIONS, which Flask would add: IMDS has only GET.
     @categories.get("/metadata/versions", provide_automatic_options=False)
     def versions() -> Response:
         return jsonify(apiVersions=API_VERSIONS)
 
     @categories.get("/metadata/scheduledevents", provide_automatic_options=False)
     def scheduled_events() -> Response | Refusal:
-        """No event is ever scheduled."""
-        refusal = refuse_api_version(introduced=SCHEDULED_EVENTS_INTRODUCED, also=SCHEDULED_EVENTS_VERSIONS)
+        refusal = refuse_api_version(introduced=SCHEDULED_EVENTS_INTRODUCED, extra=SCHEDULED_EVENTS_VERSIONS)
         return refusal or jsonify(DocumentIncarnation=1, Events=[])
 
     @categories.get("/metadata/loadbalancer", provide_automatic_options=False)
     def load_balancer() -> Response | Refusal:
-        return refuse_api_version(introduced=LOAD_BALANCER_INTRODUCED) or _tell_load_balancer(vm)
+        return refuse_api_version(introduced=LOAD_BALANCER_INTRODUCED) or _answer_load_balancer(vm)
 
     @categories.get("/metadata/identity/info", provide_automatic_options=False)
     def identity_info() -> Response | Refusal:
-        return refuse_api_version(introduced=IDENTITY_INTRODUCED) or _tell_identity(vm)
+        return refuse_api_version(introduced=IDENTITY_INTRODUCED) or _answer_identity(vm)
 
     @categories.get("/metadata/identity/oauth2/token", provide_automatic_options=False)
     def identity_token() -> Response | Refusal:
-        return refuse_api_version(introduced=IDENTITY_INTRODUCED) or _tell_token(vm, now())
+        return refuse_api_version(introduced=IDENTITY_INTRODUCED) or _answer_token(vm, now())
 
     return categories
 
 
-def _tell_load_balancer(vm: VirtualMachine) -> Response | Refusal:
+def _answer_load_balancer(vm: VirtualMachine) -> Response | Refusal:
     if vm.load_balancer is None:
         return refuse(404, "No load balancer metadata is found")
     return jsonify(loadbalancer=render(LOAD_BALANCER, dict(vm.load_balancer), api_version=API_VERSIONS[-1]))
 
 
-def _tell_identity(vm: VirtualMachine) -> Response | Refusal:
+def _answer_identity(vm: VirtualMachine) -> Response | Refusal:
     return _refuse_identity() if vm.identity is None else jsonify(tenantId=vm.identity.tenant_id)
 
 
-def _tell_token(vm: VirtualMachine, now: datetime) -> Response | Refusal:
-    """A token of the documented shape that nothing accepts."""
+def _answer_token(vm: VirtualMachine, now: datetime) -> Response | Refusal:
+    """Return a token of the documented shape. No service accepts it."""
     resource = request.args.get("resource")
     if not resource:
         return _refuse_as_oauth("Required query variable 'resource' is missing")
     if vm.identity is None:
         return _refuse_identity()
-    seconds = f"{_TOKEN_LIFE.total_seconds():.0f}"
+    seconds = f"{_TOKEN_LIFETIME.total_seconds():.0f}"
     return jsonify(
         access_token=f"emulated.{secrets.token_urlsafe(32)}",
         client_id=vm.identity.client_id,
         expires_in=seconds,
-        expires_on=f"{(now + _TOKEN_LIFE).timestamp():.0f}",
+        expires_on=f"{(now + _TOKEN_LIFETIME).timestamp():.0f}",
         ext_expires_in=seconds,
         not_before=f"{now.timestamp():.0f}",
         resource=resource,
@@ -106,5 +105,5 @@ def _refuse_identity() -> Refusal:
 
 
 def _refuse_as_oauth(description: str) -> Refusal:
-    """In the form of OAuth (RFC 6749 5.2), which managed identity has instead of the others' `error` alone."""
+    """Return an OAuth error (RFC 6749 5.2), which only managed identity uses."""
     return jsonify(error="invalid_request", error_description=description), 400

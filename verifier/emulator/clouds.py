@@ -1,11 +1,11 @@
-"""The four clouds that Azure's page tells apart, and the domain of each one's signers (Attested data: certificates)."""
+"""The four Azure clouds, and the domain of each cloud's signers (Azure page: Attested data, certificates)."""
 
 from enum import StrEnum
 from typing import Final
 
 
-class Cloud(StrEnum):
-    """By its `azEnvironment` (Azure page: Sample 5)."""
+class AzureCloud(StrEnum):
+    """A cloud, by its `azEnvironment` (Azure page: Sample 5)."""
 
     PUBLIC = "AzurePublicCloud"
     US_GOVERNMENT = "AzureUSGovernmentCloud"
@@ -18,8 +18,8 @@ class Cloud(StrEnum):
 
 
 _DOMAINS: Final = {
-    Cloud.PUBLIC: "metadata.azure.com",
-    Cloud.US_GOVERNMENT: "metadata.azure.us",
-    Cloud.CHINA: "metadata.azure.cn",
-    Cloud.GERMAN: "metadata.microsoftazure.de",
+    AzureCloud.PUBLIC: "metadata.azure.com",
+    AzureCloud.US_GOVERNMENT: "metadata.azure.us",
+    AzureCloud.CHINA: "metadata.azure.cn",
+    AzureCloud.GERMAN: "metadata.microsoftazure.de",
 }

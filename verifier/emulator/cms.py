@@ -1,8 +1,8 @@
-"""CMS SignedData (RFC 5652 section 5), made of explicit parts, byte for byte as IMDS writes it.
+"""Build CMS SignedData (RFC 5652 section 5) from explicit parts, with the same bytes as IMDS.
 
-`signed_data` gives the parts of a document like the real ones. Everything is a field of a frozen dataclass, so a
-document that differs in one respect is `dataclasses.replace` and `encode` away. Nothing here checks that the parts fit
-each other: encoding what does not fit is what the test suite needs.
+`signed_data` returns the parts of a document like the real ones. Each part is a frozen dataclass, so a test makes a
+deviating document with `dataclasses.replace` and `encode`. Not checked: whether the parts are consistent, because tests
+need inconsistent documents too.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ _NULL: Final = b"\x05\x00"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Algorithm:
-    """AlgorithmIdentifier (RFC 5280 4.1.1.2): a dotted OID, and its parameters as DER or absent."""
+    """AlgorithmIdentifier (RFC 5280 4.1.1.2): a dotted OID, and parameters as DER, or None to omit them."""
 
     oid: str
     parameters: bytes | None = _NULL
@@ -51,9 +51,9 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignerInfo:
-    """SignerInfo (RFC 5652 5.3) whose sid is issuerAndSerialNumber; `issuer` is a Name as DER.
+    """SignerInfo (RFC 5652 5.3) with issuerAndSerialNumber as sid. `issuer` is a Name as DER.
 
-    `signed_attributes` None leaves the field out, as IMDS does; an empty tuple encodes it empty.
+    `signed_attributes` None omits the field, as IMDS does. An empty tuple encodes an empty field.
     """
 
     version: int = 1
@@ -74,13 +74,13 @@ class SignerInfo:
             self.digest_algorithm.encode(),
             attributes,
             self.signature_algorithm.encode(),
-            _octets(self.signature),
+            _octet_string(self.signature),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedData:
-    """A ContentInfo that holds a SignedData (RFC 5652 3 and 5.1); certificates are DER, none leaves the field out."""
+    """A SignedData in its ContentInfo (RFC 5652 3 and 5.1). `certificates` are DER; an empty tuple omits the field."""
 
     version: int = 1
     digest_algorithms: tuple[Algorithm, ...]
@@ -90,11 +90,11 @@ class SignedData:
     signer_infos: tuple[SignerInfo, ...]
 
     def encode(self) -> bytes:
-        """DER (X.690 11.6: the members of each SET OF are sorted by their encoding)."""
+        """Encode as DER. Members of each SET OF are sorted by their encoding (X.690 11.6)."""
         signed_data = _sequence(
             _integer(self.version),
             _set_of(algorithm.encode() for algorithm in self.digest_algorithms),
-            _sequence(_oid(self.content_type), _tagged(0, _octets(self.content))),
+            _sequence(_oid(self.content_type), _tagged(0, _octet_string(self.content))),
             _tagged(0, *sorted(self.certificates)) if self.certificates else b"",
             _set_of(signer_info.encode() for signer_info in self.signer_infos),
         )
@@ -103,7 +103,7 @@ class SignedData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """How a signature is made, and what the SignerInfo says about it; `rsa_padding` is ignored for an EC key."""
+    """How to sign, and which algorithms the SignerInfo names. `rsa_padding` is ignored for an EC key."""
 
     digest: SigningHash
     digest_algorithm: Algorithm
@@ -137,7 +137,7 @@ _RSASSA_PSS_OID: Final = "1.2.840.113549.1.1.10"
 
 AZURE: Final = Scheme(
     digest=SHA256,
-    # A signature OID where a digest OID belongs: sha256WithRSAEncryption, in every real document.
+    # Every real document has a signature OID in place of the digest OID: sha256WithRSAEncryption.
     digest_algorithm=Algorithm(oid=_RSA_WITH_DIGEST_OIDS["sha256"]),
     signature_algorithm=_RSA_ENCRYPTION,
     rsa_padding=padding.PKCS1v15(),
@@ -145,12 +145,12 @@ AZURE: Final = Scheme(
 
 
 def digest_algorithm(digest: SigningHash) -> Algorithm:
-    """A plain SHA-2 digest, its parameters absent (RFC 5754 section 2)."""
+    """Return the AlgorithmIdentifier of a SHA-2 digest, without parameters (RFC 5754 section 2)."""
     return Algorithm(oid=_DIGEST_OIDS[digest.name], parameters=None)
 
 
 def rsa_encryption(digest: SigningHash) -> Scheme:
-    """PKCS#1 v1.5 under the name rsaEncryption, with a proper digest OID (RFC 3370 3.2)."""
+    """Return PKCS#1 v1.5 named rsaEncryption, with a correct digest OID (RFC 3370 3.2)."""
     return Scheme(
         digest=digest,
         digest_algorithm=digest_algorithm(digest),
@@ -160,7 +160,7 @@ def rsa_encryption(digest: SigningHash) -> Scheme:
 
 
 def rsa_with_digest(digest: SigningHash) -> Scheme:
-    """PKCS#1 v1.5 under the name shaNNNWithRSAEncryption (RFC 5754 3.2)."""
+    """Return PKCS#1 v1.5 named shaNNNWithRSAEncryption (RFC 5754 3.2)."""
     return Scheme(
         digest=digest,
         digest_algorithm=digest_algorithm(digest),
@@ -170,7 +170,7 @@ def rsa_with_digest(digest: SigningHash) -> Scheme:
 
 
 def rsassa_pss(digest: SigningHash) -> Scheme:
-    """RSASSA-PSS (RFC 4056): MGF1 with the same digest, and a salt as long as it."""
+    """Return RSASSA-PSS (RFC 4056): MGF1 with the same digest, and a salt of the same length."""
     inner = Algorithm(oid=_DIGEST_OIDS[digest.name])
     mask = Algorithm(oid=_MGF1_OID, parameters=inner.encode())
     parameters = _sequence(
@@ -187,7 +187,7 @@ def rsassa_pss(digest: SigningHash) -> Scheme:
 
 
 def ecdsa(digest: SigningHash) -> Scheme:
-    """ECDSA under the name ecdsa-with-SHANNN (RFC 5753 2.1.1, RFC 5758 3.2: no parameters)."""
+    """Return ECDSA named ecdsa-with-SHANNN, without parameters (RFC 5753 2.1.1, RFC 5758 3.2)."""
     return Scheme(
         digest=digest,
         digest_algorithm=digest_algorithm(digest),
@@ -197,7 +197,7 @@ def ecdsa(digest: SigningHash) -> Scheme:
 
 
 def signed_data(content: bytes, *, certificate: x509.Certificate, key: PrivateKey) -> SignedData:
-    """A document as IMDS makes it: no signed attributes, the odd digest OID, the signer's certificate alone."""
+    """Sign as IMDS does: no signed attributes, its wrong digest OID, and only the signer's certificate."""
     signer_info = sign_content(content, certificate=certificate, key=key)
     return SignedData(
         digest_algorithms=(signer_info.digest_algorithm,),
@@ -214,7 +214,7 @@ def sign_content(
     key: PrivateKey,
     scheme: Scheme = AZURE,
 ) -> SignerInfo:
-    """RFC 5652 5.4 without signed attributes: the signature is over the content octets themselves."""
+    """Sign the content itself: RFC 5652 5.4 without signed attributes."""
     return SignerInfo(
         issuer=certificate.issuer.public_bytes(),
         serial_number=certificate.serial_number,
@@ -231,7 +231,7 @@ def sign_attributes(
     key: PrivateKey,
     scheme: Scheme,
 ) -> SignerInfo:
-    """RFC 5652 5.4 with signed attributes: the signature is over their DER as an explicit SET OF, not as [0]."""
+    """Sign the DER of the attributes as SET OF, not as [0]: RFC 5652 5.4 with signed attributes."""
     return SignerInfo(
         issuer=certificate.issuer.public_bytes(),
         serial_number=certificate.serial_number,
@@ -248,19 +248,19 @@ def content_attributes(
     digest: SigningHash,
     content_type: str = ID_DATA,
 ) -> tuple[Attribute, ...]:
-    """The two attributes that RFC 5652 5.3 demands: content-type (11.1) and message-digest (11.2)."""
+    """Return the two required attributes (RFC 5652 5.3): content-type (11.1) and message-digest (11.2)."""
     context = hashes.Hash(digest)
     context.update(content)
     return (
         Attribute(oid=ID_CONTENT_TYPE, values=(_oid(content_type),)),
-        Attribute(oid=ID_MESSAGE_DIGEST, values=(_octets(context.finalize()),)),
+        Attribute(oid=ID_MESSAGE_DIGEST, values=(_octet_string(context.finalize()),)),
     )
 
 
-def _sign(octets: bytes, key: PrivateKey, scheme: Scheme) -> bytes:
+def _sign(message: bytes, key: PrivateKey, scheme: Scheme) -> bytes:
     if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(octets, scheme.rsa_padding, scheme.digest)
-    return key.sign(octets, ec.ECDSA(scheme.digest))
+        return key.sign(message, scheme.rsa_padding, scheme.digest)
+    return key.sign(message, ec.ECDSA(scheme.digest))
 
 
 def _sequence(*members: bytes) -> bytes:
@@ -272,7 +272,7 @@ def _set_of(members: Iterable[bytes]) -> bytes:
 
 
 def _tagged(number: int, *members: bytes) -> bytes:
-    """[number]: an explicit tag around one member, or an implicit one in place of the SET OF of several."""
+    """Encode [number]: an explicit tag for one member, or an implicit tag that replaces SET OF for several."""
     return _emit(_CONTEXT, number, members)
 
 
@@ -288,5 +288,5 @@ def _integer(value: int) -> bytes:
     return bytes(core.Integer(value).dump())
 
 
-def _octets(value: bytes) -> bytes:
+def _octet_string(value: bytes) -> bytes:
     return bytes(core.OctetString(value).dump())

@@ -1,4 +1,4 @@
-"""What can be changed about an emulator while it runs, and put back."""
+"""The conditions of a running emulator, which a test can change and reset."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,28 +9,25 @@ from typing import Final
 from verifier.emulator.faults import Fault, FaultPlan
 from verifier.emulator.scenarios import Authorities, Chain, ChainChoice
 
-LARGEST_OFFSET: Final = timedelta(days=3650)
-_MOST_CHAINS: Final = 100
+_MAX_CLOCK_OFFSET: Final = timedelta(days=3650)
+_MAX_CHAINS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """Everything that is not as at the start; by default nothing. `clock_offset` is added to the documents' time."""
+    """How the emulator differs from a normal IMDS. `clock_offset` is added to the time of documents."""
 
     faults: tuple[Fault, ...] = ()
     clock_offset: timedelta = timedelta(0)
     chain: ChainChoice = field(default_factory=ChainChoice)
 
     def __post_init__(self) -> None:
-        if abs(self.clock_offset) > LARGEST_OFFSET:
-            raise ValueError(f"a clock is at most {LARGEST_OFFSET.days} days off")
+        if abs(self.clock_offset) > _MAX_CLOCK_OFFSET:
+            raise ValueError(f"the clock offset must be at most {_MAX_CLOCK_OFFSET.days} days")
 
 
 class Controls:
-    """The conditions of one emulator, as they are now. Thread-safe.
-
-    `clock` is the true time; `start` is what `reset` goes back to.
-    """
+    """The current conditions of one emulator. Thread-safe. `clock` returns the true time; `reset` restores `start`."""
 
     def __init__(
         self,
@@ -46,13 +43,13 @@ class Controls:
         self._start = start or Conditions()
         self._plan = FaultPlan()
         self._lock = Lock()
-        self._made: dict[ChainChoice, Chain] = {}
+        self._chains: dict[ChainChoice, Chain] = {}
         self.put(self._start)
 
     def put(self, conditions: Conditions) -> None:
-        """These conditions and no others, for every request from now on. Raises ValueError: then nothing changed."""
+        """Replace the conditions for all further requests, or raise ValueError and keep the earlier ones."""
         with self._lock:
-            chain = self._make(conditions.chain)
+            chain = self._issue_chain(conditions.chain)
             self._plan.put(conditions.faults)
             self._conditions, self._chain = conditions, chain
 
@@ -60,13 +57,13 @@ class Controls:
         self.put(self._start)
 
     def conditions(self) -> Conditions:
-        """As put, less the faults that were used up."""
+        """Return the current conditions, without the faults that are used up."""
         with self._lock:
             put = self._conditions
         return Conditions(faults=self._plan.remaining(), clock_offset=put.clock_offset, chain=put.chain)
 
     def now(self) -> datetime:
-        """By the clock that documents are dated with."""
+        """Return the time for documents."""
         with self._lock:
             return self._clock() + self._conditions.clock_offset
 
@@ -74,13 +71,13 @@ class Controls:
         with self._lock:
             return self._chain
 
-    def take_fault(self, is_for_a_document: bool, /) -> Fault | None:  # noqa: FBT001 - the one argument
+    def take_fault(self, *, is_for_a_document: bool) -> Fault | None:
         return self._plan.take(is_for_a_document=is_for_a_document)
 
-    def _make(self, choice: ChainChoice) -> Chain:
-        """One certificate a choice, so that going back to a chain is going back to its signer."""
-        if choice not in self._made:
-            if len(self._made) >= _MOST_CHAINS:
-                raise ValueError(f"at most {_MOST_CHAINS} different chains can be put")
-            self._made[choice] = self.authorities.chain(choice, now=self._clock(), base_url=self._base_url)
-        return self._made[choice]
+    def _issue_chain(self, choice: ChainChoice) -> Chain:
+        """Return one chain per choice, so that an earlier choice has its earlier signer again."""
+        if choice not in self._chains:
+            if len(self._chains) >= _MAX_CHAINS:
+                raise ValueError(f"at most {_MAX_CHAINS} different chains are allowed")
+            self._chains[choice] = self.authorities.chain(choice, now=self._clock(), base_url=self._base_url)
+        return self._chains[choice]

@@ -1,4 +1,4 @@
-"""The content of an attested document: what IMDS says about a virtual machine, as the JSON text that it signs."""
+"""The content of an attested document: the JSON about a virtual machine that IMDS signs."""
 
 import json
 from collections.abc import Mapping
@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from verifier.emulator.clouds import Cloud
+from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.schema import Json
 from verifier.emulator.versions import ATTESTED_INTRODUCED
 
-LIFE: Final = timedelta(hours=6)
-"""Of every real document seen; the page's example has 5 s."""
+# As in every real document that we have. The example on the page has 5 s.
+_LIFETIME: Final = timedelta(hours=6)
 
-# Azure page: Attested data, the table of fields with the version that introduced each.
+# Azure page: Attested data, the table of fields.
 _SUBSCRIPTION_ID_INTRODUCED: Final = "2019-04-30"
 _SKU_INTRODUCED: Final = "2019-11-01"
 _LICENSE_TYPE_INTRODUCED: Final = "2020-09-01"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """An Azure Marketplace plan: publisher, product (offer) and plan name; all empty for other images."""
+class MarketplacePlan:
+    """An Azure Marketplace plan: publisher, product (offer) and plan name. All are empty for other images."""
 
     publisher: str = ""
     product: str = ""
@@ -47,7 +47,7 @@ def _typical_details() -> Mapping[str, Json]:
 
 
 def _typical_interfaces() -> tuple[Json, ...]:
-    # RFC 5737 and a locally administered MAC address: nobody's.
+    # An address for documentation (RFC 5737) and a locally administered MAC address.
     addresses: list[Json] = [{"privateIpAddress": "10.1.0.4", "publicIpAddress": "192.0.2.4"}]
     subnet: list[Json] = [{"address": "10.1.0.0", "prefix": "24"}]
     return ({"ipv4": {"ipAddress": addresses, "subnet": subnet}, "macAddress": "020000000004"},)
@@ -55,21 +55,21 @@ def _typical_interfaces() -> tuple[Json, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualMachine:
-    """What IMDS knows of the machine that asks; by default one made from a Marketplace image.
+    """What IMDS knows about its machine. The default machine was created from a Marketplace image.
 
-    `details` and `interfaces` are the rest of its instance metadata, in the names and the shape of IMDS; that they
-    are is for whoever reads them to check. None as `load_balancer` or `identity`: it has none.
+    `details` and `interfaces` are the rest of its instance metadata, with the names and the shape of IMDS. Not checked
+    here: their shape. `load_balancer` or `identity` None: the machine has none.
     """
 
     vm_id: str = "5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90"
     subscription_id: str = "0f9d6c2b-3b1e-4c55-8a67-2d94e7b1c3f8"
-    plan: Plan = field(
-        default_factory=lambda: Plan(publisher="contoso", product="contoso-appliance", name="standard"),
+    plan: MarketplacePlan = field(
+        default_factory=lambda: MarketplacePlan(publisher="contoso", product="contoso-appliance", name="standard"),
     )
     sku: str = "standard"
     license_type: str = ""
     region: str = "eastus"
-    cloud: Cloud = Cloud.PUBLIC
+    cloud: AzureCloud = AzureCloud.PUBLIC
     is_classic: bool = False
     details: Mapping[str, Json] = field(default_factory=_typical_details)
     interfaces: tuple[Json, ...] = field(default_factory=_typical_interfaces)
@@ -78,26 +78,26 @@ class VirtualMachine:
 
     def __post_init__(self) -> None:
         if not self.vm_id:
-            raise ValueError("a virtual machine needs a vmId: it is the one field that is always populated")
+            raise ValueError("a virtual machine needs a vmId: every document has it")
         if not self.region:
-            raise ValueError("a virtual machine needs a region: it is part of the signer's name")
+            raise ValueError("a virtual machine needs a region: the name of the signer contains it")
 
 
 def make_content(vm: VirtualMachine, *, now: datetime, api_version: str, nonce: str | None = None) -> bytes:
-    """The fields of `api_version` about `vm`, created at `now` (to the second), expiring 6 hours later.
+    """Return the fields of `api_version`, created at `now` (in whole seconds) and valid for 6 hours.
 
-    The text is that of the real documents: one line, keys in alphabetical order. A missing `nonce` becomes expiresOn
-    as YYYYMMDD-HHMMSS, as in the real ones (the page says: the current time). The nonce's form is not checked.
+    As in real documents, the JSON is one line with sorted keys, and a missing `nonce` becomes expiresOn as
+    YYYYMMDD-HHMMSS (the page says: the current time). Not checked: the form of the nonce.
     """
     if now.tzinfo is None:
-        raise ValueError("a document needs an aware datetime")
+        raise ValueError("now must be an aware datetime")
     if api_version < ATTESTED_INTRODUCED:
-        raise ValueError(f"there are no attested documents before {ATTESTED_INTRODUCED}")
-    expires_on = now + LIFE
+        raise ValueError(f"attested documents need api-version {ATTESTED_INTRODUCED} or later")
+    expires_on = now + _LIFETIME
     if nonce is None:
         nonce = f"{expires_on.astimezone(UTC):%Y%m%d-%H%M%S}"
     if vm.is_classic:
-        # "For Classic VMs, only the vmId is guaranteed": the least that a verifier has to live with, and the nonce.
+        # "For Classic VMs, only the vmId is guaranteed": a verifier must accept this minimum.
         return _encode({"nonce": nonce, "vmId": vm.vm_id})
     fields: dict[str, object] = {
         "nonce": nonce,

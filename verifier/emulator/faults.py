@@ -1,7 +1,7 @@
-r"""Faults of IMDS that a test asks for: what Azure's page says may happen, and what a network does to answers.
+r"""Faults that a test can order: errors that Azure's page describes, and damage by the network.
 
-Python: `emulator.put(Conditions(faults=(Fault(kind=FaultKind.GONE, requests=2),)))`, with the `RunningEmulator` of
-`verifier.emulator.server` or of the pytest fixture. Over HTTP, from the same machine:
+In Python, with the `RunningEmulator` of `loopback_emulator` or of the pytest fixture:
+`emulator.put(Conditions(faults=(Fault(kind=FaultKind.GONE, requests=2),)))`. Over HTTP, from the same machine:
 
     curl -X PUT -H 'Content-Type: application/json' \
          -d '{"faults": [{"kind": "gone", "requests": 2}]}' http://127.0.0.1:8254/emulator/controls
@@ -12,57 +12,57 @@ from enum import StrEnum
 from threading import Lock
 from typing import Final
 
-LONGEST_DELAY_SECONDS: Final = 300.0
-MOST_REQUESTS: Final = 1_000_000
-MOST_FAULTS: Final = 32
+_MAX_DELAY_SECONDS: Final = 300.0
+_MAX_REQUESTS: Final = 1_000_000
+_MAX_FAULTS: Final = 32
 
 
 class FaultKind(StrEnum):
-    """What happens to a request that IMDS would have answered."""
+    """What happens to a request that IMDS would answer otherwise."""
 
-    #: 410 (Azure page: Errors and debugging; it lasts up to 70 seconds on a real host).
+    #: Status 410 (Azure page: Errors and debugging; up to 70 seconds on a real host).
     GONE = "gone"
-    #: 500.
+    #: Status 500.
     ERROR = "error"
-    #: 429, whatever the rate is.
+    #: Status 429, at any request rate.
     RATE_LIMITED = "rate-limited"
-    #: The right answer, `seconds` later.
+    #: The correct response, `seconds` later.
     SLOW = "slow"
-    #: Half of the right answer's body, under the Content-Length of all of it; then the connection ends.
+    #: Half of the correct body, with the Content-Length of the whole; then the connection closes.
     CUT = "cut"
-    #: The document that was served before, with its nonce (Azure page: Get Attested data, the note on caching); where
-    #: none was, one with a nonce that nobody sent. Other requests than those for documents pass, and do not count.
+    #: The previous document, with its nonce (Azure page: Get Attested data, the note on caching). Without a previous
+    #: one, a document without the client's nonce. Applies only to requests for documents.
     CACHED_NONCE = "cached-nonce"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault of the next `requests`; None: of all, until it is taken away. `seconds` is for SLOW, which needs it."""
+    """A fault of the next `requests`, or of all further ones if None. Only SLOW has `seconds`, and it needs them."""
 
     kind: FaultKind
     requests: int | None = None
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.requests is not None and not 1 <= self.requests <= MOST_REQUESTS:
-            raise ValueError(f"a fault is of 1 to {MOST_REQUESTS} requests")
-        if not 0 <= self.seconds <= LONGEST_DELAY_SECONDS:
-            raise ValueError(f"a fault lasts 0 to {LONGEST_DELAY_SECONDS:.0f} seconds")
+        if self.requests is not None and not 1 <= self.requests <= _MAX_REQUESTS:
+            raise ValueError(f"requests of a fault must be 1 to {_MAX_REQUESTS}")
+        if not 0 <= self.seconds <= _MAX_DELAY_SECONDS:
+            raise ValueError(f"seconds of a fault must be 0 to {_MAX_DELAY_SECONDS:.0f}")
         if (self.kind is FaultKind.SLOW) != (self.seconds > 0):
-            raise ValueError("a slow fault, and no other, says how many seconds")
+            raise ValueError("seconds are required for the fault slow, and for no other fault")
 
 
 class FaultPlan:
-    """Faults one after the other: each is used up before the next one's turn. Thread-safe."""
+    """Faults in order: each is used up before the next one begins. Thread-safe."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._lock = Lock()
 
     def put(self, faults: tuple[Fault, ...]) -> None:
-        """These in place of the earlier ones; none ends all."""
-        if len(faults) > MOST_FAULTS:
-            raise ValueError(f"at most {MOST_FAULTS} faults can be planned")
+        """Replace all planned faults."""
+        if len(faults) > _MAX_FAULTS:
+            raise ValueError(f"at most {_MAX_FAULTS} faults are allowed")
         with self._lock:
             self._faults = list(faults)
 
@@ -71,7 +71,7 @@ class FaultPlan:
             return tuple(self._faults)
 
     def take(self, *, is_for_a_document: bool) -> Fault | None:
-        """The fault of one request, which is thereby used up by one."""
+        """Return the fault of one request, and count that request."""
         with self._lock:
             if not self._faults:
                 return None

@@ -1,4 +1,4 @@
-"""Route parameters, and the two formats (Azure page: Route parameters, Data format)."""
+"""Route parameters, and the formats json and text (Azure page: Route parameters, Data format)."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ from verifier.emulator.schema import Json
 
 
 class NoSuchElementError(Exception):
-    """The route leads nowhere."""
+    """The route names no element."""
 
 
 class FormatError(Exception):
-    """The element cannot be told in the format that was asked for; the message is IMDS's."""
+    """The element is not available in the requested format. The message is the one of IMDS."""
 
 
 def select(tree: Json, route: Sequence[str]) -> Json:
-    """The element that is reached by the keys and indexes of `route`, as of a parsed object."""
+    """Return the element at the keys and indexes of `route`, or raise NoSuchElementError."""
     element = tree
     for step in route:
         if isinstance(element, dict) and step in element:
@@ -26,21 +26,21 @@ def select(tree: Json, route: Sequence[str]) -> Json:
     return element
 
 
-def tell_text(element: Json) -> str:
-    """A leaf's value; of anything else the names in it, a line each, those that have names in them with a slash."""
+def to_text(element: Json) -> str:
+    """Return the value of a leaf, or list the members: one per line, with a slash if they have members themselves."""
     if isinstance(element, dict):
-        return "\n".join(_listed(name, member) for name, member in sorted(element.items()))
+        return "\n".join(_list_entry(name, member) for name, member in sorted(element.items()))
     if isinstance(element, list):
-        return "\n".join(_listed(str(index), member) for index, member in enumerate(element))
+        return "\n".join(_list_entry(str(index), member) for index, member in enumerate(element))
     return str(element)
 
 
-def check_json(element: Json) -> dict[str, Json] | list[Json]:
-    """`element`, which is no leaf: "when filtering to a leaf node, format=json doesn't work"."""
+def to_json(element: Json) -> dict[str, Json] | list[Json]:
+    """Return `element`, or raise FormatError: "when filtering to a leaf node, format=json doesn't work"."""
     if isinstance(element, dict | list):
         return element
     raise FormatError("Bad request. A leaf node is only available with format=text")
 
 
-def _listed(name: str, member: Json) -> str:
+def _list_entry(name: str, member: Json) -> str:
     return f"{name}/" if isinstance(member, dict | list) else name

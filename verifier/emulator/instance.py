@@ -1,7 +1,7 @@
-"""Instance metadata: the compute and network elements of Azure's page, each with the api-version that brought it.
+"""Instance metadata: the compute and network elements of Azure's page, each with its first api-version.
 
-The page of 2021 gives the versions up to 2020-12-01. Those after it, all marked FROM MEMORY, are what later revisions
-of the page said; they were not compared with a VM.
+The page of 2021 lists versions up to 2020-12-01. Elements of later versions are marked FROM MEMORY: they follow later
+revisions of the page and were not compared with a VM.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ _URI: Final = Object({"uri": _TEXT})
 _MANAGED_DISK: Final = Object({"id": _TEXT, "storageAccountType": _TEXT})
 _PLAN: Final = {"name": _TEXT, "product": _TEXT, "publisher": _TEXT}
 
-# Azure page: Storage profile, and the objects inside these as its samples show them.
+# Azure page: Storage profile. The nested objects are from its samples.
 _DISK: Final[dict[str, Node]] = {
     "caching": _TEXT,
     "createOption": _TEXT,
@@ -40,7 +40,7 @@ _STORAGE_PROFILE: Final = Object(
             {"id": _TEXT, "offer": _TEXT, "publisher": _TEXT, "sku": _TEXT, "version": _TEXT},
         ),
         "osDisk": Object({**_DISK, "lun": _TEXT}),
-        # FROM MEMORY: the version is the latest in which it came, and it may have come earlier.
+        # FROM MEMORY: 2021-08-01 has it; an earlier version may have it too.
         "resourceDisk": Object({"size": _TEXT}, "2021-08-01"),
     },
     "2019-06-01",
@@ -127,11 +127,11 @@ NETWORK: Final = Object(
 )
 
 DERIVED: Final = frozenset({"azEnvironment", "tags"})
-"""Elements of compute that follow from others: the cloud, and `tagsList`."""
+"""Elements of compute that the emulator derives from the cloud and from `tagsList`."""
 
 
 def instance_metadata(vm: VirtualMachine, *, api_version: str) -> dict[str, Json]:
-    """All of `/metadata/instance` at `api_version`. A classic VM has its network alone (Azure page: introduction)."""
+    """Return `/metadata/instance` at `api_version`. A classic VM has only `network` (Azure page: introduction)."""
     network = render(NETWORK, {"interface": list(vm.interfaces)}, api_version=api_version)
     if vm.is_classic:
         return {"network": network}
@@ -153,6 +153,6 @@ def _compute(vm: VirtualMachine) -> dict[str, Json]:
 
 
 def _tags(tags: Json) -> str:
-    """`name:value` by semicolons, which nothing escapes (Azure page: Sample 3)."""
+    """Join tags as `name:value` with semicolons, without escaping (Azure page: Sample 3)."""
     pairs = tags if isinstance(tags, list) else []
     return ";".join(f"{tag.get('name', '')}:{tag.get('value', '')}" for tag in pairs if isinstance(tag, dict))

@@ -1,7 +1,7 @@
-"""A throw-away PKI, in memory, shaped like the one that signs attested documents since 2026.
+"""A temporary PKI in memory, with the shape of the PKI that signs attested documents since 2026.
 
-The functions are small so that odd PKIs can be made from them: the same subject and key under two issuers is a
-cross-signed CA, a validity in the past an expired one. `issue` takes the extensions as they are and judges nothing.
+Tests combine the small functions into unusual PKIs: the same subject and key under two issuers is a cross-signed CA,
+and a validity in the past makes an expired one. Not checked: whether extensions or validities make sense.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ SigningHash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 Extensions: TypeAlias = tuple[x509.Extension[x509.ExtensionType], ...]
 
 ORGANISATION: Final = "imds-verifier emulator"
-"""In every subject, so that nobody takes one of these certificates for a real one."""
+"""In every subject, so that these certificates cannot be mistaken for real ones."""
 
-SIGNER_LIFE: Final = timedelta(days=180)
-CA_LIFE: Final = timedelta(days=3650)
+SIGNER_LIFETIME: Final = timedelta(days=180)
+CA_LIFETIME: Final = timedelta(days=3650)
 
 # CA/Browser Forum baseline requirements 7.1.6.1: organisation-validated, as in the real signers.
 _ORGANISATION_VALIDATED: Final = x509.ObjectIdentifier("2.23.140.1.2.2")
-# RFC 6761: .invalid never resolves, so that no verifier fetches anything on account of an emulator certificate.
+# .invalid never resolves (RFC 6761), so a verifier cannot fetch from these URLs.
 _ISSUER_URLS: Final = (
     "http://www.emulator.invalid/pkiops/certs/emulator-issuing-ca.crt",
     "http://caissuers.emulator.invalid/pkiops/certs/emulator-issuing-ca.crt",
@@ -37,7 +37,7 @@ _SHA384: Final = hashes.SHA384()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
-    """The moments from and up to which a certificate is valid, both included (RFC 5280 4.1.2.5), in whole seconds."""
+    """The validity of a certificate, both ends included (RFC 5280 4.1.2.5), in whole seconds."""
 
     not_before: datetime
     not_after: datetime
@@ -46,18 +46,18 @@ class Validity:
         if self.not_before.tzinfo is None or self.not_after.tzinfo is None:
             raise ValueError("a validity needs aware datetimes")
         if self.not_before > self.not_after:
-            raise ValueError("a validity ends before it begins")
+            raise ValueError("the validity ends before it begins")
 
     @classmethod
-    def around(cls, now: datetime, life: timedelta) -> Self:
-        """Began a day before `now`, so that a clock that is a little behind sees a valid certificate; lasts `life`."""
+    def around(cls, now: datetime, lifetime: timedelta) -> Self:
+        """Begin a day before `now`, so that a slow clock accepts the certificate, and last `lifetime`."""
         begin = now.replace(microsecond=0) - timedelta(days=1)
-        return cls(not_before=begin, not_after=begin + life)
+        return cls(not_before=begin, not_after=begin + lifetime)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A certificate and its private key. Whether the two belong together is not checked."""
+    """A certificate and its private key. Not checked: whether they belong together."""
 
     certificate: x509.Certificate
     key: PrivateKey
@@ -65,7 +65,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pki:
-    """One root, one issuing CA under it, one signer under that."""
+    """A root, an issuing CA under it, and a signer under that CA."""
 
     root: Identity
     issuing_ca: Identity
@@ -73,23 +73,20 @@ class Pki:
 
 
 def make_pki(*, now: datetime, domain: str = "metadata.azure.com", region: str = "eastus") -> Pki:
-    """A PKI with fresh keys, valid at `now`, whose signer bears the names of one region in one cloud's domain."""
-    root = make_root(subject=make_name("Emulator Root"), key=make_rsa_key(), validity=Validity.around(now, CA_LIFE))
+    """Make a PKI with new keys that is valid at `now`. Its signer has the names of one region in a cloud's domain."""
+    root = make_root(subject=make_name("Emulator Root"), key=make_rsa_key(), validity=Validity.around(now, CA_LIFETIME))
     issuing_ca = make_ca(
         issuer=root,
         subject=make_name("Emulator Issuing CA"),
         key=make_rsa_key(),
-        validity=Validity.around(now, CA_LIFE),
+        validity=Validity.around(now, CA_LIFETIME),
     )
     signer = make_cloud_signer(issuer=issuing_ca, now=now, domain=domain, region=region)
     return Pki(root=root, issuing_ca=issuing_ca, signer=signer)
 
 
 def make_cloud_signer(*, issuer: Identity, now: datetime, domain: str, region: str) -> Identity:
-    """A signer with a fresh key, valid at `now`, that bears the names of one region in one cloud's domain.
-
-    It ends where its issuer does, if that is sooner than is usual.
-    """
+    """Make a signer with a new key that is valid at `now`, with the names of one region in a cloud's domain."""
     return make_signer(
         issuer=issuer,
         subject=make_name(domain),
@@ -100,11 +97,11 @@ def make_cloud_signer(*, issuer: Identity, now: datetime, domain: str, region: s
 
 
 def signer_validity(issuer: Identity, *, now: datetime) -> Validity:
-    """180 days around `now`, within the issuer's own. Raises ValueError where the two do not meet."""
-    usual = Validity.around(now, SIGNER_LIFE)
+    """Return 180 days around `now`, limited to the issuer's validity. Raises ValueError if they do not overlap."""
+    default = Validity.around(now, SIGNER_LIFETIME)
     return Validity(
-        not_before=max(usual.not_before, issuer.certificate.not_valid_before_utc),
-        not_after=min(usual.not_after, issuer.certificate.not_valid_after_utc),
+        not_before=max(default.not_before, issuer.certificate.not_valid_before_utc),
+        not_after=min(default.not_after, issuer.certificate.not_valid_after_utc),
     )
 
 
@@ -117,7 +114,7 @@ def make_ec_key(curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
 
 
 def make_name(common_name: str) -> x509.Name:
-    """A subject that says whose it is: O = `ORGANISATION`, CN = `common_name`."""
+    """Make a subject with O = `ORGANISATION` and CN = `common_name`."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANISATION),
@@ -133,7 +130,7 @@ def make_root(
     validity: Validity,
     signing_hash: SigningHash = _SHA384,
 ) -> Identity:
-    """A self-signed CA."""
+    """Make a self-signed CA."""
     certificate = issue(
         subject=subject,
         public_key=key.public_key(),
@@ -155,7 +152,7 @@ def make_ca(
     path_length: int | None = 0,
     signing_hash: SigningHash = _SHA384,
 ) -> Identity:
-    """A CA under `issuer`. Called twice with one subject and key and two issuers, it makes a cross-signed CA."""
+    """Make a CA under `issuer`. Two calls with the same subject and key but two issuers make a cross-signed CA."""
     certificate = issue(
         subject=subject,
         public_key=key.public_key(),
@@ -182,7 +179,7 @@ def make_signer(
     signing_hash: SigningHash = _SHA384,
     issuer_urls: Sequence[str] = _ISSUER_URLS,
 ) -> Identity:
-    """A signer of documents under `issuer`; without `names` it has no subjectAltName, without `issuer_urls` no AIA."""
+    """Make a signer under `issuer`. Empty `names` omit subjectAltName, and empty `issuer_urls` omit AIA."""
     certificate = issue(
         subject=subject,
         public_key=key.public_key(),
@@ -211,7 +208,7 @@ def issue(
     extensions: Extensions,
     signing_hash: SigningHash,
 ) -> x509.Certificate:
-    """A version 3 certificate with a random serial number and exactly these extensions, in this order."""
+    """Issue a version 3 certificate with a random serial number and exactly these extensions, in this order."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -229,7 +226,7 @@ def issue(
 def root_extensions(public_key: PublicKey) -> Extensions:
     return (
         _extension(x509.BasicConstraints(ca=True, path_length=None), critical=True),
-        _extension(_key_usage(certificates=True), critical=True),
+        _extension(_key_usage(is_ca=True), critical=True),
         _extension(x509.SubjectKeyIdentifier.from_public_key(public_key)),
     )
 
@@ -237,7 +234,7 @@ def root_extensions(public_key: PublicKey) -> Extensions:
 def ca_extensions(*, public_key: PublicKey, issuer_public_key: PublicKey, path_length: int | None) -> Extensions:
     return (
         _extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True),
-        _extension(_key_usage(certificates=True), critical=True),
+        _extension(_key_usage(is_ca=True), critical=True),
         _extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
         _extension(x509.SubjectKeyIdentifier.from_public_key(public_key)),
         _extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_public_key)),
@@ -253,9 +250,9 @@ def signer_extensions(
     issuer_urls: Sequence[str],
     issuer_identifier: x509.SubjectKeyIdentifier | None = None,
 ) -> Extensions:
-    """Those of the real signers of 2026, less the certificate transparency, CRL and Microsoft template extensions.
+    """Return the extensions of the real signers of 2026, without certificate transparency, CRL and Microsoft templates.
 
-    `issuer_identifier` is what the issuer calls its key, where that need not be the SHA-1 of it.
+    `issuer_identifier` is the issuer's subjectKeyIdentifier; by default it is the SHA-1 of the issuer's key.
     """
     issuer_identifier = issuer_identifier or x509.SubjectKeyIdentifier.from_public_key(issuer_public_key)
     optional: Extensions = ()
@@ -266,7 +263,7 @@ def signer_extensions(
     return (
         *optional,
         _extension(x509.SubjectKeyIdentifier.from_public_key(public_key)),
-        _extension(_key_usage(certificates=False), critical=True),
+        _extension(_key_usage(is_ca=False), critical=True),
         _extension(x509.BasicConstraints(ca=False, path_length=None), critical=True),
         _extension(_certificate_policies()),
         _extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_identifier)),
@@ -275,7 +272,7 @@ def signer_extensions(
 
 
 def _key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier | None:
-    """RFC 5280 4.2.1.2: how it is made is the issuer's choice; newer ones truncate a SHA-256 (RFC 7093)."""
+    """Return the subjectKeyIdentifier. It need not be a SHA-1 (RFC 5280 4.2.1.2): RFC 7093 truncates a SHA-256."""
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:
@@ -286,13 +283,13 @@ def _extension(value: x509.ExtensionType, *, critical: bool = False) -> x509.Ext
     return x509.Extension(value.oid, critical, value)
 
 
-def _key_usage(*, certificates: bool) -> x509.KeyUsage:
-    """RFC 5280 4.2.1.3: keyCertSign and cRLSign for a CA, digitalSignature and keyEncipherment for a signer."""
+def _key_usage(*, is_ca: bool) -> x509.KeyUsage:
+    """Return the key usage of a CA (keyCertSign, cRLSign) or of a signer (digitalSignature, keyEncipherment)."""
     return x509.KeyUsage(
-        digital_signature=not certificates,
-        key_encipherment=not certificates,
-        key_cert_sign=certificates,
-        crl_sign=certificates,
+        digital_signature=not is_ca,
+        key_encipherment=not is_ca,
+        key_cert_sign=is_ca,
+        crl_sign=is_ca,
         content_commitment=False,
         data_encipherment=False,
         key_agreement=False,

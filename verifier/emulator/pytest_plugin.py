@@ -1,6 +1,6 @@
-"""The emulator as pytest fixtures, for whoever asks for them: `pytest_plugins = ["verifier.emulator.pytest_plugin"]`.
+"""The emulator as pytest fixtures. Enable them with `pytest_plugins = ["verifier.emulator.pytest_plugin"]`.
 
-pytest is not among what this package installs: a project that has this line has it.
+This package does not install pytest: a project that enables the fixtures has it already.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from verifier.emulator.server import RunningEmulator, loopback_emulator
 
 @pytest.fixture(scope="session")
 def imds_emulator_vm() -> VirtualMachine:
-    """The machine that IMDS tells of. Override it, with this scope, to have another one."""
+    """Return the machine to emulate. Override it, with session scope, to emulate another one."""
     return VirtualMachine()
 
 
 @pytest.fixture(scope="session")
 def imds_emulator_of_the_session(imds_emulator_vm: VirtualMachine) -> Iterator[RunningEmulator]:
-    """One server for the run, on a loopback port of its own; it answers whoever asks. Tests take `imds_emulator`."""
+    """Run one server for all tests, on a free loopback port. Tests use `imds_emulator` instead."""
     with loopback_emulator(imds_emulator_vm) as emulator:
         yield emulator
 
@@ -29,7 +29,7 @@ def imds_emulator_of_the_session(imds_emulator_vm: VirtualMachine) -> Iterator[R
 def imds_emulator_trust_dir(
     imds_emulator_of_the_session: RunningEmulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The trust directory for `VERIFIER_TRUST_DIR`: with it a verifier accepts this emulator's documents alone."""
+    """Return a directory for `VERIFIER_TRUST_DIR`. With it, a verifier accepts only this emulator's documents."""
     directory = tmp_path_factory.mktemp("imds-emulator") / "trust"
     imds_emulator_of_the_session.write_trust(directory)
     return directory
@@ -37,7 +37,7 @@ def imds_emulator_trust_dir(
 
 @pytest.fixture
 def imds_emulator(imds_emulator_of_the_session: RunningEmulator) -> Iterator[RunningEmulator]:
-    """The emulator as it is at the start: undisturbed, and with nothing counted against its rate."""
+    """Return the emulator without faults, and with an unused rate limit."""
     imds_emulator_of_the_session.reset()
     yield imds_emulator_of_the_session
     imds_emulator_of_the_session.reset()

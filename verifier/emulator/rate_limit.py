@@ -1,4 +1,4 @@
-"""A sliding window over an injected clock."""
+"""A rate limit over a sliding window."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from threading import Lock
 
 
 class SlidingWindow:
-    """Lets at most `limit` requests pass in any `seconds`; those that it turns away do not count. Thread-safe."""
+    """Admit at most `limit` requests in any `seconds`. Refused requests do not count. Thread-safe."""
 
     def __init__(self, *, limit: int, seconds: float, monotonic: Callable[[], float]) -> None:
         self._seconds = seconds

@@ -1,4 +1,4 @@
-"""What IMDS asks of every request before it looks at what it is for, and how it says no."""
+"""The rules of IMDS for every request, and its refusals."""
 
 import threading
 from collections.abc import Callable
@@ -12,29 +12,29 @@ from verifier.emulator.versions import API_VERSIONS, NEWEST_VERSIONS
 
 Refusal = tuple[Response, int]
 
-_MORE: Final = "For more information refer to aka.ms/azureimds"
+_MORE_INFORMATION: Final = "For more information refer to aka.ms/azureimds"
 _IDENTITY: Final = "/metadata/identity/"
 # Azure page: Rate limiting.
 _PER_SECOND: Final = 5
 _IDENTITY_PER_SECOND: Final = 20
-_IDENTITY_AT_ONCE: Final = 5
+_IDENTITY_CONCURRENT: Final = 5
 
 
-class Admission:
-    """Requests a second, for the whole emulator; managed identity is counted apart. Thread-safe."""
+class RequestLimiter:
+    """The request limits of the whole emulator. Managed identity has limits of its own. Thread-safe."""
 
     def __init__(self, *, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._identity_slots = threading.BoundedSemaphore(_IDENTITY_AT_ONCE)
+        self._identity_slots = threading.BoundedSemaphore(_IDENTITY_CONCURRENT)
         self.reset()
 
     def reset(self) -> None:
-        """What was asked before counts no more; requests of managed identity that are under way still hold a slot."""
+        """Forget earlier requests. Running requests for managed identity keep their slots."""
         self._window = SlidingWindow(limit=_PER_SECOND, seconds=1.0, monotonic=self._monotonic)
         self._identity_window = SlidingWindow(limit=_IDENTITY_PER_SECOND, seconds=1.0, monotonic=self._monotonic)
 
     def admit(self) -> bool:
-        """Whether the request is within its limits. What this takes is given back by `leave`."""
+        """Return True if the current request is within its limits. Call `release` when it ends."""
         if not request.path.startswith(_IDENTITY):
             return self._window.admit()
         if not self._identity_window.admit() or not self._identity_slots.acquire(blocking=False):
@@ -42,48 +42,51 @@ class Admission:
         g.identity_slot = True
         return True
 
-    def leave(self) -> None:
+    def release(self) -> None:
         if g.pop("identity_slot", False):
             self._identity_slots.release()
 
 
-def enforce(app: Flask, admission: Admission) -> None:
-    """No request that no endpoint answers gets to an endpoint of `app`, nor to its 404 and 405."""
+def enforce(app: Flask, limiter: RequestLimiter) -> None:
+    """Apply the rules before any route of `app`, and before its 404 and 405."""
 
     @app.before_request
-    def refuse_improper_request() -> Refusal | None:
-        return _refuse_improper_request(admission)
+    def refuse_invalid_request() -> Refusal | None:
+        return _refuse_invalid_request(limiter)
 
     @app.teardown_request
-    def leave(_: BaseException | None) -> None:
-        admission.leave()
+    def release(_: BaseException | None) -> None:
+        limiter.release()
 
 
 def refuse(status: int, error: str) -> Refusal:
     return jsonify(error=error), status
 
 
-def refuse_api_version(*, introduced: str, also: frozenset[str] = frozenset()) -> Refusal | None:
-    """Azure page: Versioning. A version older than the endpoint is supported, but has no such element."""
+def refuse_api_version(*, introduced: str, extra: frozenset[str] = frozenset()) -> Refusal | None:
+    """Refuse a missing or unsupported api-version (Azure page: Versioning).
+
+    Raises NotFound for a supported version from before `introduced`. `extra` versions are supported here only.
+    """
     api_version = request.args.get("api-version")
     if not api_version:
-        return _refuse_with_versions(f"Bad request. api-version was not specified in the request. {_MORE}")
-    if api_version not in API_VERSIONS and api_version not in also:
-        return _refuse_with_versions(f"Bad request. api-version is not supported. {_MORE}")
+        return _refuse_with_versions(f"Bad request. api-version was not specified in the request. {_MORE_INFORMATION}")
+    if api_version not in API_VERSIONS and api_version not in extra:
+        return _refuse_with_versions(f"Bad request. api-version is not supported. {_MORE_INFORMATION}")
     if api_version < introduced:
         raise NotFound
     return None
 
 
-def _refuse_improper_request(admission: Admission) -> Refusal | None:
-    if not admission.admit():
+def _refuse_invalid_request(limiter: RequestLimiter) -> Refusal | None:
+    if not limiter.admit():
         return refuse(429, "Too many requests")
-    # Azure page: Security and authentication; the text is that of Frequently asked questions.
+    # Azure page: Security and authentication. The text is from its Frequently asked questions.
     if request.headers.get("Metadata", "").lower() != "true":
         return refuse(400, "Bad request. Required metadata header not specified")
     if "X-Forwarded-For" in request.headers:
         return refuse(400, "Bad request. X-Forwarded-For header must not be specified")
-    # Azure page: HTTP verbs. HEAD reaches the endpoint of a GET.
+    # Azure page: HTTP verbs. Flask would answer HEAD with the route of GET.
     if request.url_rule is not None and request.method != "GET":
         raise MethodNotAllowed
     # Azure page: Query parameters.

@@ -1,7 +1,7 @@
-"""Rollovers: chains that the signer can be moved to while the emulator runs, and the trust that matches each.
+"""Scenarios: the chains that a test can switch the signer to, and the trust that a verifier needs for them.
 
-All of them are made at the start, since the trust directory has to have them before. The authorities of the scenarios
-have elliptic keys, which cost nothing to make; the signer's key is RSA in every one, as in Azure.
+All authorities are made at the start, because the trust directory must contain them. They have EC keys, which are cheap
+to make. The signer's key is RSA in every scenario, as in Azure.
 """
 
 from collections.abc import Mapping
@@ -15,42 +15,42 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from verifier.emulator import pki
-from verifier.emulator.clouds import Cloud
+from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.pki import Identity, Validity
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
 
 _DAY: Final = timedelta(days=1)
 _CURVE: Final = ec.SECP384R1()
-_FOREIGN_HOST: Final = "http://caissuers.emulator.invalid/pkiops/certs"
-MOST_ISSUER_URLS: Final = 8
-LONGEST_ISSUER_URL: Final = 1024
+_UNRESOLVABLE_URL: Final = "http://caissuers.emulator.invalid/pkiops/certs"
+_MAX_URLS: Final = 8
+_MAX_URL_LENGTH: Final = 1024
 
 
 class Scenario(StrEnum):
-    """What the signer of documents chains to."""
+    """The authority that issues the signer's certificate."""
 
-    #: As at the start: an issuer that the trust directory pins.
+    #: The default: an issuer that the trust directory pins.
     STABLE = "stable"
-    #: Another issuer, which the trust directory pins since before it signed anything.
+    #: A second issuer, which the trust directory pins before it signs.
     STAGED = "staged"
-    #: An issuer under the same root that the trust directory does not have.
+    #: An issuer under the same root that is missing in the trust directory.
     UNKNOWN_ISSUER = "unknown-issuer"
-    #: A signer that ended yesterday, under the first issuer.
+    #: A signer that expired yesterday, under the default issuer.
     EXPIRED_SIGNER = "expired-signer"
-    #: An issuer that is pinned and ended yesterday; the signer has not.
+    #: A pinned issuer that expired yesterday, with a signer that is still valid.
     EXPIRED_ISSUER = "expired-issuer"
-    #: An issuer under a new root, which the trust directory has only as the old root cross-signed it.
+    #: An issuer under a new root. The trust directory has the new root only as the old root cross-signed it.
     CROSS_SIGNED_ROOT = "cross-signed-root"
-    #: One issuer, of one name and key, in two certificates: by the first root and by another one. Both are pinned.
+    #: An issuer with one name and key in two certificates, from two roots. Both are pinned.
     CROSS_SIGNED_ISSUER = "cross-signed-issuer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainChoice:
-    """A scenario, and what its documents show of the issuer.
+    """A scenario, and what its documents reveal about the issuer.
 
-    `embed_issuer` puts the issuer's certificate into the document, which IMDS does not; `issuer_urls` are those of the
-    signer's authority information access, None for the emulator's own two, of which the first one answers.
+    `embed_issuer` adds the issuer's certificate to the document, which IMDS does not do. `issuer_urls` go into the
+    authority information access of the signer. None: one URL of this emulator, and one that does not resolve.
     """
 
     scenario: Scenario = Scenario.STABLE
@@ -59,23 +59,23 @@ class ChainChoice:
 
     def __post_init__(self) -> None:
         urls = self.issuer_urls or ()
-        if len(urls) > MOST_ISSUER_URLS or not all(url.isascii() and len(url) <= LONGEST_ISSUER_URL for url in urls):
+        if len(urls) > _MAX_URLS or not all(url.isascii() and len(url) <= _MAX_URL_LENGTH for url in urls):
             raise ValueError(
-                f"issuer URLs are at most {MOST_ISSUER_URLS}, of at most {LONGEST_ISSUER_URL} ASCII characters"
+                f"at most {_MAX_URLS} issuer URLs of at most {_MAX_URL_LENGTH} ASCII characters are allowed"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """Who signs documents, and which certificates these carry beside the signer's."""
+    """The signer of documents, and the further certificates that they contain."""
 
     signer: Identity
     embedded: tuple[x509.Certificate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issuer:
-    """An authority that a signer can be under, and the name of its file."""
+class _Issuer:
+    """The authority that issues a signer, and the name of its file."""
 
     name: str
     identity: Identity
@@ -83,64 +83,64 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorities:
-    """The issuer of each scenario that there is, the trust that matches them, and the key of the signer."""
+    """The issuer of each available scenario, the matching trust, and the key of the signer."""
 
-    issuers: Mapping[Scenario, Issuer]
+    issuers: Mapping[Scenario, _Issuer]
     trusted: tuple[TrustedCertificate, ...]
     signer_key: pki.PrivateKey
     subject: x509.Name
     names: tuple[str, ...]
 
     @classmethod
-    def throw_away(cls, *, now: datetime, cloud: Cloud, region: str) -> Self:
-        """Fresh ones, around a PKI that is valid at `now`."""
-        made = pki.make_pki(now=now, domain=cloud.domain, region=region)
-        always = Validity.around(now, pki.CA_LIFE)
-        ended = Validity(not_before=now - 400 * _DAY, not_after=now - _DAY)
-        root = made.root
-        staged = _make_ca("Emulator Staged CA", issuer=root, validity=always)
-        unknown = _make_ca("Emulator Unknown CA", issuer=root, validity=always)
-        expired = _make_ca("Emulator Expired CA", issuer=root, validity=ended)
-        new_root = _make_root("Emulator New Root", validity=always)
+    def generate(cls, *, now: datetime, cloud: AzureCloud, region: str) -> Self:
+        """Make new authorities for every scenario, valid at `now`."""
+        base = pki.make_pki(now=now, domain=cloud.domain, region=region)
+        valid = Validity.around(now, pki.CA_LIFETIME)
+        expired = Validity(not_before=now - 400 * _DAY, not_after=now - _DAY)
+        root = base.root
+        staged = _make_ca("Emulator Staged CA", issuer=root, validity=valid)
+        unknown = _make_ca("Emulator Unknown CA", issuer=root, validity=valid)
+        expired_ca = _make_ca("Emulator Expired CA", issuer=root, validity=expired)
+        new_root = _make_root("Emulator New Root", validity=valid)
         crossed_root = pki.make_ca(
-            issuer=root, subject=new_root.certificate.subject, key=new_root.key, validity=always, path_length=1
+            issuer=root, subject=new_root.certificate.subject, key=new_root.key, validity=valid, path_length=1
         )
-        under_new_root = _make_ca("Emulator New Root CA", issuer=new_root, validity=always)
-        other_root = _make_root("Emulator Other Root", validity=always)
-        twice = _make_ca("Emulator Cross-Signed CA", issuer=root, validity=always)
-        twice_by_other = pki.make_ca(
-            issuer=other_root, subject=twice.certificate.subject, key=twice.key, validity=always
+        new_root_ca = _make_ca("Emulator New Root CA", issuer=new_root, validity=valid)
+        other_root = _make_root("Emulator Other Root", validity=valid)
+        crossed_ca = _make_ca("Emulator Cross-Signed CA", issuer=root, validity=valid)
+        crossed_ca_2 = pki.make_ca(
+            issuer=other_root, subject=crossed_ca.certificate.subject, key=crossed_ca.key, validity=valid
         )
         return cls(
             issuers={
-                Scenario.STABLE: Issuer(name="emulator-issuing-ca", identity=made.issuing_ca),
-                Scenario.EXPIRED_SIGNER: Issuer(name="emulator-issuing-ca", identity=made.issuing_ca),
-                Scenario.STAGED: Issuer(name="emulator-staged-ca", identity=staged),
-                Scenario.UNKNOWN_ISSUER: Issuer(name="emulator-unknown-ca", identity=unknown),
-                Scenario.EXPIRED_ISSUER: Issuer(name="emulator-expired-ca", identity=expired),
-                Scenario.CROSS_SIGNED_ROOT: Issuer(name="emulator-new-root-ca", identity=under_new_root),
-                Scenario.CROSS_SIGNED_ISSUER: Issuer(name="emulator-cross-signed-ca", identity=twice),
+                Scenario.STABLE: _Issuer(name="emulator-issuing-ca", identity=base.issuing_ca),
+                Scenario.EXPIRED_SIGNER: _Issuer(name="emulator-issuing-ca", identity=base.issuing_ca),
+                Scenario.STAGED: _Issuer(name="emulator-staged-ca", identity=staged),
+                Scenario.UNKNOWN_ISSUER: _Issuer(name="emulator-unknown-ca", identity=unknown),
+                Scenario.EXPIRED_ISSUER: _Issuer(name="emulator-expired-ca", identity=expired_ca),
+                Scenario.CROSS_SIGNED_ROOT: _Issuer(name="emulator-new-root-ca", identity=new_root_ca),
+                Scenario.CROSS_SIGNED_ISSUER: _Issuer(name="emulator-cross-signed-ca", identity=crossed_ca),
             },
             trusted=(
-                _trust("emulator-root", root, "every scenario: the anchor; unknown-issuer has nothing else here"),
-                _trust("emulator-issuing-ca", made.issuing_ca, "stable and expired-signer"),
-                _trust("emulator-staged-ca", staged, "staged: pinned before it signs"),
-                _trust("emulator-expired-ca", expired, "expired-issuer: pinned, and ended"),
-                _trust("emulator-new-root-cross-signed", crossed_root, "cross-signed-root: its root, by the old one"),
-                _trust("emulator-new-root-ca", under_new_root, "cross-signed-root: its issuer"),
-                _trust("emulator-other-root", other_root, "cross-signed-issuer: the other anchor"),
-                _trust("emulator-cross-signed-ca", twice, "cross-signed-issuer: the form by the first root"),
-                _trust("emulator-cross-signed-ca-2", twice_by_other, "cross-signed-issuer: the form by the other"),
+                _trust("emulator-root", root, "every scenario, including unknown-issuer"),
+                _trust("emulator-issuing-ca", base.issuing_ca, "stable and expired-signer"),
+                _trust("emulator-staged-ca", staged, "staged as its issuer"),
+                _trust("emulator-expired-ca", expired_ca, "expired-issuer as its issuer"),
+                _trust("emulator-new-root-cross-signed", crossed_root, "cross-signed-root as its cross-signed root"),
+                _trust("emulator-new-root-ca", new_root_ca, "cross-signed-root as its issuer"),
+                _trust("emulator-other-root", other_root, "cross-signed-issuer as its second anchor"),
+                _trust("emulator-cross-signed-ca", crossed_ca, "cross-signed-issuer, signed by the first root"),
+                _trust("emulator-cross-signed-ca-2", crossed_ca_2, "cross-signed-issuer, signed by the second root"),
             ),
-            signer_key=made.signer.key,
-            subject=made.signer.certificate.subject,
+            signer_key=base.signer.key,
+            subject=base.signer.certificate.subject,
             names=_names(cloud, region),
         )
 
     @classmethod
-    def kept(cls, authority: Identity, *, cloud: Cloud, region: str) -> Self:
-        """One authority, which signs signers directly: no other chains can be made of it that its trust matches."""
-        issuer = Issuer(name="emulator-authority", identity=authority)
+    def from_ca(cls, authority: Identity, *, cloud: AzureCloud, region: str) -> Self:
+        """Use one CA that signs the signers directly. Only `STABLE` and `EXPIRED_SIGNER` are available then."""
+        issuer = _Issuer(name="emulator-authority", identity=authority)
         return cls(
             issuers={Scenario.STABLE: issuer, Scenario.EXPIRED_SIGNER: issuer},
             trusted=(_trust("emulator-authority", authority, "stable and expired-signer"),),
@@ -150,16 +150,16 @@ class Authorities:
         )
 
     def chain(self, choice: ChainChoice, *, now: datetime, base_url: str) -> Chain:
-        """A fresh signer's certificate over the one key. Raises ValueError where these authorities lack the scenario.
+        """Issue a signer for the scenario. Raises ValueError if these authorities do not have it.
 
-        `base_url` is where the emulator answers, for its own issuer URL.
+        `base_url` is the address of the emulator, for its own issuer URL.
         """
         if choice.scenario not in self.issuers:
-            raise ValueError(f"the scenario {choice.scenario} needs the emulator's own authorities")
+            raise ValueError(f"the scenario {choice.scenario} is not available with --authority")
         issuer = self.issuers[choice.scenario]
         urls = choice.issuer_urls
         if urls is None:
-            urls = (f"{base_url}/emulator/issuers/{issuer.name}.crt", f"{_FOREIGN_HOST}/{issuer.name}.crt")
+            urls = (f"{base_url}/emulator/issuers/{issuer.name}.crt", f"{_UNRESOLVABLE_URL}/{issuer.name}.crt")
         signer = pki.make_signer(
             issuer=issuer.identity,
             subject=self.subject,
@@ -170,8 +170,8 @@ class Authorities:
         )
         return Chain(signer=signer, embedded=(issuer.identity.certificate,) if choice.embed_issuer else ())
 
-    def write_trust(self, directory: Path, *, cloud: Cloud) -> None:
-        """What makes a verifier accept their documents, as `write_trust_directory` writes it, and raises."""
+    def write_trust(self, directory: Path, *, cloud: AzureCloud) -> None:
+        """Write the trust directory for a verifier. Raises as `write_trust_directory` does."""
         write_trust_directory(
             directory,
             cloud=TrustedCloud(name=cloud.value, domain=cloud.domain),
@@ -179,7 +179,7 @@ class Authorities:
         )
 
     def issuer_certificates(self) -> dict[str, x509.Certificate]:
-        """What the issuer URLs lead to, by name."""
+        """Return the certificates that the issuer URLs serve, by file name."""
         return {issuer.name: issuer.identity.certificate for issuer in self.issuers.values()}
 
 
@@ -187,7 +187,7 @@ def _signer_validity(scenario: Scenario, issuer: Identity, now: datetime) -> Val
     if scenario is Scenario.EXPIRED_SIGNER:
         return Validity(not_before=now - 181 * _DAY, not_after=now - _DAY)
     if scenario is Scenario.EXPIRED_ISSUER:
-        return Validity.around(now, pki.SIGNER_LIFE)
+        return Validity.around(now, pki.SIGNER_LIFETIME)
     return pki.signer_validity(issuer, now=now)
 
 
@@ -201,15 +201,15 @@ def _make_root(common_name: str, *, validity: Validity) -> Identity:
     return pki.make_root(subject=pki.make_name(common_name), key=pki.make_ec_key(_CURVE), validity=validity)
 
 
-def _trust(name: str, identity: Identity, scenario: str) -> TrustedCertificate:
+def _trust(name: str, identity: Identity, usage: str) -> TrustedCertificate:
     certificate = identity.certificate
     return TrustedCertificate(
         name=name,
         role="root" if certificate.subject == certificate.issuer else "intermediate",
         certificate=certificate,
-        note=f"Of an emulator, for tests only. For {scenario}.",
+        note=f"Emulator certificate, for tests only. Used by {usage}.",
     )
 
 
-def _names(cloud: Cloud, region: str) -> tuple[str, ...]:
+def _names(cloud: AzureCloud, region: str) -> tuple[str, ...]:
     return f"{region}.{cloud.domain}", cloud.domain

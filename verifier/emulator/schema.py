@@ -1,4 +1,4 @@
-"""The shape of a metadata tree, and from which api-version on it has each element."""
+"""The shape of a metadata tree, and the first api-version of each element."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,41 +6,41 @@ from typing import Final, TypeAlias
 
 Json: TypeAlias = str | int | list["Json"] | dict[str, "Json"]
 
-ALWAYS: Final = "2017-04-02"
-"""The api-version that brought instance metadata: whatever names no other has been there since."""
+FIRST_VERSION: Final = "2017-04-02"
+"""The first api-version with instance metadata."""
 
 
 class SchemaError(Exception):
-    """A value is not of its shape; the message names the place and the fault."""
+    """A value does not have its shape. The message names the element and the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A string: "all primitives will be of type string" (Azure page: Data format). `kind` int is for the few others."""
+    """A string: "all primitives will be of type string" (Azure page: Data format). A few elements are integers."""
 
-    introduced: str = ALWAYS
+    introduced: str = FIRST_VERSION
     kind: type[str] | type[int] = str
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
     members: Mapping[str, "Node"]
-    introduced: str = ALWAYS
+    introduced: str = FIRST_VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class Array:
     element: "Node"
-    introduced: str = ALWAYS
+    introduced: str = FIRST_VERSION
 
 
 Node: TypeAlias = Leaf | Object | Array
 
 
 def render(node: Node, value: Json | None, *, api_version: str) -> Json:
-    """`value` with the elements of `api_version` and no others; what it lacks is empty (Azure page: Data format).
+    """Return `value` with exactly the elements of `api_version`. Missing ones are empty (Azure page: Data format).
 
-    `value` was held against the shape before.
+    `value` must have passed `validate`.
     """
     if isinstance(node, Object):
         given = value if isinstance(value, dict) else {}
@@ -55,21 +55,22 @@ def render(node: Node, value: Json | None, *, api_version: str) -> Json:
     return "" if value is None else value
 
 
-def check(node: Node, value: object, *, place: str) -> Json:
-    """`value`, which is of this shape and has nothing that is not in it. Raises SchemaError."""
+def validate(node: Node, value: object, *, path: str = "") -> Json:
+    """Return `value` if it has this shape and no further members. Raises SchemaError."""
     if isinstance(node, Object):
         if not isinstance(value, dict):
-            raise SchemaError(f"{place} must be a table")
-        unknown = sorted(set(value) - set(node.members))
-        if unknown:
-            raise SchemaError(f"{place}: unknown key {', '.join(unknown)}")
-        return {name: check(node.members[name], value[name], place=f"{place}.{name}") for name in value}
+            raise SchemaError(f"{path} must be a table")
+        prefix = f"{path}." if path else ""
+        for name in value:
+            if name not in node.members:
+                raise SchemaError(f"unknown key {prefix}{name}")
+        return {name: validate(node.members[name], value[name], path=f"{prefix}{name}") for name in value}
     if isinstance(node, Array):
         if not isinstance(value, list):
-            raise SchemaError(f"{place} must be an array")
-        return [check(node.element, element, place=f"{place}[{n}]") for n, element in enumerate(value)]
+            raise SchemaError(f"{path} must be an array")
+        return [validate(node.element, element, path=f"{path}[{n}]") for n, element in enumerate(value)]
     if type(value) is str and node.kind is str:
         return value
     if type(value) is int and node.kind is int:
         return value
-    raise SchemaError(f"{place} must be {'a string' if node.kind is str else 'an integer'}, as IMDS answers it")
+    raise SchemaError(f"{path} must be {'a string' if node.kind is str else 'an integer'}, as in IMDS")

@@ -1,4 +1,4 @@
-"""An emulator that runs: on a socket of its own, in threads of this process, until it is left."""
+"""Run an emulator on a socket, in threads of this process."""
 
 import socket
 import threading
@@ -12,39 +12,39 @@ from pathlib import Path
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from verifier.emulator.control import ROOT, create_control
+from verifier.emulator.control_api import ROOT, create_control_api
 from verifier.emulator.controls import Conditions, Controls
 from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.imds import create_imds
-from verifier.emulator.rules import Admission
+from verifier.emulator.rules import RequestLimiter
 from verifier.emulator.scenarios import Authorities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningEmulator:
-    """Answers at `url`, for `vm`; `put` and `reset` change what happens, for every request from then on."""
+    """An emulator of `vm` at `url`. `put` and `reset` apply to all further requests."""
 
     url: str
     vm: VirtualMachine
     controls: Controls
-    admission: Admission
+    limiter: RequestLimiter
 
     def put(self, conditions: Conditions) -> None:
-        """These conditions in place of the earlier ones. Raises ValueError, and then nothing changed."""
+        """Replace the conditions, or raise ValueError and keep the earlier ones."""
         self.controls.put(conditions)
 
     def reset(self) -> None:
-        """As at the start; the rate limit has forgotten what was asked. The cached document stays the last one."""
+        """Restore the conditions of the start and reset the rate limit. The cached document stays."""
         self.controls.reset()
-        self.admission.reset()
+        self.limiter.reset()
 
     def write_trust(self, directory: Path) -> None:
-        """What makes a verifier accept these documents, as `write_trust_directory` writes it, and raises."""
+        """Write the trust directory for a verifier. Raises as `write_trust_directory` does."""
         self.controls.authorities.write_trust(directory, cloud=self.vm.cloud)
 
 
 class _SilentHandler(WSGIRequestHandler):
-    """Logs nothing: a request line carries the nonce."""
+    """A handler without a log, because a request line contains the nonce."""
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name for it
         del type, message, args
@@ -59,37 +59,39 @@ def running_emulator(
     start: Conditions | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[RunningEmulator]:
-    """Serves on `listener`, which listens already and stays its owner's to close: a connection made from now on is
-    accepted. Answers under way when it is left are cut off. `monotonic` is for the rate limit."""
+    """Serve on `listener`, which must listen already. The caller closes it. `monotonic` is the clock of the rate limit.
+
+    Leaving the context aborts running responses.
+    """
     host, port = listener.getsockname()[:2]
-    # The issuer's address is a certificate's to carry: "every address" is none that leads anywhere.
-    reached_at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to be told from others
+    # The issuer URL in certificates needs an address that clients can connect to.
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - replaced by loopback
     controls = Controls(
         authorities=authorities,
         clock=lambda: datetime.now(UTC),
-        base_url=_url(reached_at, port),
+        base_url=_url(reachable, port),
         start=start,
     )
-    admission = Admission(monotonic=monotonic)
-    emulator = RunningEmulator(url=_url(host, port), vm=vm, controls=controls, admission=admission)
-    is_over = threading.Event()
-    imds = create_imds(vm=vm, circumstances=controls, admission=admission, wait=is_over.wait)
+    limiter = RequestLimiter(monotonic=monotonic)
+    emulator = RunningEmulator(url=_url(host, port), vm=vm, controls=controls, limiter=limiter)
+    stopping = threading.Event()
+    imds = create_imds(vm=vm, controls=controls, limiter=limiter, wait=stopping.wait)
     server = make_server(
         host,
         port,
-        DispatcherMiddleware(imds, {ROOT: create_control(controls, reset=emulator.reset)}),
+        DispatcherMiddleware(imds, {ROOT: create_control_api(controls, reset=emulator.reset)}),
         threaded=True,
         request_handler=_SilentHandler,
-        # With a socket of ours, a port that is taken is an OSError; werkzeug itself would print and exit.
+        # Without `fd`, werkzeug prints a message and exits if the port is taken.
         fd=listener.fileno(),
     )
-    # Polling often only makes the shutdown quick.
+    # A short poll interval makes the shutdown quick.
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="emulator")
     thread.start()
     try:
         yield emulator
     finally:
-        is_over.set()
+        stopping.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -106,8 +108,8 @@ def loopback_emulator(
     start: Conditions | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[RunningEmulator]:
-    """On a free port of 127.0.0.1, with a throw-away PKI."""
-    authorities = Authorities.throw_away(now=datetime.now(UTC), cloud=vm.cloud, region=vm.region)
+    """Run an emulator on a free port of 127.0.0.1, with a temporary PKI."""
+    authorities = Authorities.generate(now=datetime.now(UTC), cloud=vm.cloud, region=vm.region)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         running_emulator(listener, vm=vm, authorities=authorities, start=start, monotonic=monotonic) as emulator,

@@ -1,4 +1,4 @@
-"""The CA certificates of an emulator, as a trust directory for the service. Keys are never written."""
+"""Write the CA certificates of an emulator as a trust directory for the service, without their keys."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from typing import Final, Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-SOURCE: Final = "urn:imds-verifier:emulator"
+_SOURCE: Final = "urn:imds-verifier:emulator"
 
 _MANIFEST: Final = "manifest.toml"
 _FOLDERS: Final = {"root": "roots", "intermediate": "intermediates"}
@@ -21,12 +21,12 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*", re.ASCII)
 
 
 class ForeignDirectoryError(Exception):
-    """The directory holds something that no emulator wrote; it was left as it is."""
+    """The directory contains files that no emulator wrote. It was not changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedCloud:
-    """A cloud that the directory speaks for: its azEnvironment name, and the domain of its signers' names."""
+    """The cloud of the directory: its azEnvironment, and the domain in the names of its signers."""
 
     name: str
     domain: str
@@ -34,12 +34,12 @@ class TrustedCloud:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedCertificate:
-    """A CA certificate, and the name of its file without folder and suffix."""
+    """A CA certificate, and the name of its file without directory and suffix."""
 
     name: str
     role: Literal["root", "intermediate"]
     certificate: x509.Certificate
-    note: str = "Throw-away, of an emulator: trust it in tests only."
+    note: str = "Emulator certificate, for tests only."
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -56,10 +56,10 @@ def write_trust_directory(
     cloud: TrustedCloud,
     certificates: tuple[TrustedCertificate, ...],
 ) -> None:
-    """`directory` holds exactly this trust, and was never to be seen half written.
+    """Write the trust directory. Readers never see it half written.
 
-    What an earlier emulator wrote there is replaced (for an instant the directory is then absent); anything else is
-    `ForeignDirectoryError`. Missing parents are made. Raises OSError as the file system does.
+    Replaces a directory that an emulator wrote; for an instant it is absent then. Raises ForeignDirectoryError for any
+    other content, and OSError. Creates missing parents.
     """
     if not any(certificate.role == "root" for certificate in certificates):
         raise ValueError("a trust directory needs a root")
@@ -68,11 +68,11 @@ def write_trust_directory(
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        fresh = staging / "fresh"
-        _write(fresh, cloud, certificates)
+        new = staging / "new"
+        _write(new, cloud, certificates)
         if target.exists():
-            target.rename(staging / "stale")
-        fresh.rename(target)
+            target.rename(staging / "old")
+        new.rename(target)
     finally:
         shutil.rmtree(staging)
 
@@ -88,7 +88,7 @@ def _write(directory: Path, cloud: TrustedCloud, certificates: tuple[TrustedCert
 
 def _manifest_lines(cloud: TrustedCloud, certificates: tuple[TrustedCertificate, ...]) -> Iterable[str]:
     yield "format = 1"
-    # The emulator's certificates instead of the shipped ones, not beside them.
+    # The emulator's certificates replace the shipped ones.
     yield 'mode = "replace"'
     yield ""
     yield f"[clouds.{_quote(cloud.name)}]"
@@ -102,18 +102,18 @@ def _manifest_lines(cloud: TrustedCloud, certificates: tuple[TrustedCertificate,
         yield f"sha256 = {_quote(certificate.certificate.fingerprint(hashes.SHA256()).hex())}"
         yield f"role = {_quote(certificate.role)}"
         yield f"clouds = [{_quote(cloud.name)}]"
-        yield f"source = {_quote(SOURCE)}"
+        yield f"source = {_quote(_SOURCE)}"
         yield f"note = {_quote(certificate.note)}"
     yield ""
 
 
 def _quote(text: str) -> str:
-    """A TOML basic string; JSON's strings of ASCII are a subset of those."""
+    """Return a TOML basic string. Every JSON string in ASCII is one."""
     return json.dumps(text)
 
 
 def _refuse_foreign_directory(directory: Path) -> None:
-    """Nothing, an empty directory, or one whose every certificate comes from an emulator: so a slip deletes nothing."""
+    """Refuse a directory with anything but emulator certificates, so that a wrong path deletes no other files."""
     if not directory.exists():
         return
     if not directory.is_dir() or directory.is_symlink():
@@ -121,13 +121,13 @@ def _refuse_foreign_directory(directory: Path) -> None:
     names = {entry.name for entry in directory.iterdir()}
     if not names:
         return
-    if names != {_MANIFEST, *_FOLDERS.values()} or not _is_an_emulators(directory / _MANIFEST):
-        raise ForeignDirectoryError(f"{directory} holds something that no emulator wrote")
+    if names != {_MANIFEST, *_FOLDERS.values()} or not _is_from_an_emulator(directory / _MANIFEST):
+        raise ForeignDirectoryError(f"{directory} contains files that no emulator wrote; choose an empty directory")
 
 
-def _is_an_emulators(manifest: Path) -> bool:
+def _is_from_an_emulator(manifest: Path) -> bool:
     try:
         entries = tomllib.loads(manifest.read_text(encoding="utf-8"))["certificates"]
-        return all(entry["source"] == SOURCE for entry in entries)
+        return all(entry["source"] == _SOURCE for entry in entries)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
         return False

@@ -1,8 +1,8 @@
-"""The api-versions, and which one brought each category (Azure page: Supported API versions, Endpoint categories)."""
+"""The api-versions, and the first one of each category (Azure page: Supported API versions, Endpoint categories)."""
 
 from typing import Final
 
-# Up to 2020-12-01 as on the page; those after it came later.
+# The page lists the versions up to 2020-12-01. Azure added the others later.
 API_VERSIONS: Final = (
     "2017-03-01",
     "2017-04-02",
@@ -42,7 +42,7 @@ API_VERSIONS: Final = (
 )
 
 NEWEST_VERSIONS: Final = API_VERSIONS[:-4:-1]
-"""What a refusal lists: the newest three, the newest first (Azure page: Versioning)."""
+"""The three newest versions, newest first, as refusals list them (Azure page: Versioning)."""
 
 ATTESTED_INTRODUCED: Final = "2018-10-01"
 IDENTITY_INTRODUCED: Final = "2018-02-01"
@@ -51,4 +51,4 @@ LOAD_BALANCER_INTRODUCED: Final = "2020-10-01"
 SCHEDULED_EVENTS_INTRODUCED: Final = "2017-08-01"
 
 SCHEDULED_EVENTS_VERSIONS: Final = frozenset({"2017-11-01", "2019-01-01", "2019-04-01", "2020-07-01"})
-"""Versions of scheduled events alone: the page of that feature names them, the page of IMDS does not."""
+"""Further versions of scheduled events, from the page of that feature."""

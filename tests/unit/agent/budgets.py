@@ -1,4 +1,4 @@
-"""Time for the agent's tests: it passes where somebody sleeps, and only there."""
+"""Clocks for the agent's tests."""
 
 import time
 from dataclasses import dataclass, field
@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from verifier.agent.budget import Budget
 
 
-def passing(seconds: float) -> Budget:
-    """Of the time that passes here."""
+def real_time_budget(seconds: float) -> Budget:
     return Budget.start(seconds, monotonic=time.monotonic, sleep=time.sleep)
 
 
 @dataclass(slots=True, kw_only=True)
-class StandingTime:
+class ManualTime:
+    """A clock that only `sleep` moves."""
+
     now: float = 1000.0
     waits: list[float] = field(default_factory=list)
 

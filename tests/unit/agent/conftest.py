@@ -1,4 +1,4 @@
-"""Every test of the agent runs in an environment whose proxies are dead: it must reach everything all the same."""
+"""Set dead proxies in the environment of every test, because the agent must ignore proxy settings."""
 
 import pytest
 from support.scripted_servers import dead_url

@@ -1,4 +1,4 @@
-"""The command: the claims on stdout, one sentence on stderr, and a status that a script can act on."""
+"""The command prints claims on stdout or one sentence on stderr, and exits with a documented code."""
 
 import argparse
 import ast
@@ -15,7 +15,7 @@ from support.scripted_servers import Reply, dead_url, json_reply, problem_reply,
 
 import verifier.agent.command as subject
 from verifier.agent.command import configure, run
-from verifier.agent.ends import End
+from verifier.agent.exit_codes import ExitCode
 
 NONCE = json_reply({"nonce": "4711"}, status=201)
 DOCUMENT = json_reply({"encoding": "pkcs7", "signature": "AAAA"})
@@ -27,15 +27,14 @@ RESULT = {
 VERIFIED = json_reply(RESULT)
 
 
-def lasting(seconds: int) -> str:
-    """A result token, as far as the agent looks at one."""
+def token_with_lifetime(seconds: int) -> str:
     payload = base64.urlsafe_b64encode(json.dumps({"iat": 1000, "exp": 1000 + seconds}).encode())
     return f"e30.{payload.rstrip(b'=').decode()}.AAAA"
 
 
-TOKEN = lasting(600)
-#: The agent, which tells its long pauses, and does not take the short ones.
-WATCHED = """
+TOKEN = token_with_lifetime(600)
+#: The agent, with pauses that are printed, and skipped unless they are long.
+WATCHING_AGENT = """
 import sys, time
 from verifier.agent import command
 from verifier.agent.__main__ import main
@@ -60,7 +59,7 @@ def attest(*verifier: Reply, imds: Reply = DOCUMENT, options: tuple[str, ...] = 
         return run(parse("--verifier", verifier_script.url, "--imds", imds_script.url, *options))
 
 
-def test_prints_the_claims_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_claims_are_printed_one_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert attest(NONCE, VERIFIED) == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == [
@@ -73,34 +72,32 @@ def test_prints_the_claims_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
-def test_prints_the_whole_result_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_option_prints_the_whole_result(capsys: pytest.CaptureFixture[str]) -> None:
     assert attest(NONCE, VERIFIED, options=("--json",)) == 0
     assert json.loads(capsys.readouterr().out) == RESULT
 
 
-def test_a_refusal_is_one_sentence_with_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_refusal_is_one_sentence_with_the_problem_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert attest(NONCE, problem_reply(422, "chain-untrusted", detail="No anchor was reached.")) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "attest: refused: No anchor was reached. (chain-untrusted, request r-1)\n"
 
 
-def test_prints_the_token_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_token_option_prints_only_the_token(capsys: pytest.CaptureFixture[str]) -> None:
     assert attest(NONCE, json_reply(RESULT | {"token": TOKEN}), options=("--token",)) == 0
     assert capsys.readouterr().out == f"{TOKEN}\n"
 
 
 @pytest.mark.parametrize("token", [None, "", "a.b", "a.b.c\nd", 5])
-def test_a_result_without_a_token_is_an_end_of_its_own_where_one_is_wanted(
-    capsys: pytest.CaptureFixture[str], token: object
-) -> None:
-    assert attest(NONCE, json_reply(RESULT | {"token": token}), options=("--token",)) == End.NO_TOKEN
+def test_missing_token_has_its_own_exit_code(capsys: pytest.CaptureFixture[str], token: object) -> None:
+    assert attest(NONCE, json_reply(RESULT | {"token": token}), options=("--token",)) == ExitCode.NO_TOKEN
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "attest: verified, but the verifier signs no results: there is no token\n"
+    assert err == "attest: verified, but the verifier returned no result token\n"
 
 
-def test_the_output_goes_to_a_file_of_its_owner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_file_is_private_to_its_owner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "token"
     options = ("--token", "--output", str(file))
     assert attest(NONCE, json_reply(RESULT | {"token": TOKEN}), options=options) == 0
@@ -109,45 +106,42 @@ def test_the_output_goes_to_a_file_of_its_owner(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out == ""
 
 
-def test_a_failure_leaves_the_output_as_it_was(tmp_path: Path) -> None:
+def test_failure_leaves_the_output_file_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("before", encoding="ascii")
-    assert attest(NONCE, problem_reply(422, "chain-untrusted"), options=("--output", str(file))) == End.REFUSED
+    assert attest(NONCE, problem_reply(422, "chain-untrusted"), options=("--output", str(file))) == ExitCode.REFUSED
     assert [entry.name for entry in tmp_path.iterdir()] == ["token"]
     assert file.read_text("ascii") == "before"
 
 
-def test_asks_for_a_nonce_that_is_bound_to_a_key() -> None:
+def test_jkt_option_requests_a_nonce_bound_to_that_key() -> None:
     thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"  # RFC 7638 3.1
     with serving(DOCUMENT) as imds, serving(NONCE, VERIFIED) as script:
         assert run(parse("--verifier", script.url, "--imds", imds.url, "--jkt", thumbprint)) == 0
     assert script.requests[0].fields() == {"jkt": thumbprint}
 
 
-def test_waits_between_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agent_waits_for_retry_after_between_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr("verifier.agent.command.time.sleep", waits.append)
-    again = problem_reply(422, "nonce-mismatch", retryable=True, headers={"Retry-After": "4"})
-    assert attest(NONCE, again, NONCE, VERIFIED) == 0
+    retryable = problem_reply(422, "nonce-mismatch", retryable=True, headers={"Retry-After": "4"})
+    assert attest(NONCE, retryable, NONCE, VERIFIED) == 0
     assert waits == [4]
 
 
-def test_saves_the_posted_answer_byte_for_byte_for_its_owner(tmp_path: Path) -> None:
+def test_saved_document_has_the_bytes_of_imds_and_is_private(tmp_path: Path) -> None:
     file = tmp_path / "document.json"
     assert attest(NONCE, problem_reply(422, "chain-untrusted"), options=("--save-document", str(file))) == 1
     assert file.read_bytes() == DOCUMENT.body
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_cannot_be_written_is_a_matter_of_usage(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_unwritable_file_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert attest(NONCE, VERIFIED, options=("--save-document", str(tmp_path))) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_reads_the_key_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_key_is_read_from_the_key_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "key"
     file.write_text("s3cret\n", encoding="ascii")
     with serving(DOCUMENT) as imds, serving(NONCE, VERIFIED) as script:
@@ -158,27 +152,23 @@ def test_reads_the_key_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("content", [b"", b"s3 cret", b"s3cret\ns3cret\n", b"s3\xffcret"])
-def test_a_file_without_a_key_is_a_matter_of_usage(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    content: bytes,
-) -> None:
+def test_invalid_key_file_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     file = tmp_path / "key"
     file.write_bytes(content)
     assert run(parse("--verifier", dead_url(), "--key-file", str(file))) == 2
     assert "cret" not in capsys.readouterr().err
 
 
-def test_a_missing_key_file_is_a_matter_of_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_key_file_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse("--verifier", dead_url(), "--key-file", str(tmp_path / "none"))) == 2
     assert "none" in capsys.readouterr().err
 
 
-def test_what_others_say_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_remote_text_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     evil = "\x1b[2Jx\nvmId: forged\u202e\ud800"
-    assert attest(NONCE, json_reply({"verdict": "verified", "claims": {evil: evil}})) == End.VERIFIED
-    assert attest(NONCE, problem_reply(422, "x", detail=evil)) == End.REFUSED
-    assert attest(NONCE, imds=json_reply({"error": evil}, status=400)) == End.IMDS_REFUSES
+    assert attest(NONCE, json_reply({"verdict": "verified", "claims": {evil: evil}})) == ExitCode.VERIFIED
+    assert attest(NONCE, problem_reply(422, "x", detail=evil)) == ExitCode.REFUSED
+    assert attest(NONCE, imds=json_reply({"error": evil}, status=400)) == ExitCode.IMDS_REJECTED
     out, err = capsys.readouterr()
     assert (out.count("\n"), err.count("\n")) == (1, 2)
     assert (out + err).replace("\n", "").isprintable()
@@ -199,19 +189,19 @@ def test_what_others_say_cannot_drive_the_terminal(capsys: pytest.CaptureFixture
         ("--verifier", "http://127.0.0.1", "--json", "--token"),
     ],
 )
-def test_bad_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
-    with pytest.raises(SystemExit) as ended:
+def test_invalid_arguments_exit_with_2(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as error:
         parse(*arguments)
-    assert ended.value.code == 2
+    assert error.value.code == 2
 
 
-def test_the_defaults_are_azures() -> None:
+def test_defaults_are_the_address_and_api_version_of_azure() -> None:
     arguments = parse("--verifier", "http://127.0.0.1")
     assert str(arguments.imds) == "http://169.254.169.254"
     assert arguments.api_version == "2020-09-01"
 
 
-def test_runs_as_a_module() -> None:
+def test_agent_runs_as_a_module() -> None:
     with serving(DOCUMENT) as imds, serving(NONCE, VERIFIED) as script:
         done = subprocess.run(
             [sys.executable, "-m", "verifier.agent", "--verifier", script.url, "--imds", imds.url],
@@ -225,43 +215,47 @@ def test_runs_as_a_module() -> None:
     assert "vmId: v-1\n" in done.stdout
 
 
-def test_the_help_names_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse("--help")
-    told = " ".join(capsys.readouterr().out.split())
-    assert [end for end in End if f"{end.value} {end.name.lower().replace('_', ' ')}" not in told] == []
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [code for code in ExitCode if f"{code.value} {code.name.lower().replace('_', ' ')}" not in shown] == []
 
 
-def test_an_interrupt_is_an_end_and_no_traceback(
+def test_interrupt_exits_with_its_own_code_and_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("verifier.agent.command.time.sleep", interrupt)
-    assert run(parse("--verifier", dead_url())) == End.INTERRUPTED
+    assert run(parse("--verifier", dead_url())) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err == "attest: interrupted\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_watch_renews_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
-    """As a process: its first token ends after a moment, and its second one after an hour."""
+def test_watch_renews_until_it_receives_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """The first token lasts one second, the second one hour."""
     file = tmp_path / "token"
-    replies = [NONCE, json_reply(RESULT | {"token": lasting(1)}), NONCE, json_reply(RESULT | {"token": lasting(3600)})]
+    replies = [
+        NONCE,
+        json_reply(RESULT | {"token": token_with_lifetime(1)}),
+        NONCE,
+        json_reply(RESULT | {"token": token_with_lifetime(3600)}),
+    ]
     with serving(DOCUMENT) as imds, serving(*replies) as script:
         options = ["--verifier", script.url, "--imds", imds.url, "--token", "--output", str(file), "--watch"]
-        # The shortest pause is five seconds, which is not waited for here: the watch is another test's.
         process = subprocess.Popen(
-            [sys.executable, "-c", WATCHED, *options], stderr=subprocess.PIPE, text=True, env=os.environ
+            [sys.executable, "-c", WATCHING_AGENT, *options], stderr=subprocess.PIPE, text=True, env=os.environ
         )
         try:
             assert process.stderr is not None
             assert process.stderr.readline().startswith("pause 5.0")
-            assert file.read_text("ascii") == f"{lasting(1)}\n"
+            assert file.read_text("ascii") == f"{token_with_lifetime(1)}\n"
             assert float(process.stderr.readline().split()[1]) >= 1800
-            assert file.read_text("ascii") == f"{lasting(3600)}\n"
+            assert file.read_text("ascii") == f"{token_with_lifetime(3600)}\n"
             process.send_signal(number)
-            assert process.wait(20) == End.VERIFIED
+            assert process.wait(20) == ExitCode.VERIFIED
             assert process.stderr.read() == ""
         finally:
             process.kill()
@@ -270,13 +264,13 @@ def test_a_watch_renews_until_it_is_told_to_stop(tmp_path: Path, number: signal.
                 process.stderr.close()
 
 
-def test_a_watch_that_cannot_begin_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watch_with_a_usage_error_exits_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "none"
-    assert run(parse("--verifier", dead_url(), "--watch", "--key-file", str(missing))) == End.USAGE
+    assert run(parse("--verifier", dead_url(), "--watch", "--key-file", str(missing))) == ExitCode.USAGE
     assert str(missing) in capsys.readouterr().err
 
 
-def test_needs_nothing_but_the_standard_library() -> None:
+def test_agent_imports_only_the_standard_library() -> None:
     folder = Path(subject.__file__).parent
     imported = set()
     for file in folder.glob("*.py"):
@@ -286,5 +280,5 @@ def test_needs_nothing_but_the_standard_library() -> None:
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0
                 imported.add(node.module or "")
-    foreign = {name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names}
-    assert {name for name in foreign if not name.startswith("verifier.agent")} == set()
+    third_party = {name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names}
+    assert {name for name in third_party if not name.startswith("verifier.agent")} == set()

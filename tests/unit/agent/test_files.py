@@ -1,4 +1,4 @@
-"""What the agent writes is whole, or is not there."""
+"""The agent replaces files atomically, and only their owner can read them."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from verifier.agent.files import write
 
 
-def test_a_new_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+def test_new_file_is_private_with_any_umask(tmp_path: Path) -> None:
     earlier = os.umask(0)
     try:
         write(tmp_path / "file", b"x")
@@ -17,7 +17,7 @@ def test_a_new_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> No
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_was_everybodys_is_so_no_more(tmp_path: Path) -> None:
+def test_existing_readable_file_becomes_private(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"before")
     file.chmod(0o644)
@@ -25,7 +25,7 @@ def test_a_file_that_was_everybodys_is_so_no_more(tmp_path: Path) -> None:
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"after", 0o600)
 
 
-def test_who_reads_meanwhile_has_the_file_before(tmp_path: Path) -> None:
+def test_open_reader_still_sees_the_old_content(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"before")
     with file.open("rb") as reader:
@@ -33,7 +33,7 @@ def test_who_reads_meanwhile_has_the_file_before(tmp_path: Path) -> None:
         assert reader.read() == b"before"
 
 
-def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_symbolic_link_is_replaced_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(b"mine")
     (tmp_path / "file").symlink_to(elsewhere)
@@ -42,7 +42,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"x"
 
 
-def test_nothing_is_left_of_what_could_not_be_written(tmp_path: Path) -> None:
+def test_failed_write_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(OSError, match="file"):
         write(tmp_path / "file", b"x")

@@ -1,15 +1,15 @@
-"""The flow: fresh nonce, fresh document, at most five rounds, and no more time than there is."""
+"""Each round uses a new nonce and a new document. There are at most five rounds, all within the budget."""
 
 from dataclasses import dataclass, field
 
 import pytest
 from support.scripted_servers import Reply, dead_url, json_reply, problem_reply, serving
-from unit.agent.budgets import StandingTime
+from unit.agent.budgets import ManualTime
 
-from verifier.agent.ends import End, NotAttested
-from verifier.agent.flow import ROUNDS, attest
+from verifier.agent.exit_codes import ExitCode, NotAttested
+from verifier.agent.flow import MAX_ROUNDS, attest
 from verifier.agent.imds import AttestedDocument, ImdsClient
-from verifier.agent.results import AttestationResult
+from verifier.agent.results import VerifiedResult
 from verifier.agent.transport import Endpoint
 from verifier.agent.verifier_client import VerifierClient
 
@@ -27,16 +27,16 @@ def document(text: str) -> Reply:
 
 @dataclass(kw_only=True)
 class Run:
-    """What one run of the flow did."""
+    """Run the flow against scripted servers and record the requests."""
 
     seconds: float = 600
-    time: StandingTime = field(default_factory=StandingTime)
-    kept: list[AttestedDocument] = field(default_factory=list)
-    asked_imds: list[str] = field(default_factory=list)
-    asked_verifier: list[str] = field(default_factory=list)
+    time: ManualTime = field(default_factory=ManualTime)
+    documents: list[AttestedDocument] = field(default_factory=list)
+    nonces_sent_to_imds: list[str] = field(default_factory=list)
+    verifier_paths: list[str] = field(default_factory=list)
     posted: list[tuple[object, object]] = field(default_factory=list)
 
-    def attest(self, *, imds: list[Reply], verifier: list[Reply]) -> AttestationResult:
+    def attest(self, *, imds: list[Reply], verifier: list[Reply]) -> VerifiedResult:
         with serving(*imds) as imds_script, serving(*verifier) as verifier_script:
             try:
                 budget = self.time.budget(self.seconds)
@@ -44,112 +44,110 @@ class Run:
                     imds=ImdsClient(endpoint=Endpoint.parse(imds_script.url), budget=budget),
                     verifier=VerifierClient(endpoint=Endpoint.parse(verifier_script.url), budget=budget),
                     budget=budget,
-                    keep=self.kept.append,
+                    on_document=self.documents.append,
                 )
             finally:
-                self.asked_imds = [request.target.rpartition("nonce=")[2] for request in imds_script.requests]
-                self.asked_verifier = [request.target for request in verifier_script.requests]
+                self.nonces_sent_to_imds = [request.target.rpartition("nonce=")[2] for request in imds_script.requests]
+                self.verifier_paths = [request.target for request in verifier_script.requests]
                 bodies = [r.fields() for r in verifier_script.requests if r.target == "/v1/attestations"]
                 self.posted = [(body["signature"], body["nonce"]) for body in bodies]
 
 
-def test_carries_the_nonce_from_the_verifier_to_imds_and_back() -> None:
+def test_nonce_goes_from_the_verifier_to_imds_and_back() -> None:
     run = Run()
     result = run.attest(imds=[document("AAAA")], verifier=[nonce("4711"), VERIFIED])
     assert result.claims == {"vmId": "v"}
-    assert run.asked_imds == ["4711"]
+    assert run.nonces_sent_to_imds == ["4711"]
     assert run.posted == [("AAAA", "4711")]
     assert run.time.waits == []
 
 
-def test_a_retryable_refusal_starts_a_round_with_a_nonce_and_a_document_of_its_own() -> None:
+def test_retryable_refusal_starts_a_round_with_a_new_nonce_and_document() -> None:
     run = Run()
     run.attest(imds=[document("AAAA"), document("BBBB")], verifier=[nonce("1"), MISMATCH, nonce("2"), VERIFIED])
-    assert run.asked_imds == ["1", "2"]
+    assert run.nonces_sent_to_imds == ["1", "2"]
     assert run.posted == [("AAAA", "1"), ("BBBB", "2")]
     assert run.time.waits == [1]
 
 
-def test_ends_after_five_rounds() -> None:
+def test_run_ends_after_five_rounds() -> None:
     run = Run()
     rounds = [reply for number in range(1, 9) for reply in (nonce(str(number)), MISMATCH)]
-    with pytest.raises(NotAttested, match=r"refused for now: .*nonce-mismatch") as ended:
+    with pytest.raises(NotAttested, match=r"refused, but a retry may succeed: .*nonce-mismatch") as error:
         run.attest(imds=[document("AAAA")], verifier=rounds)
-    assert ended.value.end is End.REFUSED_FOR_NOW
-    assert run.asked_imds == ["1", "2", "3", "4", "5"]
-    assert len(run.asked_imds) == ROUNDS
+    assert error.value.exit_code is ExitCode.REFUSED_RETRYABLE
+    assert run.nonces_sent_to_imds == ["1", "2", "3", "4", "5"]
+    assert len(run.nonces_sent_to_imds) == MAX_ROUNDS
     assert run.time.waits == [1, 2, 4, 8]
 
 
-def test_a_final_refusal_is_final() -> None:
+def test_refusal_that_is_not_retryable_ends_the_run() -> None:
     run = Run()
     with pytest.raises(NotAttested):
         run.attest(imds=[document("AAAA")], verifier=[nonce("1"), problem_reply(422, "chain-untrusted"), nonce("2")])
-    assert run.asked_imds == ["1"]
+    assert run.nonces_sent_to_imds == ["1"]
     assert run.time.waits == []
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("0", 0), ("7", 7), ("599", 599), ("soon", 1)])
-def test_waits_as_long_as_it_is_asked_to(asked: str, waited: int) -> None:
+@pytest.mark.parametrize(("retry_after", "waited"), [("0", 0), ("7", 7), ("599", 599), ("soon", 1)])
+def test_wait_follows_retry_after(retry_after: str, waited: int) -> None:
     run = Run()
-    away = problem_reply(503, "store-unavailable", retryable=True, headers={"Retry-After": asked})
-    run.attest(imds=[document("AAAA")], verifier=[nonce("1"), away, nonce("2"), VERIFIED])
+    unavailable = problem_reply(503, "store-unavailable", retryable=True, headers={"Retry-After": retry_after})
+    run.attest(imds=[document("AAAA")], verifier=[nonce("1"), unavailable, nonce("2"), VERIFIED])
     assert run.time.waits == [waited]
 
 
-@pytest.mark.parametrize("asked", ["600", "86400"])
-def test_gives_up_at_once_where_it_is_asked_to_wait_longer_than_it_may(asked: str) -> None:
-    """And does not come back earlier than it was told to."""
+@pytest.mark.parametrize("retry_after", ["600", "86400"])
+def test_run_ends_at_once_if_retry_after_exceeds_the_budget(retry_after: str) -> None:
     run = Run()
-    away = problem_reply(503, "store-unavailable", retryable=True, headers={"Retry-After": asked})
-    with pytest.raises(NotAttested) as ended:
-        run.attest(imds=[document("AAAA")], verifier=[nonce("1"), away, nonce("2"), VERIFIED])
-    assert (ended.value.end, ended.value.retry_after) == (End.VERIFIER_UNAVAILABLE, int(asked))
+    unavailable = problem_reply(503, "store-unavailable", retryable=True, headers={"Retry-After": retry_after})
+    with pytest.raises(NotAttested) as error:
+        run.attest(imds=[document("AAAA")], verifier=[nonce("1"), unavailable, nonce("2"), VERIFIED])
+    assert (error.value.exit_code, error.value.retry_after) == (ExitCode.VERIFIER_UNAVAILABLE, int(retry_after))
     assert run.time.waits == []
 
 
-def test_a_verifier_that_does_not_answer_is_given_further_rounds() -> None:
+def test_incomplete_response_of_the_verifier_starts_another_round() -> None:
     run = Run()
     cut = Reply(body=b"{}", missing=5)
     run.attest(imds=[document("AAAA")], verifier=[cut, nonce("1"), cut, nonce("2"), VERIFIED])
-    assert run.asked_imds == ["1", "2"]
+    assert run.nonces_sent_to_imds == ["1", "2"]
     assert run.time.waits == [1, 2]
 
 
-def test_a_verifier_that_is_not_there_is_given_up_in_the_end() -> None:
-    time = StandingTime()
+def test_unreachable_verifier_ends_the_run_after_the_last_round() -> None:
+    time = ManualTime()
     budget = time.budget()
-    kept: list[AttestedDocument] = []
-    with pytest.raises(NotAttested) as ended:
+    with pytest.raises(NotAttested) as error:
         attest(
             imds=ImdsClient(endpoint=Endpoint.parse(dead_url()), budget=budget),
             verifier=VerifierClient(endpoint=Endpoint.parse(dead_url()), budget=budget),
             budget=budget,
-            keep=kept.append,
+            on_document=lambda _: None,
         )
-    assert ended.value.end is End.VERIFIER_UNREACHABLE
+    assert error.value.exit_code is ExitCode.VERIFIER_UNREACHABLE
     assert time.waits == [1, 2, 4, 8]
 
 
-def test_a_retryable_problem_with_the_nonce_starts_a_round_too() -> None:
+def test_retryable_problem_for_the_nonce_starts_another_round() -> None:
     run = Run()
-    busy = problem_reply(429, "rate-limited", retryable=True, headers={"Retry-After": "2"})
-    run.attest(imds=[document("AAAA")], verifier=[busy, nonce("2"), VERIFIED])
-    assert run.asked_verifier == ["/v1/nonces", "/v1/nonces", "/v1/attestations"]
-    assert run.asked_imds == ["2"]
+    rate_limited = problem_reply(429, "rate-limited", retryable=True, headers={"Retry-After": "2"})
+    run.attest(imds=[document("AAAA")], verifier=[rate_limited, nonce("2"), VERIFIED])
+    assert run.verifier_paths == ["/v1/nonces", "/v1/nonces", "/v1/attestations"]
+    assert run.nonces_sent_to_imds == ["2"]
 
 
-def test_keeps_each_document_before_it_is_posted() -> None:
+def test_document_is_handed_over_before_it_is_posted() -> None:
     run = Run()
     with pytest.raises(NotAttested):
         run.attest(imds=[document("AAAA")], verifier=[nonce("1"), problem_reply(422, "chain-untrusted")])
-    assert [kept.raw for kept in run.kept] == [document("AAAA").body]
+    assert [document.raw for document in run.documents] == [document("AAAA").body]
 
 
-def test_an_imds_that_refuses_is_not_asked_in_another_round() -> None:
+def test_rejection_by_imds_ends_the_run() -> None:
     run = Run()
-    with pytest.raises(NotAttested) as ended:
+    with pytest.raises(NotAttested) as error:
         run.attest(imds=[Reply(status=400)], verifier=[nonce("1"), VERIFIED])
-    assert ended.value.end is End.IMDS_REFUSES
-    assert run.asked_verifier == ["/v1/nonces"]
-    assert run.kept == []
+    assert error.value.exit_code is ExitCode.IMDS_REJECTED
+    assert run.verifier_paths == ["/v1/nonces"]
+    assert run.documents == []

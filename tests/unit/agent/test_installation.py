@@ -1,4 +1,4 @@
-"""What keeps the agent running: the systemd unit and the scheduled task say what systemd and the agents take."""
+"""The systemd unit and the scheduled task are valid and use options that the agents have."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ import pytest
 from support.agents import EXAMPLES
 
 from verifier.agent.command import configure
-from verifier.agent.results import Form
+from verifier.agent.results import OutputFormat
 
 UNIT = EXAMPLES / "systemd" / "imds-attest.service"
 TASK = EXAMPLES / "windows" / "imds-attest.xml"
@@ -22,25 +22,24 @@ def lines(name: str) -> list[str]:
     return re.findall(rf"^{name}=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE)
 
 
-def test_systemd_takes_the_unit() -> None:
+def test_systemd_accepts_the_unit() -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
-        pytest.skip("there is no systemd here")
+        pytest.skip("systemd-analyze is not installed")
     done = subprocess.run([analyze, "verify", UNIT], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_systemd_finds_the_unit_hardened() -> None:
-    """The exposure that it reckons is at most 2 of 10."""
+def test_systemd_rates_the_exposure_of_the_unit_at_most_2_of_10() -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
-        pytest.skip("there is no systemd here")
+        pytest.skip("systemd-analyze is not installed")
     command = [analyze, "security", "--offline=true", "--threshold=20", "--no-pager", str(UNIT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_unit_watches_for_a_token_with_options_that_the_agent_takes() -> None:
+def test_unit_runs_the_agent_with_valid_options() -> None:
     [start] = lines("ExecStart")
     words = [word.replace("%d", "/run/credentials/x").replace("%t", "/run") for word in start.split()]
     [verifier] = lines("Environment")
@@ -49,35 +48,35 @@ def test_the_unit_watches_for_a_token_with_options_that_the_agent_takes() -> Non
     parser = argparse.ArgumentParser(exit_on_error=False)
     configure(parser)
     arguments = parser.parse_args(words[4:])
-    assert (arguments.watch, arguments.form) == (True, Form.TOKEN)
-    # Where the unit makes a directory, and systemd puts the key.
+    assert (arguments.watch, arguments.output_format) == (True, OutputFormat.TOKEN)
+    # The unit creates the directory, and systemd provides the key.
     assert arguments.output == Path("/run") / lines("RuntimeDirectory")[0] / "token"
     assert arguments.key_file == Path("/run/credentials/x") / lines("LoadCredential")[0].partition(":")[0]
 
 
-def test_the_task_runs_the_powershell_agent_with_options_that_it_takes() -> None:
-    task = ET.parse(TASK).getroot()  # noqa: S314 - a file of ours
+def test_task_runs_the_powershell_agent_with_valid_options() -> None:
+    task = ET.parse(TASK).getroot()  # noqa: S314 - our own file
     [execution] = task.iter(f"{NAMESPACE}Exec")
     arguments = (execution.findtext(f"{NAMESPACE}Arguments") or "").split()
     place = arguments.index("-File")
     assert arguments[place + 1].endswith("\\agent.ps1")
-    asked = {word.removeprefix("-") for word in arguments[place + 2 :] if word.startswith("-")}
+    used = {word.removeprefix("-") for word in arguments[place + 2 :] if word.startswith("-")}
     text = (EXAMPLES / "agent.ps1").read_text("utf-8").split("Set-StrictMode")[0]
-    taken = set(re.findall(r"^    (?:\[switch\] )?\$([A-Za-z]+)", text, re.MULTILINE))
-    assert asked <= taken
-    assert {"Verifier", "KeyFile", "Token", "Output"} <= asked
+    known = set(re.findall(r"^    (?:\[switch\] )?\$([A-Za-z]+)", text, re.MULTILINE))
+    assert used <= known
+    assert {"Verifier", "KeyFile", "Token", "Output"} <= used
 
 
-def test_the_task_renews_well_before_a_token_of_the_usual_life_ends() -> None:
-    task = ET.parse(TASK).getroot()  # noqa: S314 - a file of ours
+def test_task_runs_twice_within_the_default_lifetime_of_a_token() -> None:
+    task = ET.parse(TASK).getroot()  # noqa: S314 - our own file
     [interval] = [text for each in task.iter(f"{NAMESPACE}Interval") if (text := each.text)]
     minutes = re.fullmatch(r"PT([0-9]+)M", interval)
     assert minutes is not None
-    # VERIFIER_TOKEN_LIFETIME_SECONDS is 600: one run may fail.
+    # The default of VERIFIER_TOKEN_LIFETIME_SECONDS is 600. One of the two runs may fail.
     assert 2 * int(minutes[1]) * 60 < 600
     assert task.findtext(f".//{NAMESPACE}MultipleInstancesPolicy") == "IgnoreNew"
 
 
-def test_the_task_can_be_registered_from_a_string() -> None:
-    """Windows refuses one that says another encoding than that of its strings."""
+def test_task_declares_no_encoding() -> None:
+    """Windows registers a task from a string only if the XML declaration does not name another encoding."""
     assert TASK.read_text("utf-8").startswith('<?xml version="1.0"?>\n')

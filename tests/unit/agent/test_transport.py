@@ -1,4 +1,4 @@
-"""One exchange: straight, bounded, and never more than asked."""
+"""An exchange uses no proxy and follows no redirect, and its time and size are limited."""
 
 import http.client
 import socket
@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from support.issuers import make_tls_server
 from support.scripted_servers import Reply, dead_url, serving
-from unit.agent.budgets import StandingTime, passing
+from unit.agent.budgets import ManualTime, real_time_budget
 
 from verifier.agent.budget import Budget
-from verifier.agent.ends import End, NotAttested
+from verifier.agent.exit_codes import ExitCode, NotAttested
 from verifier.agent.transport import (
-    Answer,
     Endpoint,
-    MalformedAnswerError,
+    MalformedResponseError,
+    Response,
     TransportError,
     UnreachableError,
     UntrustedError,
@@ -25,15 +25,15 @@ from verifier.agent.transport import (
 )
 
 
-def get(url: str, *, limit: int = 1000, seconds: float = 10, budget: Budget | None = None) -> Answer:
+def get(url: str, *, max_bytes: int = 1000, seconds: float = 10, budget: Budget | None = None) -> Response:
     return exchange(
         Endpoint.parse(url),
         method="GET",
         path="/x",
         headers={},
-        budget=budget or passing(60),
+        budget=budget or real_time_budget(60),
         seconds=seconds,
-        limit=limit,
+        max_bytes=max_bytes,
     )
 
 
@@ -48,7 +48,7 @@ def get(url: str, *, limit: int = 1000, seconds: float = 10, budget: Budget | No
         ("HTTP://[::1]:80", Endpoint(scheme="http", host="::1", port=80, path="")),
     ],
 )
-def test_reads_a_base_url(url: str, expected: Endpoint) -> None:
+def test_base_url_is_parsed(url: str, expected: Endpoint) -> None:
     assert Endpoint.parse(url) == expected
     assert Endpoint.parse(str(expected)) == expected
 
@@ -72,13 +72,13 @@ def test_reads_a_base_url(url: str, expected: Endpoint) -> None:
         "http://a b.example",
     ],
 )
-def test_refuses_what_is_no_base_url_without_repeating_a_secret(url: str) -> None:
+def test_invalid_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError, match=r"URL|[Pp]ort") as refused:
         Endpoint.parse(url)
     assert "s3cret" not in str(refused.value)
 
 
-def test_an_ipv6_address_without_a_port_means_port_80(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ipv6_address_without_a_port_uses_the_default_port(monkeypatch: pytest.MonkeyPatch) -> None:
     dialled: list[tuple[str, int]] = []
 
     def dial(address: tuple[str, int], *_: object, **__: object) -> socket.socket:
@@ -92,14 +92,14 @@ def test_an_ipv6_address_without_a_port_means_port_80(monkeypatch: pytest.Monkey
     assert dialled == [("fe80::1", 80), ("fe80::1", 443)]
 
 
-def test_goes_straight_whatever_the_environment_says() -> None:
+def test_proxy_settings_of_the_environment_are_ignored() -> None:
     with serving(Reply(body=b"{}")) as script:
-        # The environment is one in which a client that obeyed it would fail.
+        # A client that used these proxies would fail.
         assert urllib.request.getproxies()["http"] == dead_url()
         assert get(script.url).body == b"{}"
 
 
-def test_follows_no_redirect() -> None:
+def test_redirect_is_not_followed() -> None:
     with (
         serving(Reply(body=b"{}")) as elsewhere,
         serving(Reply(status=302, headers={"Location": elsewhere.url})) as script,
@@ -108,35 +108,38 @@ def test_follows_no_redirect() -> None:
     assert elsewhere.requests == []
 
 
-def test_a_path_of_the_base_is_kept() -> None:
+def test_path_of_the_base_url_is_kept() -> None:
     with serving(Reply(body=b"{}")) as script:
         get(f"{script.url}/base/")
     assert [request.target for request in script.requests] == ["/base/x"]
 
 
-def test_an_answer_of_just_the_limit_is_whole() -> None:
+def test_body_of_exactly_the_limit_is_accepted() -> None:
     with serving(Reply(body=b"a" * 1000)) as script:
         assert len(get(script.url).body) == 1000
 
 
-def test_refuses_an_answer_over_the_limit() -> None:
+def test_body_over_the_limit_is_refused() -> None:
     with serving(Reply(body=b"a" * 1001)) as script, pytest.raises(TransportError, match="more than 1000 bytes"):
         get(script.url)
 
 
-def test_refuses_an_answer_that_breaks_off() -> None:
-    with serving(Reply(body=b"{}", missing=5)) as script, pytest.raises(TransportError, match="broke off"):
+def test_body_shorter_than_content_length_is_refused() -> None:
+    with (
+        serving(Reply(body=b"{}", missing=5)) as script,
+        pytest.raises(TransportError, match="closed the connection 5 bytes before the end"),
+    ):
         get(script.url)
 
 
-def test_a_dead_address_is_a_sentence() -> None:
-    with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:1 gave no answer"):
+def test_refused_connection_is_unreachable() -> None:
+    with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:1 did not answer"):
         get(dead_url())
 
 
 @pytest.mark.parametrize("closing", ["", "Connection: close\r\n"], ids=["kept", "closing"])
-def test_an_answer_octet_by_octet_ends_when_its_time_is_up(closing: str) -> None:
-    """Each octet comes in time for a socket, and the whole never does."""
+def test_slow_response_is_aborted_when_its_time_is_up(closing: str) -> None:
+    """Each byte arrives within the socket timeout, but the whole response does not."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         cut = threading.Event()
 
@@ -145,7 +148,7 @@ def test_an_answer_octet_by_octet_ends_when_its_time_is_up(closing: str) -> None
             with connection:
                 connection.recv(4096)
                 connection.sendall(f"HTTP/1.1 200 OK\r\n{closing}Content-Length: 1000\r\n\r\n".encode())
-                # Ten seconds, and no longer.
+                # For at most ten seconds.
                 for _ in range(1000):
                     try:
                         connection.sendall(b" ")
@@ -156,83 +159,86 @@ def test_an_answer_octet_by_octet_ends_when_its_time_is_up(closing: str) -> None
 
         thread = threading.Thread(target=drip)
         thread.start()
-        with pytest.raises(TransportError, match=r"gave no answer in 0\.2 s"):
+        with pytest.raises(TransportError, match=r"did not answer within 0\.2 s"):
             get(f"http://127.0.0.1:{listener.getsockname()[1]}", seconds=0.2)
         assert cut.wait(5)
         thread.join()
 
 
-def test_an_answer_that_the_budget_has_no_time_for_is_the_budgets_end() -> None:
+def test_expired_budget_is_a_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(NotAttested, match=rf"the time, 0\.05 s, was up before {url} answered") as ended:
-            get(url, seconds=5, budget=passing(0.05))
-    assert ended.value.end is End.OUT_OF_TIME
-    assert not ended.value.retryable
+        with pytest.raises(NotAttested, match=rf"the timeout of 0\.05 s expired before {url} answered") as error:
+            get(url, seconds=5, budget=real_time_budget(0.05))
+    assert error.value.exit_code is ExitCode.TIMEOUT
+    assert not error.value.retryable
 
 
-def test_nothing_is_asked_when_no_time_is_left() -> None:
-    time = StandingTime()
+def test_no_request_is_sent_after_the_deadline() -> None:
+    time = ManualTime()
     budget = time.budget(3)
     time.now += 3
-    with serving(Reply(body=b"{}")) as script, pytest.raises(NotAttested) as ended:
+    with serving(Reply(body=b"{}")) as script, pytest.raises(NotAttested) as error:
         get(script.url, budget=budget)
-    assert ended.value.end is End.OUT_OF_TIME
+    assert error.value.exit_code is ExitCode.TIMEOUT
     assert script.requests == []
 
 
-def test_a_certificate_that_nobody_trusts_is_refused(tmp_path: Path) -> None:
+def test_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) -> None:
     tls, _ = make_tls_server(tmp_path, host="localhost")
     with (
         serving(Reply(body=b"{}"), tls=tls) as script,
-        pytest.raises(UntrustedError, match=r"https://localhost:[0-9]+ is not who it should be \(.+\)"),
+        pytest.raises(UntrustedError, match=r"https://localhost:[0-9]+ has an untrusted certificate \(.+\)"),
     ):
         get(script.url)
     assert script.requests == []
 
 
-def test_a_certificate_for_another_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificate_for_another_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tls, roots = make_tls_server(tmp_path, host="elsewhere.example")
     monkeypatch.setenv("SSL_CERT_FILE", str(roots))
-    with serving(Reply(body=b"{}"), tls=tls) as script, pytest.raises(UntrustedError, match="is not who it should be"):
+    with (
+        serving(Reply(body=b"{}"), tls=tls) as script,
+        pytest.raises(UntrustedError, match="has an untrusted certificate"),
+    ):
         get(script.url)
 
 
-def test_a_certificate_of_an_authority_of_the_system_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificate_of_a_system_authority_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tls, roots = make_tls_server(tmp_path, host="localhost")
     monkeypatch.setenv("SSL_CERT_FILE", str(roots))
     with serving(Reply(body=b"{}"), tls=tls) as script:
         assert get(script.url).body == b"{}"
 
 
-def test_a_silent_server_times_out() -> None:
+def test_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(TransportError, match=r"gave no answer in 0\.05 s"):
+        with pytest.raises(TransportError, match=r"did not answer within 0\.05 s"):
             get(url, seconds=0.05)
 
 
-def test_what_is_no_http_is_no_answer() -> None:
+def test_other_protocol_than_http_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def talk_something_else() -> None:
+        def speak_ssh() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(4096)
                 connection.sendall(b"SSH-2.0-x\r\n")
 
-        thread = threading.Thread(target=talk_something_else)
+        thread = threading.Thread(target=speak_ssh)
         thread.start()
-        with pytest.raises(TransportError, match="gave no answer"):
+        with pytest.raises(TransportError, match="did not answer"):
             get(f"http://127.0.0.1:{listener.getsockname()[1]}")
         thread.join()
 
 
-def test_https_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_https_verifies_certificate_and_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
     contexts: list[ssl.SSLContext] = []
 
     def dial(connection: http.client.HTTPSConnection) -> None:
-        contexts.append(connection._context)  # type: ignore[attr-defined] # noqa: SLF001 - there is no public way to see it
+        contexts.append(connection._context)  # type: ignore[attr-defined] # noqa: SLF001 - no public accessor
         raise ConnectionRefusedError("not in this test")
 
     monkeypatch.setattr(http.client.HTTPSConnection, "connect", dial)
@@ -244,18 +250,18 @@ def test_https_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"{", b"\xff", b"[" * 60_000])
-def test_an_answer_that_is_no_json_object_is_malformed(body: bytes) -> None:
-    with pytest.raises(MalformedAnswerError):
-        Answer(status=200, headers={}, body=body).json_object()
+def test_body_that_is_not_a_json_object_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedResponseError):
+        Response(status=200, headers={}, body=body).json_object()
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
     [("7", 7), (" 0 ", 0), ("-1", None), ("1.5", None), ("Fri, 31 Dec 1999 23:59:59 GMT", None), ("9" * 30, None)],
 )
-def test_reads_retry_after_in_seconds(value: str, expected: int | None) -> None:
-    assert Answer(status=429, headers={"retry-after": value}, body=b"").retry_after() == expected
+def test_retry_after_is_read_in_seconds(value: str, expected: int | None) -> None:
+    assert Response(status=429, headers={"retry-after": value}, body=b"").retry_after() == expected
 
 
-def test_without_retry_after_there_is_none() -> None:
-    assert Answer(status=429, headers={}, body=b"").retry_after() is None
+def test_missing_retry_after_is_none() -> None:
+    assert Response(status=429, headers={}, body=b"").retry_after() is None

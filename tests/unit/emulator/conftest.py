@@ -1,4 +1,4 @@
-"""One throw-away PKI for the whole run: making RSA keys is what takes the time."""
+"""One PKI for the whole run, because making RSA keys is slow."""
 
 from datetime import UTC, datetime
 

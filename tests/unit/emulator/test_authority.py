@@ -1,4 +1,4 @@
-"""An authority of files signs the signers, and one that could not is refused by the name of its file."""
+"""An authority from files signs the signers. An unusable one is refused with the name of its file."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from verifier.emulator import pki as pki_module
 from verifier.emulator.authority import UnusableAuthorityError, read_authority
-from verifier.emulator.pki import CA_LIFE, Identity, Pki, PrivateKey, Validity
+from verifier.emulator.pki import CA_LIFETIME, Identity, Pki, PrivateKey, Validity
 
 
 def pem(*certificates: x509.Certificate) -> bytes:
@@ -32,14 +32,14 @@ def write(directory: Path, *, certificates: bytes, key: bytes) -> Path:
     return directory
 
 
-def root(now: datetime, key: PrivateKey, *, life: timedelta = CA_LIFE) -> Identity:
+def root(now: datetime, key: PrivateKey, *, lifetime: timedelta = CA_LIFETIME) -> Identity:
     return pki_module.make_root(
-        subject=pki_module.make_name("An Authority"), key=key, validity=Validity.around(now, life)
+        subject=pki_module.make_name("An Authority"), key=key, validity=Validity.around(now, lifetime)
     )
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ec"])
-def test_signs_a_signer_that_verifies_under_it(tmp_path: Path, pki: Pki, now: datetime, kind: str) -> None:
+def test_signer_verifies_under_the_authority(tmp_path: Path, pki: Pki, now: datetime, kind: str) -> None:
     made = pki.root if kind == "rsa" else root(now, pki_module.make_ec_key(ec.SECP256R1()))
     directory = write(tmp_path / "ca", certificates=pem(made.certificate), key=key_pem(made.key))
     read = read_authority(directory, now=now)
@@ -48,8 +48,8 @@ def test_signs_a_signer_that_verifies_under_it(tmp_path: Path, pki: Pki, now: da
     assert signer.certificate.not_valid_before_utc <= now < signer.certificate.not_valid_after_utc
 
 
-def test_a_signer_does_not_outlive_it(pki: Pki, now: datetime) -> None:
-    short = root(now, pki.root.key, life=timedelta(days=2))
+def test_signer_expires_with_its_authority_at_the_latest(pki: Pki, now: datetime) -> None:
+    short = root(now, pki.root.key, lifetime=timedelta(days=2))
     signer = pki_module.make_cloud_signer(issuer=short, now=now, domain="metadata.azure.com", region="eastus")
     assert signer.certificate.not_valid_after_utc == short.certificate.not_valid_after_utc
 
@@ -61,7 +61,7 @@ def without_key_usage(pki: Pki, now: datetime) -> bytes:
         public_key=pki.root.key.public_key(),
         issuer_name=subject,
         issuer_key=pki.root.key,
-        validity=Validity.around(now, CA_LIFE),
+        validity=Validity.around(now, CA_LIFETIME),
         extensions=pki_module.root_extensions(pki.root.key.public_key())[:1],
         signing_hash=hashes.SHA256(),
     )
@@ -71,36 +71,40 @@ def without_key_usage(pki: Pki, now: datetime) -> bytes:
 @pytest.mark.parametrize(
     ("certificates", "key", "fault"),
     [
-        (lambda pki, _: pem(pki.root.certificate), lambda pki: key_pem(pki.signer.key), "tls.key is not the key of"),
+        (
+            lambda pki, _: pem(pki.root.certificate),
+            lambda pki: key_pem(pki.signer.key),
+            "tls.key does not match .*tls.crt",
+        ),
         (lambda pki, _: pem(pki.issuing_ca.certificate), lambda pki: key_pem(pki.issuing_ca.key), "self-signed CA"),
         (lambda pki, _: pem(pki.signer.certificate), lambda pki: key_pem(pki.signer.key), "self-signed CA"),
         (without_key_usage, lambda pki: key_pem(pki.root.key), "self-signed CA"),
         (
             lambda pki, _: pem(pki.root.certificate, pki.issuing_ca.certificate),
             lambda pki: key_pem(pki.root.key),
-            "tls.crt holds 2 certificates",
+            "tls.crt contains 2 certificates",
         ),
-        (lambda _, __: b"no PEM", lambda pki: key_pem(pki.root.key), "tls.crt is not PEM of the right kind"),
-        (lambda _, __: b"x" * 65_537, lambda pki: key_pem(pki.root.key), "tls.crt is larger than 65536 octets"),
-        (lambda pki, _: pem(pki.root.certificate), lambda _: b"no PEM", "tls.key is not PEM of the right kind"),
+        (lambda _, __: b"no PEM", lambda pki: key_pem(pki.root.key), "tls.crt is not a PEM certificate"),
+        (lambda _, __: b"x" * 65_537, lambda pki: key_pem(pki.root.key), "tls.crt is larger than 65536 bytes"),
+        (lambda pki, _: pem(pki.root.certificate), lambda _: b"no PEM", "tls.key is not an unencrypted PEM key"),
         (
             lambda pki, _: pem(pki.root.certificate),
             lambda pki: key_pem(pki.root.key, password=b"secret"),
-            "tls.key is not PEM of the right kind, or is encrypted",
+            "tls.key is not an unencrypted PEM key",
         ),
         (
             lambda pki, _: pem(pki.root.certificate),
             lambda _: key_pem(ed25519.Ed25519PrivateKey.generate()),
-            "tls.key is neither an RSA nor an EC key",
+            "tls.key contains neither an RSA nor an EC key",
         ),
         (
-            lambda pki, now: pem(root(now - timedelta(days=20), pki.root.key, life=timedelta(days=10)).certificate),
+            lambda pki, now: pem(root(now - timedelta(days=20), pki.root.key, lifetime=timedelta(days=10)).certificate),
             lambda pki: key_pem(pki.root.key),
-            "tls.crt is not valid now",
+            "tls.crt is expired or not yet valid",
         ),
     ],
 )
-def test_refuses_what_could_not_sign(
+def test_authority_that_cannot_sign_is_refused(
     tmp_path: Path,
     pki: Pki,
     now: datetime,
@@ -113,6 +117,6 @@ def test_refuses_what_could_not_sign(
         read_authority(directory, now=now)
 
 
-def test_names_the_file_that_is_missing(tmp_path: Path, now: datetime) -> None:
+def test_missing_file_is_named(tmp_path: Path, now: datetime) -> None:
     with pytest.raises(UnusableAuthorityError, match=r"tls\.crt: No such file"):
         read_authority(tmp_path, now=now)

@@ -1,4 +1,4 @@
-"""SignedData as IMDS writes it, byte for byte, and each of the departures that tests need."""
+"""`cms` builds SignedData with the same bytes as IMDS, and the deviations that tests need."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ def parse(der: bytes) -> asn1_cms.SignedData:
 
 
 def split(der: bytes) -> SignedData:
-    """The parts of a document, found by a reader that shares nothing with the writer."""
+    """Split a document into its parts with asn1crypto, independently of the encoder."""
     signed_data = parse(der)
     encapsulated = signed_data["encap_content_info"]
     return SignedData(
@@ -67,7 +67,7 @@ def parse_one(info: SignerInfo) -> asn1_cms.SignerInfo:
     return asn1_cms.SignerInfo.load(info.encode(), strict=True)
 
 
-def elliptic_signer(pki: Pki, now: datetime) -> Identity:
+def ec_signer(pki: Pki, now: datetime) -> Identity:
     return pki_module.make_signer(
         issuer=pki.issuing_ca,
         subject=pki.signer.certificate.subject,
@@ -82,15 +82,14 @@ def test_there_are_three_samples() -> None:
 
 
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
-def test_the_parts_of_a_real_document_encode_to_its_bytes(file: Path) -> None:
+def test_parts_of_a_real_document_encode_to_its_bytes(file: Path) -> None:
     der = read_sample(file)
     assert split(der).encode() == der
 
 
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
-def test_an_emulated_document_differs_from_a_real_one_in_content_certificate_and_signature_only(
-    file: Path,
-    pki: Pki,
+def test_emulated_document_differs_from_a_real_one_only_in_content_certificate_and_signature(
+    file: Path, pki: Pki
 ) -> None:
     real = split(read_sample(file))
     emulated = split(subject.signed_data(CONTENT, certificate=pki.signer.certificate, key=pki.signer.key).encode())
@@ -111,7 +110,7 @@ def test_an_emulated_document_differs_from_a_real_one_in_content_certificate_and
     assert transplanted == real
 
 
-def test_the_signature_is_over_the_content_itself(pki: Pki) -> None:
+def test_signature_is_over_the_content_itself(pki: Pki) -> None:
     der = subject.signed_data(CONTENT, certificate=pki.signer.certificate, key=pki.signer.key).encode()
     signed_data = parse(der)
     (embedded,) = signed_data["certificates"]
@@ -164,11 +163,8 @@ def test_signed_attributes_are_signed_as_a_set(pki: Pki, digest: SigningHash) ->
     ],
     ids=["rsa_encryption", "rsa_with_digest", "rsassa_pss"],
 )
-def test_signs_with_each_rsa_scheme(
-    pki: Pki,
-    digest: SigningHash,
-    make_scheme: Callable[[SigningHash], Scheme],
-    signature_algorithm: str,
+def test_each_rsa_scheme_signs(
+    pki: Pki, digest: SigningHash, make_scheme: Callable[[SigningHash], Scheme], signature_algorithm: str
 ) -> None:
     info = parse_one(
         subject.sign_content(
@@ -182,7 +178,7 @@ def test_signs_with_each_rsa_scheme(
     assert isinstance(key, rsa.RSAPublicKey)
     scheme_padding: padding.PKCS1v15 | padding.PSS = padding.PKCS1v15()
     if signature_algorithm == "rsassa_pss":
-        # asn1crypto reads the parameters: what they say is what verifies.
+        # Verify with the parameters that asn1crypto reads from the document.
         assert algorithm["parameters"]["hash_algorithm"]["algorithm"].native == digest.name
         mask = algorithm["parameters"]["mask_gen_algorithm"]
         assert mask["algorithm"].native == "mgf1"
@@ -194,15 +190,10 @@ def test_signs_with_each_rsa_scheme(
 
 
 @pytest.mark.parametrize("digest", DIGESTS, ids=lambda digest: digest.name)
-def test_signs_with_elliptic_keys(pki: Pki, now: datetime, digest: SigningHash) -> None:
-    signer = elliptic_signer(pki, now)
+def test_ecdsa_signs(pki: Pki, now: datetime, digest: SigningHash) -> None:
+    signer = ec_signer(pki, now)
     info = parse_one(
-        subject.sign_content(
-            CONTENT,
-            certificate=signer.certificate,
-            key=signer.key,
-            scheme=subject.ecdsa(digest),
-        ),
+        subject.sign_content(CONTENT, certificate=signer.certificate, key=signer.key, scheme=subject.ecdsa(digest))
     )
     assert info["signature_algorithm"]["algorithm"].native == f"{digest.name}_ecdsa"
     key = signer.certificate.public_key()
@@ -210,14 +201,11 @@ def test_signs_with_elliptic_keys(pki: Pki, now: datetime, digest: SigningHash) 
     key.verify(info["signature"].native, CONTENT, ec.ECDSA(digest))
 
 
-def test_encodes_two_signers_and_many_certificates(pki: Pki, now: datetime) -> None:
+def test_two_signers_and_many_certificates_are_encoded(pki: Pki, now: datetime) -> None:
     document = subject.signed_data(CONTENT, certificate=pki.signer.certificate, key=pki.signer.key)
-    other = elliptic_signer(pki, now)
+    other = ec_signer(pki, now)
     second = subject.sign_content(
-        CONTENT,
-        certificate=other.certificate,
-        key=other.key,
-        scheme=subject.ecdsa(hashes.SHA256()),
+        CONTENT, certificate=other.certificate, key=other.key, scheme=subject.ecdsa(hashes.SHA256())
     )
     certificates = (
         *document.certificates,
@@ -229,22 +217,22 @@ def test_encodes_two_signers_and_many_certificates(pki: Pki, now: datetime) -> N
             digest_algorithms=(subject.AZURE.digest_algorithm, second.digest_algorithm),
             certificates=certificates,
             signer_infos=(*document.signer_infos, second),
-        ).encode(),
+        ).encode()
     )
     assert set(parsed.certificates) == set(certificates)
     assert set(parsed.signer_infos) == {*document.signer_infos, second}
     assert len(parsed.digest_algorithms) == 2
 
 
-def test_no_certificates_leave_the_field_out(pki: Pki) -> None:
+def test_certificates_field_is_omitted_if_empty(pki: Pki) -> None:
     document = subject.signed_data(CONTENT, certificate=pki.signer.certificate, key=pki.signer.key)
     parsed = parse(replace(document, certificates=()).encode())
     assert parsed["certificates"].native is None
 
 
-def test_encodes_another_content_type(pki: Pki) -> None:
+def test_other_content_type_is_encoded(pki: Pki) -> None:
     document = subject.signed_data(CONTENT, certificate=pki.signer.certificate, key=pki.signer.key)
-    # RFC 5652 5.1: version 3 where the content is not id-data.
+    # RFC 5652 5.1: version 3 if the content is not id-data.
     other = replace(document, version=3, content_type="1.2.840.113549.1.9.16.1.4")
     encapsulated = parse(other.encode())["encap_content_info"]
     assert encapsulated["content_type"].dotted == "1.2.840.113549.1.9.16.1.4"

@@ -1,4 +1,4 @@
-"""The command serves on loopback, says where, and stops when told."""
+"""The command serves on loopback, prints its address, and stops on a signal."""
 
 import argparse
 import base64
@@ -41,7 +41,7 @@ def parse(*arguments: str) -> argparse.Namespace:
 
 @contextmanager
 def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The emulator as a process of its own, and the line that it printed when it was ready."""
+    """Run the emulator in a process, and yield the line that it prints when it is ready."""
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "--port", "0", *arguments],
         stdout=subprocess.PIPE,
@@ -68,27 +68,27 @@ def get(line: str, path: str) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
+def test_emulator_serves_until_it_receives_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     with started("--trust-dir", str(tmp_path / "trust"), "--vm-id", "vm-1", "--plan", "gold") as (process, line):
         status, body = get(line, "/metadata/attested/document?api-version=2020-09-01&nonce=4711")
         process.send_signal(number)
         rest, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert line.startswith("emulator: listening on http://127.0.0.1:")
-    assert (rest, errors) == ("", ""), "nothing else is printed, least of all a nonce"
+    assert (rest, errors) == ("", ""), "no further output, because it could contain a nonce"
     assert status == 200
     signed_data = asn1_cms.ContentInfo.load(base64.b64decode(json.loads(body)["signature"]))["content"]
     fields = json.loads(signed_data["encap_content_info"]["content"].native)
     assert (fields["vmId"], fields["nonce"], fields["plan"]["name"]) == ("vm-1", "4711", "gold")
-    # What was written is what the signer chains to.
+    # The signer chains to the trust directory.
     (signer,) = signed_data["certificates"]
     (issuer,) = x509.load_pem_x509_certificates(
-        (tmp_path / "trust" / "intermediates" / "emulator-issuing-ca.pem").read_bytes(),
+        (tmp_path / "trust" / "intermediates" / "emulator-issuing-ca.pem").read_bytes()
     )
     x509.load_der_x509_certificate(signer.dump()).verify_directly_issued_by(issuer)
 
 
-def test_the_trust_directory_is_there_when_the_line_is(tmp_path: Path) -> None:
+def test_trust_directory_is_complete_when_the_emulator_listens(tmp_path: Path) -> None:
     directory = tmp_path / "trust"
     with started("--trust-dir", str(directory)):
         manifest = tomllib.loads((directory / "manifest.toml").read_text(encoding="utf-8"))
@@ -97,15 +97,15 @@ def test_the_trust_directory_is_there_when_the_line_is(tmp_path: Path) -> None:
         assert certificate.fingerprint(hashes.SHA256()).hex() == entry["sha256"]
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "169.254.169.254"])  # noqa: S104 - to be refused
-def test_refuses_other_than_loopback_by_name(tmp_path: Path, host: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "169.254.169.254"])  # noqa: S104 - refused
+def test_host_other_than_loopback_is_refused(tmp_path: Path, host: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse("--trust-dir", str(tmp_path / "trust"), "--host", host, "--port", "0")) == 2
     assert f"--host {host} is not a loopback address" in capsys.readouterr().err
     assert not (tmp_path / "trust").exists()
 
 
-def test_listens_elsewhere_where_that_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # TEST-NET-1 (RFC 5737) is no address of this machine: that it was tried is what shows.
+def test_allow_open_listening_allows_another_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # This machine does not have an address of TEST-NET-1 (RFC 5737), so the attempt to listen must fail.
     arguments = ("--trust-dir", str(tmp_path / "trust"), "--host", "192.0.2.1", "--allow-open-listening")
     assert run(parse(*arguments)) == 2
     assert "cannot listen on 192.0.2.1 port 8254" in capsys.readouterr().err
@@ -128,7 +128,7 @@ def write_authority(directory: Path, pki: Pki) -> Path:
     return directory
 
 
-def test_an_authority_of_files_signs_for_every_emulator_that_is_given_it(tmp_path: Path) -> None:
+def test_authority_from_files_signs_for_several_emulators(tmp_path: Path) -> None:
     made = make_pki(now=datetime.now(UTC))
     authority = str(write_authority(tmp_path / "ca", made))
     signers = []
@@ -143,22 +143,22 @@ def test_an_authority_of_files_signs_for_every_emulator_that_is_given_it(tmp_pat
     assert (entry["role"], entry["sha256"]) == ("root", made.root.certificate.fingerprint(hashes.SHA256()).hex())
 
 
-def test_an_unusable_authority_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_authority_ends_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse("--authority", str(tmp_path), "--port", "0")) == 2
     assert capsys.readouterr().err == f"emulator: {tmp_path}/tls.crt: No such file or directory\n"
 
 
-def test_needs_an_authority_or_a_place_for_its_trust(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trust_dir_is_required_without_authority(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse("--port", "0")) == 2
-    assert "--trust-dir is needed where there is no --authority" in capsys.readouterr().err
+    assert "--trust-dir is required without --authority" in capsys.readouterr().err
 
 
-def test_refuses_a_host_that_is_no_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_host_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse("--trust-dir", str(tmp_path / "trust"), "--host", "localhost")) == 2
     assert "--host localhost is not an IP address" in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_port_in_use_ends_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert run(parse("--trust-dir", str(tmp_path / "trust"), "--port", port)) == 2
@@ -166,17 +166,15 @@ def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "trust").exists()
 
 
-def test_a_foreign_trust_directory_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_directory_with_other_files_is_not_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").touch()
     assert run(parse("--trust-dir", str(tmp_path), "--port", "0")) == 2
     assert "no emulator wrote" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("--vm-id", ""), ("--region", ""), ("--region", "ö")])
-def test_refuses_an_impossible_machine(
-    tmp_path: Path,
-    arguments: tuple[str, ...],
-    capsys: pytest.CaptureFixture[str],
+def test_invalid_machine_is_refused(
+    tmp_path: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(parse("--trust-dir", str(tmp_path / "trust"), "--port", "0", *arguments)) == 2
     assert capsys.readouterr().err.startswith("emulator: ")
@@ -185,13 +183,13 @@ def test_refuses_an_impossible_machine(
 @pytest.mark.parametrize(
     "arguments", [("--unknown",), ("--trust-dir", "x", "--port", "65536"), ("--trust-dir", "x", "--port", "a")]
 )
-def test_bad_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
+def test_invalid_arguments_exit_with_2(arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(*arguments)
     assert ended.value.code == 2
 
 
-def test_describes_the_machine_of_a_file_by_a_clock_that_is_off(tmp_path: Path) -> None:
+def test_machine_from_a_file_with_a_clock_offset(tmp_path: Path) -> None:
     file = EXAMPLES / "government.toml"
     with started("--trust-dir", str(tmp_path / "trust"), "--vm", str(file), "--clock-offset", "-86400") as (_, line):
         status, body = get(line, "/metadata/attested/document?api-version=2020-09-01")
@@ -208,32 +206,34 @@ def test_describes_the_machine_of_a_file_by_a_clock_that_is_off(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("option", ["--vm-id", "--region", "--plan", "--license-type"])
-def test_one_place_says_what_the_machine_is(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_machine_option_conflicts_with_a_machine_file(
+    tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ("--trust-dir", str(tmp_path / "trust"), "--vm", str(EXAMPLES / "china.toml"), option, "x")
     assert run(parse(*arguments)) == 2
-    assert capsys.readouterr().err == f"emulator: {option} cannot stand beside --vm, whose file says it\n"
+    assert capsys.readouterr().err == f"emulator: {option} cannot be combined with --vm: set it in the file\n"
 
 
-def test_a_file_of_no_machine_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_machine_file_ends_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "vm.toml"
     file.write_text('[compute]\nvmid = "x"\n', encoding="utf-8")
     assert run(parse("--trust-dir", str(tmp_path / "trust"), "--vm", str(file))) == 2
-    assert capsys.readouterr().err == f"emulator: {file}: the file.compute: unknown key vmid\n"
+    assert capsys.readouterr().err == f"emulator: {file}: unknown key compute.vmid\n"
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "soon"])
-def test_a_clock_is_off_by_a_number_of_seconds(seconds: str) -> None:
+def test_invalid_clock_offset_is_refused(seconds: str) -> None:
     with pytest.raises(SystemExit) as ended:
         parse("--trust-dir", "x", "--clock-offset", seconds)
     assert ended.value.code == 2
 
 
-def test_a_clock_is_off_by_years_at_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clock_offset_has_a_maximum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--trust-dir", str(tmp_path / "trust"), "--port", "0", "--clock-offset", "1e9")
     assert run(parse(*arguments)) == 2
     assert "at most 3650 days" in capsys.readouterr().err
 
 
-def test_the_default_address_is_loopback() -> None:
+def test_default_address_is_loopback() -> None:
     arguments = parse("--trust-dir", "x")
     assert (arguments.host, arguments.port) == ("127.0.0.1", 8254)

@@ -1,4 +1,4 @@
-"""The content has the real documents' text, and the fields of its api-version."""
+"""Document content equals that of real documents, and has the fields of its api-version."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from asn1crypto import cms as asn1_cms
 
-from verifier.emulator.documents import Plan, VirtualMachine, make_content
+from verifier.emulator.documents import MarketplacePlan, VirtualMachine, make_content
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -19,29 +19,29 @@ def read_content(name: str) -> bytes:
     return bytes(signed_data["encap_content_info"]["content"].native)
 
 
-def test_makes_the_text_of_the_real_document_of_2026() -> None:
+def test_content_equals_the_real_document_of_2026() -> None:
     vm = VirtualMachine(
         vm_id="b1310a36-d400-46f6-82cb-6217df846586",
         subscription_id="8a205152-b25a-417f-a676-80465535a6c9",
-        plan=Plan(),
+        plan=MarketplacePlan(),
         sku="",
     )
     content = make_content(vm, now=datetime(2026, 7, 28, 13, 24, tzinfo=UTC), api_version="2025-04-07")
     assert content == read_content("public-eastus-2026-07-28.json")
 
 
-def test_makes_the_text_of_the_real_document_of_2022() -> None:
+def test_content_equals_the_real_document_of_2022() -> None:
     vm = VirtualMachine(
         vm_id="bd8e7443-24a0-41f3-b949-8baf4fd1c573",
         subscription_id="5f130ffc-0a3e-4795-b691-4f56a12a5547",
-        plan=Plan(),
+        plan=MarketplacePlan(),
         sku="20_04-lts-gen2",
     )
     content = make_content(vm, now=datetime(2022, 4, 19, 1, 27, 21, tzinfo=UTC), api_version="2020-09-01")
     assert content == read_content("public-southcentralus-2022-04-19.json")
 
 
-def test_the_oldest_version_has_the_fields_and_the_order_of_the_sample_of_2018(now: datetime) -> None:
+def test_oldest_version_has_the_fields_of_the_sample_of_2018_in_order(now: datetime) -> None:
     sample = json.loads(read_content("azure-page-2018.json"))
     ours = json.loads(make_content(VirtualMachine(), now=now, api_version="2018-10-01"))
     assert list(ours) == list(sample)
@@ -61,16 +61,16 @@ def test_the_oldest_version_has_the_fields_and_the_order_of_the_sample_of_2018(n
         ("2025-04-07", {"subscriptionId", "sku", "licenseType"}),
     ],
 )
-def test_each_version_has_the_fields_that_it_introduced(now: datetime, api_version: str, added: set[str]) -> None:
+def test_each_version_has_its_fields(now: datetime, api_version: str, added: set[str]) -> None:
     fields = json.loads(make_content(VirtualMachine(), now=now, api_version=api_version))
     assert set(fields) == {"nonce", "plan", "timeStamp", "vmId"} | added
 
 
-def test_describes_the_machine(now: datetime) -> None:
+def test_content_describes_the_machine(now: datetime) -> None:
     vm = VirtualMachine(
         vm_id="v",
         subscription_id="s",
-        plan=Plan(publisher="p", product="o", name="n"),
+        plan=MarketplacePlan(publisher="p", product="o", name="n"),
         sku="k",
         license_type="Windows_Server",
     )
@@ -86,30 +86,28 @@ def test_describes_the_machine(now: datetime) -> None:
     }
 
 
-def test_of_a_classic_machine_there_is_what_is_guaranteed_and_the_nonce(now: datetime) -> None:
+def test_content_of_a_classic_machine_is_vm_id_and_nonce(now: datetime) -> None:
     vm = VirtualMachine(vm_id="v", is_classic=True)
     content = make_content(vm, now=now, api_version="2025-04-07", nonce="1234567890")
     assert content == b'{"nonce":"1234567890","vmId":"v"}'
 
 
-def test_times_are_utc_whatever_the_clocks_zone(now: datetime) -> None:
+def test_times_are_utc_with_any_time_zone_of_the_clock(now: datetime) -> None:
     elsewhere = now.astimezone(timezone(timedelta(hours=9)))
     vm = VirtualMachine()
     assert make_content(vm, now=elsewhere, api_version="2020-09-01") == make_content(
-        vm,
-        now=now,
-        api_version="2020-09-01",
+        vm, now=now, api_version="2020-09-01"
     )
 
 
-def test_refuses_naive_times_and_versions_without_documents(now: datetime) -> None:
+def test_naive_time_and_version_without_documents_are_refused(now: datetime) -> None:
     with pytest.raises(ValueError, match="aware"):
         make_content(VirtualMachine(), now=now.replace(tzinfo=None), api_version="2020-09-01")
     with pytest.raises(ValueError, match="2018-10-01"):
         make_content(VirtualMachine(), now=now, api_version="2018-04-02")
 
 
-def test_a_machine_has_an_id_and_a_region() -> None:
+def test_machine_needs_an_id_and_a_region() -> None:
     with pytest.raises(ValueError, match="vmId"):
         VirtualMachine(vm_id="")
     with pytest.raises(ValueError, match="region"):

@@ -1,4 +1,4 @@
-"""docs/emulator.md names everything that there is to choose, and its example runs."""
+"""docs/emulator.md documents every option and public name, and its example runs."""
 
 import argparse
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from verifier import emulator
 from verifier.emulator.command import configure
 from verifier.emulator.faults import FaultKind
 from verifier.emulator.instance import COMPUTE
@@ -17,12 +18,12 @@ from verifier.emulator.schema import Array, Leaf, Node
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "emulator.md").read_text("utf-8")
-LAST_OF_THE_PAGE = "2020-12-01"
+LAST_VERSION_OF_THE_PAGE = "2020-12-01"
 
 
 def later_elements(name: str, node: Node) -> Iterator[str]:
-    """The elements that an api-version brought which Azure's page of 2021 does not tell of."""
-    if node.introduced > LAST_OF_THE_PAGE:
+    """Yield the elements of api-versions that Azure's page of 2021 does not list."""
+    if node.introduced > LAST_VERSION_OF_THE_PAGE:
         yield name
     elif isinstance(node, Array):
         yield from later_elements(name, node.element)
@@ -31,31 +32,35 @@ def later_elements(name: str, node: Node) -> Iterator[str]:
             yield from later_elements(member, below)
 
 
-def test_the_page_has_every_option() -> None:
+def test_page_names_every_option() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     configure(parser)
-    options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - no other way
+    options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - no public way
     assert "--authority" in options
     assert [option for option in options if f"`{option}`" not in PAGE] == []
 
 
+def test_page_names_every_public_name() -> None:
+    assert [name for name in emulator.__all__ if f"`{name}`" not in PAGE] == []
+
+
 @pytest.mark.parametrize("choice", [*FaultKind, *Scenario])
-def test_the_page_has_every_fault_and_scenario_in_a_table(choice: str) -> None:
+def test_page_has_every_fault_and_scenario_in_a_table(choice: str) -> None:
     assert f"\n| `{choice}` | " in PAGE
 
 
-def test_the_page_has_every_example() -> None:
+def test_page_links_every_example() -> None:
     files = sorted(file.name for file in (ROOT / "examples" / "emulator").iterdir())
     assert sorted(re.findall(r"\]\(\.\./examples/emulator/([\w.-]+)\)", PAGE)) == files
 
 
-def test_the_page_says_which_elements_are_not_of_azures_page() -> None:
+def test_page_names_the_elements_that_azures_page_does_not_list() -> None:
     names = set(later_elements("compute", COMPUTE))
     assert "userData" in names
     assert [name for name in sorted(names) if f"`{name}`" not in PAGE] == []
 
 
-def test_the_example_for_pytest_runs(tmp_path: Path) -> None:
+def test_pytest_example_of_the_page_runs(tmp_path: Path) -> None:
     conftest, example = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "conftest.py").write_text(conftest, "utf-8")
     (tmp_path / "test_example.py").write_text(example, "utf-8")

@@ -1,8 +1,8 @@
-"""Routes lead to elements by exact keys and indexes, and text lists what is in one."""
+"""Routes select elements by exact keys and indexes, and format=text lists their members."""
 
 import pytest
 
-from verifier.emulator.filtering import FormatError, NoSuchElementError, check_json, select, tell_text
+from verifier.emulator.filtering import FormatError, NoSuchElementError, select, to_json, to_text
 from verifier.emulator.schema import Json
 
 TREE: Json = {"b": [{"c": "x"}, {"c": ""}], "a": {"0": "zero"}, "t": "leaf"}
@@ -12,12 +12,12 @@ TREE: Json = {"b": [{"c": "x"}, {"c": ""}], "a": {"0": "zero"}, "t": "leaf"}
     ("route", "element"),
     [("", TREE), ("b", [{"c": "x"}, {"c": ""}]), ("b/1", {"c": ""}), ("b/0/c", "x"), ("b/1/c", ""), ("a/0", "zero")],
 )
-def test_follows_keys_and_indexes(route: str, element: Json) -> None:
+def test_route_follows_keys_and_indexes(route: str, element: Json) -> None:
     assert select(TREE, route.split("/") if route else []) == element
 
 
 @pytest.mark.parametrize("route", ["x", "B", "b/2", "b/-1", "b/00", "b/+0", "b/\u0660", "b/c", "t/0", "t/x", "b/", ""])
-def test_leads_nowhere_else(route: str) -> None:
+def test_invalid_route_selects_no_element(route: str) -> None:
     with pytest.raises(NoSuchElementError):
         select(TREE, route.split("/"))
 
@@ -25,11 +25,11 @@ def test_leads_nowhere_else(route: str) -> None:
 @pytest.mark.parametrize(
     ("route", "text"), [("", "a/\nb/\nt"), ("b", "0/\n1/"), ("b/0", "c"), ("t", "leaf"), ("b/1/c", "")]
 )
-def test_tells_text(route: str, text: str) -> None:
-    assert tell_text(select(TREE, route.split("/") if route else [])) == text
+def test_text_lists_members_or_shows_the_value(route: str, text: str) -> None:
+    assert to_text(select(TREE, route.split("/") if route else [])) == text
 
 
 @pytest.mark.parametrize("leaf", ["", "x", 80])
-def test_a_leaf_is_no_json(leaf: Json) -> None:
+def test_leaf_is_not_available_as_json(leaf: Json) -> None:
     with pytest.raises(FormatError, match="format=text"):
-        check_json(leaf)
+        to_json(leaf)

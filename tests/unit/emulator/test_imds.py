@@ -1,4 +1,4 @@
-"""The emulator answers by the rules of Azure's page."""
+"""The emulator follows the rules of Azure's page."""
 
 import base64
 import itertools
@@ -19,9 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from verifier.emulator.controls import Controls
 from verifier.emulator.documents import VirtualMachine
-from verifier.emulator.imds import create_app
+from verifier.emulator.imds import create_imds
 from verifier.emulator.pki import Pki
+from verifier.emulator.rules import RequestLimiter
+from verifier.emulator.scenarios import Authorities
 from verifier.emulator.versions import API_VERSIONS
 from verifier.emulator.virtual_machines import read_virtual_machine
 
@@ -47,9 +50,22 @@ def monotonic() -> Seconds:
     return Seconds()
 
 
+@pytest.fixture(scope="module")
+def authorities(pki: Pki) -> Authorities:
+    return Authorities.from_ca(pki.issuing_ca, cloud=VM.cloud, region=VM.region)
+
+
+def make_client(
+    authorities: Authorities, *, clock: Callable[[], datetime], monotonic: Callable[[], float], vm: VirtualMachine = VM
+) -> FlaskClient:
+    controls = Controls(authorities=authorities, clock=clock, base_url="http://127.0.0.1")
+    limiter = RequestLimiter(monotonic=monotonic)
+    return create_imds(vm=vm, controls=controls, limiter=limiter, wait=lambda _: None).test_client()
+
+
 @pytest.fixture
-def client(pki: Pki, now: datetime, monotonic: Seconds) -> FlaskClient:
-    return create_app(signer=pki.signer, vm=VM, clock=lambda: now, monotonic=monotonic).test_client()
+def client(authorities: Authorities, now: datetime, monotonic: Seconds) -> FlaskClient:
+    return make_client(authorities, clock=lambda: now, monotonic=monotonic)
 
 
 def content_of(answer: TestResponse) -> dict[str, object]:
@@ -66,7 +82,7 @@ def error_of(answer: TestResponse) -> tuple[int, str]:
     return answer.status_code, body["error"]
 
 
-def test_answers_with_a_document_that_the_pki_signed(client: FlaskClient, pki: Pki, now: datetime) -> None:
+def test_document_verifies_under_the_pki(client: FlaskClient, pki: Pki, now: datetime) -> None:
     answer = client.get(f"{DOCUMENT}?api-version=2020-09-01&nonce=1234567890", headers=METADATA)
     assert answer.status_code == 200
     assert answer.mimetype == "application/json"
@@ -79,8 +95,7 @@ def test_answers_with_a_document_that_the_pki_signed(client: FlaskClient, pki: P
     signer = x509.load_der_x509_certificate(embedded.dump())
     verifier = PolicyBuilder().store(Store([pki.root.certificate])).time(now)
     verifier.build_server_verifier(x509.DNSName("eastus.metadata.azure.com")).verify(
-        signer,
-        [pki.issuing_ca.certificate],
+        signer, [pki.issuing_ca.certificate]
     )
     key = signer.public_key()
     assert isinstance(key, rsa.RSAPublicKey)
@@ -90,18 +105,18 @@ def test_answers_with_a_document_that_the_pki_signed(client: FlaskClient, pki: P
 
 
 @pytest.mark.parametrize("value", ["true", "True", "TRUE"])
-def test_the_metadata_headers_case_does_not_matter(client: FlaskClient, value: str) -> None:
+def test_case_of_the_metadata_header_does_not_matter(client: FlaskClient, value: str) -> None:
     assert client.get(f"{DOCUMENT}?api-version=2020-09-01", headers={"Metadata": value}).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{}, {"Metadata": "false"}, {"Metadata": ""}, {"Metadata": "true,true"}])
-def test_refuses_a_request_without_the_metadata_header(client: FlaskClient, headers: dict[str, str]) -> None:
+def test_request_without_the_metadata_header_is_refused(client: FlaskClient, headers: dict[str, str]) -> None:
     answer = client.get(f"{DOCUMENT}?api-version=2020-09-01", headers=headers)
     assert error_of(answer) == (400, "Bad request. Required metadata header not specified")
 
 
 @pytest.mark.parametrize("value", ["10.0.0.1", ""])
-def test_refuses_a_forwarded_request(client: FlaskClient, value: str) -> None:
+def test_forwarded_request_is_refused(client: FlaskClient, value: str) -> None:
     answer = client.get(f"{DOCUMENT}?api-version=2020-09-01", headers={**METADATA, "X-Forwarded-For": value})
     status, error = error_of(answer)
     assert status == 400
@@ -109,7 +124,7 @@ def test_refuses_a_forwarded_request(client: FlaskClient, value: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?nonce=1234567890", "?api-version="])
-def test_refuses_a_request_without_a_version_in_the_pages_words(client: FlaskClient, query: str) -> None:
+def test_request_without_an_api_version_is_refused_with_the_text_of_the_page(client: FlaskClient, query: str) -> None:
     answer = client.get(f"{DOCUMENT}{query}", headers=METADATA)
     assert answer.status_code == 400
     assert answer.get_json() == {
@@ -121,30 +136,30 @@ def test_refuses_a_request_without_a_version_in_the_pages_words(client: FlaskCli
 
 
 @pytest.mark.parametrize("version", ["2020-09-02", "2099-01-01", "latest", "2020-09-01 "])
-def test_refuses_an_unsupported_version_and_names_the_newest(client: FlaskClient, version: str) -> None:
+def test_unsupported_version_is_refused_with_the_newest_ones(client: FlaskClient, version: str) -> None:
     answer = client.get(DOCUMENT, query_string={"api-version": version}, headers=METADATA)
     assert answer.status_code == 400
     assert answer.get_json()["newest-versions"] == NEWEST
 
 
 @pytest.mark.parametrize("version", [v for v in API_VERSIONS if v < "2018-10-01"])
-def test_versions_before_attested_data_do_not_have_it(client: FlaskClient, version: str) -> None:
+def test_versions_before_attested_data_have_no_documents(client: FlaskClient, version: str) -> None:
     assert error_of(client.get(f"{DOCUMENT}?api-version={version}", headers=METADATA)) == (404, "Not Found")
 
 
 @pytest.mark.parametrize("version", [v for v in API_VERSIONS if v >= "2018-10-01"])
-def test_every_later_version_has_it(client: FlaskClient, version: str) -> None:
+def test_every_later_version_has_documents(client: FlaskClient, version: str) -> None:
     fields = content_of(client.get(f"{DOCUMENT}?api-version={version}", headers=METADATA))
     assert ("licenseType" in fields) == (version >= "2020-09-01")
 
 
-def test_the_supported_versions_are_in_order_and_distinct() -> None:
+def test_supported_versions_are_sorted_and_distinct() -> None:
     assert list(API_VERSIONS) == sorted(set(API_VERSIONS))
     assert len(API_VERSIONS) == 35
 
 
 @pytest.mark.parametrize("query", ["api-version=2020-09-01", "nonce=1", "format=json"])
-def test_refuses_duplicate_query_names(client: FlaskClient, query: str) -> None:
+def test_duplicate_query_parameters_are_refused(client: FlaskClient, query: str) -> None:
     answer = client.get(f"{DOCUMENT}?api-version=2020-09-01&nonce=1&format=json&{query}", headers=METADATA)
     status, error = error_of(answer)
     assert status == 400
@@ -152,19 +167,19 @@ def test_refuses_duplicate_query_names(client: FlaskClient, query: str) -> None:
 
 
 @pytest.mark.parametrize("nonce", ["1", "1234567890", "a" * 32, "ABCabc123"])
-def test_signs_the_nonce_as_sent(client: FlaskClient, nonce: str) -> None:
+def test_nonce_is_signed_as_sent(client: FlaskClient, nonce: str) -> None:
     answer = client.get(DOCUMENT, query_string={"api-version": "2020-09-01", "nonce": nonce}, headers=METADATA)
     assert content_of(answer)["nonce"] == nonce
 
 
 @pytest.mark.parametrize("query", ["", "&nonce="])
-def test_without_a_nonce_it_is_the_expiry(client: FlaskClient, query: str) -> None:
+def test_missing_nonce_becomes_the_expiry(client: FlaskClient, query: str) -> None:
     answer = client.get(f"{DOCUMENT}?api-version=2020-09-01{query}", headers=METADATA)
     assert content_of(answer)["nonce"] == "20261123-140000"
 
 
 @pytest.mark.parametrize("nonce", ["a" * 33, "a-b", "a b", "\u0661", "a\n", '"'])
-def test_refuses_a_nonce_that_is_not_alphanumeric(client: FlaskClient, nonce: str) -> None:
+def test_nonce_that_is_not_alphanumeric_is_refused(client: FlaskClient, nonce: str) -> None:
     answer = client.get(DOCUMENT, query_string={"api-version": "2020-09-01", "nonce": nonce}, headers=METADATA)
     status, error = error_of(answer)
     assert status == 400
@@ -173,32 +188,29 @@ def test_refuses_a_nonce_that_is_not_alphanumeric(client: FlaskClient, nonce: st
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_refuses_other_methods(client: FlaskClient, method: str) -> None:
+def test_other_methods_are_refused(client: FlaskClient, method: str) -> None:
     answer = client.open(f"{DOCUMENT}?api-version=2020-09-01", method=method, headers=METADATA)
     assert error_of(answer) == (405, "Method Not Allowed")
     assert answer.headers["Allow"] == "GET"
 
 
-def test_refuses_head(client: FlaskClient) -> None:
+def test_head_is_refused(client: FlaskClient) -> None:
     answer = client.head(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA)
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET"
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/", "/metadata", "/metadata/attested", f"{DOCUMENT}/", "/metadata//attested/document"],
+    "path", ["/", "/metadata", "/metadata/attested", f"{DOCUMENT}/", "/metadata//attested/document"]
 )
 def test_other_paths_are_not_found(client: FlaskClient, path: str) -> None:
     assert error_of(client.get(f"{path}?api-version=2020-09-01", headers=METADATA)) == (404, "Not Found")
 
 
-def test_a_failure_inside_is_told_in_json(pki: Pki, monotonic: Seconds) -> None:
-    def broken() -> datetime:
-        raise OSError("no clock")
-
-    app = create_app(signer=pki.signer, vm=VM, clock=broken, monotonic=monotonic)
-    answer = app.test_client().get(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA)
+def test_internal_error_is_answered_in_json(authorities: Authorities, now: datetime, monotonic: Seconds) -> None:
+    # The clock works once, at the start.
+    client = make_client(authorities, clock=iter([now]).__next__, monotonic=monotonic)
+    answer = client.get(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA)
     assert error_of(answer) == (500, "Internal Server Error")
 
 
@@ -206,7 +218,7 @@ def ask(client: FlaskClient) -> int:
     return client.get(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA).status_code
 
 
-def test_answers_five_requests_a_second(client: FlaskClient, monotonic: Seconds) -> None:
+def test_five_requests_per_second_are_admitted(client: FlaskClient, monotonic: Seconds) -> None:
     assert [ask(client) for _ in range(6)] == [200] * 5 + [429]
     monotonic.now += 0.999
     assert ask(client) == 429
@@ -214,7 +226,7 @@ def test_answers_five_requests_a_second(client: FlaskClient, monotonic: Seconds)
     assert [ask(client) for _ in range(6)] == [200] * 5 + [429]
 
 
-def test_the_second_slides(client: FlaskClient, monotonic: Seconds) -> None:
+def test_rate_limit_uses_a_sliding_second(client: FlaskClient, monotonic: Seconds) -> None:
     def spread(pauses: list[float], act: Callable[[FlaskClient], int]) -> list[int]:
         statuses = []
         for pause in pauses:
@@ -222,7 +234,7 @@ def test_the_second_slides(client: FlaskClient, monotonic: Seconds) -> None:
             statuses.append(act(client))
         return statuses
 
-    # Requests at 0, .5, .5, .5, .5; a sixth at .75; one more at 1.0 takes the first one's place, and no more do.
+    # Requests at 0, .5, .5, .5, .5. The sixth at .75 is refused. At 1.0 the first one leaves the window.
     assert spread([0, 0.5, 0, 0, 0, 0.25, 0.25, 0], ask) == [200] * 5 + [429, 200, 429]
 
 
@@ -230,15 +242,15 @@ def test_refused_requests_count_against_the_rate(client: FlaskClient) -> None:
     assert [client.get("/").status_code for _ in range(6)] == [400] * 5 + [429]
 
 
-def test_the_documents_time_is_the_clocks(pki: Pki, now: datetime, monotonic: Seconds) -> None:
+def test_time_of_documents_comes_from_the_clock(authorities: Authorities, now: datetime, monotonic: Seconds) -> None:
     later = now + timedelta(minutes=1)
-    client = create_app(signer=pki.signer, vm=VM, clock=lambda: later, monotonic=monotonic).test_client()
+    client = make_client(authorities, clock=lambda: later, monotonic=monotonic)
     fields = content_of(client.get(f"{DOCUMENT}?api-version=2020-09-01", headers=METADATA))
     assert fields["timeStamp"] == {"createdOn": "11/23/26 08:01:00 -0000", "expiresOn": "11/23/26 14:01:00 -0000"}
 
 
 def elements(tree: object, route: str = "") -> Iterator[tuple[str, object]]:
-    """Everything in a tree, with the route that leads to it."""
+    """Yield every element of a tree with its route."""
     yield route, tree
     members = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for name, member in members:
@@ -247,11 +259,11 @@ def elements(tree: object, route: str = "") -> Iterator[tuple[str, object]]:
 
 @pytest.fixture(params=EXAMPLES, ids=lambda file: file.stem)
 def ask_instance(
-    request: pytest.FixtureRequest, pki: Pki, now: datetime, monotonic: Seconds
+    request: pytest.FixtureRequest, authorities: Authorities, now: datetime, monotonic: Seconds
 ) -> Callable[[str], TestResponse]:
-    """Asks for a path below the instance metadata of an example, each time a second later."""
+    """Return a function that requests a path of an example's instance metadata, one second after the last request."""
     vm = read_virtual_machine(request.param)
-    client = create_app(signer=pki.signer, vm=vm, clock=lambda: now, monotonic=monotonic).test_client()
+    client = make_client(authorities, clock=lambda: now, monotonic=monotonic, vm=vm)
 
     def ask_later(target: str) -> TestResponse:
         monotonic.now += 1
@@ -260,7 +272,7 @@ def ask_instance(
     return ask_later
 
 
-def test_everything_that_json_tells_is_reached_by_its_route(ask_instance: Callable[[str], TestResponse]) -> None:
+def test_every_element_is_available_by_its_route(ask_instance: Callable[[str], TestResponse]) -> None:
     for route, element in elements(ask_instance("?api-version=2025-04-07").get_json()):
         as_json = ask_instance(f"{route}?api-version=2025-04-07")
         as_text = ask_instance(f"{route}?api-version=2025-04-07&format=text")
@@ -273,21 +285,20 @@ def test_everything_that_json_tells_is_reached_by_its_route(ask_instance: Callab
             assert (as_json.status_code, as_text.text) == (400, element)
 
 
-def test_each_version_has_what_the_one_before_had(ask_instance: Callable[[str], TestResponse]) -> None:
+def test_each_version_has_the_elements_of_the_previous_one(ask_instance: Callable[[str], TestResponse]) -> None:
     before: dict[str, object] = {}
     for version in API_VERSIONS[1:]:
-        told = ask_instance(f"?api-version={version}").get_json()
-        leaves: dict[str, object] = {route: leaf for route, leaf in elements(told) if isinstance(leaf, str)}
+        tree = ask_instance(f"?api-version={version}").get_json()
+        leaves: dict[str, object] = {route: leaf for route, leaf in elements(tree) if isinstance(leaf, str)}
         assert before.items() <= leaves.items(), version
         before = leaves
 
 
 @pytest.fixture(scope="module")
-def patient(pki: Pki, now: datetime) -> FlaskClient:
-    """Of an IMDS for which a minute passes between any two requests."""
+def unlimited_client(authorities: Authorities, now: datetime) -> FlaskClient:
+    """Return a client of an IMDS whose clock advances a minute per request, so that its rate limit never applies."""
     minutes = itertools.count(0, 60)
-    app = create_app(signer=pki.signer, vm=VM, clock=lambda: now, monotonic=lambda: float(next(minutes)))
-    return app.test_client()
+    return make_client(authorities, clock=lambda: now, monotonic=lambda: float(next(minutes)))
 
 
 NAMES = st.sampled_from(["api-version", "nonce", "format", "resource", "x"])
@@ -305,12 +316,12 @@ STEPS = st.one_of(
     query=st.lists(st.tuples(NAMES, VALUES), max_size=4),
     method=st.sampled_from(["GET", "GET", "GET", "POST", "HEAD", "OPTIONS", "TRACE"]),
 )
-def test_whatever_is_asked_is_answered_or_refused(
-    patient: FlaskClient, steps: list[str], query: list[tuple[str, str]], method: str
+def test_any_request_is_answered_or_refused(
+    unlimited_client: FlaskClient, steps: list[str], query: list[tuple[str, str]], method: str
 ) -> None:
-    # PEP 3333: the octets of the path, unquoted, as Latin-1. By itself the client takes "//" for a host.
+    # PEP 3333: the unquoted bytes of the path as Latin-1. Passed as `path`, the client would parse "//" as a host.
     path = "/" + "/".join(steps).encode().decode("latin-1")
-    answer = patient.open(
+    answer = unlimited_client.open(
         method=method, query_string=urlencode(query), headers=METADATA, environ_overrides={"PATH_INFO": path}
     )
     assert answer.status_code in {200, 400, 404, 405}

@@ -1,4 +1,4 @@
-"""The throw-away PKI has the shape of the real one, and both judges accept it."""
+"""The PKI has the shape of the real one, and two path validators accept it."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -17,20 +17,17 @@ from verifier.emulator import pki as subject
 from verifier.emulator.pki import Identity, Pki, Validity
 
 
-def judge_with_pyca(
-    signer: Identity,
-    *,
-    intermediates: list[Identity],
-    root: Identity,
-    at: datetime,
-    name: str = "metadata.azure.com",
+def validate_with_pyca(
+    signer: Identity, *, intermediates: list[Identity], root: Identity, at: datetime, name: str = "metadata.azure.com"
 ) -> list[x509.Certificate]:
     verifier = PolicyBuilder().store(Store([root.certificate])).time(at).build_server_verifier(x509.DNSName(name))
     return verifier.verify(signer.certificate, [intermediate.certificate for intermediate in intermediates])
 
 
-def judge_with_certvalidator(signer: Identity, *, intermediates: list[Identity], root: Identity, at: datetime) -> int:
-    """The length of the path that certvalidator finds."""
+def validate_with_certvalidator(
+    signer: Identity, *, intermediates: list[Identity], root: Identity, at: datetime
+) -> int:
+    """Return the length of the path that certvalidator finds."""
     context = ValidationContext(
         trust_roots=[as_asn1(root)],
         moment=at,
@@ -44,8 +41,7 @@ def judge_with_certvalidator(signer: Identity, *, intermediates: list[Identity],
         validation_context=context,
     )
     validation = validator.async_validate_usage(  # type: ignore[no-untyped-call] # the library does not type it
-        {"digital_signature"},
-        {"server_auth"},
+        {"digital_signature"}, {"server_auth"}
     )
     path = asyncio.run(validation)
     return len(path)
@@ -61,15 +57,15 @@ def extension(identity: Identity, oid: x509.ObjectIdentifier) -> x509.Extension[
 
 def test_pyca_accepts_the_chain_under_both_names(pki: Pki, now: datetime) -> None:
     for name in ("metadata.azure.com", "eastus.metadata.azure.com"):
-        path = judge_with_pyca(pki.signer, intermediates=[pki.issuing_ca], root=pki.root, at=now, name=name)
+        path = validate_with_pyca(pki.signer, intermediates=[pki.issuing_ca], root=pki.root, at=now, name=name)
         assert path == [pki.signer.certificate, pki.issuing_ca.certificate, pki.root.certificate]
 
 
 def test_certvalidator_accepts_the_chain(pki: Pki, now: datetime) -> None:
-    assert judge_with_certvalidator(pki.signer, intermediates=[pki.issuing_ca], root=pki.root, at=now) == 3
+    assert validate_with_certvalidator(pki.signer, intermediates=[pki.issuing_ca], root=pki.root, at=now) == 3
 
 
-def test_the_signer_has_the_shape_of_the_real_one(pki: Pki) -> None:
+def test_signer_has_the_shape_of_the_real_one(pki: Pki) -> None:
     signer = pki.signer.certificate
     assert isinstance(signer.public_key(), rsa.RSAPublicKey)
     assert pki.signer.key.key_size == 2048
@@ -79,7 +75,7 @@ def test_the_signer_has_the_shape_of_the_real_one(pki: Pki) -> None:
 
     names = extension(pki.signer, ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
     assert names.value == x509.SubjectAlternativeName(
-        [x509.DNSName("eastus.metadata.azure.com"), x509.DNSName("metadata.azure.com")],
+        [x509.DNSName("eastus.metadata.azure.com"), x509.DNSName("metadata.azure.com")]
     )
     usage = extension(pki.signer, ExtensionOID.KEY_USAGE)
     assert usage.critical
@@ -101,12 +97,12 @@ def test_the_signer_has_the_shape_of_the_real_one(pki: Pki) -> None:
     assert issuer_id.key_identifier == key_id.digest
 
 
-def test_the_signer_calls_its_issuer_as_the_issuer_calls_itself(pki: Pki) -> None:
-    """An authority of files may have made its identifier otherwise than by SHA-1: Helm's does (RFC 7093)."""
+def test_authority_key_identifier_equals_the_key_identifier_of_the_issuer(pki: Pki) -> None:
+    """An authority from files may not use SHA-1 for its identifier: Helm follows RFC 7093."""
     root, now, name = pki.root.certificate, datetime.now(UTC), x509.SubjectKeyIdentifier(b"odd")
     odd = subject.issue(
         subject=root.subject,
-        public_key=root.public_key(),  # type: ignore[arg-type]  # of RSA, as every key of a Pki
+        public_key=root.public_key(),  # type: ignore[arg-type]  # an RSA key, as every key of a Pki
         issuer_name=root.subject,
         issuer_key=pki.root.key,
         validity=Validity.around(now, timedelta(days=2)),
@@ -125,20 +121,20 @@ def test_the_signer_calls_its_issuer_as_the_issuer_calls_itself(pki: Pki) -> Non
     assert issuer_id.key_identifier == b"odd"
 
 
-def test_the_signer_names_two_issuer_urls_that_resolve_nowhere(pki: Pki) -> None:
+def test_signer_has_two_issuer_urls_that_do_not_resolve(pki: Pki) -> None:
     access = extension(pki.signer, ExtensionOID.AUTHORITY_INFORMATION_ACCESS).value
     assert isinstance(access, x509.AuthorityInformationAccess)
     assert [description.access_method for description in access] == [AuthorityInformationAccessOID.CA_ISSUERS] * 2
     assert all(".invalid/" in description.access_location.value for description in access)
 
 
-def test_every_subject_says_that_it_is_an_emulator(pki: Pki) -> None:
+def test_every_subject_names_the_emulator(pki: Pki) -> None:
     for identity in (pki.root, pki.issuing_ca, pki.signer):
         name = identity.certificate.subject
         assert [a.value for a in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)] == ["imds-verifier emulator"]
 
 
-def test_another_clouds_signer_bears_that_clouds_names(now: datetime) -> None:
+def test_signer_of_another_cloud_has_its_names(now: datetime) -> None:
     signer = subject.make_pki(now=now, domain="metadata.azure.cn", region="chinaeast2").signer
     names = extension(signer, ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
     assert isinstance(names, x509.SubjectAlternativeName)
@@ -148,12 +144,12 @@ def test_another_clouds_signer_bears_that_clouds_names(now: datetime) -> None:
 def test_two_pkis_share_no_key(pki: Pki, now: datetime) -> None:
     other = subject.make_pki(now=now)
     with pytest.raises(VerificationError):
-        judge_with_pyca(pki.signer, intermediates=[pki.issuing_ca], root=other.root, at=now)
+        validate_with_pyca(pki.signer, intermediates=[pki.issuing_ca], root=other.root, at=now)
     with pytest.raises(PathError):
-        judge_with_certvalidator(pki.signer, intermediates=[pki.issuing_ca], root=other.root, at=now)
+        validate_with_certvalidator(pki.signer, intermediates=[pki.issuing_ca], root=other.root, at=now)
 
 
-def test_an_expired_signer_can_be_made(pki: Pki, now: datetime) -> None:
+def test_expired_signer_is_rejected(pki: Pki, now: datetime) -> None:
     validity = Validity(not_before=now - timedelta(days=190), not_after=now - timedelta(days=10))
     expired = subject.make_signer(
         issuer=pki.issuing_ca,
@@ -163,10 +159,10 @@ def test_an_expired_signer_can_be_made(pki: Pki, now: datetime) -> None:
         validity=validity,
     )
     with pytest.raises(VerificationError):
-        judge_with_pyca(expired, intermediates=[pki.issuing_ca], root=pki.root, at=now)
+        validate_with_pyca(expired, intermediates=[pki.issuing_ca], root=pki.root, at=now)
 
 
-def test_a_cross_signed_ca_leads_to_either_root(pki: Pki, now: datetime) -> None:
+def test_cross_signed_ca_has_a_path_to_either_root(pki: Pki, now: datetime) -> None:
     other_root = subject.make_root(
         subject=subject.make_name("Other Root"),
         key=subject.make_ec_key(ec.SECP384R1()),
@@ -180,13 +176,13 @@ def test_a_cross_signed_ca_leads_to_either_root(pki: Pki, now: datetime) -> None
     )
     both = [crossed, pki.issuing_ca]
     for root in (pki.root, other_root):
-        path = judge_with_pyca(pki.signer, intermediates=both, root=root, at=now)
+        path = validate_with_pyca(pki.signer, intermediates=both, root=root, at=now)
         assert path[-1] == root.certificate
-        assert judge_with_certvalidator(pki.signer, intermediates=both, root=root, at=now) == 3
+        assert validate_with_certvalidator(pki.signer, intermediates=both, root=root, at=now) == 3
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1()], ids=lambda curve: curve.name)
-def test_a_pki_of_elliptic_keys_and_four_levels_can_be_made(now: datetime, curve: ec.EllipticCurve) -> None:
+def test_pki_with_ec_keys_and_four_levels_is_accepted(now: datetime, curve: ec.EllipticCurve) -> None:
     validity = Validity.around(now, timedelta(days=100))
     signing_hash = hashes.SHA256()
     root = subject.make_root(
@@ -218,11 +214,11 @@ def test_a_pki_of_elliptic_keys_and_four_levels_can_be_made(now: datetime, curve
         validity=validity,
         signing_hash=signing_hash,
     )
-    assert len(judge_with_pyca(signer, intermediates=[upper, lower], root=root, at=now)) == 4
-    assert judge_with_certvalidator(signer, intermediates=[upper, lower], root=root, at=now) == 4
+    assert len(validate_with_pyca(signer, intermediates=[upper, lower], root=root, at=now)) == 4
+    assert validate_with_certvalidator(signer, intermediates=[upper, lower], root=root, at=now) == 4
 
 
-def test_a_signer_without_names_and_urls_has_neither_extension(pki: Pki, now: datetime) -> None:
+def test_signer_without_names_and_urls_has_neither_extension(pki: Pki, now: datetime) -> None:
     bare = subject.make_signer(
         issuer=pki.issuing_ca,
         subject=pki.signer.certificate.subject,
@@ -236,7 +232,7 @@ def test_a_signer_without_names_and_urls_has_neither_extension(pki: Pki, now: da
     assert ExtensionOID.AUTHORITY_INFORMATION_ACCESS not in present
 
 
-def test_a_validity_is_aware_and_forwards(now: datetime) -> None:
+def test_validity_needs_aware_times_in_order(now: datetime) -> None:
     with pytest.raises(ValueError, match="aware"):
         Validity(not_before=now.replace(tzinfo=None), not_after=now)
     with pytest.raises(ValueError, match="ends before"):

@@ -1,4 +1,4 @@
-"""Each scenario's chain is what its name says, held against the trust that the emulator writes."""
+"""Each scenario's chain is valid or invalid against the trust that the emulator writes, as its name says."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from verifier.emulator.clouds import Cloud
+from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.pki import Pki
 from verifier.emulator.scenarios import Authorities, ChainChoice, Scenario
 
@@ -17,7 +17,7 @@ URL = "http://127.0.0.1:1"
 
 @pytest.fixture(scope="module")
 def authorities(now: datetime) -> Authorities:
-    return Authorities.throw_away(now=now, cloud=Cloud.CHINA, region="chinaeast2")
+    return Authorities.generate(now=now, cloud=AzureCloud.CHINA, region="chinaeast2")
 
 
 def signer_of(authorities: Authorities, scenario: Scenario, now: datetime) -> x509.Certificate:
@@ -28,15 +28,15 @@ def trusted(authorities: Authorities, role: str) -> list[x509.Certificate]:
     return [one.certificate for one in authorities.trusted if one.role == role]
 
 
-def judge(authorities: Authorities, signer: x509.Certificate, *, at: datetime) -> list[x509.Certificate]:
+def validate(authorities: Authorities, signer: x509.Certificate, *, at: datetime) -> list[x509.Certificate]:
     verifier = PolicyBuilder().store(Store(trusted(authorities, "root"))).time(at)
     return verifier.build_server_verifier(x509.DNSName("metadata.azure.cn")).verify(
         signer, trusted(authorities, "intermediate")
     )
 
 
-#: How many certificates a path has; None where there is none.
-PATHS: Mapping[Scenario, int | None] = {
+#: The number of certificates in the path; None if there is no path.
+PATH_LENGTHS: Mapping[Scenario, int | None] = {
     Scenario.STABLE: 3,
     Scenario.STAGED: 3,
     Scenario.UNKNOWN_ISSUER: None,
@@ -48,18 +48,16 @@ PATHS: Mapping[Scenario, int | None] = {
 
 
 @pytest.mark.parametrize("scenario", list(Scenario))
-def test_holds_or_not_over_the_trust_that_is_written(
-    authorities: Authorities, now: datetime, scenario: Scenario
-) -> None:
+def test_chain_of_the_scenario_is_valid_or_invalid(authorities: Authorities, now: datetime, scenario: Scenario) -> None:
     signer = signer_of(authorities, scenario, now)
-    if PATHS[scenario] is None:
+    if PATH_LENGTHS[scenario] is None:
         with pytest.raises(VerificationError):
-            judge(authorities, signer, at=now)
+            validate(authorities, signer, at=now)
     else:
-        assert len(judge(authorities, signer, at=now)) == PATHS[scenario]
+        assert len(validate(authorities, signer, at=now)) == PATH_LENGTHS[scenario]
 
 
-def test_the_unknown_issuer_is_under_the_root_that_is_trusted(authorities: Authorities, now: datetime) -> None:
+def test_unknown_issuer_is_under_the_trusted_root(authorities: Authorities, now: datetime) -> None:
     chain = authorities.chain(ChainChoice(scenario=Scenario.UNKNOWN_ISSUER, embed_issuer=True), now=now, base_url=URL)
     (issuer,) = chain.embedded
     assert issuer not in [one.certificate for one in authorities.trusted]
@@ -68,7 +66,7 @@ def test_the_unknown_issuer_is_under_the_root_that_is_trusted(authorities: Autho
     issuer.verify_directly_issued_by(root)
 
 
-def test_the_expired_ones_ended_yesterday_and_nothing_else_did(authorities: Authorities, now: datetime) -> None:
+def test_only_the_expired_certificates_expired_yesterday(authorities: Authorities, now: datetime) -> None:
     yesterday = now - timedelta(days=1)
     signer = signer_of(authorities, Scenario.EXPIRED_SIGNER, now)
     assert signer.not_valid_after_utc == yesterday
@@ -79,60 +77,58 @@ def test_the_expired_ones_ended_yesterday_and_nothing_else_did(authorities: Auth
     assert signer_of(authorities, Scenario.EXPIRED_ISSUER, now).not_valid_after_utc > now
 
 
-def test_the_cross_signed_issuer_is_trusted_in_two_forms_of_one_name_and_key(
+def test_cross_signed_issuer_has_two_trusted_certificates_with_one_name_and_key(
     authorities: Authorities, now: datetime
 ) -> None:
     signer = signer_of(authorities, Scenario.CROSS_SIGNED_ISSUER, now)
-    forms = [one for one in trusted(authorities, "intermediate") if one.subject == signer.issuer]
-    assert len(forms) == 2
-    assert len({key_of(form) for form in forms}) == 1
-    assert len({form.issuer for form in forms}) == 2
-    for form in forms:
-        signer.verify_directly_issued_by(form)
+    certificates = [one for one in trusted(authorities, "intermediate") if one.subject == signer.issuer]
+    assert len(certificates) == 2
+    assert len({key_of(one) for one in certificates}) == 1
+    assert len({one.issuer for one in certificates}) == 2
+    for certificate in certificates:
+        signer.verify_directly_issued_by(certificate)
 
 
-def test_the_new_root_is_trusted_as_the_old_one_signed_it_alone(authorities: Authorities, now: datetime) -> None:
-    *_, new_root, anchor = judge(authorities, signer_of(authorities, Scenario.CROSS_SIGNED_ROOT, now), at=now)
+def test_new_root_is_trusted_only_as_cross_signed_by_the_old_root(authorities: Authorities, now: datetime) -> None:
+    *_, new_root, anchor = validate(authorities, signer_of(authorities, Scenario.CROSS_SIGNED_ROOT, now), at=now)
     assert new_root.subject != new_root.issuer == anchor.subject
     assert new_root.subject not in [root.subject for root in trusted(authorities, "root")]
 
 
-def test_every_chain_has_one_signers_key(authorities: Authorities, now: datetime) -> None:
+def test_signer_has_the_same_key_in_every_scenario(authorities: Authorities, now: datetime) -> None:
     assert len({key_of(signer_of(authorities, scenario, now)) for scenario in Scenario}) == 1
 
 
 @pytest.mark.parametrize("urls", [(), ("http://127.0.0.1/a.crt",), ("http://a.invalid/1", "http://a.invalid/2")])
-def test_the_signer_names_the_issuer_urls_that_were_chosen(
-    authorities: Authorities, now: datetime, urls: tuple[str, ...]
-) -> None:
+def test_signer_has_the_chosen_issuer_urls(authorities: Authorities, now: datetime, urls: tuple[str, ...]) -> None:
     chain = authorities.chain(ChainChoice(issuer_urls=urls), now=now, base_url=URL)
     assert issuer_urls(chain.signer.certificate) == list(urls)
 
 
-def test_by_default_the_first_issuer_url_is_the_emulators_own(authorities: Authorities, now: datetime) -> None:
+def test_first_default_issuer_url_is_the_one_of_the_emulator(authorities: Authorities, now: datetime) -> None:
     assert issuer_urls(signer_of(authorities, Scenario.STAGED, now)) == [
         f"{URL}/emulator/issuers/emulator-staged-ca.crt",
         "http://caissuers.emulator.invalid/pkiops/certs/emulator-staged-ca.crt",
     ]
 
 
-def test_a_kept_authority_has_the_chains_that_it_can_sign(pki: Pki, now: datetime) -> None:
-    authorities = Authorities.kept(pki.root, cloud=Cloud.CHINA, region="chinaeast2")
-    assert len(judge(authorities, signer_of(authorities, Scenario.STABLE, now), at=now)) == 2
+def test_authority_from_files_has_only_the_scenarios_that_it_can_sign(pki: Pki, now: datetime) -> None:
+    authorities = Authorities.from_ca(pki.root, cloud=AzureCloud.CHINA, region="chinaeast2")
+    assert len(validate(authorities, signer_of(authorities, Scenario.STABLE, now), at=now)) == 2
     with pytest.raises(VerificationError):
-        judge(authorities, signer_of(authorities, Scenario.EXPIRED_SIGNER, now), at=now)
+        validate(authorities, signer_of(authorities, Scenario.EXPIRED_SIGNER, now), at=now)
     for scenario in set(Scenario) - {Scenario.STABLE, Scenario.EXPIRED_SIGNER}:
-        with pytest.raises(ValueError, match=f"the scenario {scenario} needs"):
+        with pytest.raises(ValueError, match=f"the scenario {scenario} is not available"):
             signer_of(authorities, scenario, now)
 
 
-def test_the_trust_says_what_each_certificate_is_for(authorities: Authorities) -> None:
+def test_notes_of_the_trust_directory_name_every_scenario(authorities: Authorities) -> None:
     notes = " ".join(one.note for one in authorities.trusted)
     assert [scenario.value for scenario in Scenario if scenario.value not in notes] == []
 
 
 @pytest.mark.parametrize("urls", [("x" * 1025,), ("http://ö/",), ("http://a.invalid/",) * 9])
-def test_refuses_issuer_urls_that_are_none(urls: tuple[str, ...]) -> None:
+def test_invalid_issuer_urls_are_refused(urls: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="issuer URLs"):
         ChainChoice(issuer_urls=urls)
 

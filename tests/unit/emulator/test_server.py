@@ -1,4 +1,4 @@
-"""An emulator on a socket: faults on the wire, and its own paths apart from those of IMDS."""
+"""A running emulator injects faults, and has its own paths beside those of IMDS."""
 
 import base64
 import json
@@ -16,12 +16,12 @@ from asn1crypto import cms as asn1_cms
 from cryptography import x509
 from flask.testing import FlaskClient
 
-from verifier.emulator.control import create_control
+from verifier.emulator.control_api import create_control_api
 from verifier.emulator.controls import Conditions, Controls
 from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.faults import Fault, FaultKind
 from verifier.emulator.imds import create_imds
-from verifier.emulator.rules import Admission
+from verifier.emulator.rules import RequestLimiter
 from verifier.emulator.scenarios import ChainChoice, Scenario
 from verifier.emulator.server import RunningEmulator, loopback_emulator
 
@@ -48,9 +48,9 @@ def ask(
     parts = urlsplit(emulator.url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     try:
-        octets = None if body is None else json.dumps(body).encode()
+        content = None if body is None else json.dumps(body).encode()
         types = {} if body is None else {"Content-Type": "application/json"}
-        connection.request(method, target, octets, {**types, **headers})
+        connection.request(method, target, content, {**types, **headers})
         answer = connection.getresponse()
         return answer, answer.read()
     finally:
@@ -67,28 +67,30 @@ def content_of(body: bytes) -> dict[str, object]:
     return fields
 
 
-def disturb(emulator: RunningEmulator, *faults: Fault) -> None:
+def set_faults(emulator: RunningEmulator, *faults: Fault) -> None:
     emulator.put(Conditions(faults=faults))
 
 
 @pytest.mark.parametrize(
     ("kind", "status"), [(FaultKind.GONE, 410), (FaultKind.ERROR, 500), (FaultKind.RATE_LIMITED, 429)]
 )
-def test_refuses_as_often_as_was_asked(emulator: RunningEmulator, kind: FaultKind, status: int) -> None:
-    disturb(emulator, Fault(kind=kind, requests=2))
+def test_fault_applies_to_the_planned_number_of_requests(
+    emulator: RunningEmulator, kind: FaultKind, status: int
+) -> None:
+    set_faults(emulator, Fault(kind=kind, requests=2))
     statuses = [get(emulator, DOCUMENT)[0].status for _ in range(3)]
     assert statuses == [status, status, 200]
 
 
-def test_a_request_that_imds_refuses_by_itself_meets_no_fault(emulator: RunningEmulator) -> None:
-    disturb(emulator, Fault(kind=FaultKind.GONE, requests=1))
+def test_request_that_imds_refuses_uses_up_no_fault(emulator: RunningEmulator) -> None:
+    set_faults(emulator, Fault(kind=FaultKind.GONE, requests=1))
     assert ask(emulator, "GET", DOCUMENT)[0].status == 400
     assert ask(emulator, "POST", DOCUMENT, **METADATA)[0].status == 405
     assert emulator.controls.conditions().faults == (Fault(kind=FaultKind.GONE, requests=1),)
 
 
-def test_a_cut_answer_is_shorter_than_it_said(emulator: RunningEmulator) -> None:
-    disturb(emulator, Fault(kind=FaultKind.CUT, requests=1))
+def test_cut_response_is_shorter_than_its_content_length(emulator: RunningEmulator) -> None:
+    set_faults(emulator, Fault(kind=FaultKind.CUT, requests=1))
     with pytest.raises(IncompleteRead) as cut:
         get(emulator, DOCUMENT)
     whole = get(emulator, DOCUMENT)[1]
@@ -96,8 +98,8 @@ def test_a_cut_answer_is_shorter_than_it_said(emulator: RunningEmulator) -> None
     assert whole.startswith(cut.value.partial[:20])
 
 
-def test_a_slow_answer_is_the_right_one_later(emulator: RunningEmulator) -> None:
-    disturb(emulator, Fault(kind=FaultKind.SLOW, requests=1, seconds=0.4))
+def test_slow_response_is_correct_and_delayed(emulator: RunningEmulator) -> None:
+    set_faults(emulator, Fault(kind=FaultKind.SLOW, requests=1, seconds=0.4))
     begin = time.monotonic()
     answer, body = get(emulator, f"{DOCUMENT}&nonce=4711")
     assert time.monotonic() - begin >= 0.4
@@ -105,12 +107,11 @@ def test_a_slow_answer_is_the_right_one_later(emulator: RunningEmulator) -> None
 
 
 def wait_for(emulator: RunningEmulator) -> None:
-    """Until there is an answer or an end: which of them is not what it is about."""
     with suppress(OSError, HTTPException):
         get(emulator, DOCUMENT)
 
 
-def test_a_slow_answer_does_not_keep_it_from_ending() -> None:
+def test_slow_response_does_not_delay_the_shutdown() -> None:
     begin = time.monotonic()
     with loopback_emulator(
         VirtualMachine(), start=Conditions(faults=(Fault(kind=FaultKind.SLOW, seconds=300),))
@@ -122,8 +123,8 @@ def test_a_slow_answer_does_not_keep_it_from_ending() -> None:
     assert time.monotonic() - begin < 150
 
 
-def test_managed_identity_has_five_requests_at_once(emulator: RunningEmulator) -> None:
-    """Azure page: Rate limiting. Five are kept waiting; a sixth is refused, and when they are done there is room."""
+def test_managed_identity_allows_five_concurrent_requests(emulator: RunningEmulator) -> None:
+    """Azure page, Rate limiting: while five requests run, a sixth is refused. Afterwards one is admitted."""
     target = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r"
     are_waiting, may_go = threading.Semaphore(0), threading.Event()
 
@@ -131,31 +132,31 @@ def test_managed_identity_has_five_requests_at_once(emulator: RunningEmulator) -
         are_waiting.release()
         may_go.wait(60)
 
-    disturb(emulator, Fault(kind=FaultKind.SLOW, requests=5, seconds=1))
-    admission = Admission(monotonic=lambda: 0.0)
-    imds = create_imds(vm=emulator.vm, circumstances=emulator.controls, admission=admission, wait=wait)
+    set_faults(emulator, Fault(kind=FaultKind.SLOW, requests=5, seconds=1))
+    limiter = RequestLimiter(monotonic=lambda: 0.0)
+    imds = create_imds(vm=emulator.vm, controls=emulator.controls, limiter=limiter, wait=wait)
 
-    def asked() -> int:
+    def status() -> int:
         return imds.test_client().get(target, headers=METADATA).status_code
 
     with ThreadPoolExecutor(5) as pool:
-        slow = [pool.submit(asked) for _ in range(5)]
+        slow = [pool.submit(status) for _ in range(5)]
         assert all(are_waiting.acquire(timeout=60) for _ in slow)
-        sixth = asked()
+        sixth = status()
         may_go.set()
-        # This machine has no identity: 400 is IMDS's own answer, and not that of the limit.
-        assert (sixth, [one.result(timeout=60) for one in slow], asked()) == (429, [400] * 5, 400)
+        # This machine has no identity, so IMDS answers 400 to admitted requests.
+        assert (sixth, [one.result(timeout=60) for one in slow], status()) == (429, [400] * 5, 400)
 
 
-def test_a_cached_nonce_is_the_one_before_in_the_document_before(emulator: RunningEmulator) -> None:
+def test_cached_nonce_serves_the_previous_document(emulator: RunningEmulator) -> None:
     first = get(emulator, f"{DOCUMENT}&nonce=1111111111")[1]
-    disturb(emulator, Fault(kind=FaultKind.CACHED_NONCE, requests=2))
+    set_faults(emulator, Fault(kind=FaultKind.CACHED_NONCE, requests=2))
     assert get(emulator, f"{DOCUMENT}&nonce=2222222222")[1] == first
     assert get(emulator, f"{DOCUMENT}&nonce=3333333333")[1] == first
     assert content_of(get(emulator, f"{DOCUMENT}&nonce=4444444444")[1])["nonce"] == "4444444444"
 
 
-def test_a_cached_nonce_where_none_was_is_one_that_nobody_sent() -> None:
+def test_cached_nonce_without_a_previous_document_has_a_default_nonce() -> None:
     cached = Conditions(faults=(Fault(kind=FaultKind.CACHED_NONCE),))
     with loopback_emulator(VirtualMachine(), start=cached) as emulator:
         nonce = content_of(get(emulator, f"{DOCUMENT}&nonce=2222222222")[1])["nonce"]
@@ -163,7 +164,7 @@ def test_a_cached_nonce_where_none_was_is_one_that_nobody_sent() -> None:
     assert len(nonce) == len("20261123-140000")
 
 
-def test_the_documents_clock_is_off_by_what_was_asked(emulator: RunningEmulator) -> None:
+def test_clock_offset_changes_the_times_of_documents(emulator: RunningEmulator) -> None:
     year = timedelta(days=365)
     assert ask(emulator, "PUT", CONTROLS, {"clockOffsetSeconds": -year.total_seconds()})[0].status == 200
     stamp = content_of(get(emulator, DOCUMENT)[1])["timeStamp"]
@@ -172,7 +173,7 @@ def test_the_documents_clock_is_off_by_what_was_asked(emulator: RunningEmulator)
     assert year <= age < year + timedelta(minutes=5)
 
 
-def test_moves_to_another_chain_and_back_while_it_runs(emulator: RunningEmulator) -> None:
+def test_chain_can_change_and_change_back(emulator: RunningEmulator) -> None:
     def signer() -> x509.Certificate:
         evidence = asn1_cms.ContentInfo.load(base64.b64decode(json.loads(get(emulator, DOCUMENT)[1])["signature"]))
         embedded = [x509.load_der_x509_certificate(one.dump()) for one in evidence["content"]["certificates"]]
@@ -195,7 +196,7 @@ def test_moves_to_another_chain_and_back_while_it_runs(emulator: RunningEmulator
     assert signer() == stable
 
 
-def test_tells_the_conditions_that_hold(emulator: RunningEmulator) -> None:
+def test_controls_return_the_current_conditions(emulator: RunningEmulator) -> None:
     put = {
         "faults": [{"kind": "gone", "requests": 2}, {"kind": "slow", "seconds": 3.5}],
         "clockOffsetSeconds": -90.0,
@@ -203,13 +204,13 @@ def test_tells_the_conditions_that_hold(emulator: RunningEmulator) -> None:
     }
     assert json.loads(ask(emulator, "PUT", CONTROLS, put)[1]) == put
     get(emulator, DOCUMENT)
-    told = json.loads(ask(emulator, "GET", CONTROLS)[1])
-    assert told == {**put, "faults": [{"kind": "gone", "requests": 1}, {"kind": "slow", "seconds": 3.5}]}
+    current = json.loads(ask(emulator, "GET", CONTROLS)[1])
+    assert current == {**put, "faults": [{"kind": "gone", "requests": 1}, {"kind": "slow", "seconds": 3.5}]}
     start = {"faults": [], "clockOffsetSeconds": 0.0, "chain": {"scenario": "stable", "embedIssuer": False}}
     assert json.loads(ask(emulator, "DELETE", CONTROLS)[1]) == start
 
 
-def test_what_is_not_named_is_as_at_the_start(emulator: RunningEmulator) -> None:
+def test_missing_members_get_their_defaults(emulator: RunningEmulator) -> None:
     ask(emulator, "PUT", CONTROLS, {"chain": {"scenario": "staged"}})
     ask(emulator, "PUT", CONTROLS, {"clockOffsetSeconds": 1})
     assert emulator.controls.conditions().chain.scenario is Scenario.STABLE
@@ -218,82 +219,82 @@ def test_what_is_not_named_is_as_at_the_start(emulator: RunningEmulator) -> None
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        ([], "the body must be an object"),
-        ({"fault": []}, "the body: unknown key fault"),
-        ({"faults": {}}, "the body: faults must be an array"),
-        ({"faults": ["gone"]}, "a fault must be an object"),
-        ({"faults": [{"kind": "x"}]}, "a fault: kind must be one of gone, error, rate-limited"),
-        ({"faults": [{}]}, "a fault: kind must be one of"),
-        ({"faults": [{"kind": "gone", "requests": True}]}, "a fault: requests must be an integer"),
-        ({"faults": [{"kind": "gone", "requests": 0}]}, "a fault is of 1 to"),
-        ({"faults": [{"kind": "gone", "times": 1}]}, "a fault: unknown key times"),
-        ({"faults": [{"kind": "slow"}]}, "a slow fault, and no other"),
-        ({"faults": [{"kind": "slow", "seconds": "1"}]}, "a fault: seconds must be a number"),
+        ([], "Input should be an object"),
+        ({"fault": []}, "fault: Extra inputs are not permitted"),
+        ({"faults": {}}, "faults: Input should be a valid array"),
+        ({"faults": ["gone"]}, "faults.0: Input should be an object"),
+        ({"faults": [{"kind": "x"}]}, "faults.0.kind: Input should be 'gone', 'error', 'rate-limited'"),
+        ({"faults": [{}]}, "faults.0.kind: Field required"),
+        ({"faults": [{"kind": "gone", "requests": True}]}, "faults.0.requests: Input should be a valid integer"),
+        ({"faults": [{"kind": "gone", "requests": 0}]}, "requests of a fault must be 1 to"),
+        ({"faults": [{"kind": "gone", "times": 1}]}, "faults.0.times: Extra inputs are not permitted"),
+        ({"faults": [{"kind": "slow"}]}, "seconds are required for the fault slow"),
+        ({"faults": [{"kind": "slow", "seconds": "1"}]}, "faults.0.seconds: Input should be a valid number"),
         ({"faults": [{"kind": "gone"}] * 33}, "at most 32 faults"),
-        ({"clockOffsetSeconds": 4e8}, "a clock is at most 3650 days off"),
-        ({"clockOffsetSeconds": 1e300}, "clockOffsetSeconds must be a number of seconds"),
-        ({"clockOffsetSeconds": float("nan")}, "clockOffsetSeconds must be a number of seconds"),
-        ({"clockOffsetSeconds": 10**400}, "clockOffsetSeconds must be a number of seconds"),
-        ({"chain": {"scenario": "x"}}, "chain: scenario must be one of stable, staged"),
-        ({"chain": {"issuerUrls": [1]}}, "chain: issuerUrls must be strings"),
-        ({"chain": {"embedIssuer": 1}}, "chain: embedIssuer must be true or false"),
-        ({"chain": {"issuerUrls": ["x" * 1025]}}, "issuer URLs are at most"),
+        ({"clockOffsetSeconds": 4e8}, "the clock offset must be at most 3650 days"),
+        ({"clockOffsetSeconds": 1e300}, "clockOffsetSeconds: Input should be less than"),
+        ({"clockOffsetSeconds": float("nan")}, "clockOffsetSeconds: Input should be a finite number"),
+        ({"clockOffsetSeconds": 10**400}, "clockOffsetSeconds: Input should be"),
+        ({"chain": {"scenario": "x"}}, "chain.scenario: Input should be 'stable', 'staged'"),
+        ({"chain": {"issuerUrls": [1]}}, "chain.issuerUrls.0: Input should be a valid string"),
+        ({"chain": {"embedIssuer": 1}}, "chain.embedIssuer: Input should be a valid boolean"),
+        ({"chain": {"issuerUrls": ["x" * 1025]}}, "at most 8 issuer URLs"),
     ],
 )
-def test_conditions_that_are_none_change_nothing(emulator: RunningEmulator, body: object, fault: str) -> None:
+def test_invalid_conditions_change_nothing(emulator: RunningEmulator, body: object, fault: str) -> None:
     before = Conditions(faults=(Fault(kind=FaultKind.GONE),))
     emulator.put(before)
-    answer, octets = ask(emulator, "PUT", CONTROLS, body)
-    assert (answer.status, fault in json.loads(octets)["error"]) == (400, True), octets
+    answer, content = ask(emulator, "PUT", CONTROLS, body)
+    assert (answer.status, fault in json.loads(content)["error"]) == (400, True), content
     assert emulator.controls.conditions() == before
 
 
-def test_its_own_paths_ask_nothing_of_imds_and_count_nothing_against_the_rate(emulator: RunningEmulator) -> None:
+def test_controls_need_no_metadata_header_and_do_not_count_against_the_rate(emulator: RunningEmulator) -> None:
     assert [ask(emulator, "GET", CONTROLS)[0].status for _ in range(12)] == [200] * 12
     assert get(emulator, DOCUMENT)[0].status == 200
 
 
 @pytest.fixture
 def control(emulator: RunningEmulator) -> FlaskClient:
-    return create_control(emulator.controls, reset=emulator.reset).test_client()
+    return create_control_api(emulator.controls, reset=emulator.reset).test_client()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
-def test_this_machine_controls_it(control: FlaskClient, address: str) -> None:
+def test_client_on_this_machine_may_use_the_controls(control: FlaskClient, address: str) -> None:
     assert control.get("/controls", environ_overrides={"REMOTE_ADDR": address}).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 @pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.1", "::ffff:192.0.2.1", "2001:db8::1", "", "unix"])
-def test_nobody_else_does(control: FlaskClient, address: str, method: str) -> None:
+def test_client_on_another_machine_is_refused(control: FlaskClient, address: str, method: str) -> None:
     answer = control.open("/controls", method=method, json={}, environ_overrides={"REMOTE_ADDR": address})
     assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
-def test_nor_does_who_comes_through_a_proxy_on_this_machine(control: FlaskClient, header: str) -> None:
+def test_client_behind_a_local_proxy_is_refused(control: FlaskClient, header: str) -> None:
     assert control.put("/controls", json={}, headers={header: "for=127.0.0.1"}).status_code == 403
 
 
-def test_a_page_in_a_browser_cannot_put_anything(control: FlaskClient) -> None:
-    """Without JSON's content type, which a page of another origin must ask leave for, nothing is read."""
+def test_page_in_a_browser_cannot_change_the_conditions(control: FlaskClient) -> None:
+    """A page of another origin cannot send the content type of JSON without a CORS permission."""
     assert control.put("/controls", data="{}", content_type="text/plain").status_code == 415
     assert control.options("/controls").headers.get("Access-Control-Allow-Origin") is None
 
 
-def test_anybody_gets_the_issuers_certificates_and_nothing_else(control: FlaskClient) -> None:
+def test_any_client_gets_issuer_certificates_and_no_other_file(control: FlaskClient) -> None:
     elsewhere = {"REMOTE_ADDR": "192.0.2.1"}
     assert control.get("/issuers/emulator-issuing-ca.crt", environ_overrides=elsewhere).status_code == 200
     assert control.get("/issuers/emulator-root.crt", environ_overrides=elsewhere).status_code == 404
     assert control.get("/issuers/..%2f..%2fetc%2fpasswd.crt", environ_overrides=elsewhere).status_code == 404
 
 
-def test_too_many_octets_are_not_read(control: FlaskClient) -> None:
+def test_body_over_the_limit_is_refused(control: FlaskClient) -> None:
     answer = control.put("/controls", data=b" " * 65_537, content_type="application/json")
     assert answer.status_code == 413
 
 
-def test_keeps_a_bounded_number_of_chains_and_one_signer_a_chain(emulator: RunningEmulator) -> None:
+def test_number_of_chains_is_bounded_and_each_keeps_its_signer(emulator: RunningEmulator) -> None:
     controls = Controls(authorities=emulator.controls.authorities, clock=emulator.controls.now, base_url="http://x")
     first = controls.chain()
     for number in range(99):

@@ -1,4 +1,4 @@
-"""A trust directory is whole, holds no key, and replaces nothing but another emulator's."""
+"""A trust directory is complete, contains no key, and replaces only one that an emulator wrote."""
 
 import hashlib
 import ssl
@@ -28,14 +28,14 @@ def certificates(pki: Pki) -> tuple[TrustedCertificate, ...]:
     )
 
 
-def test_writes_a_manifest_of_the_certificates(pki: Pki, tmp_path: Path) -> None:
+def test_manifest_lists_the_certificates(pki: Pki, tmp_path: Path) -> None:
     directory = tmp_path / "trust"
     write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
     manifest = tomllib.loads((directory / "manifest.toml").read_text(encoding="utf-8"))
     assert manifest["format"] == 1
     assert manifest["mode"] == "replace"
     assert manifest["clouds"] == {
-        "AzurePublicCloud": {"domain": "metadata.azure.com", "anchors": ["roots/emulator-root.pem"]},
+        "AzurePublicCloud": {"domain": "metadata.azure.com", "anchors": ["roots/emulator-root.pem"]}
     }
     root, intermediate = manifest["certificates"]
     assert (root["file"], root["role"]) == ("roots/emulator-root.pem", "root")
@@ -48,7 +48,7 @@ def test_writes_a_manifest_of_the_certificates(pki: Pki, tmp_path: Path) -> None
         assert entry["sha256"] == hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 
 
-def test_holds_these_files_and_no_key(pki: Pki, tmp_path: Path) -> None:
+def test_directory_has_certificates_and_no_key(pki: Pki, tmp_path: Path) -> None:
     directory = tmp_path / "trust"
     write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
     files = sorted(file for file in directory.rglob("*") if file.is_file())
@@ -60,26 +60,26 @@ def test_holds_these_files_and_no_key(pki: Pki, tmp_path: Path) -> None:
     assert all("PRIVATE" not in file.read_text(encoding="utf-8") for file in files)
 
 
-def test_leaves_nothing_beside_the_directory(pki: Pki, tmp_path: Path) -> None:
+def test_no_temporary_directory_remains(pki: Pki, tmp_path: Path) -> None:
     write_trust_directory(tmp_path / "trust", cloud=CLOUD, certificates=certificates(pki))
     assert [entry.name for entry in tmp_path.iterdir()] == ["trust"]
 
 
-def test_another_user_can_read_it(pki: Pki, tmp_path: Path) -> None:
+def test_directory_has_the_default_mode(pki: Pki, tmp_path: Path) -> None:
     directory = tmp_path / "trust"
     write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
-    made_plainly = tmp_path / "plain"
-    made_plainly.mkdir()
-    assert directory.stat().st_mode == made_plainly.stat().st_mode
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert directory.stat().st_mode == plain.stat().st_mode
 
 
-def test_makes_missing_parents(pki: Pki, tmp_path: Path) -> None:
+def test_missing_parents_are_created(pki: Pki, tmp_path: Path) -> None:
     directory = tmp_path / "a" / "b"
     write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
     assert (directory / "manifest.toml").is_file()
 
 
-def test_replaces_what_an_emulator_wrote_and_an_empty_directory(pki: Pki, tmp_path: Path) -> None:
+def test_emulator_directory_and_empty_directory_are_replaced(pki: Pki, tmp_path: Path) -> None:
     directory = tmp_path / "trust"
     directory.mkdir()
     write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
@@ -89,10 +89,9 @@ def test_replaces_what_an_emulator_wrote_and_an_empty_directory(pki: Pki, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "manifest",
-    [None, "", "not toml", 'certificates = "x"', '[[certificates]]\nsource = "https://www.microsoft.com/"'],
+    "manifest", [None, "", "not toml", 'certificates = "x"', '[[certificates]]\nsource = "https://www.microsoft.com/"']
 )
-def test_leaves_a_foreign_directory_as_it_is(pki: Pki, tmp_path: Path, manifest: str | None) -> None:
+def test_directory_with_other_files_is_not_changed(pki: Pki, tmp_path: Path, manifest: str | None) -> None:
     directory = tmp_path / "trust"
     for folder in ("roots", "intermediates"):
         (directory / folder).mkdir(parents=True)
@@ -105,7 +104,7 @@ def test_leaves_a_foreign_directory_as_it_is(pki: Pki, tmp_path: Path, manifest:
     assert kept.read_text(encoding="ascii") == "kept"
 
 
-def test_leaves_an_emulators_directory_with_something_added_as_it_is(pki: Pki, tmp_path: Path) -> None:
+def test_emulator_directory_with_an_added_file_is_refused(pki: Pki, tmp_path: Path) -> None:
     directory = tmp_path / "trust"
     write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
     (directory / "notes.txt").touch()
@@ -113,7 +112,7 @@ def test_leaves_an_emulators_directory_with_something_added_as_it_is(pki: Pki, t
         write_trust_directory(directory, cloud=CLOUD, certificates=certificates(pki))
 
 
-def test_refuses_a_file_and_a_link(pki: Pki, tmp_path: Path) -> None:
+def test_file_and_symbolic_link_are_refused(pki: Pki, tmp_path: Path) -> None:
     file, link = tmp_path / "file", tmp_path / "link"
     file.touch()
     (tmp_path / "real").mkdir()
@@ -123,7 +122,7 @@ def test_refuses_a_file_and_a_link(pki: Pki, tmp_path: Path) -> None:
             write_trust_directory(target, cloud=CLOUD, certificates=certificates(pki))
 
 
-def test_a_failure_leaves_nothing_half_written(pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_leaves_no_partial_directory(pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
@@ -133,21 +132,21 @@ def test_a_failure_leaves_nothing_half_written(pki: Pki, tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_needs_a_root_and_plain_file_names(pki: Pki, tmp_path: Path) -> None:
+def test_missing_root_and_unsafe_file_name_are_refused(pki: Pki, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs a root"):
         write_trust_directory(tmp_path / "trust", cloud=CLOUD, certificates=certificates(pki)[1:])
     with pytest.raises(ValueError, match="file name"):
         TrustedCertificate(name="../escape", role="root", certificate=pki.root.certificate)
 
 
-def test_the_names_of_clouds_are_quoted(pki: Pki, tmp_path: Path) -> None:
+def test_cloud_name_is_quoted_in_the_manifest(pki: Pki, tmp_path: Path) -> None:
     cloud = TrustedCloud(name='A "cloud".\n', domain="metadata.example")
     write_trust_directory(tmp_path / "trust", cloud=cloud, certificates=certificates(pki))
     manifest = tomllib.loads((tmp_path / "trust" / "manifest.toml").read_text(encoding="utf-8"))
     assert list(manifest["clouds"]) == [cloud.name]
 
 
-def test_pem_files_are_der_certificates_in_text(pki: Pki, tmp_path: Path) -> None:
+def test_files_are_pem_certificates(pki: Pki, tmp_path: Path) -> None:
     write_trust_directory(tmp_path / "trust", cloud=CLOUD, certificates=certificates(pki))
     expected = pki.root.certificate.public_bytes(serialization.Encoding.PEM)
     assert (tmp_path / "trust" / "roots" / "emulator-root.pem").read_bytes() == expected

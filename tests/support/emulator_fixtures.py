@@ -1,4 +1,4 @@
-"""Emulators of several machines, of any cloud, that one service trusts."""
+"""Emulators of several machines in any cloud, and one trust directory for all of them."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,13 +13,13 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "emulator").glob("*.
 
 @contextmanager
 def emulated_machines(files: Iterable[Path]) -> Iterator[Mapping[str, RunningEmulator]]:
-    """An emulator a file, by the name of the file, each with a PKI of its own."""
+    """Run one emulator per file, each with its own PKI. The keys are the names of the files."""
     with ExitStack() as stack:
         yield {file.stem: stack.enter_context(loopback_emulator(read_virtual_machine(file))) for file in files}
 
 
 def write_common_trust(directory: Path, emulators: Mapping[str, RunningEmulator]) -> Path:
-    """`directory` is one trust directory out of what each of the emulators writes."""
+    """Merge the trust of all emulators into the trust directory `directory`."""
     anchors: dict[str, list[str]] = {}
     domains: dict[str, str] = {}
     entries = []
@@ -29,8 +29,8 @@ def write_common_trust(directory: Path, emulators: Mapping[str, RunningEmulator]
         own = directory.parent / f"trust-of-{name}"
         emulator.write_trust(own)
         manifest = tomllib.loads((own / "manifest.toml").read_text("utf-8"))
-        ((cloud, told),) = manifest["clouds"].items()
-        domains[cloud] = told["domain"]
+        ((cloud, table),) = manifest["clouds"].items()
+        domains[cloud] = table["domain"]
         for entry in manifest["certificates"]:
             file = entry["file"].replace("/", f"/{name}-")
             (directory / file).write_bytes((own / entry["file"]).read_bytes())
