@@ -14,7 +14,7 @@ from support.tcp_proxy import Network, TcpProxy, running_tcp_proxy
 
 from verifier.core.decisions import Decisions
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord
-from verifier.core.tenancy import LimitedPath, Rate
+from verifier.core.tenancy import Rate
 from verifier.edge.decision_trails import open_trail
 from verifier.edge.redis_store import RedisNonceStore
 from verifier.edge.redis_urls import Login, RedisOptions
@@ -200,7 +200,7 @@ class TestPool:
             for _ in range(20):
                 stores.nonces.ping()
                 stores.registry.revision()
-                stores.limiter.hit("a", LimitedPath.NONCES, Rate.parse("5/hour"))
+                stores.limiter.hit("a", Rate.parse("5/hour"))
 
         threads = [threading.Thread(target=use_all) for _ in range(8)]
         for thread in threads:
@@ -263,7 +263,7 @@ class TestCluster:
         assert stores.registry.audit_trail(most=1) == (EVENT,)
         assert stores.registry.discovered() == ()
         for number in range(10):
-            assert stores.limiter.hit(f"{tenant}{number}", LimitedPath.NONCES, Rate.parse("5/hour")).remaining == 4
+            assert stores.limiter.hit(f"{tenant}{number}", Rate.parse("5/hour")).remaining == 4
         trail = open_trail("store", store_url="", link=stores.link, maximum_octets=1, maximum_entries=100)
         assert trail is not None
         trail.append(Decision(at=NOW, request_id="1", tenant=tenant, verdict=Verdict.VERIFIED, code="verified"))

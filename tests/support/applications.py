@@ -17,8 +17,8 @@ from verifier.api.authentication import Administrators, Tenants
 from verifier.core.discovery import Sighting
 from verifier.core.model import MAX_EVIDENCE_OCTETS, Limits, NonceRecord
 from verifier.core.trust import TrustBundle
-from verifier.edge.rate_limits import SlidingRateLimiter
 from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.edge.sqlite_windows import SqliteRateLimiter
 from verifier.ports import (
     AuditEvent,
     Decision,
@@ -127,7 +127,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
         admission=Admission(
             tenants=lambda: callers,
             administrators=lambda: administrators,
-            limiter=limiter or SlidingRateLimiter.on_sqlite(directory / "rates.sqlite3"),
+            limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3"),
         ),
         verifier=verifier,
         readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from verifier.edge.rate_limits import SlidingRateLimiter
 from verifier.edge.redis_client import RedisLink
 from verifier.edge.redis_registry import RedisTrustRegistry
 from verifier.edge.redis_store import RedisNonceStore
 from verifier.edge.redis_urls import FORMS, SCHEMES, RedisOptions
+from verifier.edge.redis_windows import RedisRateLimiter
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.edge.sqlite_windows import SqliteRateLimiter
 from verifier.ports import NonceStore, RateLimiter, TrustRegistry
 
 # The threads that answer requests hold one connection each at the most; one more reads the registry. The library's pool
@@ -45,14 +46,14 @@ def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) 
             return Stores(
                 nonces=SqliteNonceStore(path),
                 registry=SqliteTrustRegistry(path.with_name(f"{path.stem}-trust{path.suffix}")),
-                limiter=SlidingRateLimiter.on_sqlite(path.with_name(f"{path.stem}-rates{path.suffix}")),
+                limiter=SqliteRateLimiter(path.with_name(f"{path.stem}-rates{path.suffix}")),
             )
         case scheme if scheme in SCHEMES:
             link = RedisLink.open(url, options=options, connections=threads + _SPARE_CONNECTIONS)
             return Stores(
                 nonces=RedisNonceStore(link),
                 registry=RedisTrustRegistry(link),
-                limiter=SlidingRateLimiter.on_redis(link),
+                limiter=RedisRateLimiter(link),
                 link=link,
             )
         case _:
