@@ -159,6 +159,6 @@ def encrypted(pair: Pair, directory: Path) -> Path:
 
 
 def test_verifies_in_any_case() -> None:
-    context = tls_context(RedisOptions())
+    context = tls_context(None, None, None)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -68,7 +68,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedisPlace:
+class RedisTarget:
     """What a URL says: where to connect, over what, and as whom."""
 
     form: Form
@@ -102,7 +102,7 @@ class RedisOptions:
             raise ValueError("the number of replicas to wait for is negative")
 
 
-def read_redis_url(url: str) -> RedisPlace:
+def read_redis_url(url: str) -> RedisTarget:
     """The place that the URL names. Raises ValueError for any other URL, without repeating it: it may hold a
     password."""
     try:
@@ -115,7 +115,7 @@ def read_redis_url(url: str) -> RedisPlace:
     raise ValueError(f"the Redis URL is neither {FORMS}")
 
 
-def _read(parts: SplitResult) -> RedisPlace:
+def _read(parts: SplitResult) -> RedisTarget:
     form, is_tls = _SCHEMES[parts.scheme]
     login, _, hosts = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
@@ -140,7 +140,7 @@ def _read(parts: SplitResult) -> RedisPlace:
     [database] = path or [""]
     if form is Form.CLUSTER and database:
         raise ValueError("a cluster has one database")
-    return RedisPlace(
+    return RedisTarget(
         form=form,
         addresses=addresses,
         is_tls=is_tls,

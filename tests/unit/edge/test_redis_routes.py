@@ -81,9 +81,8 @@ def test_a_node_that_does_not_know_its_name_is_where_it_was_asked(time: Time) ->
 def test_a_slot_that_moved_for_good_is_asked_there_and_one_that_is_moving_is_not(time: Time) -> None:
     route = ClusterRoute([ADDRESS], Answering([[0, 16383, [b"10.0.0.1", 7000, b"id"]]]), time)
     before = route.address("key")
-    assert route.redirected("key", OTHER, for_good=False)
-    assert route.address("key") == before
-    assert route.redirected("key", OTHER, for_good=True)
+    assert before == Address("10.0.0.1", 7000)
+    route.moved("key", OTHER)
     assert route.address("key") == OTHER
 
 
