@@ -337,6 +337,12 @@ class TestReplicas:
         with store_at(server.port) as store:
             assert store.redeem(key_of("1"), now=NOW) == AlreadyUsed()
 
+    def test_a_user_who_may_not_wait_is_told_so(self, server: RedisServer) -> None:
+        ask(server, "ACL", "SETUSER", "default", "-wait")
+        store = store_at(server.port, WAITING, timeout=timedelta(seconds=1))
+        with store as opened, pytest.raises(StoreUnavailable, match="does not permit"):
+            opened.redeem(key_of("1"), now=NOW)
+
     def test_counts_when_the_replica_has_it(self, sentinel_group: SentinelGroup, tenant: str) -> None:
         key = key_of("1", tenant)
         primary = sentinel_group.primary_of("")

@@ -73,7 +73,8 @@ class RedisLink:
         self._route = route
         self._nodes = nodes
         self._wait_replicas = wait_replicas
-        self._wait: list[Command] = [("WAIT", wait_replicas, wait_timeout // timedelta(milliseconds=1))]
+        wait: Command = ("WAIT", wait_replicas, wait_timeout // timedelta(milliseconds=1))
+        self._wait = (wait,) if wait_replicas else ()
 
     @classmethod
     def open(
@@ -86,12 +87,9 @@ class RedisLink:
     ) -> Self:
         """Return a link to the target of the URL. It connects at its first command, in each process after a fork.
 
-        Raises ValueError if the URL names no target (read_redis_url) or a file for TLS cannot be used.
+        Raises ValueError if the URL names no target (read_redis_url), a file for TLS cannot be used, or a number is out
+        of range.
         """
-        if connections < 1:
-            raise ValueError("connections is not positive")
-        if timeout <= timedelta(0):
-            raise ValueError("timeout is not positive")
         options = options or RedisOptions()
         if options.wait_replicas and not timedelta(0) < options.wait_timeout < timeout:
             raise ValueError("the wait for replicas has to be positive and shorter than the wait for an answer")
@@ -118,7 +116,7 @@ class RedisLink:
 
     def once(self, *command: Word) -> object:
         """Send a command once and return its answer. Raises StoreUnavailable; then it is unknown if it acted."""
-        with failures_named():
+        with _failures_named():
             return self._send(command)
 
     def durably(self, *command: Word) -> object:
@@ -126,20 +124,20 @@ class RedisLink:
 
         Raises StoreUnavailable as `once` does, and also if too few replicas confirm the write in time.
         """
-        with failures_named():
-            return self._send(command, wait=self._wait if self._wait_replicas else [])
+        with _failures_named():
+            return self._send(command, self._wait)
 
     def repeatably(self, *command: Word) -> object:
         """Send a command that may act twice, and send it again if its connection broke: three times at most."""
-        with failures_named():
-            for attempt in range(1, _ATTEMPTS + 1):
+        with _failures_named():
+            for attempt in range(1, _ATTEMPTS):
                 try:
                     return self._send(command)
                 except redis.exceptions.ConnectionError as error:
-                    if attempt == _ATTEMPTS or not is_away(error):
+                    if not is_away(error):
                         raise
                 time.sleep(random.uniform(0.1, 1) * attempt * _BACKOFF.total_seconds())  # noqa: S311 -- it is jitter
-            raise AssertionError("unreachable: the last attempt returns or raises")
+            return self._send(command)
 
     def ping(self) -> None:
         """Return if the server answers; in a cluster, if one primary does. Not checked: that it takes writes."""
@@ -150,13 +148,12 @@ class RedisLink:
         self._nodes.close()
         self._route.close()
 
-    def _send(self, command: Command, *, wait: list[Command] | None = None) -> object:
+    def _send(self, command: Command, wait: tuple[Command, ...] = ()) -> object:
         key = _key_of(command)
         address = self._route.address(key)
         asking: list[Command] = []
         for _ in range(1 + _REDIRECTIONS):
-            answers = self._exchange(address, [*asking, command, *(wait or [])])
-            answer = answers[len(asking)]
+            answer, *replicas = self._exchange(address, [*asking, command, *wait])[len(asking) :]
             if isinstance(answer, AskError) and key is not None and self._route.follows:
                 address = _named_by(answer, address)
                 # redis-py derives MovedError from AskError. A slot moves for good, and an ASK holds for one command.
@@ -164,15 +161,16 @@ class RedisLink:
                 if not asking:
                     self._route.moved(key, address)
                 continue
-            if isinstance(answer, ResponseError):
-                if isinstance(answer, (ReadOnlyError, ClusterDownError)):
-                    self._route.doubt()
-                raise answer
-            if wait and not _at_least(self._wait_replicas, answers[-1]):
-                # The primary may have been replaced without knowing it.
-                self._route.doubt()
-                raise NotReplicated
-            return answer
+            for error in (answer, *replicas):
+                if isinstance(error, ResponseError):
+                    if isinstance(error, (ReadOnlyError, ClusterDownError)):
+                        self._route.doubt()
+                    raise error
+            if all(isinstance(number, int) and number >= self._wait_replicas for number in replicas):
+                return answer
+            # The primary may have been replaced without knowing it.
+            self._route.doubt()
+            raise NotReplicated
         raise redis.exceptions.ConnectionError("too many redirections")
 
     def _exchange(self, address: Address, commands: list[Command]) -> list[object]:
@@ -181,10 +179,6 @@ class RedisLink:
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, CircuitOpen):
             self._route.doubt()
             raise
-
-
-def _at_least(replicas: int, answer: object) -> bool:
-    return isinstance(answer, int) and answer >= replicas
 
 
 def _route_to(target: RedisTarget, nodes: Nodes, options: RedisOptions, params: ConnectionParams) -> Route:
@@ -217,7 +211,7 @@ def _key_of(command: Command) -> str | None:
 
 
 @contextmanager
-def failures_named() -> Iterator[None]:
+def _failures_named() -> Iterator[None]:
     """Turn what redis-py raises into StoreUnavailable with a sentence of our own."""
     try:
         yield

@@ -42,6 +42,7 @@ class ConnectionParams:
     """How to connect to servers. `timeout` bounds each step: the wait for a free connection, connecting, each answer.
 
     `tls` is None for connections in the clear. `connections` is the most that one process holds to one server.
+    Raises ValueError if `connections` or `timeout` is not positive.
     """
 
     login: Login
@@ -49,6 +50,10 @@ class ConnectionParams:
     database: int
     connections: int
     timeout: timedelta
+
+    def __post_init__(self) -> None:
+        if self.connections < 1 or self.timeout <= timedelta(0):
+            raise ValueError("the connections and the timeout have to be positive")
 
 
 class Node:
@@ -70,12 +75,12 @@ class Node:
         try:
             answers = _exchange(self._pool, commands)
         except redis.RedisError as error:
-            if not is_away(error):
+            if is_away(error):
+                self.breaker.fail(epoch, error, was_slow=isinstance(error, redis.exceptions.TimeoutError))
+                if self.breaker.is_open:
+                    self.close()
+            else:
                 self.breaker.succeed()
-                raise
-            self.breaker.fail(epoch, error, was_slow=isinstance(error, redis.exceptions.TimeoutError))
-            if self.breaker.is_open:
-                self.close()
             raise
         self.breaker.succeed()
         return answers

@@ -1,6 +1,7 @@
 """What can be said of the Redis store without a server. The rest is in tests/contract."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ from support.redis_links import Answering, answering_link
 from verifier.core.model import FirstUse, NonceRecord
 from verifier.edge.nonce_records import encode_record
 from verifier.edge.redis_store import RedisNonceStore
+from verifier.edge.redis_urls import RedisOptions
 from verifier.ports import NonceKey, NonceStore, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -50,8 +52,8 @@ def test_a_key_holds_no_hash_tag_and_no_separator_of_the_callers() -> None:
     assert nodes.commands[0][1] == "imds-verifier:nonce:a%3A%7Bb%7D:%7Bc%7D%3Ad%0A"
 
 
-def test_an_answer_that_is_not_octets_is_a_mistake_of_the_wiring() -> None:
-    with pytest.raises(TypeError, match="octets"):
+def test_an_answer_that_is_not_bytes_is_a_mistake_of_the_wiring() -> None:
+    with pytest.raises(TypeError, match="bytes"):
         store_over("used")[0].redeem(KEY, now=NOW)
 
 
@@ -112,3 +114,18 @@ def test_every_fault_is_unavailable_in_words_of_our_own(error: Exception, detail
     # Nor does a traceback of it show what the server said.
     assert redeeming.value.__cause__ is None
     assert redeeming.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "detail"),
+    [
+        ({"connections": 0}, "have to be positive"),
+        ({"timeout": timedelta(0)}, "have to be positive"),
+        ({"options": RedisOptions(wait_replicas=1, wait_timeout=timedelta(0))}, "has to be positive"),
+        ({"options": RedisOptions(wait_replicas=1), "timeout": timedelta(seconds=0.5)}, "shorter than the wait"),
+    ],
+)
+def test_numbers_that_would_wait_for_ever_are_refused(arguments: dict[str, Any], detail: str) -> None:
+    """WAIT with 0 milliseconds has no end."""
+    with pytest.raises(ValueError, match=detail):
+        RedisNonceStore.from_url("redis://h", **arguments)

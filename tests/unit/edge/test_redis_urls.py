@@ -97,6 +97,8 @@ def test_reads_where_to_connect(url: str, expected: dict[str, Any]) -> None:
         "unix://:hunter2@/run/redis.sock?db=x",
         "unix://:hunter2@/run/redis.sock?db=1&db=2",
         "unix://:hunter2@/run/redis.sock?protocol=3",
+        "unix://:hunter2@/run/redis.sock?1",
+        "redis://:hunter2@h/1234567890",
     ],
 )
 def test_refuses_any_other_url_without_repeating_it(url: str) -> None:
