@@ -223,6 +223,17 @@ class TestSentinel:
         finally:
             sentinel_group.sentinels[0].resume()
 
+    def test_a_sentinel_that_refuses_the_question_is_passed_over(
+        self, sentinel_group: SentinelGroup, tenant: str
+    ) -> None:
+        refusing = sentinel_group.sentinels[0]
+        ask(refusing, "ACL", "SETUSER", "default", "-sentinel")
+        try:
+            with closing(RedisNonceStore.from_url(sentinel_group.url)) as store:
+                assert store.issue(key_of("1", tenant), RECORD, keep=KEEP, now=NOW)
+        finally:
+            ask(refusing, "ACL", "SETUSER", "default", "+@all")
+
     def test_is_unavailable_if_no_sentinel_answers_or_knows_the_service(self, sentinel_group: SentinelGroup) -> None:
         for url in ("redis+sentinel://127.0.0.1:1/main", sentinel_group.url.replace("/main/", "/another/")):
             with closing(RedisNonceStore.from_url(url)) as store:
