@@ -15,6 +15,8 @@ from time import monotonic
 FAILURES = 3
 #: How long it is open before the next probe.
 PAUSE = timedelta(seconds=0.2)
+#: How long a probe may take. After that, another caller claims it: its thread may have died, as in a fork.
+LEASE = timedelta(seconds=10)
 
 
 class CircuitOpen(Exception):
@@ -73,18 +75,21 @@ class CircuitBreaker:
         if not self.is_open:
             return False
         with self._lock:
-            is_due = self._clock() >= self._probe_at
+            now = self._clock()
+            is_due = now >= self._probe_at
             if is_due:
-                self._probe_at = math.inf
+                self._probe_at = now + LEASE.total_seconds()
             return is_due
 
     def end_probe(self, error: Exception | None) -> None:
         """Close the breaker if the server answered the probe. Begin another pause if it did not, with `error`."""
         with self._lock:
+            if not self.is_open:
+                return
             if error is not None:
                 self._pause(error)
                 return
-            self._because, self._failures = None, 0
+            self._because, self._failures, self._probe_at = None, 0, math.inf
             self._epoch += 1
         self._changed()
 

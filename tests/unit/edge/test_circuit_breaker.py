@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from verifier.edge.circuit_breaker import PAUSE, CircuitBreaker, CircuitOpen
+from verifier.edge.circuit_breaker import LEASE, PAUSE, CircuitBreaker, CircuitOpen
 
 AWAY = ConnectionError("away")
 
@@ -87,6 +87,19 @@ def test_a_probe_that_is_not_answered_begins_another_pause(made: Breaker) -> Non
     made.pause()
     assert made.breaker.claim_probe()
     assert made.told == [True]
+
+
+def test_a_probe_that_never_ends_is_replaced(made: Breaker) -> None:
+    made.fail(was_slow=True)
+    made.pause()
+    assert made.breaker.claim_probe()
+    made.now += LEASE.total_seconds()
+    assert made.breaker.claim_probe()
+    made.breaker.end_probe(None)
+    # The first one ends after all.
+    made.breaker.end_probe(AWAY)
+    assert not made.breaker.is_open
+    assert made.told == [True, False]
 
 
 def test_the_outcome_of_a_call_from_an_earlier_epoch_changes_no_state(made: Breaker) -> None:
