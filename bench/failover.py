@@ -1,8 +1,9 @@
-"""What a failover loses, with VERIFIER_NONCE_WAIT_REPLICAS and without, under Sentinel and in a cluster.
+"""Measure what a failover loses, with and without VERIFIER_NONCE_WAIT_REPLICAS, under Sentinel and in a cluster.
 
 Run from the repository: `PYTHONPATH=tests .venv/bin/python bench/failover.py --runs 20`. Each run kills the primary of
-a real Redis or Valkey under load, on conditions that lose what was not replicated (tests/support/failovers.py): a run
-without WAIT shows what can be lost, not how often that happens. The service is the installed one.
+a real Redis or Valkey under load, in conditions that lose every write that was not replicated
+(tests/support/failovers.py). A run without WAIT shows what can be lost, not how often that happens. The service is the
+installed one.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from verifier.core.discovery import DiscoveredIssuer, Sighting
 from verifier.core.model import NonceRecord, Redemption
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import Check
-from verifier.core.tenancy import Allowance, LimitedPath, Rate
+from verifier.core.tenancy import Allowance, Rate
 from verifier.core.tracing import TraceContext
 from verifier.core.trust import TrustBundle
 
@@ -84,11 +84,19 @@ class NonceStore(Protocol):
 
 
 class RateLimiter(Protocol):
-    """How many requests each tenant sent lately, shared by all workers and replicas of one service."""
+    """Count recent requests by key, for all workers and replicas of one service."""
 
-    def hit(self, tenant: str, path: LimitedPath, rate: Rate) -> Allowance:
-        """Counts one request where the rate admits it, once and for all callers however simultaneous; none where it
-        does not. Raises StoreUnavailable: then nobody knows, and nothing is to be answered."""
+    def hit(self, key: str, rate: Rate) -> Allowance:
+        """Count one request under `key` if the rate admits it.
+
+        Concurrent callers are counted one after the other. A refused request is not counted. The counts of one key at
+        two rates are independent. Raises StoreUnavailable if it is unknown whether the rate admits the request, which
+        the service must not answer then. Raises ValueError if `key` is longer than MAX_RATE_KEY.
+        """
+
+
+#: How many characters the key of a rate has at most.
+MAX_RATE_KEY = 256
 
 
 class TrustSource(Protocol):

@@ -63,7 +63,7 @@ ODD_TEXTS = [
 
 
 class Place:
-    """Where one kind of store keeps its nonces, and how another process finds it."""
+    """One kind of store, and its location for another process."""
 
     def __init__(self, kind: str, where: str, tls: RedisTls | None = None) -> None:
         self.kind = kind
@@ -77,12 +77,12 @@ class Place:
 
     @property
     def files(self) -> list[str]:
-        """What another process needs for TLS."""
+        """Return the files that another process needs for TLS."""
         tls = self.tls
         return [] if tls is None else [*map(str, (tls.authority.file, tls.client.certificate, tls.client.key))]
 
 
-#: Every server that is installed is tried, and those that speak TLS by themselves in every form.
+#: Every installed server, and a server with TLS in every form.
 OTHERS = redis_server_binaries()[1:]
 PLACES = [
     "sqlite",
@@ -117,7 +117,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             case ["sqlite", *_]:
                 yield Place("sqlite", f"{directory}/nonces.sqlite3")
             case ["redis", _, "tls"]:
-                # TLS ends before the server, which need not be built with it: the handshake is as real.
+                # A proxy terminates TLS, since the server may be built without it.
                 tls = RedisTls.make(directory)
                 server: RedisServer = request.getfixturevalue("redis_server")
                 proxy = stack.enter_context(running_tcp_proxy(server.port, tls=tls.context()))
@@ -151,14 +151,14 @@ def test_redeems_an_issued_nonce_once_with_its_record(store: NonceStore, tenant:
     assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
 
 
-def test_tells_every_later_redemption_as_a_replay(store: NonceStore, tenant: str) -> None:
+def test_every_later_redemption_is_a_replay(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     issue(store, key)
     store.redeem(key, now=NOW)
     assert [store.redeem(key, now=NOW) for _ in range(3)] == [AlreadyUsed()] * 3
 
 
-def test_does_not_know_a_nonce_that_was_never_issued(store: NonceStore, tenant: str) -> None:
+def test_a_nonce_that_was_never_issued_is_unknown(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     assert store.redeem(key, now=NOW) == UnknownNonce()
     assert store.redeem(key, now=NOW) == UnknownNonce()
@@ -201,7 +201,7 @@ def test_gives_back_every_binding_and_every_microsecond(store: NonceStore, tenan
     assert store.redeem(key, now=NOW) == FirstUse(record=BOUND)
 
 
-def test_no_two_keys_meet_whatever_their_characters(store: NonceStore, tenant: str) -> None:
+def test_keys_of_any_characters_are_kept_apart(store: NonceStore, tenant: str) -> None:
     keys = [NonceKey(tenant=tenant + left, nonce=right) for left in ODD_TEXTS for right in ODD_TEXTS]
     records = [NonceRecord(issued_at=NOW, expires_at=NOW + KEEP, vm_id=str(index)) for index in range(len(keys))]
     assert all(issue(store, key, record) for key, record in zip(keys, records, strict=True))
@@ -209,14 +209,14 @@ def test_no_two_keys_meet_whatever_their_characters(store: NonceStore, tenant: s
 
 
 @pytest.mark.parametrize("keep", [timedelta(0), timedelta(seconds=-1)])
-def test_refuses_to_remember_for_no_time(store: NonceStore, tenant: str, keep: timedelta) -> None:
+def test_a_keep_that_is_not_positive_is_refused(store: NonceStore, tenant: str, keep: timedelta) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     with pytest.raises(ValueError, match="keep is not positive"):
         store.issue(key, RECORD, keep=keep, now=NOW)
     assert store.redeem(key, now=NOW) == UnknownNonce()
 
 
-def test_remembers_for_the_shortest_time_that_can_be_said(store: NonceStore, tenant: str) -> None:
+def test_the_shortest_keep_is_accepted(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     assert store.issue(key, RECORD, keep=timedelta(microseconds=1), now=NOW)
 
@@ -284,7 +284,7 @@ def test_of_several_processes_exactly_one_is_first(place: Place, store: NonceSto
 
 
 def at_once(place: Place, kind: str, tenant: str, text: str) -> Counter[str]:
-    """What PROCESSES that act at the same time are told: of one nonce, or of one document."""
+    """Let PROCESSES act at the same time on one nonce or document, and return their outcomes."""
     script = Path(__file__).with_name("redeemer.py")
     command = [
         sys.executable,
@@ -326,7 +326,7 @@ def test_remembers_a_document_once(store: NonceStore, tenant: str) -> None:
     assert remember(store, DocumentKey(tenant=f"{tenant}-other", digest="ab" * 32))
 
 
-def test_a_document_and_a_nonce_of_the_same_text_do_not_meet(store: NonceStore, tenant: str) -> None:
+def test_a_document_and_a_nonce_of_the_same_text_are_kept_apart(store: NonceStore, tenant: str) -> None:
     texts = ["ab" * 32, "1234567890", "document:ab", *ODD_TEXTS]
     for text in texts:
         assert remember(store, DocumentKey(tenant=tenant, digest=text))
@@ -341,7 +341,7 @@ def test_a_document_and_a_nonce_of_the_same_text_do_not_meet(store: NonceStore, 
 
 
 @pytest.mark.parametrize("keep", [timedelta(0), timedelta(seconds=-1)])
-def test_refuses_to_remember_a_document_for_no_time(store: NonceStore, tenant: str, keep: timedelta) -> None:
+def test_a_keep_of_a_document_that_is_not_positive_is_refused(store: NonceStore, tenant: str, keep: timedelta) -> None:
     key = DocumentKey(tenant=tenant, digest="ab" * 32)
     with pytest.raises(ValueError, match="keep is not positive"):
         remember(store, key, keep=keep)
@@ -394,7 +394,7 @@ _steps = st.lists(
 )
 
 
-# The store outlives the examples on purpose: each takes tenants of its own.
+# The store outlives the examples on purpose: each example has its own tenants.
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=_steps)
 def test_agrees_with_a_dictionary(store: NonceStore, steps: list[tuple[str, str, str, NonceRecord]]) -> None:

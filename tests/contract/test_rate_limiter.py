@@ -1,89 +1,115 @@
-"""What every RateLimiter promises (verifier.ports), on the real servers."""
+"""The promises of the RateLimiter port, on SQLite and on real servers."""
 
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
+from support.redis_groups import ClusterGroup, ask
 from support.redis_server import RedisServer, running_redis_server
 
-from verifier.core.tenancy import LimitedPath, Rate
-from verifier.edge.rate_limits import SlidingRateLimiter
+from verifier.core.tenancy import Rate
 from verifier.edge.redis_client import RedisLink
-from verifier.ports import StoreUnavailable
+from verifier.edge.redis_windows import RedisRateLimiter
+from verifier.edge.sqlite_windows import SqliteRateLimiter
+from verifier.ports import MAX_RATE_KEY, StoreUnavailable
 
-# By the hour: a test that runs while one window follows another, within the second, would count differently.
+# Rates are by the hour: a test during which one window ends counts differently.
 FIVE = Rate.parse("5/hour")
-NONCES, ATTESTATIONS = LimitedPath.NONCES, LimitedPath.ATTESTATIONS
+HOUR = 3600 * 1_000_000
 
 
 class Place:
-    """Where one kind of limiter counts, and how another process finds it."""
+    """One kind of limiter, and its location for another process."""
 
     def __init__(self, kind: str, where: str) -> None:
         self.kind = kind
         self.where = where
 
-    def open(self) -> SlidingRateLimiter:
+    def open(self) -> SqliteRateLimiter | RedisRateLimiter:
         if self.kind == "sqlite":
-            return SlidingRateLimiter.on_sqlite(Path(self.where))
-        return SlidingRateLimiter.on_redis(RedisLink.open(self.where, connections=8))
+            return SqliteRateLimiter(Path(self.where))
+        return RedisRateLimiter(RedisLink.open(self.where, connections=8))
 
 
-@pytest.fixture(scope="session", params=["sqlite", "redis", "redis-unix"])
+@pytest.fixture(scope="session", params=["sqlite", "redis", "redis-unix", "cluster"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    if request.param == "sqlite":
-        return Place("sqlite", str(tmp_path_factory.mktemp("contract") / "rates.sqlite3"))
-    server: RedisServer = request.getfixturevalue("redis_server")
-    return Place("redis", server.url if request.param == "redis" else server.unix_url)
+    match request.param:
+        case "sqlite":
+            return Place("sqlite", str(tmp_path_factory.mktemp("contract") / "rates.sqlite3"))
+        case "cluster":
+            cluster: ClusterGroup = request.getfixturevalue("redis_cluster")
+            return Place("redis", cluster.url)
+        case kind:
+            server: RedisServer = request.getfixturevalue("redis_server")
+            return Place("redis", server.url if kind == "redis" else server.unix_url)
 
 
 @pytest.fixture(scope="session")
-def limiter(place: Place) -> Iterator[SlidingRateLimiter]:
-    limiter = place.open()
-    yield limiter
-    limiter.close()
+def limiter(place: Place) -> Iterator[SqliteRateLimiter | RedisRateLimiter]:
+    with closing(place.open()) as limiter:
+        yield limiter
 
 
-def test_admits_as_many_as_the_rate_says_and_no_more(limiter: SlidingRateLimiter, tenant: str) -> None:
-    told = [limiter.hit(tenant, NONCES, FIVE) for _ in range(8)]
+Limiter = SqliteRateLimiter | RedisRateLimiter
+
+
+def test_admits_as_many_as_the_rate_says_and_no_more(limiter: Limiter, tenant: str) -> None:
+    told = [limiter.hit(tenant, FIVE) for _ in range(8)]
     assert [allowance.admitted for allowance in told] == [True] * 5 + [False] * 3
     assert [allowance.remaining for allowance in told] == [4, 3, 2, 1, 0, 0, 0, 0]
     assert all(allowance.rate == FIVE for allowance in told)
     assert all(timedelta(seconds=1) <= allowance.reset <= timedelta(hours=2) for allowance in told)
 
 
-def test_counts_tenants_paths_and_rates_apart(limiter: SlidingRateLimiter, tenant: str) -> None:
+def test_counts_keys_and_rates_apart(limiter: Limiter, tenant: str) -> None:
     for _ in range(6):
-        limiter.hit(tenant, NONCES, FIVE)
-    assert not limiter.hit(tenant, NONCES, FIVE).admitted
-    assert limiter.hit(tenant, ATTESTATIONS, FIVE).remaining == 4
-    assert limiter.hit(f"{tenant}x", NONCES, FIVE).remaining == 4
-    assert limiter.hit(tenant, NONCES, Rate.parse("6/hour")).remaining == 5
+        limiter.hit(f"{tenant}/nonces", FIVE)
+    assert not limiter.hit(f"{tenant}/nonces", FIVE).admitted
+    assert limiter.hit(f"{tenant}/attestations", FIVE).remaining == 4
+    assert limiter.hit(f"{tenant}x/nonces", FIVE).remaining == 4
+    assert limiter.hit(f"{tenant}/nonces", Rate.parse("6/hour")).remaining == 5
+
+
+def test_keys_of_any_characters_are_counted_apart(limiter: Limiter, tenant: str) -> None:
+    keys = [
+        tenant + text for text in ("", ":", "{", "}", "{a}", "%3A", "ä", "\x00", "2001:db8::1", "\ud800", "a" * 200)
+    ]
+    for _ in range(2):
+        assert len({limiter.hit(key, FIVE).remaining for key in keys}) == 1
+
+
+def test_a_key_that_is_too_long_is_a_mistake_of_the_caller(limiter: Limiter, tenant: str) -> None:
+    longest = tenant.ljust(MAX_RATE_KEY, "x")
+    assert limiter.hit(longest, FIVE).admitted
+    with pytest.raises(ValueError, match="more than 256 characters"):
+        limiter.hit(f"{longest}x", FIVE)
 
 
 @pytest.mark.parametrize("text", ["1/minute", "1/hour"])
-def test_one_is_one(limiter: SlidingRateLimiter, tenant: str, text: str) -> None:
+def test_one_is_one(limiter: Limiter, tenant: str, text: str) -> None:
     rate = Rate.parse(text)
-    first = limiter.hit(tenant, NONCES, rate)
-    second = limiter.hit(tenant, NONCES, rate)
+    first = limiter.hit(tenant, rate)
+    second = limiter.hit(tenant, rate)
     assert (first.admitted, first.remaining) == (True, 0)
     assert not second.admitted
     assert second.reset <= 2 * rate.unit.window + timedelta(seconds=1)
 
 
-def test_of_many_threads_as_many_are_admitted_as_the_rate_says(limiter: SlidingRateLimiter, tenant: str) -> None:
+def test_of_many_threads_as_many_are_admitted_as_the_rate_says(limiter: Limiter, tenant: str) -> None:
     threads, rate = 16, Rate.parse("40/hour")
     barrier = threading.Barrier(threads)
 
     def hit(_: int) -> int:
         barrier.wait()
-        return sum(limiter.hit(tenant, NONCES, rate).admitted for _ in range(5))
+        return sum(limiter.hit(tenant, rate).admitted for _ in range(5))
 
     with ThreadPoolExecutor(threads) as pool:
         assert sum(pool.map(hit, range(threads))) == 40
@@ -114,38 +140,118 @@ def test_of_several_processes_as_many_are_admitted_as_the_rate_says(place: Place
 
 def test_works_on_after_close(place: Place, tenant: str) -> None:
     limiter = place.open()
-    assert limiter.hit(tenant, NONCES, FIVE).remaining == 4
+    assert limiter.hit(tenant, FIVE).remaining == 4
     limiter.close()
-    assert limiter.hit(tenant, NONCES, FIVE).remaining == 3
+    assert limiter.hit(tenant, FIVE).remaining == 3
     limiter.close()
 
 
-def test_says_that_the_store_is_away_where_the_file_is_gone(tmp_path: Path) -> None:
+def test_a_missing_file_is_unavailable(tmp_path: Path) -> None:
     file = tmp_path / "rates.sqlite3"
-    limiter = SlidingRateLimiter.on_sqlite(file)
-    assert limiter.hit("a", NONCES, FIVE).admitted
+    limiter = SqliteRateLimiter(file)
+    assert limiter.hit("a", FIVE).admitted
     file.rename(tmp_path / "aside")
     with pytest.raises(StoreUnavailable, match="rate database"):
-        limiter.hit("a", NONCES, FIVE)
+        limiter.hit("a", FIVE)
     (tmp_path / "aside").rename(file)
-    assert limiter.hit("a", NONCES, FIVE).remaining == 3
+    assert limiter.hit("a", FIVE).remaining == 3
     limiter.close()
 
 
-def test_says_that_the_store_is_away_where_the_server_is_and_comes_back_with_it() -> None:
+def test_a_stopped_server_is_unavailable() -> None:
     with running_redis_server() as server:
-        limiter = SlidingRateLimiter.on_redis(RedisLink.open(server.url, timeout=timedelta(seconds=1)))
-        assert limiter.hit("a", NONCES, FIVE).admitted
+        limiter = RedisRateLimiter(RedisLink.open(server.url, timeout=timedelta(seconds=1)))
+        assert limiter.hit("a", FIVE).admitted
     with pytest.raises(StoreUnavailable, match="Redis"):
-        limiter.hit("a", NONCES, FIVE)
+        limiter.hit("a", FIVE)
     limiter.close()
 
 
-def test_counts_on_where_the_server_forgot_its_scripts(redis_server: RedisServer, tenant: str) -> None:
-    """A restart or SCRIPT FLUSH."""
-    limiter = SlidingRateLimiter.on_redis(RedisLink.open(redis_server.url))
-    assert limiter.hit(tenant, NONCES, FIVE).remaining == 4
-    with redis.Redis.from_url(redis_server.url) as client:
+class TestRedis:
+    """The script, by the server's clock. Unit tests set the clock of SQLite."""
+
+    @pytest.fixture
+    def limiter(self, redis_server: RedisServer) -> Iterator[RedisRateLimiter]:
+        with closing(RedisRateLimiter(RedisLink.open(redis_server.url))) as limiter:
+            yield limiter
+
+    @pytest.fixture
+    def client(self, redis_server: RedisServer) -> Iterator[redis.Redis]:
+        with redis.Redis.from_url(redis_server.url) as client:
+            yield client
+
+    def test_counts_on_after_the_server_forgot_its_scripts(
+        self, limiter: RedisRateLimiter, client: redis.Redis, tenant: str
+    ) -> None:
+        assert limiter.hit(tenant, FIVE).remaining == 4
         client.script_flush()
-    assert limiter.hit(tenant, NONCES, FIVE).remaining == 3
-    limiter.close()
+        assert limiter.hit(tenant, FIVE).remaining == 3
+
+    @pytest.mark.parametrize(
+        ("windows_ago", "weight"),
+        [
+            (1, lambda gone: 1000 * (HOUR - gone) // HOUR),
+            (0, lambda _: 1000),
+            (2, lambda _: 0),
+            (-1, lambda _: 0),
+        ],
+        ids=["previous", "current", "older", "future"],
+    )
+    def test_weighs_what_was_counted_before(
+        self,
+        limiter: RedisRateLimiter,
+        client: redis.Redis,
+        tenant: str,
+        windows_ago: int,
+        weight: Callable[[int], int],
+    ) -> None:
+        rate = Rate.parse("2000/hour")
+        number = time.time_ns() // 1000 // HOUR - windows_ago
+        client.hset(
+            f"imds-verifier:rate:{tenant}:2000/hour", mapping={"number": number, "current": 1000, "previous": 0}
+        )
+        before = time.time_ns() // 1000 % HOUR
+        told = limiter.hit(tenant, rate)
+        after = time.time_ns() // 1000 % HOUR
+        assert 1999 - weight(before) <= told.remaining <= 1999 - weight(after)
+
+    def test_a_counter_expires_when_it_has_no_weight(
+        self, limiter: RedisRateLimiter, client: redis.Redis, tenant: str
+    ) -> None:
+        limiter.hit(tenant, FIVE)
+        now = time.time()
+        expires = client.pexpiretime(f"imds-verifier:rate:{tenant}:5/hour") / 1000
+        assert abs(expires - (now // 3600 + 2) * 3600) < 1
+
+    def test_one_request_is_one_round_trip(self) -> None:
+        with running_redis_server() as server:
+            with closing(RedisRateLimiter(RedisLink.open(server.url))) as limiter:
+                limiter.hit("a", FIVE)
+                ask(server, "CONFIG", "RESETSTAT")
+                limiter.hit("a", FIVE)
+            assert ask(server, "INFO", "commandstats")["cmdstat_eval"]["calls"] == 1
+
+    def test_a_user_with_the_documented_permissions_may_count(self) -> None:
+        with running_redis_server() as server, redis.Redis.from_url(server.url) as client:
+            client.acl_setuser(
+                "limited",
+                enabled=True,
+                passwords=["+secret"],
+                keys=["imds-verifier:rate:*"],
+                commands=["+ping", "+eval", "+time", "+hmget", "+hset", "+pexpire"],
+            )
+            link = RedisLink.open(f"redis://limited:secret@127.0.0.1:{server.port}")
+            with closing(RedisRateLimiter(link)) as limiter:
+                assert limiter.hit("a", FIVE).remaining == 4
+
+    def test_a_value_that_is_not_a_counter_is_unavailable(
+        self, limiter: RedisRateLimiter, client: redis.Redis, tenant: str
+    ) -> None:
+        name = f"imds-verifier:rate:{tenant}:5/hour"
+        client.set(name, b"1")
+        with pytest.raises(StoreUnavailable, match=r"refused the command \(WRONGTYPE\)"):
+            limiter.hit(tenant, FIVE)
+        client.delete(name)
+        client.hset(name, mapping={"number": time.time_ns() // 1000 // HOUR, "current": "x"})
+        with pytest.raises(StoreUnavailable, match="refused the command"):
+            limiter.hit(tenant, FIVE)

@@ -1,4 +1,4 @@
-"""What goes over the wire, how often, and what becomes of it where the network or a server fails."""
+"""What the link sends, how often, and what it does when the network or a server fails."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from support.tcp_proxy import Network, TcpProxy, running_tcp_proxy
 
 from verifier.core.decisions import Decisions
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord
-from verifier.core.tenancy import LimitedPath, Rate
+from verifier.core.tenancy import Rate
 from verifier.edge.decision_trails import open_trail
 from verifier.edge.redis_store import RedisNonceStore
 from verifier.edge.redis_urls import Login, RedisOptions
@@ -55,12 +55,12 @@ def name_of(key: NonceKey) -> str:
 
 
 def calls(server: RedisServer) -> dict[str, int]:
-    """How often the server carried out each command since its counts were set back."""
+    """Return how often the server executed each command since forget_calls."""
     return {name: told["calls"] for name, told in ask(server, "INFO", "commandstats").items()}
 
 
 def is_acknowledged(server: RedisServer) -> bool:
-    """Its replica has said what it has, without which WAIT does not count it."""
+    """Return True if the replica has acknowledged its offset, without which WAIT does not count it."""
     with redis.Redis(host="127.0.0.1", port=server.port, socket_timeout=2, protocol=2) as client:
         client.set("probe", b"", px=1000)
         return int(client.wait(1, 100)) >= 1
@@ -71,7 +71,7 @@ def forget_calls(server: RedisServer) -> None:
 
 
 def unavailable(call: Callable[[], object]) -> float:
-    """How long it took to say so, in seconds."""
+    """Return how many seconds the call took to raise StoreUnavailable."""
     began = time.monotonic()
     with pytest.raises(StoreUnavailable):
         call()
@@ -80,7 +80,7 @@ def unavailable(call: Callable[[], object]) -> float:
 
 class TestRoundTrips:
     @pytest.mark.parametrize("options", [None, WAITING], ids=["alone", "with WAIT"])
-    def test_to_issue_is_one_and_to_redeem_is_one(
+    def test_issuing_and_redeeming_take_one_round_trip_each(
         self, server: RedisServer, proxy: TcpProxy, options: RedisOptions | None
     ) -> None:
         ask(server, "CONFIG", "SET", "repl-diskless-sync-delay", 0)
@@ -113,8 +113,8 @@ class TestLostAnswers:
             proxy.network = Network.WORKS
             assert store.redeem(key, now=NOW) == AlreadyUsed()
 
-    def test_a_nonce_that_is_issued_is_sent_again_and_found_known(self, server: RedisServer, proxy: TcpProxy) -> None:
-        """Nobody was told of it, so it is nobody's; the caller takes another one, as for any that is known."""
+    def test_issuing_is_sent_again_and_finds_the_nonce_known(self, server: RedisServer, proxy: TcpProxy) -> None:
+        """No agent has the nonce. The caller takes another one, as for every known nonce."""
         with store_at(proxy.port) as store:
             store.ping()
             forget_calls(server)
@@ -140,7 +140,7 @@ class TestLostAnswers:
 
 
 class TestBreaker:
-    def test_a_server_that_answers_nobody_costs_its_timeout_once(self, proxy: TcpProxy) -> None:
+    def test_a_hanging_server_costs_one_timeout(self, proxy: TcpProxy) -> None:
         with store_at(proxy.port) as store:
             store.ping()
             proxy.network = Network.SWALLOWS
@@ -152,7 +152,7 @@ class TestBreaker:
             until_available(store.ping)
             assert time.monotonic() - back < 1
 
-    def test_what_a_server_answers_opens_nothing(self, server: RedisServer) -> None:
+    def test_error_replies_do_not_open_the_breaker(self, server: RedisServer) -> None:
         with store_at(server.port) as store:
             store.ping()
             ask(server, "CONFIG", "SET", "maxmemory", 1)
@@ -162,7 +162,7 @@ class TestBreaker:
             ask(server, "CONFIG", "SET", "maxmemory", 0)
             assert store.issue(key_of("1"), RECORD, keep=KEEP, now=NOW)
 
-    def test_tells_how_many_servers_are_away(self, server: RedisServer) -> None:
+    def test_reports_the_number_of_unavailable_servers(self, server: RedisServer) -> None:
         told: list[int] = []
         stores = open_stores(server.url, threads=2)
         assert stores.link is not None
@@ -200,21 +200,21 @@ class TestPool:
             for _ in range(20):
                 stores.nonces.ping()
                 stores.registry.revision()
-                stores.limiter.hit("a", LimitedPath.NONCES, Rate.parse("5/hour"))
+                stores.limiter.hit("a", Rate.parse("5/hour"))
 
         threads = [threading.Thread(target=use_all) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        # Those of the two threads and two spare ones; one more is the question's own.
+        # Two threads and two spare connections; the question itself takes one more.
         assert ask(server, "INFO", "stats")["total_connections_received"] - before <= 5
         assert stores.link is not None
         stores.link.close()
 
 
 class TestSentinel:
-    def test_finds_the_primary_by_any_sentinel_that_answers(self, sentinel_group: SentinelGroup, tenant: str) -> None:
+    def test_any_sentinel_that_answers_names_the_primary(self, sentinel_group: SentinelGroup, tenant: str) -> None:
         sentinel_group.sentinels[0].pause()
         try:
             with closing(RedisNonceStore.from_url(sentinel_group.url)) as store:
@@ -223,7 +223,18 @@ class TestSentinel:
         finally:
             sentinel_group.sentinels[0].resume()
 
-    def test_is_unavailable_where_no_sentinel_answers_or_knows_the_service(self, sentinel_group: SentinelGroup) -> None:
+    def test_a_sentinel_that_refuses_the_question_is_passed_over(
+        self, sentinel_group: SentinelGroup, tenant: str
+    ) -> None:
+        refusing = sentinel_group.sentinels[0]
+        ask(refusing, "ACL", "SETUSER", "default", "-sentinel")
+        try:
+            with closing(RedisNonceStore.from_url(sentinel_group.url)) as store:
+                assert store.issue(key_of("1", tenant), RECORD, keep=KEEP, now=NOW)
+        finally:
+            ask(refusing, "ACL", "SETUSER", "default", "+@all")
+
+    def test_is_unavailable_if_no_sentinel_answers_or_knows_the_service(self, sentinel_group: SentinelGroup) -> None:
         for url in ("redis+sentinel://127.0.0.1:1/main", sentinel_group.url.replace("/main/", "/another/")):
             with closing(RedisNonceStore.from_url(url)) as store:
                 assert unavailable(store.ping) < 2
@@ -263,7 +274,7 @@ class TestCluster:
         assert stores.registry.audit_trail(most=1) == (EVENT,)
         assert stores.registry.discovered() == ()
         for number in range(10):
-            assert stores.limiter.hit(f"{tenant}{number}", LimitedPath.NONCES, Rate.parse("5/hour")).remaining == 4
+            assert stores.limiter.hit(f"{tenant}{number}", Rate.parse("5/hour")).remaining == 4
         trail = open_trail("store", store_url="", link=stores.link, maximum_octets=1, maximum_entries=100)
         assert trail is not None
         trail.append(Decision(at=NOW, request_id="1", tenant=tenant, verdict=Verdict.VERIFIED, code="verified"))
@@ -271,7 +282,7 @@ class TestCluster:
         stores.link.close()
 
     def test_follows_a_slot_to_another_node_and_redeems_once(self, redis_cluster: ClusterGroup, tenant: str) -> None:
-        """MOVED: the node that was asked did nothing, and says who has the key now."""
+        """MOVED: the first node did not act, and names the node that has the key now."""
         key = key_of("1", tenant)
         with closing(RedisNonceStore.from_url(redis_cluster.url)) as store:
             store.issue(key, RECORD, keep=KEEP, now=NOW)
@@ -282,8 +293,8 @@ class TestCluster:
             assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
             assert store.redeem(key, now=NOW) == AlreadyUsed()
 
-    def test_follows_a_key_of_a_slot_that_is_moving(self, redis_cluster: ClusterGroup, tenant: str) -> None:
-        """ASK: for this command alone."""
+    def test_follows_a_key_while_its_slot_moves(self, redis_cluster: ClusterGroup, tenant: str) -> None:
+        """ASK: the redirection holds for one command."""
         key = key_of("1", tenant)
         slot = ask(redis_cluster.servers[0], "CLUSTER KEYSLOT", name_of(key))
         source = redis_cluster.primary_of(name_of(key))
@@ -301,7 +312,7 @@ class TestCluster:
             for server in (source, target):
                 ask(server, "CLUSTER", "SETSLOT", slot, "STABLE")
 
-    def test_a_node_that_hangs_is_asked_once_and_leaves_the_others_alone(
+    def test_a_hanging_node_is_called_once_and_does_not_affect_the_others(
         self, redis_cluster: ClusterGroup, tenant: str
     ) -> None:
         keys = [key_of(str(number), tenant) for number in range(30)]
@@ -329,7 +340,7 @@ def identity(server: RedisServer) -> bytes:
 
 
 class TestReplicas:
-    def test_a_redemption_that_no_replica_has_is_unavailable_and_uses_the_nonce_up(self, server: RedisServer) -> None:
+    def test_a_redemption_that_no_replica_confirms_is_unavailable_and_uses_the_nonce(self, server: RedisServer) -> None:
         with store_at(server.port, WAITING, timeout=timedelta(seconds=1)) as store:
             store.issue(key_of("1"), RECORD, keep=KEEP, now=NOW)
             with pytest.raises(StoreUnavailable, match="Too few replicas"):
@@ -337,7 +348,13 @@ class TestReplicas:
         with store_at(server.port) as store:
             assert store.redeem(key_of("1"), now=NOW) == AlreadyUsed()
 
-    def test_counts_when_the_replica_has_it(self, sentinel_group: SentinelGroup, tenant: str) -> None:
+    def test_a_user_who_may_not_wait_is_told_so(self, server: RedisServer) -> None:
+        ask(server, "ACL", "SETUSER", "default", "-wait")
+        store = store_at(server.port, WAITING, timeout=timedelta(seconds=1))
+        with store as opened, pytest.raises(StoreUnavailable, match="does not permit"):
+            opened.redeem(key_of("1"), now=NOW)
+
+    def test_a_redemption_counts_when_the_replica_confirms_it(self, sentinel_group: SentinelGroup, tenant: str) -> None:
         key = key_of("1", tenant)
         primary = sentinel_group.primary_of("")
         replica = sentinel_group.replica_of(primary)

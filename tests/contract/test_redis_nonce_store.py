@@ -1,4 +1,4 @@
-"""What the Redis store does on the wire, and when the server is slow, away or not what it should be."""
+"""The Redis nonce store: its commands, and its faults when the server is slow, unavailable or misconfigured."""
 
 import os
 import threading
@@ -44,7 +44,7 @@ def only_name(client: redis.Redis, tenant: str) -> str:
 
 
 def eventually(redeem: Callable[[], Redemption], *, seconds: float = 1) -> Redemption:
-    """What it gives as soon as the store is found to be back, which takes a second at the most."""
+    """Redeem again until the store has recovered, which takes a second at most."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -57,7 +57,7 @@ def eventually(redeem: Callable[[], Redemption], *, seconds: float = 1) -> Redem
 
 @pytest.fixture
 def own_server() -> Iterator[RedisServer]:
-    """A server that the test may stop, stop answering or count on."""
+    """Start a server that the test may stop, pause and inspect."""
     with running_redis_server() as server:
         yield server
 
@@ -112,7 +112,7 @@ def test_each_operation_is_one_command(own_server: RedisServer) -> None:
         assert calls == {"cmdstat_set": 4, "cmdstat_config|resetstat": 1}
 
 
-def test_a_new_connection_sends_nothing_of_its_own(own_server: RedisServer) -> None:
+def test_a_new_connection_sends_no_commands_of_its_own(own_server: RedisServer) -> None:
     with opened(own_server.url) as store, administering(own_server.url) as client:
         client.ping()
         client.config_resetstat()
@@ -136,7 +136,7 @@ def test_close_closes_its_connections(own_server: RedisServer) -> None:
         with opened(own_server.url) as store:
             store.ping()
             assert len(client.client_list()) == 2
-        # The server reads of the end of a connection before it answers to what came later.
+        # The server notices a closed connection before it answers a later command.
         client.ping()
         assert len(client.client_list()) == 1
 
@@ -182,17 +182,17 @@ def test_a_hanging_server_is_unavailable_within_the_timeout(own_server: RedisSer
             with pytest.raises(StoreUnavailable, match="did not answer in time"):
                 store.redeem(key, now=NOW)
             elapsed = time.monotonic() - started
-        # It hung as long as it was let, and was asked once. (The server finds the command when it wakes up.)
+        # One attempt, which took one timeout. (The server executes the command when it resumes.)
         assert TIMEOUT.total_seconds() <= elapsed < 3 * TIMEOUT.total_seconds()
 
 
-def test_an_answer_that_came_too_late_is_nobody_elses(own_server: RedisServer) -> None:
+def test_a_late_answer_is_not_taken_for_the_answer_to_another_command(own_server: RedisServer) -> None:
     late, next_ = (NonceKey(tenant="default", nonce=nonce) for nonce in ("1", "2"))
     with opened(own_server.url, connections=1, timeout=timedelta(seconds=1)) as store:
         store.issue(late, RECORD, keep=KEEP, now=NOW)
         with own_server.hanging(), pytest.raises(StoreUnavailable):
             store.redeem(late, now=NOW)
-        # The late answer is the record of another nonce. The connection that it would come by is given up.
+        # The late answer is the record of another nonce. Its connection was closed.
         assert eventually(lambda: store.redeem(next_, now=NOW)) == UnknownNonce()
 
 

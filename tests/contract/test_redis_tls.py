@@ -1,4 +1,4 @@
-"""Redis over TLS: who is believed, and who is not. TLS ends in a proxy before the server, with real certificates."""
+"""Redis over TLS: which certificates are accepted. A proxy before the server terminates TLS with real certificates."""
 
 import ssl
 import threading
@@ -41,7 +41,7 @@ def ping(port: int, options: RedisOptions, *, host: str = "127.0.0.1") -> None:
         link.ping()
 
 
-def test_reaches_a_server_that_the_given_authority_signed(redis_server: RedisServer, tls: RedisTls) -> None:
+def test_a_server_that_the_given_authority_signed_is_accepted(redis_server: RedisServer, tls: RedisTls) -> None:
     with fronted(redis_server, tls.context()) as proxy:
         ping(proxy.port, tls.options)
 
@@ -62,25 +62,25 @@ def test_takes_the_files_from_the_settings(
         stores.link.close()
 
 
-def test_believes_the_given_authority_alone_and_not_the_systems(
+def test_the_given_authority_replaces_those_of_the_system(
     redis_server: RedisServer, tls: RedisTls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Authority(tmp_path, "other")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tls.authority.file))  # it is the system's
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls.authority.file))  # the system's authorities
     with fronted(redis_server, tls.context()) as proxy:
         ping(proxy.port, replace(tls.options, ca_file=None))
         with pytest.raises(StoreUnavailable, match="TLS"):
             ping(proxy.port, replace(tls.options, ca_file=other.file))
 
 
-def test_does_not_believe_a_server_that_nobody_known_signed(redis_server: RedisServer, tls: RedisTls) -> None:
+def test_a_server_with_an_unknown_authority_is_refused(redis_server: RedisServer, tls: RedisTls) -> None:
     with fronted(redis_server, tls.context()) as proxy:
         with pytest.raises(StoreUnavailable, match="does not accept the other's certificate"):
             ping(proxy.port, RedisOptions())
-        assert proxy.octets_up == 0
+        assert proxy.bytes_up == 0
 
 
-def test_does_not_believe_a_certificate_of_another_name(redis_server: RedisServer, tls: RedisTls) -> None:
+def test_a_certificate_for_another_name_is_refused(redis_server: RedisServer, tls: RedisTls) -> None:
     elsewhere = tls.authority.make("elsewhere", x509.DNSName("redis.example.com"))
     with fronted(redis_server, tls.context(elsewhere)) as proxy, pytest.raises(StoreUnavailable, match="TLS"):
         ping(proxy.port, tls.options)
@@ -88,7 +88,7 @@ def test_does_not_believe_a_certificate_of_another_name(redis_server: RedisServe
         ping(proxy.port, tls.options, host="localhost")
 
 
-def test_is_unavailable_where_the_server_wants_another_certificate(
+def test_a_server_that_refuses_the_client_certificate_is_unavailable(
     redis_server: RedisServer, tls: RedisTls, tmp_path: Path
 ) -> None:
     stranger = Authority(tmp_path, "stranger").make("client")
@@ -98,12 +98,12 @@ def test_is_unavailable_where_the_server_wants_another_certificate(
             ping(proxy.port, options)
 
 
-def test_is_unavailable_where_the_server_speaks_no_tls(redis_server: RedisServer, tls: RedisTls) -> None:
+def test_a_server_without_tls_is_unavailable(redis_server: RedisServer, tls: RedisTls) -> None:
     with pytest.raises(StoreUnavailable):
         ping(redis_server.port, tls.options)
 
 
-def test_takes_renewed_files_without_a_restart(redis_server: RedisServer, tls: RedisTls, tmp_path: Path) -> None:
+def test_renewed_files_are_in_force_without_a_restart(redis_server: RedisServer, tls: RedisTls, tmp_path: Path) -> None:
     renewed = Authority(tmp_path, "renewed")
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(tls.authority.file.read_bytes())
@@ -124,11 +124,11 @@ def test_takes_renewed_files_without_a_restart(redis_server: RedisServer, tls: R
             except StoreUnavailable:
                 threading.Event().wait(0.02)
         else:
-            raise AssertionError("the renewed authority is not believed")
+            raise AssertionError("the renewed authority is not accepted")
     link.close()
 
 
-def test_refuses_at_the_start_files_that_cannot_be_used(tls: RedisTls, tmp_path: Path) -> None:
+def test_unusable_files_are_refused_at_the_start(tls: RedisTls, tmp_path: Path) -> None:
     missing, garbage = tmp_path / "missing.pem", tmp_path / "garbage.pem"
     garbage.write_text("no certificate", encoding="ascii")
     pair = tls.client
@@ -141,11 +141,11 @@ def test_refuses_at_the_start_files_that_cannot_be_used(tls: RedisTls, tmp_path:
     ):
         with pytest.raises(ValueError, match="for TLS cannot be used"):
             RedisLink.open("rediss://h", options=options)
-        RedisLink.open("redis://h", options=options).close()  # where they are not needed
+        RedisLink.open("redis://h", options=options).close()  # without TLS, the files are not read
 
 
 def encrypted(pair: Pair, directory: Path) -> Path:
-    """Its key, with a passphrase that nobody is there to type."""
+    """Write its key with a passphrase, which the service cannot enter."""
     key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
     file = directory / "encrypted.key"
     file.write_bytes(
@@ -158,7 +158,7 @@ def encrypted(pair: Pair, directory: Path) -> Path:
     return file
 
 
-def test_verifies_in_any_case() -> None:
-    context = tls_context(RedisOptions())
+def test_verification_is_always_on() -> None:
+    context = tls_context(None, None, None)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -1,4 +1,4 @@
-"""What the Redis registry does on the wire, and when the server is slow, away or not what it should be."""
+"""The Redis registry: its commands, and its faults when the server is slow, unavailable or misconfigured."""
 
 import threading
 import time
@@ -80,7 +80,7 @@ def prefix() -> str:
 
 @pytest.fixture
 def own_server() -> Iterator[RedisServer]:
-    """A server that the test may stop, stop answering or count on."""
+    """Start a server that the test may stop, pause and inspect."""
     with running_redis_server() as server:
         yield server
 
@@ -183,9 +183,7 @@ def test_the_server_ends_a_claim_when_its_time_has_passed(redis_url: str, prefix
         assert registry.claim("a:{b}", lasting=HOUR)
 
 
-def test_nothing_is_left_of_an_issuer_that_gave_way(
-    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_issuer_that_gave_way_leaves_no_fields(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.edge.redis_registry.MAX_DISCOVERED", 1)
     second = Sighting(
         cloud=Cloud.PUBLIC,
@@ -242,7 +240,7 @@ def test_a_hanging_server_is_unavailable_within_the_timeout(own_server: RedisSer
                 assert time.monotonic() - started < 3 * TIMEOUT.total_seconds()
 
 
-def test_a_server_out_of_memory_is_unavailable_and_changes_nothing(own_server: RedisServer) -> None:
+def test_a_server_out_of_memory_is_unavailable_and_unchanged(own_server: RedisServer) -> None:
     with opened(own_server.url) as registry, administering(own_server.url) as client:
         client.config_set("maxmemory", 1)
         for call in (CALLS[2], CALLS[4], CALLS[5]):
@@ -287,7 +285,7 @@ def test_a_user_with_no_more_than_these_commands_on_our_keys_is_enough(own_serve
         ("nonconforming-seen", CALLS[9]),
     ],
 )
-def test_a_key_of_another_type_is_unavailable_and_nothing_is_half_done(
+def test_a_key_of_another_type_is_unavailable_and_no_change_is_partial(
     redis_url: str, prefix: str, name: str, call: Callable[[TrustRegistry], object]
 ) -> None:
     with opened(redis_url, prefix=prefix) as registry, administering(redis_url) as client:

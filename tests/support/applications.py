@@ -19,8 +19,8 @@ from verifier.core.discovery import Sighting
 from verifier.core.model import Limits, NonceRecord
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust import TrustBundle
-from verifier.edge.rate_limits import SlidingRateLimiter
 from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.edge.sqlite_windows import SqliteRateLimiter
 from verifier.ports import (
     AuditEvent,
     Decision,
@@ -132,7 +132,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
         admission=Admission(
             tenants=lambda: callers,
             administrators=lambda: administrators,
-            limiter=limiter or SlidingRateLimiter.on_sqlite(directory / "rates.sqlite3"),
+            limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3"),
         ),
         verifier=verifier,
         readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),

@@ -1,4 +1,4 @@
-"""A link to Redis that ends in this process, for what can be said without a server."""
+"""A link to Redis that ends in this process, for tests that need no server."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -6,19 +6,19 @@ from datetime import timedelta
 import redis
 
 from verifier.edge.redis_client import RedisLink
-from verifier.edge.redis_nodes import Command, Node, Nodes, Reach
-from verifier.edge.redis_routes import FixedRoute
+from verifier.edge.redis_nodes import Command, ConnectionParams, Node, Nodes
+from verifier.edge.redis_routes import Route
 from verifier.edge.redis_urls import Address, Login
 
 ADDRESS = Address("127.0.0.1", 6379)
-REACH = Reach(login=Login(), tls=None, database=0, connections=1, timeout=timedelta(seconds=1))
+PARAMS = ConnectionParams(login=Login(), tls=None, database=0, connections=1, timeout=timedelta(seconds=1))
 
 
 class Answering(Nodes):
-    """Nodes that answer each command with one thing, WAIT with a number, and keep what they were sent at once."""
+    """Nodes that answer WAIT with `replicas` and any other command with `answer`, and keep what was sent together."""
 
     def __init__(self, answer: object, *, replicas: int = 0) -> None:
-        super().__init__(REACH)
+        super().__init__(PARAMS)
         self.answer = answer
         self.replicas = replicas
         self.asked: list[list[Command]] = []
@@ -33,7 +33,7 @@ class Answering(Nodes):
 
 class _AnsweringNode(Node):
     def __init__(self, nodes: Answering, address: Address) -> None:
-        super().__init__(address, REACH)
+        super().__init__(address, PARAMS)
         self._nodes = nodes
 
     def exchange(self, commands: Sequence[Command]) -> list[object]:
@@ -47,4 +47,4 @@ class _AnsweringNode(Node):
 def answering_link(answer: object, *, replicas: int = 0, wait_replicas: int = 0) -> tuple[RedisLink, Answering]:
     nodes = Answering(answer, replicas=replicas)
     wait = timedelta(seconds=0.5)
-    return RedisLink(FixedRoute(ADDRESS), nodes, wait_replicas=wait_replicas, wait_timeout=wait), nodes
+    return RedisLink(Route(ADDRESS), nodes, wait_replicas=wait_replicas, wait_timeout=wait), nodes

@@ -1,4 +1,4 @@
-"""A TCP proxy of loopback that counts what goes through it, ends TLS before it, and fails as networks do."""
+"""A TCP proxy on loopback that counts traffic, terminates TLS, and fails as networks do."""
 
 import asyncio
 import ssl
@@ -15,9 +15,9 @@ _DEADLINE_SECONDS = 10
 
 class Network(Enum):
     WORKS = "works"
-    #: Nothing that is sent arrives, on either side, and nobody is told.
+    #: No bytes arrive on either side, and the connection stays open.
     SWALLOWS = "swallows"
-    #: What the client sends arrives; then the connection is cut off, and no answer comes back.
+    #: The client's bytes arrive. Then the connection is cut, and the answer is lost.
     CUTS_ANSWERS = "cuts answers"
 
 
@@ -29,10 +29,10 @@ class TcpProxy:
     port: int = 0
     network: Network = Network.WORKS
     connections: int = 0
-    octets_up: int = 0
-    octets_down: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
     turns: int = 0
-    #: How many answers are still to be cut off, with CUTS_ANSWERS.
+    #: How many answers CUTS_ANSWERS still cuts.
     cuts: int = 1
     _last: str = ""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -48,7 +48,7 @@ class TcpProxy:
 
     def forget(self) -> None:
         """Counts from 0 again."""
-        self.connections = self.octets_up = self.octets_down = self.turns = 0
+        self.connections = self.bytes_up = self.bytes_down = self.turns = 0
         self._last = ""
 
     def cut(self) -> None:
@@ -82,23 +82,23 @@ class TcpProxy:
         self, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, both: set[asyncio.StreamWriter]
     ) -> None:
         with suppress(OSError, ssl.SSLError):
-            while octets := await reader.read(_CHUNK):
+            while chunk := await reader.read(_CHUNK):
                 if self.network is Network.SWALLOWS:
                     continue
                 if way == "down" and self.network is Network.CUTS_ANSWERS and self.cuts > 0:
                     self.cuts -= 1
                     break
-                self._count(way, len(octets))
-                writer.write(octets)
+                self._count(way, len(chunk))
+                writer.write(chunk)
                 await writer.drain()
         for each in both:
             each.transport.abort()
 
-    def _count(self, way: str, octets: int) -> None:
+    def _count(self, way: str, length: int) -> None:
         if way == "up":
-            self.octets_up += octets
+            self.bytes_up += length
         else:
-            self.octets_down += octets
+            self.bytes_down += length
         if way != self._last:
             self.turns += 1
             self._last = way

@@ -1,6 +1,6 @@
-"""A failover loses what was not replicated. With VERIFIER_NONCE_WAIT_REPLICAS that was never an acceptance.
+"""A failover loses writes that were not replicated. VERIFIER_NONCE_WAIT_REPLICAS keeps acceptances out of that loss.
 
-Twenty runs of each, and what happens without it: bench/failover.py, and docs/redis.md.
+bench/failover.py makes more runs, with and without the setting. docs/redis.md has the numbers.
 """
 
 from pathlib import Path
@@ -11,12 +11,12 @@ from support.services import RunningServer, running_service
 
 RUNS = 2
 WAITING = {"VERIFIER_NONCE_WAIT_REPLICAS": "1", "VERIFIER_NONCE_WAIT_SECONDS": "0.05"}
-#: Few, so that the replica is not stopped for so long that nobody would promote it.
+#: Few documents, so that the replica is stopped briefly and can still be promoted.
 DOCUMENTS = 20
 
 
 def assert_nothing_twice(group: Group, service: RunningServer) -> None:
-    """Also where the replica had none of what was redeemed last: it was lost with the primary, and never counted."""
+    """Fail over several times. The last redemptions are lost with the primary, and none of them counted."""
     for _ in range(RUNS):
         outcome = fail_over_under_load(group, [service.url], documents=DOCUMENTS)
         assert outcome.accepted_twice == 0
@@ -24,7 +24,7 @@ def assert_nothing_twice(group: Group, service: RunningServer) -> None:
         assert outcome.fresh == outcome.documents
 
 
-def test_accepts_nothing_twice_over_failovers_of_a_cluster_where_redemptions_wait(trust_dir: Path) -> None:
+def test_no_document_is_accepted_twice_over_failovers_of_a_cluster(trust_dir: Path) -> None:
     with (
         running_cluster() as group,
         running_service(nonce_store=group.url, trust_dir=trust_dir, workers=1, **WAITING) as service,
@@ -32,12 +32,12 @@ def test_accepts_nothing_twice_over_failovers_of_a_cluster_where_redemptions_wai
         assert_nothing_twice(group, service)
 
 
-def test_accepts_nothing_twice_over_failovers_by_sentinel_where_redemptions_wait(trust_dir: Path) -> None:
+def test_no_document_is_accepted_twice_over_failovers_by_sentinel(trust_dir: Path) -> None:
     with (
         running_sentinel_group() as group,
         running_service(nonce_store=group.url, trust_dir=trust_dir, workers=1) as careless,
         running_service(nonce_store=group.url, trust_dir=trust_dir, workers=1, **WAITING) as service,
     ):
         assert_nothing_twice(group, service)
-        # What that stands on: the same conditions do lose what is not waited for.
+        # The counter-check: without the wait, the same conditions lose redemptions.
         assert fail_over_under_load(group, [careless.url], documents=DOCUMENTS).accepted_twice > 0

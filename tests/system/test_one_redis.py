@@ -1,5 +1,4 @@
-"""Four services over one Redis, and what becomes of them while it is away: at most one acceptance, 503 meanwhile, and
-recovery within a second."""
+"""Four services on one Redis that becomes unavailable: one acceptance at most, 503 meanwhile, recovery in a second."""
 
 import threading
 import time
@@ -18,11 +17,11 @@ from support.services import RunningServer, running_service
 SERVICES = 4
 DOCUMENTS = 200
 COPIES = 50
-#: How long the store is away.
+#: How long the store is unavailable.
 AWAY_SECONDS = 1.2
 HANG_SECONDS = 3.5
 TIMEOUT_SECONDS = 2.0
-#: How long a service may take to find its store back: the issue's number.
+#: How long a service may take to recover after its store.
 RECOVERY_SECONDS = 1.0
 
 
@@ -50,7 +49,7 @@ def urls_of(services: list[RunningServer]) -> list[str]:
     return [service.url for service in services]
 
 
-def test_accepts_each_of_200_documents_once_however_many_post_it_to_four_services(
+def test_four_services_accept_each_of_200_documents_once(
     services: list[RunningServer],
 ) -> None:
     bodies = make_bodies(services[0].url, DOCUMENTS)
@@ -61,7 +60,7 @@ def test_accepts_each_of_200_documents_once_however_many_post_it_to_four_service
 
 
 class Fault:
-    """One way in which a Redis is away, and how it comes back."""
+    """One way in which a Redis becomes unavailable and recovers."""
 
     def __init__(self, name: str, begin: Callable[[RedisServer], object], end: Callable[[RedisServer], object]) -> None:
         self.name = name
@@ -86,7 +85,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_answers_503_while_redis_is_away_and_accepts_nothing_twice_when_it_is_back(
+def test_answers_503_while_redis_is_unavailable_and_accepts_no_document_twice_afterwards(
     services: list[RunningServer], redis: RedisServer, fault: Fault
 ) -> None:
     hangs = fault.name == "hanging"
@@ -104,14 +103,14 @@ def test_answers_503_while_redis_is_away_and_accepts_nothing_twice_when_it_is_ba
         wait_for(lambda: any(told.ended > back and told.status in {200, 201, 409} for told in load.told))
         wait_for(lambda: len(load.within(back, time.monotonic())) > 100)
     assert_unavailable(load.within(away, leaving))
-    # What hung when it began has cost its timeout; what came later costs next to nothing.
+    # Requests that hung at the beginning cost one timeout. Later ones are answered at once.
     assert_quick(load.within(away + (TIMEOUT_SECONDS + 0.5 if hangs else 0), leaving))
     assert load.first_verdict_after(back) - back < RECOVERY_SECONDS
     again = post_all(urls_of(services), bodies, copies=1, callers=4)
     assert {told.status for told in again} <= {200, 409}
     accepted = load.acceptances + Counter(told.document for told in again if told.status == 200)
     assert max(accepted.values()) == 1
-    # Of redemptions whose answer got lost nobody knows; no others are lost.
+    # Only redemptions whose answers were lost may be missing.
     assert len(accepted) > 20 if hangs or fault.name == "killed" else len(accepted) == len(bodies)
     assert {told.status for told in post_all(urls_of(services), bodies, copies=1, callers=4)} == {409}
 
@@ -123,7 +122,7 @@ def assert_unavailable(told: list[Told]) -> None:
 
 
 def assert_quick(told: list[Told]) -> None:
-    """None of them waited for the store: its timeout is 2 s."""
+    """No request waited for the store, whose timeout is 2 s."""
     assert len(told) > 50
     assert sorted(one.seconds for one in told)[len(told) * 9 // 10] < 0.25
 
@@ -135,7 +134,7 @@ def wait_for(is_so: Callable[[], bool]) -> None:
         threading.Event().wait(0.01)
 
 
-def test_says_that_it_is_not_ready_while_the_store_hangs_and_that_a_server_is_away(
+def test_is_not_ready_while_the_store_hangs_and_counts_the_open_circuit(
     services: list[RunningServer], redis: RedisServer
 ) -> None:
     service = services[0]

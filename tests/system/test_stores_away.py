@@ -1,4 +1,4 @@
-"""Without its nonce store the service decides nothing, says so, and goes on by itself when the store is back."""
+"""Without its nonce store the service answers 503, and it recovers by itself after the store."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from support.services import Answer, RunningServer, running_service
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisServer]:
-    """One to kill, which keeps its data on the disk."""
+    """Start a server that keeps its data on the disk, so that a test can kill it."""
     with running_redis_server(appendonly=True) as server:
         yield server
 
@@ -30,13 +30,13 @@ def service_on_redis(redis: RedisServer, trust_dir: Path) -> Iterator[RunningSer
 
 @pytest.fixture
 def on_redis(service_on_redis: RunningServer) -> RunningServer:
-    """One that has found its store back after the test before."""
+    """Return the service after it has recovered from the previous test."""
     assert within_a_second(lambda: service_on_redis.request("GET", "/readyz")).status == 200
     return service_on_redis
 
 
 def within_a_second(post: Callable[[], Answer]) -> Answer:
-    """What the service answers as soon as it has found that its store is back, which takes a second at the most."""
+    """Post again until the service has recovered, which takes a second at most."""
     deadline = time.monotonic() + 1
     answer = post()
     while answer.status == 503 and time.monotonic() < deadline:
@@ -53,14 +53,14 @@ def assert_unavailable(answer: Answer) -> None:
 
 
 def conditions(service: RunningServer) -> tuple[int, dict[str, tuple[bool, str]]]:
-    """The status of /readyz, and each condition by name: whether it holds, and why not."""
+    """Return the status of /readyz, and for each condition if it holds and why not."""
     answer = service.request("GET", "/readyz")
     listed: list[dict[str, object]] = json.loads(answer.body)["conditions"]
     found = {str(entry["name"]): (entry["ready"] is True, str(entry["detail"])) for entry in listed}
     return answer.status, found
 
 
-def test_gives_no_verdict_while_redis_is_away_and_goes_on_when_it_is_back(
+def test_gives_no_verdict_while_redis_is_unavailable_and_recovers_after_it(
     on_redis: RunningServer, redis: RedisServer
 ) -> None:
     fields = imds_answer(current_document(on_redis.issue_nonce()))
@@ -70,7 +70,7 @@ def test_gives_no_verdict_while_redis_is_away_and_goes_on_when_it_is_back(
         assert_unavailable(on_redis.post_json("/v1/attestations", fields))
     finally:
         redis.restart()
-    # What was issued before is still good, once: the refusal above was none, and used nothing up.
+    # The 503 above did not use the nonce: it is still valid, once.
     assert within_a_second(lambda: on_redis.post_json("/v1/attestations", fields)).status == 200
     assert within_a_second(lambda: on_redis.post_json("/v1/attestations", fields)).code == "nonce-replayed"
     assert within_a_second(lambda: on_redis.post_json("/v1/nonces")).status == 201
@@ -82,12 +82,12 @@ def test_gives_no_verdict_while_redis_hangs(on_redis: RunningServer, redis: Redi
         assert_unavailable(on_redis.post_json("/v1/nonces"))
         assert_unavailable(on_redis.post_json("/v1/attestations", fields))
         assert on_redis.request("GET", "/healthz").status == 200
-    # Whether the redemption got through is unknown; either way there is one verdict at most.
+    # It is unknown if the redemption acted. In both cases there is one verdict at most.
     assert within_a_second(lambda: on_redis.post_json("/v1/attestations", fields)).code in {None, "nonce-replayed"}
     assert within_a_second(lambda: on_redis.post_json("/v1/attestations", fields)).code == "nonce-replayed"
 
 
-def test_still_refuses_what_it_can_refuse_without_the_store(on_redis: RunningServer, redis: RedisServer) -> None:
+def test_malformed_evidence_is_refused_without_the_store(on_redis: RunningServer, redis: RedisServer) -> None:
     redis.kill()
     try:
         answer = on_redis.post_json("/v1/attestations", {"encoding": "pkcs7", "signature": "AAAA"})
@@ -96,7 +96,7 @@ def test_still_refuses_what_it_can_refuse_without_the_store(on_redis: RunningSer
     assert (answer.status, answer.code) == (400, "malformed-evidence")
 
 
-def test_says_which_condition_fails_and_why(on_redis: RunningServer, redis: RedisServer) -> None:
+def test_readyz_names_the_condition_that_fails(on_redis: RunningServer, redis: RedisServer) -> None:
     status, found = conditions(on_redis)
     assert (status, found["nonce-store"], found["trust"]) == (200, (True, ""), (True, ""))
     redis.kill()
@@ -108,12 +108,12 @@ def test_says_which_condition_fails_and_why(on_redis: RunningServer, redis: Redi
     assert status == 503
     assert found["nonce-store"] == (False, "Redis cannot be reached, or all connections are in use.")
     assert found["trust"] == (True, "")
-    # A process that answers is not to be restarted because something else is away.
+    # An orchestrator must not restart a process because its store is unavailable.
     assert alive.status == 200
     assert within_a_second(lambda: on_redis.request("GET", "/readyz")).status == 200
 
 
-def test_starts_while_redis_is_away(redis: RedisServer, trust_dir: Path) -> None:
+def test_the_service_starts_while_redis_is_unavailable(redis: RedisServer, trust_dir: Path) -> None:
     redis.kill()
     try:
         with running_service(nonce_store=redis.url, trust_dir=trust_dir, workers=1) as service:
@@ -126,7 +126,7 @@ def test_starts_while_redis_is_away(redis: RedisServer, trust_dir: Path) -> None
         redis.restart()
 
 
-def test_does_not_tell_the_password_of_a_store_that_refuses_it(trust_dir: Path) -> None:
+def test_a_refused_password_is_not_shown(trust_dir: Path) -> None:
     with running_redis_server(password="s3cret-right") as guarded:  # noqa: S106 - of this test's own server
         wrong = guarded.url.replace("right", "wrong")
         with running_service(nonce_store=wrong, trust_dir=trust_dir, workers=1) as service:
@@ -136,7 +136,7 @@ def test_does_not_tell_the_password_of_a_store_that_refuses_it(trust_dir: Path) 
     assert "s3cret" not in told
 
 
-def test_gives_no_verdict_while_the_sqlite_file_is_away(tmp_path: Path, trust_dir: Path) -> None:
+def test_gives_no_verdict_while_the_sqlite_file_is_missing(tmp_path: Path, trust_dir: Path) -> None:
     file = tmp_path / "nonces.sqlite3"
     with running_service(nonce_store=f"sqlite://{file}", trust_dir=trust_dir, workers=1) as service:
         fields = imds_answer(current_document(service.issue_nonce()))
@@ -152,10 +152,8 @@ def test_gives_no_verdict_while_the_sqlite_file_is_away(tmp_path: Path, trust_di
         assert service.post_json("/v1/attestations", fields).status == 200
 
 
-def test_gives_no_nonce_and_no_verdict_while_the_counters_of_the_rates_are_away(
-    tmp_path: Path, trust_dir: Path
-) -> None:
-    """The nonces are there: it is the limit that nobody can judge by."""
+def test_gives_no_nonce_and_no_verdict_while_the_rate_file_is_missing(tmp_path: Path, trust_dir: Path) -> None:
+    """The nonces are there, but the rate cannot be checked."""
     key = "the-key-of-north"
     tenants = {"north": {"keys": [hashlib.sha256(key.encode()).hexdigest()], "rate": "100/hour"}}
     authorized = {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}

@@ -30,7 +30,7 @@ class Admission:
         )
         if tenant.rate is None:
             return tenant
-        allowance = self.limiter.hit(tenant.name, path, tenant.rate)
+        allowance = self.limiter.hit(f"{tenant.name}/{path}", tenant.rate)
         g.limited = (path, allowance)
         if not allowance.admitted:
             raise RequestError(

@@ -1,115 +1,98 @@
-"""What keeps a server that is away from costing every request its timeout.
+"""Stop calls to a server that does not answer.
 
-It is closed while the server answers. It opens at one call that ran into its timeout, since each such call holds a
-thread for seconds, or at some quick failures in a row. While it is open, nothing is sent. After a pause, one caller is
-told to find out (half-open): the server answers, and it is closed; or it does not, and another pause begins.
+The breaker is closed while the server answers. It opens at one call that runs into its timeout, since such a call
+holds a thread for seconds, and at some quick failures in a row. While it is open, no call is made. After each pause,
+one caller claims the probe, which finds out if the server answers again.
 """
 
+import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from time import monotonic
 
-#: How many quick failures in a row open it: fewer are a server that closed idle connections.
+#: How many quick failures in a row open it. Fewer are a server that closed idle connections.
 FAILURES = 3
-#: How long it is open before somebody finds out whether the server is back.
+#: How long it is open before the next probe.
 PAUSE = timedelta(seconds=0.2)
-
-
-class State(Enum):
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half-open"
+#: How long a probe may take. After that, another caller claims it: its thread may have died, as in a fork.
+LEASE = timedelta(seconds=10)
 
 
 class CircuitOpen(Exception):
-    """Nothing was sent: the server did not answer lately. `because` is what it failed with."""
+    """No call was made, since the server did not answer before. `because` is its last failure."""
 
     def __init__(self, because: Exception) -> None:
         super().__init__()
         self.because = because
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """Of one call: what it found out counts for the state that it began in alone. `is_probe` obliges its holder to
-    find out whether the server answers, and to say so."""
-
-    epoch: int
-    is_probe: bool = False
-
-
 class CircuitBreaker:
-    """Of one server, for all threads of a process. `clock` is in seconds, and never goes back; `changed` is called,
-    with no lock held, when it opens and when it closes."""
+    """Guard one server for all threads of a process.
 
-    def __init__(
-        self,
-        *,
-        clock: Callable[[], float] = monotonic,
-        failures: int = FAILURES,
-        pause: timedelta = PAUSE,
-        changed: Callable[[], None] = lambda: None,
-    ) -> None:
+    `clock` returns seconds and never goes back. `changed` is called when the breaker opens or closes, without a lock.
+    Each opening or closing begins an epoch. A call says nothing about epochs after the one that it began in.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = monotonic, changed: Callable[[], None] = lambda: None) -> None:
         self._clock = clock
-        self._most = failures
-        self._pause = pause.total_seconds()
         self._changed = changed
         self._lock = threading.Lock()
-        self._state = State.CLOSED
         self._epoch = 0
         self._failures = 0
-        self._until = 0.0
-        self._because: Exception = ConnectionError()
+        self._because: Exception | None = None
+        self._probe_at = math.inf
 
     @property
     def is_open(self) -> bool:
-        """Also while somebody finds out."""
-        return self._state is not State.CLOSED
+        return self._because is not None
 
-    def enter(self) -> Ticket:
-        """What a call begins with. Raises CircuitOpen where it must not be made."""
-        with self._lock:
-            if self._state is State.CLOSED:
-                return Ticket(self._epoch)
-            if self._state is State.OPEN and self._clock() >= self._until:
-                self._state = State.HALF_OPEN
-                return Ticket(self._epoch, is_probe=True)
-            raise CircuitOpen(self._because)
+    def enter(self) -> int:
+        """Return the epoch in which a call begins. Raises CircuitOpen if no call must be made."""
+        epoch, because = self._epoch, self._because
+        if because is not None:
+            raise CircuitOpen(because)
+        return epoch
 
-    def succeed(self, ticket: Ticket) -> None:
-        """The server answered, whatever it said."""
-        if self._state is State.CLOSED and not self._failures:
-            return  # as nearly always: without the lock
-        with self._lock:
-            self._failures = 0
-            closes = self._state is not State.CLOSED and ticket.epoch == self._epoch
-            if closes:
-                self._move(State.CLOSED)
-        if closes:
-            self._changed()
+    def succeed(self) -> None:
+        """Note that the server answered a call, even if with an error."""
+        self._failures = 0
 
-    def fail(self, ticket: Ticket, because: Exception, *, was_slow: bool) -> None:
-        """The server did not answer. Without effect for a call that began before it last opened or closed."""
+    def fail(self, epoch: int, because: Exception, *, was_slow: bool) -> None:
+        """Note that the server did not answer a call that began in `epoch`."""
         with self._lock:
-            if ticket.epoch != self._epoch:
-                return
-            self._because = because
-            self._until = self._clock() + self._pause
-            if self._state is not State.CLOSED:
-                if ticket.is_probe:
-                    self._state = State.OPEN
+            if epoch != self._epoch or self.is_open:
                 return
             self._failures += 1
-            opens = was_slow or self._failures >= self._most
-            if opens:
-                self._move(State.OPEN)
-        if opens:
-            self._changed()
+            if not was_slow and self._failures < FAILURES:
+                return
+            self._pause(because)
+            self._epoch += 1
+        self._changed()
 
-    def _move(self, state: State) -> None:
-        self._state = state
-        self._epoch += 1
-        self._failures = 0
+    def claim_probe(self) -> bool:
+        """Return True to one caller after each pause. That caller must call end_probe."""
+        if not self.is_open:
+            return False
+        with self._lock:
+            now = self._clock()
+            is_due = now >= self._probe_at
+            if is_due:
+                self._probe_at = now + LEASE.total_seconds()
+            return is_due
+
+    def end_probe(self, error: Exception | None) -> None:
+        """Close the breaker if the server answered the probe. Begin another pause if it did not, with `error`."""
+        with self._lock:
+            if not self.is_open:
+                return
+            if error is not None:
+                self._pause(error)
+                return
+            self._because, self._failures, self._probe_at = None, 0, math.inf
+            self._epoch += 1
+        self._changed()
+
+    def _pause(self, because: Exception) -> None:
+        self._because = because
+        self._probe_at = self._clock() + PAUSE.total_seconds()

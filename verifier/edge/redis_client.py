@@ -1,8 +1,8 @@
-"""How every store here speaks with Redis (6.2 or later) or Valkey, and how its faults are told.
+"""Send commands to Redis (6.2 or later) or Valkey, and name its faults.
 
-One link serves all stores of a process. No command is sent twice where it is unknown whether the first one acted, but
-for those that a store calls repeatable; where a node of a cluster answers that it did not act, and names another
-(MOVED, ASK), that one is asked, a few times at most.
+One link serves all stores of a process. It never sends a command twice if it is unknown whether the first one acted,
+except commands that a store calls repeatable. If a node of a cluster answers that it did not act and names another node
+(MOVED, ASK), the link follows, a few times.
 """
 
 import random
@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 from typing import Self
 
@@ -18,38 +18,37 @@ import redis
 from redis.exceptions import AskError, ChildDeadlockedError, ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
 from verifier.edge.circuit_breaker import CircuitOpen
-from verifier.edge.redis_nodes import Command, Nodes, Reach, TlsFailed, Word, is_away, tls_context
-from verifier.edge.redis_routes import ClusterRoute, FixedRoute, Route, SentinelRoute
-from verifier.edge.redis_urls import Address, Form, Login, RedisOptions, RedisPlace, read_redis_url
+from verifier.edge.redis_nodes import Command, ConnectionParams, Nodes, TlsFailed, Word, is_away, tls_context
+from verifier.edge.redis_routes import ClusterRoute, Route, SentinelRoute
+from verifier.edge.redis_urls import Address, Form, RedisOptions, RedisTarget, read_redis_url
 from verifier.ports import StoreUnavailable
 
-#: How many connections one process holds at most to one server. A call beyond them waits for one, as long as for an
-#: answer.
+#: How many connections one process holds to one server. A call beyond them waits for a free one.
 CONNECTIONS = 16
 
-#: How long each wait may last: for a free connection, for it to be made, for each answer.
+#: How long each wait may last: for a free connection, for connecting, for each answer.
 TIMEOUT = timedelta(seconds=2)
 #: The same, for Sentinels.
 _SENTINEL_TIMEOUT = timedelta(seconds=0.5)
 
-#: How often a command that may be repeated is sent at most, and the longest wait before the second time.
+#: How often a repeatable command is sent, and the longest wait before the second time.
 _ATTEMPTS = 3
 _BACKOFF = timedelta(seconds=0.02)
-#: How many answers that name another node are followed.
+#: How many redirections are followed.
 _REDIRECTIONS = 4
 
 
 class NotReplicated(redis.RedisError):
-    """Too few replicas said in time that they have it. The server itself has it."""
+    """Too few replicas confirmed a write in time. The primary has it."""
 
 
-#: What an operator is told, by the first class that fits. No message of the server's is repeated: those about
-#: unknown commands quote the arguments, and with them a nonce.
+#: The sentence for an operator, by the first class that fits. It never repeats a message of the server: a message about
+#: an unknown command quotes the arguments, and with them a nonce.
 _DETAILS: tuple[tuple[type[Exception], str], ...] = (
-    (NotReplicated, "Too few replicas of Redis said in time that they have it."),
+    (NotReplicated, "Too few replicas of Redis confirmed the write in time."),
     (TlsFailed, "The TLS connection to Redis failed: one side does not accept the other's certificate."),
-    (redis.exceptions.AuthenticationError, "Redis refused the credentials, or asks for some."),
-    (redis.exceptions.AuthorizationError, "Redis refused the credentials, or asks for some."),
+    (redis.exceptions.AuthenticationError, "Redis refused the credentials or requires some."),
+    (redis.exceptions.AuthorizationError, "Redis refused the credentials or requires some."),
     (redis.exceptions.NoPermissionError, "Redis does not permit this user the command (its ACL)."),
     (redis.exceptions.BusyLoadingError, "Redis is loading its data."),
     (redis.exceptions.ReadOnlyError, "Redis is a read-only replica."),
@@ -58,20 +57,14 @@ _DETAILS: tuple[tuple[type[Exception], str], ...] = (
     (redis.exceptions.ConnectionError, "Redis cannot be reached, or all connections are in use."),
 )
 
-#: The code that begins an error reply, as in `MISCONF Redis is configured to …`.
+#: The code at the start of an error reply, as in `MISCONF Redis is configured to …`.
 _ERROR_CODE = re.compile(r"[A-Z]{2,16}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    replicas: int
-    milliseconds: int
-
-
 class RedisLink:
-    """To what `route` leads to, over `nodes`. Thread-safe. Answers are as RESP2 has them: octets, numbers, lists, None.
+    """Send commands over `route` to `nodes`. Thread-safe. Answers are those of RESP2: bytes, numbers, lists, None.
 
-    A command names its key where Redis has it: in the second place, in the fourth of EVAL, and nowhere in PING.
+    The key of a command is its second word, or the fourth word of EVAL. PING has none.
     """
 
     def __init__(
@@ -79,7 +72,9 @@ class RedisLink:
     ) -> None:
         self._route = route
         self._nodes = nodes
-        self._wait = _Wait(wait_replicas, wait_timeout // timedelta(milliseconds=1)) if wait_replicas else None
+        self._wait_replicas = wait_replicas
+        wait: Command = ("WAIT", wait_replicas, wait_timeout // timedelta(milliseconds=1))
+        self._wait = (wait,) if wait_replicas else ()
 
     @classmethod
     def open(
@@ -90,115 +85,116 @@ class RedisLink:
         connections: int = CONNECTIONS,
         timeout: timedelta = TIMEOUT,
     ) -> Self:
-        """One that has not connected yet, to what the URL names. It connects at the first command, and again in each
-        process that a fork makes.
+        """Return a link to the target of the URL. It connects at its first command, in each process after a fork.
 
-        Raises ValueError for a URL that names nothing (read_redis_url), and for files of TLS that cannot be used.
+        Raises ValueError if the URL names no target (read_redis_url), a file for TLS cannot be used, or a number is out
+        of range.
         """
-        if connections < 1:
-            raise ValueError("connections is not positive")
-        if timeout <= timedelta(0):
-            raise ValueError("timeout is not positive")
         options = options or RedisOptions()
-        place = read_redis_url(url)
         if options.wait_replicas and not timedelta(0) < options.wait_timeout < timeout:
-            raise ValueError("replicas have to answer before the server's own answer is given up")
-        if place.is_tls:
+            raise ValueError("the wait for replicas has to be positive and shorter than the wait for an answer")
+        target = read_redis_url(url)
+        params = ConnectionParams(
+            login=target.login,
+            tls=options if target.is_tls else None,
+            database=target.database,
+            connections=connections,
+            timeout=timeout,
+        )
+        if target.is_tls:
             try:
-                tls_context(options)
+                tls_context(options.ca_file, options.certificate_file, options.key_file)
             except OSError as error:
                 raise ValueError(f"the certificates or the key for TLS cannot be used ({error.strerror})") from error
-        tls = options if place.is_tls else None
-        reach = Reach(login=place.login, tls=tls, database=place.database, connections=connections, timeout=timeout)
-        nodes = Nodes(reach)
-        route = _route_to(place, nodes, options.sentinel, tls, timeout)
+        nodes = Nodes(params)
+        route = _route_to(target, nodes, options, params)
         return cls(route, nodes, wait_replicas=options.wait_replicas, wait_timeout=options.wait_timeout)
 
     def tell(self, changed: Callable[[int], None]) -> None:
-        """From now on `changed` is told how many servers are away, whenever that changes."""
+        """Call `changed` with the number of servers that do not answer, whenever it changes."""
         self._nodes.changed = lambda: changed(self._nodes.away)
 
     def once(self, *command: Word) -> object:
-        """The answer to a command that is sent once. Raises StoreUnavailable: whether it acted is unknown then."""
-        with failures_named():
-            return self._send(command, None)
+        """Send a command once and return its answer. Raises StoreUnavailable; then it is unknown if it acted."""
+        with _failures_named():
+            return self._send(command)
 
     def durably(self, *command: Word) -> object:
-        """As `once`, and as many replicas as the settings ask for have what the command changed: WAIT goes out with it,
-        on its connection. Raises StoreUnavailable also where they have not, or say so too late."""
-        with failures_named():
+        """Send a command once, followed by WAIT on its connection, if the settings ask for replicas.
+
+        Raises StoreUnavailable as `once` does, and also if too few replicas confirm the write in time.
+        """
+        with _failures_named():
             return self._send(command, self._wait)
 
     def repeatably(self, *command: Word) -> object:
-        """As `once`, but sent up to three times where a connection broke. For what may be done twice."""
-        with failures_named():
-            for attempt in range(1, _ATTEMPTS + 1):
+        """Send a command that may act twice, and send it again if its connection broke: three times at most."""
+        with _failures_named():
+            for attempt in range(1, _ATTEMPTS):
                 try:
-                    return self._send(command, None)
+                    return self._send(command)
                 except redis.exceptions.ConnectionError as error:
-                    if attempt == _ATTEMPTS or not is_away(error):
+                    if not is_away(error):
                         raise
                 time.sleep(random.uniform(0.1, 1) * attempt * _BACKOFF.total_seconds())  # noqa: S311 -- it is jitter
-            raise AssertionError("unreachable: the last attempt returns or raises")
+            return self._send(command)
 
     def ping(self) -> None:
-        """Returns where the server answers; of a cluster, one of its primaries. Not checked: that it takes writes."""
+        """Return if the server answers; in a cluster, if one primary does. Not checked: that it takes writes."""
         self.repeatably("PING")
 
     def close(self) -> None:
-        """Closes the connections of this process. The next call opens another."""
+        """Close the connections of this process. The next call opens another one."""
         self._nodes.close()
         self._route.close()
 
-    def _send(self, command: Command, wait: _Wait | None) -> object:
+    def _send(self, command: Command, wait: tuple[Command, ...] = ()) -> object:
         key = _key_of(command)
         address = self._route.address(key)
         asking: list[Command] = []
         for _ in range(1 + _REDIRECTIONS):
-            *_, answer, replicas = self._ask(address, [*asking, command], wait)
-            match answer:
-                case AskError() if key is not None:
-                    # MOVED, of which redis-py makes a kind of ASK, is for good.
-                    is_moved = isinstance(answer, MovedError)
-                    address = _named_by(answer, address)
-                    if not self._route.redirected(key, address, for_good=is_moved):
-                        raise answer
-                    asking = [] if is_moved else [("ASKING",)]
-                case ResponseError():
-                    if isinstance(answer, (ReadOnlyError, ClusterDownError)):
+            answer, *replicas = self._exchange(address, [*asking, command, *wait])[len(asking) :]
+            if isinstance(answer, AskError) and key is not None and self._route.follows:
+                address = _named_by(answer, address)
+                # redis-py derives MovedError from AskError. A slot moves for good, and an ASK holds for one command.
+                asking = [] if isinstance(answer, MovedError) else [("ASKING",)]
+                if not asking:
+                    self._route.moved(key, address)
+                continue
+            for error in (answer, *replicas):
+                if isinstance(error, ResponseError):
+                    if isinstance(error, (ReadOnlyError, ClusterDownError)):
                         self._route.doubt()
-                    raise answer
-                case _:
-                    if wait is not None and not (isinstance(replicas, int) and replicas >= wait.replicas):
-                        # It may be a primary that was replaced, and does not know.
-                        self._route.doubt()
-                        raise NotReplicated
-                    return answer
+                    raise error
+            if all(isinstance(number, int) and number >= self._wait_replicas for number in replicas):
+                return answer
+            # The primary may have been replaced without knowing it.
+            self._route.doubt()
+            raise NotReplicated
         raise redis.exceptions.ConnectionError("too many redirections")
 
-    def _ask(self, address: Address, commands: list[Command], wait: _Wait | None = None) -> list[object]:
-        waiting: list[Command] = [] if wait is None else [("WAIT", wait.replicas, wait.milliseconds)]
+    def _exchange(self, address: Address, commands: list[Command]) -> list[object]:
         try:
-            answers = self._nodes.at(address).exchange([*commands, *waiting])
+            return self._nodes.at(address).exchange(commands)
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, CircuitOpen):
             self._route.doubt()
             raise
-        return answers if waiting else [*answers, None]
 
 
-def _route_to(place: RedisPlace, nodes: Nodes, sentinel: Login, tls: RedisOptions | None, timeout: timedelta) -> Route:
-    match place.form:
+def _route_to(target: RedisTarget, nodes: Nodes, options: RedisOptions, params: ConnectionParams) -> Route:
+    match target.form:
         case Form.SERVER:
-            return FixedRoute(place.addresses[0])
+            return Route(target.addresses[0])
         case Form.CLUSTER:
-            return ClusterRoute(place.addresses, nodes)
+            return ClusterRoute(target.addresses, nodes)
         case Form.SENTINEL:
-            reach = Reach(login=sentinel, tls=tls, database=0, connections=1, timeout=min(timeout, _SENTINEL_TIMEOUT))
-            return SentinelRoute(place.addresses, place.service, Nodes(reach))
+            timeout = min(params.timeout, _SENTINEL_TIMEOUT)
+            sentinels = replace(params, login=options.sentinel, database=0, connections=1, timeout=timeout)
+            return SentinelRoute(target.addresses, target.service, Nodes(sentinels))
 
 
 def _named_by(answer: AskError, asked: Address) -> Address:
-    """Where a redirection leads. Raises it where that can be no address."""
+    """Return the address that a redirection names. Raises the redirection if that is not an address."""
     try:
         return Address(answer.host or asked.host, answer.port)
     except ValueError:
@@ -215,8 +211,8 @@ def _key_of(command: Command) -> str | None:
 
 
 @contextmanager
-def failures_named() -> Iterator[None]:
-    """What redis-py raises inside is StoreUnavailable, in words of our own."""
+def _failures_named() -> Iterator[None]:
+    """Turn what redis-py raises into StoreUnavailable with a sentence of our own."""
     try:
         yield
     except (redis.RedisError, ChildDeadlockedError, CircuitOpen) as error:

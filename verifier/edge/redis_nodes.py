@@ -1,14 +1,15 @@
-"""One Redis server: a pool of connections to it, and what keeps it from costing time while it is away.
+"""One Redis server: a pool of connections and a circuit breaker.
 
-Nothing is left to redis-py's defaults, which change between its releases, and no command is sent twice.
+This module sets every option of redis-py whose default could repeat a command, hang, or change between releases.
 """
 
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -16,29 +17,33 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError
 from redis.retry import Retry
 
-from verifier.edge.circuit_breaker import CircuitBreaker, Ticket
+from verifier.edge.circuit_breaker import CircuitBreaker
 from verifier.edge.redis_urls import Address, Login, RedisOptions
 
-#: What the kernel does about a peer that vanished without a word (seconds, seconds, probes): it closes the socket of
-#: an idle connection within half a minute, which the pool then sees before it hands the connection out.
+#: The kernel closes an idle connection to a vanished peer within half a minute (seconds, seconds, probes). The pool
+#: sees that before it hands the connection out.
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
-#: How long a server that was away may take for each step of a PING, before it counts as away still.
+#: How long a probe waits for each step of a PING.
 _PROBE = timedelta(seconds=0.5)
-#: How long the request waits that happens to ask whether it is back.
+#: How long the request that starts a probe waits for its result.
 _PROBE_GRACE = timedelta(seconds=0.05)
 
-#: What one command consists of.
+#: A command consists of words.
 Word = str | bytes | int
 Command = tuple[Word, ...]
 
 
 class TlsFailed(redis.exceptions.ConnectionError):
-    """The server could not be verified, or did not accept our certificate, or speaks no TLS."""
+    """The handshake failed: one side refused the other's certificate, or the server does not speak TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """How servers are connected to: as whom, over what, how long and how often at once."""
+class ConnectionParams:
+    """How to connect to servers. `timeout` bounds each step: the wait for a free connection, connecting, each answer.
+
+    `tls` is None for connections in the clear. `connections` is the most that one process holds to one server.
+    Raises ValueError if `connections` or `timeout` is not positive.
+    """
 
     login: Login
     tls: RedisOptions | None
@@ -46,88 +51,86 @@ class Reach:
     connections: int
     timeout: timedelta
 
+    def __post_init__(self) -> None:
+        if self.connections < 1 or self.timeout <= timedelta(0):
+            raise ValueError("the connections and the timeout have to be positive")
+
 
 class Node:
-    """One server, for all threads of a process; in each process that a fork makes, it connects anew."""
+    """One server, for all threads of a process. After a fork, each process connects anew."""
 
-    def __init__(self, address: Address, reach: Reach, changed: Callable[[], None] = lambda: None) -> None:
-        self.address = address
+    def __init__(self, address: Address, params: ConnectionParams, changed: Callable[[], None] = lambda: None) -> None:
         self.breaker = CircuitBreaker(changed=changed)
-        self._pool: Any = _pool_for(address, reach)  # redis-py does not annotate it
+        self._pool = _pool_for(address, params)
+        self._probes = _pool_for(address, replace(params, connections=1, timeout=min(params.timeout, _PROBE)))
 
     def exchange(self, commands: Sequence[Command]) -> list[object]:
-        """The answers to the commands, which go out together on one connection, and once: one round trip. Errors that
-        the server answers with are among them.
+        """Send the commands once, together on one connection, and return their answers: one round trip.
 
-        Raises CircuitOpen where nothing was sent since the server is away, and what redis-py raises where it did not
-        answer; then nobody knows whether it acted.
+        Error replies are among the answers. Raises CircuitOpen if the commands were not sent. Raises an exception of
+        redis-py if the server did not answer; then it is unknown which commands it executed.
         """
-        ticket = self._enter()
+        self._start_probe()
+        epoch = self.breaker.enter()
         try:
-            answers = self._send(commands)
+            answers = _exchange(self._pool, commands)
         except redis.RedisError as error:
             if is_away(error):
-                self.breaker.fail(ticket, error, was_slow=isinstance(error, redis.exceptions.TimeoutError))
+                self.breaker.fail(epoch, error, was_slow=isinstance(error, redis.exceptions.TimeoutError))
                 if self.breaker.is_open:
-                    self.close()  # the idle ones lead to where nobody answers
+                    self.close()
             else:
-                self.breaker.succeed(ticket)
+                self.breaker.succeed()
             raise
-        self.breaker.succeed(ticket)
+        self.breaker.succeed()
         return answers
 
     def close(self) -> None:
-        """Closes the connections that nobody uses. The next call opens another."""
+        """Close the idle connections. The next call opens another one."""
         self._pool.disconnect(inuse_connections=False)
 
-    def _send(self, commands: Sequence[Command]) -> list[object]:
-        connection = self._pool.get_connection()
-        try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            return [_read_answer(connection) for _ in commands]
-        except BaseException:
-            # What is still to come on it would be the answer to somebody else's command.
-            connection.disconnect()
-            raise
-        finally:
-            self._pool.release(connection)
-
-    def _enter(self) -> Ticket:
-        ticket = self.breaker.enter()
-        if not ticket.is_probe:
-            return ticket
-        # On a thread of its own: where the server hangs, no request has to wait for that to be found out.
-        probe = threading.Thread(target=self._probe, args=(ticket,), name="redis-probe", daemon=True)
+    def _start_probe(self) -> None:
+        """Probe the server if that is due, and give the probe a moment to close the breaker."""
+        if not self.breaker.claim_probe():
+            return
+        # A thread of its own: a server that hangs must not delay the request.
+        probe = threading.Thread(target=self._probe, name="redis-probe", daemon=True)
         try:
             probe.start()
             probe.join(_PROBE_GRACE.total_seconds())
         except RuntimeError as error:
-            # There can be no more threads at the moment: a later request finds out.
-            self.breaker.fail(ticket, error, was_slow=True)
-        return self.breaker.enter()
+            # The process can start no thread at the moment. A later request probes.
+            self.breaker.end_probe(error)
 
-    def _probe(self, ticket: Ticket) -> None:
-        seconds = _PROBE.total_seconds()
-        settings = self._pool.connection_kwargs | {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-        connection = self._pool.connection_class(**settings)
+    def _probe(self) -> None:
         try:
-            connection.connect()
-            connection.send_command("PING", check_health=False)
-            _read_answer(connection)
-        except Exception as error:  # noqa: BLE001 -- whatever it was, somebody has to ask again
-            if is_away(error) or not isinstance(error, redis.RedisError):
-                self.breaker.fail(ticket, error, was_slow=True)
-                return
+            _exchange(self._probes, [("PING",)])
+        except Exception as error:  # noqa: BLE001 -- after any exception, a later request has to probe
+            self.breaker.end_probe(error if is_away(error) or not isinstance(error, redis.RedisError) else None)
+        else:
+            self.breaker.end_probe(None)
         finally:
-            connection.disconnect()
-        self.breaker.succeed(ticket)
+            self._probes.disconnect()
 
 
 def is_away(error: Exception) -> bool:
-    """The server did not answer at all. (redis-py takes some answers for failures of the connection.)"""
+    """Return True if the server did not answer. (redis-py counts some error replies among connection failures.)"""
     return isinstance(error, (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)) and not isinstance(
         error, (AuthenticationError, AuthorizationError, BusyLoadingError)
     )
+
+
+def _exchange(pool: Any, commands: Sequence[Command]) -> list[object]:  # noqa: ANN401 -- redis-py does not annotate it
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        return [_read_answer(connection) for _ in commands]
+    except BaseException:
+        # An answer that arrives later must not be taken for the answer to another command.
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
 
 
 def _read_answer(connection: Any) -> object:  # noqa: ANN401 -- redis-py's connections are loosely typed
@@ -139,10 +142,10 @@ def _read_answer(connection: Any) -> object:  # noqa: ANN401 -- redis-py's conne
 
 
 class Nodes:
-    """The servers that were spoken to, each with its pool. `changed` is called when one goes away or comes back."""
+    """The servers that this process has called. `changed` is called when one stops answering or answers again."""
 
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
+    def __init__(self, params: ConnectionParams) -> None:
+        self._params = params
         self.changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._nodes: dict[Address, Node] = {}
@@ -152,10 +155,10 @@ class Nodes:
         if node is not None:
             return node
         with self._lock:
-            return self._nodes.setdefault(address, Node(address, self._reach, self._tell))
+            return self._nodes.setdefault(address, Node(address, self._params, self._tell))
 
     def keep(self, addresses: frozenset[Address]) -> None:
-        """The others are closed and forgotten."""
+        """Close and forget all other servers."""
         with self._lock:
             leaving = [self._nodes.pop(address) for address in self._nodes.keys() - addresses]
         for node in leaving:
@@ -168,7 +171,7 @@ class Nodes:
 
     @property
     def away(self) -> int:
-        """How many are not asked at the moment, since they did not answer."""
+        """Return how many servers are not called at the moment, since they did not answer."""
         return sum(node.breaker.is_open for node in list(self._nodes.values()))
 
     def close(self) -> None:
@@ -176,14 +179,16 @@ class Nodes:
             node.close()
 
 
-def tls_context(options: RedisOptions) -> ssl.SSLContext:
-    """One that verifies the server, and its name. Made for each connection, so that renewed files are in force without
-    a restart. Raises OSError, of which ssl.SSLError is one, where a file cannot be used."""
-    context = ssl.create_default_context(cafile=options.ca_file)
+def tls_context(ca_file: Path | None, certificate_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+    """Return a context that verifies the server's certificate and its name.
+
+    With `ca_file`, its authorities count and the system's do not. Raises OSError if a file cannot be used.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if options.certificate_file is not None:
-        # Without this, a key with a passphrase would ask for it on the terminal.
-        context.load_cert_chain(options.certificate_file, options.key_file, password=_refuse_passphrase)
+    if certificate_file is not None:
+        # Without this, a key with a passphrase asks for it on the terminal.
+        context.load_cert_chain(certificate_file, key_file, password=_refuse_passphrase)
     return context
 
 
@@ -191,35 +196,26 @@ def _refuse_passphrase() -> str:
     raise ssl.SSLError("the key is encrypted")
 
 
-class _TlsConnection(redis.Connection):
-    """Over TLS by `tls_context`. redis-py's own adds a CA file to the system's authorities, and not in their place."""
+class _TlsConnection(redis.SSLConnection):
+    """Wrap the socket with `tls_context`. redis-py would trust the system's authorities besides those of a CA file.
 
-    def __init__(self, *, tls: RedisOptions, **settings: Any) -> None:  # noqa: ANN401 -- redis-py's
-        super().__init__(**settings)  # type: ignore[no-untyped-call]  # redis-py does not annotate it
-        self._tls = tls
+    Each connection reads the files, so that renewed ones are in force without a restart.
+    """
 
-    def _connect(self) -> socket.socket:
-        connected: socket.socket = super()._connect()  # type: ignore[no-untyped-call]  # as above
+    def _wrap_socket_with_ssl(self, sock: socket.socket) -> socket.socket:
         try:
-            return self._wrap(connected)
-        except BaseException:
-            connected.close()
-            raise
-
-    def _wrap(self, connected: socket.socket) -> socket.socket:
-        try:
-            context = tls_context(self._tls)
+            context = tls_context(self.ca_certs, self.certfile, self.keyfile)
         except OSError:
             raise TlsFailed from None
         try:
-            return context.wrap_socket(connected, server_hostname=self.host)
+            return context.wrap_socket(sock, server_hostname=self.host)
         except ssl.SSLError:
             raise TlsFailed from None
 
 
-def _pool_for(address: Address, reach: Reach) -> redis.BlockingConnectionPool:
-    seconds = reach.timeout.total_seconds()
-    kind: Callable[..., object] = redis.Connection
+def _pool_for(address: Address, params: ConnectionParams) -> redis.BlockingConnectionPool:
+    seconds = params.timeout.total_seconds()
+    kind: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
     where: dict[str, object] = {
         "host": address.host,
         "port": address.port,
@@ -229,27 +225,30 @@ def _pool_for(address: Address, reach: Reach) -> redis.BlockingConnectionPool:
     if address.path:
         kind = redis.UnixDomainSocketConnection
         where = {"path": address.path}
-    elif reach.tls is not None:
+    elif params.tls is not None:
         kind = _TlsConnection
-        where |= {"tls": reach.tls}
+        where |= {
+            "ssl_ca_certs": params.tls.ca_file,
+            "ssl_certfile": params.tls.certificate_file,
+            "ssl_keyfile": params.tls.key_file,
+        }
     return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]  # redis-py does not annotate it
         **where,
         connection_class=kind,
-        username=reach.login.username or None,
-        password=reach.login.password or None,
-        db=reach.database,
-        max_connections=reach.connections,
+        username=params.login.username or None,
+        password=params.login.password or None,
+        db=params.database,
+        max_connections=params.connections,
         timeout=seconds,
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
-        # Nothing is sent twice: whether the first one acted is unknown, and a second redemption would refuse.
+        # A command whose answer was lost is never repeated here: the second redemption of a nonce would refuse it.
         retry=Retry(NoBackoff(), 0),
         retry_on_timeout=False,
         retry_on_error=[],
-        # No PING before a command: the pool looks for a closed socket before each use, and a failed PING would be the
-        # same StoreUnavailable as a failed command, for one more round trip.
+        # No PING before a command. The pool looks for a closed socket before each use, and a PING costs a round trip.
         health_check_interval=0,
-        # RESP2: no push messages, so anything unread on an idle connection is a fault, and the pool drops it.
+        # RESP2 has no push messages: unread bytes on an idle connection are a fault, and the pool drops it.
         protocol=2,
         decode_responses=False,
         driver_info=None,  # no CLIENT SETINFO: two round trips that an ACL may refuse

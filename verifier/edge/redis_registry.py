@@ -1,15 +1,13 @@
-"""The trust registry for several hosts: one Redis (6.2 or later) or Valkey, of which every replica asks the same.
+"""The trust registry for several hosts: all replicas of the service share one Redis (6.2 or later) or Valkey.
 
-What changes more than one thing is a Lua script, sent with EVAL: the server runs it alone, and in one round trip.
-WATCH/MULTI/EXEC would do for `decide`, but needs a connection held over four round trips, and fails whenever anything
-else changed in between: under a flood of made-up issuers, the one thing that an operator must be able to do then
-would be the thing that starves. A script reads whatever it stands on before it writes the first time, since Redis
-rolls nothing back.
+A Lua script makes each change of more than one thing. The server runs it alone, in one round trip. WATCH/MULTI/EXEC
+would hold a connection over four round trips and fail at each other change: under a flood of made-up issuers, an
+operator could decide no more. A script finishes its reads before its first write, since Redis does not roll back.
 
 All names share one hash tag (Redis Cluster specification, "Hash tags"), so that they lie on one node of a cluster.
 
-What it stands on, beyond this module: a server that forgets nothing early (`maxmemory-policy noeviction`) and keeps its
-data over a restart (`appendonly yes`). One that loses its data loses what operators pinned and, worse, denied.
+The server must not evict keys (`maxmemory-policy noeviction`) and must keep its data over a restart (`appendonly yes`).
+If it loses its data, it loses what operators pinned and, worse, denied.
 """
 
 import re
@@ -51,7 +49,7 @@ from verifier.ports import (
     StoreUnavailable,
 )
 
-#: What every name begins with. The braces are the hash tag.
+#: Every name begins with this. The braces are the hash tag.
 PREFIX = "imds-verifier:{trust}:"
 
 _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
@@ -59,8 +57,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 #: Of 64 bits, enough for 10**12 changes.
 _STEPS = 2**23
 
-# standing: a hash of revision, decisions. audit: a stream. XLEN is there to find a key of another type before the
-# first write.
+# standing: a hash of revision, decisions. audit: a stream. XLEN finds a key of another type before the first write.
 _DECIDE = """
     local standing, audit = KEYS[1], KEYS[2]
     local expected, revision, decisions, event, most = unpack(ARGV)
@@ -151,10 +148,10 @@ _NONCONFORMING = """
 
 
 class RedisTrustRegistry:
-    """A TrustRegistry in the Redis that `link` leads to, under names that begin with `prefix`.
+    """Keep trust in the Redis that `link` leads to, under `prefix`. Implements the TrustRegistry port.
 
     The first look of a service puts its revision there, so that `exists` tells its data set from another one. With
-    `create=False` a look writes nothing. Raises ValueError where the prefix has no hash tag.
+    `create=False` a look writes nothing. Raises ValueError if the prefix has no hash tag.
     """
 
     def __init__(self, link: RedisLink, *, prefix: str = PREFIX, create: bool = True) -> None:
@@ -180,7 +177,7 @@ class RedisTrustRegistry:
         connections: int = CONNECTIONS,
         timeout: timedelta = TIMEOUT,
     ) -> Self:
-        """A registry that has not connected yet. Raises ValueError as RedisLink.open does."""
+        """Return a registry that has not connected yet. Raises ValueError as RedisLink.open does."""
         return cls(RedisLink.open(url, options=options, connections=connections, timeout=timeout), prefix=prefix)
 
     def exists(self) -> bool:
@@ -195,15 +192,16 @@ class RedisTrustRegistry:
         return _revision(revision)
 
     def decisions(self) -> tuple[Decisions, int]:
-        """As the port says; of one moment, as it is one command."""
+        """Return the decisions and their revision as the port says. One command reads both."""
         decisions, revision = _members(self._link.repeatably("HMGET", self._standing, "decisions", "revision"))
         return Decisions() if decisions is None else decode_decisions(_ascii(decisions)), _revision(revision)
 
     def decide(self, decisions: Decisions, event: AuditEvent, *, expected: int) -> bool:
-        """As the port says. False also where an authority was discovered since. The audit trail holds up to a hundred
-        events more than MAX_AUDIT_EVENTS (`~`: Redis drops them by the node).
+        """Decide as the port says. Returns False also if an authority was discovered since.
 
-        StoreUnavailable also where too few replicas have it in time: it is in force then, unless a failover loses it.
+        The audit trail holds up to a hundred events more than MAX_AUDIT_EVENTS (`~`: Redis drops them by the node).
+        Raises StoreUnavailable also if too few replicas confirm the decision in time. It is in force then, unless a
+        failover loses it.
         """
         arguments = (
             encode_number(expected),
@@ -219,8 +217,10 @@ class RedisTrustRegistry:
         return tuple(_issuer(*_members(fields)) for fields in _members(found))
 
     def record(self, sighting: Sighting, authorities: Sequence[bytes]) -> bool:
-        """As the port says; what is kept of one sighting is bounded (bound_sighting, MAX_AUTHORITIES). Checked
-        authorities give way to new ones alone, so that this too is another revision."""
+        """Record a sighting as the port says, within bounds (bound_sighting, MAX_AUTHORITIES).
+
+        Only new authorities replace checked ones, and that changes the revision.
+        """
         bounded = bound_sighting(sighting)
         arguments = (
             bounded.id,
@@ -250,7 +250,7 @@ class RedisTrustRegistry:
         return tuple(_nonconforming_record(*_members(fields)) for fields in _members(found))
 
     def claim(self, name: str, *, lasting: timedelta) -> bool:
-        """As the port says, by the server's clock; `lasting` is rounded up to whole milliseconds."""
+        """Claim a name as the port says, by the server's clock. `lasting` is rounded up to whole milliseconds."""
         if lasting <= timedelta(0):
             raise ValueError("lasting is not positive")
         milliseconds = -(-lasting // _MILLISECOND)
@@ -266,7 +266,7 @@ class RedisTrustRegistry:
         return tuple(_event(*_members(entry)) for entry in _members(entries))
 
     def close(self) -> None:
-        """Closes the connections of this process. The next call opens another."""
+        """Close the connections of this process. The next call opens another one."""
         self._link.close()
 
 
@@ -286,7 +286,7 @@ def _nonconforming_record(latest: object, first_seen: object, documents: object)
 
 
 def _event(_: object, fields: object) -> AuditEvent:
-    """Of an entry: its id, and its fields and values in turn."""
+    """Read an entry: its id, and a list of fields and values in turn."""
     match fields:
         case [b"event", event]:
             return decode_event(_ascii(event))
@@ -295,29 +295,32 @@ def _event(_: object, fields: object) -> AuditEvent:
 
 
 def _step() -> int:
-    """What a revision grows by, another number each time: after a failover that lost some, the next one has to differ
-    from all that were ever seen, or a replica that saw a lost one would not look."""
+    """Return a random step for the revision.
+
+    After a failover that lost revisions, the next one has to differ from all that were ever seen. A replica that saw a
+    lost one would otherwise not read the decisions.
+    """
     return 1 + secrets.randbelow(_STEPS)
 
 
 def _revision(answer: object) -> int:
-    """Before the first change there is none, which counts as 0."""
+    """Read a revision. There is none before the first change, which counts as 0."""
     return 0 if answer is None else decode_number(_ascii(answer))
 
 
 def _ascii(answer: object) -> str:
-    """The text of one answer; of one that is missing, a text that nothing is encoded as."""
+    """Return the text of one answer. An answer that is missing is the empty text, which no encoder returns."""
     match answer:
         case bytes():
             return answer.decode("ascii", errors="replace")
         case None:
             return ""
         case _:
-            raise TypeError("Redis answered with something else than octets")
+            raise TypeError("Redis answered with something else than bytes")
 
 
 def _members(answer: object) -> Iterable[object]:
-    """The members of an answer that is an array, whatever redis-py's annotations allow for."""
+    """Return the members of an answer that is an array."""
     if isinstance(answer, (list, tuple)):
         return answer
     raise TypeError("Redis answered with something else than an array")

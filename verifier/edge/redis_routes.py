@@ -1,13 +1,14 @@
-"""Which server takes a command: the one of the URL, the primary that Sentinels name, or that of the key's slot in a
-cluster. What was learned is kept, and asked for anew where it came into doubt."""
+"""Which server takes a command: that of the URL, the primary that Sentinels name, or the primary of the key's slot.
 
+A route keeps what it learned from servers and asks them again when that comes into doubt.
+"""
+
+import math
 import random
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from time import monotonic
-from typing import Protocol
 
 import redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -16,135 +17,128 @@ from verifier.edge.circuit_breaker import CircuitOpen
 from verifier.edge.redis_nodes import Command, Nodes
 from verifier.edge.redis_urls import Address
 
-#: How often somebody asks anew at the most, while what is known is in doubt.
-_PAUSE = timedelta(seconds=0.1)
-#: How long what Sentinels say counts. A primary that they replaced may go on without them, and take redemptions.
-_SENTINEL_WORD = timedelta(seconds=1)
-#: How long a caller waits for another one that asks, where nothing is known yet.
-_FIRST_WAIT = timedelta(seconds=2)
+#: How many seconds lie between two questions at least, while what is known is in doubt.
+_PAUSE = 0.1
+#: How many seconds the answer of a Sentinel counts. A primary that was replaced may still take redemptions.
+_SENTINEL_ANSWER = 1.0
+#: How many seconds a caller waits for another one that asks, as long as the answer is not known at all.
+_FIRST_WAIT = 2.0
 
 
-class Route(Protocol):
-    def address(self, key: str | None) -> Address:
-        """Where a command on `key` goes; without a key, a server that may answer it. Raises redis.ConnectionError
-        where it is not known, and cannot be learned now."""
+class Route:
+    """Find the server for a command: always the same one. Subclasses ask which one that is."""
 
-    def doubt(self) -> None:
-        """What is known may not hold any more: it is asked for before the next command."""
+    #: Whether to follow MOVED and ASK.
+    follows = False
 
-    def redirected(self, key: str, address: Address, *, for_good: bool) -> bool:
-        """The server did not act, and said that `key` is at `address`. Whether that is to be followed."""
-
-    def close(self) -> None:
-        """Closes the connections to those that it asks, where they are its own. The next question opens another."""
-
-
-class FixedRoute:
-    """To one server, always. Implements Route."""
-
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address | None) -> None:
         self._address = address
 
-    def address(self, key: str | None) -> Address:  # noqa: ARG002 - the protocol's
+    def address(self, key: str | None) -> Address:  # noqa: ARG002 - for subclasses
+        """Return the server for a command on `key`, or any server for a command without a key.
+
+        Raises redis.ConnectionError if it is not known and cannot be learned now.
+        """
+        if self._address is None:
+            raise redis.exceptions.ConnectionError("the server is not known")
         return self._address
 
     def doubt(self) -> None:
-        """There is nobody to ask."""
+        """Ask again before the next command: what is known may have changed."""
 
-    def redirected(self, key: str, address: Address, *, for_good: bool) -> bool:  # noqa: ARG002 - the protocol's
-        return False
+    def moved(self, key: str, address: Address) -> None:
+        """Note that `key` is at `address` from now on."""
 
     def close(self) -> None:
-        """There are none."""
+        """Close the connections that only the route uses. The next question opens another one."""
 
 
-class _AskedRoute(ABC):
-    """One that is asked for: by one thread at a time, while the others go by what is known."""
+class _LearnedRoute(Route, ABC):
+    """A route that servers tell. One thread asks at a time, and the others go by what is known."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
-        self.asked_at = -_FIRST_WAIT.total_seconds()
+    def __init__(self, nodes: Nodes, clock: Callable[[], float]) -> None:
+        super().__init__(None)
+        self._nodes = nodes
+        self._clock = clock
+        self._asked_at = -math.inf
         self._turn = threading.Lock()
         self._in_doubt = True
 
     def doubt(self) -> None:
         self._in_doubt = True
 
-    def refresh(self, *, is_known: bool) -> None:
-        if not self._in_doubt:
-            return
-        if not self._turn.acquire(timeout=0 if is_known else _FIRST_WAIT.total_seconds()):
+    def _refresh(self, *, is_known: bool) -> None:
+        if not self._in_doubt or not self._turn.acquire(timeout=0 if is_known else _FIRST_WAIT):
             return
         try:
-            if self.clock() - self.asked_at < _PAUSE.total_seconds():
-                return  # also where another one asked meanwhile
-            # Before it is asked: a doubt that arises meanwhile stands.
-            self._in_doubt = False
-            if not self.ask():
-                self._in_doubt = True
-            self.asked_at = self.clock()
+            # Another thread may have asked during the wait.
+            if self._clock() - self._asked_at >= _PAUSE:
+                # Before the question, so that a doubt which arises during it stays.
+                self._in_doubt = False
+                if not self._ask():
+                    self._in_doubt = True
+                self._asked_at = self._clock()
         finally:
             self._turn.release()
 
     @abstractmethod
-    def ask(self) -> bool:
-        """Whether somebody answered, and what he said is known now."""
+    def _ask(self) -> bool:
+        """Ask the servers, and return True if one answered."""
+
+    def _answer(self, address: Address, *command: str) -> object:
+        """Return the answer of one server, or None without one."""
+        commands: list[Command] = [command]
+        try:
+            return self._nodes.at(address).exchange(commands)[0]
+        except (redis.RedisError, CircuitOpen):
+            return None
 
 
-class SentinelRoute(_AskedRoute):
-    """To the primary of `service`, as the first of the Sentinels says that answers. Implements Route."""
+class SentinelRoute(_LearnedRoute):
+    """The primary of `service`, which the first Sentinel to answer names. `nodes` are the Sentinels."""
 
     def __init__(
         self, sentinels: Iterable[Address], service: str, nodes: Nodes, clock: Callable[[], float] = monotonic
     ) -> None:
-        super().__init__(clock)
+        super().__init__(nodes, clock)
         self._sentinels = list(sentinels)
         self._service = service
-        self._nodes = nodes
-        self._primary: Address | None = None
 
-    def address(self, key: str | None) -> Address:  # noqa: ARG002 - the protocol's
-        if self.clock() - self.asked_at >= _SENTINEL_WORD.total_seconds():
+    def address(self, key: str | None) -> Address:
+        if self._clock() - self._asked_at >= _SENTINEL_ANSWER:
             self.doubt()
-        self.refresh(is_known=self._primary is not None)
-        if self._primary is None:
-            raise redis.exceptions.ConnectionError("no Sentinel names the primary")
-        return self._primary
-
-    def redirected(self, key: str, address: Address, *, for_good: bool) -> bool:  # noqa: ARG002 - the protocol's
-        return False
+        self._refresh(is_known=self._address is not None)
+        return super().address(key)
 
     def close(self) -> None:
         self._nodes.close()
 
-    def ask(self) -> bool:
-        for sentinel in list(self._sentinels):
-            answer = _ask(self._nodes, sentinel, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service))
-            match answer:
-                case [host, port] if (address := _address(host, port, sentinel)) is not None:
-                    self._primary = address
-                    # Who answered is asked first from now on.
-                    self._sentinels.remove(sentinel)
-                    self._sentinels.insert(0, sentinel)
+    def _ask(self) -> bool:
+        for sentinel in self._sentinels:
+            match self._answer(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service):
+                case [host, port] if (primary := _address(host, port, asked=sentinel)) is not None:
+                    self._address = primary
+                    # The next question goes to this Sentinel first.
+                    self._sentinels.sort(key=lambda other: other != sentinel)
                     return True
         return False
 
 
-class ClusterRoute(_AskedRoute):
-    """To the primary of the key's slot, as the first node says that answers. Implements Route."""
+class ClusterRoute(_LearnedRoute):
+    """The primary of the key's slot, by the map of the first node to answer."""
+
+    follows = True
 
     def __init__(self, seeds: Iterable[Address], nodes: Nodes, clock: Callable[[], float] = monotonic) -> None:
-        super().__init__(clock)
-        self._seeds = tuple(seeds)
-        self._nodes = nodes
-        self._slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
-        self._primaries: frozenset[Address] = frozenset()
+        super().__init__(nodes, clock)
+        self._seeds = frozenset(seeds)
         self._members: frozenset[Address] = frozenset()
+        self._slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
 
     def address(self, key: str | None) -> Address:
-        self.refresh(is_known=bool(self._primaries))
+        self._refresh(is_known=bool(self._members))
         if key is None:
-            found = next(iter(self._in_random_order(self._primaries)), None)
+            found = next(iter(self._in_order({known for known in self._slots if known is not None})), None)
         else:
             found = self._slots[key_slot(key.encode())]
         if found is None:
@@ -152,65 +146,47 @@ class ClusterRoute(_AskedRoute):
             raise redis.exceptions.ConnectionError("no node of the cluster is known to have this slot")
         return found
 
-    def redirected(self, key: str, address: Address, *, for_good: bool) -> bool:
-        if for_good:
-            self._slots[key_slot(key.encode())] = address
-            self.doubt()
-        return True
+    def moved(self, key: str, address: Address) -> None:
+        self._slots[key_slot(key.encode())] = address
+        self.doubt()
 
-    def close(self) -> None:
-        """Those are the link's."""
-
-    def ask(self) -> bool:
-        for address in [*self._in_random_order(self._members), *self._in_random_order(self._seeds)]:
-            slots = _slots(_ask(self._nodes, address, ("CLUSTER", "SLOTS")), asked=address)
+    def _ask(self) -> bool:
+        for address in [*self._in_order(self._members), *self._in_order(self._seeds - self._members)]:
+            slots = _slots(self._answer(address, "CLUSTER", "SLOTS"), asked=address)
             if slots is not None:
                 self._slots, self._members = slots
-                self._primaries = frozenset(known for known in self._slots if known is not None)
-                self._nodes.keep(self._members | frozenset(self._seeds))
+                self._nodes.keep(self._members | self._seeds)
                 return True
         return False
 
-    def _in_random_order(self, addresses: Iterable[Address]) -> list[Address]:
-        """Those that answered lately come first: one that hangs costs its timeout."""
-        found = list(addresses)
-        random.shuffle(found)
-        return sorted(found, key=lambda address: self._nodes.at(address).breaker.is_open)
-
-
-def _ask(nodes: Nodes, address: Address, command: Command) -> object:
-    """The answer, or None where there is none."""
-    try:
-        [answer] = nodes.at(address).exchange([command])
-    except (redis.RedisError, CircuitOpen):
-        return None
-    return answer
+    def _in_order(self, addresses: Iterable[Address]) -> list[Address]:
+        """Shuffle the addresses. Those that did not answer before come last: one that hangs costs its timeout."""
+        return sorted(addresses, key=lambda address: (self._nodes.at(address).breaker.is_open, random.random()))  # noqa: S311 - it balances load
 
 
 def _slots(answer: object, *, asked: Address) -> tuple[list[Address | None], frozenset[Address]] | None:
-    """Which primary has each slot, and all members, of the answer to CLUSTER SLOTS: `[first, last, primary, replicas…]`
-    for each range, each node as `[host, port, id, …]`. None where it is none, or nobody has a slot."""
+    """Read the answer to CLUSTER SLOTS: the primary of each slot, and all members. Return None for anything else.
+
+    The answer lists `[first, last, primary, replicas…]` for each range of slots, with each node as `[host, port, …]`.
+    """
     slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
     members: set[Address] = set()
-    if not isinstance(answer, list):
-        return None
-    for part in answer:
+    for part in answer if isinstance(answer, list) else ():
         match part:
-            case [int() as first, int() as last, *listed] if 0 <= first <= last < REDIS_CLUSTER_HASH_SLOTS and listed:
-                found = [
-                    _address(node[0], node[1], asked) for node in listed if isinstance(node, list) and len(node) > 1
-                ]
-                if not found or found[0] is None:
+            case [int(first), int(last), [host, port, *_], *replicas] if 0 <= first <= last < REDIS_CLUSTER_HASH_SLOTS:
+                primary = _address(host, port, asked=asked)
+                if primary is None:
                     return None
-                slots[first : last + 1] = [found[0]] * (last + 1 - first)
-                members |= {address for address in found if address is not None}
+                slots[first : last + 1] = [primary] * (last + 1 - first)
+                others = {_address(*node[:2], asked=asked) for node in replicas if isinstance(node, list) and node[1:]}
+                members |= {primary} | {other for other in others if other is not None}
             case _:
                 return None
     return (slots, frozenset(members)) if members else None
 
 
-def _address(host: object, port: object, asked: Address) -> Address | None:
-    """Of what a server says. One that does not know its own name says none: it is where it was asked."""
+def _address(host: object, port: object, *, asked: Address) -> Address | None:
+    """Read an address. A server that does not know its own host is where it was asked."""
     try:
         number = int(port) if isinstance(port, (int, bytes)) else 0
         name = host.decode("ascii") if isinstance(host, bytes) else ""

@@ -1,11 +1,11 @@
-"""The nonce store for several hosts: one Redis (6.2 or later) or Valkey, of which every replica asks the same.
+"""The nonce store for several hosts: all replicas of the service share one Redis (6.2 or later) or Valkey.
 
-Each operation is one command on one key, so that the server alone decides which of several callers was first.
+Each operation is one command on one key, so the server decides which of several callers is first.
 
-What it stands on, beyond this module: a server that forgets nothing early (`maxmemory-policy noeviction`) and keeps its
-data over a restart (`appendonly yes`). One that loses a nonce makes a genuine document `nonce-unknown`; a *used* nonce
-comes back as an unused one only where the server itself returns to an older state (a restored snapshot, a failover to
-a replica that lagged). Against the second, a redemption waits for as many replicas as the settings say (docs/redis.md).
+The server must not evict keys (`maxmemory-policy noeviction`) and must keep its data over a restart (`appendonly yes`).
+If it loses a nonce, a genuine document becomes `nonce-unknown`. A *used* nonce becomes unused only if the server
+returns to an older state: a restored snapshot, or a failover to a replica that lagged. Against such a failover, a
+redemption waits for as many replicas as the settings say (docs/redis.md).
 """
 
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class RedisNonceStore:
-    """A NonceStore in the Redis that `link` leads to."""
+    """Keep nonces in the Redis that `link` leads to. Implements the NonceStore port."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -36,22 +36,24 @@ class RedisNonceStore:
         connections: int = CONNECTIONS,
         timeout: timedelta = TIMEOUT,
     ) -> Self:
-        """A store that has not connected yet. Raises ValueError as RedisLink.open does."""
+        """Return a store that has not connected yet. Raises ValueError as RedisLink.open does."""
         return cls(RedisLink.open(url, options=options, connections=connections, timeout=timeout))
 
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:  # noqa: ARG002 -- the server's clock counts `keep` from here on, for all replicas alike
-        """As the port says; `keep` is rounded up to whole milliseconds.
+        """Issue a nonce as the port says. `keep` is rounded up to whole milliseconds.
 
-        It may be sent again where its connection broke: if the first one acted, the second one finds the nonce known,
-        and the caller takes another, as for any nonce that is known. No replica is waited for: one that is lost makes a
-        genuine document `nonce-unknown`, and accepts none twice.
+        The command is sent again if its connection broke. If the first one acted, the second one finds the nonce known,
+        and the caller takes another nonce. The command does not wait for replicas: a lost nonce makes a genuine
+        document `nonce-unknown`, and no document is accepted twice.
         """
         answer = self._link.repeatably("SET", _name(key), encode_record(record), "NX", "PX", _milliseconds(keep))
         return answer is not None
 
     def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:  # noqa: ARG002 -- what is forgotten is gone from the server
-        """As the port says. The mark takes the record's place and keeps its expiry (XX, GET, KEEPTTL). It counts when
-        as many replicas have it as the settings say; until then it is StoreUnavailable, and the nonce is used."""
+        """Redeem a nonce as the port says. A mark replaces the record and keeps its expiry (XX, GET, KEEPTTL).
+
+        Raises StoreUnavailable if fewer replicas confirm the mark than the settings ask for. The nonce is used then.
+        """
         match self._link.durably("SET", _name(key), _USED, "XX", "GET", "KEEPTTL"):
             case None:
                 return UnknownNonce()
@@ -60,20 +62,19 @@ class RedisNonceStore:
             case bytes() as before:
                 return FirstUse(record=decode_record(before.decode("ascii", errors="replace")))
             case _:
-                raise TypeError("Redis answered a SET with something else than octets")
+                raise TypeError("Redis answered a SET with something else than bytes")
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:  # noqa: ARG002 -- the server's clock counts `keep`, as for issue
-        """As the port says; `keep` is rounded up to whole milliseconds. It counts as a redemption does: when as many
-        replicas have it as the settings say, and sent once."""
+        """Remember a document as the port says, and as `redeem` does. `keep` is rounded up to whole milliseconds."""
         name = f"imds-verifier:document:{encode_text(key.tenant)}:{encode_text(key.digest)}"
         return self._link.durably("SET", name, _USED, "NX", "PX", _milliseconds(keep)) is not None
 
     def ping(self) -> None:
-        """Returns where the server answers. Not checked: that it takes writes."""
+        """Return if the server answers. Not checked: that it takes writes."""
         self._link.ping()
 
     def close(self) -> None:
-        """Closes the connections of this process. The next call opens another."""
+        """Close the connections of this process. The next call opens another one."""
         self._link.close()
 
 
@@ -84,10 +85,10 @@ def _milliseconds(keep: timedelta) -> int:
 
 
 def _name(key: NonceKey) -> str:
-    """The key's name in Redis.
+    """Return the key's name in Redis.
 
-    Without a hash tag (Redis Cluster specification, "Hash tags"): every operation touches one key, so any slot will do,
-    and a tag on the tenant would bring all of a tenant's load on one node. encode_text leaves no braces, so that
-    nobody names one in, and no colon, so that the parts stay apart.
+    It has no hash tag (Redis Cluster specification, "Hash tags"): every operation touches one key, and a tag on the
+    tenant would bring all of a tenant's load on one node. encode_text leaves no braces, so that a caller cannot name a
+    tag, and no colon, so that the parts stay apart.
     """
     return f"imds-verifier:nonce:{encode_text(key.tenant)}:{encode_text(key.nonce)}"

@@ -1,20 +1,23 @@
-"""Where a Redis is, as its URL says it, and what the settings add to that. Nothing here connects.
+"""Read the URL of a Redis, and what the settings add to it. This module does not connect.
 
-redis-py's own reading of a URL lets its query overrule every other setting, that of verification among them, and takes
-database 0 for one that it cannot read.
+redis-py's own reader lets the query of a URL override every setting, also the verification of certificates, and takes
+an unreadable database number for 0.
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _PORT = 6379
 _SENTINEL_PORT = 26379
 _HIGHEST_PORT = 65535
-#: More hosts than anybody lists by hand.
+#: More hosts than an operator lists by hand.
 _MOST_HOSTS = 64
+_DATABASE = re.compile(r"[0-9]{0,9}")
+_SOCKET_QUERY = re.compile(r"(?:db=([0-9]*))?")
 
 #: The forms that a URL may have, for messages.
 FORMS = (
@@ -25,10 +28,10 @@ FORMS = (
 
 
 class Form(Enum):
-    """What stands at the address of a URL."""
+    """What the hosts of a URL are."""
 
-    SERVER = "a server"
-    SENTINEL = "Sentinels, which know the server"
+    SERVER = "one server"
+    SENTINEL = "Sentinels, which name the server"
     CLUSTER = "some nodes of a cluster"
 
 
@@ -41,13 +44,16 @@ _SCHEMES = {
     "redis+cluster": (Form.CLUSTER, False),
     "rediss+cluster": (Form.CLUSTER, True),
 }
-#: The schemes of the URLs that are read here.
+#: The schemes that read_redis_url accepts.
 SCHEMES = frozenset(_SCHEMES)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Of one server: host and port, or the path of a socket. Raises ValueError for what cannot be a host or a port."""
+    """The address of one server: host and port, or the path of a socket.
+
+    Raises ValueError if the host or the port is impossible.
+    """
 
     host: str
     port: int
@@ -61,15 +67,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """As whom to connect. Empty: without credentials; without a name: as the user `default`."""
+    """Credentials. An empty password means none; an empty username means the user `default`."""
 
     username: str = ""
     password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedisPlace:
-    """What a URL says: where to connect, over what, and as whom."""
+class RedisTarget:
+    """What a URL says. `service` is the name that Sentinels know the primary by."""
 
     form: Form
     addresses: tuple[Address, ...]
@@ -81,11 +87,11 @@ class RedisPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
-    """What the settings add. Without a CA file, the system's certificate authorities count; with one, it alone.
+    """What the settings add to a URL.
 
-    `sentinel` is as whom to connect to Sentinels, which share no credentials with the servers. `wait_replicas` is how
-    many replicas have to have a redemption before it counts (docs/redis.md), `wait_timeout` how long they may take.
-    Raises ValueError where a certificate is without its key, or a key without its certificate.
+    With `ca_file`, its certificate authorities count instead of the system's. `sentinel` holds the credentials for
+    Sentinels, which share none with the servers. A redemption counts when `wait_replicas` replicas confirm it within
+    `wait_timeout` (docs/redis.md). Raises ValueError if a certificate comes without its key, or a key alone.
     """
 
     ca_file: Path | None = None
@@ -102,59 +108,49 @@ class RedisOptions:
             raise ValueError("the number of replicas to wait for is negative")
 
 
-def read_redis_url(url: str) -> RedisPlace:
-    """The place that the URL names. Raises ValueError for any other URL, without repeating it: it may hold a
-    password."""
+def read_redis_url(url: str) -> RedisTarget:
+    """Return the target that the URL names. Raises ValueError for any other URL, and does not repeat a password."""
     try:
         parts = urlsplit(url)
-        # A fragment is an unescaped # in a password, by which half of it would be taken for the host.
+        # A fragment is an unescaped # in a password. Half of the password would be taken for the host.
         if parts.scheme in SCHEMES and not parts.fragment:
             return _read(parts)
     except (ValueError, TypeError):
-        pass  # said below; the causes quote the URL
+        pass  # the causes quote the URL
     raise ValueError(f"the Redis URL is neither {FORMS}")
 
 
-def _read(parts: SplitResult) -> RedisPlace:
+def _read(parts: SplitResult) -> RedisTarget:
     form, is_tls = _SCHEMES[parts.scheme]
     login, _, hosts = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
-    service = ""
-    path = [unquote(name) for name in parts.path.split("/")[1:]] if parts.path else []
+    service, path = "", [unquote(name) for name in parts.path.split("/")[1:]]
     if parts.scheme == "unix":
-        query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        if hosts or not parts.path or not query.keys() <= {"db"}:
+        query = _SOCKET_QUERY.fullmatch(parts.query)
+        if hosts or not parts.path or query is None:
             raise ValueError("not the path of a socket")
         addresses: tuple[Address, ...] = (Address("", 0, unquote(parts.path)),)
-        path = query.get("db", [])
-    elif parts.query:
-        raise ValueError("a query")
+        path = [query[1] or ""]
     else:
-        addresses = _addresses(hosts, _SENTINEL_PORT if form is Form.SENTINEL else _PORT)
+        names = hosts.split(",")
+        if parts.query or len(names) > (1 if form is Form.SERVER else _MOST_HOSTS):
+            raise ValueError("a query, or too many hosts")
+        addresses = tuple(_address(name, _SENTINEL_PORT if form is Form.SENTINEL else _PORT) for name in names)
     if form is Form.SENTINEL:
         service, *path = path
         if not service:
             raise ValueError("no service")
-    if form is Form.SERVER and len(addresses) != 1:
-        raise ValueError("several hosts, and nothing that says which")
     [database] = path or [""]
-    if form is Form.CLUSTER and database:
-        raise ValueError("a cluster has one database")
-    return RedisPlace(
+    if not _DATABASE.fullmatch(database) or (form is Form.CLUSTER and database):
+        raise ValueError("not a database number, or one in a cluster, which has one database")
+    return RedisTarget(
         form=form,
         addresses=addresses,
         is_tls=is_tls,
         login=Login(username=unquote(username), password=unquote(password)),
-        database=_database(database),
+        database=int(database or 0),
         service=service,
     )
-
-
-def _addresses(hosts: str, port: int) -> tuple[Address, ...]:
-    names = hosts.split(",")
-    if len(names) > _MOST_HOSTS:
-        raise ValueError("too many hosts")
-    return tuple(_address(name, port) for name in names)
 
 
 def _address(name: str, port: int) -> Address:
@@ -162,11 +158,3 @@ def _address(name: str, port: int) -> Address:
     if not parts.hostname or parts.path or "@" in name:
         raise ValueError("not a host")
     return Address(parts.hostname, port if parts.port is None else parts.port)
-
-
-def _database(text: str) -> int:
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError("not a database number")
-    return int(text)

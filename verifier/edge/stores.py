@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from verifier.edge.rate_limits import SlidingRateLimiter
 from verifier.edge.redis_client import RedisLink
 from verifier.edge.redis_registry import RedisTrustRegistry
 from verifier.edge.redis_store import RedisNonceStore
 from verifier.edge.redis_urls import FORMS, SCHEMES, RedisOptions
+from verifier.edge.redis_windows import RedisRateLimiter
 from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.edge.sqlite_windows import SqliteRateLimiter
 from verifier.ports import NonceStore, RateLimiter, TrustRegistry
 
 # The threads that answer requests hold one connection each at the most; one more reads the registry. The library's pool
@@ -44,13 +45,13 @@ def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) 
         return Stores(
             nonces=SqliteNonceStore(path),
             registry=SqliteTrustRegistry(_beside(path, "trust")),
-            limiter=SlidingRateLimiter.on_sqlite(_beside(path, "rates")),
+            limiter=SqliteRateLimiter(_beside(path, "rates")),
         )
     link = RedisLink.open(url, options=options, connections=threads + _SPARE_CONNECTIONS)
     return Stores(
         nonces=RedisNonceStore(link),
         registry=RedisTrustRegistry(link),
-        limiter=SlidingRateLimiter.on_redis(link),
+        limiter=RedisRateLimiter(link),
         link=link,
     )
 

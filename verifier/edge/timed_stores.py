@@ -11,7 +11,7 @@ from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, Sighting
 from verifier.core.model import NonceRecord, Redemption
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.tenancy import Allowance, LimitedPath, Rate
+from verifier.core.tenancy import Allowance, Rate
 from verifier.edge.stores import Stores
 from verifier.ports import (
     AuditEvent,
@@ -130,9 +130,9 @@ class TimedRateLimiter:
         self._limiter = limiter
         self._timer = _Timer(counts, "rates")
 
-    def hit(self, tenant: str, path: LimitedPath, rate: Rate) -> Allowance:
+    def hit(self, key: str, rate: Rate) -> Allowance:
         with self._timer.time("hit"):
-            return self._limiter.hit(tenant, path, rate)
+            return self._limiter.hit(key, rate)
 
 
 def timed_stores(stores: Stores, counts: StoreCounts) -> Stores:

@@ -14,7 +14,7 @@ from verifier.api.authentication import OPEN_TENANT, Administrators, Tenants
 from verifier.api.wire import RequestError
 from verifier.core.model import FirstUse
 from verifier.core.policy import ClaimIn, ClaimName, Policies
-from verifier.core.tenancy import Allowance, LimitedPath, Rate, Tenant
+from verifier.core.tenancy import Allowance, Rate, Tenant
 from verifier.ports import NonceKey, StoreUnavailable
 
 NORTH, SOUTH = Tenant(name="north", rate=Rate.parse("3/hour")), Tenant(name="south", policy="fabrikam")
@@ -165,8 +165,8 @@ def evidence_is_unused(application: Application, nonce: str) -> bool:
 class _AwayLimiter:
     """Implements the RateLimiter port, and is away."""
 
-    def hit(self, tenant: str, path: LimitedPath, rate: Rate) -> Allowance:
-        raise StoreUnavailable(f"The test took it from {tenant}, {path}, {rate}.")
+    def hit(self, key: str, rate: Rate) -> Allowance:
+        raise StoreUnavailable(f"The test took it from {key}, {rate}.")
 
 
 def test_says_503_and_decides_nothing_while_the_limiter_is_away(tmp_path: Path) -> None:

@@ -1,25 +1,22 @@
-"""When a server that is away is asked, and when not."""
+"""When a server that does not answer is called, and when not."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 
-from verifier.edge.circuit_breaker import CircuitBreaker, CircuitOpen
+from verifier.edge.circuit_breaker import LEASE, PAUSE, CircuitBreaker, CircuitOpen
 
 AWAY = ConnectionError("away")
 
 
 class Breaker:
-    """One whose clock the test sets, with a list of what it told."""
+    """A breaker by a clock that the test sets, and a list of its changes."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.told: list[bool] = []
-        self.breaker = CircuitBreaker(
-            clock=lambda: self.now, failures=3, pause=timedelta(seconds=1), changed=self._changed
-        )
+        self.breaker = CircuitBreaker(clock=lambda: self.now, changed=self._changed)
 
     def _changed(self) -> None:
         self.told.append(self.breaker.is_open)
@@ -27,8 +24,8 @@ class Breaker:
     def fail(self, *, was_slow: bool = False) -> None:
         self.breaker.fail(self.breaker.enter(), AWAY, was_slow=was_slow)
 
-    def succeed(self) -> None:
-        self.breaker.succeed(self.breaker.enter())
+    def pause(self, share: float = 1) -> None:
+        self.now += share * PAUSE.total_seconds()
 
 
 @pytest.fixture
@@ -36,10 +33,10 @@ def made() -> Breaker:
     return Breaker()
 
 
-def test_opens_at_the_third_quick_failure_in_a_row(made: Breaker) -> None:
+def test_the_third_quick_failure_in_a_row_opens_it(made: Breaker) -> None:
     made.fail()
     made.fail()
-    made.succeed()
+    made.breaker.succeed()
     made.fail()
     made.fail()
     assert not made.breaker.is_open
@@ -50,66 +47,83 @@ def test_opens_at_the_third_quick_failure_in_a_row(made: Breaker) -> None:
     assert made.told == [True]
 
 
-def test_opens_at_once_at_a_failure_that_held_a_thread(made: Breaker) -> None:
+def test_one_failure_that_held_a_thread_opens_it(made: Breaker) -> None:
     made.fail(was_slow=True)
     with pytest.raises(CircuitOpen):
         made.breaker.enter()
 
 
-def test_after_the_pause_one_caller_finds_out_and_the_others_are_refused(made: Breaker) -> None:
+def test_one_caller_probes_after_the_pause_and_calls_are_refused_meanwhile(made: Breaker) -> None:
+    assert not made.breaker.claim_probe()
     made.fail(was_slow=True)
-    made.now += 0.99
+    made.pause(0.99)
+    assert not made.breaker.claim_probe()
+    made.pause(0.02)
+    assert made.breaker.claim_probe()
+    made.pause()
+    assert not made.breaker.claim_probe()
     with pytest.raises(CircuitOpen):
         made.breaker.enter()
-    made.now += 0.01
-    assert made.breaker.enter().is_probe
-    with pytest.raises(CircuitOpen):
-        made.breaker.enter()
-    assert made.breaker.is_open
 
 
-def test_closes_when_he_finds_that_the_server_answers(made: Breaker) -> None:
+def test_a_probe_that_is_answered_closes_it(made: Breaker) -> None:
     made.fail(was_slow=True)
-    made.now += 1
-    made.breaker.succeed(made.breaker.enter())
-    assert not made.breaker.enter().is_probe
+    made.pause()
+    assert made.breaker.claim_probe()
+    made.breaker.end_probe(None)
+    made.breaker.enter()
     assert made.told == [True, False]
 
 
-def test_pauses_again_when_he_finds_that_it_does_not(made: Breaker) -> None:
+def test_a_probe_that_is_not_answered_begins_another_pause(made: Breaker) -> None:
     made.fail(was_slow=True)
-    made.now += 1
-    made.breaker.fail(made.breaker.enter(), AWAY, was_slow=True)
-    with pytest.raises(CircuitOpen):
+    made.pause()
+    assert made.breaker.claim_probe()
+    made.breaker.end_probe(TimeoutError("still away"))
+    assert not made.breaker.claim_probe()
+    with pytest.raises(CircuitOpen) as caught:
         made.breaker.enter()
-    made.now += 1
-    assert made.breaker.enter().is_probe
+    assert isinstance(caught.value.because, TimeoutError)
+    made.pause()
+    assert made.breaker.claim_probe()
     assert made.told == [True]
 
 
-def test_what_a_call_found_out_before_it_opened_or_closed_counts_no_more(made: Breaker) -> None:
+def test_a_probe_that_never_ends_is_replaced(made: Breaker) -> None:
+    made.fail(was_slow=True)
+    made.pause()
+    assert made.breaker.claim_probe()
+    made.now += LEASE.total_seconds()
+    assert made.breaker.claim_probe()
+    made.breaker.end_probe(None)
+    # The first one ends after all.
+    made.breaker.end_probe(AWAY)
+    assert not made.breaker.is_open
+    assert made.told == [True, False]
+
+
+def test_the_outcome_of_a_call_from_an_earlier_epoch_changes_no_state(made: Breaker) -> None:
     early = made.breaker.enter()
     made.fail(was_slow=True)
-    # Neither an answer from before nor a failure from before says how it is now.
-    made.breaker.succeed(early)
+    made.breaker.succeed()
     assert made.breaker.is_open
-    made.now += 1
-    made.breaker.succeed(made.breaker.enter())
+    made.pause()
+    # It does not put the probe off either.
+    made.breaker.fail(early, AWAY, was_slow=True)
+    assert made.breaker.claim_probe()
+    made.breaker.end_probe(None)
     made.breaker.fail(early, AWAY, was_slow=True)
     assert not made.breaker.is_open
 
 
-def test_of_many_threads_one_finds_out(made: Breaker) -> None:
+def test_one_of_many_threads_claims_the_probe(made: Breaker) -> None:
     made.fail(was_slow=True)
-    made.now += 1
+    made.pause()
     barrier = threading.Barrier(16)
 
-    def enter(_: int) -> bool:
+    def claim(_: int) -> bool:
         barrier.wait()
-        try:
-            return made.breaker.enter().is_probe
-        except CircuitOpen:
-            return False
+        return made.breaker.claim_probe()
 
     with ThreadPoolExecutor(16) as pool:
-        assert sum(pool.map(enter, range(16))) == 1
+        assert sum(pool.map(claim, range(16))) == 1

@@ -1,4 +1,4 @@
-"""What can be said of the Redis registry without a server. The rest is in tests/contract."""
+"""The Redis registry without a server. Tests with servers are in tests/contract."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -54,7 +54,7 @@ def test_a_decision_that_replicas_do_not_have_is_unavailable() -> None:
         RedisTrustRegistry(link).decide(Decisions(), EVENT, expected=0)
 
 
-def test_a_revision_grows_by_what_nobody_can_foresee() -> None:
+def test_a_revision_grows_by_a_random_step() -> None:
     """After a failover that lost a change, the next one must not have the revision of the one that was lost."""
     link, nodes = answering_link(1)
     registry = RedisTrustRegistry(link)
@@ -68,14 +68,14 @@ def test_a_revision_grows_by_what_nobody_can_foresee() -> None:
 @pytest.mark.parametrize(
     ("call", "answer", "detail"),
     [
-        (lambda registry: registry.revision(), "7", "octets"),
-        (lambda registry: registry.decisions(), ["[]", "7"], "octets"),
-        (lambda registry: registry.discovered(), [["[]", "7", "7", None]], "octets"),
+        (lambda registry: registry.revision(), "7", "bytes"),
+        (lambda registry: registry.decisions(), ["[]", "7"], "bytes"),
+        (lambda registry: registry.discovered(), [["[]", "7", "7", None]], "bytes"),
         (lambda registry: registry.discovered(), b"OK", "than an array"),
         (lambda registry: registry.audit_trail(most=1), "7", "than an array"),
     ],
 )
-def test_a_client_that_answers_otherwise_is_a_mistake_of_the_wiring(
+def test_an_answer_of_another_type_is_a_mistake_of_the_wiring(
     call: Callable[[TrustRegistry], object], answer: object, detail: str
 ) -> None:
     with pytest.raises(TypeError, match=detail):
@@ -93,7 +93,7 @@ def test_a_client_that_answers_otherwise_is_a_mistake_of_the_wiring(
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_every_fault_is_unavailable_in_words_of_our_own(error: Exception, detail: str) -> None:
+def test_every_fault_is_unavailable_and_does_not_quote_the_server(error: Exception, detail: str) -> None:
     registry = RedisTrustRegistry(answering_link(error)[0])
     with pytest.raises(StoreUnavailable, match=detail) as deciding:
         registry.decide(Decisions(), EVENT, expected=0)

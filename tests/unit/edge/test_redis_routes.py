@@ -1,4 +1,4 @@
-"""Which server takes a command, by what Sentinels and nodes of a cluster say. On real ones: tests/contract."""
+"""Which server takes a command, by the answers of Sentinels and cluster nodes. Tests with servers: tests/contract."""
 
 import pytest
 import redis
@@ -23,7 +23,7 @@ def time() -> Time:
     return Time()
 
 
-def test_the_word_of_a_sentinel_counts_for_a_second(time: Time) -> None:
+def test_the_answer_of_a_sentinel_counts_for_a_second(time: Time) -> None:
     nodes = Answering([b"10.0.0.2", b"7000"])
     route = SentinelRoute([ADDRESS], "main", nodes, time)
     for _ in range(10):
@@ -34,7 +34,7 @@ def test_the_word_of_a_sentinel_counts_for_a_second(time: Time) -> None:
     assert route.address("key") == Address("10.0.0.3", 7001)
 
 
-def test_a_doubt_is_followed_by_a_question_but_not_by_many(time: Time) -> None:
+def test_many_doubts_lead_to_one_question(time: Time) -> None:
     nodes = Answering([b"10.0.0.2", b"7000"])
     route = SentinelRoute([ADDRESS], "main", nodes, time)
     for _ in range(10):
@@ -46,7 +46,7 @@ def test_a_doubt_is_followed_by_a_question_but_not_by_many(time: Time) -> None:
     assert len(nodes.asked) == 2
 
 
-def test_what_was_known_counts_on_while_nobody_answers(time: Time) -> None:
+def test_the_last_primary_is_used_while_no_sentinel_answers(time: Time) -> None:
     nodes = Answering([b"10.0.0.2", b"7000"])
     route = SentinelRoute([ADDRESS], "main", nodes, time)
     route.address("key")
@@ -56,7 +56,7 @@ def test_what_was_known_counts_on_while_nobody_answers(time: Time) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, [], [b"h"], [b"h", b"x"], [b"h", b"70000"], [b"h..h", b"1"], [b"\xff", b"1"]])
-def test_what_names_no_server_is_not_followed(time: Time, answer: object) -> None:
+def test_an_answer_that_names_no_server_is_ignored(time: Time, answer: object) -> None:
     route = SentinelRoute([ADDRESS], "main", Answering(answer), time)
     with pytest.raises(redis.exceptions.ConnectionError):
         route.address("key")
@@ -73,17 +73,16 @@ def test_a_key_goes_to_the_primary_of_its_slot(time: Time) -> None:
     assert route.address(None) in {OTHER, Address("10.0.0.1", 7000)}
 
 
-def test_a_node_that_does_not_know_its_name_is_where_it_was_asked(time: Time) -> None:
+def test_a_node_that_does_not_know_its_own_host_is_found_by_the_host_that_was_asked(time: Time) -> None:
     route = ClusterRoute([ADDRESS], Answering([[0, 16383, [None, 7000, b"id"]]]), time)
     assert route.address("key") == Address(ADDRESS.host, 7000)
 
 
-def test_a_slot_that_moved_for_good_is_asked_there_and_one_that_is_moving_is_not(time: Time) -> None:
+def test_a_slot_that_moved_is_found_at_its_new_primary(time: Time) -> None:
     route = ClusterRoute([ADDRESS], Answering([[0, 16383, [b"10.0.0.1", 7000, b"id"]]]), time)
     before = route.address("key")
-    assert route.redirected("key", OTHER, for_good=False)
-    assert route.address("key") == before
-    assert route.redirected("key", OTHER, for_good=True)
+    assert before == Address("10.0.0.1", 7000)
+    route.moved("key", OTHER)
     assert route.address("key") == OTHER
 
 
@@ -102,13 +101,13 @@ def test_a_slot_that_moved_for_good_is_asked_there_and_one_that_is_moving_is_not
         [[0, 1, [b"h", 1]], [2]],
     ],
 )
-def test_a_map_that_is_none_is_not_followed(time: Time, answer: object) -> None:
+def test_a_malformed_map_is_ignored(time: Time, answer: object) -> None:
     route = ClusterRoute([ADDRESS], Answering(answer), time)
     with pytest.raises(redis.exceptions.ConnectionError):
         route.address("key")
 
 
-def test_a_slot_that_nobody_has_is_unavailable(time: Time) -> None:
+def test_a_slot_without_a_primary_is_unavailable(time: Time) -> None:
     route = ClusterRoute([ADDRESS], Answering([[0, 1, [b"10.0.0.1", 7000, b"id"]]]), time)
     with pytest.raises(redis.exceptions.ConnectionError):
         route.address("key")

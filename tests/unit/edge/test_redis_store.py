@@ -1,6 +1,7 @@
-"""What can be said of the Redis store without a server. The rest is in tests/contract."""
+"""The Redis nonce store without a server. Tests with servers are in tests/contract."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ from support.redis_links import Answering, answering_link
 from verifier.core.model import FirstUse, NonceRecord
 from verifier.edge.nonce_records import encode_record
 from verifier.edge.redis_store import RedisNonceStore
+from verifier.edge.redis_urls import RedisOptions
 from verifier.ports import NonceKey, NonceStore, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -44,19 +46,19 @@ def test_redeems_with_one_set_that_gives_back_what_was_there() -> None:
     assert sorted(map(str, command[3:])) == ["GET", "KEEPTTL", "XX"]
 
 
-def test_a_key_holds_no_hash_tag_and_no_separator_of_the_callers() -> None:
+def test_a_caller_cannot_put_a_hash_tag_or_a_separator_into_a_key() -> None:
     store, nodes = store_over(None)
     store.redeem(NonceKey(tenant="a:{b}", nonce="{c}:d\n"), now=NOW)
     assert nodes.commands[0][1] == "imds-verifier:nonce:a%3A%7Bb%7D:%7Bc%7D%3Ad%0A"
 
 
-def test_an_answer_that_is_not_octets_is_a_mistake_of_the_wiring() -> None:
-    with pytest.raises(TypeError, match="octets"):
+def test_an_answer_that_is_not_bytes_is_a_mistake_of_the_wiring() -> None:
+    with pytest.raises(TypeError, match="bytes"):
         store_over("used")[0].redeem(KEY, now=NOW)
 
 
 @pytest.mark.parametrize(("replicas", "counts"), [(0, False), (1, False), (2, True), (3, True)])
-def test_a_redemption_counts_when_as_many_replicas_have_it_as_were_asked_for(replicas: int, counts: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_a_redemption_counts_when_enough_replicas_confirm_it(replicas: int, counts: bool) -> None:  # noqa: FBT001 - a parameter of the test
     link, nodes = answering_link(encode_record(RECORD).encode(), replicas=replicas, wait_replicas=2)
     store = RedisNonceStore(link)
     if counts:
@@ -64,12 +66,12 @@ def test_a_redemption_counts_when_as_many_replicas_have_it_as_were_asked_for(rep
     else:
         with pytest.raises(StoreUnavailable, match="Too few replicas"):
             store.redeem(KEY, now=NOW)
-    # Together, so that it is one round trip; and once.
+    # In one round trip, and once.
     [[redemption, wait]] = nodes.asked
     assert (redemption[0], wait) == ("SET", ("WAIT", 2, 500))
 
 
-def test_a_nonce_that_is_issued_waits_for_nobody() -> None:
+def test_issuing_does_not_wait_for_replicas() -> None:
     link, nodes = answering_link(b"OK", wait_replicas=2)
     RedisNonceStore(link).issue(KEY, RECORD, keep=KEEP, now=NOW)
     assert [command[0] for command in nodes.commands] == ["SET"]
@@ -100,7 +102,7 @@ def test_a_nonce_that_is_issued_waits_for_nobody() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_every_fault_is_unavailable_in_words_of_our_own(error: Exception, detail: str) -> None:
+def test_every_fault_is_unavailable_and_does_not_quote_the_server(error: Exception, detail: str) -> None:
     store, _ = store_over(error)
     with pytest.raises(StoreUnavailable, match=detail) as redeeming:
         store.redeem(KEY, now=NOW)
@@ -109,6 +111,21 @@ def test_every_fault_is_unavailable_in_words_of_our_own(error: Exception, detail
     with pytest.raises(StoreUnavailable, match=detail):
         store.ping()
     assert KEY.nonce not in redeeming.value.detail
-    # Nor does a traceback of it show what the server said.
+    # A traceback does not show the message of the server either.
     assert redeeming.value.__cause__ is None
     assert redeeming.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "detail"),
+    [
+        ({"connections": 0}, "have to be positive"),
+        ({"timeout": timedelta(0)}, "have to be positive"),
+        ({"options": RedisOptions(wait_replicas=1, wait_timeout=timedelta(0))}, "has to be positive"),
+        ({"options": RedisOptions(wait_replicas=1), "timeout": timedelta(seconds=0.5)}, "shorter than the wait"),
+    ],
+)
+def test_numbers_that_would_wait_for_ever_are_refused(arguments: dict[str, Any], detail: str) -> None:
+    """WAIT with 0 milliseconds has no end."""
+    with pytest.raises(ValueError, match=detail):
+        RedisNonceStore.from_url("redis://h", **arguments)

@@ -1,4 +1,4 @@
-"""What a URL of a Redis says, and what is refused."""
+"""Which URLs of a Redis are read, and which are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from verifier.edge.redis_urls import Address, Form, Login, RedisOptions, read_redis_url
 
 LOCAL = Address("h", 6379)
-ME = Login(username="u", password="p")  # noqa: S106 - of nobody
+ME = Login(username="u", password="p")  # noqa: S106 - of no user
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ ME = Login(username="u", password="p")  # noqa: S106 - of nobody
         ("redis://h", {"form": Form.SERVER, "addresses": (LOCAL,), "login": Login(), "database": 0, "is_tls": False}),
         ("redis://h/", {"addresses": (LOCAL,), "database": 0}),
         ("redis://h:7000/3", {"addresses": (Address("h", 7000),), "database": 3}),
-        ("redis://:p%40%2F%23@h", {"login": Login(password="p@/#")}),  # noqa: S106 - of nobody
-        ("redis://u%3A:p@h", {"login": Login(username="u:", password="p")}),  # noqa: S106 - of nobody
+        ("redis://:p%40%2F%23@h", {"login": Login(password="p@/#")}),  # noqa: S106 - of no user
+        ("redis://u%3A:p@h", {"login": Login(username="u:", password="p")}),  # noqa: S106 - of no user
         ("redis://[::1]:7000", {"addresses": (Address("::1", 7000),)}),
         ("rediss://u:p@h/2", {"addresses": (LOCAL,), "login": ME, "database": 2, "is_tls": True}),
         ("unix:///run/redis.sock", {"addresses": (Address("", 0, "/run/redis.sock"),), "database": 0}),
@@ -43,16 +43,16 @@ ME = Login(username="u", password="p")  # noqa: S106 - of nobody
             {
                 "form": Form.CLUSTER,
                 "addresses": (LOCAL, Address("i", 7000)),
-                "login": Login(password="p"),  # noqa: S106 - of nobody
+                "login": Login(password="p"),  # noqa: S106 - of no user
                 "is_tls": False,
             },
         ),
         ("rediss+cluster://h/", {"form": Form.CLUSTER, "addresses": (LOCAL,), "is_tls": True}),
     ],
 )
-def test_reads_where_to_connect(url: str, expected: dict[str, Any]) -> None:
-    place = read_redis_url(url)
-    assert {name: getattr(place, name) for name in expected} == expected
+def test_a_url_names_its_target(url: str, expected: dict[str, Any]) -> None:
+    target = read_redis_url(url)
+    assert {name: getattr(target, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -97,21 +97,23 @@ def test_reads_where_to_connect(url: str, expected: dict[str, Any]) -> None:
         "unix://:hunter2@/run/redis.sock?db=x",
         "unix://:hunter2@/run/redis.sock?db=1&db=2",
         "unix://:hunter2@/run/redis.sock?protocol=3",
+        "unix://:hunter2@/run/redis.sock?1",
+        "redis://:hunter2@h/1234567890",
     ],
 )
-def test_refuses_any_other_url_without_repeating_it(url: str) -> None:
+def test_any_other_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError, match="the Redis URL is neither") as caught:
         read_redis_url(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__context__ is None
 
 
-def test_shows_no_password() -> None:
+def test_passwords_are_not_shown() -> None:
     assert "hunter2" not in repr(read_redis_url("redis://:hunter2@h"))
-    assert "hunter2" not in repr(RedisOptions(sentinel=Login(password="hunter2")))  # noqa: S106 - of nobody
+    assert "hunter2" not in repr(RedisOptions(sentinel=Login(password="hunter2")))  # noqa: S106 - of no user
 
 
-def test_a_certificate_and_its_key_come_together() -> None:
+def test_a_certificate_without_its_key_is_refused() -> None:
     with pytest.raises(ValueError, match="together"):
         RedisOptions(certificate_file=Path("/certificate"))
     with pytest.raises(ValueError, match="together"):
@@ -119,7 +121,7 @@ def test_a_certificate_and_its_key_come_together() -> None:
 
 
 @pytest.mark.parametrize(("host", "port"), [("h..h", 1), ("h" * 64, 1), ("h", -1), ("h", 65536)])
-def test_an_address_that_there_cannot_be_is_none(host: str, port: int) -> None:
-    """As a server may name one, in a redirection."""
+def test_an_impossible_address_is_refused(host: str, port: int) -> None:
+    """A server may name one in a redirection."""
     with pytest.raises(ValueError, match=r"port|label"):
         Address(host, port)

@@ -9,7 +9,7 @@ import pytest
 from support.documents import NOW
 
 from verifier.core.model import FirstUse, NonceRecord
-from verifier.core.tenancy import LimitedPath, Rate, Unit
+from verifier.core.tenancy import Rate, Unit
 from verifier.edge.stores import open_stores
 from verifier.edge.timed_stores import timed_stores
 from verifier.ports import AuditEvent, DocumentKey, NonceKey, NonceStore, RateLimiter, StoreUnavailable, TrustRegistry
@@ -52,7 +52,7 @@ def test_tells_each_call_by_its_name_and_answers_as_the_store(tmp_path: Path) ->
     assert stores.registry.claim("lease", lasting=timedelta(minutes=1)) is True
     assert stores.registry.is_claimed("lease") is True
     assert stores.registry.audit_trail(most=1) == (event,)
-    assert stores.limiter.hit("default", LimitedPath.NONCES, Rate(amount=1, unit=Unit.MINUTE)).admitted
+    assert stores.limiter.hit("default/nonces", Rate(amount=1, unit=Unit.MINUTE)).admitted
     told = {(store, operation) for store, operation, failed in counts.uses if not failed}
     assert len(told) == len(counts.uses)
     expected = {("nonces", name) for name in methods_of(NonceStore)}
