@@ -64,6 +64,6 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 # Of no shell, and of a module that is started in a tenth of a second.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
-    CMD ["/opt/imds-verifier/bin/python", "-P", "-m", "verifier.health"]
+    CMD ["/opt/imds-verifier/bin/python", "-P", "-m", "verifier.cli.health"]
 ENTRYPOINT ["/opt/imds-verifier/bin/imds-verifier"]
 CMD ["serve"]

@@ -21,15 +21,15 @@ from support.certificates import make_names
 from support.chains import authority, claims_of, key
 from support.documents import around, der, raw, sample
 
-from verifier.chains import ChainMemory
+from verifier.adapters.trust.files import load_bundle
 from verifier.core import chain
-from verifier.core.certificates import Certificate
 from verifier.core.chain import build_chain
 from verifier.core.model import Limits, UnverifiedClaims
 from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import ChainRefused
-from verifier.edge.trust_files import load_bundle
+from verifier.core.trust.certificates import Certificate
 from verifier.emulator import pki
+from verifier.usecases.chain_cache import ChainCache
 
 SAMPLED_AT = datetime(2026, 7, 28, 13, 24, tzinfo=UTC)
 BUNDLE = load_bundle()
@@ -102,7 +102,7 @@ def main() -> int:
     built = [time_call(lambda: build_chain(real, now=SAMPLED_AT, bundle=BUNDLE)) for _ in range(ROUNDS)]
     write_row(f"real chain, built, {ROUNDS} times", built, searches=searches[0])
     searches[0] = 0
-    memory = ChainMemory()
+    memory = ChainCache()
     memory.build(real, now=SAMPLED_AT, bundle=BUNDLE)
     remembered = [time_call(lambda: memory.build(real, now=SAMPLED_AT, bundle=BUNDLE)) for _ in range(ROUNDS)]
     write_row(f"real chain, remembered, {ROUNDS} times", remembered, searches=searches[0] - 1)
@@ -118,14 +118,14 @@ def main() -> int:
     searched = 0
     for kind, make in kinds.items():
         searches[0] = 0
-        memory = ChainMemory()
+        memory = ChainCache()
         leaves = list(make())
         tracemalloc.start()
         for leaf in leaves:
             time_call(partial(memory.build, leaf, now=SAMPLED_AT, bundle=BUNDLE))
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        fresh = ChainMemory()
+        fresh = ChainCache()
         times = [time_call(partial(fresh.build, leaf, now=SAMPLED_AT, bundle=BUNDLE)) for leaf in leaves]
         write_row(
             f"{STRANGERS} distinct leaves, {kind}",

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from support.current import write_current_trust
 from support.failovers import Outcome, fail_over_under_load
+from support.live_documents import write_current_trust
 from support.redis_groups import Group, running_cluster, running_sentinel_group
 from support.services import running_service
 

@@ -25,11 +25,11 @@ from time import perf_counter
 import redis
 from support.redis_server import running_redis_server
 
+from verifier.adapters.records.nonces import encode_record, microseconds
+from verifier.adapters.redis.nonce_store import RedisNonceStore
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.core.model import FirstUse, Limits, NonceRecord
-from verifier.edge.nonce_records import encode_record, microseconds
-from verifier.edge.redis_store import RedisNonceStore
-from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.ports import NonceKey, NonceStore
+from verifier.ports.stores import NonceKey, NonceStore
 
 NOW = datetime.now(UTC)
 KEEP = Limits().nonce_memory

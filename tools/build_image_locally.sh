@@ -48,7 +48,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
     if podman healthcheck run imds-verifier-local; then break; fi
 done
 podman healthcheck run imds-verifier-local
-podman exec imds-verifier-local python -P -m verifier.health http://127.0.0.1:18080/readyz
+podman exec imds-verifier-local python -P -m verifier.cli.health http://127.0.0.1:18080/readyz
 podman exec imds-verifier-local python -c 'import os; print("uid", os.getuid(), open("/proc/self/status").read().split("CapEff:")[1].split()[0])'
 if podman exec imds-verifier-local python -c 'open("/opt/x", "w")' 2>/dev/null; then exit 1; fi
 echo "== the root is read-only, the process without capabilities"

@@ -22,12 +22,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from verifier.core.certificates import Certificate, CertificateError
 from verifier.core.chain import build_chain
-from verifier.core.clouds import Cloud
 from verifier.core.model import Claims, DecodedClaims, NamedContent, SignedContent, UnverifiedClaims
 from verifier.core.reasons import ChainRefused
-from verifier.core.trust import Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.bundle import Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.certificates import Certificate, CertificateError
+from verifier.core.trust.clouds import Cloud
 
 DIVERGENCES: Final = Path(__file__).parents[1] / "docs" / "divergences.md"
 DEADLINE_SECONDS: Final = 20

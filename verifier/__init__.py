@@ -8,7 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from verifier.core.clouds import Cloud
+    from verifier.adapters.clock import SystemClock
+    from verifier.adapters.redis.nonce_store import RedisNonceStore
+    from verifier.adapters.redis.urls import RedisOptions
+    from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
+    from verifier.adapters.trust.files import TrustDirectory
     from verifier.core.evidence import from_der, from_fields, from_file, from_imds_answer, from_text
     from verifier.core.model import AttestationResult, Claims, Limits, NonceMode, RawDocument
     from verifier.core.policy import (
@@ -24,13 +28,10 @@ if TYPE_CHECKING:
         Rule,
     )
     from verifier.core.reasons import Reason, Refused
-    from verifier.edge.clock import SystemClock
-    from verifier.edge.redis_store import RedisNonceStore
-    from verifier.edge.redis_urls import RedisOptions
-    from verifier.edge.sqlite_store import SqliteNonceStore
-    from verifier.edge.trust_files import TrustDirectory
-    from verifier.ports import Unavailable
-    from verifier.service import ArchiveVerifier, Verifier
+    from verifier.core.trust.clouds import Cloud
+    from verifier.ports.stores import Unavailable
+    from verifier.usecases.appraise import Verifier
+    from verifier.usecases.archive import ArchiveVerifier
 
 __version__ = "0.1.0"
 
@@ -69,7 +70,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "verifier.core.clouds": ("Cloud",),
+    "verifier.core.trust.clouds": ("Cloud",),
     "verifier.core.evidence": ("from_der", "from_fields", "from_file", "from_imds_answer", "from_text"),
     "verifier.core.model": ("AttestationResult", "Claims", "Limits", "NonceMode", "RawDocument"),
     "verifier.core.policy": (
@@ -85,11 +86,11 @@ _MODULES = {
         "Rule",
     ),
     "verifier.core.reasons": ("Reason", "Refused"),
-    "verifier.edge.clock": ("SystemClock",),
-    "verifier.edge.redis_store": ("RedisNonceStore",),
-    "verifier.edge.redis_urls": ("RedisOptions",),
-    "verifier.edge.sqlite_store": ("SqliteNonceStore",),
-    "verifier.edge.trust_files": ("TrustDirectory",),
+    "verifier.adapters.clock": ("SystemClock",),
+    "verifier.adapters.redis.nonce_store": ("RedisNonceStore",),
+    "verifier.adapters.redis.urls": ("RedisOptions",),
+    "verifier.adapters.sqlite.nonce_store": ("SqliteNonceStore",),
+    "verifier.adapters.trust.files": ("TrustDirectory",),
     "verifier.ports": ("Unavailable",),
     "verifier.service": ("ArchiveVerifier", "Verifier"),
 }

@@ -9,6 +9,22 @@ from pathlib import Path
 from flask import Flask
 
 from verifier import __version__
+from verifier.adapters.aia.fetcher import AiaFetcher
+from verifier.adapters.clock import SystemClock
+from verifier.adapters.http.server import ServerOptions, serve
+from verifier.adapters.settings.live_settings import LiveSettings
+from verifier.adapters.settings.settings import Settings, SettingsError, load_settings, settings_file
+from verifier.adapters.settings.text import mask_url, settings_text
+from verifier.adapters.stores.factory import MissingStoreError, open_registry
+from verifier.adapters.stores.instrumented_stores import instrument_stores
+from verifier.adapters.telemetry.composite import CompositeRecorder, load_spans
+from verifier.adapters.telemetry.log import LogRecorder, configure_logging, warn_of_shared_audience
+from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
+from verifier.adapters.tokens.issuer import SignedResults
+from verifier.adapters.tokens.key_directory import TokenKeyDirectory
+from verifier.adapters.tokens.keys import KeyRing
+from verifier.adapters.trust.files import TrustDirectory, shipped_directory
+from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.agent import command as agent_command
 from verifier.api.admission import Admission
 from verifier.api.app import Service, answer_unserved, create_app
@@ -16,7 +32,6 @@ from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.routes import create_metrics_blueprint
 from verifier.api.trust_routes import create_trust_blueprint
-from verifier.chains import ChainMemory
 from verifier.cli.api_key import api_key_command
 from verifier.cli.commands import Command, ExitStatus, UsageError, run_command
 from verifier.cli.demo import demo_command
@@ -24,30 +39,18 @@ from verifier.cli.keys import keys_command
 from verifier.cli.trust import OpenTrust, trust_command
 from verifier.cli.verify import inspect_command, verify_command
 from verifier.core.discovery import DiscoveryMode
-from verifier.core.trust import TrustError
-from verifier.discovery_service import IssuerDiscovery
-from verifier.edge.aia import AiaFetcher
-from verifier.edge.clock import SystemClock
-from verifier.edge.http_server import ServerOptions, serve
-from verifier.edge.live_settings import LiveSettings
-from verifier.edge.live_trust import LiveTrust
-from verifier.edge.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
-from verifier.edge.preparation import Prepared, prepare
-from verifier.edge.recorders import FanOut, load_spans
-from verifier.edge.settings import Settings, SettingsError, load_settings, settings_file
-from verifier.edge.settings_text import mask_url, settings_text
-from verifier.edge.stores import MissingStoreError, open_registry
-from verifier.edge.telemetry import LogRecorder, configure_logging, warn_of_shared_audience
-from verifier.edge.timed_stores import timed_stores
-from verifier.edge.token_files import TokenKeyDirectory
-from verifier.edge.token_keys import KeyRing
-from verifier.edge.tokens import SignedResults
-from verifier.edge.trust_files import TrustDirectory, shipped_directory
+from verifier.core.trust.bundle import TrustError
 from verifier.emulator import command as emulator_command
-from verifier.ports import Recorder, Unavailable
-from verifier.service import ArchiveVerifier, Readiness, Verifier
-from verifier.token_ports import TokenKeyAdministration
-from verifier.trust_service import TrustAdministration
+from verifier.ports.stores import Unavailable
+from verifier.ports.telemetry import Recorder
+from verifier.ports.tokens import TokenKeyAdministration
+from verifier.startup import StartupState, start_up
+from verifier.usecases.appraise import Verifier
+from verifier.usecases.archive import ArchiveVerifier
+from verifier.usecases.chain_cache import ChainCache
+from verifier.usecases.issuer_discovery import IssuerDiscovery
+from verifier.usecases.readiness import Readiness
+from verifier.usecases.trust_administration import TrustAdministration
 
 
 def administrators_of(settings: Settings) -> Administrators:
@@ -91,11 +94,11 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
     return tokens
 
 
-def create_service(settings: Settings, counts: MetricsRecorder, prepared: Prepared) -> Flask:
+def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> Flask:
     """The application over the stores and the trust that the settings name. One for each worker."""
     clock = SystemClock()
-    recorder = FanOut((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
-    stores = timed_stores(prepared.stores, counts)
+    recorder = CompositeRecorder((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
+    stores = instrument_stores(prepared.stores, counts)
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,
@@ -110,7 +113,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Prepar
     live.refresh()
     live.start(interval_seconds=settings.trust_refresh_seconds)
     tokens = create_token_issuer(settings, recorder, prepared.keys)
-    chains = ChainMemory()
+    chains = ChainCache()
     verifier = Verifier(
         trust=trust,
         nonces=stores.nonces,
@@ -226,7 +229,7 @@ def run_service(arguments: argparse.Namespace) -> int:
     if arguments.print_settings:
         sys.stdout.write(f"{settings_text(settings)}\n")
         return ExitStatus.DONE
-    prepared = prepare(settings)
+    prepared = start_up(settings)
     administrators_of(settings)
     tenants_of(settings)
     load_spans(settings.otlp_endpoint)
@@ -251,7 +254,7 @@ def run_service(arguments: argparse.Namespace) -> int:
             partial(create_service, settings, counts, prepared),
             options,
             ready=_announce,
-            unserved=partial(answer_unserved, FanOut((LogRecorder(), counts))),
+            unserved=partial(answer_unserved, CompositeRecorder((LogRecorder(), counts))),
             worker_ended=forget_worker,
         )
     return ExitStatus.DONE

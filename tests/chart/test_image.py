@@ -13,7 +13,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from compose_pydantic import ComposeSpecification
 from support.chart import CHART, find, render, scenarios
 
-from verifier.edge.settings import PREFIX, Settings
+from verifier.adapters.settings.settings import PREFIX, Settings
 from verifier.wiring import COMMANDS
 
 ROOT = CHART.parents[1]

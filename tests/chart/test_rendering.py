@@ -12,7 +12,7 @@ from helm_python.chart import lint
 from support.chart import CHART, NAME, NAMESPACE, Object, Values, find, merged, render, scenarios
 
 import verifier
-from verifier.core.clouds import Cloud
+from verifier.core.trust.clouds import Cloud
 
 ROOT = CHART.parents[1]
 VERSIONS = [f"1.{minor}" for minor in range(25, 38)]

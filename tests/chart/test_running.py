@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.chart import NAME, Object, Values, find, merged, render, scenarios
 from support.command_line import run
-from support.current import current_document, current_pki
 from support.documents import imds_answer
 from support.endpoints_proxy import EndpointsProxy, running_proxy
+from support.live_documents import current_document, current_pki
 from support.load import repeated
 from support.pods import Cluster, Pod, content_of, mount, running_pod
 from support.redis_server import RedisServer

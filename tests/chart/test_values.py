@@ -12,10 +12,10 @@ from annotated_types import Ge, Le
 from helm_python.errors import HelmRenderError, HelmValuesError
 from support.chart import CHART, Values, default_values, manifests, merged, scenarios
 
-from verifier.core.clouds import Cloud
-from verifier.edge.policies import PolicyTable
-from verifier.edge.settings import Settings
-from verifier.edge.tenants import TenantTable
+from verifier.adapters.settings.policies import PolicyTable
+from verifier.adapters.settings.settings import Settings
+from verifier.adapters.settings.tenants import TenantTable
+from verifier.core.trust.clouds import Cloud
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 #: Settings that no value sets, and why.

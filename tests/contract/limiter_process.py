@@ -8,10 +8,10 @@ It prints `ready`, waits for a line, sends the hits, and prints how many were ad
 import sys
 from pathlib import Path
 
+from verifier.adapters.redis.link import RedisLink
+from verifier.adapters.redis.rate_windows import RedisRateLimiter
+from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.core.tenancy import Rate
-from verifier.edge.redis_client import RedisLink
-from verifier.edge.redis_windows import RedisRateLimiter
-from verifier.edge.sqlite_windows import SqliteRateLimiter
 
 
 def main(kind: str, place: str, key: str, rate: str, hits: str) -> None:

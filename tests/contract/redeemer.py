@@ -9,10 +9,10 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from verifier.edge.redis_store import RedisNonceStore
-from verifier.edge.redis_urls import RedisOptions
-from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.ports import DocumentKey, NonceKey
+from verifier.adapters.redis.nonce_store import RedisNonceStore
+from verifier.adapters.redis.urls import RedisOptions
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
+from verifier.ports.stores import DocumentKey, NonceKey
 
 
 def main(kind: str, place: str, what: str, tenant: str, text: str, now: str, *tls: str) -> None:

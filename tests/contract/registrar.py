@@ -10,21 +10,21 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from verifier.core.clouds import Cloud
-from verifier.core.decisions import Reject, decide
-from verifier.core.discovery import Sighting
+from verifier.adapters.redis.trust_registry import RedisTrustRegistry
+from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.trust import AuthorityIdentity
-from verifier.edge.redis_registry import RedisTrustRegistry
-from verifier.edge.sqlite_registry import SqliteTrustRegistry
-from verifier.ports import AuditEvent, TrustRegistry
+from verifier.core.trust.bundle import AuthorityIdentity
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import Reject, decide
+from verifier.ports.trust import TrustAuditEvent, TrustRegistry
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 
 def reject(registry: TrustRegistry, sha256: str) -> None:
     """Reject the CA that has this key, however often others decide in between."""
-    event = AuditEvent(at=NOW, by="test", what="reject", subject=sha256, before="", after="rejected")
+    event = TrustAuditEvent(at=NOW, by="test", what="reject", subject=sha256, before="", after="rejected")
     while True:
         decisions, revision = registry.decisions()
         authority = AuthorityIdentity(subject_der=b"", spki_sha256=sha256, subject="")
@@ -33,7 +33,7 @@ def reject(registry: TrustRegistry, sha256: str) -> None:
 
 
 def record(registry: TrustRegistry, issuer: str) -> bool:
-    sighting = Sighting(
+    sighting = IssuerObservation(
         cloud=Cloud.PUBLIC,
         issuer=issuer,
         authority_key_identifier="",

@@ -15,15 +15,21 @@ import pytest
 from support.documents import NOW
 from support.redis_server import running_redis_server
 
-from verifier.edge.decision_trails import STREAM, FileTrail, RedisTrail, SqliteTrail, open_trail
-from verifier.edge.redis_client import RedisLink
-from verifier.ports import Decision, DecisionTrail, StoreUnavailable, Verdict
+from verifier.adapters.redis.appraisal_log import STREAM, RedisAppraisalLog
+from verifier.adapters.redis.link import RedisLink
+from verifier.adapters.sqlite.appraisal_log import SqliteAppraisalLog
+from verifier.adapters.stores.appraisal_logs import open_appraisal_log
+from verifier.adapters.telemetry.appraisal_file import FileAppraisalLog
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.telemetry import AppraisalLog, AppraisalRecord, Verdict
 
 MOST = 100
 
 
-def decision(number: int = 0) -> Decision:
-    return Decision(at=NOW, request_id=f"request-{number}", tenant="default", verdict=Verdict.VERIFIED, code="verified")
+def decision(number: int = 0) -> AppraisalRecord:
+    return AppraisalRecord(
+        at=NOW, request_id=f"request-{number}", tenant="default", verdict=Verdict.VERIFIED, code="verified"
+    )
 
 
 def ids(lines: list[str]) -> list[str]:
@@ -45,7 +51,7 @@ def rows_of(path: Path) -> list[str]:
 class TestFile:
     def test_has_one_line_for_each_decision_in_their_order(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
-        trail = FileTrail(path, maximum_octets=1_000_000)
+        trail = FileAppraisalLog(path, maximum_octets=1_000_000)
         for number in range(3):
             trail.append(decision(number))
         assert ids(lines_of(path)) == ["request-0", "request-1", "request-2"]
@@ -55,12 +61,12 @@ class TestFile:
     def test_goes_on_in_a_file_that_is_there(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
         for number in range(2):
-            FileTrail(path, maximum_octets=1_000_000).append(decision(number))
+            FileAppraisalLog(path, maximum_octets=1_000_000).append(decision(number))
         assert ids(lines_of(path)) == ["request-0", "request-1"]
 
     def test_is_never_longer_than_its_bound_and_keeps_the_file_before(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
-        trail = FileTrail(path, maximum_octets=2_000)
+        trail = FileAppraisalLog(path, maximum_octets=2_000)
         for number in range(20):
             trail.append(decision(number))
             assert path.stat().st_size <= 2_000
@@ -82,7 +88,7 @@ class TestFile:
             " verdict=Verdict.REFUSED, code='c')) for n in range(40)]"
         )
         other = subprocess.Popen([sys.executable, "-c", program, str(path)], env=dict(os.environ))
-        trail = FileTrail(path, maximum_octets=20_000)
+        trail = FileAppraisalLog(path, maximum_octets=20_000)
 
         def append(start: int) -> None:
             for number in range(start, start + 10):
@@ -108,17 +114,17 @@ class TestFile:
                 path = tmp_path / "none" / "audit.jsonl"
             case _:
                 path.symlink_to(tmp_path / "elsewhere")
-        trail = FileTrail(path, maximum_octets=2_000)
+        trail = FileAppraisalLog(path, maximum_octets=2_000)
         with pytest.raises(StoreUnavailable, match="The audit trail cannot be written"):
             trail.append(decision())
         with pytest.raises(StoreUnavailable, match="The audit trail cannot be opened"):
-            open_trail(str(path), store_url="", link=None, maximum_octets=2_000, maximum_entries=MOST)
+            open_appraisal_log(str(path), store_url="", link=None, maximum_octets=2_000, maximum_entries=MOST)
 
     def test_leaves_no_part_of_a_line_where_the_disk_is_full(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "audit.jsonl"
-        trail = FileTrail(path, maximum_octets=1_000_000)
+        trail = FileAppraisalLog(path, maximum_octets=1_000_000)
         trail.append(decision())
         write = os.write
         with monkeypatch.context() as patch:
@@ -131,10 +137,10 @@ class TestFile:
 
 class TestStore:
     def test_on_sqlite_is_beside_the_nonces_and_keeps_the_latest(self, tmp_path: Path) -> None:
-        trail = open_trail(
+        trail = open_appraisal_log(
             "store", store_url=f"sqlite://{tmp_path}/n.sqlite3", link=None, maximum_octets=1, maximum_entries=MOST
         )
-        assert isinstance(trail, SqliteTrail)
+        assert isinstance(trail, SqliteAppraisalLog)
         for number in range(MOST + 20):
             trail.append(decision(number))
         trail.close()
@@ -142,7 +148,7 @@ class TestStore:
 
     def test_on_sqlite_says_so_where_the_file_is_gone(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.sqlite3"
-        trail = SqliteTrail(path, maximum_entries=MOST)
+        trail = SqliteAppraisalLog(path, maximum_entries=MOST)
         path.unlink()
         with pytest.raises(StoreUnavailable, match="The audit database"):
             trail.append(decision())
@@ -150,8 +156,8 @@ class TestStore:
     def test_on_redis_is_a_stream_with_a_bound(self) -> None:
         with running_redis_server() as server:
             link = RedisLink.open(server.url)
-            trail = open_trail("store", store_url=server.url, link=link, maximum_octets=1, maximum_entries=MOST)
-            assert isinstance(trail, RedisTrail)
+            trail = open_appraisal_log("store", store_url=server.url, link=link, maximum_octets=1, maximum_entries=MOST)
+            assert isinstance(trail, RedisAppraisalLog)
             for number in range(MOST * 4):
                 trail.append(decision(number))
             entries: Any = link.once("XRANGE", STREAM, "-", "+")
@@ -162,16 +168,16 @@ class TestStore:
 
     def test_on_redis_says_so_where_the_server_is_away(self) -> None:
         with running_redis_server() as server:
-            trail = RedisTrail(RedisLink.open(server.url), maximum_entries=MOST)
+            trail = RedisAppraisalLog(RedisLink.open(server.url), maximum_entries=MOST)
         with pytest.raises(StoreUnavailable):
             trail.append(decision())
 
 
 def test_none_is_none() -> None:
-    opened: Callable[..., DecisionTrail | None] = open_trail
+    opened: Callable[..., AppraisalLog | None] = open_appraisal_log
     assert opened("none", store_url="", link=None, maximum_octets=1, maximum_entries=1) is None
 
 
 def test_a_relative_path_is_refused() -> None:
     with pytest.raises(ValueError, match="absolute path"):
-        open_trail("audit.jsonl", store_url="", link=None, maximum_octets=1, maximum_entries=1)
+        open_appraisal_log("audit.jsonl", store_url="", link=None, maximum_octets=1, maximum_entries=1)

@@ -26,10 +26,10 @@ from support.redis_server import (
 from support.redis_tls import RedisTls
 from support.tcp_proxy import running_tcp_proxy
 
+from verifier.adapters.redis.nonce_store import RedisNonceStore
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
-from verifier.edge.redis_store import RedisNonceStore
-from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.ports import DocumentKey, NonceKey, NonceStore
+from verifier.ports.stores import DocumentKey, NonceKey, NonceStore
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)

@@ -15,11 +15,11 @@ import redis
 from support.redis_groups import ClusterGroup, ask
 from support.redis_server import RedisServer, running_redis_server
 
+from verifier.adapters.redis.link import RedisLink
+from verifier.adapters.redis.rate_windows import RedisRateLimiter
+from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.core.tenancy import Rate
-from verifier.edge.redis_client import RedisLink
-from verifier.edge.redis_windows import RedisRateLimiter
-from verifier.edge.sqlite_windows import SqliteRateLimiter
-from verifier.ports import MAX_RATE_KEY, StoreUnavailable
+from verifier.ports.stores import MAX_RATE_KEY, StoreUnavailable
 
 # Rates are by the hour: a test during which one window ends counts differently.
 FIVE = Rate.parse("5/hour")

@@ -12,20 +12,22 @@ from support.redis_groups import ClusterGroup, SentinelGroup, ask, until
 from support.redis_server import RedisServer, running_redis_server
 from support.tcp_proxy import Network, TcpProxy, running_tcp_proxy
 
-from verifier.core.decisions import Decisions
+from verifier.adapters.redis.nonce_store import RedisNonceStore
+from verifier.adapters.redis.urls import Login, RedisOptions
+from verifier.adapters.stores.appraisal_logs import open_appraisal_log
+from verifier.adapters.stores.factory import open_stores
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord
 from verifier.core.tenancy import Rate
-from verifier.edge.decision_trails import open_trail
-from verifier.edge.redis_store import RedisNonceStore
-from verifier.edge.redis_urls import Login, RedisOptions
-from verifier.edge.stores import open_stores
-from verifier.ports import AuditEvent, Decision, NonceKey, StoreUnavailable, Verdict
+from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.ports.stores import NonceKey, StoreUnavailable
+from verifier.ports.telemetry import AppraisalRecord, Verdict
+from verifier.ports.trust import TrustAuditEvent
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)
 RECORD = NonceRecord(issued_at=NOW, expires_at=NOW + timedelta(minutes=5))
 TIMEOUT = timedelta(seconds=0.5)
-EVENT = AuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
+EVENT = TrustAuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
 WAITING = RedisOptions(wait_replicas=1, wait_timeout=timedelta(seconds=0.3))
 
 
@@ -270,14 +272,14 @@ class TestCluster:
             key = key_of(str(number), tenant)
             assert stores.nonces.issue(key, RECORD, keep=KEEP, now=NOW)
             assert stores.nonces.redeem(key, now=NOW) == FirstUse(record=RECORD)
-        assert stores.registry.decide(Decisions(), EVENT, expected=stores.registry.revision())
+        assert stores.registry.decide(OperatorDecisions(), EVENT, expected=stores.registry.revision())
         assert stores.registry.audit_trail(most=1) == (EVENT,)
         assert stores.registry.discovered() == ()
         for number in range(10):
             assert stores.limiter.hit(f"{tenant}{number}", Rate.parse("5/hour")).remaining == 4
-        trail = open_trail("store", store_url="", link=stores.link, maximum_octets=1, maximum_entries=100)
+        trail = open_appraisal_log("store", store_url="", link=stores.link, maximum_octets=1, maximum_entries=100)
         assert trail is not None
-        trail.append(Decision(at=NOW, request_id="1", tenant=tenant, verdict=Verdict.VERIFIED, code="verified"))
+        trail.append(AppraisalRecord(at=NOW, request_id="1", tenant=tenant, verdict=Verdict.VERIFIED, code="verified"))
         assert stores.link is not None
         stores.link.close()
 

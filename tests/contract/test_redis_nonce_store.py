@@ -13,9 +13,9 @@ import pytest
 import redis
 from support.redis_server import RedisServer, running_redis_server
 
+from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
-from verifier.edge.redis_store import RedisNonceStore
-from verifier.ports import DocumentKey, NonceKey, StoreUnavailable
+from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)

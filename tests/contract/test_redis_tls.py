@@ -15,12 +15,12 @@ from support.redis_server import RedisServer
 from support.redis_tls import Authority, Pair, RedisTls
 from support.tcp_proxy import TcpProxy, running_tcp_proxy
 
-from verifier.edge.preparation import connect_stores
-from verifier.edge.redis_client import RedisLink
-from verifier.edge.redis_nodes import tls_context
-from verifier.edge.redis_urls import RedisOptions
-from verifier.edge.settings import SettingsError, load_settings
-from verifier.ports import StoreUnavailable
+from verifier.adapters.redis.link import RedisLink
+from verifier.adapters.redis.nodes import tls_context
+from verifier.adapters.redis.urls import RedisOptions
+from verifier.adapters.settings.settings import SettingsError, load_settings
+from verifier.ports.stores import StoreUnavailable
+from verifier.startup import connect_stores
 
 LOOPBACK = x509.IPAddress(ip_address("127.0.0.1"))
 

@@ -13,21 +13,22 @@ import redis
 from redis.crc import key_slot
 from support.redis_server import RedisServer, running_redis_server
 
-from verifier.core.clouds import Cloud
-from verifier.core.decisions import Decisions
-from verifier.core.discovery import Sighting
+from verifier.adapters.redis.link import RedisLink
+from verifier.adapters.redis.trust_registry import PREFIX, RedisTrustRegistry
+from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.trust import Denials
-from verifier.edge.redis_client import RedisLink
-from verifier.edge.redis_registry import PREFIX, RedisTrustRegistry
-from verifier.ports import AuditEvent, StoreUnavailable, TrustRegistry
+from verifier.core.trust.bundle import Denials
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.trust import TrustAuditEvent, TrustRegistry
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 TIMEOUT = timedelta(seconds=0.3)
-EVENT = AuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
-DECIDED = Decisions(denials=Denials(spki_sha256=frozenset({"ab"})))
-SIGHTING = Sighting(
+EVENT = TrustAuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
+DECIDED = OperatorDecisions(denials=Denials(spki_sha256=frozenset({"ab"})))
+SIGHTING = IssuerObservation(
     cloud=Cloud.PUBLIC,
     issuer="CN=Unknown CA",
     authority_key_identifier="0011",
@@ -165,7 +166,7 @@ def test_two_prefixes_are_two_registries(redis_url: str, prefix: str) -> None:
         one.decide(DECIDED, EVENT, expected=0)
         one.record(SIGHTING, [])
         one.claim("fetch", lasting=HOUR)
-        assert other.decisions() == (Decisions(), 0)
+        assert other.decisions() == (OperatorDecisions(), 0)
         assert other.discovered() == ()
         assert not other.is_claimed("fetch")
 
@@ -184,8 +185,8 @@ def test_the_server_ends_a_claim_when_its_time_has_passed(redis_url: str, prefix
 
 
 def test_an_issuer_that_gave_way_leaves_no_fields(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verifier.edge.redis_registry.MAX_DISCOVERED", 1)
-    second = Sighting(
+    monkeypatch.setattr("verifier.adapters.redis.trust_registry.MAX_DISCOVERED", 1)
+    second = IssuerObservation(
         cloud=Cloud.PUBLIC,
         issuer="CN=Another CA",
         authority_key_identifier="",

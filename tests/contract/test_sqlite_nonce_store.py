@@ -17,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from verifier.adapters.records.nonces import encode_record
+from verifier.adapters.sqlite.files import GIVE_BACK_PAGES, LOG_PAGES, SPARE_PAGES
+from verifier.adapters.sqlite.nonce_store import FORGET_BATCH, SqliteNonceStore
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
-from verifier.edge.nonce_records import encode_record
-from verifier.edge.sqlite_files import GIVE_BACK_PAGES, LOG_PAGES, SPARE_PAGES
-from verifier.edge.sqlite_store import FORGET_BATCH, SqliteNonceStore
-from verifier.ports import DocumentKey, NonceKey, StoreUnavailable
+from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)
@@ -436,7 +436,7 @@ import resource, signal
 from datetime import datetime, timedelta
 from pathlib import Path
 from verifier.core.model import NonceRecord
-from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.ports import NonceKey, StoreUnavailable
 now = datetime.fromisoformat({NOW.isoformat()!r})
 store = SqliteNonceStore(Path({str(path)!r}))

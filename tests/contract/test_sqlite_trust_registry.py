@@ -10,20 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from verifier.core.clouds import Cloud
-from verifier.core.decisions import Decisions
-from verifier.core.discovery import Sighting
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
+from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.trust import Denials
-from verifier.edge.sqlite_registry import SqliteTrustRegistry
-from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.ports import AuditEvent, StoreUnavailable, TrustRegistry
+from verifier.core.trust.bundle import Denials
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.trust import TrustAuditEvent, TrustRegistry
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MOMENT = timedelta(microseconds=1)
-EVENT = AuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
-SIGHTING = Sighting(
+EVENT = TrustAuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
+SIGHTING = IssuerObservation(
     cloud=Cloud.PUBLIC,
     issuer="CN=Unknown CA",
     authority_key_identifier="0011",
@@ -43,7 +44,7 @@ NONCONFORMING = NonconformingDocument(
 CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.revision(),
     lambda registry: registry.decisions(),
-    lambda registry: registry.decide(Decisions(), EVENT, expected=0),
+    lambda registry: registry.decide(OperatorDecisions(), EVENT, expected=0),
     lambda registry: registry.discovered(),
     lambda registry: registry.record(SIGHTING, [b"der"]),
     lambda registry: registry.claim("fetch", lasting=HOUR),
@@ -124,10 +125,10 @@ def test_counts_claims_by_the_clock_of_the_machine_where_nobody_says_otherwise(p
 
 
 def test_holds_no_more_events_than_it_tells(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verifier.edge.sqlite_registry.MAX_AUDIT_EVENTS", 3)
+    monkeypatch.setattr("verifier.adapters.sqlite.trust_registry.MAX_AUDIT_EVENTS", 3)
     with opened(path) as registry, administering(path) as connection:
         for revision in range(10):
-            registry.decide(Decisions(), EVENT, expected=revision)
+            registry.decide(OperatorDecisions(), EVENT, expected=revision)
         assert connection.execute("SELECT count(*) FROM events").fetchall() == [(3,)]
 
 
@@ -175,7 +176,7 @@ def test_does_not_create_its_file_where_it_must_not(path: Path) -> None:
         SqliteTrustRegistry(path, create=False)
     assert not path.parent.exists()
     with opened(path) as registry:
-        registry.decide(Decisions(), EVENT, expected=0)
+        registry.decide(OperatorDecisions(), EVENT, expected=0)
         with closing(SqliteTrustRegistry(path, create=False)) as other:
             assert other.audit_trail(most=1) == (EVENT,)
 
@@ -188,7 +189,7 @@ def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
                 call(registry)
         assert registry.revision() == 0
         connection.execute("ROLLBACK")
-        assert registry.decide(Decisions(), EVENT, expected=0)
+        assert registry.decide(OperatorDecisions(), EVENT, expected=0)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
 )
 def test_what_we_did_not_write_is_unavailable(path: Path, damage: str, call: Callable[[TrustRegistry], object]) -> None:
     with opened(path) as registry, administering(path) as connection:
-        registry.decide(Decisions(), EVENT, expected=0)
+        registry.decide(OperatorDecisions(), EVENT, expected=0)
         registry.record(SIGHTING, [b"der"])
         registry.record_nonconforming(NONCONFORMING)
         connection.execute(damage)
@@ -222,10 +223,10 @@ def test_what_we_did_not_write_is_unavailable(path: Path, damage: str, call: Cal
 def test_a_decision_that_cannot_be_audited_is_not_in_force(path: Path) -> None:
     with opened(path) as registry, administering(path) as connection:
         connection.execute("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no'); END")
-        decided = Decisions(denials=Denials(spki_sha256=frozenset({"ab"})))
+        decided = OperatorDecisions(denials=Denials(spki_sha256=frozenset({"ab"})))
         with pytest.raises(StoreUnavailable):
             registry.decide(decided, EVENT, expected=0)
-        assert registry.decisions() == (Decisions(), 0)
+        assert registry.decisions() == (OperatorDecisions(), 0)
         connection.execute("DROP TRIGGER full")
         assert registry.decide(decided, EVENT, expected=0)
 

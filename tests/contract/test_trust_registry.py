@@ -15,19 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from verifier.core.clouds import Cloud
-from verifier.core.decisions import Decisions, PinDecision
-from verifier.core.discovery import DiscoveredIssuer, Sighting
+from verifier.adapters.redis.trust_registry import RedisTrustRegistry
+from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.trust import AuthorityIdentity, Denials
-from verifier.edge.redis_registry import RedisTrustRegistry
-from verifier.edge.sqlite_registry import SqliteTrustRegistry
-from verifier.ports import (
+from verifier.core.trust.bundle import AuthorityIdentity, Denials
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision
+from verifier.ports.trust import (
     MAX_AUDIT_EVENTS,
     MAX_DISCOVERED,
     MAX_NONCONFORMING,
-    AuditEvent,
     NonconformingRecord,
+    TrustAuditEvent,
     TrustRegistry,
 )
 
@@ -44,7 +44,7 @@ def identity(spki_sha256: str) -> AuthorityIdentity:
     return AuthorityIdentity(subject_der=b"", spki_sha256=spki_sha256, subject="")
 
 
-DECIDED = Decisions(
+DECIDED = OperatorDecisions(
     pins={
         "ab" * 32: PinDecision(
             der=b"\x30\x00\xff",
@@ -91,8 +91,10 @@ def registry(place: Place) -> Iterator[TrustRegistry]:
     registry.close()
 
 
-def sighting(issuer: str = "CN=Unknown CA", *, seen_at: datetime = NOW, signer_sha256: str = "aa" * 32) -> Sighting:
-    return Sighting(
+def sighting(
+    issuer: str = "CN=Unknown CA", *, seen_at: datetime = NOW, signer_sha256: str = "aa" * 32
+) -> IssuerObservation:
+    return IssuerObservation(
         cloud=Cloud.PUBLIC,
         issuer=issuer,
         authority_key_identifier="0011",
@@ -116,8 +118,10 @@ def nonconforming(
     )
 
 
-def event(subject: str = "ab" * 32) -> AuditEvent:
-    return AuditEvent(at=NOW, by="ann \N{LOCK}", what="approve", subject=subject, before="undecided", after="pinned")
+def event(subject: str = "ab" * 32) -> TrustAuditEvent:
+    return TrustAuditEvent(
+        at=NOW, by="ann \N{LOCK}", what="approve", subject=subject, before="undecided", after="pinned"
+    )
 
 
 def issuers(registry: TrustRegistry) -> list[str]:
@@ -166,7 +170,7 @@ def from_processes(place: Place, *arguments: Callable[[int], str]) -> list[str]:
 
 
 def test_nothing_is_decided_discovered_or_audited_at_first(registry: TrustRegistry) -> None:
-    assert registry.decisions() == (Decisions(), registry.revision())
+    assert registry.decisions() == (OperatorDecisions(), registry.revision())
     assert registry.discovered() == ()
     assert registry.audit_trail(most=10) == ()
 
@@ -185,7 +189,7 @@ def test_a_decision_on_what_is_not_in_force_any_more_changes_nothing(registry: T
     registry.decide(DECIDED, event(), expected=before)
     after = registry.revision()
     for stale in (before, after + 1, -1):
-        assert not registry.decide(Decisions(), event("another"), expected=stale)
+        assert not registry.decide(OperatorDecisions(), event("another"), expected=stale)
     assert registry.decisions() == (DECIDED, after)
     assert registry.audit_trail(most=10) == (event(),)
 
@@ -211,7 +215,7 @@ def test_of_many_decisions_on_one_state_exactly_one_counts(registry: TrustRegist
 
     def decide(index: int) -> bool:
         return registry.decide(
-            Decisions(rejected=frozenset({identity(str(index))})), event(str(index)), expected=revision
+            OperatorDecisions(rejected=frozenset({identity(str(index))})), event(str(index)), expected=revision
         )
 
     decided = at_once(THREADS, decide)
@@ -248,7 +252,7 @@ def test_the_audit_trail_is_told_latest_first_and_no_longer_than_asked(registry:
     for index in range(5):
         # Their own times go backwards: what counts is which came later.
         at = NOW - index * SECOND
-        registry.decide(Decisions(), replace(event(str(index)), at=at), expected=registry.revision())
+        registry.decide(OperatorDecisions(), replace(event(str(index)), at=at), expected=registry.revision())
     assert [change.subject for change in registry.audit_trail(most=1000)] == ["4", "3", "2", "1", "0"]
     assert [change.subject for change in registry.audit_trail(most=2)] == ["4", "3"]
     assert registry.audit_trail(most=0) == ()
@@ -260,7 +264,7 @@ def test_the_audit_trail_is_bounded(registry: TrustRegistry) -> None:
     revision = registry.revision()
     last = MAX_AUDIT_EVENTS + slack
     for index in range(last + 1):
-        assert registry.decide(Decisions(), event(str(index)), expected=revision)
+        assert registry.decide(OperatorDecisions(), event(str(index)), expected=revision)
         revision = registry.revision()
     trail = [int(change.subject) for change in registry.audit_trail(most=2 * MAX_AUDIT_EVENTS)]
     assert MAX_AUDIT_EVENTS <= len(trail) < MAX_AUDIT_EVENTS + slack
@@ -303,7 +307,7 @@ def test_a_sighting_that_arrives_late_counts_and_is_not_the_latest(registry: Tru
     ],
     ids=["cloud", "key", "name"],
 )
-def test_keeps_issuers_apart_by_cloud_key_and_name(registry: TrustRegistry, other: Sighting) -> None:
+def test_keeps_issuers_apart_by_cloud_key_and_name(registry: TrustRegistry, other: IssuerObservation) -> None:
     assert registry.record(sighting(), [])
     assert registry.record(other, [])
     assert [issuer.documents for issuer in registry.discovered()] == [1, 1]
@@ -413,7 +417,7 @@ def test_reading_and_claiming_change_no_revision(registry: TrustRegistry) -> Non
 
 def test_what_a_stranger_says_is_kept_at_a_bounded_length(registry: TrustRegistry) -> None:
     url = "http://www.microsoft.com/pkiops/certs/"
-    endless = Sighting(
+    endless = IssuerObservation(
         cloud=Cloud.PUBLIC,
         issuer="CN=\N{LOCK}" + "x" * 100_000,
         authority_key_identifier="ab" * 10_000,

@@ -8,32 +8,25 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support import documents
 from support.clocks import StandingClock
-from support.described import DescribedClient
+from support.openapi_checks import DescribedClient
 
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
+from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.api.admission import Admission
 from verifier.api.app import Service, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
 from verifier.core.bounds import MAX_EVIDENCE_OCTETS
-from verifier.core.discovery import Sighting
+from verifier.core.discovery import IssuerObservation
 from verifier.core.model import Limits, NonceRecord
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.trust import TrustBundle
-from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.edge.sqlite_windows import SqliteRateLimiter
-from verifier.ports import (
-    AuditEvent,
-    Decision,
-    DecisionTrail,
-    Exchange,
-    NonceKey,
-    NonceStore,
-    RateLimiter,
-    ReloadOutcome,
-    Unavailable,
-)
-from verifier.service import DEFAULT_TENANT, PolicySource, Readiness, Verifier
-from verifier.token_ports import TokenIssuer
+from verifier.core.trust.bundle import TrustBundle
+from verifier.ports.stores import NonceKey, NonceStore, RateLimiter, Unavailable
+from verifier.ports.telemetry import AppraisalLog, AppraisalRecord, Exchange, ReloadOutcome
+from verifier.ports.tokens import TokenIssuer
+from verifier.ports.trust import TrustAuditEvent
+from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier
+from verifier.usecases.readiness import Readiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +45,8 @@ class KeptRecords:
 
     exchanges: list[Exchange] = field(default_factory=list)
     failures: list[tuple[str, Exception]] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
-    unkept: list[Decision] = field(default_factory=list)
+    decisions: list[AppraisalRecord] = field(default_factory=list)
+    unkept: list[AppraisalRecord] = field(default_factory=list)
 
     def answered(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
@@ -61,20 +54,20 @@ class KeptRecords:
     def failed(self, request_id: str, error: Exception) -> None:
         self.failures.append((request_id, error))
 
-    def decided(self, decision: Decision) -> None:
+    def decided(self, decision: AppraisalRecord) -> None:
         self.decisions.append(decision)
 
-    def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
         del error
         self.unkept.append(decision)
 
-    def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
+    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
         raise AssertionError(f"no application here looks for issuers: {sighting}, {authorities}")
 
     def nonconforming_genuine(self, document: NonconformingDocument) -> None:
         raise AssertionError(f"no application here reports nonconforming documents: {document}")
 
-    def trust_changed(self, event: AuditEvent) -> None:
+    def trust_changed(self, event: TrustAuditEvent) -> None:
         raise AssertionError(f"nobody changes trust here: {event}")
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
@@ -114,7 +107,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     moment: datetime = documents.NOW,
     policies: PolicySource | None = None,
     nonces: NonceStore | None = None,
-    trail: DecisionTrail | None = None,
+    trail: AppraisalLog | None = None,
     trail_required: bool = False,
     tenants: Tenants | None = None,
     limiter: RateLimiter | None = None,

@@ -23,7 +23,7 @@ from support.mutations import mutants
 from verifier.core.model import Limits, RawDocument
 from verifier.core.pipeline import authenticate_archived
 from verifier.core.reasons import Reason, Refused
-from verifier.core.trust import TrustBundle
+from verifier.core.trust.bundle import TrustBundle
 from verifier.emulator import cms, pki
 
 _SHA256: Final = hashes.SHA256()

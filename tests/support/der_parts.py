@@ -8,7 +8,7 @@ from functools import cache
 
 from asn1crypto import core, parser
 
-from verifier.core.cms import Algorithm, SignedData
+from verifier.core.encoding.cms import Algorithm, SignedData
 from verifier.emulator.cms import ID_DATA, ID_SIGNED_DATA
 
 # The paths of the parts of a document, for `support.mutations.edited`; without signed attributes.

@@ -15,33 +15,23 @@ from support.certificates import make_signer
 from support.clocks import StandingClock
 from support.documents import NOW
 
-from verifier.core.decisions import Decisions
-from verifier.core.discovery import DiscoveredIssuer, DiscoveryMode, Sighting
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
+from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.adapters.trust.live_trust import LiveTrust
+from verifier.core.discovery import DiscoveredIssuer, DiscoveryMode, IssuerObservation
 from verifier.core.model import AttestationResult, Limits, NonceRecord, UnverifiedClaims
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.pipeline import read_in_time
-from verifier.core.trust import TrustBundle
-from verifier.discovery_service import IssuerDiscovery
-from verifier.edge.live_trust import LiveTrust
-from verifier.edge.sqlite_registry import SqliteTrustRegistry
-from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.core.trust.bundle import TrustBundle
+from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.emulator import cms, pki
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
-from verifier.ports import (
-    AuditEvent,
-    Decision,
-    Exchange,
-    FetchFailed,
-    IssuerFetcher,
-    NonceKey,
-    NonconformingRecord,
-    ReloadOutcome,
-    StoreUnavailable,
-    TrustRegistry,
-    Unavailable,
-)
-from verifier.service import DEFAULT_TENANT, Verifier
-from verifier.trust_service import TrustAdministration
+from verifier.ports.stores import NonceKey, StoreUnavailable, Unavailable
+from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
+from verifier.ports.trust import FetchFailed, IssuerFetcher, NonconformingRecord, TrustAuditEvent, TrustRegistry
+from verifier.usecases.appraise import DEFAULT_TENANT, Verifier
+from verifier.usecases.issuer_discovery import IssuerDiscovery
+from verifier.usecases.trust_administration import TrustAdministration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +59,11 @@ class WatchedRegistry:
         self._reach("revision")
         return self.inner.revision()
 
-    def decisions(self) -> tuple[Decisions, int]:
+    def decisions(self) -> tuple[OperatorDecisions, int]:
         self._reach("decisions")
         return self.inner.decisions()
 
-    def decide(self, decisions: Decisions, event: AuditEvent, *, expected: int) -> bool:
+    def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
         self._reach("decide")
         return self.inner.decide(decisions, event, expected=expected)
 
@@ -81,7 +71,7 @@ class WatchedRegistry:
         self._reach("discovered")
         return self.inner.discovered()
 
-    def record(self, sighting: Sighting, authorities: Sequence[bytes]) -> bool:
+    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
         self._reach("record")
         return self.inner.record(sighting, authorities)
 
@@ -103,13 +93,13 @@ class WatchedRegistry:
         self._reach("is_claimed")
         return self.inner.is_claimed(name)
 
-    def audit_trail(self, *, most: int) -> tuple[AuditEvent, ...]:
+    def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
         self._reach("audit_trail")
         return self.inner.audit_trail(most=most)
 
-    def settle(self, decisions: Decisions) -> None:
+    def settle(self, decisions: OperatorDecisions) -> None:
         """These decisions are in force."""
-        event = AuditEvent(at=NOW, by="a test", what="settled", subject="", before="", after="")
+        event = TrustAuditEvent(at=NOW, by="a test", what="settled", subject="", before="", after="")
         assert self.inner.decide(decisions, event, expected=self.inner.revision())
 
     @property
@@ -122,7 +112,7 @@ class WatchedRegistry:
 class SightingRecorder:
     """Implements the Recorder port: keeps sightings with the number of authorities, and nonconforming documents."""
 
-    sightings: list[tuple[Sighting, int]] = field(default_factory=list)
+    sightings: list[tuple[IssuerObservation, int]] = field(default_factory=list)
     nonconforming: list[NonconformingDocument] = field(default_factory=list)
 
     def answered(self, exchange: Exchange) -> None:
@@ -131,19 +121,19 @@ class SightingRecorder:
     def failed(self, request_id: str, error: Exception) -> None:
         raise AssertionError(request_id) from error
 
-    def decided(self, decision: Decision) -> None:
+    def decided(self, decision: AppraisalRecord) -> None:
         raise AssertionError(decision)
 
-    def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
         raise AssertionError(decision) from error
 
-    def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
+    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
         self.sightings.append((sighting, authorities))
 
     def nonconforming_genuine(self, document: NonconformingDocument) -> None:
         self.nonconforming.append(document)
 
-    def trust_changed(self, event: AuditEvent) -> None:
+    def trust_changed(self, event: TrustAuditEvent) -> None:
         """Recorded in the registry."""
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:

@@ -14,10 +14,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.session_log import SESSION_LOG
 
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud
 from verifier.core.model import RawDocument
-from verifier.core.trust import Role, TrustBundle, TrustedCertificate
+from verifier.core.trust.bundle import Role, TrustBundle, TrustedCertificate
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import cms, pki
 from verifier.emulator.documents import VirtualMachine, make_content
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
-from support.crowds import VERDICTS, Load, ask_nonces, body_of, post_all, under_load
+from support.concurrent_clients import VERDICTS, Load, ask_nonces, body_of, post_all, under_load
 from support.redis_groups import Group, ask, until
 from support.redis_server import RedisServer
 

@@ -13,11 +13,11 @@ from itertools import cycle, islice
 from pathlib import Path
 from resource import getpagesize
 
-from verifier.chains import ChainMemory
+from verifier.adapters.trust.files import load_bundle
 from verifier.core.model import Limits, RawDocument
 from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import Refused
-from verifier.edge.trust_files import load_bundle
+from verifier.usecases.chain_cache import ChainCache
 
 NOW = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 #: The serial number that is replaced in the certificate and in the sid.
@@ -31,7 +31,7 @@ def resident() -> int:
 
 
 def main(number: int) -> int:
-    chains, bundle = ChainMemory(), load_bundle()
+    chains, bundle = ChainCache(), load_bundle()
     templates = [bytes.fromhex(line) for line in sys.stdin]
 
     def appraise(document: bytes) -> None:

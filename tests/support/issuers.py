@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 from support.documents import around, shared_pki
 
-from verifier.edge.aia import AiaFetcher
-from verifier.edge.aia_addresses import PublicAddress
+from verifier.adapters.aia.addresses import PublicAddress
+from verifier.adapters.aia.fetcher import AiaFetcher
 from verifier.emulator import pki
 
 #: A public address, which a connection of a test never leaves for.

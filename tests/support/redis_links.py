@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import redis
 
-from verifier.edge.redis_client import RedisLink
-from verifier.edge.redis_nodes import Command, ConnectionParams, Node, Nodes
-from verifier.edge.redis_routes import Route
-from verifier.edge.redis_urls import Address, Login
+from verifier.adapters.redis.link import RedisLink
+from verifier.adapters.redis.nodes import Command, ConnectionParams, Node, Nodes
+from verifier.adapters.redis.routes import Route
+from verifier.adapters.redis.urls import Address, Login
 
 ADDRESS = Address("127.0.0.1", 6379)
 PARAMS = ConnectionParams(login=Login(), tls=None, database=0, connections=1, timeout=timedelta(seconds=1))

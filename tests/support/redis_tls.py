@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from verifier.edge.redis_urls import RedisOptions
+from verifier.adapters.redis.urls import RedisOptions
 
 _DAY = timedelta(days=1)
 

@@ -7,9 +7,10 @@ from support import documents
 from support.clocks import StandingClock
 
 from verifier.core.model import AttestationResult, FirstUse, NonceMode, NonceRecord, RawDocument, Redemption
-from verifier.core.trust import TrustBundle
-from verifier.ports import DocumentKey, NonceKey
-from verifier.service import ArchiveVerifier, Verifier
+from verifier.core.trust.bundle import TrustBundle
+from verifier.ports.stores import DocumentKey, NonceKey
+from verifier.usecases.appraise import Verifier
+from verifier.usecases.archive import ArchiveVerifier
 
 
 class _SharedTrust:

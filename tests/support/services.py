@@ -12,7 +12,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from support.described import check_answer, check_request
+from support.openapi_checks import check_answer, check_request
 from support.session_log import SESSION_LOG
 
 _START_SECONDS = 30

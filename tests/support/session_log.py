@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from verifier.service import IssuedNonce, Verifier
+from verifier.usecases.appraise import IssuedNonce, Verifier
 
 _NONCE = re.compile(r"\d{10}|[0-9A-Za-z]{32}")
 # A run of exactly this form: a part of a longer number is another number.

@@ -11,17 +11,19 @@ from support.certificates import make_authority
 from support.clocks import StandingClock
 from support.documents import NOW, around, der, shared_pki, spare_key
 
+from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.trust import OpenTrust
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud
-from verifier.core.discovery import Sighting
+from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.edge.live_trust import LiveTrust
-from verifier.edge.sqlite_registry import SqliteTrustRegistry
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
-from verifier.ports import AuditEvent, Decision, Exchange, ReloadOutcome, Unavailable
-from verifier.trust_service import TrustAdministration
+from verifier.ports.stores import Unavailable
+from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
+from verifier.ports.trust import TrustAuditEvent
+from verifier.usecases.trust_administration import TrustAdministration
 
 ISSUER_URL = "http://www.microsoft.com/pkiops/certs/New%20Issuing%20CA.crt"
 _TEN_YEARS = timedelta(days=3650)
@@ -31,7 +33,7 @@ _TEN_YEARS = timedelta(days=3650)
 class KeptTrustEvents:
     """Implements the Recorder port: keeps what it is told about trust."""
 
-    changes: list[AuditEvent] = field(default_factory=list)
+    changes: list[TrustAuditEvent] = field(default_factory=list)
 
     def answered(self, exchange: Exchange) -> None:
         pass
@@ -39,19 +41,19 @@ class KeptTrustEvents:
     def failed(self, request_id: str, error: Exception) -> None:
         pass
 
-    def decided(self, decision: Decision) -> None:
+    def decided(self, decision: AppraisalRecord) -> None:
         pass
 
-    def trail_failed(self, decision: Decision, error: Unavailable) -> None:
+    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
         pass
 
-    def issuer_sighted(self, sighting: Sighting, *, authorities: int) -> None:
+    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
         pass
 
     def nonconforming_genuine(self, document: NonconformingDocument) -> None:
         pass
 
-    def trust_changed(self, event: AuditEvent) -> None:
+    def trust_changed(self, event: TrustAuditEvent) -> None:
         self.changes.append(event)
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
@@ -84,10 +86,10 @@ class Operations:
         key_identifier: str = "",
         url: str = ISSUER_URL,
         seen_at: datetime = NOW,
-    ) -> Sighting:
+    ) -> IssuerObservation:
         """A document under these authorities, the issuer's own first, was seen; without any, under a stranger."""
         certificates = [read(authority) for authority in authorities]
-        sighting = Sighting(
+        sighting = IssuerObservation(
             cloud=cloud,
             issuer=issuer or certificates[0].subject,
             authority_key_identifier=key_identifier,

@@ -7,14 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from verifier.core import evidence, strict_json
+from verifier.adapters.settings.policies import PolicyTable
+from verifier.adapters.trust.files import load_bundle
+from verifier.core import evidence
+from verifier.core.encoding import strict_json
 from verifier.core.model import Limits, NonceRecord, RawDocument
 from verifier.core.policy import Policies
 from verifier.core.reasons import Check, Reason
-from verifier.core.trust import TrustBundle
-from verifier.edge.policies import PolicyTable
-from verifier.edge.trust_files import load_bundle
-from verifier.ports import NonceKey, NonceStore
+from verifier.core.trust.bundle import TrustBundle
+from verifier.ports.stores import NonceKey, NonceStore
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 TRUST = VECTORS / "trust"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.current import write_current_trust
+from support.live_documents import write_current_trust
 from support.services import RunningServer, running_service
 
 

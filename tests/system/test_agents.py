@@ -25,13 +25,13 @@ from support.issuers import make_tls_server
 from support.scripted_servers import Reply, Script, Step, dead_url, serving
 from support.services import running_service
 
+from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.agent.exit_codes import ExitCode
-from verifier.edge.token_files import TokenKeyDirectory
 from verifier.emulator.controls import Conditions
 from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.scenarios import Authorities
 from verifier.emulator.server import running_emulator
-from verifier.token_ports import TokenAlgorithm
+from verifier.ports.tokens import TokenAlgorithm
 
 VM = VirtualMachine()
 SCENARIOS_BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

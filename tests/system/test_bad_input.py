@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support import documents, raw_http
 from support.applications import Application, make_application
 from support.bad_input import DER, JSON, TEXT, BadInput, bad_inputs, nested_der
-from support.current import current_document
+from support.live_documents import current_document
 from support.problems import read_problem
 from support.services import Answer, RunningServer
 from werkzeug.test import TestResponse

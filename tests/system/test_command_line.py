@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import documents
 from support.command_line import call, run
-from support.current import current_document
+from support.live_documents import current_document
 from support.services import RunningServer, running_server, running_service
 
 SOUTH = ("public-southcentralus-2022-04-19", "2022-04-19T02:00:00Z", "bd8e7443-24a0-41f3-b949-8baf4fd1c573")

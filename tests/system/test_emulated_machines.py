@@ -17,7 +17,7 @@ from support.services import RunningServer, running_service
 from support.session_log import SESSION_LOG
 
 from verifier import ArchiveVerifier, TrustDirectory, from_file
-from verifier.core.clouds import Cloud
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
 from verifier.emulator.controls import Conditions
 from verifier.emulator.documents import VirtualMachine

@@ -13,10 +13,10 @@ import pytest
 from asn1crypto import cms
 from support import documents
 
+from verifier.adapters.trust.files import TrustDirectory
 from verifier.core.model import RawDocument
 from verifier.core.reasons import Check, Refused
-from verifier.edge.trust_files import TrustDirectory
-from verifier.service import ArchiveVerifier
+from verifier.usecases.archive import ArchiveVerifier
 
 # pyca warns of some names that it will refuse some day; the service goes on, so this does too.
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute's length must be:UserWarning")

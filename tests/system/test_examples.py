@@ -15,12 +15,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support.clocks import StandingClock
-from support.current import current_document, current_pki
 from support.documents import VM, document, imds_answer
+from support.live_documents import current_document, current_pki
 from support.services import Answer, RunningServer, running_server, running_service
 
-from verifier.edge.token_files import TokenKeyDirectory
-from verifier.token_ports import TokenAlgorithm
+from verifier.adapters.tokens.key_directory import TokenKeyDirectory
+from verifier.ports.tokens import TokenAlgorithm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KEY = "key-of-the-examples"

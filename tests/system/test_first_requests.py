@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.current import current_document
 from support.documents import VM, imds_answer
+from support.live_documents import current_document
 
 TENANT, ADMIN = "tenant-key-of-the-first", "admin-key-of-the-first"
 DOCUMENTS = 8
@@ -21,10 +21,10 @@ DOCUMENTS = 8
 _FIRST_REQUESTS = """
 import json, sys, threading
 from collections import Counter
-from verifier.edge.metrics import MetricsRecorder, shared_values
-from verifier.edge.settings import load_settings
-from verifier.edge.telemetry import configure_logging
-from verifier.edge.preparation import prepare
+from verifier.adapters.telemetry.metrics import MetricsRecorder, shared_values
+from verifier.adapters.settings.settings import load_settings
+from verifier.adapters.telemetry.log import configure_logging
+from verifier.startup import prepare
 from verifier.wiring import create_service
 
 tenant, admin = ({"Authorization": f"Bearer {key}"} for key in sys.argv[1:3])

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.current import current_document
 from support.documents import imds_answer
+from support.live_documents import current_document
 from support.problems import read_problem
 from support.services import Answer, RunningServer, running_server, running_service
 

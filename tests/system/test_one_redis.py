@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.crowds import Told, make_bodies, post_all, under_load
+from support.concurrent_clients import Told, make_bodies, post_all, under_load
 from support.redis_groups import ask
 from support.redis_server import RedisServer, running_redis_server
 from support.services import RunningServer, running_service

@@ -18,21 +18,21 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from support import documents
 from support.certificates import make_authority, make_signer
 from support.clocks import StandingClock
-from support.current import current_document, current_pki
 from support.documents import around, document, imds_answer, sign, spare_key
+from support.live_documents import current_document, current_pki
 from support.problems import read_problem
 from support.redis_server import RedisServer, running_redis_server
 from support.services import Answer, RunningServer, running_service
 
+from verifier.adapters.stores.factory import open_stores
+from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.api.operations import OPERATIONS, Caller, Operation
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
-from verifier.core.clouds import Cloud
-from verifier.core.discovery import Sighting
+from verifier.core.discovery import IssuerObservation
 from verifier.core.reasons import Reason
-from verifier.edge.stores import open_stores
-from verifier.edge.token_files import TokenKeyDirectory
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
-from verifier.token_ports import TokenAlgorithm
+from verifier.ports.tokens import TokenAlgorithm
 
 TENANT, SLOW, ADMIN = "tenant-key-of-the-tests", "slow-tenant-key-of-the-tests", "admin-key-of-the-tests"
 _UNKNOWN = "ab" * 32
@@ -226,7 +226,7 @@ def test_every_operation_succeeds_as_described(described: RunningServer, redis: 
     approvable, rejectable, pinnable = (_new_authority() for _ in range(3))
     registry = open_stores(redis.url, threads=1).registry
     for authority in (approvable, rejectable):
-        sighting = Sighting(
+        sighting = IssuerObservation(
             cloud=Cloud.PUBLIC,
             issuer=authority.certificate.subject.rfc4514_string(),
             authority_key_identifier="",
@@ -270,9 +270,9 @@ def _pin_request(authority: pki.Identity) -> Call:
 # to fail, and each operation asked.
 _INSPECT = """
 import json, sys
-from verifier.edge.metrics import MetricsRecorder, shared_values
-from verifier.edge.settings import load_settings
-from verifier.edge.preparation import prepare
+from verifier.adapters.telemetry.metrics import MetricsRecorder, shared_values
+from verifier.adapters.settings.settings import load_settings
+from verifier.startup import prepare
 from verifier.wiring import create_service
 
 def fail(**parts):

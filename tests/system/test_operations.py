@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support import documents, raw_http
-from support.current import current_document
 from support.documents import imds_answer
+from support.live_documents import current_document
 from support.services import Answer, RunningServer, running_service
 
-from verifier.edge.settings import SettingsError, load_settings
+from verifier.adapters.settings.settings import SettingsError, load_settings
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACE = f"00-{TRACE_ID}-00f067aa0ba902b7-01"

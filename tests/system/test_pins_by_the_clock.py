@@ -12,12 +12,12 @@ from support import documents
 from support.clocks import StandingClock
 from support.documents import NOW, around, raw, shared_pki, trusted
 
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.core.model import AttestationResult
 from verifier.core.reasons import Refused
-from verifier.core.trust import State, TrustBundle
-from verifier.edge.sqlite_store import SqliteNonceStore
+from verifier.core.trust.bundle import State, TrustBundle
 from verifier.emulator import pki
-from verifier.service import Verifier
+from verifier.usecases.appraise import Verifier
 
 _SENDERS = 4
 _EACH = 25

@@ -7,7 +7,7 @@ import pytest
 from support.applications import make_application
 from support.command_line import run
 
-from verifier.edge.trust_files import load_bundle
+from verifier.adapters.trust.files import load_bundle
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 DOCUMENT = CASES / "numericstring-in-subject.der"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from support import documents
-from support.current import current_document, current_pki, write_current_trust
 from support.documents import around, der, imds_answer
+from support.live_documents import current_document, current_pki, write_current_trust
 from support.load import repeated
 from support.redis_server import running_redis_server
 from support.services import Answer, RunningServer, running_service

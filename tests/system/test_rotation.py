@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.current import current_document
 from support.documents import imds_answer
+from support.live_documents import current_document
 from support.load import repeated
 from support.services import Answer, RunningServer, running_service
 

@@ -10,8 +10,8 @@ import pytest
 from support import documents, raw_http
 from support.bad_input import bad_inputs
 from support.command_line import call, run
-from support.current import current_document, write_current_trust
 from support.documents import imds_answer
+from support.live_documents import current_document, write_current_trust
 from support.processes import await_that, children_of
 from support.services import RunningServer, running_service
 

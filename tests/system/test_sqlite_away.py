@@ -13,8 +13,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from support.current import current_document
 from support.documents import imds_answer
+from support.live_documents import current_document
 from support.problems import read_problem
 from support.processes import await_that, children_of
 from support.services import Answer, RunningServer, running_service

@@ -33,13 +33,13 @@ from support.issuers import (
     redirect,
 )
 
+from verifier.adapters.aia.urls import ALLOWED
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.reasons import ChainRefused, Reason
-from verifier.core.trust import Origin
-from verifier.discovery_service import FAILURE_MEMORY, FETCH_INTERVAL, FETCH_SECONDS
-from verifier.edge.aia_urls import ALLOWED
+from verifier.core.trust.bundle import Origin
 from verifier.emulator import pki
-from verifier.ports import IssuerFetcher
+from verifier.ports.trust import IssuerFetcher
+from verifier.usecases.issuer_discovery import FAILURE_MEMORY, FETCH_INTERVAL, FETCH_SECONDS
 
 #: What a fetch is cut short to where its server never ends: the deadline that it was given is looked at instead.
 HURRY_SECONDS = 0.5

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.current import current_document
 from support.documents import imds_answer
+from support.live_documents import current_document
 from support.problems import read_problem
 from support.redis_server import RedisServer, running_redis_server
 from support.services import Answer, RunningServer, running_service

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.current import current_document
+from support.live_documents import current_document
 from support.load import repeated
 from support.services import Answer, RunningServer, running_service
 

@@ -10,13 +10,13 @@ import jwt
 import pytest
 from hypothesis import given, settings
 from support.clocks import StandingClock
-from support.current import current_document
 from support.documents import imds_answer
+from support.live_documents import current_document
 from support.policy_choices import ALLOWED, Choice, choices
 from support.services import Answer, RunningServer, running_service
 
-from verifier.edge.token_files import TokenKeyDirectory
-from verifier.token_ports import TokenAlgorithm
+from verifier.adapters.tokens.key_directory import TokenKeyDirectory
+from verifier.ports.tokens import TokenAlgorithm
 
 AUDIENCE = "licensing"
 _EVENT = "shared token audience"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import jwt
 from support.command_line import call
-from support.current import current_document
 from support.documents import imds_answer
+from support.live_documents import current_document
 from support.services import Answer, RunningServer, running_service
 from support.token_checks import ISSUER, Expectations, KeySet, check_with_joserfc, check_with_pyjwt
 

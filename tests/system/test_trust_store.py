@@ -8,9 +8,9 @@ import pytest
 from support.command_line import call
 from support.redis_server import RedisServer, running_redis_server
 
-from verifier.edge.redis_registry import RedisTrustRegistry
-from verifier.edge.sqlite_registry import SqliteTrustRegistry
-from verifier.edge.trust_files import shipped_directory
+from verifier.adapters.redis.trust_registry import RedisTrustRegistry
+from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.adapters.trust.files import shipped_directory
 
 PASSWORD = "s3cret-of-redis"  # noqa: S105 - of a server of this test
 DENIED = "ab" * 32

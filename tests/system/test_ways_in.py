@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from support import raw_http
-from support.current import current_document
 from support.documents import imds_answer
+from support.live_documents import current_document
 from support.problems import read_problem
 from support.services import Answer, RunningServer, running_service
 

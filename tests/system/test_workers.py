@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from support import raw_http
-from support.current import current_document
 from support.documents import VM, imds_answer
+from support.live_documents import current_document
 from support.processes import DEADLINE_SECONDS, await_that, children_of, is_pending, is_stopped
 from support.services import RunningServer, running_service
 

@@ -10,12 +10,12 @@ from support.certificates import make_signer
 from support.chains import authority, claims_of, key
 from support.documents import NOW, around, raw, sample, trusted
 
+from verifier.adapters.trust.files import load_bundle
 from verifier.core.chain import build_chain
 from verifier.core.model import AuthenticContent, Limits
 from verifier.core.pipeline import authenticate_archived
 from verifier.core.reasons import ChainRefused, Reason
-from verifier.core.trust import Denials, TrustBundle
-from verifier.edge.trust_files import load_bundle
+from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.emulator import pki
 
 SAMPLED_AT = datetime(2026, 7, 28, 13, 24, tzinfo=UTC)

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud
-from verifier.core.trust import State, TrustedCertificate
-from verifier.edge.trust_files import load_bundle, shipped_directory
+from verifier.adapters.trust.files import load_bundle, shipped_directory
+from verifier.core.trust.bundle import State, TrustedCertificate
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
 
 DIRECTORY = shipped_directory()
 BUNDLE = load_bundle()

@@ -18,12 +18,12 @@ from support.chains import authority, root
 from support.discovery import Laboratory, ScriptedFetcher, der, make_laboratory, naming, signed_under
 from support.documents import NOW, around
 
-from verifier.core.certificates import Certificate
-from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveryMode
+from verifier.core.issuer_review import ReviewStatus, survey_issuer
 from verifier.core.reasons import ChainRefused, Reason
-from verifier.core.standing import Standing, survey_issuer
-from verifier.core.trust import AuthorityIdentity, Denials, Origin
+from verifier.core.trust.bundle import AuthorityIdentity, Denials, Origin
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.emulator import pki
 from verifier.emulator.trust_directory import TrustedCertificate
 
@@ -145,7 +145,7 @@ class TestRejected:
         laboratory = make_laboratory(tmp_path, mode=ADMIT, fetcher=fetcher, others=(ANOTHER_ROOT,))
         attack = Attack(laboratory=laboratory, fetcher=fetcher)
         document = attack.document(OTHERS[form](), way)
-        laboratory.registry.settle(Decisions(rejected=frozenset({AuthorityIdentity.of(attack.known)})))
+        laboratory.registry.settle(OperatorDecisions(rejected=frozenset({AuthorityIdentity.of(attack.known)})))
         assert attack.reason(document) is Reason.ISSUER_UNPINNED
         assert fetcher.asked == ([URL] if way == "fetched" else [])
         assert laboratory.authorities == [()]
@@ -285,13 +285,13 @@ class TestRenewed:
         assert attack.reason(document) is Reason.ISSUER_UNPINNED
         is_found = way == "embedded" or mode is OBSERVE
         assert attack.laboratory.authorities == [(der(renewed),) if is_found else ()]
-        assert self.standing(attack) is (Standing.APPROVABLE if is_found else Standing.UNRESOLVED)
+        assert self.standing(attack) is (ReviewStatus.APPROVABLE if is_found else ReviewStatus.UNRESOLVED)
         if is_found:
             attack.laboratory.administration.approve(Certificate.from_der(der(renewed)).sha256, by="alice")
             assert attack.origins(document) == [Origin.APPROVED, Origin.LISTED]
-            assert self.standing(attack) is Standing.PINNED
+            assert self.standing(attack) is ReviewStatus.PINNED
 
-    def standing(self, attack: Attack) -> Standing:
+    def standing(self, attack: Attack) -> ReviewStatus:
         laboratory = attack.laboratory
         [issuer] = laboratory.registry.discovered()
         decisions, _ = laboratory.registry.decisions()

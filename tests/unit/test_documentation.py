@@ -20,27 +20,35 @@ from support import documents
 from support.applications import make_application
 from support.trust_operations import make_operations, new_authority, read
 
-from verifier.api import trust_wire, wire
+from verifier.adapters.settings.policies import PolicyTable
+from verifier.adapters.settings.secret_files import SUFFIX
+from verifier.adapters.settings.settings import (
+    CONFIG_VARIABLE,
+    PREFIX,
+    RELOADABLE,
+    Settings,
+    load_settings,
+    secret_settings,
+)
+from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
+from verifier.api import json_codec, trust_json_codec
 from verifier.api.authentication import Administrators, Tenants
+from verifier.api.json_codec import Json
 from verifier.api.problems import DOCUMENTATION
 from verifier.api.routes import create_metrics_blueprint
 from verifier.api.trust_routes import create_trust_blueprint
-from verifier.api.trust_survey import survey_trust
-from verifier.api.wire import Json
-from verifier.chains import ChainMemory
 from verifier.core.bounds import MAX_EVIDENCE_OCTETS
-from verifier.core.clouds import Cloud
 from verifier.core.discovery import DiscoveryMode
+from verifier.core.issuer_review import ReviewStatus
 from verifier.core.model import AttestationResult, Limits
 from verifier.core.reasons import ChainRefused, NonceRefused, Reason
-from verifier.core.standing import Standing
-from verifier.core.trust import Denials, Origin, State, TrustBundle
-from verifier.edge.metrics import Metrics, MetricsRecorder
-from verifier.edge.policies import PolicyTable
-from verifier.edge.secret_files import SUFFIX
-from verifier.edge.settings import CONFIG_VARIABLE, PREFIX, RELOADABLE, Settings, load_settings, secret_settings
-from verifier.service import ArchiveVerifier, IssuedNonce
-from verifier.trust_service import TrustAdministration
+from verifier.core.trust.bundle import Denials, Origin, State, TrustBundle
+from verifier.core.trust.clouds import Cloud
+from verifier.usecases.appraise import IssuedNonce
+from verifier.usecases.archive import ArchiveVerifier
+from verifier.usecases.chain_cache import ChainCache
+from verifier.usecases.trust_administration import TrustAdministration
+from verifier.usecases.trust_survey import survey_trust
 from verifier.wiring import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +142,7 @@ def administration(tmp_path: Path) -> TrustAdministration:
 
 @pytest.fixture
 def survey(administration: TrustAdministration) -> Json:
-    return trust_wire.survey_json(survey_trust(administration, at=documents.NOW))
+    return trust_json_codec.survey_json(survey_trust(administration, at=documents.NOW))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -223,7 +231,7 @@ def test_the_settings_table_has_every_setting_with_its_default() -> None:
 
 def test_the_result_in_the_readme_has_the_shape_of_a_result(result: AttestationResult) -> None:
     shown = json.loads(blocks(README, "json")[0])
-    made = json.loads(json.dumps(wire.result_json(result)))
+    made = json.loads(json.dumps(json_codec.result_json(result)))
 
     assert list(shown) == list(made)
     for name in ("claims", "signer"):
@@ -236,7 +244,7 @@ def test_the_result_in_the_readme_has_the_shape_of_a_result(result: AttestationR
 def test_the_refusal_in_the_readme_has_the_shape_of_a_refusal() -> None:
     shown = json.loads(blocks(README, "json")[1])
     refused = NonceRefused(Reason.NONCE_REPLAYED, shown["detail"], retry_after=documents.NOW - documents.NOW)
-    made = wire.refusal_json(refused, request_id=shown["requestId"])
+    made = json_codec.refusal_json(refused, request_id=shown["requestId"])
 
     assert list(shown) == list(made)
     assert shown == {**made, "retryAfterSeconds": shown["retryAfterSeconds"]}
@@ -246,7 +254,7 @@ def test_the_refusal_of_an_unknown_issuer_in_the_readme_has_the_shape_of_a_refus
     shown = json.loads(blocks(README, "json")[2])
     refused = ChainRefused(Reason.ISSUER_UNPINNED, shown["detail"])
 
-    assert shown == wire.refusal_json(refused, request_id=shown["requestId"])
+    assert shown == json_codec.refusal_json(refused, request_id=shown["requestId"])
 
 
 def test_the_readme_and_the_handbook_show_one_status() -> None:
@@ -263,11 +271,11 @@ def test_the_readme_explains_every_mode_of_discovery() -> None:
 
 def test_the_http_page_explains_every_field(result: AttestationResult) -> None:
     text = (ROOT / "docs" / "http.md").read_text("utf-8")
-    problem = wire.refusal_json(NonceRefused(Reason.NONCE_UNKNOWN, "", retry_after=documents.NOW - documents.NOW))
-    nonce = wire.nonce_json(IssuedNonce(nonce="", issued_at=documents.NOW, expires_at=documents.NOW))
-    asked = (*wire.NonceRequest.model_fields, *wire.AttestationRequest.model_fields)
-    claims = [f"claims.{name}" for name in wire.claims_json(result.claims)]
-    signed = wire.result_json(result, token="a.b.c")  # noqa: S106 - a result token, and of the wrong shape
+    problem = json_codec.refusal_json(NonceRefused(Reason.NONCE_UNKNOWN, "", retry_after=documents.NOW - documents.NOW))
+    nonce = json_codec.nonce_json(IssuedNonce(nonce="", issued_at=documents.NOW, expires_at=documents.NOW))
+    asked = (*json_codec.NonceRequest.model_fields, *json_codec.AttestationRequest.model_fields)
+    claims = [f"claims.{name}" for name in json_codec.claims_json(result.claims)]
+    signed = json_codec.result_json(result, token="a.b.c")  # noqa: S106 - a result token, and of the wrong shape
     fields = {*signed, *claims, *problem, *nonce, *asked}
 
     assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
@@ -286,8 +294,8 @@ def keys_of(told: object) -> Iterator[str]:
 
 def test_the_http_page_explains_every_field_of_trust(survey: Json) -> None:
     text = (ROOT / "docs" / "http.md").read_text("utf-8")
-    fields = {*keys_of(survey), *trust_wire.PinRequest.model_fields}
-    words = [value for kind in (State, Standing, Origin) for value in kind]
+    fields = {*keys_of(survey), *trust_json_codec.PinRequest.model_fields}
+    words = [value for kind in (State, ReviewStatus, Origin) for value in kind]
 
     assert {"horizon", "spkiSha256", "sampleSigner", "kind", "before"} <= fields  # there is one of each
     assert [name for name in sorted({*fields, *words}) if f"`{name}`" not in text] == []
@@ -324,7 +332,7 @@ def test_the_operations_page_lists_every_metric(administration: TrustAdministrat
         trust=administration,
         registry=operations.registry,
         clock=operations.clock,
-        chains=ChainMemory(),
+        chains=ChainCache(),
         version="",
     )
     told = metrics.render()[0].decode()
@@ -340,7 +348,7 @@ def test_the_metrics_of_the_alerts_are_ones_that_there_are() -> None:
     [waiting] = re.findall(r'standing=~"([a-z|]+)"', alerts)
 
     assert set(re.findall(r"verifier_[a-z_]+", alerts)) <= set(rows)
-    assert set(waiting.split("|")) == {standing.value for standing in Standing if standing.is_open}
+    assert set(waiting.split("|")) == {standing.value for standing in ReviewStatus if standing.is_open}
 
 
 def test_the_archive_page_shows_what_the_command_prints() -> None:

@@ -9,11 +9,11 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from prometheus_client import Gauge, Histogram
 from support.documents import NOW
 
+from verifier.adapters.records.appraisals import appraisal_fields
+from verifier.adapters.telemetry.metrics import MetricsRecorder
 from verifier.api.problems import DOCUMENTATION
-from verifier.core.standing import Standing
-from verifier.edge.decision_fields import decision_fields
-from verifier.edge.metrics import MetricsRecorder
-from verifier.ports import Decision, ReloadOutcome, Verdict
+from verifier.core.issuer_review import ReviewStatus
+from verifier.ports.telemetry import AppraisalRecord, ReloadOutcome, Verdict
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "ops" / "prometheus-rules.yaml"
@@ -112,7 +112,7 @@ def test_asks_for_metrics_and_labels_that_there_are(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(EXPRESSIONS))
 def test_asks_for_label_values_that_there_are(name: str) -> None:
     values: dict[str, set[str]] = {
-        "standing": {standing.value for standing in Standing},
+        "standing": {standing.value for standing in ReviewStatus},
         "outcome": {*(verdict.value for verdict in Verdict), *(outcome.value for outcome in ReloadOutcome), "hit"},
         "code": {code.value for code in DOCUMENTATION},
         "route": {"POST /v1/attestations"},
@@ -140,7 +140,7 @@ def test_the_page_explains_every_metric() -> None:
 
 def test_the_page_explains_every_field_of_a_decision() -> None:
     page = (ROOT / "docs" / "metrics-and-logs.md").read_text("utf-8")
-    told = decision_fields(Decision(at=NOW, request_id="", tenant="", verdict=Verdict.VERIFIED, code=""))
+    told = appraisal_fields(AppraisalRecord(at=NOW, request_id="", tenant="", verdict=Verdict.VERIFIED, code=""))
     rows = {
         name
         for row in re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)

@@ -9,11 +9,11 @@ import pytest
 from support import documents
 from support.applications import StandingTrust
 
-from verifier.core.clouds import Cloud
+from verifier.adapters.settings.policies import MAX_DEPTH, MAX_TABLES, PolicyTable
 from verifier.core.policy import ClaimName, Policies
 from verifier.core.reasons import PolicyRefused
-from verifier.edge.policies import MAX_DEPTH, MAX_TABLES, PolicyTable
-from verifier.service import ArchiveVerifier
+from verifier.core.trust.clouds import Cloud
+from verifier.usecases.archive import ArchiveVerifier
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text("utf-8")
 _FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

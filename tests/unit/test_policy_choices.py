@@ -13,14 +13,15 @@ from support.clocks import StandingClock
 from support.documents import NOW, document, raw, shared_bundle
 from support.policy_choices import Choice, any_policies, choices, policies_of
 
-from verifier.chains import ChainMemory
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.core.model import AttestationResult, NonceMode
 from verifier.core.reasons import Reason, Refused
-from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.service import ArchiveVerifier, NonceBinding, Verifier
+from verifier.usecases.appraise import NonceBinding, Verifier
+from verifier.usecases.archive import ArchiveVerifier
+from verifier.usecases.chain_cache import ChainCache
 
 TRUST = StandingTrust(in_force=shared_bundle())
-CHAINS = ChainMemory()
+CHAINS = ChainCache()
 _choices = any_policies.flatmap(choices)
 _numbers = count()
 

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from support.documents import SAMPLES, der, raw
 from support.vectors import find_vector, vectors_trust
 
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud, cloud_of
 from verifier.core.model import Limits
 from verifier.core.pipeline import authenticate_archived
 from verifier.core.reasons import Reason, Refused
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud, cloud_of
 
 DOCUMENT = b64decode(json.loads((SAMPLES / "azure-page-2018.json").read_bytes())["signature"], validate=True)
 ITS_OWN_TIME = datetime(2018, 11, 20, 22, 8, 0, tzinfo=UTC)

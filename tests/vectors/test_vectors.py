@@ -14,13 +14,13 @@ from support.clocks import StandingClock
 from support.vectors import TRUST, VECTORS, VERIFIED, Vector, load_vectors, vectors_trust
 from werkzeug.test import TestResponse
 
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.api.authentication import Tenants
 from verifier.api.problems import DOCUMENTATION
-from verifier.core import strict_json
+from verifier.core.encoding import strict_json
 from verifier.core.reasons import Check, CheckResult, Outcome, Reason, Refused
 from verifier.core.tenancy import Tenant
-from verifier.edge.sqlite_store import SqliteNonceStore
-from verifier.service import DEFAULT_TENANT, Verifier
+from verifier.usecases.appraise import DEFAULT_TENANT, Verifier
 
 #: The post comes from the tenant `default`, by this key.
 KEY = "key-of-the-vectors"

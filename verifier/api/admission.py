@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from flask import Response, g, request
 
 from verifier.api.authentication import Administrators, Tenants
+from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
-from verifier.api.wire import RequestError
 from verifier.core.tenancy import LimitedPath, Tenant
-from verifier.ports import RateLimiter
+from verifier.ports.stores import RateLimiter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

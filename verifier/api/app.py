@@ -14,15 +14,17 @@ from verifier.api import routes
 from verifier.api.admission import Admission
 from verifier.api.appraisals import Appraisals
 from verifier.api.documentation import create_documentation_blueprint
+from verifier.api.json_codec import Json, RequestError, problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.api.token_routes import create_token_blueprint
-from verifier.api.wire import Json, RequestError, problem_json, refusal_json
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
-from verifier.ports import CURRENT_TRACE, Exchange, Recorder, Unavailable
-from verifier.service import Readiness, Verifier
-from verifier.token_ports import TokenIssuer
+from verifier.ports.stores import Unavailable
+from verifier.ports.telemetry import CURRENT_TRACE, Exchange, Recorder
+from verifier.ports.tokens import TokenIssuer
+from verifier.usecases.appraise import Verifier
+from verifier.usecases.readiness import Readiness
 
 _HIDDEN = "Something went wrong here; the log tells it under this requestId."
 _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 
+from verifier.api.json_codec import RequestError
 from verifier.api.problems import Failure
-from verifier.api.wire import RequestError
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud
 from verifier.core.model import AttestationResult, RawDocument
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Check, Refused
-from verifier.ports import Clock, Decision, DecisionTrail, Recorder, StoreUnavailable, Unavailable, Verdict
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
+from verifier.ports.clock import Clock
+from verifier.ports.stores import StoreUnavailable, Unavailable
+from verifier.ports.telemetry import AppraisalLog, AppraisalRecord, Recorder, Verdict
 
 
 class Appraisal:
@@ -53,11 +55,13 @@ class Appraisal:
         self._turn(None)
         self._result = result
 
-    def describe(self, verdict: Verdict, code: str, *, at: datetime, failed_check: Check | None = None) -> Decision:
+    def describe(
+        self, verdict: Verdict, code: str, *, at: datetime, failed_check: Check | None = None
+    ) -> AppraisalRecord:
         """The decision that this appraisal comes to, with what was found up to now."""
         self._turn(None)
         verified = self._result.claims if self._result and verdict is Verdict.VERIFIED else None
-        return Decision(
+        return AppraisalRecord(
             at=at,
             request_id=self._request_id,
             client_request_id=self._client_request_id,
@@ -89,7 +93,7 @@ class Appraisals:
 
     recorder: Recorder
     clock: Clock
-    trail: DecisionTrail | None = None
+    trail: AppraisalLog | None = None
     trail_required: bool = False
 
     @contextmanager

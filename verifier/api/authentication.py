@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
-from verifier.api.wire import RequestError
 from verifier.core.tenancy import Tenant
 
 # Keys have 256 bits of chance, so one round of SHA-256 hides them; nothing that a person chose belongs here.

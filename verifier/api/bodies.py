@@ -3,8 +3,8 @@
 from flask import Request
 from werkzeug.wsgi import get_input_stream
 
+from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
-from verifier.api.wire import RequestError
 from verifier.core import evidence
 
 #: A body that is too large is read on to its end, up to this, and forgotten: a client that is still sending

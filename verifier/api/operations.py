@@ -6,9 +6,9 @@ from enum import StrEnum
 from pydantic import BaseModel
 
 from verifier.api import schemas
+from verifier.api.json_codec import AttestationRequest, NonceRequest
 from verifier.api.problems import Code, Failure, RequestFault
-from verifier.api.trust_wire import PinRequest
-from verifier.api.wire import AttestationRequest, NonceRequest
+from verifier.api.trust_json_codec import PinRequest
 from verifier.core.reasons import Reason
 
 JSON = "application/json"

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from flask import Blueprint, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
-from verifier.api import wire
+from verifier.api import json_codec
 from verifier.api.admission import Admission, tell_allowance
 from verifier.api.appraisals import Appraisals
 from verifier.api.bodies import read_body
 from verifier.api.problems import DOCUMENTATION, find_code
 from verifier.core.tenancy import LimitedPath
-from verifier.ports import METRICS_LISTENER
-from verifier.service import Readiness, Verifier
-from verifier.token_ports import TokenIssuer
+from verifier.ports.telemetry import METRICS_LISTENER
+from verifier.ports.tokens import TokenIssuer
+from verifier.usecases.appraise import Verifier
+from verifier.usecases.readiness import Readiness
 
 
 def create_blueprint(
@@ -31,8 +32,8 @@ def create_blueprint(
     def issue_nonce() -> tuple[Response, int]:
         tenant = admission.admit(LimitedPath.NONCES)
         body = read_body(request, limit=maximum_body_octets)
-        binding = wire.read_nonce_request(request.mimetype, body)
-        return jsonify(wire.nonce_json(verifier.issue_nonce(tenant=tenant.name, binding=binding))), 201
+        binding = json_codec.read_nonce_request(request.mimetype, body)
+        return jsonify(json_codec.nonce_json(verifier.issue_nonce(tenant=tenant.name, binding=binding))), 201
 
     @blueprint.post("/v1/attestations")
     def appraise() -> Response:
@@ -41,7 +42,7 @@ def create_blueprint(
             request_id=g.request_id, client_request_id=g.client_request_id, tenant=tenant.name
         ) as appraisal:
             body = read_body(request, limit=maximum_body_octets)
-            asked = wire.read_attestation(request.mimetype, body)
+            asked = json_codec.read_attestation(request.mimetype, body)
             appraisal.receive(asked.document)
             result = verifier.appraise(
                 asked.document,
@@ -53,7 +54,7 @@ def create_blueprint(
             )
             appraisal.conclude(result)
             token = "" if tokens is None else tokens.issue(result, tenant=tenant.name)
-        return jsonify(wire.result_json(result, token=token))
+        return jsonify(json_codec.result_json(result, token=token))
 
     @blueprint.get("/healthz")
     def healthz() -> Response:

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from verifier.api.problems import Code
-from verifier.core.clouds import Cloud
+from verifier.core.issuer_review import ReviewStatus
 from verifier.core.reasons import Check, Outcome
-from verifier.core.standing import Standing
-from verifier.core.trust import Origin, State
+from verifier.core.trust.bundle import Origin, State
+from verifier.core.trust.clouds import Cloud
 
 # As `wire.moment_json` writes them: RFC 3339, in UTC.
 Moment = Annotated[
@@ -195,7 +195,7 @@ class DiscoveredAuthority(_Answer):
     sha1: Sha1
     subject: str
     not_after: Moment
-    standing: Standing
+    standing: ReviewStatus
 
 
 class DiscoveredIssuer(_Answer):
@@ -210,7 +210,7 @@ class DiscoveredIssuer(_Answer):
     last_seen: Moment
     documents: Annotated[int, Field(ge=1)]
     sample_signer: Sha256
-    standing: Standing
+    standing: ReviewStatus
     authorities: list[DiscoveredAuthority]
 
 

@@ -5,8 +5,8 @@ import json
 
 from flask import Blueprint, Response, request
 
-from verifier.api.wire import key_set_json
-from verifier.token_ports import JWKS_LIFETIME, TokenIssuer
+from verifier.api.json_codec import key_set_json
+from verifier.ports.tokens import JWKS_LIFETIME, TokenIssuer
 
 #: RFC 7517 section 8.5.2.
 KEY_SET_TYPE = "application/jwk-set+json"

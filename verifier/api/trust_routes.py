@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, g, jsonify, request
 
-from verifier.api import trust_wire
+from verifier.api import trust_json_codec
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.bodies import read_body
+from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
-from verifier.api.trust_survey import survey_trust
-from verifier.api.wire import RequestError
-from verifier.core.trust import Denials
-from verifier.ports import Clock
-from verifier.trust_service import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError
+from verifier.core.trust.bundle import Denials
+from verifier.ports.clock import Clock
+from verifier.usecases.trust_administration import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError
+from verifier.usecases.trust_survey import survey_trust
 
 
 def create_trust_blueprint(
@@ -59,18 +59,18 @@ class _Paths:
     def approve(self, sha256: str) -> Response:
         self._expect_no_body()
         with _told():
-            self.administration.approve(trust_wire.read_fingerprint(sha256), by=g.administrator)
+            self.administration.approve(trust_json_codec.read_fingerprint(sha256), by=g.administrator)
         return self._tell()
 
     def reject(self, sha256: str) -> Response:
         self._expect_no_body()
         with _told():
-            self.administration.reject(trust_wire.read_fingerprint(sha256), by=g.administrator)
+            self.administration.reject(trust_json_codec.read_fingerprint(sha256), by=g.administrator)
         return self._tell()
 
     def pin(self) -> Response:
         body = read_body(request, limit=self.maximum_body_octets)
-        new = trust_wire.read_pin_request(request.mimetype, body)
+        new = trust_json_codec.read_pin_request(request.mimetype, body)
         with _told():
             self.administration.pin(new.certificate, new.clouds, by=g.administrator, note=new.note)
         return self._tell()
@@ -78,7 +78,7 @@ class _Paths:
     def unpin(self, sha256: str) -> Response:
         self._expect_no_body()
         with _told():
-            self.administration.unpin(trust_wire.read_fingerprint(sha256), by=g.administrator)
+            self.administration.unpin(trust_json_codec.read_fingerprint(sha256), by=g.administrator)
         return self._tell()
 
     def deny(self, what: str) -> Response:
@@ -91,20 +91,20 @@ class _Paths:
         self._expect_no_body()
         with _told():
             denials = self._read_denial(what)
-            if not trust_wire.are_denied(denials, self.administration.decisions().denials):
+            if not trust_json_codec.are_denied(denials, self.administration.decisions().denials):
                 raise UnknownAuthorityError("it is not on the deny list")
             self.administration.allow(denials, by=g.administrator)
         return self._tell()
 
     def _tell(self) -> Response:
-        return jsonify(trust_wire.survey_json(survey_trust(self.administration, at=self.clock.now())))
+        return jsonify(trust_json_codec.survey_json(survey_trust(self.administration, at=self.clock.now())))
 
     def _expect_no_body(self) -> None:
         if read_body(request, limit=self.maximum_body_octets):
             raise RequestError(RequestFault.MALFORMED_REQUEST, "This request takes no body.")
 
     def _read_denial(self, text: str) -> Denials:
-        return trust_wire.read_denial_of(text, self.administration.known_authorities())
+        return trust_json_codec.read_denial_of(text, self.administration.known_authorities())
 
 
 @contextmanager

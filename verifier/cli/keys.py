@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from verifier.api.wire import key_set_json
+from verifier.api.json_codec import key_set_json
 from verifier.cli.commands import Command, ExitStatus
-from verifier.token_ports import TokenAlgorithm, TokenKeyAdministration, TokenKeyError
+from verifier.ports.tokens import TokenAlgorithm, TokenKeyAdministration, TokenKeyError
 
 _Action = Callable[[TokenKeyAdministration, argparse.Namespace], str]
 

@@ -12,18 +12,25 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from verifier.api import trust_wire
-from verifier.api.trust_survey import TrustSurvey, survey_trust
-from verifier.api.wire import Json, moment_json
+from verifier.api import trust_json_codec
+from verifier.api.json_codec import Json, moment_json
 from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
 from verifier.cli.trust_text import list_text, shown, status_text
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud
-from verifier.core.trust import EXPIRY_WARNING, AuthorityIdentity, Denials, Origin, oddities_of
-from verifier.ports import Clock, IssuerFetcher, Unavailable
-from verifier.trust_service import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError, read_authority
+from verifier.core.trust.bundle import EXPIRY_WARNING, AuthorityIdentity, Denials, Origin, oddities_of
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
+from verifier.ports.clock import Clock
+from verifier.ports.stores import Unavailable
+from verifier.ports.trust import IssuerFetcher
+from verifier.usecases.trust_administration import (
+    TrustAdministration,
+    UnfitAuthorityError,
+    UnknownAuthorityError,
+    read_authority,
+)
+from verifier.usecases.trust_survey import TrustSurvey, survey_trust
 
 #: A certificate file; the loader of trust directories takes as much.
 MAX_CERTIFICATE_OCTETS = 64 * 1024
@@ -149,8 +156,8 @@ class _Actions:
         if len(raw) > MAX_CERTIFICATE_OCTETS:
             raise UsageError(f"{arguments.file}: larger than a certificate")
         try:
-            certificate = trust_wire.read_pem(raw) if b"-----BEGIN " in raw else read_authority(raw)
-            note = trust_wire.read_note(arguments.note)
+            certificate = trust_json_codec.read_pem(raw) if b"-----BEGIN " in raw else read_authority(raw)
+            note = trust_json_codec.read_note(arguments.note)
         except ValueError as error:
             raise UsageError(str(error)) from error
         opened = self._open(arguments)
@@ -185,7 +192,7 @@ class _Actions:
     def allow(self, arguments: argparse.Namespace) -> int:
         opened = self._open(arguments)
         denials = _read_denial(arguments, opened.administration)
-        if not trust_wire.are_denied(denials, opened.administration.decisions().denials):
+        if not trust_json_codec.are_denied(denials, opened.administration.decisions().denials):
             raise UnknownAuthorityError(f"{arguments.what} is not on the deny list")
         opened.administration.allow(denials, by=operator_name())
         return self._changed(arguments, opened, f"denied no longer: {arguments.what}")
@@ -232,7 +239,7 @@ class _Actions:
 
 def _print(arguments: argparse.Namespace, opened: OpenTrust, survey: TrustSurvey, text: str) -> None:
     if arguments.json:
-        text = json.dumps({**trust_wire.survey_json(survey), **opened.json()}, indent=2) + "\n"
+        text = json.dumps({**trust_json_codec.survey_json(survey), **opened.json()}, indent=2) + "\n"
     sys.stdout.write(text)
 
 
@@ -248,14 +255,14 @@ def _pins_left(opened: OpenTrust, sha256: str) -> Iterable[str]:
 
 def _read_sha256(arguments: argparse.Namespace) -> str:
     try:
-        return trust_wire.read_fingerprint(arguments.sha256)
+        return trust_json_codec.read_fingerprint(arguments.sha256)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
 def _read_denial(arguments: argparse.Namespace, administration: TrustAdministration) -> Denials:
     try:
-        return trust_wire.read_denial_of(arguments.what, administration.known_authorities())
+        return trust_json_codec.read_denial_of(arguments.what, administration.known_authorities())
     except ValueError as error:
         raise UsageError(str(error)) from error
 

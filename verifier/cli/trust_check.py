@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from verifier.api.wire import Json, moment_json
+from verifier.api.json_codec import Json, moment_json
+from verifier.cli.azure_ca_page import Finding, PublishedAuthority, compare, publish, read_page
 from verifier.cli.commands import ExitStatus, UsageError, read_document_file
 from verifier.cli.trust_text import shown, table_text
-from verifier.core.certificates import Certificate, CertificateError
-from verifier.core.published import Finding, PublishedAuthority, compare, publish, read_page
-from verifier.ports import Clock, FetchFailed, IssuerFetcher
-from verifier.trust_service import TrustAdministration
+from verifier.core.trust.certificates import Certificate, CertificateError
+from verifier.ports.clock import Clock
+from verifier.ports.trust import FetchFailed, IssuerFetcher
+from verifier.usecases.trust_administration import TrustAdministration
 
 #: The page has about 200 KB.
 MAX_PAGE_OCTETS = 8 * 1024 * 1024

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifier.api.trust_survey import OperatorPin
-from verifier.api.wire import Json, moment_json
+from verifier.api.json_codec import Json, moment_json
 from verifier.cli.commands import UsageError
-from verifier.core.certificates import Certificate
-from verifier.core.trust import Role
+from verifier.core.trust.bundle import Role
+from verifier.core.trust.certificates import Certificate
+from verifier.usecases.trust_survey import OperatorPin
 
 _PEM_COLUMNS = 64
 

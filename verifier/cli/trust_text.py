@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from verifier.api.trust_survey import SurveyedCloud, TrustSurvey
-from verifier.api.trust_wire import denial_parts, sha1_of
-from verifier.api.wire import moment_json
-from verifier.core.standing import Standing, SurveyedIssuer
-from verifier.core.trust import TrustedCertificate
-from verifier.ports import NonconformingRecord
+from verifier.api.json_codec import moment_json
+from verifier.api.trust_json_codec import denial_parts, sha1_of
+from verifier.core.issuer_review import ReviewStatus, SurveyedIssuer
+from verifier.core.trust.bundle import TrustedCertificate
+from verifier.ports.trust import NonconformingRecord
+from verifier.usecases.trust_survey import SurveyedCloud, TrustSurvey
 
 _ATTENTION = "  ! "
 
@@ -112,7 +112,7 @@ def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
             f"      checked: {shown(certificate.subject)}, until {until}, {authority.standing.value}",
             f"        its SHA-1, as on Azure's page: {sha1_of(certificate)}",
         ]
-    if surveyed.standing is Standing.UNRESOLVED:
+    if surveyed.standing is ReviewStatus.UNRESOLVED:
         lines += [
             "      get its certificate from Azure's page of certificate authorities, never from the document, and:",
             f"      imds-verifier trust add FILE --cloud {sighting.cloud.value}",

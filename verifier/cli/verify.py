@@ -6,16 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from verifier.api import wire
+from verifier.api import json_codec
 from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.core import evidence
 from verifier.core.envelope import read_envelope
 from verifier.core.model import AttestationResult, Envelope
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import FormatRefused, Outcome, Refused
-from verifier.core.trust import TrustError
-from verifier.ports import Clock
-from verifier.service import ArchiveVerifier
+from verifier.core.trust.bundle import TrustError
+from verifier.ports.clock import Clock
+from verifier.usecases.archive import ArchiveVerifier
 
 #: Makes the verifier over the trust directory that was named, or over the one of the settings.
 ArchiveVerifierFactory = Callable[[Path | None], ArchiveVerifier]
@@ -33,7 +33,7 @@ def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> Command:
             return _tell_refusal(refused, as_json=arguments.json)
         except (TrustError, UnknownPolicyError) as error:
             raise UsageError(str(error)) from error
-        sys.stdout.write(_as_json(wire.result_json(result)) if arguments.json else _as_text(result))
+        sys.stdout.write(_as_json(json_codec.result_json(result)) if arguments.json else _as_text(result))
         return ExitStatus.DONE
 
     def configure(parser: argparse.ArgumentParser) -> None:
@@ -79,16 +79,16 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
 
 def _tell_refusal(refused: Refused, *, as_json: bool) -> int:
     if as_json:
-        sys.stdout.write(_as_json(wire.refusal_json(refused)))
+        sys.stdout.write(_as_json(json_codec.refusal_json(refused)))
     else:
         sys.stderr.write(f"refused, {refused.code}: {refused.detail}\n")
     return ExitStatus.USAGE if isinstance(refused, FormatRefused) else ExitStatus.REFUSED
 
 
 def _as_text(result: AttestationResult) -> str:
-    shown = wire.result_json(result)
+    shown = json_codec.result_json(result)
     lines = [f"verified: a document of {shown['cloud']}, as of {shown['evaluatedAt']}"]
-    claims = wire.claims_json(result.claims)
+    claims = json_codec.claims_json(result.claims)
     plan = claims.pop("plan")
     if isinstance(plan, dict):
         claims |= {f"plan.{name}": value for name, value in plan.items()}
@@ -102,16 +102,16 @@ def _as_text(result: AttestationResult) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _inspected(envelope: Envelope) -> wire.Json:
+def _inspected(envelope: Envelope) -> json_codec.Json:
     signer = envelope.signer
     return {
         "UNVERIFIED": "nothing below was verified: anybody can write such a document",
         "unverifiedContent": envelope.unverified_content.decode("utf-8", errors="backslashreplace"),
         "unverifiedSigner": {
-            **wire.signer_json(
+            **json_codec.signer_json(
                 signer, [name.decode("ascii", "backslashreplace") for name in signer.common_names + signer.dns_names]
             ),
-            "notBefore": wire.moment_json(signer.not_before),
+            "notBefore": json_codec.moment_json(signer.not_before),
         },
         "digestAlgorithm": envelope.digest_oid,
         "signatureAlgorithm": envelope.signature_oid,
@@ -121,5 +121,5 @@ def _inspected(envelope: Envelope) -> wire.Json:
     }
 
 
-def _as_json(value: wire.Json) -> str:
+def _as_json(value: json_codec.Json) -> str:
     return json.dumps(value, indent=2) + "\n"

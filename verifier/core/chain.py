@@ -21,12 +21,13 @@ from pyhanko_certvalidator.errors import PathError, ValidationError
 from pyhanko_certvalidator.path import ValidationPath
 from pyhanko_certvalidator.validate import async_validate_path, validate_usage
 
-from verifier.core import der, leaf_profile
-from verifier.core.asn1 import x509 as asn1_x509
-from verifier.core.certificates import Certificate
+from verifier.core import leaf_profile
+from verifier.core.encoding import der
+from verifier.core.encoding.asn1 import x509 as asn1_x509
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
 from verifier.core.reasons import ChainRefused, Reason
-from verifier.core.trust import CloudTrust, Role, State, TrustBundle, TrustedCertificate
+from verifier.core.trust.bundle import CloudTrust, Role, State, TrustBundle, TrustedCertificate
+from verifier.core.trust.certificates import Certificate
 
 #: Certificate authorities above the signer, the anchor included.
 MAX_AUTHORITIES = 4

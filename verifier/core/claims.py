@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from verifier.core import strict_json
 from verifier.core.bounds import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
+from verifier.core.encoding import strict_json
+from verifier.core.encoding.strict_json import JsonError
 from verifier.core.model import Claims, DecodedClaims, NamedContent, Plan
 from verifier.core.reasons import ClaimsRefused, Reason
-from verifier.core.strict_json import JsonError
 
 # `MM/DD/YY HH:MM:SS -0000`, always UTC.
 _TIME = re.compile(r"(\d\d)/(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d) [+-]0000", re.ASCII)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from verifier.core.certificates import Certificate, CertificateError
 from verifier.core.chain import build_chain
-from verifier.core.clouds import Cloud
-from verifier.core.decisions import Decisions
 from verifier.core.model import UnverifiedClaims
 from verifier.core.reasons import ChainRefused
-from verifier.core.trust import AuthorityIdentity, Origin, Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.bundle import AuthorityIdentity, Origin, Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.certificates import Certificate, CertificateError
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import OperatorDecisions
 
 #: Of the certificates that a sender embeds, this many are looked at as its issuers.
 MAX_CANDIDATES = 4
@@ -35,7 +35,7 @@ class DiscoveryMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class IssuerObservation:
     """One document under an issuer that nobody pinned. All of it is what a stranger says."""
 
     cloud: Cloud
@@ -57,18 +57,18 @@ class DiscoveredIssuer:
     """What was seen of one such issuer. `authorities` are certificates that were checked: the issuer's own first,
     then each one above it that nobody pinned either, up to what an anchor of the cloud issued."""
 
-    sighting: Sighting
+    sighting: IssuerObservation
     first_seen: datetime
     last_seen: datetime
     documents: int
     authorities: tuple[bytes, ...] = field(default=(), repr=False)
 
 
-def sight(claims: UnverifiedClaims, *, now: datetime) -> Sighting:
+def observe_issuer(claims: UnverifiedClaims, *, now: datetime) -> IssuerObservation:
     """The sighting that this document is, whose signer's issuer nobody pinned."""
     named = claims.decoded.named
     signer = named.signed.signer
-    return Sighting(
+    return IssuerObservation(
         cloud=named.cloud,
         issuer=signer.issuer,
         authority_key_identifier=(signer.authority_key_identifier or b"").hex(),
@@ -92,7 +92,7 @@ def read_candidates(unverified: Sequence[bytes]) -> tuple[Certificate, ...]:
 
 
 def admissible(
-    candidates: Sequence[Certificate], *, decisions: Decisions, known: Iterable[Certificate]
+    candidates: Sequence[Certificate], *, decisions: OperatorDecisions, known: Iterable[Certificate]
 ) -> tuple[Certificate, ...]:
     """Return the candidates whose CA is neither rejected nor denied in any of its certificates.
 
@@ -109,7 +109,7 @@ def confirm_authorities(
     *,
     now: datetime,
     bundle: TrustBundle,
-    decisions: Decisions,
+    decisions: OperatorDecisions,
 ) -> tuple[Certificate, ...]:
     """Those of the admissible candidates over which the signer chains to an anchor of its cloud, its issuer first.
 

@@ -2,13 +2,13 @@
 
 import hashlib
 
-from verifier.core import der
 from verifier.core.bounds import MAX_CERTIFICATE_BYTES
-from verifier.core.certificates import Certificate, CertificateError, read_issuer_and_number
-from verifier.core.cms import CmsError, SignedData, read_signed_data
-from verifier.core.der import DerError, Reader
+from verifier.core.encoding import der
+from verifier.core.encoding.cms import CmsError, SignedData, read_signed_data
+from verifier.core.encoding.der import DerError, Reader
 from verifier.core.model import Envelope, RawDocument, SignedAttributes
 from verifier.core.reasons import FormatRefused, Reason
+from verifier.core.trust.certificates import Certificate, CertificateError, read_issuer_and_number
 
 _CONTENT_TYPE = bytes.fromhex("2a864886f70d010903")
 _MESSAGE_DIGEST = bytes.fromhex("2a864886f70d010904")

@@ -4,11 +4,11 @@ import base64
 import binascii
 import re
 
-from verifier.core import strict_json
 from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.encoding import strict_json
+from verifier.core.encoding.strict_json import JsonError
 from verifier.core.model import RawDocument
 from verifier.core.reasons import FormatRefused, Reason
-from verifier.core.strict_json import JsonError
 
 #: The largest name of an encoding that is repeated in a refusal.
 _MAX_ENCODING_SHOWN = 32

@@ -1,6 +1,6 @@
 """Steps 5 and 7: the document's own window, and the challenge that it answers (RFC 9334 section 10).
 
-Where no challenge is asked for, what takes its place is in verifier.core.first_sight.
+Where no challenge is asked for, what takes its place is in verifier.core.unchallenged.
 """
 
 import hmac

@@ -14,8 +14,8 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import is_label
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import is_label
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 

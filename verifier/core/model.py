@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud
 from verifier.core.reasons import CheckResult
-from verifier.core.trust import Origin, State
+from verifier.core.trust.bundle import Origin, State
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

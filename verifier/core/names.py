@@ -1,9 +1,9 @@
 """Step 4: the signer's names decide the cloud (Azure page, "Attested data": any subdomain of the cloud's)."""
 
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud, cloud_of
 from verifier.core.model import NamedContent, SignedContent
 from verifier.core.reasons import Reason, SignerNameRefused
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud, cloud_of
 
 _SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 

@@ -17,14 +17,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from verifier.core import der
-from verifier.core.ber import BerError, BerReader, Element
 from verifier.core.bounds import MAX_EMBEDDED_CERTIFICATES, MAX_TOLERATED_EXPONENT_BITS, MAX_TOLERATED_RSA_BITS
-from verifier.core.clouds import Cloud
+from verifier.core.encoding import der
+from verifier.core.encoding.ber import BerError, BerReader, Element
 from verifier.core.model import RawDocument
 from verifier.core.reasons import Reason, Refused
 from verifier.core.signature import HASHES, hash_named_by
-from verifier.core.trust import TrustBundle, TrustedCertificate
+from verifier.core.trust.bundle import TrustBundle, TrustedCertificate
+from verifier.core.trust.clouds import Cloud
 
 #: Those of exactness and bounds. The others are told of a document that was read.
 _REASONS: Final = frozenset({Reason.MALFORMED_EVIDENCE, Reason.ALGORITHM_REFUSED})

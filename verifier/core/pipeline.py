@@ -1,22 +1,22 @@
 """Steps 2 to 6, in order: from octets to content that is authentic. Pure: the same arguments, the same answer.
 
-A running service remembers chains, and so puts `verifier.chains` in the place of step 6.
+A running service remembers chains, and so puts `verifier.usecases.chain_cache` in the place of step 6.
 """
 
 from datetime import datetime
 from typing import Protocol
 
 from verifier.core import freshness
-from verifier.core.certificates import Certificate
 from verifier.core.chain import build_chain
 from verifier.core.claims import decode_claims
-from verifier.core.clouds import Cloud
 from verifier.core.envelope import read_envelope
 from verifier.core.model import AuthenticContent, Limits, RawDocument, UnverifiedClaims
 from verifier.core.names import identify_cloud
 from verifier.core.reasons import Check
 from verifier.core.signature import verify_signature
-from verifier.core.trust import TrustBundle
+from verifier.core.trust.bundle import TrustBundle
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
 
 
 class Observer(Protocol):

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import ClassVar, Protocol
 
-from verifier.core.clouds import Cloud
 from verifier.core.model import AuthenticContent, Claims, NonceRecord, Plan, Redeemed, Verified
 from verifier.core.reasons import PolicyRefused, Reason
+from verifier.core.trust.clouds import Cloud
 
 
-class Standing(Enum):
+class RuleOutcome(Enum):
     SATISFIED = "satisfied"
     DENIED = "denied"
     #: The document does not carry the claim that the rule is about.
@@ -25,7 +25,7 @@ class Standing(Enum):
 class Judgement:
     """How one rule stands, with its name and one sentence for the person whose document is refused."""
 
-    standing: Standing
+    standing: RuleOutcome
     rule: str
     detail: str = ""
 
@@ -92,9 +92,9 @@ class ClaimIn:
         if value is None:
             return _absent(rule, self.claim)
         if value.casefold() in self.allowed:
-            return Judgement(standing=Standing.SATISFIED, rule=rule)
+            return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
         return Judgement(
-            standing=Standing.DENIED, rule=rule, detail=f"The document's {self.claim} is not an allowed one."
+            standing=RuleOutcome.DENIED, rule=rule, detail=f"The document's {self.claim} is not an allowed one."
         )
 
 
@@ -108,9 +108,9 @@ class CloudIn:
 
     def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
         if content.cloud in self.allowed:
-            return Judgement(standing=Standing.SATISFIED, rule="cloud is allowed")
+            return Judgement(standing=RuleOutcome.SATISFIED, rule="cloud is allowed")
         return Judgement(
-            standing=Standing.DENIED, rule="cloud is allowed", detail=f"{content.cloud} is not an allowed cloud."
+            standing=RuleOutcome.DENIED, rule="cloud is allowed", detail=f"{content.cloud} is not an allowed cloud."
         )
 
 
@@ -123,7 +123,7 @@ class RequirePlan:
         for claim in (ClaimName.PUBLISHER, ClaimName.PRODUCT, ClaimName.PLAN):
             if not claim.read(content.claims):
                 return _absent(rule, claim)
-        return Judgement(standing=Standing.SATISFIED, rule=rule)
+        return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +141,11 @@ class MaximumAge:
         created_on = content.claims.created_on
         if created_on is None:
             return Judgement(
-                standing=Standing.ABSENT, rule=rule, detail="The document does not say when it was created."
+                standing=RuleOutcome.ABSENT, rule=rule, detail="The document does not say when it was created."
             )
         if now - created_on <= self.age:
-            return Judgement(standing=Standing.SATISFIED, rule=rule)
-        return Judgement(standing=Standing.DENIED, rule=rule, detail="The document is older than the policy allows.")
+            return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
+        return Judgement(standing=RuleOutcome.DENIED, rule=rule, detail="The document is older than the policy allows.")
 
 
 class AllOf:
@@ -158,9 +158,9 @@ class AllOf:
 
     def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
         judgements = [rule.judge(content, now=now) for rule in self.rules]
-        failed = [judgement for judgement in judgements if judgement.standing is not Standing.SATISFIED]
+        failed = [judgement for judgement in judgements if judgement.standing is not RuleOutcome.SATISFIED]
         # What is denied says more than what is absent, also to a Not around this.
-        failed.sort(key=lambda judgement: judgement.standing is Standing.ABSENT)
+        failed.sort(key=lambda judgement: judgement.standing is RuleOutcome.ABSENT)
         return failed[0] if failed else judgements[0]
 
 
@@ -174,12 +174,12 @@ class AnyOf:
 
     def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
         judgements = [rule.judge(content, now=now) for rule in self.rules]
-        for standing in (Standing.SATISFIED, Standing.ABSENT):
+        for standing in (RuleOutcome.SATISFIED, RuleOutcome.ABSENT):
             for judgement in judgements:
                 if judgement.standing is standing:
                     return judgement
         return Judgement(
-            standing=Standing.DENIED,
+            standing=RuleOutcome.DENIED,
             rule=" or ".join(judgement.rule for judgement in judgements),
             detail=" ".join(judgement.detail for judgement in judgements),
         )
@@ -195,14 +195,14 @@ class Not:
         judgement = self.rule.judge(content, now=now)
         rule = f"not ({judgement.rule})"
         match judgement.standing:
-            case Standing.SATISFIED:
+            case RuleOutcome.SATISFIED:
                 return Judgement(
-                    standing=Standing.DENIED, rule=rule, detail="The document is of a kind that is excluded."
+                    standing=RuleOutcome.DENIED, rule=rule, detail="The document is of a kind that is excluded."
                 )
-            case Standing.DENIED:
-                return Judgement(standing=Standing.SATISFIED, rule=rule)
-            case Standing.ABSENT:
-                return Judgement(standing=Standing.ABSENT, rule=rule, detail=judgement.detail)
+            case RuleOutcome.DENIED:
+                return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
+            case RuleOutcome.ABSENT:
+                return Judgement(standing=RuleOutcome.ABSENT, rule=rule, detail=judgement.detail)
 
 
 class UnknownPolicyError(ValueError):
@@ -243,7 +243,7 @@ class Policies:
                     f"The nonce is bound to policy {name[:64]!r}, which no longer exists: get a new nonce.",
                 ) from error
             judgement = rule.judge(redeemed.content, now=now)
-            if judgement.standing is not Standing.SATISFIED:
+            if judgement.standing is not RuleOutcome.SATISFIED:
                 raise PolicyRefused(
                     Reason.POLICY_DENIED, f"Policy {name!r}, rule '{judgement.rule}': {judgement.detail}"
                 )
@@ -262,7 +262,7 @@ def applicable_policies(redeemed: Redeemed, *, tenant: str, asked: str | None) -
 
 def _absent(rule: str, claim: ClaimName) -> Judgement:
     return Judgement(
-        standing=Standing.ABSENT,
+        standing=RuleOutcome.ABSENT,
         rule=rule,
         detail=f"The document does not carry {claim}; IMDS adds it from api-version {claim.introduced} on.",
     )

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from verifier.core.bounds import MAX_RSA_BITS, MIN_RSA_BITS
-from verifier.core.der import NULL
+from verifier.core.encoding.der import NULL
 from verifier.core.model import Envelope, SignedContent
 from verifier.core.reasons import Reason, SignatureRefused
 

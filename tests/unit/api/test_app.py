@@ -15,7 +15,7 @@ from support.problems import read_problem
 from verifier.api.app import answer_unserved
 from verifier.core.model import Claims, NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
-from verifier.ports import DocumentKey, NonceKey, StoreUnavailable
+from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
 
 JSON = "application/json"
 

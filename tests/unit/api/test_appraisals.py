@@ -9,12 +9,13 @@ import pytest
 from support import documents
 from support.applications import Application, make_application
 
-from verifier.core.clouds import Cloud
+from verifier.adapters.records.appraisals import line_of
 from verifier.core.model import NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.core.reasons import Check
-from verifier.edge.decision_trails import line_of
-from verifier.ports import Decision, DocumentKey, NonceKey, StoreUnavailable, Verdict
+from verifier.core.trust.clouds import Cloud
+from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
+from verifier.ports.telemetry import AppraisalRecord, Verdict
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PATH = "/v1/attestations"
@@ -24,16 +25,16 @@ PATH = "/v1/attestations"
 class KeptTrail:
     """Implements the DecisionTrail port."""
 
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: list[AppraisalRecord] = field(default_factory=list)
 
-    def append(self, decision: Decision) -> None:
+    def append(self, decision: AppraisalRecord) -> None:
         self.decisions.append(decision)
 
 
 class FullTrail:
     """Implements the DecisionTrail port, and takes nothing."""
 
-    def append(self, decision: Decision) -> None:
+    def append(self, decision: AppraisalRecord) -> None:
         del decision
         raise StoreUnavailable("The audit trail is full.")
 
@@ -71,7 +72,7 @@ def post(application: Application, **more: object) -> int:
     return application.client.post(PATH, json=fields, headers={"X-Request-Id": "mine"}).status_code
 
 
-def only_decision(application: Application) -> Decision:
+def only_decision(application: Application) -> AppraisalRecord:
     (decision,) = application.records.decisions
     return decision
 

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from support.applications import make_application
-from support.described import Undescribed, check_answer, check_request
+from support.openapi_checks import Undescribed, check_answer, check_request
 
 from verifier.api.openapi import make_document
 from verifier.api.operations import OPERATIONS

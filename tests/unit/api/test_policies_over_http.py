@@ -9,8 +9,8 @@ from support import documents
 from support.applications import Application, make_application
 from support.problems import read_problem
 
+from verifier.adapters.settings.policies import PolicyTable
 from verifier.core.policy import Policies
-from verifier.edge.policies import PolicyTable
 
 FILE = f"""
 [policies.everything]

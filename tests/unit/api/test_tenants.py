@@ -11,11 +11,11 @@ from support.problems import read_problem
 from werkzeug.test import TestResponse
 
 from verifier.api.authentication import OPEN_TENANT, Administrators, Tenants
-from verifier.api.wire import RequestError
+from verifier.api.json_codec import RequestError
 from verifier.core.model import FirstUse
 from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.core.tenancy import Allowance, Rate, Tenant
-from verifier.ports import NonceKey, StoreUnavailable
+from verifier.ports.stores import NonceKey, StoreUnavailable
 
 NORTH, SOUTH = Tenant(name="north", rate=Rate.parse("3/hour")), Tenant(name="south", policy="fabrikam")
 

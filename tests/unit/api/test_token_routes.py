@@ -10,11 +10,11 @@ from support.clocks import StandingClock
 from support.documents import NOW
 from support.token_checks import ISSUER, Expectations, check_with_pyjwt
 
+from verifier.adapters.tokens.issuer import SignedResults
+from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.core.model import AttestationResult
-from verifier.edge.token_files import TokenKeyDirectory
-from verifier.edge.tokens import SignedResults
-from verifier.ports import ReloadOutcome
-from verifier.token_ports import PublishedKey, TokenAlgorithm
+from verifier.ports.telemetry import ReloadOutcome
+from verifier.ports.tokens import PublishedKey, TokenAlgorithm
 
 KEYS = "/.well-known/jwks.json"
 THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from verifier.api.authentication import Administrators
-from verifier.api.wire import RequestError
+from verifier.api.json_codec import RequestError
 
 KEY = "k3y-of-alice.0123456789"
 

@@ -25,11 +25,11 @@ from werkzeug.test import TestResponse
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.core.bounds import MAX_EVIDENCE_OCTETS
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud
 from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
-from verifier.ports import StoreUnavailable
+from verifier.ports.stores import StoreUnavailable
 
 KEY = "k3y-of-alice"
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}

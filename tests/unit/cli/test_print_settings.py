@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.command_line import call
 
-from verifier.edge.settings import Settings
+from verifier.adapters.settings.settings import Settings
 
 KEY_HASH = "0123456789abcdef" * 4
 

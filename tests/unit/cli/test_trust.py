@@ -25,18 +25,19 @@ from support.trust_operations import (
     untimely_authority,
 )
 
-from verifier.api.trust_survey import survey_trust
-from verifier.api.trust_wire import survey_json
+from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.adapters.trust.files import load_bundle
+from verifier.adapters.trust.live_trust import LiveTrust
+from verifier.api.trust_json_codec import survey_json
 from verifier.cli.commands import UsageError, run_command
 from verifier.cli.trust import OpenTrust, TrustOpener, operator_name, trust_command
-from verifier.core.clouds import Cloud
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.trust import AuthorityIdentity, Denials
-from verifier.edge.live_trust import LiveTrust
-from verifier.edge.sqlite_registry import SqliteTrustRegistry
-from verifier.edge.trust_files import load_bundle
-from verifier.ports import IssuerFetcher, StoreUnavailable
-from verifier.trust_service import TrustAdministration
+from verifier.core.trust.bundle import AuthorityIdentity, Denials
+from verifier.core.trust.clouds import Cloud
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.trust import IssuerFetcher
+from verifier.usecases.trust_administration import TrustAdministration
+from verifier.usecases.trust_survey import survey_trust
 
 Run = Callable[..., int]
 

@@ -11,16 +11,16 @@ from support.clocks import StandingClock
 from support.documents import der, trusted
 from support.trust_operations import KeptTrustEvents, make_operations, new_authority, read
 
+from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.adapters.trust.files import load_bundle
+from verifier.adapters.trust.live_trust import LiveTrust
+from verifier.cli.azure_ca_page import FindingKind, compare, publish, read_page, thumbprint_of
 from verifier.cli.commands import run_command
 from verifier.cli.trust import OpenTrust, trust_command
-from verifier.core.clouds import Cloud
-from verifier.core.published import FindingKind, compare, publish, read_page, thumbprint_of
-from verifier.core.trust import TrustedCertificate
-from verifier.edge.live_trust import LiveTrust
-from verifier.edge.sqlite_registry import SqliteTrustRegistry
-from verifier.edge.trust_files import load_bundle
-from verifier.ports import FetchFailed
-from verifier.trust_service import TrustAdministration
+from verifier.core.trust.bundle import TrustedCertificate
+from verifier.core.trust.clouds import Cloud
+from verifier.ports.trust import FetchFailed
+from verifier.usecases.trust_administration import TrustAdministration
 
 PAGES = Path(__file__).parents[2] / "data" / "azure-ca-page"
 KNOWN = Path(__file__).parents[3] / ".github" / "trust-check-known.txt"

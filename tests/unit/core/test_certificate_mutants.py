@@ -13,11 +13,11 @@ from support.chains import authority, claims_of, root
 from support.documents import NOW, trusted
 from support.mutations import mutants
 
-from verifier.core.certificates import Certificate, CertificateError
 from verifier.core.chain import build_chain
-from verifier.core.clouds import Cloud
 from verifier.core.reasons import ChainRefused, Reason
-from verifier.core.trust import Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.bundle import Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.certificates import Certificate, CertificateError
+from verifier.core.trust.clouds import Cloud
 
 # cryptography warns of fields that it will refuse one day. The service does not make warnings errors, nor does this.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -13,11 +13,11 @@ from support.certificates import make_authority, make_self_signed, make_signer
 from support.chains import authority, claims_of, key, root
 from support.documents import NOW, around, bundle_of, der, shared_bundle, shared_pki, spare_key, trusted
 
-from verifier.core.certificates import Certificate
 from verifier.core.chain import MAX_AUTHORITIES, MAX_SEARCHES, build_chain
-from verifier.core.clouds import Cloud
 from verifier.core.reasons import ChainRefused, Check, Reason
-from verifier.core.trust import Denials, Role, State, TrustBundle, TrustedCertificate
+from verifier.core.trust.bundle import Denials, Role, State, TrustBundle, TrustedCertificate
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
 
 SECOND = timedelta(seconds=1)

@@ -9,11 +9,11 @@ from support import documents
 from support.documents import VM, encode, shared_pki
 
 from verifier.core.bounds import MAX_JSON_DEPTH, MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
-from verifier.core.certificates import Certificate
 from verifier.core.claims import decode_claims
-from verifier.core.clouds import Cloud
 from verifier.core.model import DecodedClaims, NamedContent, Plan, SignedContent
 from verifier.core.reasons import Check, ClaimsRefused, Reason
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
 
 SIGNER = Certificate.from_der(documents.der(shared_pki().signer.certificate))
 

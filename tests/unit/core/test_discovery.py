@@ -9,20 +9,13 @@ from support.certificates import make_signer
 from support.chains import authority, claims_of, key, root
 from support.documents import NOW, around, bundle_of, der, trusted
 
-from verifier.core.certificates import Certificate
 from verifier.core.chain import build_chain
-from verifier.core.clouds import Cloud
-from verifier.core.decisions import Decisions
-from verifier.core.discovery import (
-    MAX_CANDIDATES,
-    admit,
-    confirm_authorities,
-    extend,
-    read_candidates,
-    sight,
-)
+from verifier.core.discovery import MAX_CANDIDATES, admit, confirm_authorities, extend, observe_issuer, read_candidates
 from verifier.core.model import UnverifiedClaims
-from verifier.core.trust import AuthorityIdentity, Denials, Origin, TrustBundle, TrustError
+from verifier.core.trust.bundle import AuthorityIdentity, Denials, Origin, TrustBundle, TrustError
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.emulator import pki
 
 EXPIRED = pki.Validity(not_before=NOW - timedelta(days=900), not_after=NOW - timedelta(days=1))
@@ -50,14 +43,14 @@ def confirm(
     claims: UnverifiedClaims,
     *candidates: pki.Identity,
     bundle: TrustBundle | None = None,
-    decisions: Decisions | None = None,
+    decisions: OperatorDecisions | None = None,
 ) -> list[str]:
     found = confirm_authorities(
         claims,
         [read(one) for one in candidates],
         now=NOW,
         bundle=bundle or bundle_of(root().certificate),
-        decisions=decisions or Decisions(),
+        decisions=decisions or OperatorDecisions(),
     )
     return [one.sha256 for one in found]
 
@@ -70,7 +63,7 @@ class TestSighting:
     def test_notes_the_issuer_as_the_signer_names_it(self) -> None:
         claims = claims_under(authority("Seen CA"))
         signer = claims.decoded.named.signed.signer
-        sighting = sight(claims, now=NOW)
+        sighting = observe_issuer(claims, now=NOW)
         assert sighting.cloud is Cloud.PUBLIC
         assert sighting.issuer == signer.issuer
         assert sighting.authority_key_identifier == (signer.authority_key_identifier or b"").hex() != ""
@@ -82,12 +75,12 @@ class TestSighting:
         urls = tuple(f"http://ca.example/{number}" for number in range(MAX_CANDIDATES + 1))
         signed = replace(named.signed, signer=replace(named.signed.signer, unverified_issuer_urls=urls))
         many = UnverifiedClaims(decoded=replace(claims.decoded, named=replace(named, signed=signed)))
-        assert sight(many, now=NOW).issuer_urls == urls[:MAX_CANDIDATES]
+        assert observe_issuer(many, now=NOW).issuer_urls == urls[:MAX_CANDIDATES]
 
     def test_is_of_one_issuer_for_all_its_signers(self) -> None:
         issuer = authority("Seen CA")
-        first = sight(claims_under(issuer), now=NOW)
-        second = sight(claims_of(make_signer(issuer=issuer, key=key("another")).certificate), now=NOW)
+        first = observe_issuer(claims_under(issuer), now=NOW)
+        second = observe_issuer(claims_of(make_signer(issuer=issuer, key=key("another")).certificate), now=NOW)
         assert first.signer_sha256 != second.signer_sha256
         assert first.id == second.id
 
@@ -97,11 +90,11 @@ class TestSighting:
         ids=["cloud", "name", "key"],
     )
     def test_is_of_another_issuer_where_its(self, change: dict[str, object]) -> None:
-        sighting = sight(claims_under(authority("Seen CA")), now=NOW)
+        sighting = observe_issuer(claims_under(authority("Seen CA")), now=NOW)
         assert replace(sighting, **change).id != sighting.id  # type: ignore[arg-type]  # the values of the fields named
 
     def test_may_have_an_issuer_that_is_no_text(self) -> None:
-        sighting = sight(claims_under(authority("Seen CA")), now=NOW)
+        sighting = observe_issuer(claims_under(authority("Seen CA")), now=NOW)
         assert len(replace(sighting, issuer="CN=\ud800").id) == 64
 
 
@@ -185,7 +178,7 @@ class TestConfirmedAuthorities:
     @pytest.mark.parametrize("form", FORMS)
     def test_are_none_of_a_rejected_ca_in_any_form(self, form: str) -> None:
         issuer, bundle = FORMS[form]
-        rejected = Decisions(rejected=frozenset({AuthorityIdentity.of(read(authority("Seen CA")))}))
+        rejected = OperatorDecisions(rejected=frozenset({AuthorityIdentity.of(read(authority("Seen CA")))}))
         assert confirm(claims_under(issuer), issuer, bundle=bundle) == fingerprints(issuer)
         assert confirm(claims_under(issuer), issuer, bundle=bundle, decisions=rejected) == []
 
@@ -193,7 +186,7 @@ class TestConfirmedAuthorities:
     def test_are_none_of_a_ca_above_that_is_rejected(self, form: str) -> None:
         above, bundle = FORMS[form]
         issuer = authority("Below CA", issuer=above)
-        rejected = Decisions(rejected=frozenset({AuthorityIdentity.of(read(authority("Seen CA")))}))
+        rejected = OperatorDecisions(rejected=frozenset({AuthorityIdentity.of(read(authority("Seen CA")))}))
         assert confirm(claims_under(issuer), issuer, above, bundle=bundle) == fingerprints(issuer, above)
         assert confirm(claims_under(issuer), issuer, above, bundle=bundle, decisions=rejected) == []
 
@@ -201,7 +194,7 @@ class TestConfirmedAuthorities:
     def test_are_none_of_a_ca_of_which_a_known_certificate_is_denied_by_its_serial_number(self, form: str) -> None:
         issuer, bundle = FORMS[form]
         denied = authority("Seen CA")
-        decisions = Decisions(denials=Denials(serial_numbers=frozenset({denied.certificate.serial_number})))
+        decisions = OperatorDecisions(denials=Denials(serial_numbers=frozenset({denied.certificate.serial_number})))
         listed = TrustBundle.of((*bundle.entries, trusted(denied.certificate)), denials=decisions.denials)
         assert confirm(claims_under(issuer), issuer, bundle=bundle, decisions=decisions) == fingerprints(issuer)
         assert confirm(claims_under(issuer), issuer, bundle=listed, decisions=decisions) == []

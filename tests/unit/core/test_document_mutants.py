@@ -19,14 +19,14 @@ from support.documents import NOW, der, raw, shared_bundle, shared_pki, sign, sp
 from support.mutations import random_mutants
 from support.real_samples import REAL_SAMPLES
 
-from verifier.chains import ChainMemory
-from verifier.core.cms import Algorithm, SignedData, read_signed_data
+from verifier.adapters.trust.files import load_bundle
+from verifier.core.encoding.cms import Algorithm, SignedData, read_signed_data
 from verifier.core.model import Limits
 from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import Refused
-from verifier.core.trust import TrustBundle
-from verifier.edge.trust_files import load_bundle
+from verifier.core.trust.bundle import TrustBundle
 from verifier.emulator import cms, pki
+from verifier.usecases.chain_cache import ChainCache
 
 NUMBER = int(os.environ.get("DOCUMENT_MUTANTS", "3000"))
 SEED = 20261129
@@ -122,7 +122,7 @@ def difference(mutant: bytes, original: bytes) -> str:
 @pytest.mark.parametrize("base", BASES, ids=str)
 def test_a_mutant_is_refused_or_is_the_same_document(base: Base) -> None:
     """Any exception but a refusal goes through."""
-    original, bundle, chains = base.make(), base.bundle(), ChainMemory()
+    original, bundle, chains = base.make(), base.bundle(), ChainCache()
     accepted: Counter[str] = Counter()
     for mutant in random_mutants(original, -(-NUMBER // len(BASES)), SEED):
         try:
@@ -140,7 +140,7 @@ def test_a_mutant_is_refused_or_is_the_same_document(base: Base) -> None:
 @pytest.mark.parametrize("base", BASES, ids=str)
 def test_the_original_is_accepted(base: Base) -> None:
     claims = read_in_time(raw(base.make()), now=base.at, limits=Limits())
-    assert ChainMemory().build(claims, now=base.at, bundle=base.bundle()).claims.vm_id
+    assert ChainCache().build(claims, now=base.at, bundle=base.bundle()).claims.vm_id
 
 
 def test_the_negated_ecdsa_signature_is_the_one_signature_that_differs() -> None:
@@ -158,7 +158,7 @@ def test_the_negated_ecdsa_signature_is_the_one_signature_that_differs() -> None
         signer_infos=(replace(info, signature=utils.encode_dss_signature(r, P256_ORDER - s)),),
     ).encode()
     claims = read_in_time(raw(negated), now=NOW, limits=Limits())
-    assert ChainMemory().build(claims, now=NOW, bundle=shared_bundle()).claims.vm_id
+    assert ChainCache().build(claims, now=NOW, bundle=shared_bundle()).claims.vm_id
     assert difference(negated, original) == NEGATED
 
 

@@ -18,13 +18,13 @@ from support.certificates import make_authority, make_self_signed, make_signer, 
 from support.chains import Chain, authority, certvalidator_accepts, claims_of, key, pyca_accepts, root, shared_chain
 from support.documents import NOW, bundle_of, raw, sample, shared_pki, spare_key
 
+from verifier.adapters.trust.files import load_bundle
 from verifier.core.chain import build_chain
-from verifier.core.clouds import Cloud
 from verifier.core.model import Limits
 from verifier.core.pipeline import authenticate_archived
 from verifier.core.reasons import ChainRefused
-from verifier.core.trust import TrustError
-from verifier.edge.trust_files import load_bundle
+from verifier.core.trust.bundle import TrustError
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
 
 PAST = pki.Validity(not_before=NOW - timedelta(days=700), not_after=NOW - timedelta(seconds=1))

@@ -7,11 +7,11 @@ from cryptography import x509
 from support.certificates import make_signer
 from support.documents import der, shared_pki
 
-from verifier.core.certificates import Certificate
-from verifier.core.clouds import Cloud
 from verifier.core.model import NamedContent, SignedContent
 from verifier.core.names import identify_cloud
 from verifier.core.reasons import Check, Reason, SignerNameRefused
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
 
 SIGNER = Certificate.from_der(der(shared_pki().signer.certificate))
 DOMAIN = b"metadata.azure.com"

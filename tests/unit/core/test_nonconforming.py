@@ -30,14 +30,14 @@ from support.documents import NOW, bundle_of, der, document, raw, shared_bundle,
 from support.mutations import edited, random_mutants
 from support.real_samples import REAL_SAMPLES, RealSample
 
+from verifier.adapters.trust.files import load_bundle
 from verifier.core.bounds import MAX_JSON_VALUES, MAX_NAMES
-from verifier.core.clouds import Cloud
 from verifier.core.model import Limits
 from verifier.core.nonconforming import NonconformingDocument, find_nonconforming
 from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import FormatRefused, Reason, Refused
-from verifier.core.trust import Denials, TrustBundle
-from verifier.edge.trust_files import load_bundle
+from verifier.core.trust.bundle import Denials, TrustBundle
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import cms, pki
 
 CONTENT = documents.encode(documents.content())

@@ -9,11 +9,11 @@ from support.certificates import make_self_signed, make_signer
 from support.chains import root
 from support.documents import NOW, bundle_of, document, raw, sample, shared_bundle, shared_pki, sign, spare_key
 
-from verifier.core.clouds import Cloud
+from verifier.adapters.trust.files import load_bundle
 from verifier.core.model import Limits
 from verifier.core.pipeline import authenticate_archived, read_in_time
 from verifier.core.reasons import Check, Outcome, Reason, Refused, progress
-from verifier.edge.trust_files import load_bundle
+from verifier.core.trust.clouds import Cloud
 
 LIMITS = Limits()
 

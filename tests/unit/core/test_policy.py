@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from support.documents import NOW, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
-from verifier.core.clouds import Cloud
 from verifier.core.model import AuthenticContent, Limits, NonceRecord, Plan, Redeemed
 from verifier.core.pipeline import read_in_time
 from verifier.core.policy import (
@@ -25,13 +24,14 @@ from verifier.core.policy import (
     Policies,
     RequirePlan,
     Rule,
-    Standing,
+    RuleOutcome,
     UnknownPolicyError,
     applicable_policies,
 )
 from verifier.core.reasons import Check, PolicyRefused, Reason
+from verifier.core.trust.clouds import Cloud
 
-S, D, A = Standing.SATISFIED, Standing.DENIED, Standing.ABSENT
+S, D, A = RuleOutcome.SATISFIED, RuleOutcome.DENIED, RuleOutcome.ABSENT
 
 
 @cache
@@ -47,18 +47,18 @@ def content(**changes: object) -> AuthenticContent:
 class Fixed:
     """A rule that stands as it is told to."""
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: RuleOutcome) -> None:
         self.standing = standing
 
     def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the protocol's
         return Judgement(standing=self.standing, rule=self.standing.value, detail=f"It is {self.standing.value}.")
 
 
-def standing(rule: Rule, of: AuthenticContent | None = None) -> Standing:
+def standing(rule: Rule, of: AuthenticContent | None = None) -> RuleOutcome:
     return rule.judge(of or content(), now=NOW).standing
 
 
-def fixed(*standings: Standing) -> list[Fixed]:
+def fixed(*standings: RuleOutcome) -> list[Fixed]:
     return [Fixed(one) for one in standings]
 
 
@@ -73,14 +73,14 @@ def fixed(*standings: Standing) -> list[Fixed]:
         (A, A, A, A),
     ],
 )
-def test_truth_tables(one: Standing, other: Standing, both: Standing, either: Standing) -> None:
+def test_truth_tables(one: RuleOutcome, other: RuleOutcome, both: RuleOutcome, either: RuleOutcome) -> None:
     for pair in (fixed(one, other), fixed(other, one)):
         assert standing(AllOf(*pair)) is both
         assert standing(AnyOf(*pair)) is either
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(S, D), (D, S), (A, A)])
-def test_a_negation_of_what_is_absent_is_absent(inner: Standing, outer: Standing) -> None:
+def test_a_negation_of_what_is_absent_is_absent(inner: RuleOutcome, outer: RuleOutcome) -> None:
     assert standing(Not(Fixed(inner))) is outer
 
 
@@ -224,7 +224,7 @@ class TestPolicies:
         "names", [("gold",), ("gold", "silver"), ("silver", "gold"), ("silver", "default", "gold")]
     )
     def test_what_is_not_satisfied_is_refused_with_the_rule_that_failed(
-        self, refusing: Standing, names: tuple[str, ...]
+        self, refusing: RuleOutcome, names: tuple[str, ...]
     ) -> None:
         policies = Policies({"gold": AllOf(Fixed(S), Fixed(refusing)), "silver": Fixed(S)})
         with pytest.raises(PolicyRefused) as caught:

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from support.real_samples import REAL_SAMPLES, RealSample
 
-from verifier.core.clouds import Cloud
+from verifier.adapters.trust.files import TrustDirectory
 from verifier.core.model import RawDocument
-from verifier.edge.trust_files import TrustDirectory
-from verifier.service import ArchiveVerifier
+from verifier.core.trust.clouds import Cloud
+from verifier.usecases.archive import ArchiveVerifier
 
 VERIFIER = ArchiveVerifier(trust=TrustDirectory())
 

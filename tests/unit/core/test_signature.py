@@ -15,11 +15,11 @@ from support.vectors import load_vectors
 
 import verifier
 from verifier.core.bounds import MAX_RSA_BITS, MIN_RSA_BITS
-from verifier.core.certificates import Certificate
 from verifier.core.envelope import read_envelope
 from verifier.core.model import Envelope, SignedContent
 from verifier.core.reasons import Check, Reason, SignatureRefused
 from verifier.core.signature import verify_signature
+from verifier.core.trust.certificates import Certificate
 from verifier.emulator import cms, pki
 
 CONTENT = documents.encode(documents.content())

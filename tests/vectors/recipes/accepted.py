@@ -19,7 +19,7 @@ from vectors.recipes.forms import sign_attributes
 from vectors.recipes.recipe import Form, Nonce, Recipe, posted
 
 from verifier.core.bounds import MAX_EVIDENCE_OCTETS
-from verifier.core.clouds import Cloud
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import cms, pki
 
 _SECOND = timedelta(seconds=1)

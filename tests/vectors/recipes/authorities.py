@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from support.certificates import make_authority
 from support.documents import around, shared_pki
 
-from verifier.core.clouds import Cloud
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
 
 RETIRED_AT: Final = datetime(2026, 10, 1, tzinfo=UTC)

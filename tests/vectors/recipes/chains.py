@@ -11,8 +11,8 @@ from support.documents import around, der, shared_pki, spare_key
 from vectors.recipes.authorities import entry, issuing_ca
 from vectors.recipes.recipe import Recipe, posted
 
-from verifier.core.clouds import Cloud
 from verifier.core.reasons import Check, Reason
+from verifier.core.trust.clouds import Cloud
 from verifier.emulator import cms, pki
 
 _untrusted = partial(Recipe, reason=Reason.CHAIN_UNTRUSTED, check=Check.CHAIN)

@@ -32,7 +32,7 @@ from vectors.recipes.forms import sign_attributes
 from vectors.recipes.recipe import Recipe, posted
 
 from verifier.core import bounds
-from verifier.core.cms import read_signed_data
+from verifier.core.encoding.cms import read_signed_data
 from verifier.core.reasons import Check, Reason
 from verifier.emulator import cms, pki
 

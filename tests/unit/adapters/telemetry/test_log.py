@@ -1,0 +1,235 @@
+"""The log: one JSON object a line, and nothing in it that a sender wrote."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+import structlog
+
+from verifier.adapters.telemetry.log import LogRecorder, configure_logging
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.reasons import Check
+from verifier.core.tracing import TraceContext
+from verifier.core.trust.clouds import Cloud
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.telemetry import CURRENT_TRACE, AppraisalRecord, Exchange, Verdict
+
+SECRET = "4711-of-a-document"  # noqa: S105 - stands for one
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Configuring the log is for the whole process; here the process goes on to other tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [json.loads(line) for line in err.splitlines()]
+
+
+def raised(error: Exception) -> Exception:
+    """`error`, with a traceback through frames that hold the secret."""
+
+    def fail(held: str) -> None:
+        assert held
+        raise error
+
+    try:
+        fail(SECRET)
+    except Exception as caught:  # noqa: BLE001 - whichever it is
+        return caught
+    raise AssertionError("unreachable")
+
+
+def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    exchange = Exchange(
+        request_id="r-1", client_request_id="theirs", route="GET /healthz", status=200, code="", seconds=0.00123
+    )
+    LogRecorder().answered(exchange)
+    (line,) = lines(capsys)
+    assert str(line.pop("time")).endswith("Z")
+    assert line == {
+        "event": "answered",
+        "level": "info",
+        "requestId": "r-1",
+        "clientRequestId": "theirs",
+        "route": "GET /healthz",
+        "status": 200,
+        "code": "",
+        "milliseconds": 1.23,
+    }
+
+
+def decision(verdict: Verdict, code: str) -> AppraisalRecord:
+    return AppraisalRecord(
+        at=datetime(2026, 11, 23, 8, tzinfo=UTC),
+        request_id="r-1",
+        client_request_id="theirs",
+        tenant="contoso",
+        verdict=verdict,
+        code=code,
+        failed_check=Check.CHAIN if verdict is Verdict.REFUSED else None,
+        cloud=Cloud.PUBLIC,
+        signer_serial="1a2b",
+        issuer="CN=Stranger",
+        policies=("gold", "silver"),
+        document_sha256="ab" * 32,
+        seconds=0.0123456,
+        steps=((Check.FORMAT, 0.0001), (Check.CHAIN, 0.002)),
+    )
+
+
+def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    LogRecorder().decided(decision(Verdict.REFUSED, "issuer-unpinned"))
+    (line,) = lines(capsys)
+    assert str(line.pop("time")).endswith("Z")
+    assert line == {
+        "event": "decided",
+        "level": "info",
+        "requestId": "r-1",
+        "clientRequestId": "theirs",
+        "tenant": "contoso",
+        "verdict": "refused",
+        "code": "issuer-unpinned",
+        "failedCheck": "chain",
+        "vmId": "",
+        "subscriptionId": "",
+        "cloud": "AzurePublicCloud",
+        "signerSerial": "1a2b",
+        "issuer": "CN=Stranger",
+        "policies": ["gold", "silver"],
+        "documentSha256": "ab" * 32,
+        "milliseconds": 12.346,
+        "steps": {"format": 0.1, "chain": 2.0},
+    }
+
+
+def test_tells_errors_apart_from_refusals(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    LogRecorder().decided(decision(Verdict.UNAVAILABLE, "store-unavailable"))
+    LogRecorder().trail_failed(decision(Verdict.VERIFIED, "verified"), StoreUnavailable("The disk is full."))
+    decided, unkept = lines(capsys)
+    assert (decided["level"], decided["verdict"]) == ("error", "unavailable")
+    assert (unkept["event"], unkept["level"], unkept["detail"]) == ("decision not kept", "error", "The disk is full.")
+
+
+def test_every_line_of_a_request_names_its_trace_and_no_other_line_does(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    trace = TraceContext.read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", span_id="b283e9d28d868f6f")
+    before = CURRENT_TRACE.set(trace)
+    LogRecorder().decided(decision(Verdict.VERIFIED, "verified"))
+    logging.getLogger("any").warning("of a library")
+    CURRENT_TRACE.reset(before)
+    logging.getLogger("any").warning("afterwards")
+    *inside, after = lines(capsys)
+    for line in inside:
+        assert line["traceId"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+        assert (line["spanId"], line["parentSpanId"]) == ("b283e9d28d868f6f", "00f067aa0ba902b7")
+    assert "traceId" not in after
+
+
+def test_tells_where_an_unexpected_error_came_from_and_not_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    cause = raised(KeyError(SECRET))
+    error = ValueError(SECRET)
+    error.__cause__ = cause
+    LogRecorder().failed("r-1", raised(error))
+    (line,) = lines(capsys)
+    assert (line["event"], line["level"], line["requestId"], line["detail"]) == ("failed", "error", "r-1", "")
+    trace = line["exception"]
+    assert isinstance(trace, list)
+    assert [part["type"] for part in trace] == ["ValueError", "KeyError"]
+    assert trace[0]["frames"][-1].endswith(" fail")
+    assert SECRET not in json.dumps(line)
+
+
+def test_tells_what_is_away_in_its_own_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    error = StoreUnavailable("Redis is away.")
+    error.__cause__ = ConnectionError(SECRET)
+    LogRecorder().failed("r-1", raised(error))
+    (line,) = lines(capsys)
+    assert line["detail"] == "Redis is away."
+    assert SECRET not in json.dumps(line)
+
+
+def test_tells_of_a_nonconforming_document_what_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    document = NonconformingDocument(
+        issuer="CN=Pinned",
+        pin_sha256="aa" * 32,
+        clouds=frozenset({Cloud.US_GOVERNMENT, Cloud.PUBLIC}),
+        signer_sha256="bb" * 32,
+        document_sha256="cc" * 32,
+        detail="Two of an element.",
+        seen_at=datetime(2026, 11, 23, tzinfo=UTC),
+    )
+    LogRecorder().nonconforming_genuine(document)
+    [line] = lines(capsys)
+    assert line.pop("time")
+    assert line == {
+        "event": "nonconforming-genuine",
+        "level": "warning",
+        "issuer": "CN=Pinned",
+        "pinSha256": "aa" * 32,
+        "clouds": ["AzurePublicCloud", "AzureUSGovernmentCloud"],
+        "signerSha256": "bb" * 32,
+        "documentSha256": "cc" * 32,
+        "detail": "Two of an element.",
+    }
+
+
+def test_tells_each_oddity_of_the_trust_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    LogRecorder().trust_is_odd(("CN=A: no subject key identifier", "CN=B: an RSA key of 2047 bits"))
+    assert [(line["event"], line["detail"]) for line in lines(capsys)] == [
+        ("trust oddity", "CN=A: no subject key identifier"),
+        ("trust oddity", "CN=B: an RSA key of 2047 bits"),
+    ]
+
+
+def test_the_log_of_libraries_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    logging.getLogger("gunicorn.error").info("Booting worker with pid: %s", 5)
+    logging.getLogger("any").debug("not told")
+    try:
+        int(SECRET)
+    except ValueError:
+        logging.getLogger("any").exception("failed")
+    first, second = lines(capsys)
+    assert first["event"] == "Booting worker with pid: 5"
+    assert second["event"] == "failed"
+    assert SECRET not in json.dumps(second)
+
+
+def test_what_libraries_warn_of_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)
+        logging.captureWarnings(capture=True)
+        warnings.warn("an attribute is too long", UserWarning, stacklevel=1)
+    (line,) = lines(capsys)
+    assert "an attribute is too long" in str(line["event"])
+    assert line["level"] == "warning"
+
+
+def test_configures_once_more_without_telling_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    configure_logging()
+    logging.getLogger("any").warning("once")
+    assert [line["event"] for line in lines(capsys)] == ["once"]
+    assert sys.stderr

@@ -1,0 +1,451 @@
+"""What GET /metrics answers: of one process, of several, and of the trust at the moment of the scrape."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import values
+from prometheus_client.parser import text_string_to_metric_families
+from support.chains import authority, root
+from support.clocks import StandingClock
+from support.documents import NOW, bundle_of, der, trusted
+
+from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.adapters.telemetry import trust_metrics
+from verifier.adapters.telemetry.composite import CompositeRecorder
+from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, shared_values
+from verifier.adapters.trust.files import load_bundle
+from verifier.core.discovery import IssuerObservation
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.reasons import Check
+from verifier.core.trust.bundle import Denials, TrustBundle
+from verifier.core.trust.clouds import Cloud
+from verifier.ports.stores import StoreUnavailable, Unavailable
+from verifier.ports.telemetry import AppraisalRecord, Exchange, Recorder, ReloadOutcome, Verdict
+from verifier.ports.trust import TrustAuditEvent
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@dataclass(slots=True)
+class Counts:
+    hits: int = 0
+    misses: int = 0
+
+
+@dataclass(slots=True)
+class Trust:
+    """Implements the TrustSource port."""
+
+    in_force: TrustBundle | None
+
+    def bundle(self) -> TrustBundle:
+        if self.in_force is None:
+            raise Unavailable("No trust is loaded.")
+        return self.in_force
+
+
+class AwayRegistry(SqliteTrustRegistry):
+    def discovered(self) -> tuple[()]:
+        raise StoreUnavailable("The registry is away.")
+
+
+def exchange(*, route: str = "POST /v1/nonces", status: int = 201, code: str = "", seconds: float = 0.002) -> Exchange:
+    return Exchange(request_id="request", route=route, status=status, code=code, seconds=seconds)
+
+
+def sighting(issuer: str = "CN=Unknown") -> IssuerObservation:
+    return IssuerObservation(
+        cloud=Cloud.PUBLIC,
+        issuer=issuer,
+        authority_key_identifier="aa",
+        issuer_urls=(),
+        signer_sha256="0" * 64,
+        seen_at=NOW,
+    )
+
+
+def decision(
+    *,
+    verdict: Verdict = Verdict.VERIFIED,
+    code: str = "verified",
+    cloud: Cloud | None = Cloud.PUBLIC,
+    steps: tuple[tuple[Check, float], ...] = (),
+) -> AppraisalRecord:
+    return AppraisalRecord(
+        at=NOW, request_id="request", tenant="default", verdict=verdict, code=code, cloud=cloud, steps=steps
+    )
+
+
+@dataclass(kw_only=True)
+class Page:
+    """The metrics over parts that a test changes."""
+
+    registry: SqliteTrustRegistry
+    recorder: MetricsRecorder = field(default_factory=MetricsRecorder)
+    trust: Trust = field(default_factory=lambda: Trust(load_bundle()))
+    clock: StandingClock = field(default_factory=lambda: StandingClock(NOW))
+    counts: Counts = field(default_factory=Counts)
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(
+            recorder=self.recorder,
+            trust=self.trust,
+            registry=self.registry,
+            clock=self.clock,
+            chains=self.counts,
+            version="1.2.3",
+        )
+
+    def read(self) -> Samples:
+        body, media_type = self.metrics.render()
+        assert media_type.startswith("text/plain; version=")
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(body.decode())
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.read().get((name, frozenset(labels.items())))
+
+
+def issuers(page: Page) -> dict[str, float]:
+    """How many there are in each standing in which there is one."""
+    name = "verifier_issuers_discovered"
+    return {dict(labels)["standing"]: value for (told, labels), value in page.read().items() if told == name and value}
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Page:
+    return Page(registry=SqliteTrustRegistry(tmp_path / "registry.sqlite3"))
+
+
+def nonconforming() -> NonconformingDocument:
+    return NonconformingDocument(
+        issuer="CN=Pinned",
+        pin_sha256="aa" * 32,
+        clouds=frozenset({Cloud.PUBLIC}),
+        signer_sha256="bb" * 32,
+        document_sha256="cc" * 32,
+        detail="Two of an element.",
+        seen_at=NOW,
+    )
+
+
+def test_counts_nonconforming_documents_from_nought(page: Page) -> None:
+    assert page.value("verifier_nonconforming_genuine_total") == 0
+    for _ in range(2):
+        page.recorder.nonconforming_genuine(nonconforming())
+    assert page.value("verifier_nonconforming_genuine_total") == 2
+
+
+class TestTrust:
+    def test_has_horizons_of_served_clouds_that_are_not_closed(self, tmp_path: Path) -> None:
+        trust = Trust(load_bundle())
+        registry, clock, recorder = SqliteTrustRegistry(tmp_path / "r.sqlite3"), StandingClock(NOW), MetricsRecorder()
+        served = frozenset({Cloud.CHINA, Cloud.GERMANY})
+        metrics = Metrics(
+            recorder=recorder, trust=trust, registry=registry, clock=clock, chains=Counts(), version="1", served=served
+        )
+        [body, _] = metrics.render()
+        assert re.findall(r'verifier_trust_horizon_seconds\{cloud="(\w+)"\}', body.decode()) == ["AzureChinaCloud"]
+
+    def test_has_a_horizon_for_each_cloud(self, page: Page) -> None:
+        seconds = page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud")
+        assert seconds is not None
+        assert (NOW + timedelta(seconds=seconds)).isoformat() == "2029-06-03T23:03:41+00:00"
+        assert {dict(labels)["cloud"] for name, labels in page.read() if name == "verifier_trust_horizon_seconds"} == {
+            Cloud.PUBLIC,
+            Cloud.US_GOVERNMENT,
+            Cloud.CHINA,
+        }
+
+    def test_has_a_horizon_that_comes_nearer_without_being_sought_again(
+        self, page: Page, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud")
+        monkeypatch.setattr(trust_metrics, "horizon", None)
+        page.clock.advance(timedelta(days=1))
+        assert before is not None
+        assert page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud") == before - 86400
+
+    def test_has_no_horizon_left_once_it_has_come(self, page: Page) -> None:
+        page.read()
+        page.clock.advance(timedelta(days=4000))
+        assert page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud") == 0
+        page.clock.advance(timedelta(days=-4000))
+        assert page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud") != 0
+
+    def test_has_the_horizon_of_the_bundle_in_force(self, page: Page) -> None:
+        page.read()
+        ca = authority("Metrics CA")
+        page.trust.in_force = bundle_of(root().certificate, ca.certificate)
+        end = ca.certificate.not_valid_after_utc
+        assert page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud") == (end - NOW).total_seconds()
+        assert page.value("verifier_trust_horizon_seconds", cloud="AzureChinaCloud") is None
+
+    def test_tells_the_end_and_the_state_of_each_certificate(self, page: Page) -> None:
+        ca = authority("Metrics CA").certificate
+        anchor, pin = trusted(root().certificate), trusted(ca, retire_at=NOW + timedelta(days=10))
+        page.trust.in_force = TrustBundle.of((anchor, pin))
+        labels = {"subject": pin.certificate.subject, "sha256": pin.certificate.sha256, "role": "intermediate"}
+        name = "verifier_trust_certificate_not_after_seconds"
+        end = ca.not_valid_after_utc.timestamp()
+        assert page.value(name, state="expiring", **labels) == end
+        page.clock.advance(timedelta(days=10))
+        assert page.value(name, state="retired", **labels) == end
+        assert page.value(name, state="expiring", **labels) is None
+        denied = Denials(serial_numbers=frozenset({ca.serial_number}))
+        page.trust.in_force = TrustBundle.of((anchor, pin), denials=denied)
+        assert page.value(name, state="denied", **labels) == end
+
+    def test_has_one_series_for_each_certificate(self, page: Page) -> None:
+        series = [name for name, _ in page.read() if name == "verifier_trust_certificate_not_after_seconds"]
+        assert len(series) == len(load_bundle().entries)
+
+    def test_is_absent_where_none_is_loaded(self, page: Page) -> None:
+        page.trust.in_force = None
+        assert not [name for name, _ in page.read() if name.startswith("verifier_trust_horizon")]
+
+    def test_tells_how_many_issuers_were_discovered_by_what_is_decided(self, page: Page) -> None:
+        assert issuers(page) == {}
+        ca = authority("Metrics CA").certificate
+        page.trust.in_force = bundle_of(root().certificate)
+        page.registry.record(sighting(), [])
+        page.registry.record(sighting("CN=Another"), [der(ca)])
+        assert sum(issuers(page).values()) == 2
+        assert len(issuers(page)) == 2
+        page.trust.in_force = bundle_of(root().certificate, ca)
+        assert len(issuers(page)) == 2
+        assert sum(issuers(page).values()) == 2
+
+    def test_says_nothing_of_issuers_where_the_registry_is_away(self, tmp_path: Path) -> None:
+        page = Page(registry=AwayRegistry(tmp_path / "registry.sqlite3"))
+        assert not [name for name, _ in page.read() if name == "verifier_issuers_discovered"]
+        assert page.value("verifier_build_info", version="1.2.3") == 1
+
+
+class TestCounts:
+    def test_answers_by_route_status_and_code(self, page: Page) -> None:
+        page.recorder.answered(exchange())
+        page.recorder.answered(exchange())
+        page.recorder.answered(exchange(status=503, code="store-unavailable"))
+        name = "verifier_http_responses_total"
+        assert page.value(name, route="POST /v1/nonces", status="201", code="") == 2
+        assert page.value(name, route="POST /v1/nonces", status="503", code="store-unavailable") == 1
+
+    def test_durations_by_route(self, page: Page) -> None:
+        for seconds in (0.002, 0.02, 60):
+            page.recorder.answered(exchange(seconds=seconds))
+        name, route = "verifier_http_request_duration_seconds", "POST /v1/nonces"
+        assert page.value(f"{name}_count", route=route) == 3
+        assert page.value(f"{name}_bucket", route=route, le="0.0025") == 1
+        assert page.value(f"{name}_bucket", route=route, le="20.0") == 2
+        assert page.value(f"{name}_sum", route=route) == pytest.approx(60.022)
+
+    def test_reloads_by_outcome_from_zero_on(self, page: Page) -> None:
+        assert page.value("verifier_trust_reload_total", outcome="refused") == 0
+        page.recorder.trust_reloaded(ReloadOutcome.REFUSED, generation="0", detail="broken")
+        page.recorder.trust_reloaded(ReloadOutcome.LOADED, generation="1", detail="")
+        page.recorder.trust_reloaded(ReloadOutcome.LOADED, generation="2", detail="")
+        assert page.value("verifier_trust_reload_total", outcome="refused") == 1
+        assert page.value("verifier_trust_reload_total", outcome="loaded") == 2
+
+    def test_reloads_of_settings_by_outcome_from_zero_on(self, page: Page) -> None:
+        assert page.value("verifier_settings_reload_total", outcome="loaded") == 0
+        page.recorder.settings_reloaded(ReloadOutcome.REFUSED, detail="broken")
+        page.recorder.settings_reloaded(ReloadOutcome.LOADED, detail="")
+        page.recorder.settings_reloaded(ReloadOutcome.LOADED, detail="")
+        assert page.value("verifier_settings_reload_total", outcome="refused") == 1
+        assert page.value("verifier_settings_reload_total", outcome="loaded") == 2
+
+    def test_remembered_and_built_chains_from_when_they_are_followed(self, tmp_path: Path) -> None:
+        page = Page(registry=SqliteTrustRegistry(tmp_path / "r.sqlite3"), counts=Counts(hits=100, misses=100))
+        page.counts.hits += 3
+        page.counts.misses += 1
+        for _ in range(2):
+            page.recorder.answered(exchange())
+        assert page.value("verifier_chain_memory_total", outcome="hit") == 3
+        assert page.value("verifier_chain_memory_total", outcome="miss") == 1
+
+    def test_refusals_apart_from_errors(self, page: Page) -> None:
+        page.recorder.decided(decision())
+        page.recorder.decided(decision())
+        page.recorder.decided(decision(verdict=Verdict.REFUSED, code="malformed-evidence", cloud=None))
+        page.recorder.decided(decision(verdict=Verdict.UNAVAILABLE, code="store-unavailable"))
+        name, cloud = "verifier_attestations_total", Cloud.PUBLIC.value
+        assert page.value(name, outcome="verified", code="verified", cloud=cloud) == 2
+        assert page.value(name, outcome="refused", code="malformed-evidence", cloud="") == 1
+        assert page.value(name, outcome="unavailable", code="store-unavailable", cloud=cloud) == 1
+
+    def test_the_time_of_each_check(self, page: Page) -> None:
+        page.recorder.decided(decision(steps=((Check.FORMAT, 0.0002), (Check.CHAIN, 0.004))))
+        page.recorder.decided(decision(steps=((Check.FORMAT, 0.002),)))
+        name = "verifier_check_duration_seconds"
+        assert page.value(f"{name}_count", check="format") == 2
+        assert page.value(f"{name}_bucket", check="format", le="0.00025") == 1
+        assert page.value(f"{name}_sum", check="chain") == pytest.approx(0.004)
+        assert page.value(f"{name}_count", check="policy") is None
+
+    def test_decisions_that_could_not_be_kept_from_zero_on(self, page: Page) -> None:
+        assert page.value("verifier_audit_failures_total") == 0
+        page.recorder.trail_failed(decision(), StoreUnavailable("full"))
+        assert page.value("verifier_audit_failures_total") == 1
+
+    def test_nothing_of_what_is_counted_elsewhere(self, page: Page) -> None:
+        before = page.read()
+        event = TrustAuditEvent(at=NOW, by="alice", what="deny", subject="", before="", after="")
+        page.recorder.failed("request", ValueError("secret"))
+        page.recorder.issuer_sighted(sighting(), authorities=0)
+        page.recorder.trust_changed(event)
+        assert page.read() == before
+
+
+def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:  # noqa: C901 - a method for each of the port's
+    told: list[tuple[str, str]] = []
+
+    class Named:
+        """Implements the Recorder port."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def answered(self, exchange: Exchange) -> None:
+            told.append((self.name, exchange.route))
+
+        def failed(self, request_id: str, error: Exception) -> None:
+            told.append((self.name, f"{request_id} {error}"))
+
+        def decided(self, decision: AppraisalRecord) -> None:
+            told.append((self.name, decision.code))
+
+        def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
+            told.append((self.name, f"{decision.code} {error.detail}"))
+
+        def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
+            told.append((self.name, f"{sighting.issuer} {authorities}"))
+
+        def nonconforming_genuine(self, document: NonconformingDocument) -> None:
+            told.append((self.name, document.detail))
+
+        def trust_changed(self, event: TrustAuditEvent) -> None:
+            told.append((self.name, event.by))
+
+        def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
+            told.append((self.name, f"{outcome} {generation} {detail}"))
+
+        def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+            told.append((self.name, f"{outcome} {detail}"))
+
+        def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
+            told.append((self.name, f"{outcome} {detail}"))
+
+    recorder: Recorder = CompositeRecorder([Named("first"), Named("second")])
+    recorder.answered(exchange(route="GET /"))
+    recorder.failed("id", ValueError("why"))
+    recorder.decided(decision())
+    recorder.trail_failed(decision(), StoreUnavailable("full"))
+    recorder.issuer_sighted(sighting(), authorities=2)
+    recorder.nonconforming_genuine(nonconforming())
+    recorder.trust_changed(TrustAuditEvent(at=NOW, by="alice", what="", subject="", before="", after=""))
+    recorder.trust_reloaded(ReloadOutcome.LOADED, generation="g", detail="d")
+    recorder.settings_reloaded(ReloadOutcome.REFUSED, detail="s")
+    expected = [
+        "GET /",
+        "id why",
+        "verified",
+        "verified full",
+        "CN=Unknown 2",
+        "Two of an element.",
+        "alice",
+        "loaded g d",
+        "refused s",
+    ]
+    assert told == [(name, what) for what in expected for name in ("first", "second")]
+
+
+class TestSharedValues:
+    def test_are_private_and_under_tmpdir_and_go_with_their_process(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        before = values.ValueClass
+        with shared_values() as directory:
+            assert directory.parent == tmp_path
+            assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+            assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == str(directory)
+        assert not directory.exists()
+        assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+        assert values.ValueClass is before
+
+    def test_are_added_up_over_workers_also_those_that_ended(self, tmp_path: Path) -> None:
+        """A process of its own, since it forks: a master that makes the recorder, as gunicorn's does, and three
+        workers, one of which is killed and one of which unwinds."""
+        program = textwrap.dedent(
+            """
+            import os, signal, sys
+            from pathlib import Path
+            from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
+            from verifier.adapters.clock import SystemClock
+            from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+            from verifier.adapters.trust.files import TrustDirectory
+            from verifier.ports import Exchange, ReloadOutcome
+
+            class Counts:
+                hits = misses = 0
+
+            def work(recorder, answers):
+                counts = Counts()
+                metrics = Metrics(recorder=recorder, trust=TrustDirectory(), clock=SystemClock(), chains=counts,
+                                  registry=SqliteTrustRegistry(Path(sys.argv[1])), version="1")
+                for number in range(answers):
+                    counts.hits += 1
+                    recorder.answered(Exchange(request_id="", route="GET /", status=200, code="", seconds=0.01))
+                recorder.trust_reloaded(ReloadOutcome.LOADED, generation="", detail="")
+                return metrics
+
+            with shared_values() as directory:
+                recorder = MetricsRecorder()
+                for answers in (1, 10):
+                    worker = os.fork()
+                    if worker == 0:
+                        work(recorder, answers)
+                        if answers == 1:
+                            os.kill(os.getpid(), signal.SIGKILL)
+                        sys.exit(0)
+                    os.waitpid(worker, 0)
+                    forget_worker(worker)
+                worker = os.fork()
+                if worker == 0:
+                    sys.stdout.buffer.write(work(recorder, 100).render()[0])
+                    sys.exit(0)
+                os.waitpid(worker, 0)
+                assert directory.is_dir()
+            assert not directory.exists()
+            """
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "registry.sqlite3")],
+            check=True,
+            capture_output=True,
+            timeout=60,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+        samples = {
+            (sample.name, sample.labels.get("route") or sample.labels.get("outcome")): sample.value
+            for family in text_string_to_metric_families(done.stdout.decode())
+            for sample in family.samples
+        }
+        assert samples["verifier_http_responses_total", "GET /"] == 111
+        assert samples["verifier_http_request_duration_seconds_count", "GET /"] == 111
+        assert samples["verifier_chain_memory_total", "hit"] == 111
+        assert samples["verifier_trust_reload_total", "loaded"] == 3
+        assert not list(tmp_path.glob("imds-verifier-metrics-*"))

@@ -1,0 +1,169 @@
+"""Spans of answered requests: whose part they are, what they tell, and what is needed where nobody wants them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+from support.clocks import StandingClock
+
+from verifier.adapters.settings.settings import SettingsError, load_settings
+from verifier.adapters.telemetry.composite import load_spans
+from verifier.adapters.telemetry.spans import SpanRecorder
+from verifier.core.tracing import TraceContext
+from verifier.ports.telemetry import CURRENT_TRACE, Exchange
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT_ID = "00f067aa0ba902b7"
+SPAN_ID = "0283e9d28d868f6f"
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NOW_NANOSECONDS = 1_795_435_200 * 10**9
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def recorder(exporter: InMemorySpanExporter) -> Iterator[SpanRecorder]:
+    recorder = SpanRecorder(SimpleSpanProcessor(exporter), clock=StandingClock(NOW), version="1.2.3")
+    yield recorder
+    recorder.close()
+
+
+@pytest.fixture(autouse=True)
+def no_trace() -> Iterator[None]:
+    token = CURRENT_TRACE.set(None)
+    yield
+    CURRENT_TRACE.reset(token)
+
+
+def exchange(*, route: str = "POST /v1/attestations", status: int = 200, code: str = "") -> Exchange:
+    return Exchange(request_id="asked-for", route=route, status=status, code=code, seconds=0.25)
+
+
+def be_called_by_a_trace(*, flags: str = "01") -> None:
+    CURRENT_TRACE.set(TraceContext(trace_id=TRACE_ID, parent_id=PARENT_ID, span_id=SPAN_ID, flags=flags))
+
+
+def only(exporter: InMemorySpanExporter) -> ReadableSpan:
+    [span] = exporter.get_finished_spans()
+    return span
+
+
+def test_tells_one_server_span_for_an_answer(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.answered(exchange())
+    span = only(exporter)
+    assert (span.name, span.kind) == ("POST /v1/attestations", SpanKind.SERVER)
+    assert (span.start_time, span.end_time) == (NOW_NANOSECONDS - 250_000_000, NOW_NANOSECONDS)
+    assert dict(span.attributes or {}) == {
+        "http.request.method": "POST",
+        "http.route": "/v1/attestations",
+        "http.response.status_code": 200,
+    }
+    assert span.status.status_code is StatusCode.UNSET
+    assert span.resource.attributes["service.name"] == "imds-verifier"
+    assert span.resource.attributes["service.version"] == "1.2.3"
+
+
+def test_is_the_part_of_the_callers_trace_that_the_log_tells(
+    recorder: SpanRecorder, exporter: InMemorySpanExporter
+) -> None:
+    be_called_by_a_trace()
+    recorder.answered(exchange())
+    span = only(exporter)
+    assert span.context is not None
+    assert f"{span.context.trace_id:032x}" == TRACE_ID
+    assert f"{span.context.span_id:016x}" == SPAN_ID
+    assert span.parent is not None
+    assert f"{span.parent.span_id:016x}" == PARENT_ID
+    assert span.parent.is_remote
+
+
+def test_begins_a_trace_of_its_own_where_the_caller_named_none(
+    recorder: SpanRecorder, exporter: InMemorySpanExporter
+) -> None:
+    recorder.answered(exchange())
+    recorder.answered(exchange())
+    contexts = [span.context for span in exporter.get_finished_spans()]
+    assert [span.parent for span in exporter.get_finished_spans()] == [None, None]
+    assert len({context.trace_id for context in contexts if context is not None}) == 2
+    assert len({context.span_id for context in contexts if context is not None}) == 2
+
+
+def test_leaves_out_what_the_caller_does_not_sample(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    be_called_by_a_trace(flags="00")
+    recorder.answered(exchange())
+    assert exporter.get_finished_spans() == ()
+
+
+def test_a_failure_is_an_error_and_names_its_code(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.answered(exchange(status=503, code="store-unavailable"))
+    span = only(exporter)
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.attributes is not None
+    assert span.attributes["verifier.code"] == span.attributes["error.type"] == "store-unavailable"
+
+
+def test_a_refusal_is_an_answer_and_names_its_code(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.answered(exchange(status=409, code="nonce-replayed"))
+    span = only(exporter)
+    assert span.status.status_code is StatusCode.UNSET
+    assert span.attributes is not None
+    assert span.attributes["verifier.code"] == "nonce-replayed"
+    assert "error.type" not in span.attributes
+
+
+def test_a_request_without_a_route_is_told_without_its_path(
+    recorder: SpanRecorder, exporter: InMemorySpanExporter
+) -> None:
+    recorder.answered(exchange(route="", status=404, code="not-found"))
+    span = only(exporter)
+    assert span.name == "HTTP"
+    assert span.attributes is not None
+    assert span.attributes["http.request.method"] == "_OTHER"
+    assert "http.route" not in span.attributes
+
+
+def test_tells_nothing_that_a_caller_made_up(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.answered(exchange())
+    recorder.failed("asked-for", ValueError("the document was MIIB"))
+    told = only(exporter).to_json()
+    assert "asked-for" not in told
+    assert "MIIB" not in told
+
+
+def test_opens_no_recorder_where_there_is_no_endpoint() -> None:
+    assert load_spans(None)(StandingClock(NOW), "1.2.3") == ()
+
+
+def test_needs_nothing_of_opentelemetry_where_there_is_no_endpoint() -> None:
+    """In a process of its own: this one has imported it."""
+    code = (
+        "import sys; sys.modules['opentelemetry.sdk'] = None; import verifier.wiring as w; "
+        "w.load_spans(None); assert 'verifier.adapters.telemetry.spans' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
+
+
+def test_says_what_to_install_where_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "verifier.adapters.telemetry.spans")
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(SettingsError, match=r"otlp_endpoint: .*imds-verifier\[otel\]"):
+        load_spans("http://127.0.0.1:4318")
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:4318", "http://user:secret@collector", "ftp://collector", "http://"])
+def test_refuses_an_endpoint_that_is_no_base_url_or_holds_a_password(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("VERIFIER_OTLP_ENDPOINT", endpoint)
+    with pytest.raises(SettingsError, match="otlp_endpoint") as refused:
+        load_settings()
+    assert "secret" not in str(refused.value)

@@ -1,0 +1,133 @@
+"""Requests into types, types into JSON."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from support import documents
+
+from verifier.api import json_codec
+from verifier.api.problems import RequestFault
+from verifier.core.reasons import Check, NonceRefused, Outcome, Reason, Refused, SignatureRefused, progress
+from verifier.usecases.appraise import NonceBinding
+
+DER = b"\x30\x03\x02\x01\x05"
+TEXT = base64.b64encode(DER)
+
+
+def body(**fields: object) -> bytes:
+    return json.dumps({"encoding": "pkcs7", "signature": TEXT.decode(), **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    ("media_type", "octets"),
+    [
+        ("application/json", body()),
+        ("application/json", body(encoding="PKCS7")),
+        ("text/plain", TEXT),
+        ("text/plain", b" " + TEXT + b"\r\n"),
+        ("text/plain", b"-----BEGIN PKCS7-----\n" + TEXT + b"\n-----END PKCS7-----\n"),
+        ("text/plain", b"-----BEGIN CMS-----\n" + TEXT + b"\n-----END CMS-----"),
+        ("application/pkcs7-mime", DER),
+        ("application/cms", DER),
+        ("application/octet-stream", DER),
+    ],
+)
+def test_reads_evidence_in_every_form(media_type: str, octets: bytes) -> None:
+    asked = json_codec.read_attestation(media_type, octets)
+    assert asked.document == documents.raw(DER)
+    assert (asked.nonce, asked.policy) == (None, None)
+
+
+def test_reads_what_is_asked_beside_the_evidence() -> None:
+    asked = json_codec.read_attestation("application/json", body(nonce="4711", policy="gold"))
+    assert (asked.nonce, asked.policy) == ("4711", "gold")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"nonce": ""}, "'nonce'"),
+        ({"nonce": "1" * 65}, "'nonce'"),
+        ({"nonce": 4711}, "'nonce'"),
+        ({"policy": ""}, "'policy'"),
+        ({"policy": "p" * 65}, "'policy'"),
+        ({"policy": ["gold"]}, "'policy'"),
+        ({"signature": None}, "'signature'"),
+        ({"encoding": 7}, "'encoding'"),
+        ({"vmId": "x"}, "a field that is not known"),
+    ],
+)
+def test_says_which_field_is_wrong_without_what_it_holds(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        json_codec.read_attestation("application/json", body(**fields))
+    assert refusal.value.reason is Reason.MALFORMED_EVIDENCE
+    assert said in refusal.value.detail
+    for value in fields.values():
+        assert not isinstance(value, str) or len(value) < 2 or value not in refusal.value.detail
+
+
+@pytest.mark.parametrize("media_type", ["", "text/html", "application/jsonx", "application/x-pkcs7-mime"])
+def test_takes_no_other_media_type(media_type: str) -> None:
+    with pytest.raises(json_codec.RequestError) as refusal:
+        json_codec.read_attestation(media_type, body())
+    assert refusal.value.fault is RequestFault.UNSUPPORTED_MEDIA_TYPE
+
+
+def test_reads_a_request_for_a_nonce() -> None:
+    assert json_codec.read_nonce_request("", b"") == NonceBinding()
+    octets = json.dumps({"vmId": "v", "policy": "gold", "jkt": "x" * 43}).encode()
+    expected = NonceBinding(vm_id="v", policy="gold", jkt="x" * 43)
+    assert json_codec.read_nonce_request("application/json", octets) == expected
+
+
+@pytest.mark.parametrize("jkt", ["x" * 42, "x" * 44, "x" * 42 + "=", "x" * 42 + "+", "x" * 43 + "\n", "ä" * 43])
+def test_takes_no_thumbprint_that_is_none(jkt: str) -> None:
+    with pytest.raises(json_codec.RequestError) as refusal:
+        json_codec.read_nonce_request("application/json", json.dumps({"jkt": jkt}).encode())
+    assert refusal.value.fault is RequestFault.MALFORMED_REQUEST
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_refusal_is_a_problem_with_the_checks_made(reason: Reason) -> None:
+    problem = json_codec.refusal_json(SignatureRefused(reason, "Why."), request_id="r-1")
+    assert (problem["code"], problem["detail"], problem["requestId"]) == (reason.value, "Why.", "r-1")
+    assert problem["type"] == f"/problems/{reason.value}"
+    assert problem["retryable"] is False
+    assert "retryAfterSeconds" not in problem
+    assert problem["checks"] == [
+        {"name": check.value, "outcome": outcome.value}
+        for check, outcome in zip(
+            Check, [Outcome.PASS, Outcome.FAIL, *[Outcome.SKIPPED] * (len(Check) - 2)], strict=True
+        )
+    ]
+
+
+def test_a_retryable_refusal_says_after_how_long() -> None:
+    refused = NonceRefused(Reason.NONCE_UNKNOWN, "Why.", retry_after=timedelta(seconds=7))
+    problem = json_codec.refusal_json(refused)
+    assert (problem["retryable"], problem["retryAfterSeconds"]) == (True, 7)
+
+
+def test_an_omitted_check_says_why() -> None:
+    checks = json_codec.checks_json(progress(omitted={Check.NONCE: "no challenge"}))
+    assert {"name": "nonce", "outcome": "skipped", "detail": "no challenge"} in checks
+    assert [check for check in checks if "detail" in check] == [checks[6]]
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 11, 23, 8, tzinfo=UTC), "2026-11-23T08:00:00Z"),
+        (datetime(2026, 11, 23, 8, 0, 0, 1500, tzinfo=UTC), "2026-11-23T08:00:00.001500Z"),
+    ],
+)
+def test_writes_moments_in_utc(moment: datetime, text: str) -> None:
+    assert json_codec.moment_json(moment) == text
+    assert datetime.fromisoformat(text) == moment
+
+
+def test_writes_a_moment_of_another_zone_in_utc_too() -> None:
+    moment = datetime(2026, 11, 23, 10, tzinfo=timezone(timedelta(hours=2)))
+    assert json_codec.moment_json(moment) == "2026-11-23T08:00:00Z"

@@ -1,0 +1,50 @@
+"""asn1crypto's types: all of them are ready before the first thread reads anything."""
+
+import json
+import subprocess
+import sys
+
+from support.documents import SAMPLES
+
+# A process that has read nothing before, whose threads all begin with the same document, and change places often.
+_FIRST_READERS = """
+import json, sys, threading
+from datetime import datetime
+from pathlib import Path
+from asn1crypto import core
+from verifier.core import evidence, pipeline
+from verifier.core.model import Limits
+from verifier.adapters.trust.files import load_bundle
+
+def subtypes(kind):
+    return {kind}.union(*map(subtypes, kind.__subclasses__()))
+
+ready = set(core._SETUP_CLASSES)
+left = subtypes(core.Asn1Value) - ready - {core.Asn1Value, core.Choice}
+document = evidence.from_imds_answer(Path(sys.argv[1]).read_bytes())
+at = datetime.fromisoformat(sys.argv[2])
+bundle, outcomes = load_bundle(None), []
+barrier = threading.Barrier(16)
+
+def read():
+    barrier.wait()
+    try:
+        pipeline.authenticate_archived(document, at=at, bundle=bundle, limits=Limits())
+        outcomes.append("read")
+    except BaseException as error:
+        outcomes.append(repr(error))
+
+sys.setswitchinterval(1e-5)
+readers = [threading.Thread(target=read) for _ in range(16)]
+for reader in readers: reader.start()
+for reader in readers: reader.join()
+late = set(core._SETUP_CLASSES) - ready
+print(json.dumps({"left": [*map(str, left)], "late": [*map(str, late)], "outcomes": outcomes}))
+"""
+
+
+def test_makes_no_type_ready_while_threads_read() -> None:
+    sample = str(SAMPLES / "public-eastus-2026-07-28.json")
+    command = [sys.executable, "-P", "-c", _FIRST_READERS, sample, "2026-07-28T13:24:00+00:00"]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    assert json.loads(ran.stdout) == {"left": [], "late": [], "outcomes": ["read"] * 16}

@@ -1,0 +1,138 @@
+"""The exact reader: what it accepts comes out of an independent writer as it went in, byte for byte."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import documents
+from support.der_parts import (
+    CERTIFICATES,
+    DIGEST,
+    DIGESTS,
+    ENCAPSULATED,
+    SID,
+    SIGNATURE,
+    SIGNED_DATA,
+    SIGNER,
+    SIGNERS,
+    encode_signed_data,
+    oid,
+    sequence,
+    tlv,
+)
+from support.documents import document, sample
+from support.mutations import edited, mutants, random_mutants
+from support.real_samples import REAL_SAMPLES, RealSample
+from support.vectors import Vector, load_vectors
+
+from verifier.core.bounds import MAX_ALGORITHM_BYTES, MAX_OID_BYTES
+from verifier.core.encoding.cms import CmsError, SignedData, read_signed_data
+from verifier.core.encoding.der import DerError
+from verifier.core.reasons import Check
+from verifier.emulator import cms
+
+#: The vectors whose form holds: those that are accepted, and those that a later step refuses.
+WELL_FORMED = [vector for vector in load_vectors() if vector.check is not Check.FORMAT]
+GOOD = document()
+
+
+@pytest.mark.parametrize("vector", WELL_FORMED, ids=str)
+def test_every_vector_that_is_well_formed_is_encoded_again_as_it_is(vector: Vector) -> None:
+    raw = vector.document().raw_der
+    assert encode_signed_data(read_signed_data(raw)) == raw
+
+
+@pytest.mark.parametrize("real", REAL_SAMPLES, ids=str)
+def test_every_real_document_is_encoded_again_as_it_is(real: RealSample) -> None:
+    raw = real.der
+    assert encode_signed_data(read_signed_data(raw)) == raw
+
+
+@pytest.mark.parametrize("name", ["azure-page-2018", "public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
+def test_every_published_document_is_encoded_again_as_it_is(name: str) -> None:
+    raw = sample(name)
+    assert encode_signed_data(read_signed_data(raw)) == raw
+
+
+def test_every_mutant_that_is_read_is_encoded_again_as_it_is() -> None:
+    read = 0
+    for mutant in (*mutants(GOOD), *random_mutants(GOOD, 3000, seed=1)):
+        with suppress(CmsError, DerError):
+            parts = read_signed_data(mutant)
+            assert encode_signed_data(parts) == mutant
+            read += 1
+    assert read > 500
+
+
+@given(raw=st.binary(max_size=200))
+def test_arbitrary_bytes_raise_nothing_but_its_errors(raw: bytes) -> None:
+    with pytest.raises((CmsError, DerError)):
+        read_signed_data(raw)
+
+
+@given(position=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
+@settings(deadline=None)
+def test_a_changed_byte_is_in_the_parts_or_refused(position: int, byte: int) -> None:
+    changed = bytearray(GOOD)
+    changed[position % len(GOOD)] = byte
+    with suppress(CmsError, DerError):
+        assert (read_signed_data(bytes(changed)) == read_signed_data(GOOD)) is (bytes(changed) == GOOD)
+
+
+def message(raw: bytes) -> str:
+    with pytest.raises((CmsError, DerError)) as caught:
+        read_signed_data(raw)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "said"),
+    [
+        ((0,), lambda _: oid(cms.ID_DATA), "not a CMS SignedData"),
+        ((), lambda whole: whole + b"\x00", "do not belong"),
+        (SIGNED_DATA, lambda one: one + b"\x05\x00", "do not belong"),
+        (CERTIFICATES, lambda one: one + b"\xa1\x00", "revocation lists"),
+        (CERTIFICATES, lambda _: b"", "embeds no certificate"),
+        (CERTIFICATES, lambda _: tlv(0xA0, b"\xa1\x00"), "something else than X.509"),
+        (CERTIFICATES, lambda _: tlv(0xA0, b"\x30\x00" * 9), "more than 8 certificates"),
+        (DIGESTS, lambda _: b"\x31\x00", "announces no digest"),
+        (ENCAPSULATED, lambda _: sequence(oid(cms.ID_DATA)), "carries no content"),
+        (SIGNERS, lambda _: b"\x31\x00", "no signer"),
+        (SIGNER, lambda one: one * 2, "more than one signer"),
+        (SID, lambda _: b"\x80\x00", "not named by issuer and serial number"),
+        (SIGNATURE, lambda one: one + b"\xa1\x00", "unsigned attributes"),
+        (SIGNATURE, lambda one: one + one, "do not belong"),
+        (DIGEST, lambda _: sequence(oid("1.3.4"), tlv(0x04, bytes(MAX_ALGORITHM_BYTES))), "more than 256 bytes"),
+        (DIGEST, lambda _: sequence(tlv(0x06, b"\x2a" + b"\x81" * MAX_OID_BYTES)), f"more than {MAX_OID_BYTES} bytes"),
+    ],
+)
+def test_says_what_is_wrong(path: tuple[int, ...], change: Callable[[bytes], bytes], said: str) -> None:
+    assert said in message(edited(GOOD, path, change))
+
+
+def test_every_part_of_a_document_is_a_field() -> None:
+    """A field that is added has to be encoded by support.der_parts as well, or the tests above are blind to it."""
+    parts = read_signed_data(GOOD)
+    for field in fields(SignedData):
+        if field.name != "signed_set":  # what is signed, derived from the attributes
+            changed = replace(parts, **{field.name: other(getattr(parts, field.name))})  # type: ignore[arg-type]  # by name
+            assert encode_signed_data(changed) != GOOD, field.name
+
+
+def other(value: object) -> object:
+    match value:
+        case bytes():
+            return value + b"x"
+        case tuple():
+            return (*value, b"\x30\x00")
+        case None:
+            return (b"\x30\x00",)
+        case _:
+            return replace(value, oid="1.2.3")  # type: ignore[type-var]  # the algorithms are left
+
+
+def test_shows_nothing_of_the_content() -> None:
+    assert documents.VM.vm_id not in repr(read_signed_data(GOOD))

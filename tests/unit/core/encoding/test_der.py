@@ -1,0 +1,252 @@
+"""The DER gate: what it lets through is DER, and whatever it gets, it ends with a DerError or without one."""
+
+import pytest
+from asn1crypto import core, parser
+from asn1crypto import x509 as asn1_x509
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.documents import der as der_of
+from support.documents import document, sample, shared_pki
+
+from verifier.core.bounds import MAX_DEPTH, MAX_ELEMENTS, MAX_OID_BYTES
+from verifier.core.encoding import der
+from verifier.core.encoding.der import DerError, Reader
+
+NULL = b"\x05\x00"
+
+
+def sequence(*members: bytes) -> bytes:
+    return bytes(core.SequenceOf(spec=core.Any, contents=b"".join(members)).dump())
+
+
+def nested(depth: int) -> bytes:
+    """So many elements, each in the one before."""
+    element = NULL
+    for _ in range(depth - 1):
+        element = sequence(element)
+    return element
+
+
+PRIMITIVES = st.one_of(
+    st.integers().map(lambda value: bytes(core.Integer(value).dump())),
+    st.binary(max_size=300).map(lambda value: bytes(core.OctetString(value).dump())),
+    st.text(max_size=50).map(lambda value: bytes(core.UTF8String(value).dump())),
+    st.booleans().map(lambda value: bytes(core.Boolean(value).dump())),
+    st.just(NULL),
+)
+ELEMENTS = st.recursive(PRIMITIVES, lambda inner: st.lists(inner, max_size=6).map(lambda some: sequence(*some)))
+
+
+@given(raw=ELEMENTS)
+@settings(deadline=None, max_examples=50)
+def test_accepts_what_another_library_encodes(raw: bytes) -> None:
+    der.check(raw)
+
+
+@pytest.mark.parametrize("name", ["azure-page-2018", "public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
+def test_accepts_the_published_documents(name: str) -> None:
+    der.check(sample(name))
+
+
+@given(raw=st.binary(max_size=200))
+def test_arbitrary_octets_raise_nothing_but_der_errors(raw: bytes) -> None:
+    for read in (der.check, der.children):
+        try:
+            read(raw)
+        except DerError:
+            continue
+
+
+@given(position=st.integers(min_value=0), octet=st.integers(min_value=0, max_value=255))
+def test_a_changed_document_raises_nothing_but_der_errors(position: int, octet: int) -> None:
+    raw = bytearray(document())
+    raw[position % len(raw)] = octet
+    try:
+        der.check(bytes(raw))
+    except DerError:
+        return
+    # What passes is for another parser one element too, with the same bounds.
+    *_, header, contents, trailer = parser.parse(bytes(raw), strict=True)
+    assert header + contents == bytes(raw)
+    assert trailer == b""
+
+
+@given(raw=ELEMENTS, cut=st.integers(min_value=1))
+@settings(deadline=None, max_examples=40)
+def test_no_proper_beginning_of_an_element_is_one(raw: bytes, cut: int) -> None:
+    with pytest.raises(DerError):
+        der.check(raw[: len(raw) - 1 - cut % len(raw)])
+
+
+@given(raw=ELEMENTS, more=st.binary(min_size=1, max_size=5))
+@settings(deadline=None, max_examples=40)
+def test_refuses_octets_behind_the_element(raw: bytes, more: bytes) -> None:
+    with pytest.raises(DerError):
+        der.check(raw + more)
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (b"", "truncated"),
+        (b"\x30", "truncated"),
+        (b"\x30\x01", "truncated"),
+        (b"\x30\x80\x00\x00", "indefinite length"),
+        (b"\x30\x04\x24\x80\x00\x00", "indefinite length"),
+        (b"\x30\x81\x02\x05\x00", "more bytes than it needs"),
+        (b"\x30\x82\x00\x80" + b"\x05\x00" * 64, "more bytes than it needs"),
+        (b"\x04\x84\x00\x00\x00\x80" + b"x" * 128, "more bytes than it needs"),
+        (b"\x04\x85\x00\x00\x00\x00\x01x", "truncated"),
+        (b"\x04\xff" + b"\x01" * 130, "truncated"),
+        (b"\x30\x02\x05\x01", "truncated"),
+        (b"\x1f\x01\x00", "tag number above 30"),
+        (b"\xbf\x81\x01\x00", "tag number above 30"),
+        (b"\x10\x00", "not constructed"),
+        (b"\x11\x00", "not constructed"),
+        (b"\x30\x02\x10\x00", "not constructed"),
+        (b"\x05\x00\x05\x00", "bytes behind"),
+        (b"\x30\x00\x00", "bytes behind"),
+    ],
+)
+def test_refuses_what_is_not_der(raw: bytes, fault: str) -> None:
+    with pytest.raises(DerError, match=fault):
+        der.check(raw)
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 255, 256, 65535, 65536])
+def test_accepts_each_length_in_its_shortest_form(length: int) -> None:
+    der.check(bytes(core.OctetString(b"x" * length).dump()))
+
+
+def test_accepts_as_deep_as_the_limit_and_no_deeper() -> None:
+    der.check(nested(MAX_DEPTH))
+    with pytest.raises(DerError, match="nested too deep"):
+        der.check(nested(MAX_DEPTH + 1))
+
+
+def test_depth_is_no_recursion() -> None:
+    # The outer lengths of a thousand levels, and nothing else.
+    with pytest.raises(DerError):
+        der.check(nested(1000))
+
+
+def test_accepts_as_many_elements_as_the_limit_and_no_more() -> None:
+    der.check(sequence(*[NULL] * (MAX_ELEMENTS - 1)))
+    with pytest.raises(DerError, match=f"more than {MAX_ELEMENTS} elements"):
+        der.check(sequence(*[NULL] * MAX_ELEMENTS))
+
+
+@given(members=st.lists(ELEMENTS, max_size=8))
+@settings(deadline=None, max_examples=40)
+def test_children_are_the_members(members: list[bytes]) -> None:
+    assert der.children(sequence(*members)) == tuple(members)
+
+
+@pytest.mark.parametrize("raw", [b"\x30\x02\x05\x00\x00", b"\x30\x03\x05\x00\x05", b"\x30\x02\x05\x01", b""])
+def test_children_refuses_what_does_not_come_out_even(raw: bytes) -> None:
+    with pytest.raises(DerError):
+        der.children(raw)
+
+
+@pytest.mark.parametrize(
+    ("contents", "value"),
+    [(b"\x00", 0), (b"\x7f", 127), (b"\x00\x80", 128), (b"\x80", -128), (b"\xff", -1), (b"\xff\x7f", -129)],
+)
+def test_reads_an_integer_in_the_bytes_that_it_needs(contents: bytes, value: int) -> None:
+    assert der.integer(contents) == value == core.Integer.load(b"\x02" + bytes([len(contents)]) + contents).native
+
+
+@pytest.mark.parametrize("contents", [b"", b"\x00\x00", b"\x00\x7f", b"\xff\xff", b"\xff\x80"])
+def test_refuses_an_integer_in_more_bytes_or_none(contents: bytes) -> None:
+    with pytest.raises(DerError, match="INTEGER"):
+        der.integer(contents)
+
+
+@given(arcs=st.lists(st.integers(min_value=0, max_value=2**80), min_size=1, max_size=4), first=st.integers(0, 2))
+def test_reads_an_object_identifier_as_another_library_writes_it(arcs: list[int], first: int) -> None:
+    second = arcs[0] if first == 2 else arcs[0] % 40
+    dotted = ".".join(map(str, (first, second, *arcs[1:])))
+    contents = core.ObjectIdentifier(dotted).contents
+    assert der.dotted(contents) == dotted
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [b"", b"\x80", b"\x2a\x80", b"\x2a\x80\x01", b"\x80\x2a", b"\x2a\x86\x48\x86", b"\x2a" * (MAX_OID_BYTES + 1)],
+)
+def test_refuses_an_object_identifier_that_another_one_could_be(contents: bytes) -> None:
+    with pytest.raises(DerError, match="object identifier"):
+        der.dotted(contents)
+
+
+def test_an_object_identifier_may_be_as_long_as_the_limit() -> None:
+    assert der.dotted(b"\x2a" * MAX_OID_BYTES).count(".") == MAX_OID_BYTES
+
+
+@pytest.mark.parametrize("contents", [b"", b"\x01", b"\x00\x00", b"\xff\xff"])
+def test_refuses_a_boolean_that_is_neither(contents: bytes) -> None:
+    with pytest.raises(DerError, match="BOOLEAN"):
+        der.boolean(contents)
+    assert der.boolean(b"\xff")
+    assert not der.boolean(b"\x00")
+
+
+@pytest.mark.parametrize("contents", [b"", b"\x01\x00", b"\x07\x80"])
+def test_refuses_a_bit_string_that_is_not_of_whole_bytes(contents: bytes) -> None:
+    with pytest.raises(DerError, match="BIT STRING"):
+        der.whole_bytes(contents)
+    assert der.whole_bytes(b"\x00ab") == b"ab"
+
+
+class TestReader:
+    """Every byte is taken by one call."""
+
+    def test_takes_the_elements_in_order(self) -> None:
+        outer = Reader(sequence(NULL, b"\x02\x01\x05", sequence(NULL), b"\x04\x02ab"))
+        inside = outer.inside(der.SEQUENCE)
+        outer.end()
+        assert inside.any_element() == NULL
+        assert not inside.has_next(der.SEQUENCE)
+        assert inside.contents(der.INTEGER) == b"\x05"
+        assert inside.has_next(der.SEQUENCE)
+        assert inside.element(der.SEQUENCE) == sequence(NULL)
+        assert inside.has_more()
+        assert inside.any_contents() == (der.OCTET_STRING, b"ab")
+        assert not inside.has_more()
+        inside.end()
+
+    def test_refuses_another_tag_and_takes_nothing(self) -> None:
+        reader = Reader(NULL)
+        with pytest.raises(DerError, match="0x05 in the place of 0x30"):
+            reader.element(der.SEQUENCE)
+        assert reader.any_element() == NULL
+
+    def test_refuses_what_is_missing_and_what_is_left(self) -> None:
+        with pytest.raises(DerError, match="missing"):
+            Reader(b"").contents(der.INTEGER)
+        with pytest.raises(DerError, match="do not belong"):
+            Reader(NULL).end()
+
+    def test_an_element_ends_inside_its_parent(self) -> None:
+        inside = Reader(b"\x30\x02\x04\x01a").inside(der.SEQUENCE)
+        with pytest.raises(DerError, match="truncated"):
+            inside.contents(der.OCTET_STRING)
+
+    @given(raw=ELEMENTS, cut=st.integers(min_value=0), more=st.binary(max_size=3))
+    @settings(deadline=None, max_examples=60)
+    def test_what_it_takes_is_all_there_is(self, raw: bytes, cut: int, more: bytes) -> None:
+        changed = raw[: len(raw) - cut % (len(raw) + 1)] + more
+        reader = Reader(changed)
+        taken = b""
+        try:
+            while reader.has_more():
+                taken += reader.any_element()
+        except DerError:
+            return
+        assert taken == changed
+
+
+def test_a_certificate_is_its_own_octets() -> None:
+    certificate = shared_pki().signer.certificate
+    assert der.from_certificate(certificate) == der_of(certificate)
+    assert asn1_x509.Certificate.load(der.from_certificate(certificate)).serial_number == certificate.serial_number

@@ -1,0 +1,107 @@
+"""What is decided about a discovered issuer, in each of its certificates, at each moment."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from support.chains import authority, root
+from support.documents import NOW, around, der, trusted
+
+from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
+from verifier.core.issuer_review import ReviewStatus, survey_issuer
+from verifier.core.trust.bundle import AuthorityIdentity, Denials, Origin, TrustBundle, TrustedCertificate
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.emulator import pki
+
+DAY = timedelta(days=1)
+EXPIRED = pki.Validity(not_before=NOW - 900 * DAY, not_after=NOW - DAY)
+DIRECT, RENEWED, OLD = (
+    authority("Seen CA"),
+    authority("Seen CA", validity=around(days=900)),
+    authority("Seen CA", validity=EXPIRED),
+)
+
+
+def read(identity: pki.Identity) -> Certificate:
+    return Certificate.from_der(der(identity.certificate))
+
+
+def issuer(*authorities: pki.Identity, cloud: Cloud = Cloud.PUBLIC) -> DiscoveredIssuer:
+    """As a document under the Seen CA showed it just now."""
+    sighting = IssuerObservation(
+        cloud=cloud,
+        issuer=read(DIRECT).subject,
+        authority_key_identifier=(read(DIRECT).subject_key_identifier or b"").hex(),
+        issuer_urls=(),
+        signer_sha256="aa" * 32,
+        seen_at=NOW,
+    )
+    ders = tuple(read(one).der for one in authorities)
+    return DiscoveredIssuer(sighting=sighting, first_seen=NOW, last_seen=NOW, documents=1, authorities=ders)
+
+
+def bundle(*entries: TrustedCertificate) -> TrustBundle:
+    return TrustBundle.of((trusted(root().certificate), *entries))
+
+
+def standing(
+    seen: DiscoveredIssuer, trust: TrustBundle, decisions: OperatorDecisions | None = None
+) -> tuple[ReviewStatus, list[ReviewStatus]]:
+    surveyed = survey_issuer(seen, trust, decisions or OperatorDecisions(), at=NOW)
+    return surveyed.standing, [one.standing for one in surveyed.authorities]
+
+
+REJECTED = OperatorDecisions(rejected=frozenset({AuthorityIdentity.of(read(DIRECT))}))
+DENIED = OperatorDecisions(denials=Denials(serial_numbers=frozenset({DIRECT.certificate.serial_number})))
+
+
+@pytest.mark.parametrize(
+    ("entries", "decisions", "expected"),
+    [
+        ((), OperatorDecisions(), ReviewStatus.APPROVABLE),
+        ((), REJECTED, ReviewStatus.REJECTED),
+        ((), DENIED, ReviewStatus.APPROVABLE),
+        ((trusted(DIRECT.certificate),), DENIED, ReviewStatus.DENIED),
+        (
+            (),
+            replace(DENIED, denied_authorities={DIRECT.certificate.serial_number: REJECTED.rejected}),
+            ReviewStatus.DENIED,
+        ),
+        ((trusted(OLD.certificate, retire_at=NOW),), OperatorDecisions(), ReviewStatus.RETIRED),
+        ((trusted(OLD.certificate, retire_at=NOW + DAY),), OperatorDecisions(), ReviewStatus.APPROVABLE),
+        ((trusted(RENEWED.certificate),), REJECTED, ReviewStatus.PINNED),
+        (
+            (trusted(RENEWED.certificate), trusted(OLD.certificate, retire_at=NOW)),
+            OperatorDecisions(),
+            ReviewStatus.PINNED,
+        ),
+        ((replace(trusted(RENEWED.certificate), origin=Origin.ADMITTED),), OperatorDecisions(), ReviewStatus.ADMITTED),
+        ((replace(trusted(RENEWED.certificate), origin=Origin.ADMITTED),), REJECTED, ReviewStatus.REJECTED),
+    ],
+)
+def test_is_that_of_the_ca_unless_the_certificate_itself_is_pinned(
+    entries: tuple[TrustedCertificate, ...], decisions: OperatorDecisions, expected: ReviewStatus
+) -> None:
+    assert standing(issuer(RENEWED), bundle(*entries), decisions) == (expected, [expected])
+
+
+def test_a_certificate_that_is_denied_itself_is_denied_though_pinned() -> None:
+    assert standing(issuer(DIRECT), bundle(trusted(DIRECT.certificate)), DENIED)[0] is ReviewStatus.DENIED
+
+
+@pytest.mark.parametrize("origin", [Origin.LISTED, Origin.APPROVED, Origin.ADMITTED])
+def test_an_issuer_whose_known_certificate_had_expired_when_it_was_seen_waits_for_a_decision(origin: Origin) -> None:
+    pinned = replace(trusted(OLD.certificate), origin=origin)
+    known = ReviewStatus.ADMITTED if origin is Origin.ADMITTED else ReviewStatus.PINNED
+    assert standing(issuer(OLD), bundle(pinned)) == (ReviewStatus.UNRESOLVED, [known])
+    before = replace(issuer(OLD), last_seen=NOW - 2 * DAY)
+    assert standing(before, bundle(pinned)) == (known, [known])
+
+
+def test_an_issuer_without_a_certificate_is_pinned_by_name_until_that_pin_expires() -> None:
+    assert standing(issuer(), bundle()) == (ReviewStatus.UNRESOLVED, [])
+    assert standing(issuer(), bundle(trusted(RENEWED.certificate))) == (ReviewStatus.PINNED, [])
+    assert standing(issuer(), bundle(trusted(OLD.certificate))) == (ReviewStatus.UNRESOLVED, [])
+    assert standing(issuer(cloud=Cloud.CHINA), bundle(trusted(RENEWED.certificate))) == (ReviewStatus.UNRESOLVED, [])

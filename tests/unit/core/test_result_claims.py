@@ -1,0 +1,137 @@
+"""The claims of a result token, in the EAR profile."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from support import documents
+from support.documents import NOW
+from support.results import archived_result, fresh_result, unchallenged_result
+
+from verifier.core.model import AttestationResult
+from verifier.core.result_claims import CLAIMS_KEY, PROFILE, build_claims
+
+LIFETIME = timedelta(seconds=600)
+THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+
+def claims_of(result: AttestationResult, *, lifetime: timedelta = LIFETIME) -> dict[str, Any]:
+    claims = build_claims(
+        result,
+        tenant="contoso",
+        issuer="https://us",
+        audience="backend",
+        lifetime=lifetime,
+        token_id="one",  # noqa: S106 - an id
+        build="imds-verifier 1",
+    )
+    encoded: dict[str, Any] = json.loads(json.dumps(claims))
+    return encoded
+
+
+def expiring(at: datetime) -> bytes:
+    content = documents.content(created_on=NOW)
+    created = f"{NOW - timedelta(seconds=45):%m/%d/%y %H:%M:%S} -0000"
+    content["timeStamp"] = {"createdOn": created, "expiresOn": f"{at:%m/%d/%y %H:%M:%S} -0000"}
+    return documents.sign(documents.encode(content))
+
+
+def test_are_those_of_the_profile_and_no_other() -> None:
+    claims = claims_of(fresh_result())
+
+    assert claims.pop("submods")["azure-imds"] | {CLAIMS_KEY: None} == {
+        "ear_status": "affirming",
+        "ear_appraisal_policy_ids": ["default"],
+        "ear_trustworthiness_vector": {"instance-identity": 2},
+        CLAIMS_KEY: None,
+    }
+    assert claims == {
+        "iss": "https://us",
+        "aud": "backend",
+        "iat": int(NOW.timestamp()),
+        "exp": int((NOW + LIFETIME).timestamp()),
+        "jti": "one",
+        "imds-verifier.tenant": "contoso",
+        "eat_profile": PROFILE,
+        "eat_nonce": documents.NONCE,
+        "ear_verifier_id": {"developer": "imds-verifier", "build": "imds-verifier 1"},
+    }
+    assert PROFILE == "tag:ietf.org,2026:rats/ear#04"
+
+
+def test_carry_what_the_document_says_as_the_result_spells_it() -> None:
+    result = fresh_result()
+    own = claims_of(result)["submods"]["azure-imds"][CLAIMS_KEY]
+
+    signed = documents.content()
+    assert own["vmId"] == signed["vmId"]
+    assert own["subscriptionId"] == signed["subscriptionId"]
+    assert own["sku"] == signed["sku"]
+    assert own["licenseType"] == signed["licenseType"]
+    assert own["plan"] == signed["plan"]
+    assert own["cloud"] == "AzurePublicCloud"
+    assert own["createdOn"] == "2026-11-23T08:00:00Z"
+    assert own["expiresOn"] == "2026-11-23T14:00:00Z"
+    assert own["trustGeneration"] == result.content.trust_generation
+    assert own["signerSha256"] == result.content.signer.sha256
+
+
+def test_say_null_of_what_the_document_does_not_carry() -> None:
+    content = documents.content()
+    for name in ("plan", "sku", "licenseType", "subscriptionId"):
+        del content[name]
+
+    own = claims_of(fresh_result(documents.sign(documents.encode(content))))["submods"]["azure-imds"][CLAIMS_KEY]
+
+    assert own["plan"] is own["sku"] is own["licenseType"] is own["subscriptionId"] is None
+
+
+@pytest.mark.parametrize("seconds", [1, 59, 599, 600, 601])
+def test_end_with_the_lifetime_or_the_document_whichever_is_first(seconds: int) -> None:
+    result = fresh_result(expiring(NOW + timedelta(seconds=seconds)))
+
+    assert claims_of(result)["exp"] == int(NOW.timestamp()) + min(seconds, 600)
+
+
+def test_of_a_document_that_expired_within_the_skew_have_ended_already() -> None:
+    claims = claims_of(fresh_result(expiring(NOW - timedelta(seconds=30))))
+
+    assert claims["exp"] == claims["iat"] - 30
+
+
+def test_end_with_the_lifetime_where_the_document_has_no_end() -> None:
+    content = documents.content()
+    del content["timeStamp"]
+
+    result = fresh_result(documents.sign(documents.encode(content)))
+
+    assert claims_of(result)["exp"] == int(NOW.timestamp()) + 600
+
+
+def test_have_whole_seconds_rounded_down() -> None:
+    at = NOW + timedelta(microseconds=999_999)
+
+    claims = claims_of(fresh_result(documents.document(created_on=NOW), at=at))
+
+    assert (claims["iat"], claims["exp"]) == (int(NOW.timestamp()), int(NOW.timestamp()) + 600)
+
+
+def test_name_the_agents_key_where_the_nonce_did() -> None:
+    assert claims_of(fresh_result(jkt=THUMBPRINT))["cnf"] == {"jkt": THUMBPRINT}
+    assert "cnf" not in claims_of(fresh_result())
+
+
+def test_claim_no_answered_challenge_where_there_was_none() -> None:
+    """Nor what IMDS put in a nonce's place, nor a key: a relying party that needs a challenge finds none."""
+    result = unchallenged_result()
+    claims = claims_of(result)
+
+    assert result.claims.nonce == "20261123-140000"
+    assert result.claims.nonce not in json.dumps(claims)
+    assert claims.keys() == claims_of(fresh_result()).keys() - {"eat_nonce"}
+
+
+def test_are_not_made_of_an_archived_document() -> None:
+    with pytest.raises(ValueError, match="archived"):
+        claims_of(archived_result())

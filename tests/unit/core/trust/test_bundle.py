@@ -1,0 +1,310 @@
+"""States by the clock, and bundles that cannot be constructed."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from support.certificates import make_authority
+from support.chains import root
+from support.documents import der
+
+from verifier.core.trust.bundle import (
+    EXPIRY_WARNING,
+    CloudTrust,
+    Denials,
+    Role,
+    State,
+    TrustBundle,
+    TrustedCertificate,
+    TrustError,
+    oddities_of,
+)
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
+from verifier.emulator import pki
+
+NOT_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
+NOT_AFTER = datetime(2027, 1, 1, tzinfo=UTC)
+ACTIVATE_AT = datetime(2026, 3, 1, tzinfo=UTC)
+RETIRE_AT = datetime(2026, 9, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def certificate(subject: str = "CA", *, issuer: str | None = None, is_ca: bool = True) -> Certificate:
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name(subject))
+        .issuer_name(name(issuer or subject))
+        .public_key(KEY.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOT_BEFORE)
+        .not_valid_after(NOT_AFTER)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .sign(KEY, hashes.SHA256())
+    )
+    return Certificate.from_der(built.public_bytes(Encoding.DER))
+
+
+def read(identity: pki.Identity) -> Certificate:
+    return Certificate.from_der(der(identity.certificate))
+
+
+def entry(
+    of: Certificate | None = None,
+    *,
+    role: Role = Role.ROOT,
+    clouds: Iterable[Cloud] = (Cloud.PUBLIC,),
+    source: str = "https://ca.example/ca.crt",
+    note: str = "",
+    activate_at: datetime | None = None,
+    retire_at: datetime | None = None,
+) -> TrustedCertificate:
+    return TrustedCertificate(
+        certificate=of or certificate(),
+        role=role,
+        clouds=frozenset(clouds),
+        source=source,
+        note=note,
+        activate_at=activate_at,
+        retire_at=retire_at,
+    )
+
+
+class TestState:
+    @pytest.mark.parametrize(
+        ("moment", "state"),
+        [
+            (NOT_BEFORE - MICROSECOND, State.STAGED),
+            (NOT_BEFORE, State.ACTIVE),
+            (NOT_AFTER - EXPIRY_WARNING, State.ACTIVE),
+            (NOT_AFTER - EXPIRY_WARNING + MICROSECOND, State.EXPIRING),
+            (NOT_AFTER, State.EXPIRING),
+            (NOT_AFTER + MICROSECOND, State.EXPIRED),
+        ],
+    )
+    def test_follows_the_validity_period_where_nothing_is_planned(self, moment: datetime, state: State) -> None:
+        assert entry().state_at(moment) is state
+
+    @pytest.mark.parametrize(
+        ("moment", "state"),
+        [
+            (NOT_BEFORE, State.STAGED),
+            (ACTIVATE_AT - MICROSECOND, State.STAGED),
+            (ACTIVATE_AT, State.ACTIVE),
+            (RETIRE_AT - EXPIRY_WARNING, State.ACTIVE),
+            (RETIRE_AT - EXPIRY_WARNING + MICROSECOND, State.EXPIRING),
+            (RETIRE_AT - MICROSECOND, State.EXPIRING),
+            (RETIRE_AT, State.RETIRED),
+            (NOT_AFTER + MICROSECOND, State.RETIRED),
+        ],
+    )
+    def test_follows_the_planned_times(self, moment: datetime, state: State) -> None:
+        assert entry(activate_at=ACTIVATE_AT, retire_at=RETIRE_AT).state_at(moment) is state
+
+    def test_planned_times_do_not_stretch_the_validity_period(self) -> None:
+        planned = entry(activate_at=NOT_BEFORE - timedelta(days=9), retire_at=NOT_AFTER + timedelta(days=9))
+        assert planned.state_at(NOT_BEFORE - MICROSECOND) is State.STAGED
+        assert planned.state_at(NOT_AFTER) is State.EXPIRING
+        assert planned.state_at(NOT_AFTER + MICROSECOND) is State.EXPIRED
+
+    def test_retiring_before_the_beginning_wins_over_staging(self) -> None:
+        assert entry(retire_at=NOT_BEFORE).state_at(NOT_BEFORE - MICROSECOND) is State.STAGED
+        assert entry(retire_at=NOT_BEFORE).state_at(NOT_BEFORE) is State.RETIRED
+
+    def test_the_warning_window_is_the_callers(self) -> None:
+        warning = timedelta(days=1)
+        assert entry().state_at(NOT_AFTER - warning, warning=warning) is State.ACTIVE
+        assert entry().state_at(NOT_AFTER - warning + MICROSECOND, warning=warning) is State.EXPIRING
+        assert entry().state_at(NOT_AFTER, warning=timedelta(0)) is State.ACTIVE
+
+    def test_is_the_same_moment_in_every_time_zone(self) -> None:
+        elsewhere = timezone(timedelta(hours=-8))
+        assert entry(retire_at=RETIRE_AT).state_at(RETIRE_AT.astimezone(elsewhere)) is State.RETIRED
+
+    def test_only_active_and_expiring_build_chains(self) -> None:
+        assert {state for state in State if state.is_usable} == {State.ACTIVE, State.EXPIRING}
+
+
+class TestTrustedCertificate:
+    def test_refuses_what_is_not_a_certificate_authority(self) -> None:
+        with pytest.raises(TrustError, match="not a certificate authority"):
+            entry(certificate(is_ca=False))
+
+    def test_refuses_a_root_that_another_authority_issued(self) -> None:
+        with pytest.raises(TrustError, match="a root that another authority issued"):
+            entry(certificate(issuer="Other"))
+
+    def test_takes_an_intermediate_that_another_authority_issued(self) -> None:
+        assert entry(certificate(issuer="Other"), role=Role.INTERMEDIATE).role is Role.INTERMEDIATE
+
+    def test_refuses_one_that_serves_no_cloud(self) -> None:
+        with pytest.raises(TrustError, match="serves no cloud"):
+            entry(clouds=())
+
+    def test_refuses_one_of_unknown_source(self) -> None:
+        with pytest.raises(TrustError, match="its source is missing"):
+            entry(source="")
+
+    @pytest.mark.parametrize("field", ["activate_at", "retire_at"])
+    def test_refuses_a_planned_time_without_a_time_zone(self, field: str) -> None:
+        naive = RETIRE_AT.replace(tzinfo=None)
+        with pytest.raises(TrustError, match="need a time zone"):
+            entry(**{field: naive})  # type: ignore[arg-type] # mypy takes the one value for every keyword's
+
+    @pytest.mark.parametrize("activate_at", [RETIRE_AT, RETIRE_AT + MICROSECOND])
+    def test_refuses_to_retire_one_before_it_was_active(self, activate_at: datetime) -> None:
+        with pytest.raises(TrustError, match="retire_at is not after activate_at"):
+            entry(activate_at=activate_at, retire_at=RETIRE_AT)
+
+
+class TestCloudTrust:
+    def test_cannot_be_constructed_without_an_anchor(self) -> None:
+        with pytest.raises(TrustError, match="without an anchor"):
+            CloudTrust(anchors=(), pins=(entry(role=Role.INTERMEDIATE),))
+
+    def test_offers_only_what_is_usable_at_the_moment(self) -> None:
+        anchor, retired_anchor = entry(), entry(retire_at=RETIRE_AT)
+        pin = entry(role=Role.INTERMEDIATE)
+        staged_pin = entry(role=Role.INTERMEDIATE, activate_at=RETIRE_AT + MICROSECOND)
+        trust = CloudTrust(anchors=(anchor, retired_anchor), pins=(pin, staged_pin))
+        assert trust.usable_anchors(RETIRE_AT) == (anchor,)
+        assert trust.usable_pins(RETIRE_AT) == (pin,)
+        assert trust.usable_anchors(NOT_AFTER + MICROSECOND) == ()
+        assert trust.usable_pins(NOT_AFTER + MICROSECOND) == ()
+
+    def test_finds_anchors_and_pins_by_fingerprint(self) -> None:
+        anchor, pin = entry(), entry(role=Role.INTERMEDIATE)
+        trust = CloudTrust(anchors=(anchor,), pins=(pin,))
+        assert trust.entry(anchor.certificate.sha256) is anchor
+        assert trust.entry(pin.certificate.sha256) is pin
+        with pytest.raises(KeyError):
+            trust.entry("0" * 64)
+
+
+class TestBundle:
+    def test_cannot_be_empty(self) -> None:
+        with pytest.raises(TrustError, match="an empty trust bundle"):
+            TrustBundle.of(())
+
+    def test_cannot_hold_a_cloud_without_an_anchor(self) -> None:
+        pin = entry(role=Role.INTERMEDIATE, clouds=[Cloud.PUBLIC, Cloud.CHINA])
+        with pytest.raises(TrustError, match="AzureChinaCloud: a cloud without an anchor"):
+            TrustBundle.of((entry(), pin))
+
+    def test_cannot_hold_a_certificate_twice(self) -> None:
+        twice = certificate("Twice")
+        with pytest.raises(TrustError, match="CN=Twice: there twice"):
+            TrustBundle.of((entry(twice), entry(twice, clouds=[Cloud.CHINA])))
+
+    def test_may_hold_several_certificates_of_one_name_and_key(self) -> None:
+        direct, crossed = certificate("CA"), certificate("CA", issuer="Other")
+        bundle = TrustBundle.of((entry(direct), entry(crossed, role=Role.INTERMEDIATE)))
+        assert [pin.certificate for pin in bundle.clouds[Cloud.PUBLIC].pins] == [crossed]
+
+    def test_keeps_each_cloud_to_its_own(self) -> None:
+        public, china = entry(clouds=[Cloud.PUBLIC]), entry(clouds=[Cloud.CHINA])
+        both = entry(role=Role.INTERMEDIATE, clouds=[Cloud.PUBLIC, Cloud.CHINA])
+        bundle = TrustBundle.of((public, china, both))
+        assert set(bundle.clouds) == {Cloud.PUBLIC, Cloud.CHINA}
+        assert bundle.clouds[Cloud.PUBLIC] == CloudTrust(anchors=(public,), pins=(both,))
+        assert bundle.clouds[Cloud.CHINA] == CloudTrust(anchors=(china,), pins=(both,))
+
+
+class TestGeneration:
+    ANCHOR = entry(clouds=Cloud)
+    PIN = entry(role=Role.INTERMEDIATE, clouds=[Cloud.PUBLIC], activate_at=ACTIVATE_AT, retire_at=RETIRE_AT)
+
+    def test_stays_where_only_order_and_words_change(self) -> None:
+        before = TrustBundle.of((self.ANCHOR, self.PIN)).generation
+        reworded = replace(self.PIN, note="another note", source="https://ca.example/moved.crt")
+        assert TrustBundle.of((self.PIN, self.ANCHOR)).generation == before
+        assert TrustBundle.of((self.ANCHOR, reworded)).generation == before
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            replace(PIN, role=Role.ROOT),
+            replace(PIN, clouds=frozenset({Cloud.CHINA})),
+            replace(PIN, clouds=frozenset({Cloud.PUBLIC, Cloud.CHINA})),
+            replace(PIN, activate_at=None),
+            replace(PIN, retire_at=None),
+            replace(PIN, activate_at=None, retire_at=ACTIVATE_AT),
+            replace(PIN, activate_at=ACTIVATE_AT + MICROSECOND),
+            replace(PIN, retire_at=RETIRE_AT + MICROSECOND),
+            replace(PIN, certificate=certificate("Other")),
+        ],
+    )
+    def test_changes_with_each_field_that_decides(self, changed: TrustedCertificate) -> None:
+        before = TrustBundle.of((self.ANCHOR, self.PIN)).generation
+        assert TrustBundle.of((self.ANCHOR, changed)).generation != before
+
+    def test_changes_with_an_entry_more_or_less(self) -> None:
+        one = TrustBundle.of((self.ANCHOR,)).generation
+        assert TrustBundle.of((self.ANCHOR, self.PIN)).generation != one
+
+    def test_tells_activation_from_retirement(self) -> None:
+        activated = replace(self.PIN, activate_at=RETIRE_AT, retire_at=None)
+        retired = replace(self.PIN, activate_at=None, retire_at=RETIRE_AT)
+        assert TrustBundle.of((self.ANCHOR, activated)).generation != TrustBundle.of((self.ANCHOR, retired)).generation
+
+
+class TestClosed:
+    def test_is_a_cloud_of_which_every_anchor_is_retired(self) -> None:
+        retired = replace(entry(), retire_at=RETIRE_AT)
+        other = replace(entry(of=certificate("Other")), retire_at=RETIRE_AT + timedelta(days=1))
+        cloud = CloudTrust(anchors=(retired, other), pins=())
+        assert not cloud.is_closed(RETIRE_AT)
+        assert not cloud.is_closed(RETIRE_AT + timedelta(days=1) - MICROSECOND)
+        assert cloud.is_closed(RETIRE_AT + timedelta(days=1))
+
+    def test_is_no_cloud_whose_anchors_expired_or_are_denied(self) -> None:
+        denials = Denials(spki_sha256=frozenset({entry().certificate.spki_sha256}))
+        cloud = CloudTrust(anchors=(entry(),), pins=(), denials=denials)
+        assert not cloud.is_closed(NOT_BEFORE)
+        assert not cloud.is_closed(NOT_AFTER + timedelta(days=1))
+
+
+class TestOddities:
+    def made(self, **kinds: Any) -> Certificate:  # noqa: ANN401 - of make_authority
+        return read(make_authority(issuer=root(), name="Odd CA", key=kinds.pop("key", KEY), **kinds))
+
+    def test_are_none_of_an_ordinary_authority(self) -> None:
+        assert oddities_of(self.made()) == ()
+        assert oddities_of(read(root())) == ()
+
+    def test_are_named(self) -> None:
+        short = rsa.generate_private_key(public_exponent=65537, key_size=2047)  # noqa: S505 - it is what is odd
+        without = (x509.SubjectKeyIdentifier.oid, x509.AuthorityKeyIdentifier.oid)
+        assert oddities_of(self.made(without=without, key=short)) == (
+            "no subject key identifier",
+            "no authority key identifier",
+            "an RSA key of 2047 bits",
+        )
+
+    def test_are_those_of_a_root_that_limits_its_use(self) -> None:
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        limited = make_authority(issuer=root(), name="Odd Root", key=root().key, extensions=(usage,))
+        own = replace(read(limited), issuer_der=read(limited).subject_der)
+        assert oddities_of(own) == ("a root with an extended key usage",)
+        assert oddities_of(self.made(extensions=(usage,))) == ()
+
+    def test_of_a_bundle_are_told_with_their_certificate(self) -> None:
+        odd = TrustedCertificate(
+            certificate=self.made(without=(x509.SubjectKeyIdentifier.oid,)),
+            role=Role.INTERMEDIATE,
+            clouds=frozenset({Cloud.PUBLIC}),
+            source="urn:imds-verifier:test",
+        )
+        bundle = TrustBundle.of((entry(), odd))
+        assert f"{odd.certificate.subject}: no subject key identifier" in bundle.oddities()

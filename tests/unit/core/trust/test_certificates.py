@@ -1,0 +1,395 @@
+"""Certificates: read strictly, once, and refused where two parsers could see two things."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.certificates import alternative_names, make_names, make_signer
+from support.der_parts import oid, sequence, tlv
+from support.documents import around, der, sample, shared_pki
+from support.multiplied import Leaf, extension, spki
+from support.mutations import mutants
+
+from verifier.adapters.trust.files import load_bundle
+from verifier.core.bounds import (
+    MAX_CERTIFICATE_BYTES,
+    MAX_EXTENSION_ELEMENTS,
+    MAX_EXTENSIONS,
+    MAX_KEY_PURPOSES,
+    MAX_NAME_ATTRIBUTES,
+    MAX_NAMES,
+    MAX_RSA_EXPONENT_BITS,
+    MAX_SERIAL_NUMBER_BYTES,
+)
+from verifier.core.envelope import read_envelope
+from verifier.core.model import RawDocument
+from verifier.core.trust.certificates import Certificate, CertificateError, read_issuer_and_number
+from verifier.emulator import pki
+
+SIGNER = shared_pki().signer.certificate
+ROOT = shared_pki().root.certificate
+ISSUER = shared_pki().issuing_ca.certificate
+
+
+def read(certificate: x509.Certificate) -> Certificate:
+    return Certificate.from_der(der(certificate))
+
+
+def changed(certificate: x509.Certificate, before: bytes, after: bytes) -> bytes:
+    """The certificate with one thing in it overwritten; its signature is then wrong, which nobody looks at here."""
+    octets = der(certificate)
+    assert octets.count(before) == 1
+    assert len(before) == len(after)
+    return octets.replace(before, after)
+
+
+def test_tells_what_the_certificate_says() -> None:
+    found = read(SIGNER)
+
+    assert found.der == der(SIGNER)
+    assert found.subject == SIGNER.subject.rfc4514_string()
+    assert found.subject_der == SIGNER.subject.public_bytes()
+    assert found.issuer_der == ISSUER.subject.public_bytes()
+    assert found.serial_number == SIGNER.serial_number
+    assert int(found.serial_hex, 16) == SIGNER.serial_number
+    assert (found.not_before, found.not_after) == (SIGNER.not_valid_before_utc, SIGNER.not_valid_after_utc)
+    assert found.signature_oid == SIGNER.signature_algorithm_oid.dotted_string
+    assert found.common_names == (b"metadata.azure.com",)
+    assert found.dns_names == (b"eastus.metadata.azure.com", b"metadata.azure.com")
+    assert not found.is_ca
+    assert not found.is_self_issued
+    assert found.key_usage == frozenset({"digital_signature", "key_encipherment"})
+    assert found.extended_key_usage == frozenset({ExtendedKeyUsageOID.SERVER_AUTH.dotted_string})
+    assert found.authority_key_identifier == read(ISSUER).subject_key_identifier
+
+
+def test_an_absent_extension_is_none_and_not_empty() -> None:
+    bare = make_signer(
+        without=(x509.KeyUsage.oid, x509.ExtendedKeyUsage.oid, x509.AuthorityKeyIdentifier.oid), names=()
+    )
+    found = read(bare.certificate)
+
+    assert found.key_usage is None
+    assert found.extended_key_usage is None
+    assert found.authority_key_identifier is None
+    assert found.dns_names == ()
+
+
+def test_a_root_is_a_self_issued_authority() -> None:
+    found = read(ROOT)
+    assert found.is_ca
+    assert found.is_self_issued
+
+
+def test_names_are_octets_that_nobody_decoded() -> None:
+    odd = (b"m\xe9tadata.azure.com", b"metadata.azure.com\0.evil.net", b"")
+    found = read(make_signer(common_names=("a\0b", "\u00e9"), extensions=[alternative_names(*odd)]).certificate)
+    assert found.dns_names == odd
+    assert found.common_names == (b"a\0b", "\u00e9".encode())
+
+
+def test_alternative_names_of_other_kinds_are_no_dns_names() -> None:
+    others = x509.SubjectAlternativeName(
+        [x509.UniformResourceIdentifier("https://metadata.azure.com"), x509.RFC822Name("a@metadata.azure.com")]
+    )
+    assert read(make_signer(extensions=[others]).certificate).dns_names == ()
+
+
+def test_tells_where_its_issuer_is_said_to_be() -> None:
+    def access(method: x509.ObjectIdentifier, url: str) -> x509.AccessDescription:
+        return x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+
+    information = x509.AuthorityInformationAccess(
+        [
+            access(AuthorityInformationAccessOID.CA_ISSUERS, "http://one.invalid/ca.crt"),
+            access(AuthorityInformationAccessOID.OCSP, "http://ocsp.invalid/"),
+            access(AuthorityInformationAccessOID.CA_ISSUERS, "ldap://two.invalid/"),
+        ]
+    )
+    found = read(make_signer(extensions=[information]).certificate)
+    assert found.unverified_issuer_urls == ("http://one.invalid/ca.crt", "ldap://two.invalid/")
+
+
+def test_is_issued_by_whoever_has_the_name_and_the_key() -> None:
+    namesake = pki.make_root(subject=ISSUER.subject, key=shared_pki().signer.key, validity=around())
+    renamed = pki.make_root(subject=make_names("Another"), key=shared_pki().issuing_ca.key, validity=around())
+    signer = read(SIGNER)
+    assert signer.is_issued_by(read(ISSUER))
+    assert not signer.is_issued_by(read(ROOT))
+    assert not signer.is_issued_by(read(namesake.certificate))
+    assert not signer.is_issued_by(read(renamed.certificate))
+    assert not signer.is_issued_by(signer)
+    assert read(ROOT).is_issued_by(read(ROOT))
+
+
+def test_fingerprints_are_of_the_octets_and_of_the_key() -> None:
+    one, other = make_signer(), make_signer()
+    assert read(one.certificate).sha256 != read(other.certificate).sha256
+    assert read(one.certificate).spki_sha256 == read(other.certificate).spki_sha256
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        lambda _: b"",
+        lambda octets: octets[:-1],
+        lambda octets: octets + b"\0",
+        lambda octets: octets + octets,
+        lambda octets: b"\x30\x80" + octets[4:] + b"\0\0",
+        lambda octets: b"\x30\x83\x00" + octets[2:],
+        lambda _: b"\x30\x00",
+        lambda _: b"\x05\x00",
+    ],
+)
+def test_refuses_what_is_not_exactly_one_certificate(raw: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(CertificateError):
+        Certificate.from_der(raw(der(SIGNER)))
+
+
+@pytest.mark.parametrize("number", [b"\x00", b"\xff", b"\x80"])
+def test_refuses_a_serial_number_that_is_not_positive(number: bytes) -> None:
+    one = (
+        x509.CertificateBuilder()
+        .subject_name(make_names("CA"))
+        .issuer_name(make_names("CA"))
+        .public_key(shared_pki().root.key.public_key())
+        .serial_number(0x7A)
+        .not_valid_before(around().not_before)
+        .not_valid_after(around().not_after)
+        .sign(shared_pki().root.key, SHA256())
+    )
+    with pytest.raises(CertificateError):
+        Certificate.from_der(
+            changed(one, b"\xa0\x03\x02\x01\x02\x02\x01\x7a", b"\xa0\x03\x02\x01\x02\x02\x01" + number)
+        )
+
+
+def test_refuses_an_extension_twice() -> None:
+    # The object identifiers of keyUsage (2.5.29.15) and extendedKeyUsage (2.5.29.37).
+    with pytest.raises(CertificateError):
+        Certificate.from_der(changed(SIGNER, b"\x06\x03\x55\x1d\x0f", b"\x06\x03\x55\x1d\x25"))
+
+
+def test_refuses_an_extension_that_cannot_be_read() -> None:
+    broken = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\x05\x00")
+    with pytest.raises(CertificateError):
+        read(make_signer(extensions=[broken]).certificate)
+
+
+def test_refuses_an_unknown_version() -> None:
+    with pytest.raises(CertificateError):
+        Certificate.from_der(changed(SIGNER, b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09"))
+
+
+@given(position=st.integers(min_value=0), octet=st.integers(min_value=0, max_value=255))
+@settings(deadline=None)
+def test_a_changed_certificate_raises_nothing_but_certificate_errors(position: int, octet: int) -> None:
+    raw = bytearray(der(SIGNER))
+    raw[position % len(raw)] = octet
+    try:
+        found = Certificate.from_der(bytes(raw))
+    except CertificateError:
+        return
+    assert found.der == bytes(raw)
+
+
+def test_no_element_that_is_another_one_raises_anything_but_certificate_errors() -> None:
+    count = 0
+    for count, changed in enumerate(mutants(der(SIGNER)), start=1):  # noqa: B007 - it is told below
+        with suppress(CertificateError):
+            assert Certificate.from_der(changed).der == changed
+    assert count > 2000
+
+
+def test_a_key_usage_without_an_octet_is_an_error_of_the_certificate() -> None:
+    # The BIT STRING needs one that says how many bits of the last are unused (X.690 8.6.2).
+    empty = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\x03\x00")
+    with pytest.raises(CertificateError):
+        read(make_signer(extensions=[empty]).certificate)
+
+
+@given(raw=st.binary(max_size=100))
+def test_arbitrary_octets_are_no_certificate(raw: bytes) -> None:
+    with pytest.raises(CertificateError):
+        Certificate.from_der(raw)
+
+
+def test_reads_one_pem_certificate() -> None:
+    assert Certificate.from_pem(SIGNER.public_bytes(Encoding.PEM)) == read(SIGNER)
+
+
+@pytest.mark.parametrize("raw", [b"", b"not PEM", SIGNER.public_bytes(Encoding.PEM) * 2])
+def test_refuses_pem_that_is_not_one_certificate(raw: bytes) -> None:
+    with pytest.raises(CertificateError):
+        Certificate.from_pem(raw)
+
+
+@pytest.mark.parametrize("name", ["azure-page-2018", "public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
+def test_reads_the_signers_of_the_published_documents(name: str) -> None:
+    signer = read_envelope(RawDocument(raw_der=sample(name))).signer
+    assert signer.common_names[0].endswith(b"metadata.azure.com")
+
+
+def test_its_representation_does_not_spill_octets() -> None:
+    assert len(repr(read(SIGNER))) < 2000
+
+
+class TestBounds:
+    """As many as the limit are read, and one more is refused by the name of the bound."""
+
+    def test_names(self) -> None:
+        access = extension("1.3.6.1.5.5.7.1.1", sequence(sequence(oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, b"u")) * 6))
+
+        def leaf(count: int) -> bytes:
+            names = extension("2.5.29.17", sequence(tlv(0x82, b"a") * count))
+            return Leaf(extensions=(names, access)).encode()
+
+        assert len(Certificate.from_der(leaf(MAX_NAMES - 6)).dns_names) == MAX_NAMES - 6
+        assert refusal(leaf(MAX_NAMES - 5)) == f"has more than {MAX_NAMES} names"
+
+    def test_extensions(self) -> None:
+        def leaf(count: int) -> bytes:
+            return Leaf(extensions=tuple(extension(f"1.3.{number}", b"\x05\x00") for number in range(count))).encode()
+
+        assert Certificate.from_der(leaf(MAX_EXTENSIONS)).der == leaf(MAX_EXTENSIONS)
+        assert refusal(leaf(MAX_EXTENSIONS + 1)) == f"has more than {MAX_EXTENSIONS} extensions"
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_elements_in_extensions(self, *, at_once: bool) -> None:
+        def leaf(count: int) -> bytes:
+            counts = [count] if at_once else [count // 2, count - count // 2]
+            return Leaf(
+                extensions=tuple(
+                    extension(f"1.3.{number}", sequence(b"\x05\x00" * (one - 1))) for number, one in enumerate(counts)
+                )
+            ).encode()
+
+        assert Certificate.from_der(leaf(MAX_EXTENSION_ELEMENTS)).der == leaf(MAX_EXTENSION_ELEMENTS)
+        assert refusal(leaf(MAX_EXTENSION_ELEMENTS + 1)).startswith(f"has more than {MAX_EXTENSION_ELEMENTS} elements")
+
+    def test_key_purposes(self) -> None:
+        def leaf(count: int) -> bytes:
+            purposes = sequence(*(oid(f"1.3.{number}") for number in range(count)))
+            return Leaf(extensions=(extension("2.5.29.37", purposes),)).encode()
+
+        assert len(Certificate.from_der(leaf(MAX_KEY_PURPOSES)).extended_key_usage or ()) == MAX_KEY_PURPOSES
+        assert refusal(leaf(MAX_KEY_PURPOSES + 1)) == f"has more than {MAX_KEY_PURPOSES} extended key usages"
+
+    @pytest.mark.parametrize("field", ["subject", "issuer"])
+    def test_attributes_of_a_name(self, field: str) -> None:
+        one = tlv(0x31, sequence(oid("2.5.4.10"), tlv(0x0C, b"o")))
+
+        def leaf(count: int) -> bytes:
+            name = sequence(one * count)
+            return (Leaf(subject=name) if field == "subject" else Leaf(issuer=name)).encode()
+
+        assert Certificate.from_der(leaf(MAX_NAME_ATTRIBUTES)).der == leaf(MAX_NAME_ATTRIBUTES)
+        assert refusal(leaf(MAX_NAME_ATTRIBUTES + 1)) == f"has more than {MAX_NAME_ATTRIBUTES} attributes in a Name"
+
+    def test_bytes(self) -> None:
+        def leaf(size: int) -> bytes:
+            return Leaf(extensions=(extension("1.3.4", tlv(0x04, bytes(size))),)).encode()
+
+        fitting = MAX_CERTIFICATE_BYTES - (len(leaf(4000)) - 4000)
+        assert len(Certificate.from_der(leaf(fitting)).der) == MAX_CERTIFICATE_BYTES
+        assert refusal(leaf(fitting + 1)) == f"is larger than {MAX_CERTIFICATE_BYTES} bytes"
+
+    def test_bytes_of_the_serial_number(self) -> None:
+        longest = 2 ** (8 * MAX_SERIAL_NUMBER_BYTES - 1) - 1
+        assert Certificate.from_der(Leaf(serial_number=longest).encode()).serial_number == longest
+        assert "bytes in its serial number" in refusal(Leaf(serial_number=longest + 1).encode())
+
+    def test_bits_of_an_exponent(self) -> None:
+        modulus = (1 << 2047) + 1
+
+        def leaf(bits: int) -> bytes:
+            return Leaf(spki=spki(rsa.RSAPublicNumbers((1 << bits - 1) + 1, modulus).public_key())).encode()
+
+        assert Certificate.from_der(leaf(MAX_RSA_EXPONENT_BITS)).der == leaf(MAX_RSA_EXPONENT_BITS)
+        said = refusal(leaf(MAX_RSA_EXPONENT_BITS + 1))
+        assert said == f"has more than {MAX_RSA_EXPONENT_BITS} bits in its RSA exponent"
+
+    def test_every_shipped_authority_is_within_them(self) -> None:
+        assert len(load_bundle().entries) > 30
+
+
+def refusal(raw: bytes) -> str:
+    with pytest.raises(CertificateError) as caught:
+        Certificate.from_der(raw)
+    return str(caught.value)
+
+
+class TestExtensions:
+    """Those that the appraisal asks about are read strictly."""
+
+    @pytest.mark.parametrize(
+        ("dotted", "value"),
+        [
+            ("2.5.29.17", sequence(tlv(0x89))),
+            ("2.5.29.17", sequence(tlv(0x82, b"a"), b"\x05\x00")),
+            ("2.5.29.17", tlv(0x82, b"a")),
+            ("2.5.29.17", sequence() + b"\x00"),
+            ("2.5.29.19", sequence(b"\x01\x01\x00", b"\x01\x01\xff")),
+            ("2.5.29.19", sequence(b"\x01\x01\x01")),
+            ("2.5.29.19", sequence(b"\x02\x02\x00\x01")),
+            ("2.5.29.15", b"\x03\x00"),
+            ("2.5.29.15", b"\x03\x01\x00"),
+            ("2.5.29.15", b"\x03\x02\x08\x80"),
+            ("2.5.29.15", b"\x03\x02\x05\x81"),
+            ("2.5.29.15", b"\x03\x04\x00\x80\x00\x00"),
+            ("2.5.29.37", sequence(b"\x06\x00")),
+            ("2.5.29.37", sequence(b"\x06\x02\x2a\x80")),
+            ("2.5.29.14", b"\x05\x00"),
+            ("2.5.29.35", sequence(tlv(0x82, b"\x00\x01"))),
+            ("2.5.29.35", sequence(tlv(0x83, b"\x01"))),
+            ("1.3.6.1.5.5.7.1.1", sequence(sequence(oid("1.3.6.1.5.5.7.48.2")))),
+            ("1.3.6.1.5.5.7.1.1", sequence(sequence(oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, b"u"), b"\x05\x00"))),
+            ("1.3.4", b""),
+            ("1.3.4", b"\x05\x00\x05\x00"),
+            ("1.3.4", b"\x30\x80\x00\x00"),
+        ],
+    )
+    def test_refuses_one_that_cannot_be_read(self, dotted: str, value: bytes) -> None:
+        assert refusal(Leaf(extensions=(extension(dotted, value),)).encode()).startswith("cannot be read: ")
+
+    def test_refuses_a_critical_field_that_says_the_default(self) -> None:
+        one = sequence(oid("1.3.4"), b"\x01\x01\x00", tlv(0x04, b"\x05\x00"))
+        assert "critical" in refusal(Leaf(extensions=(one,)).encode())
+
+    @pytest.mark.parametrize(
+        ("bits", "usages"),
+        [
+            (b"\x03\x02\x07\x80", {"digital_signature"}),
+            (b"\x03\x02\x05\xa0", {"digital_signature", "key_encipherment"}),
+            (b"\x03\x02\x01\x06", {"key_cert_sign", "crl_sign"}),
+            (b"\x03\x03\x07\x08\x80", {"key_agreement", "decipher_only"}),
+        ],
+    )
+    def test_key_usage_has_one_bit_for_each(self, bits: bytes, usages: set[str]) -> None:
+        assert Certificate.from_der(Leaf(extensions=(extension("2.5.29.15", bits),)).encode()).key_usage == frozenset(
+            usages
+        )
+
+    def test_a_url_that_is_not_ascii_is_skipped(self) -> None:
+        urls = [tlv(0x86, b"http://\xe9/"), tlv(0x86, b"http://a/"), tlv(0x82, b"b")]
+        access = sequence(*(sequence(oid("1.3.6.1.5.5.7.48.2"), url) for url in urls))
+        found = Certificate.from_der(Leaf(extensions=(extension("1.3.6.1.5.5.7.1.1", access),)).encode())
+        assert found.unverified_issuer_urls == ("http://a/",)
+
+
+def test_a_certificate_is_read_once() -> None:
+    raw = der(make_signer().certificate)
+    assert Certificate.from_der(raw) is Certificate.from_der(bytes(bytearray(raw)))
+
+
+def test_an_issuer_and_serial_number_are_those_of_the_certificate() -> None:
+    issuer, number = read_issuer_and_number(der(SIGNER))
+    assert issuer == ISSUER.subject.public_bytes()
+    assert int.from_bytes(number) == SIGNER.serial_number

@@ -1,0 +1,164 @@
+"""What each change makes of the decisions, and that nothing else moves."""
+
+from dataclasses import replace
+
+import pytest
+from support.chains import authority, key, root
+from support.documents import NOW, around, der
+
+from verifier.core.trust.bundle import AuthorityIdentity, Denials
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import (
+    Allow,
+    Deny,
+    OperatorDecisions,
+    Pin,
+    PinDecision,
+    Reject,
+    Unpin,
+    decide,
+)
+from verifier.emulator import pki
+
+ONE, TWO, THREE = ("1" * 64, "2" * 64, "3" * 64)
+
+
+def pinned(raw: bytes = b"one", *, by: str = "alice") -> PinDecision:
+    return PinDecision(der=raw, clouds=frozenset({Cloud.PUBLIC}), decided_by=by, decided_at=NOW)
+
+
+def certificate(identity: pki.Identity) -> Certificate:
+    return Certificate.from_der(der(identity.certificate))
+
+
+def crossed(name: str) -> Certificate:
+    """`name` under another root: another certificate of the same CA."""
+    return certificate(authority(name, issuer=root("Another Root")))
+
+
+def identity(name: str) -> AuthorityIdentity:
+    return AuthorityIdentity.of(certificate(authority(name)))
+
+
+REJECTED, DENIED = identity("Rejected CA"), identity("Denied CA")
+STANDING = OperatorDecisions(
+    pins={ONE: pinned()},
+    rejected=frozenset({REJECTED}),
+    denials=Denials(serial_numbers=frozenset({7, 9}), spki_sha256=frozenset({THREE})),
+    denied_authorities={7: frozenset({DENIED})},
+)
+
+
+class TestIdentity:
+    def test_is_that_of_every_certificate_of_the_authority(self) -> None:
+        direct = certificate(authority("Rejected CA"))
+        renewed = certificate(authority("Rejected CA", validity=around(days=30)))
+        assert len({direct.sha256, renewed.sha256, crossed("Rejected CA").sha256}) == 3
+        assert {AuthorityIdentity.of(one) for one in (direct, renewed, crossed("Rejected CA"))} == {REJECTED}
+
+    def test_is_another_one_with_another_name_or_key(self) -> None:
+        renamed = certificate(authority("Another CA", own_key=key("Rejected CA")))
+        rekeyed = certificate(authority("Rejected CA", own_key=key("another key")))
+        assert len({REJECTED, AuthorityIdentity.of(renamed), AuthorityIdentity.of(rekeyed)}) == 3
+
+
+class TestPin:
+    def test_is_beside_the_others(self) -> None:
+        after = decide(STANDING, Pin(pins={THREE: pinned(b"three")}))
+        assert dict(after.pins) == {ONE: pinned(), THREE: pinned(b"three")}
+        assert replace(after, pins=STANDING.pins) == STANDING
+
+    def test_stands_in_the_place_of_an_earlier_one(self) -> None:
+        assert decide(STANDING, Pin(pins={ONE: pinned(by="bob")})).pins[ONE].decided_by == "bob"
+
+    def test_takes_the_rejection_of_its_ca_back_in_whichever_certificate(self) -> None:
+        other = crossed("Rejected CA")
+        after = decide(STANDING, Pin(pins={other.sha256: pinned(other.der)}))
+        assert after.rejected == frozenset()
+        assert other.sha256 in after.pins
+        assert after.denied_authorities == STANDING.denied_authorities
+
+
+class TestUnpin:
+    def test_takes_the_pin_and_nothing_else(self) -> None:
+        after = decide(STANDING, Unpin(sha256=ONE))
+        assert dict(after.pins) == {}
+        assert replace(after, pins=STANDING.pins) == STANDING
+
+    def test_rejects_nothing(self) -> None:
+        assert decide(STANDING, Unpin(sha256=ONE)).rejected == {REJECTED}
+
+
+class TestReject:
+    def test_leaves_pins_alone_also_those_of_its_own_ca(self) -> None:
+        other = crossed("Pinned CA")
+        before = decide(STANDING, Pin(pins={other.sha256: pinned(other.der)}))
+        after = decide(before, Reject(authority=identity("Pinned CA")))
+        assert after.rejected == {REJECTED, identity("Pinned CA")}
+        assert replace(after, rejected=before.rejected) == before
+
+
+class TestDenials:
+    def test_add_up(self) -> None:
+        after = decide(STANDING, Deny(denials=Denials(serial_numbers=frozenset({8}), spki_sha256=frozenset({ONE}))))
+        assert after.denials == Denials(serial_numbers=frozenset({7, 8, 9}), spki_sha256=frozenset({ONE, THREE}))
+        assert replace(after, denials=STANDING.denials) == STANDING
+
+    def test_are_taken_back_one_by_one(self) -> None:
+        after = decide(STANDING, Allow(denials=Denials(serial_numbers=frozenset({7}))))
+        assert after.denials == Denials(serial_numbers=frozenset({9}), spki_sha256=frozenset({THREE}))
+        assert after.denied_authorities == {}
+
+    def test_keep_the_cas_that_were_known_under_a_serial_number(self) -> None:
+        change = Deny(
+            denials=Denials(serial_numbers=frozenset({7, 8})),
+            denied_authorities={7: frozenset({REJECTED}), 8: frozenset()},
+        )
+        after = decide(STANDING, change)
+        assert after.denied_authorities == {7: frozenset({DENIED, REJECTED})}
+        assert after.denied_among([]) == {DENIED, REJECTED}
+
+    def test_name_the_ca_of_each_known_certificate_that_is_denied(self) -> None:
+        denied = certificate(authority("Seen CA"))
+        pin = certificate(authority("Pinned CA"))
+        decisions = OperatorDecisions(
+            pins={pin.sha256: pinned(pin.der), ONE: pinned()},
+            denials=Denials(serial_numbers=frozenset({denied.serial_number}), spki_sha256=frozenset({pin.spki_sha256})),
+        )
+        assert decisions.denied_among([denied, crossed("Another CA")]) == {identity("Seen CA"), identity("Pinned CA")}
+
+    def test_are_needed_for_what_is_put_on_record(self) -> None:
+        with pytest.raises(ValueError, match="not denied"):
+            OperatorDecisions(denied_authorities={7: frozenset({DENIED})})
+
+    def test_do_not_take_a_pin_away(self) -> None:
+        assert decide(STANDING, Deny(denials=Denials(spki_sha256=frozenset({ONE})))).pins == STANDING.pins
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Pin(pins={ONE: pinned()}),
+        Unpin(sha256=THREE),
+        Reject(authority=REJECTED),
+        Deny(denials=STANDING.denials),
+        Allow(denials=Denials(serial_numbers=frozenset({10}))),
+    ],
+    ids=lambda change: type(change).__name__,
+)
+def test_what_stands_already_changes_nothing(change: Pin | Unpin | Reject | Deny | Allow) -> None:
+    assert decide(STANDING, change) == STANDING
+
+
+def test_decisions_are_not_changed_behind_their_back() -> None:
+    pins = {ONE: pinned()}
+    decisions = OperatorDecisions(pins=pins)
+    pins[TWO] = pinned(b"two")
+    assert set(decisions.pins) == {ONE}
+    with pytest.raises(TypeError):
+        decisions.pins[TWO] = pinned(b"two")  # type: ignore[index]  # that it cannot is the test
+
+
+def test_a_pins_certificate_is_not_in_its_text() -> None:
+    assert "secret" not in repr(pinned(b"secret"))

@@ -1,0 +1,1 @@
+"""I/O: each class implements one port of `verifier.ports`."""

@@ -1,0 +1,1 @@
+"""Fetch issuer certificates over a checked connection."""

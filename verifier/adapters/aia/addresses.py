@@ -1,0 +1,121 @@
+"""The addresses of a host: asked for once, within a bound, and all of them public."""
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from verifier.ports.trust import FetchFailed
+
+#: Lookups that wait for the name service at once, at most, in one process.
+MAX_LOOKUPS = 4
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# What `is_global` of one Python release or another takes for public (the registries changed, and the releases follow
+# them late): the IANA special-purpose address registries, and RFC 7526 for 6to4, which nobody runs any more. And what
+# no registry knows: one address out of the public range at which every machine in Azure reaches its own host.
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's host: DHCP, DNS, the agent's wire server
+        "192.0.0.0/24",  # IETF protocol assignments
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT
+        "192.88.99.0/24",  # 6to4 relays
+        "192.175.48.0/24",  # AS112
+        "2001::/23",  # IETF protocol assignments: Teredo, ORCHID and others
+        "2002::/16",  # 6to4, which holds any IPv4 address
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicAddress:
+    """An address of the public internet: there is no other PublicAddress.
+
+    One that stands for an IPv4 address (IPv4-mapped, NAT64) is public where that one is; tunnels that hold
+    one (6to4, Teredo) are refused whole. A network's own NAT64 prefix cannot be told from other addresses.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        try:
+            address = ipaddress.ip_address(self.text)
+        except ValueError as error:
+            raise FetchFailed("The name service gave something that is no address.") from error
+        if not _is_public(address):
+            raise FetchFailed("An address of the host is not public.")
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:  # RFC 4007 11: of one link
+            return False
+        if address.ipv4_mapped is not None:
+            return _is_public(address.ipv4_mapped)
+        if address in _NAT64:  # RFC 6052 2.2: the last 32 bits are the IPv4 address
+            return _is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+        if address not in _GLOBAL_UNICAST:
+            return False
+    if any(address in network for network in _NOT_PUBLIC if network.version == address.version):
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def check_addresses(found: Sequence[str]) -> tuple[PublicAddress, ...]:
+    """Each address once, in order. Raises FetchFailed where there is none, or one that is not public: a host
+    with one public and one private address is somebody's trick."""
+    if not found:
+        raise FetchFailed("The host has no address.")
+    return tuple(PublicAddress(text=text) for text in dict.fromkeys(found))
+
+
+def look_up(host: str) -> tuple[str, ...]:
+    """The addresses that the system's resolver knows, within whatever time it takes. Raises OSError."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return tuple(str(address[0]) for *_, address in found)
+
+
+class NameService:
+    """Lookups with a bound in time, which getaddrinfo has not.
+
+    Each has a thread to itself. One that hangs is left behind when its caller's time is over; it keeps its
+    thread until the system's resolver gives up (half a minute, by the usual resolv.conf), harms nothing, and
+    does not keep the process from ending. MAX_LOOKUPS can hang at once: further ones fail without waiting.
+    """
+
+    def __init__(self, look_up: Callable[[str], Sequence[str]] = look_up) -> None:
+        self._look_up = look_up
+        self._free = threading.BoundedSemaphore(MAX_LOOKUPS)
+
+    def resolve(self, host: str, seconds: float) -> Sequence[str]:
+        """The addresses of `host`, unchecked, after `seconds` at the latest. Raises FetchFailed."""
+        if not self._free.acquire(blocking=False):
+            raise FetchFailed("The name service does not answer: too many lookups wait for it.")
+        answers: SimpleQueue[Sequence[str]] = SimpleQueue()
+        worker = threading.Thread(target=self._work, args=(host, answers), name="issuer-lookup", daemon=True)
+        try:
+            worker.start()
+        except RuntimeError as error:
+            self._free.release()
+            raise FetchFailed("No thread is left for a lookup.") from error
+        try:
+            return answers.get(timeout=seconds)
+        except Empty as error:
+            raise FetchFailed("The name service did not answer in time.") from error
+
+    def _work(self, host: str, answers: SimpleQueue[Sequence[str]]) -> None:
+        found: Sequence[str] = ()
+        try:
+            found = self._look_up(host)
+        except (OSError, UnicodeError):
+            pass  # as a host without an address
+        finally:
+            self._free.release()
+            answers.put(found)

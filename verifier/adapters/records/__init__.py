@@ -1,0 +1,1 @@
+"""Serialization of stored values, shared by all stores."""

@@ -1,0 +1,61 @@
+"""The arithmetic of rate limits: a sliding window counter, the same on every store.
+
+A store keeps two counters for each key and rate: the current window's and the previous window's. Windows start at
+multiples of their length since 1970. The weight of the previous counter falls evenly to zero while the current window
+passes. A rate is therefore exact for even traffic and an estimate for uneven traffic.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+
+from verifier.adapters.records.nonces import encode_text
+from verifier.core.tenancy import Allowance, Rate
+from verifier.ports.stores import MAX_RATE_KEY
+
+_MICROSECOND = timedelta(microseconds=1)
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The two counters at one moment. `length` and `gone`, the age of the current window, are in microseconds."""
+
+    length: int
+    gone: int
+    previous: int
+    current: int
+
+    @property
+    def count(self) -> int:
+        """Return how many requests count at this moment."""
+        return self.previous * (self.length - self.gone) // self.length + self.current
+
+
+def length_of(rate: Rate) -> int:
+    """Return the length of the rate's window in microseconds."""
+    return rate.unit.window // _MICROSECOND
+
+
+def name_of(key: str, rate: Rate) -> str:
+    """Return the name of the counters of `key` at `rate`, in ASCII without braces.
+
+    Raises ValueError if `key` is longer than MAX_RATE_KEY.
+    """
+    if len(key) > MAX_RATE_KEY:
+        raise ValueError(f"the key of a rate has more than {MAX_RATE_KEY} characters")
+    return f"{encode_text(key)}:{rate}"
+
+
+def allowance_of(rate: Rate, window: Window, *, admitted: bool) -> Allowance:
+    """Return what `rate` leaves after a request, which `window` includes if it was admitted.
+
+    The reset is a whole second later than the moment at which the next request fits, so that a caller who waits for it
+    is admitted.
+    """
+    wait: float = window.length - window.gone
+    if not admitted and window.current < rate.amount:
+        # One more request fits into the current window as soon as the previous counter has lost enough weight.
+        wait -= window.length * (rate.amount - window.current) / window.previous
+    reset = timedelta(seconds=math.floor(wait / _SECOND) + 1)
+    return Allowance(admitted=admitted, rate=rate, remaining=max(0, rate.amount - window.count), reset=reset)

@@ -1,0 +1,321 @@
+"""How the trust registries write down what operators decided and which issuers were seen: lines of ASCII, versioned,
+and the same in each registry, so that a record reads the same wherever it lies.
+
+Each `decode_` gives the value of which its `encode_` made exactly this text, and raises StoreUnavailable for any other
+text, however close: what this release did not write is no decision of anybody's. Its content is not repeated.
+"""
+
+import hashlib
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from verifier.adapters.records.nonces import microseconds, moment
+from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust.bundle import AuthorityIdentity, Denials
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
+
+#: The first member of each record. Another layout takes another number, and is refused by name until it is known.
+FORMAT = 1
+
+#: What is kept of one sighting, in characters: all of it is what a stranger says, at a length of the stranger's choice.
+MAX_ISSUER_CHARACTERS = 1024
+MAX_KEY_IDENTIFIER_CHARACTERS = 128
+MAX_URLS = 4
+MAX_URL_CHARACTERS = 512
+#: What is kept of the reason for which a genuine document is refused: this service writes it, from names of others.
+MAX_DETAIL_CHARACTERS = 512
+#: Of one issuer: more than a path has above its signer, its anchor not counted.
+MAX_AUTHORITIES = 4
+
+_UNREADABLE = "The trust registry holds a record that this release cannot read."
+
+_T = TypeVar("_T")
+
+
+def bound_sighting(sighting: IssuerObservation) -> IssuerObservation:
+    """The sighting at a length that can be kept, the same for all documents of one issuer, hence with one `id`.
+
+    Texts are cut; of the URLs, those that are too long are left out, as half of one is another one. What is no
+    Unicode text (unpaired surrogates) is written as `?`. Not checked: that issuers which differ only beyond the cut
+    stay two; such names are made up.
+    """
+    return replace(
+        sighting,
+        issuer=_writable(sighting.issuer)[:MAX_ISSUER_CHARACTERS],
+        authority_key_identifier=_writable(sighting.authority_key_identifier)[:MAX_KEY_IDENTIFIER_CHARACTERS],
+        issuer_urls=tuple(_writable(url) for url in sighting.issuer_urls[:MAX_URLS] if len(url) <= MAX_URL_CHARACTERS),
+    )
+
+
+def encode_sighting(sighting: IssuerObservation) -> str:
+    """A JSON array: format, cloud, issuer, key identifier, URLs, signer, seen at."""
+    return _dump(
+        sighting.cloud,
+        sighting.issuer,
+        sighting.authority_key_identifier,
+        sighting.issuer_urls,
+        sighting.signer_sha256,
+        microseconds(sighting.seen_at),
+    )
+
+
+def decode_sighting(encoded: str) -> IssuerObservation:
+    return _decode(encoded, _sighting, encode_sighting)
+
+
+def encode_authorities(authorities: Sequence[bytes]) -> str:
+    """A JSON array: format, and the certificates in Base64 (RFC 4648 section 4)."""
+    return _dump([_base64(der) for der in authorities])
+
+
+def decode_authorities(encoded: str) -> tuple[bytes, ...]:
+    return _decode(encoded, _authorities, encode_authorities)
+
+
+def encode_decisions(decisions: OperatorDecisions) -> str:
+    """Write a JSON array: format, pins, rejected CAs, denied serial numbers in hex with their CAs, denied keys.
+
+    Each of them is sorted.
+    """
+    return _dump(
+        [
+            [sha256, _base64(pin.der), sorted(pin.clouds), pin.decided_by, microseconds(pin.decided_at), pin.note]
+            for sha256, pin in sorted(decisions.pins.items())
+        ],
+        _identities(decisions.rejected),
+        [
+            [f"{serial:x}", _identities(decisions.denied_authorities.get(serial, frozenset()))]
+            for serial in sorted(decisions.denials.serial_numbers)
+        ],
+        sorted(decisions.denials.spki_sha256),
+    )
+
+
+def decode_decisions(encoded: str) -> OperatorDecisions:
+    return _decode(encoded, _decisions, encode_decisions)
+
+
+def encode_event(event: TrustAuditEvent) -> str:
+    """A JSON array: format, at, by, what, subject, before, after."""
+    return _dump(microseconds(event.at), event.by, event.what, event.subject, event.before, event.after)
+
+
+def decode_event(encoded: str) -> TrustAuditEvent:
+    return _decode(encoded, _event, encode_event)
+
+
+def encode_number(number: int) -> str:
+    """Decimal digits, of which Redis makes the same number."""
+    return str(number)
+
+
+def decode_number(encoded: str) -> int:
+    return _decode(encoded, int, encode_number)
+
+
+def discovered_issuer(sighting: str, *, first_seen: int, documents: int, authorities: str | None) -> DiscoveredIssuer:
+    """The issuer of which a registry keeps these: its latest sighting, the first in microseconds, how many there were,
+    and what was checked, where anything was. Raises StoreUnavailable where it cannot be one."""
+    latest = decode_sighting(sighting)
+    first = _first_seen(first_seen, latest=latest.seen_at, documents=documents)
+    return DiscoveredIssuer(
+        sighting=latest,
+        first_seen=first,
+        last_seen=latest.seen_at,
+        documents=documents,
+        authorities=() if authorities is None else decode_authorities(authorities),
+    )
+
+
+def nonconforming_id(document: NonconformingDocument) -> str:
+    """Identify the pin and the detail of a bounded document."""
+    return hashlib.sha256(_dump(document.pin_sha256, document.detail).encode("ascii")).hexdigest()
+
+
+def bound_nonconforming(document: NonconformingDocument) -> NonconformingDocument:
+    """Cut its texts to a length that can be kept."""
+    return replace(
+        document,
+        issuer=_writable(document.issuer)[:MAX_ISSUER_CHARACTERS],
+        detail=_writable(document.detail)[:MAX_DETAIL_CHARACTERS],
+    )
+
+
+def encode_nonconforming(document: NonconformingDocument) -> str:
+    """Write a JSON array: format, issuer, pin, clouds, signer, document, detail, seen at."""
+    return _dump(
+        document.issuer,
+        document.pin_sha256,
+        sorted(document.clouds),
+        document.signer_sha256,
+        document.document_sha256,
+        document.detail,
+        microseconds(document.seen_at),
+    )
+
+
+def decode_nonconforming(encoded: str) -> NonconformingDocument:
+    return _decode(encoded, _nonconforming, encode_nonconforming)
+
+
+def nonconforming_record(latest: str, *, first_seen: int, documents: int) -> NonconformingRecord:
+    """Return the record of which a registry keeps these: the latest document, the first in microseconds, how many.
+
+    Raises StoreUnavailable if it cannot be one.
+    """
+    document = decode_nonconforming(latest)
+    first = _first_seen(first_seen, latest=document.seen_at, documents=documents)
+    return NonconformingRecord(document=document, first_seen=first, documents=documents)
+
+
+def _first_seen(microseconds_: int, *, latest: datetime, documents: int) -> datetime:
+    try:
+        first = moment(microseconds_)
+    except OverflowError:
+        raise StoreUnavailable(_UNREADABLE) from None
+    if first > latest or documents < 1:
+        raise StoreUnavailable(_UNREADABLE)
+    return first
+
+
+def _dump(*members: object) -> str:
+    return json.dumps([FORMAT, *members], separators=(",", ":"))
+
+
+def _identities(authorities: Iterable[AuthorityIdentity]) -> list[list[str]]:
+    return sorted([one.spki_sha256, _base64(one.subject_der), one.subject] for one in authorities)
+
+
+def _base64(der: bytes) -> str:
+    return b64encode(der).decode("ascii")
+
+
+def _writable(text: str) -> str:
+    # JSON joins two halves of a surrogate pair that stand side by side, and would give another text back.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _decode(encoded: str, read: Callable[[str], _T], encode: Callable[[_T], str]) -> _T:
+    try:
+        value = read(encoded)
+        # Strict in one stroke: spaces, true for 1, other escapes, an order of its own and doublets all end here.
+        if encode(value) == encoded:
+            return value
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        pass
+    raise StoreUnavailable(_UNREADABLE)
+
+
+def _members(encoded: str) -> list[object]:
+    fields = json.loads(encoded)
+    if not isinstance(fields, list) or not fields or fields[0] != FORMAT:
+        raise ValueError("not a record of this format")
+    return fields[1:]
+
+
+def _sighting(encoded: str) -> IssuerObservation:
+    cloud, issuer, key_identifier, urls, signer, seen_at = _members(encoded)
+    return IssuerObservation(
+        cloud=Cloud(_text(cloud)),
+        issuer=_text(issuer),
+        authority_key_identifier=_text(key_identifier),
+        issuer_urls=tuple(_text(url) for url in _list(urls)),
+        signer_sha256=_text(signer),
+        seen_at=moment(_number(seen_at)),
+    )
+
+
+def _authorities(encoded: str) -> tuple[bytes, ...]:
+    (authorities,) = _members(encoded)
+    return tuple(b64decode(_text(der)) for der in _list(authorities))
+
+
+def _decisions(encoded: str) -> OperatorDecisions:
+    pins, rejected, serial_numbers, spki_sha256 = _members(encoded)
+    denied = dict(_denied_serial_number(_list(fields)) for fields in _list(serial_numbers))
+    return OperatorDecisions(
+        pins=dict(_pin(_list(pin)) for pin in _list(pins)),
+        rejected=_authority_identities(rejected),
+        denials=Denials(
+            serial_numbers=frozenset(denied), spki_sha256=frozenset(_text(sha256) for sha256 in _list(spki_sha256))
+        ),
+        denied_authorities=denied,
+    )
+
+
+def _denied_serial_number(fields: list[object]) -> tuple[int, frozenset[AuthorityIdentity]]:
+    serial, authorities = fields
+    return int(_text(serial), 16), _authority_identities(authorities)
+
+
+def _authority_identities(field: object) -> frozenset[AuthorityIdentity]:
+    return frozenset(_authority_identity(_list(fields)) for fields in _list(field))
+
+
+def _authority_identity(fields: list[object]) -> AuthorityIdentity:
+    spki_sha256, subject_der, subject = fields
+    return AuthorityIdentity(
+        subject_der=b64decode(_text(subject_der)), spki_sha256=_text(spki_sha256), subject=_text(subject)
+    )
+
+
+def _pin(fields: list[object]) -> tuple[str, PinDecision]:
+    sha256, der, clouds, decided_by, decided_at, note = fields
+    return _text(sha256), PinDecision(
+        der=b64decode(_text(der)),
+        clouds=frozenset(Cloud(_text(cloud)) for cloud in _list(clouds)),
+        decided_by=_text(decided_by),
+        decided_at=moment(_number(decided_at)),
+        note=_text(note),
+    )
+
+
+def _nonconforming(encoded: str) -> NonconformingDocument:
+    issuer, pin, clouds, signer, document, detail, seen_at = _members(encoded)
+    return NonconformingDocument(
+        issuer=_text(issuer),
+        pin_sha256=_text(pin),
+        clouds=frozenset(Cloud(_text(cloud)) for cloud in _list(clouds)),
+        signer_sha256=_text(signer),
+        document_sha256=_text(document),
+        detail=_text(detail),
+        seen_at=moment(_number(seen_at)),
+    )
+
+
+def _event(encoded: str) -> TrustAuditEvent:
+    at, by, what, subject, before, after = _members(encoded)
+    return TrustAuditEvent(
+        at=moment(_number(at)),
+        by=_text(by),
+        what=_text(what),
+        subject=_text(subject),
+        before=_text(before),
+        after=_text(after),
+    )
+
+
+def _text(field: object) -> str:
+    if not isinstance(field, str):
+        raise TypeError("not a text")
+    return field
+
+
+def _number(field: object) -> int:
+    if not isinstance(field, int):
+        raise TypeError("not a whole number")
+    return field
+
+
+def _list(field: object) -> list[object]:
+    if not isinstance(field, list):
+        raise TypeError("not a list")
+    return field

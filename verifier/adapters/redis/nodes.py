@@ -1,0 +1,256 @@
+"""One Redis server: a pool of connections and a circuit breaker.
+
+This module sets every option of redis-py whose default could repeat a command, hang, or change between releases.
+"""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError
+from redis.retry import Retry
+
+from verifier.adapters.redis.circuit_breaker import CircuitBreaker
+from verifier.adapters.redis.urls import Address, Login, RedisOptions
+
+#: The kernel closes an idle connection to a vanished peer within half a minute (seconds, seconds, probes). The pool
+#: sees that before it hands the connection out.
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+#: How long a probe waits for each step of a PING.
+_PROBE = timedelta(seconds=0.5)
+#: How long the request that starts a probe waits for its result.
+_PROBE_GRACE = timedelta(seconds=0.05)
+
+#: A command consists of words.
+Word = str | bytes | int
+Command = tuple[Word, ...]
+
+
+class TlsFailed(redis.exceptions.ConnectionError):
+    """The handshake failed: one side refused the other's certificate, or the server does not speak TLS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionParams:
+    """How to connect to servers. `timeout` bounds each step: the wait for a free connection, connecting, each answer.
+
+    `tls` is None for connections in the clear. `connections` is the most that one process holds to one server.
+    Raises ValueError if `connections` or `timeout` is not positive.
+    """
+
+    login: Login
+    tls: RedisOptions | None
+    database: int
+    connections: int
+    timeout: timedelta
+
+    def __post_init__(self) -> None:
+        if self.connections < 1 or self.timeout <= timedelta(0):
+            raise ValueError("the connections and the timeout have to be positive")
+
+
+class Node:
+    """One server, for all threads of a process. After a fork, each process connects anew."""
+
+    def __init__(self, address: Address, params: ConnectionParams, changed: Callable[[], None] = lambda: None) -> None:
+        self.breaker = CircuitBreaker(changed=changed)
+        self._pool = _pool_for(address, params)
+        self._probes = _pool_for(address, replace(params, connections=1, timeout=min(params.timeout, _PROBE)))
+
+    def exchange(self, commands: Sequence[Command]) -> list[object]:
+        """Send the commands once, together on one connection, and return their answers: one round trip.
+
+        Error replies are among the answers. Raises CircuitOpen if the commands were not sent. Raises an exception of
+        redis-py if the server did not answer; then it is unknown which commands it executed.
+        """
+        self._start_probe()
+        epoch = self.breaker.enter()
+        try:
+            answers = _exchange(self._pool, commands)
+        except redis.RedisError as error:
+            if is_away(error):
+                self.breaker.fail(epoch, error, was_slow=isinstance(error, redis.exceptions.TimeoutError))
+                if self.breaker.is_open:
+                    self.close()
+            else:
+                self.breaker.succeed()
+            raise
+        self.breaker.succeed()
+        return answers
+
+    def close(self) -> None:
+        """Close the idle connections. The next call opens another one."""
+        self._pool.disconnect(inuse_connections=False)
+
+    def _start_probe(self) -> None:
+        """Probe the server if that is due, and give the probe a moment to close the breaker."""
+        if not self.breaker.claim_probe():
+            return
+        # A thread of its own: a server that hangs must not delay the request.
+        probe = threading.Thread(target=self._probe, name="redis-probe", daemon=True)
+        try:
+            probe.start()
+            probe.join(_PROBE_GRACE.total_seconds())
+        except RuntimeError as error:
+            # The process can start no thread at the moment. A later request probes.
+            self.breaker.end_probe(error)
+
+    def _probe(self) -> None:
+        try:
+            _exchange(self._probes, [("PING",)])
+        except Exception as error:  # noqa: BLE001 -- after any exception, a later request has to probe
+            self.breaker.end_probe(error if is_away(error) or not isinstance(error, redis.RedisError) else None)
+        else:
+            self.breaker.end_probe(None)
+        finally:
+            self._probes.disconnect()
+
+
+def is_away(error: Exception) -> bool:
+    """Return True if the server did not answer. (redis-py counts some error replies among connection failures.)"""
+    return isinstance(error, (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)) and not isinstance(
+        error, (AuthenticationError, AuthorizationError, BusyLoadingError)
+    )
+
+
+def _exchange(pool: Any, commands: Sequence[Command]) -> list[object]:  # noqa: ANN401 -- redis-py does not annotate it
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        return [_read_answer(connection) for _ in commands]
+    except BaseException:
+        # An answer that arrives later must not be taken for the answer to another command.
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _read_answer(connection: Any) -> object:  # noqa: ANN401 -- redis-py's connections are loosely typed
+    try:
+        answer: object = connection.read_response()
+    except redis.exceptions.ResponseError as error:
+        return error
+    return answer
+
+
+class Nodes:
+    """The servers that this process has called. `changed` is called when one stops answering or answers again."""
+
+    def __init__(self, params: ConnectionParams) -> None:
+        self._params = params
+        self.changed: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()
+        self._nodes: dict[Address, Node] = {}
+
+    def at(self, address: Address) -> Node:
+        node = self._nodes.get(address)
+        if node is not None:
+            return node
+        with self._lock:
+            return self._nodes.setdefault(address, Node(address, self._params, self._tell))
+
+    def keep(self, addresses: frozenset[Address]) -> None:
+        """Close and forget all other servers."""
+        with self._lock:
+            leaving = [self._nodes.pop(address) for address in self._nodes.keys() - addresses]
+        for node in leaving:
+            node.close()
+        if leaving:
+            self._tell()
+
+    def _tell(self) -> None:
+        self.changed()
+
+    @property
+    def away(self) -> int:
+        """Return how many servers are not called at the moment, since they did not answer."""
+        return sum(node.breaker.is_open for node in list(self._nodes.values()))
+
+    def close(self) -> None:
+        for node in list(self._nodes.values()):
+            node.close()
+
+
+def tls_context(ca_file: Path | None, certificate_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+    """Return a context that verifies the server's certificate and its name.
+
+    With `ca_file`, its authorities count and the system's do not. Raises OSError if a file cannot be used.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate_file is not None:
+        # Without this, a key with a passphrase asks for it on the terminal.
+        context.load_cert_chain(certificate_file, key_file, password=_refuse_passphrase)
+    return context
+
+
+def _refuse_passphrase() -> str:
+    raise ssl.SSLError("the key is encrypted")
+
+
+class _TlsConnection(redis.SSLConnection):
+    """Wrap the socket with `tls_context`. redis-py would trust the system's authorities besides those of a CA file.
+
+    Each connection reads the files, so that renewed ones are in force without a restart.
+    """
+
+    def _wrap_socket_with_ssl(self, sock: socket.socket) -> socket.socket:
+        try:
+            context = tls_context(self.ca_certs, self.certfile, self.keyfile)
+        except OSError:
+            raise TlsFailed from None
+        try:
+            return context.wrap_socket(sock, server_hostname=self.host)
+        except ssl.SSLError:
+            raise TlsFailed from None
+
+
+def _pool_for(address: Address, params: ConnectionParams) -> redis.BlockingConnectionPool:
+    seconds = params.timeout.total_seconds()
+    kind: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
+    where: dict[str, object] = {
+        "host": address.host,
+        "port": address.port,
+        "socket_keepalive": True,
+        "socket_keepalive_options": _KEEPALIVE,
+    }
+    if address.path:
+        kind = redis.UnixDomainSocketConnection
+        where = {"path": address.path}
+    elif params.tls is not None:
+        kind = _TlsConnection
+        where |= {
+            "ssl_ca_certs": params.tls.ca_file,
+            "ssl_certfile": params.tls.certificate_file,
+            "ssl_keyfile": params.tls.key_file,
+        }
+    return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]  # redis-py does not annotate it
+        **where,
+        connection_class=kind,
+        username=params.login.username or None,
+        password=params.login.password or None,
+        db=params.database,
+        max_connections=params.connections,
+        timeout=seconds,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        # A command whose answer was lost is never repeated here: the second redemption of a nonce would refuse it.
+        retry=Retry(NoBackoff(), 0),
+        retry_on_timeout=False,
+        retry_on_error=[],
+        # No PING before a command. The pool looks for a closed socket before each use, and a PING costs a round trip.
+        health_check_interval=0,
+        # RESP2 has no push messages: unread bytes on an idle connection are a fault, and the pool drops it.
+        protocol=2,
+        decode_responses=False,
+        driver_info=None,  # no CLIENT SETINFO: two round trips that an ACL may refuse
+        client_name=None,
+    )

@@ -1,0 +1,326 @@
+"""The trust registry for several hosts: all replicas of the service share one Redis (6.2 or later) or Valkey.
+
+A Lua script makes each change of more than one thing. The server runs it alone, in one round trip. WATCH/MULTI/EXEC
+would hold a connection over four round trips and fail at each other change: under a flood of made-up issuers, an
+operator could decide no more. A script finishes its reads before its first write, since Redis does not roll back.
+
+All names share one hash tag (Redis Cluster specification, "Hash tags"), so that they lie on one node of a cluster.
+
+The server must not evict keys (`maxmemory-policy noeviction`) and must keep its data over a restart (`appendonly yes`).
+If it loses its data, it loses what operators pinned and, worse, denied.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Self
+
+from verifier.adapters.records.nonces import encode_text, microseconds
+from verifier.adapters.records.trust import (
+    MAX_AUTHORITIES,
+    bound_nonconforming,
+    bound_sighting,
+    decode_decisions,
+    decode_event,
+    decode_number,
+    discovered_issuer,
+    encode_authorities,
+    encode_decisions,
+    encode_event,
+    encode_nonconforming,
+    encode_number,
+    encode_sighting,
+    nonconforming_id,
+    nonconforming_record,
+)
+from verifier.adapters.redis.link import CONNECTIONS, TIMEOUT, RedisLink
+from verifier.adapters.redis.urls import RedisOptions
+from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.trust import (
+    MAX_AUDIT_EVENTS,
+    MAX_DISCOVERED,
+    MAX_NONCONFORMING,
+    NonconformingRecord,
+    TrustAuditEvent,
+)
+
+#: Every name begins with this. The braces are the hash tag.
+PREFIX = "imds-verifier:{trust}:"
+
+_HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
+_MILLISECOND = timedelta(milliseconds=1)
+#: Of 64 bits, enough for 10**12 changes.
+_STEPS = 2**23
+
+# standing: a hash of revision, decisions. audit: a stream. XLEN finds a key of another type before the first write.
+_DECIDE = """
+    local standing, audit = KEYS[1], KEYS[2]
+    local expected, revision, decisions, event, most = unpack(ARGV)
+    redis.call('XLEN', audit)
+    if (redis.call('HGET', standing, 'revision') or '0') ~= expected then return 0 end
+    redis.call('HSET', standing, 'revision', revision, 'decisions', decisions)
+    redis.call('XADD', audit, 'MAXLEN', '~', most, '*', 'event', event)
+    return 1
+"""
+
+# issuers: a hash with some fields for each issuer. seen: a sorted set of the issuers by when each was seen last, in
+# microseconds, which a double holds exactly until 2255.
+_RECORD = """
+    local standing, issuers, seen = KEYS[1], KEYS[2], KEYS[3]
+    local id, sighting, now, authorities, most, step = unpack(ARGV)
+    local last = redis.call('ZSCORE', seen, id)
+    local first = redis.call('HGET', issuers, id .. ':first-seen')
+    local known = redis.call('HGET', issuers, id .. ':authorities')
+    local is_new = not last
+    local are_new = authorities ~= '' and authorities ~= known
+    if not tonumber(redis.call('HGET', standing, 'revision') or '0') then
+        return redis.error_reply('ERR the revision is no number')
+    end
+
+    redis.call('HINCRBY', issuers, id .. ':documents', 1)
+    if is_new or tonumber(now) >= tonumber(last) then
+        redis.call('HSET', issuers, id .. ':sighting', sighting)
+        redis.call('ZADD', seen, now, id)
+    end
+    if is_new or tonumber(now) < tonumber(first) then redis.call('HSET', issuers, id .. ':first-seen', now) end
+    if are_new then redis.call('HSET', issuers, id .. ':authorities', authorities) end
+
+    while redis.call('ZCARD', seen) > tonumber(most) do
+        local oldest = redis.call('ZRANGE', seen, 0, -1)
+        local leaving = oldest[1]
+        for _, other in ipairs(oldest) do
+            if redis.call('HEXISTS', issuers, other .. ':authorities') == 0 then
+                leaving = other
+                break
+            end
+        end
+        redis.call('ZREM', seen, leaving)
+        redis.call('HDEL', issuers,
+            leaving .. ':sighting', leaving .. ':first-seen', leaving .. ':documents', leaving .. ':authorities')
+    end
+    if are_new then redis.call('HINCRBY', standing, 'revision', step) end
+    return (is_new or are_new) and 1 or 0
+"""
+
+_DISCOVERED = """
+    local found = {}
+    for place, id in ipairs(redis.call('ZREVRANGE', KEYS[2], 0, -1)) do
+        found[place] = redis.call('HMGET', KEYS[1],
+            id .. ':sighting', id .. ':first-seen', id .. ':documents', id .. ':authorities')
+    end
+    return found
+"""
+
+# documents: a hash with some fields for each pair of a pin and a detail. seen: a sorted set of them, as for issuers.
+_RECORD_NONCONFORMING = """
+    local documents, seen = KEYS[1], KEYS[2]
+    local id, latest, now, most = unpack(ARGV)
+    local last = redis.call('ZSCORE', seen, id)
+    local first = redis.call('HGET', documents, id .. ':first-seen')
+
+    redis.call('HINCRBY', documents, id .. ':documents', 1)
+    if not last or tonumber(now) >= tonumber(last) then
+        redis.call('HSET', documents, id .. ':latest', latest)
+        redis.call('ZADD', seen, now, id)
+    end
+    if not first or tonumber(now) < tonumber(first) then redis.call('HSET', documents, id .. ':first-seen', now) end
+
+    while redis.call('ZCARD', seen) > tonumber(most) do
+        local leaving = redis.call('ZRANGE', seen, 0, 0)[1]
+        redis.call('ZREM', seen, leaving)
+        redis.call('HDEL', documents, leaving .. ':latest', leaving .. ':first-seen', leaving .. ':documents')
+    end
+    return last and 0 or 1
+"""
+
+_NONCONFORMING = """
+    local found = {}
+    for place, id in ipairs(redis.call('ZREVRANGE', KEYS[2], 0, -1)) do
+        found[place] = redis.call('HMGET', KEYS[1], id .. ':latest', id .. ':first-seen', id .. ':documents')
+    end
+    return found
+"""
+
+
+class RedisTrustRegistry:
+    """Keep trust in the Redis that `link` leads to, under `prefix`. Implements the TrustRegistry port.
+
+    The first look of a service puts its revision there, so that `exists` tells its data set from another one. With
+    `create=False` a look writes nothing. Raises ValueError if the prefix has no hash tag.
+    """
+
+    def __init__(self, link: RedisLink, *, prefix: str = PREFIX, create: bool = True) -> None:
+        if not _HASH_TAG.match(prefix):
+            raise ValueError("the prefix has no hash tag, such as {trust}: its keys would lie on several nodes")
+        self._link = link
+        self._create = create
+        self._standing = f"{prefix}standing"
+        self._audit = f"{prefix}audit"
+        self._issuers = f"{prefix}issuers"
+        self._seen = f"{prefix}seen"
+        self._nonconforming = f"{prefix}nonconforming"
+        self._nonconforming_seen = f"{prefix}nonconforming-seen"
+        self._claim = f"{prefix}claim:"
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        prefix: str = PREFIX,
+        options: RedisOptions | None = None,
+        connections: int = CONNECTIONS,
+        timeout: timedelta = TIMEOUT,
+    ) -> Self:
+        """Return a registry that has not connected yet. Raises ValueError as RedisLink.open does."""
+        return cls(RedisLink.open(url, options=options, connections=connections, timeout=timeout), prefix=prefix)
+
+    def exists(self) -> bool:
+        """Return whether a service has used this data set. Raises StoreUnavailable."""
+        return bool(self._link.repeatably("EXISTS", self._standing))
+
+    def revision(self) -> int:
+        revision = self._link.repeatably("HGET", self._standing, "revision")
+        if revision is None and self._create:
+            with suppress(StoreUnavailable):  # a server that is read-only for now can be read
+                self._link.repeatably("HSETNX", self._standing, "revision", encode_number(0))
+        return _revision(revision)
+
+    def decisions(self) -> tuple[OperatorDecisions, int]:
+        """Return the decisions and their revision as the port says. One command reads both."""
+        decisions, revision = _members(self._link.repeatably("HMGET", self._standing, "decisions", "revision"))
+        return OperatorDecisions() if decisions is None else decode_decisions(_ascii(decisions)), _revision(revision)
+
+    def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
+        """Decide as the port says. Returns False also if an authority was discovered since.
+
+        The audit trail holds up to a hundred events more than MAX_AUDIT_EVENTS (`~`: Redis drops them by the node).
+        Raises StoreUnavailable also if too few replicas confirm the decision in time. It is in force then, unless a
+        failover loses it.
+        """
+        arguments = (
+            encode_number(expected),
+            encode_number(expected + _step()),
+            encode_decisions(decisions),
+            encode_event(event),
+            encode_number(MAX_AUDIT_EVENTS),
+        )
+        return bool(self._link.durably("EVAL", _DECIDE, 2, self._standing, self._audit, *arguments))
+
+    def discovered(self) -> tuple[DiscoveredIssuer, ...]:
+        found = self._link.repeatably("EVAL", _DISCOVERED, 2, self._issuers, self._seen)
+        return tuple(_issuer(*_members(fields)) for fields in _members(found))
+
+    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
+        """Record a sighting as the port says, within bounds (bound_sighting, MAX_AUTHORITIES).
+
+        Only new authorities replace checked ones, and that changes the revision.
+        """
+        bounded = bound_sighting(sighting)
+        arguments = (
+            bounded.id,
+            encode_sighting(bounded),
+            encode_number(microseconds(bounded.seen_at)),
+            encode_authorities(authorities[:MAX_AUTHORITIES]) if authorities else "",
+            encode_number(MAX_DISCOVERED),
+            encode_number(_step()),
+        )
+        return bool(self._link.once("EVAL", _RECORD, 3, self._standing, self._issuers, self._seen, *arguments))
+
+    def record_nonconforming(self, document: NonconformingDocument) -> bool:
+        """Record as the port says; the texts that are kept are bounded (bound_nonconforming)."""
+        bounded = bound_nonconforming(document)
+        arguments = (
+            nonconforming_id(bounded),
+            encode_nonconforming(bounded),
+            encode_number(microseconds(bounded.seen_at)),
+            encode_number(MAX_NONCONFORMING),
+        )
+        keys = (self._nonconforming, self._nonconforming_seen)
+        return bool(self._link.once("EVAL", _RECORD_NONCONFORMING, len(keys), *keys, *arguments))
+
+    def nonconforming(self) -> tuple[NonconformingRecord, ...]:
+        keys = (self._nonconforming, self._nonconforming_seen)
+        found = self._link.repeatably("EVAL", _NONCONFORMING, len(keys), *keys)
+        return tuple(_nonconforming_record(*_members(fields)) for fields in _members(found))
+
+    def claim(self, name: str, *, lasting: timedelta) -> bool:
+        """Claim a name as the port says, by the server's clock. `lasting` is rounded up to whole milliseconds."""
+        if lasting <= timedelta(0):
+            raise ValueError("lasting is not positive")
+        milliseconds = -(-lasting // _MILLISECOND)
+        return self._link.once("SET", self._claim + encode_text(name), b"", "NX", "PX", milliseconds) is not None
+
+    def is_claimed(self, name: str) -> bool:
+        return bool(self._link.repeatably("EXISTS", self._claim + encode_text(name)))
+
+    def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
+        if most < 1:
+            return ()
+        entries = self._link.repeatably("XREVRANGE", self._audit, "+", "-", "COUNT", most)
+        return tuple(_event(*_members(entry)) for entry in _members(entries))
+
+    def close(self) -> None:
+        """Close the connections of this process. The next call opens another one."""
+        self._link.close()
+
+
+def _issuer(sighting: object, first_seen: object, documents: object, authorities: object) -> DiscoveredIssuer:
+    return discovered_issuer(
+        _ascii(sighting),
+        first_seen=decode_number(_ascii(first_seen)),
+        documents=decode_number(_ascii(documents)),
+        authorities=None if authorities is None else _ascii(authorities),
+    )
+
+
+def _nonconforming_record(latest: object, first_seen: object, documents: object) -> NonconformingRecord:
+    return nonconforming_record(
+        _ascii(latest), first_seen=decode_number(_ascii(first_seen)), documents=decode_number(_ascii(documents))
+    )
+
+
+def _event(_: object, fields: object) -> TrustAuditEvent:
+    """Read an entry: its id, and a list of fields and values in turn."""
+    match fields:
+        case [b"event", event]:
+            return decode_event(_ascii(event))
+        case _:
+            return decode_event("")
+
+
+def _step() -> int:
+    """Return a random step for the revision.
+
+    After a failover that lost revisions, the next one has to differ from all that were ever seen. A replica that saw a
+    lost one would otherwise not read the decisions.
+    """
+    return 1 + secrets.randbelow(_STEPS)
+
+
+def _revision(answer: object) -> int:
+    """Read a revision. There is none before the first change, which counts as 0."""
+    return 0 if answer is None else decode_number(_ascii(answer))
+
+
+def _ascii(answer: object) -> str:
+    """Return the text of one answer. An answer that is missing is the empty text, which no encoder returns."""
+    match answer:
+        case bytes():
+            return answer.decode("ascii", errors="replace")
+        case None:
+            return ""
+        case _:
+            raise TypeError("Redis answered with something else than bytes")
+
+
+def _members(answer: object) -> Iterable[object]:
+    """Return the members of an answer that is an array."""
+    if isinstance(answer, (list, tuple)):
+        return answer
+    raise TypeError("Redis answered with something else than an array")

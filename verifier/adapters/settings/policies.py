@@ -1,0 +1,87 @@
+"""Named policies as tables of the settings file: each is all of the rules that it names, and of the tables in it."""
+
+from datetime import timedelta
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from verifier.core.policy import AllOf, AnyOf, ClaimIn, ClaimName, CloudIn, MaximumAge, Not, RequirePlan, Rule
+from verifier.core.trust.clouds import Cloud
+
+#: How deep tables may stand in one another, and how many a policy may have in all: what nobody can read is no policy,
+#: and every document is held against all of it.
+MAX_DEPTH = 8
+MAX_TABLES = 128
+
+_Values = Annotated[frozenset[str], Field(min_length=1)] | None
+
+
+class PolicyTable(BaseModel):
+    """One policy, e.g. `[policies.gold]`, or a part of one. What is not named is not asked; a table that asks nothing
+    is refused, wherever it stands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    clouds: Annotated[frozenset[Cloud], Field(min_length=1)] | None = None
+    publishers: _Values = None
+    products: _Values = None
+    plans: _Values = None
+    subscription_ids: _Values = Field(default=None, alias="subscriptionIds")
+    skus: _Values = None
+    license_types: _Values = Field(default=None, alias="licenseTypes")
+    require_plan: bool = Field(default=False, alias="requirePlan")
+    maximum_age_seconds: Annotated[int, Field(ge=1)] | None = Field(default=None, alias="maximumAgeSeconds")
+    all_of: Annotated[tuple["PolicyTable", ...], Field(min_length=1)] | None = Field(default=None, alias="allOf")
+    any_of: Annotated[tuple["PolicyTable", ...], Field(min_length=1)] | None = Field(default=None, alias="anyOf")
+    negated: "PolicyTable | None" = Field(default=None, alias="not")
+
+    @model_validator(mode="after")
+    def _is_of_a_readable_size(self) -> Self:
+        """Each table is checked when those in it are, so that nothing here goes deeper than the bound."""
+        if self._depth() > MAX_DEPTH:
+            raise ValueError(f"tables more than {MAX_DEPTH} deep in one another")
+        if self._count() > MAX_TABLES:
+            raise ValueError(f"more than {MAX_TABLES} tables in one policy")
+        return self
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        self.rule()
+        return self
+
+    def rule(self) -> Rule:
+        """All that the table asks. Raises ValueError where that is nothing."""
+        claims = {
+            ClaimName.PUBLISHER: self.publishers,
+            ClaimName.PRODUCT: self.products,
+            ClaimName.PLAN: self.plans,
+            ClaimName.SUBSCRIPTION_ID: self.subscription_ids,
+            ClaimName.SKU: self.skus,
+            ClaimName.LICENSE_TYPE: self.license_types,
+        }
+        rules: list[Rule] = [ClaimIn(claim, allowed) for claim, allowed in claims.items() if allowed is not None]
+        if self.clouds is not None:
+            rules.append(CloudIn(self.clouds))
+        if self.require_plan:
+            rules.append(RequirePlan())
+        if self.maximum_age_seconds is not None:
+            rules.append(MaximumAge(timedelta(seconds=self.maximum_age_seconds)))
+        if self.all_of is not None:
+            rules.append(AllOf(*(table.rule() for table in self.all_of)))
+        if self.any_of is not None:
+            rules.append(AnyOf(*(table.rule() for table in self.any_of)))
+        if self.negated is not None:
+            rules.append(Not(self.negated.rule()))
+        if not rules:
+            raise ValueError("a policy that asks nothing")
+        return AllOf(*rules)
+
+    def _parts(self) -> tuple["PolicyTable", ...]:
+        return (*(self.all_of or ()), *(self.any_of or ()), *(() if self.negated is None else (self.negated,)))
+
+    def _depth(self) -> int:
+        """The policy itself stands at no depth."""
+        return max((1 + part._depth() for part in self._parts()), default=0)  # noqa: SLF001 - of the same class
+
+    def _count(self) -> int:
+        return 1 + sum(part._count() for part in self._parts())  # noqa: SLF001 - of the same class

@@ -1,0 +1,277 @@
+"""What the embedded stores have in common: one SQLite file each, shared by the threads and the worker processes of one
+host.
+
+Not for a network file system (its locks and its shared memory do not reach there), and not for several hosts.
+"""
+
+import os
+import sqlite3
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from verifier.ports.stores import StoreUnavailable
+
+#: RETURNING came with 3.35, STRICT tables with 3.37 (both 2021).
+MINIMUM_SQLITE = (3, 37, 0)
+
+#: How long a call waits for other writers before it says that the store is away.
+BUSY_TIMEOUT = timedelta(seconds=5)
+
+_PAGE_OCTETS = 4096
+
+#: How long the log (-wal) gets, about: 4 MiB. SQLite's default, which a build may change.
+LOG_PAGES = 1000
+#: How many pages may hold nothing (1 MiB), so that a file of the usual length is not cut and extended again and again.
+SPARE_PAGES = 256
+#: How many of the others one call gives back at most: as with what it forgets, no single caller pays for a night's.
+GIVE_BACK_PAGES = 8
+
+#: What an operator is told, by SQLite's primary result code. No message of SQLite's own is repeated.
+_DETAILS = {
+    sqlite3.SQLITE_BUSY: "is locked by another writer",
+    sqlite3.SQLITE_LOCKED: "is locked by another writer",
+    sqlite3.SQLITE_READONLY: "is read-only",
+    sqlite3.SQLITE_PERM: "may not be accessed: permission denied",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: it is missing, or permission is denied",
+    sqlite3.SQLITE_NOTADB: "is not a database",
+    sqlite3.SQLITE_CORRUPT: "is damaged",
+}
+_DISK_DETAILS = {
+    sqlite3.SQLITE_FULL: "is full",
+    sqlite3.SQLITE_IOERR: "fails to read or write",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What a file of one kind holds. `name` is what an operator knows it by, as in `The nonce database is read-only.`
+
+    Both numbers are in the file's header (PRAGMA user_version, application_id): the version of the tables, and whose
+    file it is, so that none is taken for one of another kind.
+    """
+
+    name: str
+    version: int
+    application_id: int
+    statements: tuple[str, ...]
+    #: Whether each commit is on the disk before it is told; without, a power cut may take back the last ones.
+    flushed: bool = True
+
+
+class _Process:
+    """What one process has of the store: a connection, the file (device, inode) that it was opened on, and the turn of
+    its threads. One connection is enough where each operation writes and SQLite lets one writer in: threads that wait
+    here go on at once when it is their turn, whereas SQLite's own waiting sleeps ever longer."""
+
+    __slots__ = ("connection", "file", "turn")
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self.connection: sqlite3.Connection | None = None
+        self.file = (0, 0)
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+def _close_own(processes: dict[int, _Process]) -> None:
+    """Closes the connection that this process opened, and none that it inherited."""
+    process = processes.pop(os.getpid(), None)
+    if process is not None:
+        process.close()
+
+
+class SqliteFile:
+    """The database at `path`, made with its directory if it is missing (modes 0600 and 0700), unless `create` is False.
+
+    A connection is opened at the first call in each process and used there alone, by one thread at a time, so the
+    store may be built before gunicorn forks. Construction leaves none open. A call waits `busy_timeout` at most for
+    the other threads of its process, and as long for the other processes.
+
+    Raises StoreUnavailable where the file cannot be made or read, is not a database of this layout and version, or
+    SQLite is too old; ValueError for `:memory:`, in which every process would have a store of its own.
+    Not checked: that the modes of a file or directory that was there before are as narrow.
+    """
+
+    def __init__(self, path: Path, layout: Layout, *, busy_timeout: timedelta, create: bool = True) -> None:
+        if str(path) == ":memory:":
+            raise ValueError(f"the {layout.name} database needs a file: one in memory is neither shared nor kept")
+        if busy_timeout <= timedelta(0):
+            raise ValueError("busy_timeout is not positive")
+        _require(sqlite3.sqlite_version_info)
+        self._path = path.absolute()
+        self._layout = layout
+        self._busy_timeout = busy_timeout
+        # By process: what a fork inherited is neither used nor closed in the child (sqlite.org/howtocorrupt.html, 2.6).
+        self._processes: dict[int, _Process] = {}
+        # A store that nobody holds any more leaves no connection open. Not at exit: a thread may still be using it.
+        weakref.finalize(self, _close_own, self._processes).atexit = False
+        with _failures_named(layout):
+            # The log is looked for first: where it is and the file then is not, no other process is just making both.
+            if self._path.with_name(f"{self._path.name}-wal").exists() and not self._path.exists():
+                raise StoreUnavailable(
+                    f"The {layout.name} database is gone and its log (-wal) is not: they belong together."
+                )
+            if create and not self._path.exists():
+                _create(self._path, layout)
+            self._open().close()
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """The connection of this process to the file that is at the path now, for one thread, which waits its turn.
+
+        Whatever ends its use too early is rolled back; SQLite's faults are StoreUnavailable.
+        """
+        process = self._processes.setdefault(os.getpid(), _Process())
+        if not process.turn.acquire(timeout=self._busy_timeout.total_seconds()):
+            raise StoreUnavailable(_detail(self._layout, sqlite3.SQLITE_BUSY, ""))
+        try:
+            with _failures_named(self._layout):
+                file = _identity(self._path)
+                # A file that was deleted or replaced lives on behind its open connections, unseen by other workers.
+                if process.connection is None or process.file != file:
+                    process.close()
+                    process.connection, process.file = self._open(), file
+                with _closed_on_failure(process):
+                    yield process.connection
+        finally:
+            process.turn.release()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The connection as the one writer that there is: what is done inside is done at once, and on the disk
+        afterwards, or not done at all."""
+        with self.connection() as connection:
+            # IMMEDIATE takes the writer's place at once: a transaction that began as a reader could lose it midway.
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Closes the connection of this process, which no thread of it is using. The next call opens another."""
+        _close_own(self._processes)
+
+    def _open(self) -> sqlite3.Connection:
+        connection = _connect(self._path, timeout=self._busy_timeout, flushed=self._layout.flushed)
+        with _closed_on_failure(connection):
+            name, known = self._layout.name, self._layout.version
+            [(application_id,)] = connection.execute("PRAGMA application_id").fetchall()
+            if application_id != self._layout.application_id:
+                raise StoreUnavailable(
+                    f"The file of the {name} database holds something else: it needs one of its own."
+                )
+            [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+            if version != known:
+                raise StoreUnavailable(
+                    f"The {name} database has schema version {version}; this release knows {known} alone."
+                )
+        return connection
+
+
+def _require(version: tuple[int, ...]) -> None:
+    if version < MINIMUM_SQLITE:
+        raise StoreUnavailable(
+            f"SQLite {_dotted(MINIMUM_SQLITE)} or later is needed; this Python has {_dotted(version)}."
+        )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _create(path: Path, layout: Layout) -> None:
+    """A database is at `path`, whole, whichever of several processes that start at once made it: each makes one
+    aside, and the first to link it there has made this one. (To switch one shared file to WAL is not safe to race.)"""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as aside:
+        made = Path(aside) / path.name
+        made.touch(mode=0o600)  # SQLite gives its log and its shared memory the modes of the file
+        with closing(_connect(made, timeout=timedelta(0), flushed=True)) as connection:
+            # Before anything else is in the file: later it would take a VACUUM, which copies all of it.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            [(mode,)] = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            if mode != "wal":
+                raise StoreUnavailable(
+                    f"The {layout.name} database's file system cannot share memory (WAL); use a local one."
+                )
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in layout.statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {layout.application_id}")
+            connection.execute(f"PRAGMA user_version = {layout.version}")
+            connection.execute("COMMIT")
+        with suppress(FileExistsError):
+            path.hardlink_to(made)
+
+
+def _connect(path: Path, *, timeout: timedelta, flushed: bool) -> sqlite3.Connection:
+    # mode=rw opens what is there and makes nothing: a database that vanished is a fault, not a fresh start.
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode=rw",
+        uri=True,
+        timeout=timeout.total_seconds(),
+        isolation_level=None,  # transactions begin and end where this module says so
+        check_same_thread=False,  # one thread at a time, but not always the same: _Process.turn sees to it
+    )
+    with _closed_on_failure(connection):
+        # FULL flushes the log at each commit. With NORMAL, WAL may lose the last commits in a power cut: a used nonce
+        # would be an unused one again, and a denied certificate an allowed one.
+        connection.execute(f"PRAGMA synchronous = {'FULL' if flushed else 'NORMAL'}")
+        # Every so many pages, the log goes into the file, and begins anew; it is cut to this, should it ever be longer.
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * _PAGE_OCTETS}")
+    return connection
+
+
+def give_back(connection: sqlite3.Connection) -> None:
+    """In a transaction: where more than SPARE_PAGES hold nothing, the file gets shorter by GIVE_BACK_PAGES of them at
+    most. Nothing happens to a file that was made by a release before this was there: its pages are used again, and it
+    stays as long as it was."""
+    [(spare,)] = connection.execute("PRAGMA freelist_count").fetchall()
+    for _ in range(min(GIVE_BACK_PAGES, max(0, spare - SPARE_PAGES))):
+        # One at a time: the statement frees a page with each step, and Python steps once where it has no columns.
+        connection.execute("PRAGMA incremental_vacuum(1)")
+
+
+@contextmanager
+def _closed_on_failure(connection: sqlite3.Connection | _Process) -> Iterator[None]:
+    """Whatever ends it too early is rolled back and the connection closed, so that nobody goes on from half-way."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextmanager
+def _failures_named(layout: Layout) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        # Without a result code, the module and not SQLite raised it.
+        code: int = getattr(error, "sqlite_errorcode", -1)
+        name: str = getattr(error, "sqlite_errorname", type(error).__name__)
+        raise StoreUnavailable(_detail(layout, code, name)) from error
+    except OSError as error:
+        raise StoreUnavailable(f"The {layout.name} database cannot be reached: {error.strerror}.") from error
+
+
+def _detail(layout: Layout, code: int, name: str) -> str:
+    """One sentence about what the result code says."""
+    primary = code & 0xFF if code >= 0 else code  # the low octet of the extended one (sqlite.org/rescode.html)
+    if primary in _DISK_DETAILS:
+        return f"The disk of the {layout.name} database {_DISK_DETAILS[primary]}."
+    return f"The {layout.name} database {_DETAILS.get(primary, f'failed ({name})')}."

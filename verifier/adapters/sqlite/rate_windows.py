@@ -1,0 +1,85 @@
+"""Rate limits on the embedded store: one SQLite file, which the workers of one host share."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from verifier.adapters.records.rates import Window, allowance_of, length_of, name_of
+from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile, give_back
+from verifier.core.tenancy import Allowance, Rate
+
+_MICROSECONDS = 1_000_000
+#: How many expired rows one request removes: more than the one that it adds, and few enough for one caller.
+_FORGET_BATCH = 16
+
+_LAYOUT = Layout(
+    name="rate",
+    version=1,
+    application_id=0x494D5652,  # IMVR
+    statements=(
+        """
+        CREATE TABLE windows (
+            key        TEXT    PRIMARY KEY,
+            number     INTEGER NOT NULL,  -- of the window: microseconds since 1970, divided by its length
+            current    INTEGER NOT NULL,  -- requests in this window
+            previous   INTEGER NOT NULL,  -- requests in the window before
+            forget_at  INTEGER NOT NULL   -- microseconds since 1970: from then on, neither counter has weight
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX windows_by_forget_at ON windows (forget_at)",
+    ),
+    # A power cut loses the last counts. They are worth less than a flush for each request.
+    flushed=False,
+)
+_FORGET = """
+    DELETE FROM windows WHERE key IN (SELECT key FROM windows WHERE forget_at <= ? ORDER BY forget_at LIMIT ?)
+"""
+_READ = "SELECT number, current, previous FROM windows WHERE key = ?"
+_WRITE = "INSERT OR REPLACE INTO windows (key, number, current, previous, forget_at) VALUES (?, ?, ?, ?, ?)"
+
+
+class SqliteRateLimiter:
+    """Count requests in the file at `path`, which SqliteFile makes and shares. Implements the RateLimiter port.
+
+    `now` returns seconds since 1970. A counter from the future, after a clock was set back, does not count.
+    """
+
+    def __init__(
+        self, path: Path, *, busy_timeout: timedelta = BUSY_TIMEOUT, now: Callable[[], float] = time.time
+    ) -> None:
+        self._file = SqliteFile(path, _LAYOUT, busy_timeout=busy_timeout)
+        self._now = now
+
+    def hit(self, key: str, rate: Rate) -> Allowance:
+        """Count one request if the rate admits it, and remove a few rows that have expired."""
+        name, length = name_of(key, rate), length_of(rate)
+        with self._file.transaction() as connection:
+            # Read the clock after the wait for other writers, which may last until the next window.
+            at = int(self._now() * _MICROSECONDS)
+            number, gone = divmod(at, length)
+            previous, current = _counters(connection.execute(_READ, (name,)).fetchall(), number)
+            window = Window(length=length, gone=gone, previous=previous, current=current)
+            admitted = window.count < rate.amount
+            if admitted:
+                window = replace(window, current=current + 1)
+                connection.execute(_FORGET, (at, _FORGET_BATCH))
+                connection.execute(_WRITE, (name, number, window.current, previous, (number + 2) * length))
+                give_back(connection)
+        return allowance_of(rate, window, admitted=admitted)
+
+    def close(self) -> None:
+        """Close the connection of this process. The next call opens another one."""
+        self._file.close()
+
+
+def _counters(rows: list[tuple[int, int, int]], number: int) -> tuple[int, int]:
+    """Return the counters of the window before `number` and of `number`."""
+    match rows:
+        case [(found, current, previous)] if found == number:
+            return previous, current
+        case [(found, current, _)] if found == number - 1:
+            return current, 0
+        case _:
+            return 0, 0

@@ -1,0 +1,259 @@
+"""The embedded trust registry: one SQLite file of its own, shared by the threads and the worker processes of one host.
+
+Not for a network file system, and not for several hosts: they want verifier.adapters.redis.trust_registry.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from verifier.adapters.clock import SystemClock
+from verifier.adapters.records.nonces import encode_text, microseconds
+from verifier.adapters.records.trust import (
+    MAX_AUTHORITIES,
+    bound_nonconforming,
+    bound_sighting,
+    decode_decisions,
+    decode_event,
+    discovered_issuer,
+    encode_authorities,
+    encode_decisions,
+    encode_event,
+    encode_nonconforming,
+    encode_sighting,
+    nonconforming_id,
+    nonconforming_record,
+)
+from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile
+from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
+from verifier.core.nonconforming import NonconformingDocument
+from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.trust import (
+    MAX_AUDIT_EVENTS,
+    MAX_DISCOVERED,
+    MAX_NONCONFORMING,
+    NonconformingRecord,
+    TrustAuditEvent,
+)
+
+_LAYOUT = Layout(
+    name="trust",
+    version=2,
+    application_id=0x696D7472,  # "imtr"
+    statements=(
+        """
+        CREATE TABLE standing (  -- one row
+            one       INTEGER PRIMARY KEY CHECK (one = 1),
+            revision  INTEGER NOT NULL,
+            decisions TEXT    NOT NULL  -- encode_decisions
+        ) STRICT
+        """,
+        f"INSERT INTO standing VALUES (1, 0, '{encode_decisions(OperatorDecisions())}')",  # noqa: S608 -- of constants
+        """
+        CREATE TABLE issuers (
+            id          TEXT    NOT NULL PRIMARY KEY,
+            sighting    TEXT    NOT NULL,  -- encode_sighting: the latest
+            first_seen  INTEGER NOT NULL,  -- microseconds since 1970, UTC
+            last_seen   INTEGER NOT NULL,  -- likewise
+            documents   INTEGER NOT NULL,
+            authorities TEXT               -- encode_authorities, where any were checked
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX issuers_by_giving_way ON issuers (authorities IS NOT NULL, last_seen, id)",
+        """
+        CREATE TABLE nonconforming (
+            id         TEXT    NOT NULL PRIMARY KEY,  -- nonconforming_id
+            latest     TEXT    NOT NULL,  -- encode_nonconforming
+            first_seen INTEGER NOT NULL,  -- microseconds since 1970, UTC
+            last_seen  INTEGER NOT NULL,  -- likewise
+            documents  INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE events (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            event  TEXT NOT NULL  -- encode_event
+        ) STRICT
+        """,
+        """
+        CREATE TABLE claims (
+            name  TEXT    NOT NULL PRIMARY KEY,  -- encode_text
+            until INTEGER NOT NULL               -- microseconds since 1970, UTC
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX claims_by_until ON claims (until)",
+    ),
+)
+
+_DECIDE = """
+    UPDATE standing SET decisions = :decisions, revision = revision + 1 WHERE revision = :expected RETURNING 1
+"""
+
+_RECORD = """
+    INSERT INTO issuers (id, sighting, first_seen, last_seen, documents, authorities)
+    VALUES (:id, :sighting, :seen_at, :seen_at, 1, :authorities)
+    ON CONFLICT (id) DO UPDATE SET
+        sighting = CASE WHEN excluded.last_seen >= last_seen THEN excluded.sighting ELSE sighting END,
+        first_seen = min(first_seen, excluded.first_seen),
+        last_seen = max(last_seen, excluded.last_seen),
+        documents = documents + 1,
+        authorities = coalesce(excluded.authorities, authorities)
+"""
+
+# Those without checked authorities first, and of those the least recently seen.
+_GIVE_WAY = """
+    DELETE FROM issuers WHERE id IN (
+        SELECT id FROM issuers ORDER BY authorities IS NOT NULL, last_seen, id
+        LIMIT max(0, (SELECT count(*) FROM issuers) - :most)
+    )
+"""
+
+_RECORD_NONCONFORMING = """
+    INSERT INTO nonconforming (id, latest, first_seen, last_seen, documents)
+    VALUES (:id, :latest, :seen_at, :seen_at, 1)
+    ON CONFLICT (id) DO UPDATE SET
+        latest = CASE WHEN excluded.last_seen >= last_seen THEN excluded.latest ELSE latest END,
+        first_seen = min(first_seen, excluded.first_seen),
+        last_seen = max(last_seen, excluded.last_seen),
+        documents = documents + 1
+    RETURNING documents
+"""
+
+_FORGET_NONCONFORMING = """
+    DELETE FROM nonconforming WHERE id IN (
+        SELECT id FROM nonconforming ORDER BY last_seen, id
+        LIMIT max(0, (SELECT count(*) FROM nonconforming) - :most)
+    )
+"""
+
+_CLAIM = "INSERT INTO claims (name, until) VALUES (:name, :until) ON CONFLICT (name) DO NOTHING RETURNING 1"
+
+_TRAIL = "SELECT event FROM events ORDER BY number DESC LIMIT ?"
+
+_MACHINE_CLOCK = SystemClock().now
+
+
+class SqliteTrustRegistry:
+    """A TrustRegistry in the file at `path`, which is made, shared between threads and processes, and faulted as
+    SqliteFile says: StoreUnavailable and ValueError at construction too. It is not the file of the nonces.
+
+    `clock` says what time it is, for claims alone. With `create=False`, a missing file is StoreUnavailable. Not
+    checked: that the machine's clock is never put back, which makes claims last longer.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout: timedelta = BUSY_TIMEOUT,
+        clock: Callable[[], datetime] = _MACHINE_CLOCK,
+        create: bool = True,
+    ) -> None:
+        self._file = SqliteFile(path, _LAYOUT, busy_timeout=busy_timeout, create=create)
+        self._clock = clock
+
+    def revision(self) -> int:
+        return self._standing()[1]
+
+    def decisions(self) -> tuple[OperatorDecisions, int]:
+        decisions, revision = self._standing()
+        return decode_decisions(decisions), revision
+
+    def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
+        """As the port says: one transaction of the one writer. False also where an authority was discovered since."""
+        row = {"decisions": encode_decisions(decisions), "expected": expected}
+        encoded = encode_event(event)
+        with self._file.transaction() as connection:
+            decided = bool(connection.execute(_DECIDE, row).fetchall())
+            if decided:
+                number = connection.execute("INSERT INTO events (event) VALUES (?)", (encoded,)).lastrowid
+                connection.execute("DELETE FROM events WHERE number <= ? - ?", (number, MAX_AUDIT_EVENTS))
+        return decided
+
+    def discovered(self) -> tuple[DiscoveredIssuer, ...]:
+        with self._file.connection() as connection:
+            rows = connection.execute(
+                "SELECT sighting, first_seen, documents, authorities FROM issuers ORDER BY last_seen DESC, id DESC"
+            ).fetchall()
+        return tuple(
+            discovered_issuer(sighting, first_seen=first_seen, documents=documents, authorities=authorities)
+            for sighting, first_seen, documents, authorities in rows
+        )
+
+    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
+        """As the port says; what is kept of one sighting is bounded (bound_sighting, MAX_AUTHORITIES). Checked
+        authorities give way to new ones alone, so that this too is another revision."""
+        bounded = bound_sighting(sighting)
+        row = {
+            "id": bounded.id,
+            "sighting": encode_sighting(bounded),
+            "seen_at": microseconds(bounded.seen_at),
+            "authorities": encode_authorities(authorities[:MAX_AUTHORITIES]) if authorities else None,
+        }
+        with self._file.transaction() as connection:
+            known = connection.execute("SELECT authorities FROM issuers WHERE id = :id", row).fetchall()
+            is_new = not known
+            are_new = row["authorities"] is not None and known != [(row["authorities"],)]
+            connection.execute(_RECORD, row)
+            connection.execute(_GIVE_WAY, {"most": MAX_DISCOVERED})
+            if are_new:
+                connection.execute("UPDATE standing SET revision = revision + 1")
+        return is_new or are_new
+
+    def record_nonconforming(self, document: NonconformingDocument) -> bool:
+        """Record as the port says; the texts that are kept are bounded (bound_nonconforming)."""
+        bounded = bound_nonconforming(document)
+        row = {
+            "id": nonconforming_id(bounded),
+            "latest": encode_nonconforming(bounded),
+            "seen_at": microseconds(bounded.seen_at),
+        }
+        with self._file.transaction() as connection:
+            [(documents,)] = connection.execute(_RECORD_NONCONFORMING, row).fetchall()
+            connection.execute(_FORGET_NONCONFORMING, {"most": MAX_NONCONFORMING})
+        return bool(documents == 1)
+
+    def nonconforming(self) -> tuple[NonconformingRecord, ...]:
+        with self._file.connection() as connection:
+            rows = connection.execute(
+                "SELECT latest, first_seen, documents FROM nonconforming ORDER BY last_seen DESC, id DESC"
+            ).fetchall()
+        return tuple(
+            nonconforming_record(latest, first_seen=first_seen, documents=documents)
+            for latest, first_seen, documents in rows
+        )
+
+    def claim(self, name: str, *, lasting: timedelta) -> bool:
+        """As the port says. Removes the claims that have passed."""
+        if lasting <= timedelta(0):
+            raise ValueError("lasting is not positive")
+        with self._file.transaction() as connection:
+            # The time is read as the one writer, so that who came later never brings an earlier one.
+            now = self._clock()
+            connection.execute("DELETE FROM claims WHERE until <= ?", (microseconds(now),))
+            row = {"name": encode_text(name), "until": microseconds(now + lasting)}
+            claimed = connection.execute(_CLAIM, row).fetchall()
+        return bool(claimed)
+
+    def is_claimed(self, name: str) -> bool:
+        with self._file.connection() as connection:
+            row = {"name": encode_text(name), "now": microseconds(self._clock())}
+            found = connection.execute("SELECT 1 FROM claims WHERE name = :name AND until > :now", row).fetchall()
+        return bool(found)
+
+    def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
+        with self._file.connection() as connection:
+            rows = connection.execute(_TRAIL, (max(0, most),)).fetchall()  # a negative limit is none, to SQLite
+        return tuple(decode_event(event) for (event,) in rows)
+
+    def _standing(self) -> tuple[str, int]:
+        with self._file.connection() as connection:
+            rows: list[tuple[str, int]] = connection.execute("SELECT decisions, revision FROM standing").fetchall()
+        if not rows:
+            raise StoreUnavailable("The trust database is not whole: what is decided is missing.")
+        return rows[0]
+
+    def close(self) -> None:
+        """Closes the connection of this process, which no thread of it is using. The next call opens another."""
+        self._file.close()

@@ -1,0 +1,1 @@
+"""Choose a store by URL and measure its calls."""

@@ -1,0 +1,1 @@
+"""Log, metrics, spans and the appraisal log file."""

@@ -1,0 +1,1 @@
+"""Result tokens and their signing keys."""

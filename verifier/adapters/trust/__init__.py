@@ -1,0 +1,1 @@
+"""Trust bundles from files, reloaded while the service runs."""

@@ -1,0 +1,212 @@
+"""What Azure publishes about its certificate authorities, and how the pins compare with it. Pure: text to findings.
+
+Nothing here is trusted: a page proposes work to a person, and pins nothing.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from html.parser import HTMLParser
+
+from verifier.core.trust.bundle import Role, TrustedCertificate
+from verifier.core.trust.certificates import Certificate
+
+# A row of the page has "Serial Number<br>Thumbprint": two runs of hex digits, the second a SHA-1.
+_HEX = re.compile(r"\b(?:0[xX])?([0-9A-Fa-f]{8,64})\b")
+_SHA1_DIGITS = 40
+_MARKDOWN_HEADING = re.compile(r"^\s{0,3}#{1,6}\s+(.*)$")
+_MARKDOWN_LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]*)[^)]*\)")
+_MARKDOWN_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedAuthority:
+    """One authority as published. `thumbprint` is the lower-case hex SHA-1 of its certificate; `url` may be empty."""
+
+    name: str
+    thumbprint: str
+    url: str
+    is_root: bool
+
+
+class FindingKind(StrEnum):
+    #: Published as an issuing authority, and not pinned.
+    MISSING = "missing"
+    #: Pinned, usable or staged, and not published any more: perhaps retired.
+    UNPUBLISHED = "unpublished"
+    #: Pinned and usable, and near its end.
+    ENDING = "ending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something for a person to look at. `url` is where a missing one is said to be; `ends_at` is a pin's end."""
+
+    kind: FindingKind
+    name: str
+    thumbprint: str
+    url: str = ""
+    ends_at: datetime | None = None
+
+
+def read_page(text: str) -> tuple[PublishedAuthority, ...]:
+    """The authorities in the tables of Azure's page "Azure Certificate Authority details", Markdown or HTML, each
+    once; empty where it is another page.
+
+    An authority is a root where it stands under a heading that says Root and not Subordinate, wherever else it stands.
+    """
+    found: dict[str, PublishedAuthority] = {}
+    rows = _html_rows(text) if "<table" in text.lower() else _markdown_rows(text)
+    for row in rows:
+        numbers = _HEX.findall(" ".join(row.cells[1:]))
+        thumbprints = [number.lower() for number in numbers if len(number) == _SHA1_DIGITS]
+        if not thumbprints:
+            continue
+        # The thumbprint is the last: a serial number may have as many digits.
+        authority = PublishedAuthority(
+            name=_name(row.cells[0]), thumbprint=thumbprints[-1], url=row.url, is_root=_is_root_section(row.heading)
+        )
+        known = found.get(authority.thumbprint)
+        if known is None or (authority.is_root and not known.is_root):
+            found[authority.thumbprint] = authority
+    return tuple(found.values())
+
+
+def publish(certificate: Certificate, url: str) -> PublishedAuthority:
+    """The authority whose certificate is published at `url`."""
+    return PublishedAuthority(
+        name=certificate.subject,
+        thumbprint=thumbprint_of(certificate),
+        url=url,
+        is_root=certificate.is_self_issued,
+    )
+
+
+def thumbprint_of(certificate: Certificate) -> str:
+    """As published: SHA-1, which identifies here and secures nothing."""
+    return hashlib.sha1(certificate.der, usedforsecurity=False).hexdigest()
+
+
+def compare(
+    published: Iterable[PublishedAuthority],
+    entries: Sequence[TrustedCertificate],
+    *,
+    now: datetime,
+    within: timedelta,
+    left_out: frozenset[str] = frozenset(),
+) -> tuple[Finding, ...]:
+    """What there is to do: published and not pinned, pinned and not published, pinned and ending `within`.
+
+    Roots are not compared: which ones are anchors is no page's to say. Pins that are expired or retired are kept for
+    archives, and are nothing to do. Thumbprints in `left_out` were looked at: they are neither missing nor
+    unpublished. Not checked: that what is missing signs documents, which only documents show.
+    """
+    authorities: Mapping[str, PublishedAuthority] = {one.thumbprint: one for one in published}
+    trusted = {thumbprint_of(entry.certificate): entry for entry in entries}
+    pins = {
+        thumbprint: entry
+        for thumbprint, entry in trusted.items()
+        if entry.role is Role.INTERMEDIATE and now < entry.usable_until
+    }
+    missing = [
+        Finding(kind=FindingKind.MISSING, name=one.name, thumbprint=one.thumbprint, url=one.url)
+        for one in authorities.values()
+        if not one.is_root and one.thumbprint not in trusted and one.thumbprint not in left_out
+    ]
+    unpublished = [
+        _finding(FindingKind.UNPUBLISHED, thumbprint, entry)
+        for thumbprint, entry in pins.items()
+        if thumbprint not in authorities and thumbprint not in left_out
+    ]
+    ending = [
+        _finding(FindingKind.ENDING, thumbprint, entry)
+        for thumbprint, entry in pins.items()
+        if entry.state_at(now).is_usable and entry.usable_until - now <= within
+    ]
+    return (*missing, *unpublished, *ending)
+
+
+def _finding(kind: FindingKind, thumbprint: str, entry: TrustedCertificate) -> Finding:
+    return Finding(kind=kind, name=entry.certificate.subject, thumbprint=thumbprint, ends_at=entry.usable_until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    heading: str
+    cells: tuple[str, ...]
+    url: str
+
+
+def _name(cell: str) -> str:
+    """Without the marks that show what stands under what."""
+    return " ".join(cell.lstrip("↳└─│├ \t\xa0*").split())
+
+
+def _is_root_section(heading: str) -> bool:
+    words = heading.lower().split()
+    return "root" in words and "subordinate" not in words
+
+
+def _markdown_rows(text: str) -> Iterable[_Row]:
+    heading = ""
+    for line in text.splitlines():
+        titled = _MARKDOWN_HEADING.match(line)
+        if titled:
+            heading = titled[1]
+        elif line.lstrip().startswith("|"):
+            link = _MARKDOWN_LINK.search(line)
+            plain = _MARKDOWN_BREAK.sub(" ", _MARKDOWN_LINK.sub(r"\1", line))
+            cells = tuple(cell.strip() for cell in plain.strip().strip("|").split("|"))
+            yield _Row(heading=heading, cells=cells, url=link[2] if link else "")
+
+
+def _html_rows(text: str) -> Sequence[_Row]:
+    reader = _TableReader()
+    reader.feed(text)
+    reader.close()
+    return reader.rows
+
+
+class _TableReader(HTMLParser):
+    """Collects the rows of every table, under the heading before it."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.rows: list[_Row] = []
+        self._heading = ""
+        self._in_heading = False
+        self._in_cell = False
+        self._cells: list[str] = []
+        self._url = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _HEADINGS:
+            self._in_heading, self._heading = True, ""
+        elif tag == "tr":
+            self._cells, self._url = [], ""
+        elif tag in {"td", "th"}:
+            self._in_cell = True
+            self._cells.append("")
+        elif tag == "br":
+            self.handle_data(" ")
+        elif tag == "a" and self._in_cell and not self._url:
+            self._url = dict(attrs).get("href") or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _HEADINGS:
+            self._in_heading = False
+        elif tag in {"td", "th"}:
+            self._in_cell = False
+        elif tag == "tr" and self._cells:
+            cells = tuple(cell.strip() for cell in self._cells)
+            self.rows.append(_Row(heading=self._heading, cells=cells, url=self._url))
+
+    def handle_data(self, data: str) -> None:
+        if self._in_heading:
+            self._heading += data
+        elif self._in_cell:
+            self._cells[-1] += data

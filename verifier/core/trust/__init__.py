@@ -1,0 +1,1 @@
+"""Certificate authorities that are trusted: bundle, clouds, horizon, and what operators decided."""

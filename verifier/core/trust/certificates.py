@@ -1,0 +1,244 @@
+"""A certificate read once, strictly, with what the appraisal asks of it. Reading one says nothing about trust."""
+
+import hashlib
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+from verifier.core.bounds import (
+    CERTIFICATE_CACHE_BYTES,
+    MAX_CERTIFICATE_BYTES,
+    MAX_RSA_EXPONENT_BITS,
+    MAX_SERIAL_NUMBER_BYTES,
+)
+from verifier.core.byte_cache import ByteCache
+from verifier.core.encoding import der
+from verifier.core.encoding.der import BoundError, DerError, Reader
+from verifier.core.trust.distinguished_names import read_name
+from verifier.core.trust.extensions import Extensions, read_extensions
+
+#: What cryptography raises on a field that it does not read. Warnings are among them when the process makes them
+#: errors.
+_UNREADABLE = (
+    *(ValueError, TypeError, OverflowError, Warning),
+    *(x509.InvalidVersion, x509.DuplicateExtension, UnsupportedAlgorithm),
+)
+#: [0] version with the INTEGER 2, which is v3 (RFC 5280 4.1.2.1). v1 is the default, and so is absent.
+_V3 = b"\xa0\x03\x02\x01\x02"
+_RSA_ENCRYPTION = bytes.fromhex("2a864886f70d010101")
+#: issuerUniqueID and subjectUniqueID (RFC 5280 4.1.2.8).
+_UNIQUE_IDENTIFIERS = (0x81, 0x82)
+
+
+class CertificateError(ValueError):
+    """The bytes are not one X.509 certificate that can be read within bounds. The message follows on the words "the
+    certificate"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One certificate. Names are raw bytes, not decoded, normalised or compared."""
+
+    der: bytes = field(repr=False)
+    sha256: str
+    spki_sha256: str
+    parsed: x509.Certificate = field(repr=False)
+    public_key: CertificatePublicKeyTypes = field(repr=False)
+    subject: str
+    subject_der: bytes = field(repr=False)
+    issuer: str
+    issuer_der: bytes = field(repr=False)
+    serial_number: int
+    not_before: datetime
+    not_after: datetime
+    signature_oid: str
+    common_names: tuple[bytes, ...]
+    dns_names: tuple[bytes, ...]
+    is_ca: bool
+    key_usage: frozenset[str] | None
+    extended_key_usage: frozenset[str] | None
+    subject_key_identifier: bytes | None = field(repr=False)
+    authority_key_identifier: bytes | None = field(repr=False)
+    #: Where the issuer's certificate is said to be (RFC 5280 4.2.2.1): what a stranger says, until there is a chain.
+    unverified_issuer_urls: tuple[str, ...] = field(repr=False)
+
+    @property
+    def is_self_issued(self) -> bool:
+        return self.subject_der == self.issuer_der
+
+    def is_issued_by(self, authority: "Certificate") -> bool:
+        """`authority` bears the issuer's name and its key made the signature. Neither one's trust, dates or
+        usages are looked at."""
+        if authority.subject_der != self.issuer_der:
+            return False
+        try:
+            self.parsed.verify_directly_issued_by(authority.parsed)
+        except (InvalidSignature, *_UNREADABLE):
+            return False
+        return True
+
+    @property
+    def serial_hex(self) -> str:
+        return f"{self.serial_number:x}"
+
+    @classmethod
+    def from_der(cls, raw: bytes) -> "Certificate":
+        """Read the certificate in `raw`, which is DER without further bytes (RFC 5280 4.1), within core.bounds.
+
+        Not checked: its signature, dates, names and usages. Raises CertificateError.
+        """
+        known = _CACHE.find(raw)
+        if known is None:
+            known = cls.read(raw)
+            _CACHE.keep(raw, known)
+        return known
+
+    @classmethod
+    def from_pem(cls, raw: bytes) -> "Certificate":
+        """Read the one certificate in the PEM text `raw`. Raises CertificateError."""
+        try:
+            loaded = x509.load_pem_x509_certificates(raw)
+        except ValueError as error:
+            raise CertificateError("is not in PEM") from error
+        if len(loaded) != 1:
+            raise CertificateError(f"is one of {len(loaded)} in one file")
+        return cls.from_der(der.from_certificate(loaded[0]))
+
+    @classmethod
+    def read(cls, raw: bytes) -> "Certificate":
+        """As `from_der`, without the cache."""
+        if len(raw) > MAX_CERTIFICATE_BYTES:
+            raise CertificateError(f"is larger than {MAX_CERTIFICATE_BYTES} bytes")
+        try:
+            return _read(raw)
+        except BoundError as error:
+            raise CertificateError(f"has {error.excess}") from error
+        except DerError as error:
+            raise CertificateError(f"cannot be read: {error}") from error
+        except _UNREADABLE as error:
+            # What cryptography says of it is for programmers.
+            kind = type(error).__name__
+            raise CertificateError(f"cannot be read: it has a field of an unknown form ({kind})") from error
+
+
+def read_issuer_and_number(raw: bytes) -> tuple[bytes, bytes]:
+    """Read the issuer as DER, and the contents of the serial number's INTEGER, and no more. Raises DerError."""
+    tbs = Reader(raw).inside(der.SEQUENCE).inside(der.SEQUENCE)
+    if tbs.has_next(der.CONTEXT_0):
+        tbs.element(der.CONTEXT_0)
+    number = tbs.contents(der.INTEGER)
+    tbs.element(der.SEQUENCE)
+    return tbs.element(der.SEQUENCE), number
+
+
+def _read(raw: bytes) -> Certificate:
+    outer = Reader(raw)
+    certificate = outer.inside(der.SEQUENCE)
+    outer.end()
+    tbs = certificate.inside(der.SEQUENCE)
+    algorithm = certificate.element(der.SEQUENCE)
+    der.whole_bytes(certificate.contents(der.BIT_STRING))
+    certificate.end()
+
+    is_v3 = tbs.has_next(der.CONTEXT_0)
+    if is_v3 and tbs.element(der.CONTEXT_0) != _V3:
+        raise DerError("it has a version other than 1 and 3")
+    serial_number = _serial_number(tbs.contents(der.INTEGER))
+    if tbs.element(der.SEQUENCE) != algorithm:
+        raise DerError("it has two signature algorithms")  # RFC 5280 4.1.1.2
+    issuer_der = tbs.element(der.SEQUENCE)
+    tbs.element(der.SEQUENCE)  # its validity, which cryptography reads
+    subject_der = tbs.element(der.SEQUENCE)
+    spki = tbs.element(der.SEQUENCE)
+    for tag in _UNIQUE_IDENTIFIERS if is_v3 else ():
+        if tbs.has_next(tag):
+            der.whole_bytes(tbs.contents(tag))
+    extensions = _extensions(tbs) if is_v3 and tbs.has_next(der.CONTEXT_3) else Extensions()
+    tbs.end()
+
+    _check_key(spki)
+    issuer, subject = read_name(issuer_der), read_name(subject_der)
+    parsed = x509.load_der_x509_certificate(raw)
+    return Certificate(
+        der=raw,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        spki_sha256=hashlib.sha256(spki).hexdigest(),
+        parsed=parsed,
+        public_key=parsed.public_key(),
+        subject=subject.text,
+        subject_der=subject_der,
+        issuer=issuer.text,
+        issuer_der=issuer_der,
+        serial_number=serial_number,
+        not_before=parsed.not_valid_before_utc,
+        not_after=parsed.not_valid_after_utc,
+        signature_oid=_signature_oid(algorithm),
+        common_names=subject.common_names,
+        dns_names=extensions.dns_names,
+        is_ca=extensions.is_ca,
+        key_usage=extensions.key_usage,
+        extended_key_usage=extensions.extended_key_usage,
+        subject_key_identifier=extensions.subject_key_identifier,
+        authority_key_identifier=extensions.authority_key_identifier,
+        unverified_issuer_urls=extensions.issuer_urls,
+    )
+
+
+def _serial_number(contents: bytes) -> int:
+    if len(contents) > MAX_SERIAL_NUMBER_BYTES:
+        raise BoundError(MAX_SERIAL_NUMBER_BYTES, "bytes in its serial number")
+    number = der.integer(contents)
+    if number <= 0:
+        raise DerError("it has a serial number that is not positive")  # RFC 5280 4.1.2.2
+    return number
+
+
+def _check_key(spki: bytes) -> None:
+    """An RSA exponent (RFC 3279 2.3.1) is bounded: as long as the key, it makes verifying cost 100 times as much."""
+    fields = Reader(spki).inside(der.SEQUENCE)
+    algorithm = fields.inside(der.SEQUENCE)
+    if algorithm.contents(der.OBJECT_IDENTIFIER) != _RSA_ENCRYPTION:
+        return
+    outer = Reader(der.whole_bytes(fields.contents(der.BIT_STRING)))
+    key = outer.inside(der.SEQUENCE)
+    outer.end()
+    key.contents(der.INTEGER)
+    exponent = key.contents(der.INTEGER)
+    key.end()
+    if der.integer(exponent).bit_length() > MAX_RSA_EXPONENT_BITS:
+        raise BoundError(MAX_RSA_EXPONENT_BITS, "bits in its RSA exponent")
+
+
+def _signature_oid(algorithm: bytes) -> str:
+    fields = Reader(algorithm).inside(der.SEQUENCE)
+    oid = der.dotted(fields.contents(der.OBJECT_IDENTIFIER))
+    if fields.has_more():
+        fields.any_element()
+    fields.end()
+    return oid
+
+
+def _extensions(tbs: Reader) -> Extensions:
+    explicit = tbs.inside(der.CONTEXT_3)
+    extensions = read_extensions(explicit.inside(der.SEQUENCE))
+    explicit.end()
+    return extensions
+
+
+def _weigh(raw: bytes, certificate: Certificate) -> int:
+    """The bytes of memory of a certificate in the cache: its parts, and what cryptography and OpenSSL hold of it."""
+    parts = (
+        *(certificate.subject, certificate.subject_der, certificate.issuer, certificate.issuer_der),
+        *(*certificate.common_names, *certificate.dns_names, *certificate.unverified_issuer_urls),
+        *(certificate.extended_key_usage or ()),
+    )
+    return 6 * 1024 + 3 * len(raw) + sum(sys.getsizeof(part) + 8 for part in parts)
+
+
+# Every region signs with one certificate for months, and reading it is most of what an appraisal would cost. What a
+# sender makes up passes through it too.
+_CACHE: ByteCache[bytes, Certificate] = ByteCache(CERTIFICATE_CACHE_BYTES, _weigh)

@@ -1,0 +1,110 @@
+"""A distinguished name (RFC 5280 4.1.2.4): its attributes as they stand, and the text that people read (RFC 4514)."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from verifier.core.bounds import MAX_NAME_ATTRIBUTES, MAX_SHOWN_CHARACTERS
+from verifier.core.encoding import der
+from verifier.core.encoding.der import BoundError, DerError, Reader
+
+_COMMON_NAME: Final = "2.5.4.3"
+# RFC 4514 section 3.
+_LABELS: Final = {
+    _COMMON_NAME: "CN",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "2.5.4.6": "C",
+    "2.5.4.9": "STREET",
+    "0.9.2342.19200300.100.1.25": "DC",
+    "0.9.2342.19200300.100.1.1": "UID",
+}
+# X.680 section 41: UTF8String, NumericString, PrintableString, TeletexString, IA5String, VisibleString, UniversalString
+# and BMPString.
+_CODECS: Final = {
+    0x0C: "utf-8",
+    0x12: "ascii",
+    0x13: "ascii",
+    0x14: "latin-1",
+    0x16: "ascii",
+    0x1A: "ascii",
+    0x1C: "utf-32-be",
+    0x1E: "utf-16-be",
+}
+_SPECIAL: Final = re.compile(r'[\\"+,;<>\0]|\A[# ]| \Z')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attribute:
+    oid: str
+    tag: int
+    value: bytes = field(repr=False)
+    value_der: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistinguishedName:
+    """A name whose attributes were all read. They are not normalised or compared."""
+
+    #: RFC 4514, in printable ASCII with the rest escaped, of at most MAX_SHOWN_CHARACTERS and "...".
+    text: str
+    #: The contents of each common name, in no particular character set.
+    common_names: tuple[bytes, ...]
+
+
+def read_name(raw: bytes) -> DistinguishedName:
+    """Read the one Name in `raw`, with at most MAX_NAME_ATTRIBUTES attributes, each text of which can be decoded.
+
+    A value of a type that is not text is shown as its DER in hexadecimal (RFC 4514 2.4). Raises DerError.
+    """
+    sets = _read_sets(raw)
+    text = ",".join("+".join(_shown(attribute) for attribute in one) for one in reversed(sets))
+    # A sender writes these, and they end up in logs and on terminals.
+    shown = text[: MAX_SHOWN_CHARACTERS + 1]
+    escaped = "".join(one if one.isascii() and one.isprintable() else ascii(one)[1:-1] for one in shown)
+    return DistinguishedName(
+        text=escaped if len(escaped) <= MAX_SHOWN_CHARACTERS else f"{escaped[:MAX_SHOWN_CHARACTERS]}...",
+        common_names=tuple(attribute.value for one in sets for attribute in one if attribute.oid == _COMMON_NAME),
+    )
+
+
+def _read_sets(raw: bytes) -> list[list[_Attribute]]:
+    """The relative distinguished names, each a SET of at least one attribute."""
+    outer = Reader(raw)
+    name = outer.inside(der.SEQUENCE)
+    outer.end()
+    sets: list[list[_Attribute]] = []
+    count = 0
+    while name.has_more():
+        members = name.inside(der.SET)
+        attributes: list[_Attribute] = []
+        while members.has_more() or not attributes:
+            count += 1
+            if count > MAX_NAME_ATTRIBUTES:
+                raise BoundError(MAX_NAME_ATTRIBUTES, "attributes in a Name")
+            attribute = members.inside(der.SEQUENCE)
+            oid = der.dotted(attribute.contents(der.OBJECT_IDENTIFIER))
+            encoded = attribute.any_element()
+            attribute.end()
+            tag, value = Reader(encoded).any_contents()
+            attributes.append(_Attribute(oid=oid, tag=tag, value=value, value_der=encoded))
+        sets.append(attributes)
+    return sets
+
+
+def _shown(attribute: _Attribute) -> str:
+    label = _LABELS.get(attribute.oid, attribute.oid)
+    codec = _CODECS.get(attribute.tag)
+    if codec is None:
+        return f"{label}=#{attribute.value_der.hex()}"
+    try:
+        text = attribute.value.decode(codec)
+    except UnicodeDecodeError as error:
+        raise DerError(f"it has a Name with a text that is not {codec}") from error
+    return f"{label}={_SPECIAL.sub(_escaped, text)}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "\\00" if found[0] == "\0" else f"\\{found[0]}"

@@ -1,0 +1,151 @@
+"""What operators decide about trust on a running service, beside what the manifests list. Pure: values to values."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from verifier.core.trust.bundle import AuthorityIdentity, Denials
+from verifier.core.trust.certificates import Certificate, CertificateError
+from verifier.core.trust.clouds import Cloud
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinDecision:
+    """A certificate authority that an operator pinned, from `decided_at` on. `der` is its certificate."""
+
+    der: bytes = field(repr=False)
+    clouds: frozenset[Cloud]
+    decided_by: str
+    decided_at: datetime
+    note: str = ""
+
+
+#: The CAs that were known under a denied serial number when it was denied.
+DeniedAuthorities = Mapping[int, frozenset[AuthorityIdentity]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorDecisions:
+    """All that is decided and not in a manifest. Fingerprints are lower-case hex SHA-256 of the DER.
+
+    The mode `admit` admits no certificate of a CA in `rejected` or `denied_authorities`. Both leave pins alone: a
+    manifest or an operator that pins a certificate of such a CA is obeyed, unless `denials` name the certificate.
+    """
+
+    pins: Mapping[str, PinDecision] = field(default_factory=dict)
+    rejected: frozenset[AuthorityIdentity] = frozenset()
+    denials: Denials = field(default_factory=Denials)
+    denied_authorities: DeniedAuthorities = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = {serial: authorities for serial, authorities in self.denied_authorities.items() if authorities}
+        if not known.keys() <= self.denials.serial_numbers:
+            raise ValueError("denied_authorities names a serial number that is not denied")
+        object.__setattr__(self, "pins", MappingProxyType(dict(self.pins)))
+        object.__setattr__(self, "denied_authorities", MappingProxyType(known))
+
+    def denied_among(self, known: Iterable[Certificate]) -> frozenset[AuthorityIdentity]:
+        """Return the CAs of which a certificate is denied: those on record, and those among `known` and the pins."""
+        certificates = (*known, *certificates_of(pin.der for pin in self.pins.values()))
+        found = frozenset(AuthorityIdentity.of(one) for one in certificates if self.denials.names(one))
+        return found.union(*self.denied_authorities.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Trust these authorities. Approving a discovered one pins it with what it needs to reach an anchor.
+
+    A CA that is pinned is rejected no longer. A certificate that is pinned already keeps its clouds.
+    """
+
+    pins: Mapping[str, PinDecision]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpin:
+    """Trust this authority no longer on an operator's word."""
+
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """Never admit a certificate of this CA. Its pins stay as they are."""
+
+    authority: AuthorityIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    """Build no chain with certificates of this serial number, or of this key."""
+
+    denials: Denials
+    denied_authorities: DeniedAuthorities = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    """Take these denials back."""
+
+    denials: Denials
+
+
+Change = Pin | Unpin | Reject | Deny | Allow
+
+
+def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
+    """Return the decisions after the change, which may equal those before."""
+    match change:
+        case Pin(pins=pins):
+            joined = {sha256: _joined(decisions.pins.get(sha256), pin) for sha256, pin in pins.items()}
+            pinned = {AuthorityIdentity.of(one) for one in certificates_of(pin.der for pin in pins.values())}
+            return replace(decisions, pins={**decisions.pins, **joined}, rejected=decisions.rejected - pinned)
+        case Unpin(sha256=sha256):
+            return replace(decisions, pins=_without(decisions.pins, sha256))
+        case Reject(authority=authority):
+            return replace(decisions, rejected=decisions.rejected | {authority})
+        case Deny(denials=more, denied_authorities=known):
+            return replace(
+                decisions,
+                denials=Denials(
+                    serial_numbers=decisions.denials.serial_numbers | more.serial_numbers,
+                    spki_sha256=decisions.denials.spki_sha256 | more.spki_sha256,
+                ),
+                denied_authorities={
+                    serial: decisions.denied_authorities.get(serial, frozenset()) | known.get(serial, frozenset())
+                    for serial in decisions.denied_authorities.keys() | known.keys()
+                },
+            )
+        case Allow(denials=fewer):
+            return replace(
+                decisions,
+                denials=Denials(
+                    serial_numbers=decisions.denials.serial_numbers - fewer.serial_numbers,
+                    spki_sha256=decisions.denials.spki_sha256 - fewer.spki_sha256,
+                ),
+                denied_authorities={
+                    serial: authorities
+                    for serial, authorities in decisions.denied_authorities.items()
+                    if serial not in fewer.serial_numbers
+                },
+            )
+
+
+def certificates_of(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
+    """Return the certificates among these, each once; bytes that are none are passed over."""
+    found: dict[str, Certificate] = {}
+    for der in ders:
+        with suppress(CertificateError):
+            certificate = Certificate.from_der(der)
+            found[certificate.sha256] = certificate
+    return tuple(found.values())
+
+
+def _joined(before: PinDecision | None, pin: PinDecision) -> PinDecision:
+    return pin if before is None else replace(pin, clouds=pin.clouds | before.clouds)
+
+
+def _without(pins: Mapping[str, PinDecision], sha256: str) -> dict[str, PinDecision]:
+    return {fingerprint: pin for fingerprint, pin in pins.items() if fingerprint != sha256}

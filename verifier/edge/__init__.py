@@ -1,1 +1,0 @@
-"""I/O: each class stands behind one port of `verifier.ports`."""

@@ -1,0 +1,128 @@
+"""Chains that were built, remembered: the same signer signs for months, and building a chain costs milliseconds."""
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from verifier.core.bounds import CHAIN_CACHE_BYTES
+from verifier.core.byte_cache import ByteCache
+from verifier.core.chain import build_chain
+from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
+from verifier.core.reasons import ChainRefused, Reason
+from verifier.core.trust.bundle import TrustBundle
+from verifier.core.trust.clouds import Cloud
+
+FAILURE_LIFETIME = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    signer_sha256: str
+    cloud: Cloud
+    generation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    """Holds from `since`, included, to `until`, excluded."""
+
+    since: datetime
+    until: datetime
+
+    def covers(self, moment: datetime) -> bool:
+        return self.since <= moment < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accepted:
+    span: _Span
+    chain: tuple[ChainLink, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rejected:
+    span: _Span
+    reason: Reason
+    detail: str
+
+
+def _weigh(_: _Key, value: _Accepted | _Rejected) -> int:
+    """The bytes of memory of an entry. The texts in a chain are the trust bundle's; that of a failure is its own."""
+    return 1024 + (len(value.detail) if isinstance(value, _Rejected) else 128 * len(value.chain))
+
+
+class ChainCache:
+    """As `core.chain.build_chain`, once a signer. Thread-safe; it holds at most `capacity` bytes, half of them for
+    chains and half for failures, so that what a sender can make up does not displace what he cannot.
+
+    A chain is remembered until the first certificate in it may change its state, a failure until any certificate
+    of the cloud may, or the signer's own becomes valid, and FAILURE_LIFETIME at most; both for one generation of
+    the trust bundle, and the least recently used give way.
+    """
+
+    def __init__(self, *, capacity: int = CHAIN_CACHE_BYTES) -> None:
+        self._turn = threading.Lock()
+        self._accepted: ByteCache[_Key, _Accepted] = ByteCache(capacity // 2, _weigh)
+        self._rejected: ByteCache[_Key, _Rejected] = ByteCache(capacity // 2, _weigh)
+        self.hits = 0
+        self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._accepted) + len(self._rejected)
+
+    @property
+    def weight(self) -> int:
+        return self._accepted.weight + self._rejected.weight
+
+    def build(self, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
+        """As `build_chain`. Raises ChainRefused."""
+        named = claims.decoded.named
+        key = _Key(signer_sha256=named.signed.signer.sha256, cloud=named.cloud, generation=bundle.generation)
+        with self._turn:
+            known = self._recall(key, now)
+            if known is None:
+                self.misses += 1
+            else:
+                self.hits += 1
+        match known:
+            case _Accepted(chain=chain):
+                return AuthenticContent(decoded=claims.decoded, chain=chain, trust_generation=bundle.generation)
+            case _Rejected(reason=reason, detail=detail):
+                raise ChainRefused(reason, detail)
+            case None:
+                return self._build(key, claims, now=now, bundle=bundle)
+
+    def _recall(self, key: _Key, now: datetime) -> _Accepted | _Rejected | None:
+        # Each kind may hold one of another time: a chain that has ended does not hide the failure since, nor the
+        # other way about.
+        accepted = self._accepted.find(key)
+        if accepted is not None and accepted.span.covers(now):
+            return accepted
+        rejected = self._rejected.find(key)
+        return rejected if rejected is not None and rejected.span.covers(now) else None
+
+    def _build(self, key: _Key, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
+        try:
+            content = build_chain(claims, now=now, bundle=bundle)
+        except ChainRefused as refused:
+            span = _Span(since=now, until=_end_of_failure(claims, bundle, now))
+            with self._turn:
+                self._rejected.keep(key, _Rejected(span=span, reason=refused.reason, detail=refused.detail))
+            raise
+        trust = bundle.clouds[key.cloud]
+        changes = [trust.entry(link.sha256).next_change(now) for link in content.chain]
+        until = min(change for change in (*changes, content.signer.not_after) if change is not None)
+        with self._turn:
+            self._accepted.keep(key, _Accepted(span=_Span(since=now, until=until), chain=content.chain))
+        return content
+
+
+def _end_of_failure(claims: UnverifiedClaims, bundle: TrustBundle, now: datetime) -> datetime:
+    named = claims.decoded.named
+    trust = bundle.clouds.get(named.cloud)
+    changes = (
+        now + FAILURE_LIFETIME,
+        named.signed.signer.not_before,
+        None if trust is None else trust.next_change(now),
+    )
+    return min(change for change in changes if change is not None and change > now)

@@ -1,0 +1,164 @@
+"""What stands about trust at one moment: the bundle, what operators decided, and what was seen, put together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from verifier.core.issuer_review import SurveyedIssuer, survey_issuer
+from verifier.core.trust.bundle import AuthorityIdentity, CloudTrust, Denials, State, TrustedCertificate
+from verifier.core.trust.certificates import Certificate
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.horizon import horizon, is_chainable
+from verifier.core.trust.operator_decisions import PinDecision
+from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
+from verifier.usecases.trust_administration import TrustAdministration
+
+#: Events of the audit trail that a survey shows.
+AUDIT_EVENTS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyedEntry:
+    """One certificate as it stands in one cloud. `chainable`: chains are built over it at that moment."""
+
+    entry: TrustedCertificate
+    state: State
+    chainable: bool
+    denied: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyedCloud:
+    """`horizon` is None where no chain can be built at that moment.
+
+    The service accepts live documents of the clouds that are `served` and not `closed`.
+    """
+
+    cloud: Cloud
+    served: bool
+    closed: bool
+    horizon: datetime | None
+    anchors: tuple[SurveyedEntry, ...]
+    pins: tuple[SurveyedEntry, ...]
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its horizon concerns the service."""
+        return self.served and not self.closed
+
+    def ends_within(self, warning: timedelta, *, at: datetime) -> bool:
+        """Return whether it has no chain now, or none from some moment inside the time on."""
+        return self.horizon is None or self.horizon - at <= warning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyedDenial:
+    """One denied key or serial number, and the known certificates that it names: none for a signer's."""
+
+    denials: Denials
+    certificates: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyedRejection:
+    """One rejected CA, and the known certificates of it."""
+
+    authority: AuthorityIdentity
+    certificates: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorPin:
+    certificate: Certificate
+    decision: PinDecision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustSurvey:
+    at: datetime
+    generation: str
+    entries: tuple[TrustedCertificate, ...]
+    clouds: tuple[SurveyedCloud, ...]
+    discovered: tuple[SurveyedIssuer, ...]
+    operator_pins: tuple[OperatorPin, ...]
+    rejected: tuple[SurveyedRejection, ...]
+    denied: tuple[SurveyedDenial, ...]
+    nonconforming: tuple[NonconformingRecord, ...]
+    #: Formal oddities of trusted certificates, which refuse no document.
+    oddities: tuple[str, ...]
+    audit: tuple[TrustAuditEvent, ...]
+
+    def ending_within(self, warning: timedelta) -> tuple[TrustedCertificate, ...]:
+        """Those in use that end inside the time, the first one first."""
+        ending = [
+            entry
+            for entry in self.entries
+            if entry.state_at(self.at).is_usable and entry.usable_until - self.at <= warning
+        ]
+        return tuple(sorted(ending, key=lambda entry: entry.usable_until))
+
+
+def survey_trust(administration: TrustAdministration, *, at: datetime) -> TrustSurvey:
+    """What stands, as of `at` for all that the clock decides, and as it is now for all that people decide.
+
+    Raises StoreUnavailable.
+    """
+    bundle = administration.bundle()
+    decisions = administration.decisions()
+    known = administration.known_authorities()
+    return TrustSurvey(
+        at=at,
+        generation=bundle.generation,
+        entries=bundle.entries,
+        clouds=tuple(
+            _survey_cloud(cloud, trust, at, served=cloud in administration.served)
+            for cloud, trust in bundle.clouds.items()
+        ),
+        discovered=tuple(survey_issuer(issuer, bundle, decisions, at=at) for issuer in administration.discovered()),
+        operator_pins=tuple(
+            OperatorPin(certificate=Certificate.from_der(pin.der), decision=pin) for pin in decisions.pins.values()
+        ),
+        rejected=tuple(
+            SurveyedRejection(
+                authority=authority,
+                certificates=tuple(one for one in known if AuthorityIdentity.of(one) == authority),
+            )
+            for authority in sorted(
+                decisions.rejected, key=lambda authority: (authority.subject, authority.spki_sha256)
+            )
+        ),
+        denied=_survey_denials(decisions.denials, known),
+        nonconforming=administration.nonconforming(),
+        oddities=bundle.oddities(),
+        audit=administration.audit_trail(most=AUDIT_EVENTS),
+    )
+
+
+def _survey_cloud(cloud: Cloud, trust: CloudTrust, at: datetime, *, served: bool) -> SurveyedCloud:
+    def survey_entry(entry: TrustedCertificate) -> SurveyedEntry:
+        return SurveyedEntry(
+            entry=entry,
+            state=entry.state_at(at),
+            chainable=is_chainable(entry, trust, at=at),
+            denied=trust.denials.names(entry.certificate),
+        )
+
+    return SurveyedCloud(
+        cloud=cloud,
+        served=served,
+        closed=trust.is_closed(at),
+        horizon=horizon(trust, now=at),
+        anchors=tuple(survey_entry(anchor) for anchor in trust.anchors),
+        pins=tuple(survey_entry(pin) for pin in trust.pins),
+    )
+
+
+def _survey_denials(denials: Denials, known: Sequence[Certificate]) -> tuple[SurveyedDenial, ...]:
+    single = [
+        *(Denials(spki_sha256=frozenset({spki})) for spki in sorted(denials.spki_sha256)),
+        *(Denials(serial_numbers=frozenset({serial})) for serial in sorted(denials.serial_numbers)),
+    ]
+    return tuple(
+        SurveyedDenial(denials=one, certificates=tuple(certificate for certificate in known if one.names(certificate)))
+        for one in single
+    )
