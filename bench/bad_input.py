@@ -44,9 +44,9 @@ def main() -> int:
             first, best = measure(partial(post, application, kind))
             rows.append((first, best, len(kind.body), post(application, kind), kind.name))
     rows.sort(reverse=True)
-    sys.stdout.write(f"{'first ms':>9} {'best ms':>9} {'octets':>7}  {'code':24} kind\n")
-    for first, best, octets, code, name in rows:
-        sys.stdout.write(f"{first:9.2f} {best:9.2f} {octets:7}  {code:24} {name}\n")
+    sys.stdout.write(f"{'first ms':>9} {'best ms':>9} {'data':>7}  {'code':24} kind\n")
+    for first, best, data, code, name in rows:
+        sys.stdout.write(f"{first:9.2f} {best:9.2f} {data:7}  {code:24} {name}\n")
     slowest = rows[0]
     sys.stdout.write(f"\nslowest: {slowest[-1]}, {slowest[0]:.1f} ms; aim: under {AIM_MILLISECONDS} ms\n")
     return 0 if slowest[0] < AIM_MILLISECONDS else 1

@@ -48,12 +48,12 @@ def nonce(number: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """One store, how to put the nonces of these numbers into it at once, and how many octets it holds."""
+    """One store, how to put the nonces of these numbers into it at once, and how many bytes it holds."""
 
     name: str
     store: NonceStore
     load: Callable[[range], None]
-    octets: Callable[[], int]
+    data: Callable[[], int]
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def on_sqlite() -> Iterator[Bench]:
                 with path.open("rb+") as file:
                     os.fsync(file.fileno())
 
-            yield Bench(name="SQLite", store=store, load=load, octets=lambda: path.stat().st_size)
+            yield Bench(name="SQLite", store=store, load=load, data=lambda: path.stat().st_size)
 
 
 _LOAD = """
@@ -108,12 +108,12 @@ def on_redis(*, appendonly: bool) -> Iterator[Bench]:
                 stop = min(start + 20_000, numbers.stop)
                 client.eval(_LOAD, 0, start, stop - 1, STRIDE, encode_record(RECORD), keep)
 
-        def octets() -> int:
+        def data() -> int:
             return int(client.info("memory")["used_memory"])
 
         version = client.info("server")
         name = "Valkey" if "valkey_version" in version else "Redis"
-        yield Bench(name=name, store=store, load=load, octets=octets)
+        yield Bench(name=name, store=store, load=load, data=data)
 
 
 def time_calls(call: Callable[[NonceStore, int], object], *calls: tuple[NonceStore, range]) -> list[list[float]]:
@@ -149,13 +149,13 @@ def redeem(store: NonceStore, number: int) -> None:
 def run(bench: Bench, small: Bench, sizes: list[int], rounds: int) -> None:
     """A row for each size. Each measurement issues, and redeems what it issued."""
     fresh = count(10**9, rounds)  # numbers that no size reaches
-    empty, held = bench.octets(), 0
+    empty, held = bench.data(), 0
     small.load(range(FIRST))
     for size in sizes:
         started = perf_counter()
         bench.load(range(held, size))
         loading, held = perf_counter() - started, size
-        room = (bench.octets() - empty) / size
+        room = (bench.data() - empty) / size
         ours, theirs, many = (range(first, first + rounds) for first in (next(fresh), next(fresh), next(fresh)))
         pair = (bench.store, ours), (small.store, theirs)
         times = [times for call in (issue, redeem) for times in time_calls(call, *pair)]
@@ -175,7 +175,7 @@ def run(bench: Bench, small: Bench, sizes: list[int], rounds: int) -> None:
 
 HEAD = (
     *("store", "outstanding", "issue p50 us", "issue p99 us", "redeem p50 us", "redeem p99 us", "issues/s"),
-    *("redemptions/s", "octets a nonce", "issue x", "redeem x", "loaded in s"),
+    *("redemptions/s", "bytes a nonce", "issue x", "redeem x", "loaded in s"),
 )
 
 

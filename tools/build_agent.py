@@ -1,6 +1,6 @@
 """The agent as one file: `build_agent.py FILE` makes a zipapp of verifier/agent that any Python from 3.10 on runs.
 
-The same sources give the same octets: names in order, one time for all, nothing compressed.
+The same sources give the same bytes: names in order, one time for all, nothing compressed.
 """
 
 import sys

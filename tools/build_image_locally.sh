@@ -52,4 +52,4 @@ podman exec imds-verifier-local python -P -m verifier.cli.health http://127.0.0.
 podman exec imds-verifier-local python -c 'import os; print("uid", os.getuid(), open("/proc/self/status").read().split("CapEff:")[1].split()[0])'
 if podman exec imds-verifier-local python -c 'open("/opt/x", "w")' 2>/dev/null; then exit 1; fi
 echo "== the root is read-only, the process without capabilities"
-podman image inspect --format '{{.Size}} octets, labels {{.Labels}}' "$image"
+podman image inspect --format '{{.Size}} bytes, labels {{.Labels}}' "$image"

@@ -58,7 +58,7 @@ def _open_audit(settings: Settings, stores: Stores) -> AppraisalLog | None:
             settings.audit,
             store_url=settings.nonce_store.get_secret_value(),
             link=stores.link,
-            maximum_octets=settings.audit_maximum_octets,
+            maximum_bytes=settings.audit_maximum_bytes,
             maximum_entries=settings.audit_maximum_entries,
         )
     except ValueError as error:

@@ -153,7 +153,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             appraisals=Appraisals(
                 recorder=recorder, clock=clock, trail=prepared.trail, trail_required=settings.audit_required
             ),
-            maximum_body_octets=settings.maximum_body_octets,
+            maximum_body_bytes=settings.maximum_body_bytes,
             version=__version__,
             tokens=tokens,
             blueprints=(
@@ -162,7 +162,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
                     administrators,
                     clock,
                     tenants=tenants,
-                    maximum_body_octets=settings.maximum_body_octets,
+                    maximum_body_bytes=settings.maximum_body_bytes,
                 ),
                 create_metrics_blueprint(metrics.render, own_listener=settings.metrics_port is not None),
             ),

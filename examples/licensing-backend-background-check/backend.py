@@ -24,7 +24,7 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.simple_server import make_server
 
-MAX_BODY_OCTETS = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
 #: As long as the verifier's nonces are good, unless it is told otherwise.
 SESSION_SECONDS = 300.0
 MAX_SESSIONS = 10_000
@@ -95,8 +95,8 @@ class Backend:
         return [json.dumps(answer).encode()]
 
     def _answer(self, environ: Mapping[str, Any]) -> tuple[int, Mapping[str, object]]:
-        octets = environ.get("CONTENT_LENGTH") or "0"
-        body = environ["wsgi.input"].read(min(int(octets) if octets.isdecimal() else 0, MAX_BODY_OCTETS))
+        data = environ.get("CONTENT_LENGTH") or "0"
+        body = environ["wsgi.input"].read(min(int(data) if data.isdecimal() else 0, MAX_BODY_BYTES))
         try:
             match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
                 case "POST", "/challenges":

@@ -35,7 +35,7 @@ TENANT = "imds-verifier.tenant"
 #: How far the clocks of verifier and backend may be apart. Without it, a backend whose clock is a second behind refuses
 #: every fresh token.
 LEEWAY_SECONDS = 60.0
-MAX_BODY_OCTETS = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
 #: Tokens name keys that are new now and then; this is how often a name nobody knows can make us ask.
 REFETCH_SECONDS = 60.0
 
@@ -129,8 +129,8 @@ class Backend:
         if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", "/licenses"):
             return "404 Not Found", {"error": "post a token to /licenses"}
         try:
-            octets = environ.get("CONTENT_LENGTH") or "0"
-            body = environ["wsgi.input"].read(min(int(octets) if octets.isdecimal() else 0, MAX_BODY_OCTETS))
+            data = environ.get("CONTENT_LENGTH") or "0"
+            body = environ["wsgi.input"].read(min(int(data) if data.isdecimal() else 0, MAX_BODY_BYTES))
             token = str(json.loads(body)["token"])
         except (ValueError, KeyError, TypeError, RecursionError):
             return "400 Bad Request", {"error": 'the body is {"token": "..."}'}

@@ -25,7 +25,7 @@ SETTINGS_OF_THE_CHART = {
     *("redis_ca_file", "redis_certificate_file", "redis_key_file"),  # so do these
     *("redis_sentinel_username", "redis_sentinel_password"),  # of redis.sentinel
     *("policies", "tenants", "admin_keys"),  # in the file that is followed
-    "audit_maximum_octets",  # of a trail in a file, for which a read-only root has no place
+    "audit_maximum_bytes",  # of a trail in a file, for which a read-only root has no place
 }
 #: What is made anew for each render where no cluster is asked for the one before.
 _FRESH = re.compile(r"(tls\.crt|tls\.key|sha256 =|    [A-Za-z0-9+/=]{20,}).*")

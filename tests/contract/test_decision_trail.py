@@ -51,7 +51,7 @@ def rows_of(path: Path) -> list[str]:
 class TestFile:
     def test_has_one_line_for_each_decision_in_their_order(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
-        trail = FileAppraisalLog(path, maximum_octets=1_000_000)
+        trail = FileAppraisalLog(path, maximum_bytes=1_000_000)
         for number in range(3):
             trail.append(decision(number))
         assert ids(lines_of(path)) == ["request-0", "request-1", "request-2"]
@@ -61,12 +61,12 @@ class TestFile:
     def test_goes_on_in_a_file_that_is_there(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
         for number in range(2):
-            FileAppraisalLog(path, maximum_octets=1_000_000).append(decision(number))
+            FileAppraisalLog(path, maximum_bytes=1_000_000).append(decision(number))
         assert ids(lines_of(path)) == ["request-0", "request-1"]
 
     def test_is_never_longer_than_its_bound_and_keeps_the_file_before(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
-        trail = FileAppraisalLog(path, maximum_octets=2_000)
+        trail = FileAppraisalLog(path, maximum_bytes=2_000)
         for number in range(20):
             trail.append(decision(number))
             assert path.stat().st_size <= 2_000
@@ -83,12 +83,12 @@ class TestFile:
         program = (
             "import sys; from pathlib import Path; from verifier.edge.decision_trails import FileTrail;"
             "from verifier.ports import Decision, Verdict; from datetime import UTC, datetime;"
-            "trail = FileTrail(Path(sys.argv[1]), maximum_octets=20_000);"
+            "trail = FileTrail(Path(sys.argv[1]), maximum_bytes=20_000);"
             "[trail.append(Decision(at=datetime.now(UTC), request_id=f'other-{n}', tenant='t',"
             " verdict=Verdict.REFUSED, code='c')) for n in range(40)]"
         )
         other = subprocess.Popen([sys.executable, "-c", program, str(path)], env=dict(os.environ))
-        trail = FileAppraisalLog(path, maximum_octets=20_000)
+        trail = FileAppraisalLog(path, maximum_bytes=20_000)
 
         def append(start: int) -> None:
             for number in range(start, start + 10):
@@ -114,21 +114,21 @@ class TestFile:
                 path = tmp_path / "none" / "audit.jsonl"
             case _:
                 path.symlink_to(tmp_path / "elsewhere")
-        trail = FileAppraisalLog(path, maximum_octets=2_000)
+        trail = FileAppraisalLog(path, maximum_bytes=2_000)
         with pytest.raises(StoreUnavailable, match="The audit trail cannot be written"):
             trail.append(decision())
         with pytest.raises(StoreUnavailable, match="The audit trail cannot be opened"):
-            open_appraisal_log(str(path), store_url="", link=None, maximum_octets=2_000, maximum_entries=MOST)
+            open_appraisal_log(str(path), store_url="", link=None, maximum_bytes=2_000, maximum_entries=MOST)
 
     def test_leaves_no_part_of_a_line_where_the_disk_is_full(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "audit.jsonl"
-        trail = FileAppraisalLog(path, maximum_octets=1_000_000)
+        trail = FileAppraisalLog(path, maximum_bytes=1_000_000)
         trail.append(decision())
         write = os.write
         with monkeypatch.context() as patch:
-            patch.setattr(os, "write", lambda descriptor, octets: write(descriptor, octets[:10]))
+            patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
             with pytest.raises(StoreUnavailable, match="No space left"):
                 trail.append(decision(1))
         trail.append(decision(2))
@@ -138,7 +138,7 @@ class TestFile:
 class TestStore:
     def test_on_sqlite_is_beside_the_nonces_and_keeps_the_latest(self, tmp_path: Path) -> None:
         trail = open_appraisal_log(
-            "store", store_url=f"sqlite://{tmp_path}/n.sqlite3", link=None, maximum_octets=1, maximum_entries=MOST
+            "store", store_url=f"sqlite://{tmp_path}/n.sqlite3", link=None, maximum_bytes=1, maximum_entries=MOST
         )
         assert isinstance(trail, SqliteAppraisalLog)
         for number in range(MOST + 20):
@@ -156,7 +156,7 @@ class TestStore:
     def test_on_redis_is_a_stream_with_a_bound(self) -> None:
         with running_redis_server() as server:
             link = RedisLink.open(server.url)
-            trail = open_appraisal_log("store", store_url=server.url, link=link, maximum_octets=1, maximum_entries=MOST)
+            trail = open_appraisal_log("store", store_url=server.url, link=link, maximum_bytes=1, maximum_entries=MOST)
             assert isinstance(trail, RedisAppraisalLog)
             for number in range(MOST * 4):
                 trail.append(decision(number))
@@ -175,9 +175,9 @@ class TestStore:
 
 def test_none_is_none() -> None:
     opened: Callable[..., AppraisalLog | None] = open_appraisal_log
-    assert opened("none", store_url="", link=None, maximum_octets=1, maximum_entries=1) is None
+    assert opened("none", store_url="", link=None, maximum_bytes=1, maximum_entries=1) is None
 
 
 def test_a_relative_path_is_refused() -> None:
     with pytest.raises(ValueError, match="absolute path"):
-        open_appraisal_log("audit.jsonl", store_url="", link=None, maximum_octets=1, maximum_entries=1)
+        open_appraisal_log("audit.jsonl", store_url="", link=None, maximum_bytes=1, maximum_entries=1)

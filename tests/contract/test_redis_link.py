@@ -277,7 +277,7 @@ class TestCluster:
         assert stores.registry.discovered() == ()
         for number in range(10):
             assert stores.limiter.hit(f"{tenant}{number}", Rate.parse("5/hour")).remaining == 4
-        trail = open_appraisal_log("store", store_url="", link=stores.link, maximum_octets=1, maximum_entries=100)
+        trail = open_appraisal_log("store", store_url="", link=stores.link, maximum_bytes=1, maximum_entries=100)
         assert trail is not None
         trail.append(AppraisalRecord(at=NOW, request_id="1", tenant=tenant, verdict=Verdict.VERIFIED, code="verified"))
         assert stores.link is not None

@@ -233,7 +233,7 @@ def test_gives_the_room_of_the_forgotten_back_in_small_steps(path: Path) -> None
 
 def test_the_log_is_bounded_and_cut_where_it_was_longer(path: Path) -> None:
     log = path.with_name(f"{path.name}-wal")
-    bound = LOG_PAGES * 4200  # a page in the log has a head of 24 octets
+    bound = LOG_PAGES * 4200  # a page in the log has a head of 24 bytes
     with opened(path) as store, administering(path) as other:
         other.execute("SELECT count(*) FROM nonces").fetchall()  # a file that is open elsewhere keeps its log
         insert(path, 40_000)

@@ -16,7 +16,7 @@ from verifier.api.admission import Admission
 from verifier.api.app import Service, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import IssuerObservation
 from verifier.core.model import Limits, NonceRecord
 from verifier.core.nonconforming import NonconformingDocument
@@ -131,7 +131,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
         readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),
         recorder=records,
         appraisals=Appraisals(recorder=records, clock=clock, trail=trail, trail_required=trail_required),
-        maximum_body_octets=MAX_EVIDENCE_OCTETS,
+        maximum_body_bytes=MAX_EVIDENCE_BYTES,
         version="1.2.3",
         tokens=tokens,
     )

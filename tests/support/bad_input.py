@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from support import documents
 
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.emulator import cms, pki
 
 DER = "application/pkcs7-mime"
@@ -59,8 +59,8 @@ def sequence(*members: bytes, tag: int = 0x30) -> bytes:
     contents = b"".join(members)
     if len(contents) < 0x80:
         return bytes([tag, len(contents)]) + contents
-    octets = len(contents).to_bytes((len(contents).bit_length() + 7) // 8)
-    return bytes([tag, 0x80 | len(octets)]) + octets + contents
+    data = len(contents).to_bytes((len(contents).bit_length() + 7) // 8)
+    return bytes([tag, 0x80 | len(data)]) + data + contents
 
 
 def _texts() -> Iterator[BadInput]:
@@ -111,7 +111,7 @@ def _texts() -> Iterator[BadInput]:
         code="unsupported-encoding",
     )
     yield BadInput(
-        name="JSON: larger than the limit", body=b" " * (MAX_EVIDENCE_OCTETS + 1), media_type=JSON, code=TOO_LARGE
+        name="JSON: larger than the limit", body=b" " * (MAX_EVIDENCE_BYTES + 1), media_type=JSON, code=TOO_LARGE
     )
     texts = {
         "base64: spaces alone": b" " * 16_000,
@@ -130,27 +130,27 @@ def _texts() -> Iterator[BadInput]:
 
 
 def _encodings() -> Iterator[BadInput]:
-    """Octets that are not DER, or are DER of something else."""
+    """Bytes that are not DER, or are DER of something else."""
     valid = documents.document()
-    chance = random.Random(_SEED)  # noqa: S311 - the same octets in every run
+    chance = random.Random(_SEED)  # noqa: S311 - the same bytes in every run
     bodies = {
         "DER: an empty body": b"",
-        "DER: one octet": b"\x30",
+        "DER: one byte": b"\x30",
         "DER: zeros": bytes(16_000),
-        "DER: random octets": chance.randbytes(16_000),
-        "DER: random octets in a SEQUENCE": sequence(chance.randbytes(16_000)),
-        "DER: octets behind": valid + b"\x00",
+        "DER: random bytes": chance.randbytes(16_000),
+        "DER: random bytes in a SEQUENCE": sequence(chance.randbytes(16_000)),
+        "DER: bytes behind": valid + b"\x00",
         "DER: a document twice": valid + valid,
         "DER: half a document": valid[: len(valid) // 2],
         "DER: indefinite length": b"\x30\x80" + valid[4:] + b"\x00\x00",
         "DER: 8,000 indefinite lengths": b"\x30\x80" * 8_000,
-        "DER: a length in five octets": b"\x30\x85\x00" + (len(valid) - 4).to_bytes(4) + valid[4:],
+        "DER: a length in five bytes": b"\x30\x85\x00" + (len(valid) - 4).to_bytes(4) + valid[4:],
         "DER: a length of 4 GB": b"\x30\x84\xff\xff\xff\xff" + valid[4:],
         "DER: 32 deep": nested_der(32),
         "DER: 4,000 deep": nested_der(4_000),
         "DER: 4,000 elements": sequence(b"\x05\x00" * 4_000),
         "DER: 8,000 elements": sequence(b"\x05\x00" * 8_000),
-        "DER: a tag number of 16,000 octets": b"\x3f" + b"\x81" * 16_000,
+        "DER: a tag number of 16,000 bytes": b"\x3f" + b"\x81" * 16_000,
         "DER: a certificate": documents.der(documents.shared_pki().signer.certificate),
     }
     for name, body in bodies.items():

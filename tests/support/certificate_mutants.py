@@ -226,8 +226,8 @@ def _other_bytes(tbs: bytes) -> Iterator[bytes]:
 
 def _values() -> Iterator[bytes]:
     """Values that an extension may be given: of other extensions, of other types, and of none."""
-    null, oid, octets = b"\x05\x00", b"\x06\x03\x2a\x03\x04", b"\x04\x01\x00"
-    yield from (b"", null, oid, octets, sequence(), sequence(oid), b"\x30\x80", b"\x30\x82\x00\x01")
+    null, oid, data = b"\x05\x00", b"\x06\x03\x2a\x03\x04", b"\x04\x01\x00"
+    yield from (b"", null, oid, data, sequence(), sequence(oid), b"\x30\x80", b"\x30\x82\x00\x01")
     yield from (b"\x01\x01\xff", b"\x02\x01\x00", b"\x02\x01\x80", b"\x03\x00", b"\x03\x02\x07\x80", b"\x0c\x00")
     directory_name = sequence(element(0x31, sequence(b"\x06\x03\x55\x04\x03", b"\x12\x011")))
     general_names = (

@@ -23,14 +23,14 @@ _DIGEST_INFO: Final = {
 _SIGNED_WITH: Final = {"md5": "md5_rsa", "sha1": "sha1_rsa", "sha256": "sha256_rsa"}
 
 
-def sign_rsa(octets: bytes, key: pki.PrivateKey, digest: str) -> bytes:
+def sign_rsa(data: bytes, key: pki.PrivateKey, digest: str) -> bytes:
     """RSASSA-PKCS1-v1_5 (RFC 8017 section 8.2) with any digest, however broken."""
     if not isinstance(key, rsa.RSAPrivateKey):
         raise TypeError("not an RSA key")
     numbers = key.private_numbers()
     modulus = numbers.public_numbers.n
     size = (modulus.bit_length() + 7) // 8
-    info = _DIGEST_INFO[digest] + hashlib.new(digest, octets).digest()
+    info = _DIGEST_INFO[digest] + hashlib.new(digest, data).digest()
     padded = b"\x00\x01" + b"\xff" * (size - len(info) - 3) + b"\x00" + info
     return pow(int.from_bytes(padded), numbers.d, modulus).to_bytes(size)
 
@@ -139,7 +139,7 @@ def replaced(
 
 
 def alternative_names(*names: bytes) -> x509.UnrecognizedExtension:
-    """A subjectAltName of these octets, whether or not they can be a dNSName."""
+    """A subjectAltName of these bytes, whether or not they can be a dNSName."""
     # RFC 5280 4.2.1.6: a SEQUENCE of [2] IMPLICIT IA5String.
     encoded = b"".join(bytes(parser.emit(2, 0, 2, name)) for name in names)
     return x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes(parser.emit(0, 1, 16, encoded)))

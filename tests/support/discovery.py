@@ -285,11 +285,11 @@ def signed_under(
     With more than one announced digest, the document is not exact, and its signature still verifies.
     """
     signer = signer_under(issuer, *urls)
-    octets = documents.encode(documents.content())
-    info = cms.sign_content(octets, certificate=signer.certificate, key=signer.key)
+    data = documents.encode(documents.content())
+    info = cms.sign_content(data, certificate=signer.certificate, key=signer.key)
     return cms.SignedData(
         digest_algorithms=(info.digest_algorithm,) * announced_digests,
-        content=octets,
+        content=data,
         certificates=(der(signer), *embedding),
         signer_infos=(info,),
     ).encode()

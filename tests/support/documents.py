@@ -50,13 +50,13 @@ def encode(fields: dict[str, object]) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def sign(octets: bytes, *, signer: pki.Identity | None = None, scheme: cms.Scheme = cms.AZURE) -> bytes:
-    """The DER of a document over these octets, shaped like a real one but for the scheme."""
+def sign(data: bytes, *, signer: pki.Identity | None = None, scheme: cms.Scheme = cms.AZURE) -> bytes:
+    """The DER of a document over these bytes, shaped like a real one but for the scheme."""
     identity = signer or shared_pki().signer
-    info = cms.sign_content(octets, certificate=identity.certificate, key=identity.key, scheme=scheme)
+    info = cms.sign_content(data, certificate=identity.certificate, key=identity.key, scheme=scheme)
     signed = cms.SignedData(
         digest_algorithms=(info.digest_algorithm,),
-        content=octets,
+        content=data,
         certificates=(der(identity.certificate),),
         signer_infos=(info,),
     ).encode()
@@ -76,13 +76,13 @@ def document(
     return sign(encode(content(nonce=nonce, created_on=created_on, vm=vm)), signer=signer)
 
 
-def raw(octets: bytes) -> RawDocument:
-    return RawDocument(raw_der=octets)
+def raw(data: bytes) -> RawDocument:
+    return RawDocument(raw_der=data)
 
 
-def imds_answer(octets: bytes) -> dict[str, object]:
+def imds_answer(data: bytes) -> dict[str, object]:
     """What IMDS answers with this document."""
-    return {"encoding": "pkcs7", "signature": base64.b64encode(octets).decode("ascii")}
+    return {"encoding": "pkcs7", "signature": base64.b64encode(data).decode("ascii")}
 
 
 def sample(name: str) -> bytes:

@@ -45,8 +45,8 @@ class EndpointsProxy:
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while octets := await reader.read(65536):
-            writer.write(octets)
+        while data := await reader.read(65536):
+            writer.write(data)
             await writer.drain()
     with suppress(OSError):
         writer.close()

@@ -36,15 +36,15 @@ class Conversation:
         self._is_over = is_over
         self.sent = 0
 
-    def send(self, octets: bytes) -> None:
-        self._connection.sendall(octets)
-        self.sent += len(octets)
+    def send(self, data: bytes) -> None:
+        self._connection.sendall(data)
+        self.sent += len(data)
 
-    def trickle(self, octets: bytes) -> None:
-        """One octet after the other, for ever, until the other end has enough."""
+    def trickle(self, data: bytes) -> None:
+        """One byte after the other, for ever, until the other end has enough."""
         while True:
-            for octet in octets:
-                self.send(bytes([octet]))
+            for byte in data:
+                self.send(bytes([byte]))
                 if self._is_over.wait(0.01):
                     return
 
@@ -59,7 +59,7 @@ class Conversation:
 def answer(
     body: bytes = b"", *, status: int = 200, headers: Mapping[str, str] | None = None, length: int | None = None
 ) -> bytes:
-    """The octets of a response; `length` is what Content-Length says instead of the truth."""
+    """The bytes of a response; `length` is what Content-Length says instead of the truth."""
     fields = {"Content-Length": str(len(body) if length is None else length), **(headers or {})}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status} Whatever\r\n{lines}\r\n".encode("latin-1") + body
@@ -112,10 +112,10 @@ class Internet:
         head = b""
         with suppress(OSError):
             while b"\r\n\r\n" not in head:
-                octets = connection.recv(4096)
-                if not octets:
+                data = connection.recv(4096)
+                if not data:
                     return
-                head += octets
+                head += data
             path = head.split(b" ")[1].decode("ascii")
             self.heads.append(head)
             self.requests.append(path)

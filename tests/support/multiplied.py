@@ -18,7 +18,7 @@ from support.mutations import edited
 from verifier.core import bounds
 from verifier.emulator import cms, pki
 
-LARGEST = bounds.MAX_EVIDENCE_OCTETS
+LARGEST = bounds.MAX_EVIDENCE_BYTES
 CONTENT = documents.encode(documents.content())
 _SHA256_RSA = cms.Algorithm(oid="1.2.840.113549.1.1.11").encode()
 

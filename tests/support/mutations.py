@@ -161,11 +161,11 @@ def _changed(element: _Element, chance: random.Random) -> _Element:
 
 def _changes(element: _Element) -> Iterator[tuple[_Element, ...]]:
     """What may stand in the place of the element."""
-    octets = element.contents
+    data = element.contents
     yield ()
     yield (element, element)
     yield from ((replace(element, contents=contents, children=None),) for contents in _CONTENTS)
-    yield from ((replace(element, contents=contents, children=None),) for contents in (octets[:-1], octets[1:]))
+    yield from ((replace(element, contents=contents, children=None),) for contents in (data[:-1], data[1:]))
     yield from ((replace(element, tag=tag),) for tag in _TAGS)
     children = element.children or ()
     for place, child in enumerate(children):
@@ -210,5 +210,5 @@ def _children(tag: int, contents: bytes) -> tuple[_Element, ...] | None:
 def _length(length: int) -> bytes:
     if length < 0x80:
         return bytes([length])
-    octets = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes([0x80 | len(octets)]) + octets
+    data = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes([0x80 | len(data)]) + data

@@ -42,8 +42,8 @@ def mount(directory: Path, content: Content, *, mode: int = 0o444) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     fresh = directory / f"..{time.time_ns()}"
     fresh.mkdir()
-    for key, octets in content.items():
-        (fresh / key).write_bytes(octets)
+    for key, data in content.items():
+        (fresh / key).write_bytes(data)
         # kubelet's files are root's, and their group's; here they are the process's own, and may be nobody else's.
         (fresh / key).chmod(mode & (0o400 if mode & 0o004 == 0 else 0o444))
     before = (directory / "..data").readlink() if (directory / "..data").is_symlink() else None

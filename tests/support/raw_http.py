@@ -1,4 +1,4 @@
-"""Requests as octets, for what no HTTP library would send, and the answers to them. Every wait is bounded."""
+"""Requests as bytes, for what no HTTP library would send, and the answers to them. Every wait is bounded."""
 
 import socket
 from collections.abc import Iterable
@@ -25,8 +25,8 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def send(self, octets: bytes) -> None:
-        self._socket.sendall(octets)
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
 
     def end_sending(self) -> None:
         """The server sees the end of the stream, and can still answer."""
@@ -39,10 +39,10 @@ class Connection:
         return Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
 
     def receive_line(self) -> bytes:
-        """The octets up to the next line feed, none beyond."""
+        """The bytes up to the next line feed, none beyond."""
         line = b""
-        while not line.endswith(b"\n") and (octet := self._socket.recv(1)):
-            line += octet
+        while not line.endswith(b"\n") and (byte := self._socket.recv(1)):
+            line += byte
         return line
 
     def is_closed(self) -> bool:
@@ -50,10 +50,10 @@ class Connection:
         return self._socket.recv(1) == b""
 
 
-def exchange(url: str, octets: bytes) -> Answer:
+def exchange(url: str, data: bytes) -> Answer:
     """The answer to one request, on a connection of its own."""
     with Connection(url) as connection:
-        connection.send(octets)
+        connection.send(data)
         return connection.receive()
 
 
@@ -78,5 +78,5 @@ def chunked_head(
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def chunk(octets: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(octets), octets)
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)

@@ -18,7 +18,7 @@ class Reply:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     missing: int = 0
-    """Octets that Content-Length promises beyond the body."""
+    """Bytes that Content-Length promises beyond the body."""
     never: bool = False
     """The server takes the request and says nothing, until it is stopped."""
 

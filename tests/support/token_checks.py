@@ -138,7 +138,7 @@ def _run_node(
 
 def changes(token: str) -> Iterator[str]:
     """The token with one byte changed, once for each position: to another letter of the same alphabet, whose highest
-    bit differs, so that the octets that it stands for differ too. (The last letter of a signature has four bits that
+    bit differs, so that the bytes that it stands for differ too. (The last letter of a signature has four bits that
     stand for nothing; RFC 4648 section 3.5.)"""
     for position, letter in enumerate(token):
         other = "A" if letter == "." else ALPHABET[ALPHABET.index(letter) ^ 0b100000]

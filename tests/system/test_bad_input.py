@@ -22,7 +22,7 @@ from support.services import Answer, RunningServer
 from werkzeug.test import TestResponse
 
 from verifier.core import evidence
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.envelope import read_envelope
 from verifier.core.reasons import FormatRefused
 
@@ -88,18 +88,18 @@ def test_refuses_every_prefix_of_a_document_as_malformed(client: FlaskClient, na
             assert problem["code"] == "malformed-evidence", (media_type, length)
 
 
-def test_refuses_random_octets_in_every_form(client: FlaskClient) -> None:
-    chance = random.Random(4711)  # noqa: S311 - the same octets in every run
+def test_refuses_random_bytes_in_every_form(client: FlaskClient) -> None:
+    chance = random.Random(4711)  # noqa: S311 - the same bytes in every run
     for _ in range(300):
-        octets = chance.randbytes(chance.choice((1, 2, 16, 1024, 12_000)))
-        for media_type, body in forms(octets):
+        data = chance.randbytes(chance.choice((1, 2, 16, 1024, 12_000)))
+        for media_type, body in forms(data):
             assert problem_of(post(client, body, media_type))["code"] == "malformed-evidence"
-        assert problem_of(post(client, octets, JSON))["code"] == "malformed-evidence"
+        assert problem_of(post(client, data, JSON))["code"] == "malformed-evidence"
 
 
 @settings(max_examples=300, deadline=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=st.binary(max_size=MAX_EVIDENCE_OCTETS + 10), media_type=st.sampled_from([JSON, TEXT, DER, "", None]))
-def test_answers_arbitrary_octets_with_a_problem(client: FlaskClient, body: bytes, media_type: str | None) -> None:
+@given(body=st.binary(max_size=MAX_EVIDENCE_BYTES + 10), media_type=st.sampled_from([JSON, TEXT, DER, "", None]))
+def test_answers_arbitrary_bytes_with_a_problem(client: FlaskClient, body: bytes, media_type: str | None) -> None:
     assert problem_of(post(client, body, media_type))["status"] in {400, 413, 415}
 
 
@@ -114,12 +114,12 @@ _MUTATIONS = st.lists(
 )
 
 
-def mutate(octets: bytes, mutations: list[tuple[str, int, bytes]]) -> bytes:
+def mutate(data: bytes, mutations: list[tuple[str, int, bytes]]) -> bytes:
     for kind, place, piece in mutations:
-        start = place % (len(octets) + 1)
+        start = place % (len(data) + 1)
         end = start if kind == "insert" else start + len(piece)
-        octets = octets[:start] + (b"" if kind == "delete" else piece) + octets[end:]
-    return octets
+        data = data[:start] + (b"" if kind == "delete" else piece) + data[end:]
+    return data
 
 
 # pyca warns of some names that it will refuse some day; a warning is an error in this suite, and a line elsewhere.
@@ -202,7 +202,7 @@ def test_has_nothing_at_other_paths(client: FlaskClient, path: str) -> None:
         (b'{"policy": "' + b"p" * 10_000 + b'"}', "malformed-request"),
         (b'{"vmId": "' + b"v" * 129 + b'"}', "malformed-request"),
         (b"[" * 10_000, "malformed-request"),
-        (b" " * (MAX_EVIDENCE_OCTETS + 1), "too-large"),
+        (b" " * (MAX_EVIDENCE_BYTES + 1), "too-large"),
     ],
 )
 def test_refuses_bad_requests_for_a_nonce(client: FlaskClient, body: bytes, code: str) -> None:
@@ -268,7 +268,7 @@ def test_takes_a_document_in_chunks(service: RunningServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "bytes",
     [
         b"zz\r\n{}\r\n0\r\n\r\n",
         b"-1\r\n{}\r\n0\r\n\r\n",
@@ -280,9 +280,9 @@ def test_takes_a_document_in_chunks(service: RunningServer) -> None:
         b"5\r\n{}",
     ],
 )
-def test_refuses_chunks_that_are_none(service: RunningServer, octets: bytes) -> None:
+def test_refuses_chunks_that_are_none(service: RunningServer, data: bytes) -> None:
     with raw_http.Connection(service.url) as connection:
-        connection.send(raw_http.chunked_head() + octets)
+        connection.send(raw_http.chunked_head() + data)
         connection.end_sending()
         assert code_of(connection.receive()) == "malformed-request"
     assert_serves(service)
@@ -322,7 +322,7 @@ def test_serves_again_after_as_many_stalled_requests_as_it_has_threads(service: 
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "bytes",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100) + b"\r\n\r\n",
         b"\x00" * 2_000 + b"\r\n\r\n",
@@ -347,9 +347,9 @@ def test_serves_again_after_as_many_stalled_requests_as_it_has_threads(service: 
         b"POST /v1/nonces HTTP/1.1\r\nHost: test\r\nExpect: a-miracle\r\nContent-Length: 2\r\n\r\n{}",
     ],
 )
-def test_refuses_what_is_not_http(service: RunningServer, octets: bytes) -> None:
+def test_refuses_what_is_not_http(service: RunningServer, data: bytes) -> None:
     with raw_http.Connection(service.url) as connection:
-        connection.send(octets)
+        connection.send(data)
         assert code_of(connection.receive()) == "malformed-request"
         assert connection.is_closed()
 
@@ -369,10 +369,10 @@ def test_refuses_what_is_not_http(service: RunningServer, octets: bytes) -> None
     ],
 )
 def test_is_not_led_astray_by_headers(service: RunningServer, headers: dict[str, str]) -> None:
-    octets = raw_http.request(b"{}", path="/v1/nonces", headers=[("Content-Type", JSON), *headers.items()])
+    data = raw_http.request(b"{}", path="/v1/nonces", headers=[("Content-Type", JSON), *headers.items()])
     if "Host" in headers:
-        octets = octets.replace(b"Host: test\r\n", b"")
-    assert raw_http.exchange(service.url, octets).status == 201
+        data = data.replace(b"Host: test\r\n", b"")
+    assert raw_http.exchange(service.url, data).status == 201
 
 
 @pytest.mark.parametrize("media_type", ["application/json;" + "x=y;" * 500, "application/json; charset=\xff", "\xff"])

@@ -27,7 +27,7 @@ def write(directory: Path, name: str, form: str) -> Path:
     """A published document in a file, in one of the forms that it can be handed in."""
     der = documents.sample(name)
     text = base64.b64encode(der)
-    octets = {
+    data = {
         "json": (documents.SAMPLES / f"{name}.json").read_bytes(),
         "base64": text,
         "base64-lines": base64.encodebytes(der),
@@ -36,7 +36,7 @@ def write(directory: Path, name: str, form: str) -> Path:
         "pem-cms": b"-----BEGIN CMS-----\n" + base64.encodebytes(der) + b"-----END CMS-----\n",
     }[form]
     file = directory / f"document.{form}"
-    file.write_bytes(octets)
+    file.write_bytes(data)
     return file
 
 
@@ -91,7 +91,7 @@ def test_refuses_the_sample_of_the_azure_page(tmp_path: Path, at: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "said"),
+    ("bytes", "said"),
     [
         (b"", "malformed-evidence"),
         (b"{", "malformed-evidence"),
@@ -102,11 +102,11 @@ def test_refuses_the_sample_of_the_azure_page(tmp_path: Path, at: str) -> None:
         (b" " * 20_000, "too-large"),
     ],
 )
-def test_ends_with_2_where_the_input_is_malformed(octets: bytes, said: str) -> None:
-    ended = call("verify", "-", stdin=octets)
+def test_ends_with_2_where_the_input_is_malformed(data: bytes, said: str) -> None:
+    ended = call("verify", "-", stdin=data)
     assert (ended.status, ended.out) == (2, "")
     assert said in ended.err
-    assert call("inspect", "-", stdin=octets).status == 2
+    assert call("inspect", "-", stdin=data).status == 2
 
 
 @pytest.mark.parametrize(

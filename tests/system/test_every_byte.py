@@ -1,7 +1,7 @@
-"""Of the real documents, every octet counts: change any one of them, and the document is refused.
+"""Of the real documents, every byte counts: change any one of them, and the document is refused.
 
 Every position of the whole document is tried with three changes: each flips the lowest bit, the highest bit, and to
-a value that differs from position to position. All 255 changes of every octet outside the content, the signature and
+a value that differs from position to position. All 255 changes of every byte outside the content, the signature and
 the signed part of the certificate (which a single signature each protects) were tried once, on 2026-11-23: the one
 change in ALIASES was accepted and no other.
 """
@@ -40,7 +40,7 @@ SAMPLES = (
     Sample(name="public-eastus-2026-07-28", at=datetime(2026, 7, 28, 13, 24, tzinfo=UTC)),
 )
 
-#: The one octet that may change, and how: the last of the signature algorithm's OID, from 1 (rsaEncryption) to 11
+#: The one byte that may change, and how: the last of the signature algorithm's OID, from 1 (rsaEncryption) to 11
 #: (sha256WithRSAEncryption). Both are names of the algorithm that is used, PKCS #1 v1.5 with the SHA-256 that
 #: digestAlgorithm states (RFC 5754 section 3.2: receivers take either). The field is not signed, and says nothing of
 #: the VM; every other name in it is refused.
@@ -59,15 +59,15 @@ def parts(der: bytes) -> dict[str, range]:
         "signer certificate": signed_data["certificates"][0].chosen.dump(),
     }
     places = {}
-    for name, octets in found.items():
-        assert der.count(octets) == 1
-        start = der.index(octets)
-        places[name] = range(start, start + len(octets))
+    for name, data in found.items():
+        assert der.count(data) == 1
+        start = der.index(data)
+        places[name] = range(start, start + len(data))
     return places
 
 
 def changes(position: int) -> tuple[int, ...]:
-    """What the octet at `position` is XORed with: never 0, so never nothing."""
+    """What the byte at `position` is XORed with: never 0, so never nothing."""
     return 0x01, 0x80, position * 73 % 255 + 1
 
 
@@ -96,14 +96,14 @@ def test_accepts_the_document_as_it_is(sample: Sample) -> None:
 
 @pytest.mark.parametrize("part", ["signed content", "signature", "signer certificate"])
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_refuses_any_changed_octet_of(sample: Sample, part: str) -> None:
+def test_refuses_any_changed_byte_of(sample: Sample, part: str) -> None:
     places = parts(sample.der)[part]
     assert len(places) > 200
     assert accepted(sample, places) == []
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_refuses_any_changed_octet_around_them(sample: Sample) -> None:
+def test_refuses_any_changed_byte_around_them(sample: Sample) -> None:
     """The rest of the document: tags, lengths, versions, algorithms, the signer's sid."""
     der = sample.der
     inside = {position for places in parts(der).values() for position in places}
@@ -128,7 +128,7 @@ def test_accepts_the_other_name_of_the_same_signature_algorithm(sample: Sample) 
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_refuses_any_missing_or_doubled_octet(sample: Sample) -> None:
+def test_refuses_any_missing_or_doubled_byte(sample: Sample) -> None:
     der = sample.der
     for position in range(len(der)):
         for changed in (

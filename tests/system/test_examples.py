@@ -234,8 +234,8 @@ def challenge(backend: RunningServer) -> tuple[str, str]:
     return str(answer.json["session"]), str(answer.json["nonce"])
 
 
-def bring(backend: RunningServer, session: str, octets: bytes, **more: object) -> Answer:
-    return backend.post_json("/licenses", {"session": session, **imds_answer(octets), **more})
+def bring(backend: RunningServer, session: str, data: bytes, **more: object) -> Answer:
+    return backend.post_json("/licenses", {"session": session, **imds_answer(data), **more})
 
 
 class TestBackgroundCheck:

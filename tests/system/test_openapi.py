@@ -115,8 +115,8 @@ def _issue(service: RunningServer) -> str:
     return str(answer.json["nonce"])
 
 
-def _evidence(octets: bytes, **beside: str) -> Call:
-    return Call(body=json.dumps(imds_answer(octets) | beside).encode())
+def _evidence(data: bytes, **beside: str) -> Call:
+    return Call(body=json.dumps(imds_answer(data) | beside).encode())
 
 
 def _signer(**odd: object) -> pki.Identity:
@@ -144,9 +144,9 @@ def _without_vm(nonce: str) -> Call:
     return _evidence(sign(documents.encode(fields), signer=current_pki().signer))
 
 
-def _flipped(octets: bytes) -> bytes:
+def _flipped(data: bytes) -> bytes:
     """The signature stands last."""
-    return octets[:-1] + bytes([octets[-1] ^ 1])
+    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 #: One request for each reason to refuse evidence, given a nonce that is outstanding.

@@ -65,8 +65,8 @@ def test_neither_port_answers_for_the_other(tmp_path: Path, trust_dir: Path) -> 
         assert metrics.request("POST", "/v1/nonces").status == 404
         # Nothing that a caller says makes one listener the other.
         for header in ("Host", "X-Forwarded-Host", "Server-Port", "X-Forwarded-Port", "verifier.metrics_listener"):
-            octets = raw_http.request(method="GET", path="/metrics", headers=[(header, f"127.0.0.1:{port}")])
-            assert raw_http.exchange(service.url, octets).status in {400, 404}
+            data = raw_http.request(method="GET", path="/metrics", headers=[(header, f"127.0.0.1:{port}")])
+            assert raw_http.exchange(service.url, data).status in {400, 404}
         assert metrics.request("GET", "/metrics").status == 200
 
 
@@ -128,7 +128,7 @@ def test_gives_no_verdict_that_cannot_be_kept_where_that_is_required(tmp_path: P
     [
         ({"VERIFIER_AUDIT": "relative.jsonl"}, "audit"),
         ({"VERIFIER_AUDIT_REQUIRED": "true"}, "VERIFIER_AUDIT has to name a trail"),
-        ({"VERIFIER_AUDIT_MAXIMUM_OCTETS": "1"}, "audit_maximum_octets"),
+        ({"VERIFIER_AUDIT_MAXIMUM_BYTES": "1"}, "audit_maximum_bytes"),
         ({"VERIFIER_AUDIT_MAXIMUM_ENTRIES": "1"}, "audit_maximum_entries"),
         ({"VERIFIER_METRICS_PORT": "8080", "VERIFIER_PORT": "8080"}, "VERIFIER_METRICS_PORT"),
         ({"VERIFIER_METRICS_PORT": "70000"}, "metrics_port"),

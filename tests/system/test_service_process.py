@@ -61,7 +61,7 @@ def test_stops_though_a_request_stalls(tmp_path: Path, trust_dir: Path) -> None:
         ({"VERIFIER_WORKERS": "0"}, "workers: "),
         ({"VERIFIER_NONCE_FORM": "uuid"}, "nonce_form: "),
         ({"VERIFIER_NONCE_LIFETIME_SECONDS": "-1"}, "nonce_lifetime_seconds: "),
-        ({"VERIFIER_MAXIMUM_BODY_OCTETS": "1"}, "maximum_body_octets: "),
+        ({"VERIFIER_MAXIMUM_BODY_BYTES": "1"}, "maximum_body_bytes: "),
         ({"VERIFIER_HOST": "0.0.0.0"}, "VERIFIER_ALLOW_OPEN_LISTENING"),  # noqa: S104 - refused
         ({"VERIFIER_HOST": "::"}, "VERIFIER_ALLOW_OPEN_LISTENING"),
         ({"VERIFIER_HOST": "verifier.example"}, "VERIFIER_ALLOW_OPEN_LISTENING"),
@@ -134,14 +134,14 @@ def test_logs_neither_nonce_nor_document_nor_signature(tmp_path: Path, trust_dir
         assert service.request("GET", f"/v1/{nonces[1]}").status == 404
         for kind in bad_inputs():
             service.request("POST", "/v1/attestations", kind.body, headers={"Content-Type": kind.media_type})
-        for octets in (
+        for data in (
             f"GET /{nonces[1]} HTTP/9.9\r\n\r\n".encode(),
             f"POST /{fields['signature']} HTTP/1.1\r\n\r\n".encode(),
             f"GET / HTTP/1.1\r\nNonce {nonces[1]}\r\n\r\n".encode(),
             f"{nonces[1]} / HTTP/1.1\r\n\r\n".encode(),
             raw_http.chunked_head() + f"{nonces[1]}zz\r\n\r\n".encode(),
         ):
-            assert raw_http.exchange(service.url, octets).status in {400, 404}
+            assert raw_http.exchange(service.url, data).status in {400, 404}
         file.rename(tmp_path / "aside")
         assert service.post_json("/v1/attestations", other).status == 503
     log = "".join(service.log)
@@ -178,8 +178,8 @@ def test_every_line_of_the_log_is_json_and_every_answer_is_one(tmp_path: Path, t
 
 @pytest.mark.parametrize("asked", ["a" * 65, "a b", "ä", "a\tb", "<script>", "", "a,b"])
 def test_a_request_id_of_bad_form_changes_nothing(service: RunningServer, asked: str) -> None:
-    octets = raw_http.request(method="GET", path="/healthz", headers=[("X-Request-Id", asked)])
-    given = raw_http.exchange(service.url, octets).headers["X-Request-Id"]
+    data = raw_http.request(method="GET", path="/healthz", headers=[("X-Request-Id", asked)])
+    given = raw_http.exchange(service.url, data).headers["X-Request-Id"]
     assert len(given) == 32
     assert given != asked
 

@@ -79,9 +79,9 @@ class LimitedDisk:
         self._limit(service, resource.RLIM_INFINITY)
 
     @staticmethod
-    def _limit(service: RunningServer, octets: int) -> None:
+    def _limit(service: RunningServer, data: int) -> None:
         for worker in children_of(service.process.pid):
-            resource.prlimit(worker, resource.RLIMIT_FSIZE, (octets, resource.RLIM_INFINITY))
+            resource.prlimit(worker, resource.RLIMIT_FSIZE, (data, resource.RLIM_INFINITY))
 
 
 @contextmanager

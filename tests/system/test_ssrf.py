@@ -280,10 +280,10 @@ def pour(head: bytes) -> Play:
     return play
 
 
-def trickle(head: bytes, octets: bytes) -> Play:
+def trickle(head: bytes, data: bytes) -> Play:
     def play(conversation: Conversation) -> None:
         conversation.send(head)
-        conversation.trickle(octets)
+        conversation.trickle(data)
 
     return play
 
@@ -322,7 +322,7 @@ HTML = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "bytes",
     [
         answer(HTML, headers={"Content-Type": "text/html"}),
         answer(HTML, headers={"Content-Type": "application/pkix-cert"}),
@@ -341,8 +341,8 @@ HTML = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
         *("gzip bomb", "gzip bomb in disguise", "gzip", "ssh", "nothing"),
     ],
 )
-def test_keeps_nothing_that_is_no_certificate(target: Range, octets: bytes) -> None:
-    target.net.plays[PATH] = octets
+def test_keeps_nothing_that_is_no_certificate(target: Range, data: bytes) -> None:
+    target.net.plays[PATH] = data
     target.refuses(URL)
 
 

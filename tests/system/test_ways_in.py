@@ -339,8 +339,8 @@ def test_nothing_smuggled_behind_a_request_is_answered(guarded: RunningServer, h
     ids=repr,
 )
 def test_a_key_in_a_line_that_is_no_header_is_none(guarded: RunningServer, line: str) -> None:
-    octets = f"POST /v1/nonces HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n{line.format(key=KEYS['north'])}\r\n\r\n"
-    answer = raw_http.exchange(guarded.url, octets.encode("latin-1"))
+    data = f"POST /v1/nonces HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n{line.format(key=KEYS['north'])}\r\n\r\n"
+    answer = raw_http.exchange(guarded.url, data.encode("latin-1"))
     assert code_of(answer) == "malformed-request"
     assert_opened_nothing(answer)
 

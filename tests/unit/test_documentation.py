@@ -37,7 +37,7 @@ from verifier.api.json_codec import Json
 from verifier.api.problems import DOCUMENTATION
 from verifier.api.routes import create_metrics_blueprint
 from verifier.api.trust_routes import create_trust_blueprint
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.issuer_review import ReviewStatus
 from verifier.core.model import AttestationResult, Limits
@@ -310,7 +310,7 @@ def test_the_http_page_lists_every_path(administration: TrustAdministration, tmp
             lambda: Administrators(key_hashes={}),
             application.clock,
             tenants=Tenants,
-            maximum_body_octets=MAX_EVIDENCE_OCTETS,
+            maximum_body_bytes=MAX_EVIDENCE_BYTES,
         )
     )
     application.flask.register_blueprint(create_metrics_blueprint(lambda: (b"", "text/plain")))

@@ -35,7 +35,7 @@ def log_of(*lines: str) -> SessionLog:
         json.dumps({"body": TEXT[801:840]}),
         TEXT[100:160].replace("+", "-").replace("/", "_"),
         DER.hex(),
-        f"octets {DER[500:560].hex()}",
+        f"bytes {DER[500:560].hex()}",
         repr(DER),
         json.dumps({"body": DER.decode("latin-1")}),
         CONTENT,

@@ -40,7 +40,7 @@ class Service:
     recorder: Recorder
     appraisals: Appraisals
     admission: Admission
-    maximum_body_octets: int
+    maximum_body_bytes: int
     #: Of this software, as the OpenAPI description names it.
     version: str
     #: None where results are not signed.
@@ -64,7 +64,7 @@ def create_app(service: Service) -> Flask:
             service.appraisals,
             service.admission,
             service.tokens,
-            service.maximum_body_octets,
+            service.maximum_body_bytes,
         )
     )
     documentation, tokens = create_documentation_blueprint(service.version), create_token_blueprint(service.tokens)

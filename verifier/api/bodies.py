@@ -9,12 +9,12 @@ from verifier.core import evidence
 
 #: A body that is too large is read on to its end, up to this, and forgotten: a client that is still sending
 #: when the connection closes would see a reset and not the problem document.
-_DRAINED_OCTETS = 4 * 1024 * 1024
-_CHUNK_OCTETS = 64 * 1024
+_DRAINED_BYTES = 4 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
 
 
 def read_body(request: Request, *, limit: int) -> bytes:
-    """The body, of at most `limit` octets, sent as itself, with no query string beside it.
+    """The body, of at most `limit` bytes, sent as itself, with no query string beside it.
 
     Raises RequestError, and FormatRefused where it is larger.
     """
@@ -26,7 +26,7 @@ def read_body(request: Request, *, limit: int) -> bytes:
         stream = get_input_stream(request.environ)
         body = stream.read(limit + 1)
         drained = len(body)
-        while len(body) > limit and drained < _DRAINED_OCTETS and (chunk := stream.read(_CHUNK_OCTETS)):
+        while len(body) > limit and drained < _DRAINED_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
             drained += len(chunk)
     except Exception as error:
         # Each server raises its own, e.g. for a chunk of no length; whatever it is, there is no body.

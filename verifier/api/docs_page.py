@@ -41,7 +41,7 @@ dt{font-weight:600}dd{margin:0}dd p{margin:0}
 STYLE_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode('ascii')}"
 
 _WORDS = {
-    "binary": "octets, DER",
+    "binary": "bytes, DER",
     "boolean": "true or false",
     "date-time": "time, RFC 3339",
     "string": "text",

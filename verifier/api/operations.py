@@ -13,9 +13,9 @@ from verifier.core.reasons import Reason
 
 JSON = "application/json"
 TEXT = "text/plain"
-OCTETS = "application/octet-stream"
+BYTES = "application/octet-stream"
 
-#: What a body can be: a JSON object of this type or of any, text, or octets.
+#: What a body can be: a JSON object of this type or of any, text, or bytes.
 Shape = type[BaseModel] | type[str] | type[bytes] | type[dict[str, object]]
 
 
@@ -105,7 +105,7 @@ OPERATIONS: tuple[Operation, ...] = (
             (TEXT, str),
             ("application/pkcs7-mime", bytes),
             ("application/cms", bytes),
-            (OCTETS, bytes),
+            (BYTES, bytes),
         ),
         answers=((200, Answer(description="The document is accepted.", shape=schemas.AttestationResult)),),
         codes=_TENANT | frozenset(Reason),

@@ -23,7 +23,7 @@ def create_blueprint(
     appraisals: Appraisals,
     admission: Admission,
     tokens: TokenIssuer | None,
-    maximum_body_octets: int,
+    maximum_body_bytes: int,
 ) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
     blueprint.after_request(tell_allowance)
@@ -31,7 +31,7 @@ def create_blueprint(
     @blueprint.post("/v1/nonces")
     def issue_nonce() -> tuple[Response, int]:
         tenant = admission.admit(LimitedPath.NONCES)
-        body = read_body(request, limit=maximum_body_octets)
+        body = read_body(request, limit=maximum_body_bytes)
         binding = json_codec.read_nonce_request(request.mimetype, body)
         return jsonify(json_codec.nonce_json(verifier.issue_nonce(tenant=tenant.name, binding=binding))), 201
 
@@ -41,7 +41,7 @@ def create_blueprint(
         with appraisals.watch(
             request_id=g.request_id, client_request_id=g.client_request_id, tenant=tenant.name
         ) as appraisal:
-            body = read_body(request, limit=maximum_body_octets)
+            body = read_body(request, limit=maximum_body_bytes)
             asked = json_codec.read_attestation(request.mimetype, body)
             appraisal.receive(asked.document)
             result = verifier.appraise(

@@ -23,12 +23,12 @@ def create_trust_blueprint(
     clock: Clock,
     *,
     tenants: Callable[[], Tenants],
-    maximum_body_octets: int,
+    maximum_body_bytes: int,
 ) -> Blueprint:
     """Every path of it, GET too, takes an admin key, which is looked at before anything else of the request. A
     tenant's key is told from one that nobody knows."""
     blueprint = Blueprint("trust", __name__)
-    paths = _Paths(administration=administration, clock=clock, maximum_body_octets=maximum_body_octets)
+    paths = _Paths(administration=administration, clock=clock, maximum_body_bytes=maximum_body_bytes)
     _guard(blueprint, administrators, tenants)
     blueprint.get("/v1/trust")(paths.show)
     blueprint.post("/v1/trust/discovered/<sha256>/approve")(paths.approve)
@@ -50,7 +50,7 @@ def _guard(blueprint: Blueprint, administrators: Callable[[], Administrators], t
 class _Paths:
     administration: TrustAdministration
     clock: Clock
-    maximum_body_octets: int
+    maximum_body_bytes: int
 
     def show(self) -> Response:
         self._expect_no_body()
@@ -69,7 +69,7 @@ class _Paths:
         return self._tell()
 
     def pin(self) -> Response:
-        body = read_body(request, limit=self.maximum_body_octets)
+        body = read_body(request, limit=self.maximum_body_bytes)
         new = trust_json_codec.read_pin_request(request.mimetype, body)
         with _told():
             self.administration.pin(new.certificate, new.clouds, by=g.administrator, note=new.note)
@@ -100,7 +100,7 @@ class _Paths:
         return jsonify(trust_json_codec.survey_json(survey_trust(self.administration, at=self.clock.now())))
 
     def _expect_no_body(self) -> None:
-        if read_body(request, limit=self.maximum_body_octets):
+        if read_body(request, limit=self.maximum_body_bytes):
             raise RequestError(RequestFault.MALFORMED_REQUEST, "This request takes no body.")
 
     def _read_denial(self, text: str) -> Denials:

@@ -8,7 +8,7 @@ import sys
 from verifier.cli.commands import Command, ExitStatus
 
 #: As much chance as SHA-256 can keep: one round of it then hides the key.
-_OCTETS = 32
+_BYTES = 32
 
 
 def api_key_command() -> Command:
@@ -28,6 +28,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(_: argparse.Namespace) -> int:
-    key = secrets.token_urlsafe(_OCTETS)
+    key = secrets.token_urlsafe(_BYTES)
     sys.stdout.write(f"key:    {key}\nsha256: {hashlib.sha256(key.encode('ascii')).hexdigest()}\n")
     return ExitStatus.DONE

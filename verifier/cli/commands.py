@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 
 
 class ExitStatus(IntEnum):
@@ -71,8 +71,8 @@ def read_moment(option: str, text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def read_document_file(name: str, *, limit: int = MAX_EVIDENCE_OCTETS) -> bytes:
-    """The octets of a file, or of standard input for `-`; one more than `limit` at most, for it to be refused.
+def read_document_file(name: str, *, limit: int = MAX_EVIDENCE_BYTES) -> bytes:
+    """The bytes of a file, or of standard input for `-`; one more than `limit` at most, for it to be refused.
 
     Raises UsageError.
     """

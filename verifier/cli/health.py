@@ -14,7 +14,7 @@ _HEALTHY: Final = 0
 _UNHEALTHY: Final = 1
 _USAGE: Final = 2
 _SECONDS: Final = 5
-_MOST_OCTETS: Final = 64 * 1024
+_MOST_BYTES: Final = 64 * 1024
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         connection.request("GET", parts.path or "/")
         answer = connection.getresponse()
-        told = answer.read(_MOST_OCTETS)
+        told = answer.read(_MOST_BYTES)
     except (OSError, HTTPException) as error:
         sys.stderr.write(f"health: no answer: {type(error).__name__}\n")
         return _UNHEALTHY

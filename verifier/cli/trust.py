@@ -33,7 +33,7 @@ from verifier.usecases.trust_administration import (
 from verifier.usecases.trust_survey import TrustSurvey, survey_trust
 
 #: A certificate file; the loader of trust directories takes as much.
-MAX_CERTIFICATE_OCTETS = 64 * 1024
+MAX_CERTIFICATE_BYTES = 64 * 1024
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._@-]")
 
@@ -152,8 +152,8 @@ class _Actions:
         )
 
     def add(self, arguments: argparse.Namespace) -> int:
-        raw = read_document_file(arguments.file, limit=MAX_CERTIFICATE_OCTETS)
-        if len(raw) > MAX_CERTIFICATE_OCTETS:
+        raw = read_document_file(arguments.file, limit=MAX_CERTIFICATE_BYTES)
+        if len(raw) > MAX_CERTIFICATE_BYTES:
             raise UsageError(f"{arguments.file}: larger than a certificate")
         try:
             certificate = trust_json_codec.read_pem(raw) if b"-----BEGIN " in raw else read_authority(raw)

@@ -17,7 +17,7 @@ from verifier.ports.trust import FetchFailed, IssuerFetcher
 from verifier.usecases.trust_administration import TrustAdministration
 
 #: The page has about 200 KB.
-MAX_PAGE_OCTETS = 8 * 1024 * 1024
+MAX_PAGE_BYTES = 8 * 1024 * 1024
 FETCH_SECONDS = 10.0
 DEFAULT_WARN_DAYS = 180
 
@@ -99,9 +99,9 @@ def _read_page(name: str) -> tuple[PublishedAuthority, ...]:
 
 
 def _read_text(option: str, name: str) -> str:
-    raw = read_document_file(name, limit=MAX_PAGE_OCTETS)
-    if len(raw) > MAX_PAGE_OCTETS:
-        raise UsageError(f"{option}: {name} is larger than {MAX_PAGE_OCTETS} octets")
+    raw = read_document_file(name, limit=MAX_PAGE_BYTES)
+    if len(raw) > MAX_PAGE_BYTES:
+        raise UsageError(f"{option}: {name} is larger than {MAX_PAGE_BYTES} bytes")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from typing import Final
 KIBIBYTE: Final = 1024
 
 #: The evidence as it is posted, when the settings say nothing else.
-MAX_EVIDENCE_OCTETS: Final = 16 * KIBIBYTE
+MAX_EVIDENCE_BYTES: Final = 16 * KIBIBYTE
 
 # One DER element, in core.der.
 MAX_DEPTH: Final = 32

@@ -80,7 +80,7 @@ def _signed_attributes(signed_data: SignedData) -> SignedAttributes | None:
     match content_types, message_digests:
         case [content_type], [message_digest]:
             return SignedAttributes(
-                signed_octets=signed_data.signed_set,
+                signed_bytes=signed_data.signed_set,
                 content_type_oid=content_type,
                 message_digest=message_digest,
             )

@@ -1,10 +1,10 @@
-"""The forms in which evidence is handed in, each decoded to the octets of one CMS ContentInfo."""
+"""The forms in which evidence is handed in, each decoded to the bytes of one CMS ContentInfo."""
 
 import base64
 import binascii
 import re
 
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.encoding import strict_json
 from verifier.core.encoding.strict_json import JsonError
 from verifier.core.model import RawDocument
@@ -21,10 +21,10 @@ _PEM = re.compile(
 _DER_SEQUENCE = 0x30
 
 
-def check_size(raw: bytes, limit: int = MAX_EVIDENCE_OCTETS) -> None:
-    """`raw` has at most `limit` octets. Raises FormatRefused."""
+def check_size(raw: bytes, limit: int = MAX_EVIDENCE_BYTES) -> None:
+    """`raw` has at most `limit` bytes. Raises FormatRefused."""
     if len(raw) > limit:
-        raise FormatRefused(Reason.TOO_LARGE, f"The evidence is larger than {limit} octets.")
+        raise FormatRefused(Reason.TOO_LARGE, f"The evidence is larger than {limit} bytes.")
 
 
 def from_fields(*, encoding: object, signature: object) -> RawDocument:
@@ -81,14 +81,14 @@ def from_file(raw: bytes) -> RawDocument:
 
 
 def _from_base64(raw: bytes) -> RawDocument:
-    """RFC 4648 section 4: padded, of the standard alphabet alone, and no other text stands for these octets."""
+    """RFC 4648 section 4: padded, of the standard alphabet alone, and no other text stands for these bytes."""
     try:
-        octets = binascii.a2b_base64(raw, strict_mode=True)
+        data = binascii.a2b_base64(raw, strict_mode=True)
     except binascii.Error as error:
         raise _malformed("The signature is not base64.") from error
-    if base64.b64encode(octets) != raw:
+    if base64.b64encode(data) != raw:
         raise _malformed("The signature is not base64 in its one canonical form.")
-    return from_der(octets)
+    return from_der(data)
 
 
 def _malformed(detail: str) -> FormatRefused:

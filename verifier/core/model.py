@@ -16,7 +16,7 @@ from verifier.core.trust.clouds import Cloud
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawDocument:
-    """Octets that claim to be a CMS ContentInfo. Nothing is known of them but that they are not too many."""
+    """Bytes that claim to be a CMS ContentInfo. Nothing is known of them but that they are not too many."""
 
     raw_der: bytes = field(repr=False)
 
@@ -25,7 +25,7 @@ class RawDocument:
 class SignedAttributes:
     """RFC 5652 section 11, as transmitted and as signed."""
 
-    signed_octets: bytes = field(repr=False)
+    signed_bytes: bytes = field(repr=False)
     content_type_oid: str
     message_digest: bytes = field(repr=False)
 

@@ -1,4 +1,4 @@
-"""Steps 2 to 6, in order: from octets to content that is authentic. Pure: the same arguments, the same answer.
+"""Steps 2 to 6, in order: from bytes to content that is authentic. Pure: the same arguments, the same answer.
 
 A running service remembers chains, and so puts `verifier.usecases.chain_cache` in the place of step 6.
 """

@@ -112,15 +112,15 @@ def verify_signature(envelope: Envelope) -> SignedContent:
     digest = _digest(envelope)
     attributes = envelope.signed_attributes
     if attributes is None:
-        signed_octets = envelope.unverified_content
+        signed_bytes = envelope.unverified_content
     else:
         # RFC 5652 11.1 and 11.2: both are what the signature says of the content.
         content_digest = hashlib.new(digest, envelope.unverified_content).digest()
         if attributes.content_type_oid != _DATA or not hmac.compare_digest(attributes.message_digest, content_digest):
             raise SignatureRefused(Reason.SIGNATURE_INVALID, "The signed attributes are of another content.")
-        signed_octets = attributes.signed_octets
+        signed_bytes = attributes.signed_bytes
     try:
-        _verify(envelope, digest, signed_octets)
+        _verify(envelope, digest, signed_bytes)
     except InvalidSignature as error:
         raise SignatureRefused(
             Reason.SIGNATURE_INVALID, "The signature does not fit the content: one of the two was changed."
@@ -146,7 +146,7 @@ def _digest(envelope: Envelope) -> str:
     return _DIGEST_OF[envelope.digest_oid]
 
 
-def _verify(envelope: Envelope, digest: str, signed_octets: bytes) -> None:
+def _verify(envelope: Envelope, digest: str, signed_bytes: bytes) -> None:
     """Returns where the signature is good. Raises InvalidSignature and SignatureRefused."""
     if envelope.signature_oid not in _SIGNATURE_OF:
         raise _refused(f"The signature algorithm {envelope.signature_oid} is not accepted.")
@@ -161,16 +161,16 @@ def _verify(envelope: Envelope, digest: str, signed_octets: bytes) -> None:
                 f"The signer's RSA key has {key.key_size} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted."
             )
         if family == _PSS:
-            key.verify(envelope.signature, signed_octets, _pss(envelope, digest), algorithm)
+            key.verify(envelope.signature, signed_bytes, _pss(envelope, digest), algorithm)
         else:
             _check_parameters(envelope, {b"", NULL})
-            key.verify(envelope.signature, signed_octets, padding.PKCS1v15(), algorithm)
+            key.verify(envelope.signature, signed_bytes, padding.PKCS1v15(), algorithm)
     elif isinstance(key, ec.EllipticCurvePublicKey) and family == _ECDSA:
         if not isinstance(key.curve, _CURVES):
             raise _refused(f"The signer's curve {key.curve.name} is not accepted.")
         curve = {_CURVE_PARAMETERS[key.curve.name]} if envelope.signature_oid == _EC_PUBLIC_KEY else set()
         _check_parameters(envelope, {b"", NULL, *curve})
-        key.verify(envelope.signature, signed_octets, ec.ECDSA(algorithm))
+        key.verify(envelope.signature, signed_bytes, ec.ECDSA(algorithm))
     else:
         raise _refused("The signer's key is not one for the signature algorithm of the document.")
 

@@ -39,7 +39,7 @@ def content_digest(content: AuthenticContent) -> str:
     """SHA-256, in hexadecimal, of what was signed and of the cloud that signed it: the same for every document with
     this content, however its unsigned parts, its signature or its signer's certificate are changed."""
     signed = content.decoded.named.signed.content
-    # No name of a cloud has a NUL, so that no other cloud and content give the same octets.
+    # No name of a cloud has a NUL, so that no other cloud and content give the same bytes.
     return hashlib.sha256(b"\0".join((_DOMAIN, content.cloud.value.encode("ascii"), signed))).hexdigest()
 
 

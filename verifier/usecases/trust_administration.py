@@ -36,7 +36,7 @@ class UnfitAuthorityError(ValueError):
 
 
 class TrustAdministration:
-    """OperatorDecisions about trust. Each one is an audit event, and in force on this replica when the call returns; on the
+    """Decide about trust. Each decision is an audit event, and in force on this replica when the call returns; on the
     others as soon as they look at the registry again. `by` names who decides."""
 
     def __init__(
@@ -197,7 +197,7 @@ def read_denial(text: str) -> Denials:
     if told and all(digit in "0123456789abcdef" for digit in told):
         if len(told) == _SPKI_DIGITS:
             return Denials(spki_sha256=frozenset({told}))
-        # RFC 5280 4.1.2.2: positive, and at most 20 octets; openssl may write a zero octet in front.
+        # RFC 5280 4.1.2.2: positive, and at most 20 bytes; openssl may write a zero byte in front.
         serial = told.lstrip("0")
         if len(serial) > 0 and len(told) <= _SERIAL_DIGITS:
             return Denials(serial_numbers=frozenset({int(serial, 16)}))

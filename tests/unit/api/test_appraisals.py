@@ -114,13 +114,13 @@ def test_one_that_a_policy_denied_is_told_with_all_policies(application: Applica
     assert told.vm_id == ""
 
 
-def test_octets_that_are_no_document_are_told_by_their_digest(application: Application) -> None:
-    octets = b"\x30\x03\x02\x01\x00"
-    assert application.client.post(PATH, json=documents.imds_answer(octets)).status_code == 400
+def test_bytes_that_are_no_document_are_told_by_their_digest(application: Application) -> None:
+    data = b"\x30\x03\x02\x01\x00"
+    assert application.client.post(PATH, json=documents.imds_answer(data)).status_code == 400
     told = only_decision(application)
     assert (told.code, told.failed_check) == ("malformed-evidence", Check.FORMAT)
     assert (told.signer_serial, told.issuer, told.cloud) == ("", "", None)
-    assert told.document_sha256 == hashlib.sha256(octets).hexdigest()
+    assert told.document_sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_a_body_that_is_too_large_is_told_too(application: Application) -> None:

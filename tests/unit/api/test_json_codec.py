@@ -21,7 +21,7 @@ def body(**fields: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("media_type", "octets"),
+    ("media_type", "bytes"),
     [
         ("application/json", body()),
         ("application/json", body(encoding="PKCS7")),
@@ -34,8 +34,8 @@ def body(**fields: object) -> bytes:
         ("application/octet-stream", DER),
     ],
 )
-def test_reads_evidence_in_every_form(media_type: str, octets: bytes) -> None:
-    asked = json_codec.read_attestation(media_type, octets)
+def test_reads_evidence_in_every_form(media_type: str, data: bytes) -> None:
+    asked = json_codec.read_attestation(media_type, data)
     assert asked.document == documents.raw(DER)
     assert (asked.nonce, asked.policy) == (None, None)
 
@@ -77,9 +77,9 @@ def test_takes_no_other_media_type(media_type: str) -> None:
 
 def test_reads_a_request_for_a_nonce() -> None:
     assert json_codec.read_nonce_request("", b"") == NonceBinding()
-    octets = json.dumps({"vmId": "v", "policy": "gold", "jkt": "x" * 43}).encode()
+    data = json.dumps({"vmId": "v", "policy": "gold", "jkt": "x" * 43}).encode()
     expected = NonceBinding(vm_id="v", policy="gold", jkt="x" * 43)
-    assert json_codec.read_nonce_request("application/json", octets) == expected
+    assert json_codec.read_nonce_request("application/json", data) == expected
 
 
 @pytest.mark.parametrize("jkt", ["x" * 42, "x" * 44, "x" * 42 + "=", "x" * 42 + "+", "x" * 43 + "\n", "ä" * 43])

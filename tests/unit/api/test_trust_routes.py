@@ -24,7 +24,7 @@ from werkzeug.test import TestResponse
 
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.trust_routes import create_trust_blueprint
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
@@ -60,7 +60,7 @@ def client(operations: Operations, tmp_path: Path) -> FlaskClient:
             lambda: administrators,
             operations.clock,
             tenants=Tenants,
-            maximum_body_octets=MAX_EVIDENCE_OCTETS,
+            maximum_body_bytes=MAX_EVIDENCE_BYTES,
         )
     )
     return application.client
@@ -481,7 +481,7 @@ def test_a_pin_in_another_media_type_is_refused(client: FlaskClient) -> None:
 
 
 def test_a_body_that_is_too_large_is_refused(client: FlaskClient) -> None:
-    body = {"certificate": "a" * MAX_EVIDENCE_OCTETS, "clouds": ["AzurePublicCloud"]}
+    body = {"certificate": "a" * MAX_EVIDENCE_BYTES, "clouds": ["AzurePublicCloud"]}
 
     assert refused(send(client, "POST", "/v1/trust/pins", body))["code"] == "too-large"
 

@@ -53,7 +53,7 @@ def test_says_what_cannot_be_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "imds-verifier one: no such file\n"
 
 
-def test_reads_one_octet_more_than_the_limit_and_no_other(tmp_path: Path) -> None:
+def test_reads_one_byte_more_than_the_limit_and_no_other(tmp_path: Path) -> None:
     file = tmp_path / "document"
     file.write_bytes(b"x" * 100)
     assert read_document_file(str(file), limit=10) == b"x" * 11

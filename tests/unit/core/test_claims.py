@@ -18,13 +18,13 @@ from verifier.core.trust.clouds import Cloud
 SIGNER = Certificate.from_der(documents.der(shared_pki().signer.certificate))
 
 
-def decode_octets(content: bytes) -> DecodedClaims:
+def decode_bytes(content: bytes) -> DecodedClaims:
     signed = SignedContent(sha256="", content=content, signer=SIGNER, unverified_candidates=())
     return decode_claims(NamedContent(signed=signed, cloud=Cloud.PUBLIC, names=(), server_name=None))
 
 
 def decode(**fields: object) -> DecodedClaims:
-    return decode_octets(encode(fields))
+    return decode_bytes(encode(fields))
 
 
 def refused(**fields: object) -> Reason:
@@ -39,7 +39,7 @@ def times(text: object, name: str = "createdOn") -> dict[str, object]:
 
 
 def test_reads_every_field() -> None:
-    decoded = decode_octets(encode(documents.content()))
+    decoded = decode_bytes(encode(documents.content()))
     claims = decoded.claims
     assert claims.vm_id == VM.vm_id
     assert claims.subscription_id == VM.subscription_id
@@ -186,7 +186,7 @@ def test_a_time_of_another_form_is_refused(text: str, name: str) -> None:
 )
 def test_content_that_is_not_one_strict_object_is_refused(content: bytes) -> None:
     with pytest.raises(ClaimsRefused) as caught:
-        decode_octets(content)
+        decode_bytes(content)
     assert caught.value.reason is Reason.MALFORMED_EVIDENCE
 
 
@@ -208,4 +208,4 @@ def test_details_quote_nothing_of_the_content() -> None:
 @given(content=st.binary(max_size=100))
 def test_arbitrary_content_raises_nothing_but_refusals(content: bytes) -> None:
     with pytest.raises(ClaimsRefused):
-        decode_octets(content)
+        decode_bytes(content)

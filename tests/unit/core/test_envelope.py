@@ -27,9 +27,9 @@ GOOD = cms.signed_data(CONTENT, certificate=SIGNER.certificate, key=SIGNER.key)
 [INFO] = GOOD.signer_infos
 
 
-def refused(octets: bytes) -> FormatRefused:
+def refused(data: bytes) -> FormatRefused:
     with pytest.raises(FormatRefused) as caught:
-        read_envelope(raw(octets))
+        read_envelope(raw(data))
     assert caught.value.reason is Reason.MALFORMED_EVIDENCE
     assert caught.value.check is Check.FORMAT
     return caught.value
@@ -153,7 +153,7 @@ def test_what_is_signed_of_the_attributes_is_their_set() -> None:
     envelope = read_envelope(raw(with_info(signed_attributes=(signing_time, MESSAGE_DIGEST, CONTENT_TYPE)).encode()))
     members = sorted(one.encode() for one in (signing_time, MESSAGE_DIGEST, CONTENT_TYPE))
     assert envelope.signed_attributes is not None
-    assert envelope.signed_attributes.signed_octets == core.SetOf(spec=core.Any, contents=b"".join(members)).dump()
+    assert envelope.signed_attributes.signed_bytes == core.SetOf(spec=core.Any, contents=b"".join(members)).dump()
     assert envelope.signed_attributes.content_type_oid == cms.ID_DATA
     assert MESSAGE_DIGEST.values[0].endswith(envelope.signed_attributes.message_digest)
 
@@ -168,17 +168,17 @@ def test_an_envelope_is_the_same_for_every_order_of_its_certificates() -> None:
 
 
 @given(raw_der=st.binary(max_size=200))
-def test_arbitrary_octets_raise_nothing_but_refusals(raw_der: bytes) -> None:
+def test_arbitrary_bytes_raise_nothing_but_refusals(raw_der: bytes) -> None:
     refused(raw_der)
 
 
-@given(position=st.integers(min_value=0), octet=st.integers(min_value=0, max_value=255), attributes=st.booleans())
+@given(position=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255), attributes=st.booleans())
 @settings(deadline=None, max_examples=300)
-def test_a_changed_document_raises_nothing_but_refusals(position: int, octet: int, *, attributes: bool) -> None:
+def test_a_changed_document_raises_nothing_but_refusals(position: int, byte: int, *, attributes: bool) -> None:
     """Through the signature and all that reads the content; whatever was changed, what was signed is untouched."""
     base = document() if not attributes else with_info(signed_attributes=(CONTENT_TYPE, MESSAGE_DIGEST)).encode()
     changed = bytearray(base)
-    changed[position % len(changed)] = octet
+    changed[position % len(changed)] = byte
     try:
         claims = read_in_time(RawDocument(raw_der=bytes(changed)), now=documents.NOW, limits=Limits())
     except Refused:

@@ -1,4 +1,4 @@
-"""The forms of evidence: each decodes to the same octets, and nothing else decodes."""
+"""The forms of evidence: each decodes to the same bytes, and nothing else decodes."""
 
 import base64
 import json
@@ -10,43 +10,43 @@ from hypothesis import strategies as st
 from support.documents import SAMPLES, document, imds_answer, sample
 
 from verifier.core import evidence
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.reasons import Check, FormatRefused, Reason
 
-OCTETS = st.binary(min_size=1, max_size=300)
+BYTES = st.binary(min_size=1, max_size=300)
 # What starts as a ContentInfo does: only then can the forms of a file be told apart.
 SEQUENCES = st.binary(max_size=300).map(lambda rest: b"\x30" + rest)
 
 
-def base64_of(octets: bytes) -> str:
-    return base64.b64encode(octets).decode()
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
-def pem_of(octets: bytes, label: str = "PKCS7") -> bytes:
-    body = "\n".join(textwrap.wrap(base64_of(octets), 64))
+def pem_of(data: bytes, label: str = "PKCS7") -> bytes:
+    body = "\n".join(textwrap.wrap(base64_of(data), 64))
     return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n".encode()
 
 
-@given(octets=OCTETS, width=st.integers(min_value=1, max_value=80))
-def test_every_form_round_trips(octets: bytes, width: int) -> None:
-    text = base64_of(octets)
+@given(data=BYTES, width=st.integers(min_value=1, max_value=80))
+def test_every_form_round_trips(data: bytes, width: int) -> None:
+    text = base64_of(data)
     wrapped = "\r\n".join(textwrap.wrap(text, width))
     answer = json.dumps({"encoding": "pkcs7", "signature": text}).encode()
 
-    assert evidence.from_der(octets).raw_der == octets
-    assert evidence.from_fields(encoding="pkcs7", signature=text).raw_der == octets
-    assert evidence.from_imds_answer(answer).raw_der == octets
-    assert evidence.from_text(text.encode()).raw_der == octets
-    assert evidence.from_text(f" {wrapped}\n".encode()).raw_der == octets
-    assert evidence.from_text(pem_of(octets)).raw_der == octets
-    assert evidence.from_text(pem_of(octets, "CMS")).raw_der == octets
+    assert evidence.from_der(data).raw_der == data
+    assert evidence.from_fields(encoding="pkcs7", signature=text).raw_der == data
+    assert evidence.from_imds_answer(answer).raw_der == data
+    assert evidence.from_text(text.encode()).raw_der == data
+    assert evidence.from_text(f" {wrapped}\n".encode()).raw_der == data
+    assert evidence.from_text(pem_of(data)).raw_der == data
+    assert evidence.from_text(pem_of(data, "CMS")).raw_der == data
 
 
-@given(octets=SEQUENCES)
-def test_a_file_is_read_in_whichever_form_it_is(octets: bytes) -> None:
-    answer = json.dumps({"encoding": "pkcs7", "signature": base64_of(octets)}).encode()
-    for form in (octets, base64_of(octets).encode(), pem_of(octets), answer, b"\n" + answer):
-        assert evidence.from_file(form).raw_der == octets
+@given(data=SEQUENCES)
+def test_a_file_is_read_in_whichever_form_it_is(data: bytes) -> None:
+    answer = json.dumps({"encoding": "pkcs7", "signature": base64_of(data)}).encode()
+    for form in (data, base64_of(data).encode(), pem_of(data), answer, b"\n" + answer):
+        assert evidence.from_file(form).raw_der == data
 
 
 @pytest.mark.parametrize("name", ["azure-page-2018", "public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
@@ -55,7 +55,7 @@ def test_reads_the_published_answers(name: str) -> None:
 
 
 @given(raw=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_arbitrary_octets_raise_nothing_but_refusals(raw: bytes) -> None:
+def test_arbitrary_bytes_raise_nothing_but_refusals(raw: bytes) -> None:
     for read in (evidence.from_file, evidence.from_text, evidence.from_imds_answer, evidence.from_der):
         try:
             read(raw)
@@ -64,11 +64,9 @@ def test_arbitrary_octets_raise_nothing_but_refusals(raw: bytes) -> None:
             assert refused.reason in {Reason.MALFORMED_EVIDENCE, Reason.UNSUPPORTED_ENCODING}  # noqa: PT017 - as above
 
 
-@given(
-    octets=OCTETS, change=st.text(alphabet="AB+/=-_ \n\0é", min_size=1, max_size=3), position=st.integers(min_value=0)
-)
-def test_no_other_text_stands_for_the_same_octets(octets: bytes, change: str, position: int) -> None:
-    text = base64_of(octets)
+@given(data=BYTES, change=st.text(alphabet="AB+/=-_ \n\0é", min_size=1, max_size=3), position=st.integers(min_value=0))
+def test_no_other_text_stands_for_the_same_bytes(data: bytes, change: str, position: int) -> None:
+    text = base64_of(data)
     place = position % (len(text) + 1)
     changed = text[:place] + change + text[place:]
     try:
@@ -76,7 +74,7 @@ def test_no_other_text_stands_for_the_same_octets(octets: bytes, change: str, po
     except FormatRefused:
         return
     assert base64_of(read.raw_der) == changed
-    assert read.raw_der != octets
+    assert read.raw_der != data
 
 
 @pytest.mark.parametrize("encoding", ["pkcs7", "PKCS7", "Pkcs7"])
@@ -136,8 +134,8 @@ def test_nothing_is_no_evidence(read: object) -> None:
         read(b"")
 
 
-@pytest.mark.parametrize("limit", [1, 100, MAX_EVIDENCE_OCTETS])
-def test_the_size_is_bounded_to_the_octet(limit: int) -> None:
+@pytest.mark.parametrize("limit", [1, 100, MAX_EVIDENCE_BYTES])
+def test_the_size_is_bounded_to_the_byte(limit: int) -> None:
     evidence.check_size(b"x" * limit, limit)
     with pytest.raises(FormatRefused) as caught:
         evidence.check_size(b"x" * (limit + 1), limit)
@@ -145,6 +143,6 @@ def test_the_size_is_bounded_to_the_octet(limit: int) -> None:
 
 
 def test_the_size_is_bounded_without_being_told() -> None:
-    evidence.check_size(b"x" * MAX_EVIDENCE_OCTETS)
+    evidence.check_size(b"x" * MAX_EVIDENCE_BYTES)
     with pytest.raises(FormatRefused):
-        evidence.check_size(b"x" * (MAX_EVIDENCE_OCTETS + 1))
+        evidence.check_size(b"x" * (MAX_EVIDENCE_BYTES + 1))

@@ -47,14 +47,14 @@ SIGNER = shared_pki().signer.certificate
 GOOD = document()
 
 
-def refusal(octets: bytes) -> Refused:
+def refusal(data: bytes) -> Refused:
     with pytest.raises(Refused) as caught:
-        read_in_time(raw(octets), now=NOW, limits=Limits())
+        read_in_time(raw(data), now=NOW, limits=Limits())
     return caught.value
 
 
-def found(octets: bytes, *, bundle: TrustBundle | None = None) -> NonconformingDocument | None:
-    return find_nonconforming(raw(octets), refusal(octets), bundle=bundle or shared_bundle(), now=NOW)
+def found(data: bytes, *, bundle: TrustBundle | None = None) -> NonconformingDocument | None:
+    return find_nonconforming(raw(data), refusal(data), bundle=bundle or shared_bundle(), now=NOW)
 
 
 def indefinite(encoded: bytes) -> bytes:
@@ -126,14 +126,14 @@ GENUINE: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", GENUINE)
 def test_a_genuine_document_is_told(name: str) -> None:
-    octets = GENUINE[name]()
-    told = found(octets)
+    data = GENUINE[name]()
+    told = found(data)
     assert told is not None
     assert told.issuer == ISSUER.subject.rfc4514_string()
     assert told.pin_sha256 == ISSUER.fingerprint(cms.SHA256).hex()
     assert told.clouds == frozenset({Cloud.PUBLIC})
-    assert told.document_sha256 == hashlib.sha256(octets).hexdigest()
-    assert told.detail == refusal(octets).detail
+    assert told.document_sha256 == hashlib.sha256(data).hexdigest()
+    assert told.detail == refusal(data).detail
     assert told.seen_at == NOW
 
 
@@ -145,17 +145,17 @@ def test_the_signer_is_the_leaf() -> None:
 
 @pytest.mark.parametrize("sample", REAL_SAMPLES[::5], ids=str)
 def test_a_real_document_with_one_more_element_is_told(sample: RealSample) -> None:
-    octets = edited(sample.der, SIGNATURE, lambda one: one + b"\xa1\x00")
+    data = edited(sample.der, SIGNATURE, lambda one: one + b"\xa1\x00")
     at = sample.created_on
     refused = FormatRefused(Reason.MALFORMED_EVIDENCE, "It has unsigned attributes.")
-    told = find_nonconforming(raw(octets), refused, bundle=load_bundle(), now=at)
+    told = find_nonconforming(raw(data), refused, bundle=load_bundle(), now=at)
     assert told is not None
     assert sample.issuer in told.issuer
     assert Cloud.PUBLIC in told.clouds
 
 
-def spoilt(octets: bytes) -> bytes:
-    return edited(octets, CERTIFICATES, lambda one: one + b"\xa1\x00")
+def spoilt(data: bytes) -> bytes:
+    return edited(data, CERTIFICATES, lambda one: one + b"\xa1\x00")
 
 
 def test_a_document_of_a_stranger_is_not_told() -> None:
@@ -175,8 +175,8 @@ def test_a_signature_of_another_key_is_not_told() -> None:
 
 
 def test_attributes_of_another_content_are_not_told() -> None:
-    octets = signed_with_attributes(in_order=False).replace(b'"vmId":"5', b'"vmId":"6')
-    assert found(octets) is None
+    data = signed_with_attributes(in_order=False).replace(b'"vmId":"5', b'"vmId":"6')
+    assert found(data) is None
 
 
 def test_the_pin_has_to_be_usable() -> None:
@@ -194,10 +194,10 @@ def test_other_refusals_are_not_told(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize(
-    "octets", [b"", b"\x30", b"\x30\x80", b"\x30\x00", b"\x30\x80" * 8000, bytes(16000), GOOD[:500]]
+    "bytes", [b"", b"\x30", b"\x30\x80", b"\x30\x00", b"\x30\x80" * 8000, bytes(16000), GOOD[:500]]
 )
-def test_what_is_no_document_is_not_told(octets: bytes) -> None:
-    assert found(octets) is None
+def test_what_is_no_document_is_not_told(data: bytes) -> None:
+    assert found(data) is None
 
 
 def test_no_mutant_raises_anything() -> None:
@@ -215,12 +215,12 @@ def test_it_costs_no_more_than_a_document_may() -> None:
     leaves = tuple(der(make_signer(issuer_key=spare_key()).certificate) for _ in range(7))
     good = cms.signed_data(CONTENT + b" ", certificate=SIGNER, key=shared_pki().signer.key)
     info = replace(good.signer_infos[0], digest_algorithm=cms.Algorithm(oid="1.3.4", parameters=None))
-    octets = replace(good, content=CONTENT, certificates=(*leaves, *good.certificates), signer_infos=(info,)).encode()
+    data = replace(good, content=CONTENT, certificates=(*leaves, *good.certificates), signer_infos=(info,)).encode()
     refused = FormatRefused(Reason.MALFORMED_EVIDENCE, "It is refused.")
     unit = verification_seconds()
     costs = []
     for _ in range(5):
         started = process_time()
-        assert find_nonconforming(raw(octets), refused, bundle=shared_bundle(), now=NOW) is None
+        assert find_nonconforming(raw(data), refused, bundle=shared_bundle(), now=NOW) is None
         costs.append(process_time() - started)
     assert min(costs) / unit < 60

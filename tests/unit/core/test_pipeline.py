@@ -18,14 +18,14 @@ from verifier.core.trust.clouds import Cloud
 LIMITS = Limits()
 
 
-def authenticate(octets: bytes, *, at: datetime = NOW) -> str:
-    content = authenticate_archived(raw(octets), at=at, bundle=shared_bundle(), limits=LIMITS)
+def authenticate(data: bytes, *, at: datetime = NOW) -> str:
+    content = authenticate_archived(raw(data), at=at, bundle=shared_bundle(), limits=LIMITS)
     return content.claims.vm_id
 
 
-def refused(octets: bytes, *, at: datetime = NOW) -> Refused:
+def refused(data: bytes, *, at: datetime = NOW) -> Refused:
     with pytest.raises(Refused) as caught:
-        authenticate(octets, at=at)
+        authenticate(data, at=at)
     return caught.value
 
 
@@ -39,8 +39,8 @@ def test_an_authentic_document_comes_through_with_what_was_signed() -> None:
 
 
 def test_the_same_arguments_give_the_same_answer() -> None:
-    octets = document()
-    one, other = (authenticate_archived(raw(octets), at=NOW, bundle=shared_bundle(), limits=LIMITS) for _ in range(2))
+    data = document()
+    one, other = (authenticate_archived(raw(data), at=NOW, bundle=shared_bundle(), limits=LIMITS) for _ in range(2))
     assert one == other
 
 
@@ -75,23 +75,23 @@ def test_each_step_finds_its_fault(check: Check, fault: str) -> None:
 
 
 def test_a_document_whose_signature_is_bad_is_read_no_further() -> None:
-    octets = faulty(names=True, claims=True).replace(b'"vmId":5', b'"vmId":6')
-    assert refused(octets).reason is Reason.SIGNATURE_INVALID
+    data = faulty(names=True, claims=True).replace(b'"vmId":5', b'"vmId":6')
+    assert refused(data).reason is Reason.SIGNATURE_INVALID
 
 
 def test_without_times_a_document_is_read_and_not_archived() -> None:
     fields = {name: value for name, value in documents.content().items() if name != "timeStamp"}
-    octets = sign(documents.encode(fields))
-    assert read_in_time(raw(octets), now=NOW, limits=LIMITS).decoded.claims.created_on is None
-    refusal = refused(octets)
+    data = sign(documents.encode(fields))
+    assert read_in_time(raw(data), now=NOW, limits=LIMITS).decoded.claims.created_on is None
+    refusal = refused(data)
     assert (refusal.reason, refusal.check) == (Reason.CLAIMS_INCOMPLETE, Check.VALIDITY_WINDOW)
 
 
 def test_the_moment_decides_and_not_the_machines_clock() -> None:
-    octets = document(created_on=NOW)
-    assert authenticate(octets, at=NOW + timedelta(hours=6))
-    assert refused(octets, at=NOW + timedelta(hours=6, seconds=61)).reason is Reason.DOCUMENT_EXPIRED
-    assert refused(octets, at=NOW - timedelta(seconds=61)).reason is Reason.DOCUMENT_NOT_YET_VALID
+    data = document(created_on=NOW)
+    assert authenticate(data, at=NOW + timedelta(hours=6))
+    assert refused(data, at=NOW + timedelta(hours=6, seconds=61)).reason is Reason.DOCUMENT_EXPIRED
+    assert refused(data, at=NOW - timedelta(seconds=61)).reason is Reason.DOCUMENT_NOT_YET_VALID
 
 
 def test_the_bundle_decides_whom_to_trust() -> None:
@@ -119,16 +119,16 @@ def test_the_real_documents_are_authentic_at_their_own_time_and_no_other(name: s
 
 @pytest.mark.parametrize("name", ["public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
 def test_the_real_documents_are_refused_for_any_change_of_what_is_signed(name: str) -> None:
-    octets = sample(name)
-    claims = read_in_time(raw(octets), now=at_creation(octets), limits=LIMITS)
+    data = sample(name)
+    claims = read_in_time(raw(data), now=at_creation(data), limits=LIMITS)
     vm_id = claims.decoded.claims.vm_id.encode()
     with pytest.raises(Refused) as caught:
-        read_in_time(raw(octets.replace(vm_id, vm_id[::-1])), now=at_creation(octets), limits=LIMITS)
+        read_in_time(raw(data.replace(vm_id, vm_id[::-1])), now=at_creation(data), limits=LIMITS)
     assert caught.value.reason is Reason.SIGNATURE_INVALID
 
 
-def at_creation(octets: bytes) -> datetime:
-    text = octets.partition(b'"createdOn":"')[2][:17].decode()
+def at_creation(data: bytes) -> datetime:
+    text = data.partition(b'"createdOn":"')[2][:17].decode()
     return datetime.strptime(text, "%m/%d/%y %H:%M:%S").replace(tzinfo=UTC)
 
 

@@ -27,8 +27,8 @@ PACKAGE = Path(verifier.__file__).parent
 DIGESTS = [cms.SHA256, cms.SHA384, cms.SHA512]
 
 
-def envelope(octets: bytes | None = None) -> Envelope:
-    return read_envelope(raw(sign(CONTENT) if octets is None else octets))
+def envelope(data: bytes | None = None) -> Envelope:
+    return read_envelope(raw(sign(CONTENT) if data is None else data))
 
 
 def refused(made: Envelope) -> Reason:

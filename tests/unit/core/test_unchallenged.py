@@ -87,7 +87,7 @@ def test_a_document_is_known_by_what_was_signed_and_by_its_cloud() -> None:
         named = replace(content.decoded.named, signed=replace(signed, **fields))  # type: ignore[arg-type]  # it checks names
         return replace(content, decoded=replace(content.decoded, named=named))
 
-    assert content_digest(changed(sha256="of other octets", unverified_candidates=(b"more",))) == digest
+    assert content_digest(changed(sha256="of other bytes", unverified_candidates=(b"more",))) == digest
     assert content_digest(changed(content=signed.content + b" ")) != digest
     other_cloud = replace(content.decoded.named, cloud=Cloud.CHINA)
     assert content_digest(replace(content, decoded=replace(content.decoded, named=other_cloud))) != digest

@@ -226,7 +226,7 @@ def times_at(clock: StandingClock) -> dict[str, str]:
 
 
 def variants_of(document_der: bytes) -> Iterator[tuple[str, bytes]]:
-    """The same signed content, in other octets: what anybody can make of a document without any key."""
+    """The same signed content, in other bytes: what anybody can make of a document without any key."""
     yield "as it came", document_der
     more = asn1_cms.ContentInfo.load(document_der)
     (signer_info,) = more["content"]["signer_infos"]
@@ -237,7 +237,7 @@ def variants_of(document_der: bytes) -> Iterator[tuple[str, bytes]]:
         extra = asn1_cms.CertificateChoices.load(documents.der(certificate))
         chosen = [choice.dump() for choice in more["content"]["certificates"]]
         more["content"]["certificates"] = [
-            asn1_cms.CertificateChoices.load(octets) for octets in sorted([*chosen, extra.dump()])
+            asn1_cms.CertificateChoices.load(data) for data in sorted([*chosen, extra.dump()])
         ]
         yield f"another certificate, {number}", more.dump(force=True)
 
@@ -298,11 +298,11 @@ def assert_one_passes(
     named: list[tuple[str, bytes]], store: SqliteNonceStore, clock: StandingClock, trust: TrustBundle
 ) -> None:
     """Each of them passes where it comes alone; of all, the first."""
-    octets = [der for _, der in named]
-    assert len(set(octets)) == len(octets)
-    for number, der in enumerate(octets):
+    data = [der for _, der in named]
+    assert len(set(data)) == len(data)
+    for number, der in enumerate(data):
         make_verifier(store, clock, trust=trust).appraise(raw(der), tenant=f"alone-{number}")
     verifier = make_verifier(store, clock, trust=trust)
-    verifier.appraise(raw(octets[0]), tenant="all")
+    verifier.appraise(raw(data[0]), tenant="all")
     for name, der in named:
         assert refusal(verifier, raw(der), tenant="all").reason is Reason.NONCE_REPLAYED, name

@@ -18,7 +18,7 @@ from vectors.recipes.claims import nested, shown, window, with_fields
 from vectors.recipes.forms import sign_attributes
 from vectors.recipes.recipe import Form, Nonce, Recipe, posted
 
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import cms, pki
 
@@ -47,8 +47,8 @@ def _forms() -> Iterator[Recipe]:
     )
     yield Recipe(
         name="json-as-large-as-can-be",
-        description="A body of exactly 16,384 octets; the last ones are spaces.",
-        body=posted(document).ljust(MAX_EVIDENCE_OCTETS),
+        description="A body of exactly 16,384 bytes; the last ones are spaces.",
+        body=posted(document).ljust(MAX_EVIDENCE_BYTES),
     )
     yield Recipe(
         name="json-with-nonce-and-policy",
@@ -66,7 +66,7 @@ def _forms() -> Iterator[Recipe]:
         yield Recipe(
             name=f"pem-{label.lower()}", description=f"PEM, labelled {label}.", body=pem.encode(), form=Form.PEM
         )
-    for form in (Form.DER, Form.CMS, Form.OCTETS):
+    for form in (Form.DER, Form.CMS, Form.BYTES):
         subtype = form.media_type.split("/")[1]
         yield Recipe(
             name=f"der-as-{subtype}", description=f"DER, posted as {form.media_type}.", body=document, form=form

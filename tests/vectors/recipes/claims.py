@@ -44,7 +44,7 @@ def nested(depth: int) -> bytes:
 def _json() -> Iterator[Recipe]:
     good = encode(documents.content())
     contents = {
-        "not-json": ("is not JSON: it lacks its last octet", good[:-1]),
+        "not-json": ("is not JSON: it lacks its last byte", good[:-1]),
         "empty": ("is empty", b""),
         "array": ("is a JSON array", b"[" + good + b"]"),
         "duplicate-key": ("has the name vmId twice", b'{"vmId":"' + VM.vm_id.encode() + b'",' + good[1:]),

@@ -12,7 +12,7 @@ from support.certificates import make_names, make_signer, resign
 from support.documents import der, shared_pki, sign, spare_key
 from vectors.recipes.recipe import Form, Recipe, posted
 
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.reasons import Check, Reason
 from verifier.emulator import cms, pki
 
@@ -37,7 +37,7 @@ def _requests() -> Iterator[Recipe]:
     yield _malformed(name="request-not-json", description="The body is not JSON.", body=body[:-1])
     yield _malformed(name="request-not-an-object", description="The body is a JSON array.", body=b"[" + body + b"]")
     yield _malformed(
-        name="request-not-utf-8", description="The body begins with an octet that is no UTF-8.", body=b"\xff" + body
+        name="request-not-utf-8", description="The body begins with an byte that is no UTF-8.", body=b"\xff" + body
     )
     yield _malformed(
         name="request-byte-order-mark", description="The body has a byte order mark.", body=b"\xef\xbb\xbf" + body
@@ -67,7 +67,7 @@ def _requests() -> Iterator[Recipe]:
 
 
 def _base64() -> Iterator[Recipe]:
-    # Of 3n + 1 octets: the last character but two of the base64 stands for two bits of data and four that must be 0.
+    # Of 3n + 1 bytes: the last character but two of the base64 stands for two bits of data and four that must be 0.
     document = next(
         signed
         for padding in range(3)
@@ -110,9 +110,9 @@ def _base64() -> Iterator[Recipe]:
 def _der() -> Iterator[Recipe]:
     document = documents.document()
     yield _malformed(name="der-empty", description="No document at all.", body=b"", form=Form.DER)
-    yield _malformed(name="der-truncated", description="The last octet is missing.", body=posted(document[:-1]))
-    yield _malformed(name="der-trailing-octet", description="One octet too many.", body=posted(document + b"\x00"))
-    # The outermost element has its length in two octets after 0x82.
+    yield _malformed(name="der-truncated", description="The last byte is missing.", body=posted(document[:-1]))
+    yield _malformed(name="der-trailing-byte", description="One byte too many.", body=posted(document + b"\x00"))
+    # The outermost element has its length in two bytes after 0x82.
     yield _malformed(
         name="der-indefinite-length",
         description="BER: the outermost length is indefinite (X.690 10.1).",
@@ -120,7 +120,7 @@ def _der() -> Iterator[Recipe]:
     )
     yield _malformed(
         name="der-long-length",
-        description="BER: the outermost length is in three octets where two do (X.690 10.1).",
+        description="BER: the outermost length is in three bytes where two do (X.690 10.1).",
         body=posted(b"\x30\x83\x00" + document[2:]),
     )
     yield _malformed(
@@ -269,13 +269,13 @@ def _sizes() -> Iterator[Recipe]:
     too_large = partial(Recipe, reason=Reason.TOO_LARGE, check=Check.FORMAT)
     body = posted(documents.document())
     yield too_large(
-        name="json-one-octet-too-many",
-        description="A good body of 16,384 octets and one: the last ones are spaces.",
-        body=body.ljust(MAX_EVIDENCE_OCTETS + 1),
+        name="json-one-byte-too-many",
+        description="A good body of 16,384 bytes and one: the last ones are spaces.",
+        body=body.ljust(MAX_EVIDENCE_BYTES + 1),
     )
     yield too_large(
         name="der-large-content",
         description="A good document whose content has a field of 16,384 characters.",
-        body=sign(documents.encode({**documents.content(), "note": "n" * MAX_EVIDENCE_OCTETS})),
+        body=sign(documents.encode({**documents.content(), "note": "n" * MAX_EVIDENCE_BYTES})),
         form=Form.DER,
     )

@@ -65,14 +65,14 @@ def _alternative_names() -> dict[str, tuple[str, pki.Identity]]:
         "san-suffixed": ("begins with the domain", b"metadata.azure.com.evil.net"),
         "san-trailing-dot": ("ends in a dot", b"metadata.azure.com."),
         "san-nul": ("has a NUL", b"metadata.azure.com\0.evil.net"),
-        "san-non-ascii": ("has an octet that is not ASCII", b"m\xe9tadata.azure.com"),
+        "san-non-ascii": ("has an byte that is not ASCII", b"m\xe9tadata.azure.com"),
     }
     found = {
         name: (
             f"The common name is good; the one alternative name {description}.",
-            make_signer(extensions=[alternative_names(octets)]),
+            make_signer(extensions=[alternative_names(data)]),
         )
-        for name, (description, octets) in wrong.items()
+        for name, (description, data) in wrong.items()
     }
     return found | {
         "no-name": (

@@ -25,7 +25,7 @@ class Form(Enum):
     PEM = ("body.pem", "text/plain")
     DER = ("body.der", "application/pkcs7-mime")
     CMS = ("body.der", "application/cms")
-    OCTETS = ("body.der", "application/octet-stream")
+    BYTES = ("body.der", "application/octet-stream")
 
     @property
     def file(self) -> str:

@@ -57,8 +57,8 @@ def _changed() -> Iterator[Recipe]:
             replace(good, content=_CONTENT + b" ").encode(),
         ),
         "signature-changed": ("The last bit of the signature was changed.", _with_signature(_flipped(signature))),
-        "signature-empty": ("The signature has no octets.", _with_signature(b"")),
-        "signature-short": ("The signature lacks its last octet.", _with_signature(signature[:-1])),
+        "signature-empty": ("The signature has no bytes.", _with_signature(b"")),
+        "signature-short": ("The signature lacks its last byte.", _with_signature(signature[:-1])),
         "signed-by-another-key": (
             "The signature is by another key than that of the certificate.",
             sign(_CONTENT, signer=replace(signer, key=spare_key())),
@@ -219,7 +219,7 @@ def _contradictions() -> Iterator[Recipe]:
     )
     yield _refused(
         name="pss-short-salt",
-        description="PSS with a salt of 20 octets, the default of RFC 4055 3.1, under SHA-256.",
+        description="PSS with a salt of 20 bytes, the default of RFC 4055 3.1, under SHA-256.",
         body=posted(
             sign(
                 _CONTENT,

@@ -1,4 +1,4 @@
-"""What a fetched answer is, by its octets: servers' media types are as often wrong as right."""
+"""What a fetched answer is, by its bytes: servers' media types are as often wrong as right."""
 
 import base64
 import binascii

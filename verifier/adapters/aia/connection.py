@@ -1,4 +1,4 @@
-"""One HTTP request over one connection, which is bounded in octets and, whatever the peer does, in time."""
+"""One HTTP request over one connection, which is bounded in bytes and, whatever the peer does, in time."""
 
 import socket
 import ssl
@@ -17,9 +17,9 @@ from urllib3.response import BaseHTTPResponse
 from verifier.adapters.aia.urls import IssuerUrl
 from verifier.ports.trust import FetchFailed
 
-MAX_BODY_OCTETS = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
 #: All that is read of one answer: interim answers, header, framing of chunks, and trailers too.
-MAX_ANSWER_OCTETS = 2 * MAX_BODY_OCTETS
+MAX_ANSWER_BYTES = 2 * MAX_BODY_BYTES
 
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -86,17 +86,17 @@ def _exchange(url: IssuerUrl, opened: socket.socket, seconds: float) -> Answer:
 def _read_body(response: BaseHTTPResponse) -> bytes:
     """All of it: a body that ends before its length does shows only in the read after."""
     body = b""
-    while octets := response.read(MAX_BODY_OCTETS + 1 - len(body), decode_content=False):
-        body += octets
-        if len(body) > MAX_BODY_OCTETS:
-            raise FetchFailed(f"The body has more than {MAX_BODY_OCTETS} octets.")
+    while data := response.read(MAX_BODY_BYTES + 1 - len(body), decode_content=False):
+        body += data
+        if len(body) > MAX_BODY_BYTES:
+            raise FetchFailed(f"The body has more than {MAX_BODY_BYTES} bytes.")
     return body
 
 
 class _Deadline:
     """Shuts a connection down after `seconds`, whatever its two ends are doing.
 
-    A socket's own timeout is none: it starts anew with each octet that trickles in. What shuts down is a
+    A socket's own timeout is none: it starts anew with each byte that trickles in. What shuts down is a
     duplicate of the descriptor, since TLS takes the socket's own away while it shakes hands.
     """
 
@@ -133,23 +133,23 @@ class _Deadline:
 
 
 class _Meter(RawIOBase):
-    """Reads on from `source`, MAX_ANSWER_OCTETS at most."""
+    """Reads on from `source`, MAX_ANSWER_BYTES at most."""
 
     def __init__(self, source: BufferedReader) -> None:
         super().__init__()
         self._source = source
-        self._left = MAX_ANSWER_OCTETS
+        self._left = MAX_ANSWER_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # what BufferedReader gives
-        octets = self._source.read1(len(buffer))
-        self._left -= len(octets)
+        data = self._source.read1(len(buffer))
+        self._left -= len(data)
         if self._left < 0:
             raise HTTPException("too long an answer")
-        buffer[: len(octets)] = octets
-        return len(octets)
+        buffer[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         self._source.close()

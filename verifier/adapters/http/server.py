@@ -27,7 +27,7 @@ from verifier.ports.telemetry import METRICS_LISTENER
 
 #: How long a caller has to close its end of a connection that was answered for the last time.
 _CLOSING_SECONDS = 2
-_DISCARD_OCTETS = 64 * 1024
+_DISCARD_BYTES = 64 * 1024
 _STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 #: What to answer where no answer came from the application: its status and its problem document. The flag says
@@ -238,7 +238,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _discard(self, conn: TConn, sock: socket.socket) -> None:
         try:
-            rest = sock.recv(_DISCARD_OCTETS)
+            rest = sock.recv(_DISCARD_BYTES)
         except BlockingIOError:
             return
         except OSError:

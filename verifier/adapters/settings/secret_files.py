@@ -5,7 +5,7 @@ from pathlib import Path
 
 SUFFIX = "_FILE"
 #: The largest file that is read.
-MAX_OCTETS = 64 * 1024
+MAX_BYTES = 64 * 1024
 
 
 def read_secret_files(environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
@@ -30,15 +30,15 @@ def read_secret_files(environment: Mapping[str, str], variables: Mapping[str, st
 def _read(source: str, path: Path) -> str:
     try:
         with path.open("rb") as file:
-            octets = file.read(MAX_OCTETS + 1)
-        text = octets.decode("utf-8")
+            data = file.read(MAX_BYTES + 1)
+        text = data.decode("utf-8")
     except OSError as error:
         raise ValueError(f"{source}: {path}: {error.strerror}") from error
     except UnicodeDecodeError:
-        # The cause would show octets of the secret.
+        # The cause would show bytes of the secret.
         raise ValueError(f"{source}: {path} is not UTF-8 text") from None
-    if len(octets) > MAX_OCTETS:
-        raise ValueError(f"{source}: {path} is larger than {MAX_OCTETS} octets")
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{source}: {path} is larger than {MAX_BYTES} bytes")
     secret = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
     if not secret:
         raise ValueError(f"{source}: {path} is empty")

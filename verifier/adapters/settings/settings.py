@@ -21,7 +21,7 @@ from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.secret_files import SUFFIX, read_secret_files
 from verifier.adapters.settings.tenants import KeyHash, TenantName, TenantTable
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.model import Limits, NonceForm, NonceMode
 from verifier.core.policy import Policies
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     nonce_lifetime_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
     clock_skew_seconds: Annotated[int, Field(ge=0, le=600)] = 60
     maximum_age_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 6 * 3600
-    maximum_body_octets: Annotated[int, Field(ge=4096, le=1024 * 1024)] = MAX_EVIDENCE_OCTETS
+    maximum_body_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = MAX_EVIDENCE_BYTES
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     # Without keys, whoever reaches the service may use it: elsewhere than on loopback that has to be said.
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     # none, store, or the absolute path of a file.
     audit: Annotated[str, Field(pattern=r"^(none|store|/.*[^/])$")] = "none"
     audit_required: bool = False
-    audit_maximum_octets: Annotated[int, Field(ge=64 * 1024, le=2**40)] = 64 * 1024 * 1024
+    audit_maximum_bytes: Annotated[int, Field(ge=64 * 1024, le=2**40)] = 64 * 1024 * 1024
     audit_maximum_entries: Annotated[int, Field(ge=100, le=10**8)] = 100_000
     policies: dict[str, PolicyTable] = Field(default_factory=dict)
     # Without keys, results are not signed.

@@ -23,7 +23,7 @@ MINIMUM_SQLITE = (3, 37, 0)
 #: How long a call waits for other writers before it says that the store is away.
 BUSY_TIMEOUT = timedelta(seconds=5)
 
-_PAGE_OCTETS = 4096
+_PAGE_BYTES = 4096
 
 #: How long the log (-wal) gets, about: 4 MiB. SQLite's default, which a build may change.
 LOG_PAGES = 1000
@@ -232,7 +232,7 @@ def _connect(path: Path, *, timeout: timedelta, flushed: bool) -> sqlite3.Connec
         connection.execute(f"PRAGMA synchronous = {'FULL' if flushed else 'NORMAL'}")
         # Every so many pages, the log goes into the file, and begins anew; it is cut to this, should it ever be longer.
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * _PAGE_OCTETS}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * _PAGE_BYTES}")
     return connection
 
 
@@ -271,7 +271,7 @@ def _failures_named(layout: Layout) -> Iterator[None]:
 
 def _detail(layout: Layout, code: int, name: str) -> str:
     """One sentence about what the result code says."""
-    primary = code & 0xFF if code >= 0 else code  # the low octet of the extended one (sqlite.org/rescode.html)
+    primary = code & 0xFF if code >= 0 else code  # the low byte of the extended one (sqlite.org/rescode.html)
     if primary in _DISK_DETAILS:
         return f"The disk of the {layout.name} database {_DISK_DETAILS[primary]}."
     return f"The {layout.name} database {_DETAILS.get(primary, f'failed ({name})')}."

@@ -11,7 +11,7 @@ from verifier.ports.telemetry import AppraisalLog
 
 
 def open_appraisal_log(
-    audit: str, *, store_url: str, link: RedisLink | None, maximum_octets: int, maximum_entries: int
+    audit: str, *, store_url: str, link: RedisLink | None, maximum_bytes: int, maximum_entries: int
 ) -> AppraisalLog | None:
     """The trail that the setting names: `none`, `store` (beside the nonces: on Redis, by their `link`), or the absolute
     path of a file.
@@ -26,6 +26,6 @@ def open_appraisal_log(
     path = Path(audit)
     if not path.is_absolute():
         raise ValueError("expected none, store or the absolute path of a file")
-    trail = FileAppraisalLog(path, maximum_octets=maximum_octets)
+    trail = FileAppraisalLog(path, maximum_bytes=maximum_bytes)
     trail.check()
     return trail

@@ -16,16 +16,16 @@ class FileAppraisalLog:
     """A file of one line a decision, for all workers of one host. Implements the DecisionTrail port.
 
     What was appended is on the disk (fdatasync): neither a crash nor a power failure takes it back. Where a line would
-    make the file longer than `maximum_octets`, the file becomes `NAME.1`, in the place of the one before, and another
+    make the file longer than `maximum_bytes`, the file becomes `NAME.1`, in the place of the one before, and another
     is begun: the trail is never more than twice as long. Modes are 0600. A lock in `NAME.lock` keeps the workers
     apart. Not for a network file system.
     """
 
-    def __init__(self, path: Path, *, maximum_octets: int) -> None:
+    def __init__(self, path: Path, *, maximum_bytes: int) -> None:
         self._path = path.absolute()
         self._older = self._path.with_name(f"{self._path.name}.1")
         self._lock = self._path.with_name(f"{self._path.name}.lock")
-        self._maximum_octets = maximum_octets
+        self._maximum_bytes = maximum_bytes
 
     def append(self, decision: AppraisalRecord) -> None:
         """As the port says. A part of a line is not left behind where the disk is full."""
@@ -50,7 +50,7 @@ class FileAppraisalLog:
         descriptor = self._open()
         try:
             length = os.fstat(descriptor).st_size
-            if length and length + len(line) > self._maximum_octets:
+            if length and length + len(line) > self._maximum_bytes:
                 self._path.replace(self._older)
                 os.close(descriptor)
                 descriptor = -1
@@ -75,7 +75,7 @@ class FileAppraisalLog:
 
 
 def _write_whole(descriptor: int, line: bytes, length: int) -> None:
-    """The file ends with the line, on the disk; or, and OSError is raised, as it was, `length` octets long."""
+    """The file ends with the line, on the disk; or, and OSError is raised, as it was, `length` bytes long."""
     try:
         written = os.write(descriptor, line)
         os.fdatasync(descriptor)

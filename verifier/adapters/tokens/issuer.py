@@ -100,7 +100,7 @@ class SignedResults:
         for _ in range(_ATTEMPTS):
             try:
                 files = read_files(self._directory)
-                # The octets are compared, and the modes: no times, which file systems keep coarsely.
+                # The bytes are compared, and the modes: no times, which file systems keep coarsely.
                 if files == self._files:
                     return None
                 ring = make_ring(self._directory, files)

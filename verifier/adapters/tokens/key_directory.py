@@ -93,13 +93,13 @@ class TokenKeyDirectory:
         except OSError as error:
             raise TokenKeyError(f"{self._directory}: {error.strerror}") from error
 
-    def _write(self, name: str, octets: bytes) -> None:
-        """The file holds `octets`, also after a power failure; nobody ever sees a part of them. Mode 0600."""
+    def _write(self, name: str, data: bytes) -> None:
+        """The file holds `bytes`, also after a power failure; nobody ever sees a part of them. Mode 0600."""
         temporary: str | None = None
         try:
             descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=self._directory)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(octets)
+                file.write(data)
                 file.flush()
                 os.fsync(descriptor)
             Path(temporary).replace(self._directory / name)

@@ -22,7 +22,7 @@ CURRENT = "current"
 _KID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 #: More than an overlap ever needs, and few enough to read each second.
 MAX_KEYS = 32
-_MAX_OCTETS = 16 * 1024
+_MAX_BYTES = 16 * 1024
 
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
@@ -67,7 +67,7 @@ class KeyFile:
     name: str
     owner: int
     mode: int
-    octets: bytes = field(repr=False)
+    data: bytes = field(repr=False)
 
 
 def read_files(directory: Path) -> tuple[KeyFile, ...]:
@@ -95,7 +95,7 @@ def make_ring(directory: Path, files: tuple[KeyFile, ...]) -> KeyRing:
     keys = tuple(_read_key(directory, file) for file in files if file.name != CURRENT)
     if not keys:
         raise TokenKeyError(f"{directory}: no key; `imds-verifier keys generate` makes one")
-    named = [file.octets for file in files if file.name == CURRENT]
+    named = [file.data for file in files if file.name == CURRENT]
     if not named:
         if len(keys) > 1:
             raise TokenKeyError(f"{directory}: several keys, and no file '{CURRENT}' that names the one that signs")
@@ -130,12 +130,12 @@ def _read_file(directory: Path, name: str) -> KeyFile:
         with os.fdopen(descriptor, "rb") as file:
             # Of what is open, not of the name: that may be another file by now.
             status = os.fstat(descriptor)
-            octets = file.read(_MAX_OCTETS + 1) or b""
+            data = file.read(_MAX_BYTES + 1) or b""
     except OSError as error:
         raise TokenKeyError(f"{path}: {error.strerror}") from error
-    if len(octets) > _MAX_OCTETS:
+    if len(data) > _MAX_BYTES:
         raise TokenKeyError(f"{path}: larger than a key")
-    return KeyFile(name=name, owner=status.st_uid, mode=status.st_mode, octets=octets)
+    return KeyFile(name=name, owner=status.st_uid, mode=status.st_mode, data=data)
 
 
 def _read_key(directory: Path, file: KeyFile) -> TokenKey:
@@ -145,7 +145,7 @@ def _read_key(directory: Path, file: KeyFile) -> TokenKey:
         raise TokenKeyError(f"{path}: a key's name is of letters, digits, '-' and '_', at most 64")
     _check_access(path, file)
     try:
-        key = load_pem_private_key(file.octets, password=None)
+        key = load_pem_private_key(file.data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # Not chained: what the parser says may quote the key.
         raise TokenKeyError(f"{path}: not one unencrypted private key in PEM (PKCS 8)") from None
@@ -180,5 +180,5 @@ def _public_members(key: PrivateKey) -> dict[str, str]:
     return {"kty": "EC", "crv": "P-256", "x": _base64url(point[1:33]), "y": _base64url(point[33:])}
 
 
-def _base64url(octets: bytes) -> str:
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode("ascii")
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

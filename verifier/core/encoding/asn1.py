@@ -16,7 +16,7 @@ from pyhanko_certvalidator import asn1_types as _judges_types
 __all__ = ["UNREADABLE", "x509"]
 
 #: What the library raises, lazily, on a field that is not what its schema says: an IndexError for a BIT STRING without
-#: its first octet, a KeyError for a name that it does not know.
+#: its first byte, a KeyError for a name that it does not know.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
 

@@ -14,7 +14,7 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 class JsonError(ValueError):
-    """The octets are not the JSON object that was asked for; the message says why, and quotes none of them."""
+    """The bytes are not the JSON object that was asked for; the message says why, and quotes none of them."""
 
 
 def decode(raw: bytes) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What an answer's octets are."""
+"""What an answer's bytes are."""
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -58,11 +58,11 @@ REFUSED = {
     "pem of nothing": b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
     "pem of a key": pem(ISSUER).replace(b"CERTIFICATE", b"PUBLIC KEY"),
     "pem of a signed data": pkcs7.serialize_certificates([ISSUER], serialization.Encoding.PEM),
-    "der and an octet": der(ISSUER) + b"\x00",
+    "der and an byte": der(ISSUER) + b"\x00",
     "der cut short": der(ISSUER)[:-1],
     "der twice": der(ISSUER) * 2,
     "a signed data with a signer": document(),
-    "a signed data and an octet": degenerate(ISSUER) + b"\x00",
+    "a signed data and an byte": degenerate(ISSUER) + b"\x00",
     "a signed data cut short": degenerate(ISSUER)[:-1],
     "another content type": degenerate(ISSUER).replace(
         bytes.fromhex("2a864886f70d010702"), bytes.fromhex("2a864886f70d010703"), 1
@@ -87,9 +87,9 @@ def test_refuses_every_other_answer(body: bytes) -> None:
 
 
 @given(st.integers(0, 4_000), st.binary(max_size=6), st.sampled_from([der(ISSUER), pem(ISSUER), degenerate(ISSUER)]))
-def test_fails_in_no_other_way(place: int, octets: bytes, body: bytes) -> None:
+def test_fails_in_no_other_way(place: int, data: bytes, body: bytes) -> None:
     try:
-        read = read_certificates(body[:place] + octets + body[place + len(octets) :])
+        read = read_certificates(body[:place] + data + body[place + len(data) :])
     except FetchFailed:
         return
     assert len(read) == 1

@@ -29,7 +29,7 @@ from support.issuers import (
 )
 
 from verifier.adapters.aia.addresses import PublicAddress
-from verifier.adapters.aia.connection import MAX_ANSWER_OCTETS, MAX_BODY_OCTETS
+from verifier.adapters.aia.connection import MAX_ANSWER_BYTES, MAX_BODY_BYTES
 from verifier.adapters.aia.fetcher import MAX_ADDRESSES, MAX_REDIRECTS, AiaFetcher, connect
 from verifier.ports.trust import FetchFailed, IssuerFetcher
 
@@ -61,7 +61,7 @@ def test_is_an_issuer_fetcher() -> None:
 
 @pytest.mark.parametrize("body", [der(ISSUER), pem(ISSUER), degenerate(ISSUER)], ids=["der", "pem", "pkcs7"])
 @pytest.mark.parametrize("media_type", ["application/pkix-cert", "text/html", ""])
-def test_reads_an_answer_by_its_octets(net: Internet, body: bytes, media_type: str) -> None:
+def test_reads_an_answer_by_its_bytes(net: Internet, body: bytes, media_type: str) -> None:
     net.plays[PATH] = answer(body, headers={"Content-Type": media_type})
     assert fetch(net) == (der(ISSUER),)
 
@@ -211,9 +211,9 @@ def test_takes_a_body_that_is_said_not_to_be_encoded(net: Internet) -> None:
     assert fetch(net) == (der(ISSUER),)
 
 
-def padded(octets: int) -> bytes:
-    """A PEM certificate with so many octets in all."""
-    return pem(ISSUER) + b"\n" * (octets - len(pem(ISSUER)))
+def padded(data: int) -> bytes:
+    """A PEM certificate with so many bytes in all."""
+    return pem(ISSUER) + b"\n" * (data - len(pem(ISSUER)))
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -226,12 +226,12 @@ def chunked(body: bytes, *, size: int = 4096) -> bytes:
 
 
 @pytest.mark.parametrize("framed", [answer, chunked, lambda body: UNTIL_CLOSED + body], ids=["length", "chunks", "end"])
-def test_reads_a_body_of_so_many_octets_and_no_more(net: Internet, framed: object) -> None:
+def test_reads_a_body_of_so_many_bytes_and_no_more(net: Internet, framed: object) -> None:
     assert callable(framed)
-    net.plays[PATH] = framed(padded(MAX_BODY_OCTETS))
+    net.plays[PATH] = framed(padded(MAX_BODY_BYTES))
     assert fetch(net) == (der(ISSUER),)
-    net.plays[PATH] = framed(padded(MAX_BODY_OCTETS + 1))
-    with pytest.raises(FetchFailed, match="octets"):
+    net.plays[PATH] = framed(padded(MAX_BODY_BYTES + 1))
+    with pytest.raises(FetchFailed, match="bytes"):
         fetch(net)
 
 
@@ -262,17 +262,17 @@ def test_stops_reading_what_does_not_end(net: Internet, head: bytes, line: bytes
     assert net.conversations[0].sent < 64 * 1024 * 1024
 
 
-def test_reads_so_many_octets_of_interim_answers(net: Internet) -> None:
+def test_reads_so_many_bytes_of_interim_answers(net: Internet) -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     net.plays[PATH] = interim * 10 + answer(der(ISSUER))
     assert fetch(net) == (der(ISSUER),)
-    net.plays[PATH] = interim * (MAX_ANSWER_OCTETS // len(interim)) + answer(der(ISSUER))
+    net.plays[PATH] = interim * (MAX_ANSWER_BYTES // len(interim)) + answer(der(ISSUER))
     with pytest.raises(FetchFailed):
         fetch(net)
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "bytes",
     [
         b"",
         b"\r\n\r\n",
@@ -293,8 +293,8 @@ def test_reads_so_many_octets_of_interim_answers(net: Internet) -> None:
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n" + der(ISSUER),
     ],
 )
-def test_refuses_what_is_not_http(net: Internet, octets: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    net.plays[PATH] = octets
+def test_refuses_what_is_not_http(net: Internet, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    net.plays[PATH] = data
     with caplog.at_level(logging.WARNING), pytest.raises(FetchFailed) as failed:
         fetch(net)
     for told in (caplog.text, str(failed.value)):
@@ -467,7 +467,7 @@ class TestOverTls:
     def test_is_done_in_time_with_a_server_that_trickles_its_handshake(self) -> None:
         def trickle(server: socket.socket) -> None:
             connection, _ = server.accept()
-            # A record header that promises 16 KiB, and then one octet of it after the other.
+            # A record header that promises 16 KiB, and then one byte of it after the other.
             with connection:
                 try:
                     connection.sendall(b"\x16\x03\x03\x40\x00")

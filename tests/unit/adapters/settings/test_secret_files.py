@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from verifier.adapters.settings.secret_files import MAX_OCTETS, read_secret_files
+from verifier.adapters.settings.secret_files import MAX_BYTES, read_secret_files
 from verifier.adapters.settings.settings import SettingsError, load_settings, secret_settings
 
 VARIABLES = {"VERIFIER_NONCE_STORE": "nonce_store", "VERIFIER_OTHER": "other"}
@@ -20,7 +20,7 @@ def read(file: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("octets", "secret"),
+    ("bytes", "secret"),
     [
         (b"redis://:s3cret@localhost/0", "redis://:s3cret@localhost/0"),
         (b"s3cret\n", "s3cret"),
@@ -29,11 +29,11 @@ def read(file: Path) -> dict[str, str]:
         (b"s3cret\r", "s3cret\r"),
         (b" s3cret \n", " s3cret "),
         ("gehe\N{LATIN SMALL LETTER I}m\N{SNOWMAN}\n".encode(), "geheim\N{SNOWMAN}"),
-        (b"x" * MAX_OCTETS, "x" * MAX_OCTETS),
+        (b"x" * MAX_BYTES, "x" * MAX_BYTES),
     ],
 )
-def test_is_what_the_file_holds_but_for_one_end_of_line(file: Path, octets: bytes, secret: str) -> None:
-    file.write_bytes(octets)
+def test_is_what_the_file_holds_but_for_one_end_of_line(file: Path, data: bytes, secret: str) -> None:
+    file.write_bytes(data)
     assert read(file) == {"nonce_store": secret}
 
 
@@ -56,17 +56,17 @@ def test_refuses_the_value_and_the_file_at_once(file: Path, variable: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("octets", "said"),
+    ("bytes", "said"),
     [
         (b"", "is empty"),
         (b"\n", "is empty"),
         (b"\r\n", "is empty"),
         (b"s3cret\xff", "is not UTF-8 text"),
-        (b"s3cret" * MAX_OCTETS, "is larger than"),
+        (b"s3cret" * MAX_BYTES, "is larger than"),
     ],
 )
-def test_refuses_a_file_that_holds_no_secret(file: Path, octets: bytes, said: str) -> None:
-    file.write_bytes(octets)
+def test_refuses_a_file_that_holds_no_secret(file: Path, data: bytes, said: str) -> None:
+    file.write_bytes(data)
     with pytest.raises(ValueError, match=f"^VERIFIER_NONCE_STORE_FILE: {file} {said}") as refusal:
         read(file)
     assert "s3cret" not in str(refusal.value)

@@ -8,7 +8,7 @@ import pytest
 
 from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.settings.settings import Settings, SettingsError, load_settings
-from verifier.core.bounds import MAX_EVIDENCE_OCTETS
+from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.model import Limits, NonceForm, NonceMode
 from verifier.core.trust.clouds import Cloud
 
@@ -35,7 +35,7 @@ def test_has_safe_defaults(tmp_path: Path) -> None:
     assert settings.limits == Limits()
     assert settings.nonce_form is NonceForm.DIGITS_10
     assert settings.nonce_mode is NonceMode.REQUIRED
-    assert settings.maximum_body_octets == MAX_EVIDENCE_OCTETS
+    assert settings.maximum_body_bytes == MAX_EVIDENCE_BYTES
     assert settings.trust_dir is None
     assert settings.nonce_store.get_secret_value() == f"sqlite:///{tmp_path}/state/imds-verifier/nonces.sqlite3"
     assert list(settings.named_policies.rules) == ["default"]
@@ -137,7 +137,7 @@ def test_refuses_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch, name: st
         *(("nonce_lifetime_seconds", value) for value in ("9", "3601")),
         *(("clock_skew_seconds", value) for value in ("-1", "601")),
         *(("maximum_age_seconds", value) for value in ("59", "604801")),
-        *(("maximum_body_octets", value) for value in ("4095", "1048577")),
+        *(("maximum_body_bytes", value) for value in ("4095", "1048577")),
         *(("request_seconds", value) for value in ("0", "601")),
         *(("graceful_stop_seconds", value) for value in ("0", "601")),
         *(("nonce_form", value) for value in ("digits", "", "DIGITS-10")),

@@ -176,8 +176,8 @@ def test_is_refused_unsigned_or_signed_with_the_public_key_as_a_secret(issuer: I
         other = encode({**decode(header), "alg": algorithm})
         forged += [f"{other}.{payload}.", f"{other}.{payload}.{signature}"]
         for secret in secrets:
-            octets = secret if isinstance(secret, bytes) else secret.encode()
-            mac = hmac.digest(octets, f"{other}.{payload}".encode(), "sha256")
+            data = secret if isinstance(secret, bytes) else secret.encode()
+            mac = hmac.digest(data, f"{other}.{payload}".encode(), "sha256")
             forged.append(f"{other}.{payload}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}")
 
     assert set(map(str, check(forged, expected))) == {"None"}
@@ -301,7 +301,7 @@ def test_a_broken_set_is_refused_once_and_the_old_one_stays(issuer: Issuer, faul
     before = issuer.tokens.published()
     [kid] = [key.kid for key in before]
     file, current = issuer.directory / f"{kid}.pem", issuer.directory / "current"
-    octets = file.read_bytes()
+    data = file.read_bytes()
     match fault:
         case "gone":
             issuer.directory.rename(issuer.directory.with_name("elsewhere"))
@@ -310,7 +310,7 @@ def test_a_broken_set_is_refused_once_and_the_old_one_stays(issuer: Issuer, faul
         case "open":
             file.chmod(0o644)
         case "broken":
-            file.write_bytes(octets[:-20])
+            file.write_bytes(data[:-20])
         case "unnamed":
             current.write_text("another\n", "ascii")
 
@@ -323,7 +323,7 @@ def test_a_broken_set_is_refused_once_and_the_old_one_stays(issuer: Issuer, faul
     assert outcome is ReloadOutcome.REFUSED
     assert detail == issuer.tokens.trouble()
     assert str(issuer.directory) in detail
-    assert octets.decode().splitlines()[1] not in detail
+    assert data.decode().splitlines()[1] not in detail
 
     match fault:
         case "gone":
@@ -333,7 +333,7 @@ def test_a_broken_set_is_refused_once_and_the_old_one_stays(issuer: Issuer, faul
         case "unnamed":
             current.write_text(f"{kid}\n", "ascii")
         case _:
-            file.write_bytes(octets)
+            file.write_bytes(data)
             file.chmod(0o600)
     issuer.tokens.refresh()
 

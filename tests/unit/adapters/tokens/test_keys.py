@@ -30,9 +30,9 @@ def pem(key: PrivateKeyTypes = ES256, encryption: KeySerializationEncryption | N
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
 
 
-def put(directory: Path, name: str, octets: bytes, *, mode: int = 0o600) -> Path:
+def put(directory: Path, name: str, data: bytes, *, mode: int = 0o600) -> Path:
     file = directory / name
-    file.write_bytes(octets)
+    file.write_bytes(data)
     file.chmod(mode)
     return file
 
@@ -139,7 +139,7 @@ def test_a_key_of_root_may_be_read_by_its_group_and_one_of_anybody_else_is_refus
 ) -> None:
     """How a Kubernetes Secret reaches a service that is not root."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    files = (KeyFile(name="a.pem", owner=owner, mode=0o100000 | mode, octets=pem()),)
+    files = (KeyFile(name="a.pem", owner=owner, mode=0o100000 | mode, data=pem()),)
 
     if accepted:
         assert make_ring(tmp_path, files).signing.kid == "a"
@@ -149,7 +149,7 @@ def test_a_key_of_root_may_be_read_by_its_group_and_one_of_anybody_else_is_refus
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "bytes",
     [
         b"",
         b"text",
@@ -160,8 +160,8 @@ def test_a_key_of_root_may_be_read_by_its_group_and_one_of_anybody_else_is_refus
     ],
     ids=["empty", "text", "cut", "encrypted", "public", "large"],
 )
-def test_what_is_no_private_key_is_refused_and_not_quoted(tmp_path: Path, octets: bytes) -> None:
-    put(tmp_path, "a.pem", octets)
+def test_what_is_no_private_key_is_refused_and_not_quoted(tmp_path: Path, data: bytes) -> None:
+    put(tmp_path, "a.pem", data)
 
     with pytest.raises(TokenKeyError, match=r"a\.pem: ") as refused:
         load_ring(tmp_path)

@@ -49,7 +49,7 @@ def test_accepts_the_published_documents(name: str) -> None:
 
 
 @given(raw=st.binary(max_size=200))
-def test_arbitrary_octets_raise_nothing_but_der_errors(raw: bytes) -> None:
+def test_arbitrary_bytes_raise_nothing_but_der_errors(raw: bytes) -> None:
     for read in (der.check, der.children):
         try:
             read(raw)
@@ -57,10 +57,10 @@ def test_arbitrary_octets_raise_nothing_but_der_errors(raw: bytes) -> None:
             continue
 
 
-@given(position=st.integers(min_value=0), octet=st.integers(min_value=0, max_value=255))
-def test_a_changed_document_raises_nothing_but_der_errors(position: int, octet: int) -> None:
+@given(position=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
+def test_a_changed_document_raises_nothing_but_der_errors(position: int, byte: int) -> None:
     raw = bytearray(document())
-    raw[position % len(raw)] = octet
+    raw[position % len(raw)] = byte
     try:
         der.check(bytes(raw))
     except DerError:
@@ -80,7 +80,7 @@ def test_no_proper_beginning_of_an_element_is_one(raw: bytes, cut: int) -> None:
 
 @given(raw=ELEMENTS, more=st.binary(min_size=1, max_size=5))
 @settings(deadline=None, max_examples=40)
-def test_refuses_octets_behind_the_element(raw: bytes, more: bytes) -> None:
+def test_refuses_bytes_behind_the_element(raw: bytes, more: bytes) -> None:
     with pytest.raises(DerError):
         der.check(raw + more)
 
@@ -246,7 +246,7 @@ class TestReader:
         assert taken == changed
 
 
-def test_a_certificate_is_its_own_octets() -> None:
+def test_a_certificate_is_its_own_bytes() -> None:
     certificate = shared_pki().signer.certificate
     assert der.from_certificate(certificate) == der_of(certificate)
     assert asn1_x509.Certificate.load(der.from_certificate(certificate)).serial_number == certificate.serial_number

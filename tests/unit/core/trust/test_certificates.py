@@ -44,10 +44,10 @@ def read(certificate: x509.Certificate) -> Certificate:
 
 def changed(certificate: x509.Certificate, before: bytes, after: bytes) -> bytes:
     """The certificate with one thing in it overwritten; its signature is then wrong, which nobody looks at here."""
-    octets = der(certificate)
-    assert octets.count(before) == 1
+    data = der(certificate)
+    assert data.count(before) == 1
     assert len(before) == len(after)
-    return octets.replace(before, after)
+    return data.replace(before, after)
 
 
 def test_tells_what_the_certificate_says() -> None:
@@ -88,7 +88,7 @@ def test_a_root_is_a_self_issued_authority() -> None:
     assert found.is_self_issued
 
 
-def test_names_are_octets_that_nobody_decoded() -> None:
+def test_names_are_bytes_that_nobody_decoded() -> None:
     odd = (b"m\xe9tadata.azure.com", b"metadata.azure.com\0.evil.net", b"")
     found = read(make_signer(common_names=("a\0b", "\u00e9"), extensions=[alternative_names(*odd)]).certificate)
     assert found.dns_names == odd
@@ -129,7 +129,7 @@ def test_is_issued_by_whoever_has_the_name_and_the_key() -> None:
     assert read(ROOT).is_issued_by(read(ROOT))
 
 
-def test_fingerprints_are_of_the_octets_and_of_the_key() -> None:
+def test_fingerprints_are_of_the_bytes_and_of_the_key() -> None:
     one, other = make_signer(), make_signer()
     assert read(one.certificate).sha256 != read(other.certificate).sha256
     assert read(one.certificate).spki_sha256 == read(other.certificate).spki_sha256
@@ -139,11 +139,11 @@ def test_fingerprints_are_of_the_octets_and_of_the_key() -> None:
     "raw",
     [
         lambda _: b"",
-        lambda octets: octets[:-1],
-        lambda octets: octets + b"\0",
-        lambda octets: octets + octets,
-        lambda octets: b"\x30\x80" + octets[4:] + b"\0\0",
-        lambda octets: b"\x30\x83\x00" + octets[2:],
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: data + data,
+        lambda data: b"\x30\x80" + data[4:] + b"\0\0",
+        lambda data: b"\x30\x83\x00" + data[2:],
         lambda _: b"\x30\x00",
         lambda _: b"\x05\x00",
     ],
@@ -188,11 +188,11 @@ def test_refuses_an_unknown_version() -> None:
         Certificate.from_der(changed(SIGNER, b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09"))
 
 
-@given(position=st.integers(min_value=0), octet=st.integers(min_value=0, max_value=255))
+@given(position=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
 @settings(deadline=None)
-def test_a_changed_certificate_raises_nothing_but_certificate_errors(position: int, octet: int) -> None:
+def test_a_changed_certificate_raises_nothing_but_certificate_errors(position: int, byte: int) -> None:
     raw = bytearray(der(SIGNER))
-    raw[position % len(raw)] = octet
+    raw[position % len(raw)] = byte
     try:
         found = Certificate.from_der(bytes(raw))
     except CertificateError:
@@ -208,7 +208,7 @@ def test_no_element_that_is_another_one_raises_anything_but_certificate_errors()
     assert count > 2000
 
 
-def test_a_key_usage_without_an_octet_is_an_error_of_the_certificate() -> None:
+def test_a_key_usage_without_an_byte_is_an_error_of_the_certificate() -> None:
     # The BIT STRING needs one that says how many bits of the last are unused (X.690 8.6.2).
     empty = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\x03\x00")
     with pytest.raises(CertificateError):
@@ -216,7 +216,7 @@ def test_a_key_usage_without_an_octet_is_an_error_of_the_certificate() -> None:
 
 
 @given(raw=st.binary(max_size=100))
-def test_arbitrary_octets_are_no_certificate(raw: bytes) -> None:
+def test_arbitrary_bytes_are_no_certificate(raw: bytes) -> None:
     with pytest.raises(CertificateError):
         Certificate.from_der(raw)
 
@@ -237,7 +237,7 @@ def test_reads_the_signers_of_the_published_documents(name: str) -> None:
     assert signer.common_names[0].endswith(b"metadata.azure.com")
 
 
-def test_its_representation_does_not_spill_octets() -> None:
+def test_its_representation_does_not_spill_bytes() -> None:
     assert len(repr(read(SIGNER))) < 2000
 
 
