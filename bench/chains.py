@@ -90,7 +90,7 @@ def write_row(what: str, times: list[float], *, searches: int, held: str = "") -
 
 
 def issuer_of(claims: UnverifiedClaims) -> x509.Certificate:
-    signer = claims.decoded.named.signed.signer
+    signer = claims.signer
     (issuer,) = [entry.certificate for entry in BUNDLE.entries if signer.is_issued_by(entry.certificate)]
     return issuer.parsed
 

@@ -4,10 +4,10 @@ from time import process_time
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from support import documents
+from support.appraisals import read_in_time
 from support.documents import raw
 
 from verifier.core.model import Limits
-from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import Refused
 from verifier.emulator import cms
 

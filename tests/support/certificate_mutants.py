@@ -15,13 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID, NameOID
+from support.appraisals import authenticate_archived
 from support.certificates import replaced
 from support.chains import authority, key, root
 from support.documents import NOW, around, bundle_of, content, encode, spare_key
 from support.mutations import mutants
 
 from verifier.core.model import Limits, RawDocument
-from verifier.core.pipeline import authenticate_archived
 from verifier.core.reasons import Reason, Refused
 from verifier.core.trust.bundle import TrustBundle
 from verifier.emulator import cms, pki

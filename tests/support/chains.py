@@ -14,12 +14,12 @@ from pyhanko_certvalidator.authority import CertTrustAnchor
 from pyhanko_certvalidator.errors import ValidationError
 from pyhanko_certvalidator.path import ValidationPath
 from pyhanko_certvalidator.validate import async_validate_path, validate_usage
+from support.appraisals import read_in_time
 from support.certificates import make_authority
 from support.documents import NOW, around, der, document, raw, shared_pki
 
 from verifier.core.chain import MAX_AUTHORITIES
 from verifier.core.model import Limits, UnverifiedClaims
-from verifier.core.pipeline import read_in_time
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 from support import chains, documents
+from support.appraisals import read_in_time
 from support.certificates import make_signer
 from support.clocks import StandingClock
 from support.documents import NOW
@@ -21,7 +22,6 @@ from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.core.discovery import DiscoveredIssuer, DiscoveryMode, IssuerObservation
 from verifier.core.model import AttestationResult, Limits, NonceRecord, UnverifiedClaims
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.pipeline import read_in_time
 from verifier.core.trust.bundle import TrustBundle
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.emulator import cms, pki

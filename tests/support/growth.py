@@ -13,9 +13,10 @@ from itertools import cycle, islice
 from pathlib import Path
 from resource import getpagesize
 
+from support.appraisals import read_in_time
+
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.model import Limits, RawDocument
-from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import Refused
 from verifier.usecases.chain_cache import ChainCache
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from support import documents
 from support.clocks import StandingClock
 
-from verifier.core.model import AttestationResult, FirstUse, NonceMode, NonceRecord, RawDocument, Redemption
+from verifier.core.model import ArchivedResult, FirstUse, LiveResult, NonceMode, NonceRecord, RawDocument, Redemption
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.stores import DocumentKey, NonceKey
 from verifier.usecases.appraise import Verifier
@@ -42,20 +42,20 @@ class _EveryNonce:
         """Always there."""
 
 
-def archived_result(document: bytes | None = None, *, at: datetime = documents.NOW) -> AttestationResult:
-    """One that answers no challenge."""
+def archived_result(document: bytes | None = None, *, at: datetime = documents.NOW) -> ArchivedResult:
+    """Return a result that answers no challenge."""
     raw = RawDocument(raw_der=document or documents.document(created_on=at))
     return ArchiveVerifier(trust=_SharedTrust()).appraise(raw, at=at)
 
 
-def fresh_result(document: bytes | None = None, *, at: datetime = documents.NOW, jkt: str = "") -> AttestationResult:
+def fresh_result(document: bytes | None = None, *, at: datetime = documents.NOW, jkt: str = "") -> LiveResult:
     """One of a document that answers a nonce, issued for `jkt` where it is given."""
     record = NonceRecord(issued_at=at - timedelta(minutes=1), expires_at=at + timedelta(minutes=4), jkt=jkt)
     verifier = Verifier(trust=_SharedTrust(), nonces=_EveryNonce(record), clock=StandingClock(at))
     return verifier.appraise(RawDocument(raw_der=document or documents.document(created_on=at)))
 
 
-def unchallenged_result(*, at: datetime = documents.NOW) -> AttestationResult:
+def unchallenged_result(*, at: datetime = documents.NOW) -> LiveResult:
     """One of a document with the nonce that IMDS puts by itself, from a service to which nonces are optional."""
     record = NonceRecord(issued_at=at, expires_at=at)
     verifier = Verifier(

@@ -414,7 +414,7 @@ ENCODED = {
 def test_admits_what_chains_to_an_anchor(admitting: Range, body: bytes) -> None:
     admitting.net.plays[PATH] = answer(body)
     result = admitting.laboratory.appraise(documents.document(signer=signer_under(issuing_ca(), URL)))
-    chain = result.verified.redeemed.content.chain
+    chain = result.content.chain
     assert [link.origin for link in chain] == [Origin.ADMITTED, Origin.LISTED]
     assert admitting.laboratory.authorities == [(der(issuing_ca()),)]
     assert [number for _, number in admitting.laboratory.recorder.sightings] == [1]

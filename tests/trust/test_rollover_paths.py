@@ -6,6 +6,7 @@ from enum import Enum
 
 import pytest
 from cryptography import x509
+from support.appraisals import authenticate_archived
 from support.certificates import make_signer
 from support.chains import authority, claims_of, key
 from support.documents import NOW, around, raw, sample, trusted
@@ -13,7 +14,6 @@ from support.documents import NOW, around, raw, sample, trusted
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.chain import build_chain
 from verifier.core.model import AuthenticContent, Limits
-from verifier.core.pipeline import authenticate_archived
 from verifier.core.reasons import ChainRefused, Reason
 from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.emulator import pki

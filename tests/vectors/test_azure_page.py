@@ -10,11 +10,11 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
+from support.appraisals import authenticate_archived
 from support.documents import SAMPLES, der, raw
 from support.vectors import find_vector, vectors_trust
 
 from verifier.core.model import Limits
-from verifier.core.pipeline import authenticate_archived
 from verifier.core.reasons import Reason, Refused
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud, cloud_of

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import Failure
-from verifier.core.model import AttestationResult, RawDocument
+from verifier.core.model import LiveResult, RawDocument
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Check, Refused
 from verifier.core.trust.certificates import Certificate
@@ -33,7 +33,7 @@ class Appraisal:
         self._cloud: Cloud | None = None
         self._policies: tuple[str, ...] = ()
         self._sha256 = ""
-        self._result: AttestationResult | None = None
+        self._result: LiveResult | None = None
 
     def receive(self, document: RawDocument) -> None:
         self._sha256 = hashlib.sha256(document.raw_der).hexdigest()
@@ -50,7 +50,7 @@ class Appraisal:
     def find_policies(self, names: tuple[str, ...]) -> None:
         self._policies = names
 
-    def conclude(self, result: AttestationResult) -> None:
+    def conclude(self, result: LiveResult) -> None:
         """The last check was passed."""
         self._turn(None)
         self._result = result

@@ -134,8 +134,8 @@ def result_json(result: AttestationResult, *, token: str = "") -> Json:
         "verdict": "verified",
         "cloud": content.cloud.value,
         "claims": claims_json(result.claims),
-        "document": dict(content.decoded.document),
-        "signer": signer_json(signed.signer, content.decoded.named.names),
+        "document": dict(content.document),
+        "signer": signer_json(signed.signer, content.signer_names),
         "chain": [
             {
                 "subject": link.subject,
@@ -146,7 +146,7 @@ def result_json(result: AttestationResult, *, token: str = "") -> Json:
             for link in content.chain
         ],
         "checks": checks_json(result.checks),
-        "policies": list(result.verified.policies),
+        "policies": list(result.policies),
         "trustGeneration": content.trust_generation,
         "evaluatedAt": moment_json(result.evaluated_at),
         **({"token": token} if token else {}),

@@ -116,9 +116,9 @@ def confirm_authorities(
     Both judges have accepted the whole path at `now`, as for any other chain, where the result is not empty;
     it is empty where they have not. Nobody trusts any of them by that.
     """
-    cloud = claims.decoded.named.cloud
+    cloud = claims.cloud
     known = [entry.certificate for entry in bundle.entries]
-    reachable = _above(claims.decoded.named.signed.signer, admissible(candidates, decisions=decisions, known=known))
+    reachable = _above(claims.signer, admissible(candidates, decisions=decisions, known=known))
     entries: list[TrustedCertificate] = []
     for one in reachable:
         with suppress(TrustError):

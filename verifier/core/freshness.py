@@ -1,6 +1,6 @@
-"""Steps 5 and 7: the document's own window, and the challenge that it answers (RFC 9334 section 10).
+"""Steps 5 and 7: the document's own validity window, and the challenge that it answers (RFC 9334 section 10).
 
-Where no challenge is asked for, what takes its place is in verifier.core.unchallenged.
+verifier.core.unchallenged is step 7 for documents that answer no challenge.
 """
 
 import hmac
@@ -21,43 +21,42 @@ from verifier.core.model import (
 from verifier.core.reasons import NONCE_RETRY_AFTER, NonceRefused, Reason, WindowRefused
 
 
-def check_window(decoded: DecodedClaims, *, now: datetime, limits: Limits) -> UnverifiedClaims:
-    """At `now` the document is made, not expired and not older than the maximum age, give or take the skew.
+def check_window(
+    decoded: DecodedClaims, *, now: datetime, limits: Limits, needs_times: bool = False
+) -> UnverifiedClaims:
+    """Check that the document is valid at `now`, within the clock skew, and not older than the maximum age.
 
-    A time that is missing is not checked (classic VMs have none): whether that will do is for
-    `require_times` to say. Raises WindowRefused.
+    Documents of classic VMs carry no times. A missing time is refused only with `needs_times`, which appraisals use if
+    no nonce proves freshness. Raises WindowRefused.
     """
     created_on, expires_on = decoded.claims.created_on, decoded.claims.expires_on
+    if needs_times and (created_on is None or expires_on is None):
+        raise WindowRefused(
+            Reason.CLAIMS_INCOMPLETE,
+            "The document does not say when it was made, and no nonce proves that it is fresh.",
+        )
     if expires_on is not None and expires_on < now - limits.clock_skew:
-        raise WindowRefused(Reason.DOCUMENT_EXPIRED, f"The document expired on {_shown(expires_on)}: fetch a new one.")
+        raise WindowRefused(
+            Reason.DOCUMENT_EXPIRED, f"The document expired on {_rfc3339(expires_on)}: fetch a new one."
+        )
     if created_on is not None:
         if created_on > now + limits.clock_skew:
             raise WindowRefused(
                 Reason.DOCUMENT_NOT_YET_VALID,
-                f"The document was created on {_shown(created_on)}, which is still to come: compare the clocks.",
+                f"The document was created on {_rfc3339(created_on)}, which is still to come: compare the clocks.",
             )
         if now - created_on > limits.maximum_age:
             raise WindowRefused(
                 Reason.DOCUMENT_EXPIRED,
-                f"The document was created on {_shown(created_on)}, too long ago: fetch a new one.",
+                f"The document was created on {_rfc3339(created_on)}, too long ago: fetch a new one.",
             )
         if expires_on is not None and created_on > expires_on:
             raise WindowRefused(Reason.DOCUMENT_EXPIRED, "The document expired before it was created.")
     return UnverifiedClaims(decoded=decoded)
 
 
-def require_times(claims: UnverifiedClaims) -> UnverifiedClaims:
-    """Both times are there. For appraisals in which no nonce proves freshness. Raises WindowRefused."""
-    if claims.decoded.claims.created_on is None or claims.decoded.claims.expires_on is None:
-        raise WindowRefused(
-            Reason.CLAIMS_INCOMPLETE,
-            "The document does not say when it was made, and no nonce proves that it is fresh.",
-        )
-    return claims
-
-
 def challenge(content: AuthenticContent, *, expected: str | None = None) -> str:
-    """The signed nonce; it is `expected`, where the agent says which one it was given. Raises NonceRefused."""
+    """Return the signed nonce. If the caller names the `expected` one, both must be equal. Raises NonceRefused."""
     nonce = content.claims.nonce
     if not nonce:
         raise NonceRefused(
@@ -73,9 +72,9 @@ def challenge(content: AuthenticContent, *, expected: str | None = None) -> str:
 
 
 def accept_redemption(content: AuthenticContent, redemption: Redemption, *, now: datetime, limits: Limits) -> Redeemed:
-    """The nonce was issued to the caller, was not used or expired before, fits its bindings, and is older than
-    the document: one that was made earlier was made by guessing nonces ahead.
+    """Accept a redemption: the nonce was issued to the caller, is unused and unexpired, and fits its bindings.
 
+    The nonce must also be older than the document. A document made earlier was made by guessing nonces in advance.
     Not checked: the policy that the nonce is bound to (core.policy). Raises NonceRefused.
     """
     match redemption:
@@ -100,7 +99,7 @@ def _check_record(content: AuthenticContent, record: NonceRecord, *, now: dateti
     if now > record.expires_at:
         raise NonceRefused(
             Reason.NONCE_UNKNOWN,
-            f"The document's nonce expired on {_shown(record.expires_at)}: get a new nonce and a new document.",
+            f"The document's nonce expired on {_rfc3339(record.expires_at)}: get a new nonce and a new document.",
             retry_after=NONCE_RETRY_AFTER,
         )
     created_on = content.claims.created_on
@@ -115,5 +114,5 @@ def _check_record(content: AuthenticContent, record: NonceRecord, *, now: dateti
         raise NonceRefused(Reason.NONCE_MISMATCH, "The document's nonce was issued for another VM.")
 
 
-def _shown(moment: datetime) -> str:
+def _rfc3339(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

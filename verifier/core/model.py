@@ -1,5 +1,7 @@
-"""The types through which a document moves. Each one is made by one step from the one before it, and says in
-its docstring what is known of the document once it exists (docs/trust-progression.md)."""
+"""The types through which a document moves (docs/trust-progression.md).
+
+Each step makes one type from the previous one. The docstring of a type says what is known of the document.
+"""
 
 import string
 from collections.abc import Mapping
@@ -7,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Generic, TypeVar
 
 from verifier.core.reasons import CheckResult
 from verifier.core.trust.bundle import Origin, State
@@ -94,7 +97,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedClaims:
-    """The content is one strict JSON object that names its VM. Known now: what the stranger says."""
+    """The content is one strict JSON object that names its VM. Known now: what an unverified signer claims."""
 
     named: NamedContent
     claims: Claims
@@ -103,12 +106,34 @@ class DecodedClaims:
     def __post_init__(self) -> None:
         object.__setattr__(self, "document", MappingProxyType(dict(self.document)))
 
+    @property
+    def signer(self) -> Certificate:
+        return self.named.signed.signer
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnverifiedClaims:
-    """Its times hold at the appraisal's moment. Known now: it is worth building a chain."""
+    """The document's times are valid at the moment of the appraisal. Known now: building a chain is worth its cost."""
 
     decoded: DecodedClaims
+
+    @property
+    def signer(self) -> Certificate:
+        return self.decoded.signer
+
+    @property
+    def cloud(self) -> Cloud:
+        """The cloud that the signer's names claim."""
+        return self.decoded.named.cloud
+
+    @property
+    def server_name(self) -> str | None:
+        return self.decoded.named.server_name
+
+    @property
+    def unverified_candidates(self) -> tuple[bytes, ...]:
+        """Embedded certificates besides the signer's: perhaps its issuers, perhaps anything."""
+        return self.decoded.named.signed.unverified_candidates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +149,7 @@ class ChainLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthenticContent:
-    """The signer chains to an anchor of the cloud that it names. Known now: it is that cloud's IMDS."""
+    """The signer chains to an anchor of the cloud that it names. Known now: that cloud's IMDS signed it."""
 
     decoded: DecodedClaims
     chain: tuple[ChainLink, ...]
@@ -135,16 +160,29 @@ class AuthenticContent:
         return self.decoded.claims
 
     @property
+    def document(self) -> Mapping[str, object]:
+        """The signed JSON object, as signed."""
+        return self.decoded.document
+
+    @property
     def cloud(self) -> Cloud:
         return self.decoded.named.cloud
 
     @property
     def signer(self) -> Certificate:
-        return self.decoded.named.signed.signer
+        return self.decoded.signer
+
+    @property
+    def signer_names(self) -> tuple[str, ...]:
+        return self.decoded.named.names
+
+    @property
+    def signed_bytes(self) -> bytes:
+        return self.decoded.named.signed.content
 
 
 class NonceForm(StrEnum):
-    """What nonces look like: the Azure page asks for 10 digits, IMDS itself takes 32 alphanumerics."""
+    """The form of issued nonces. The Azure page asks for 10 digits; IMDS itself accepts 32 alphanumeric characters."""
 
     DIGITS_10 = "digits-10"
     ALPHANUMERIC_32 = "alphanumeric-32"
@@ -159,16 +197,16 @@ class NonceForm(StrEnum):
 
 
 class NonceMode(StrEnum):
-    """Whether a document has to answer a nonce that was issued here."""
+    """Whether a document must carry a nonce that this service issued."""
 
     REQUIRED = "required"
-    #: One that carries none, or the one that IMDS puts by itself, passes once, and is remembered instead.
+    #: A document without a nonce, or with IMDS's default nonce, is accepted once and remembered.
     OPTIONAL = "optional"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonceRecord:
-    """What was said when a nonce was issued. The bindings are empty where the agent named none."""
+    """An issued nonce's times and bindings. A binding is empty if the caller named none."""
 
     issued_at: datetime
     expires_at: datetime
@@ -179,46 +217,63 @@ class NonceRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstUse:
-    """The nonce was outstanding, and is used from now on."""
+    """The nonce was outstanding and is used from now on."""
 
     record: NonceRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlreadyUsed:
-    """The nonce was issued, and some document was appraised with it before."""
+    """The nonce was issued, and an earlier document was appraised with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownNonce:
-    """The nonce was never issued to this tenant, or so long ago that it is forgotten."""
+    """The nonce was never issued to this tenant, or the store has forgotten it."""
 
 
 Redemption = FirstUse | AlreadyUsed | UnknownNonce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FirstSight:
-    """The document answers no challenge of ours; nobody showed its content before, and it is remembered by now."""
+class Redeemed:
+    """The document answers a challenge of this service for the first time. Known now: it was made for us."""
+
+    content: AuthenticContent
+    record: NonceRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Redeemed:
-    """The document answers a challenge. Known now: it was made for us, and is seen for the first time.
+class FirstSight:
+    """The document answers no challenge, and its content is seen for the first time and remembered.
 
-    `record` is FirstSight where no challenge is asked for and none was answered: then it is seen for the first time,
-    and not known to be made for us. It is None in the appraisal of an archived document alone.
+    Not known: that it was made for us, or recently.
     """
 
     content: AuthenticContent
-    record: NonceRecord | FirstSight | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Archived:
+    """The document is appraised as of a past moment. Not known: that its nonce was issued here, or unused.
+
+    `has_expected_nonce` tells whether it carries the nonce that the caller named.
+    """
+
+    content: AuthenticContent
+    has_expected_nonce: bool
+
+
+#: What step 7 may know of a document that is appraised when it arrives.
+Live = Redeemed | FirstSight
+_Fresh_co = TypeVar("_Fresh_co", bound=Redeemed | FirstSight | Archived, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified(Generic[_Fresh_co]):
     """Each of `policies` is satisfied, the tenant's first. Known now: it is what the relying party asked for."""
 
-    redeemed: Redeemed
+    fresh: _Fresh_co
     policies: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -228,16 +283,22 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttestationResult:
-    """RFC 9334 section 8.4: what the relying party gets back. Exists only where every check was passed or,
-    for an archived document, omitted by name in `checks`."""
+    """What the relying party gets back (RFC 9334 section 8.4).
 
-    verified: Verified
+    It exists only if every check passed or, for an archived document, is named in `checks` as skipped.
+    """
+
+    verified: Verified[Redeemed | FirstSight | Archived]
     checks: tuple[CheckResult, ...]
     evaluated_at: datetime
 
     @property
+    def policies(self) -> tuple[str, ...]:
+        return self.verified.policies
+
+    @property
     def content(self) -> AuthenticContent:
-        return self.verified.redeemed.content
+        return self.verified.fresh.content
 
     @property
     def claims(self) -> Claims:
@@ -245,8 +306,22 @@ class AttestationResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveResult(AttestationResult):
+    """The result for a document that was appraised when it arrived. Only such a result gets a token."""
+
+    verified: Verified[Live]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedResult(AttestationResult):
+    """The result for a document as of a past moment. It says nothing about the present, and gets no token."""
+
+    verified: Verified[Archived]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds of an appraisal. The skew may be nothing; the others are positive."""
+    """The time bounds of an appraisal. The skew is not negative; the others are positive."""
 
     clock_skew: timedelta = timedelta(seconds=60)
     maximum_age: timedelta = timedelta(hours=6)
@@ -261,6 +336,8 @@ class Limits:
 
     @property
     def nonce_memory(self) -> timedelta:
-        """How long a nonce is remembered from its issue on: until no document that was made before it expired
-        can still be inside its window, so that a replay is told as one."""
+        """How long the store remembers a nonce after its issue.
+
+        Until then no document that was made before the nonce expired can still be valid, so a replay is recognized.
+        """
         return self.nonce_lifetime + self.maximum_age + 2 * self.clock_skew

@@ -1,30 +1,49 @@
-"""Steps 2 to 6, in order: from bytes to content that is authentic. Pure: the same arguments, the same answer.
+"""The appraisal: eight checks in one order, for live and for archived documents.
 
-A running service remembers chains, and so puts `verifier.usecases.chain_cache` in the place of step 6.
+The way to build a chain and the freshness check are passed in, so that a service can use its cache and its nonce
+store. With pure arguments, the appraisal is pure: the same arguments give the same answer.
 """
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from verifier.core import freshness
-from verifier.core.chain import build_chain
+from verifier.core import unchallenged
 from verifier.core.claims import decode_claims
 from verifier.core.envelope import read_envelope
-from verifier.core.model import AuthenticContent, Limits, RawDocument, UnverifiedClaims
+from verifier.core.freshness import challenge, check_window
+from verifier.core.model import (
+    Archived,
+    ArchivedResult,
+    AuthenticContent,
+    FirstSight,
+    Limits,
+    RawDocument,
+    Redeemed,
+    UnverifiedClaims,
+    Verified,
+)
 from verifier.core.names import identify_cloud
-from verifier.core.reasons import Check
+from verifier.core.policy import Policies, applicable_policies
+from verifier.core.reasons import NO_REMARKS, Check, PolicyRefused, Refused, Remarks, progress
 from verifier.core.signature import verify_signature
-from verifier.core.trust.bundle import TrustBundle
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 
+_Freshness = TypeVar("_Freshness", bound=Redeemed | FirstSight | Archived)
+
+_ARCHIVED = "an archived document is appraised as of a moment, without a challenge"
+_COMPARED = "compared with the given nonce; this appraisal does not know if it was issued or used before"
+
 
 class Observer(Protocol):
-    """Is told how far an appraisal has come, and gives nothing back: whoever reads a clock does so in it. What it is
-    told before the chain is built is what a stranger says."""
+    """Watches the progress of an appraisal, for logs and metrics. It cannot influence the verdict.
+
+    What it receives before the chain check is unverified.
+    """
 
     def begin(self, check: Check) -> None:
-        """The check is made next; the one before was passed."""
+        """Note that the previous check passed and this one begins."""
 
     def find_signer(self, signer: Certificate) -> None: ...
 
@@ -34,7 +53,7 @@ class Observer(Protocol):
 
 
 class Unobserved:
-    """Nobody looks on. Implements the Observer protocol."""
+    """Ignore the progress. Implements the Observer protocol."""
 
     def begin(self, check: Check) -> None: ...
 
@@ -45,36 +64,107 @@ class Unobserved:
     def find_policies(self, names: tuple[str, ...]) -> None: ...
 
 
-def read_in_time(
-    document: RawDocument, *, now: datetime, limits: Limits, observer: Observer | None = None
-) -> UnverifiedClaims:
-    """What a well-signed document says whose window holds at `now`: it is worth building a chain.
+def appraise(  # noqa: PLR0913 - each is an input of some check
+    document: RawDocument,
+    *,
+    now: datetime,
+    limits: Limits,
+    needs_times: bool,
+    build_chain: Callable[[UnverifiedClaims], AuthenticContent],
+    establish_freshness: Callable[[AuthenticContent], _Freshness],
+    policies: Policies,
+    tenant_policy: str,
+    request_policy: str | None,
+    observer: Observer | None = None,
+) -> Verified[_Freshness]:
+    """Make all eight checks on one document, in this order.
 
-    Not checked: who signed it. Where the document has no times, nothing but its nonce can show that it is fresh.
-    Raises Refused.
+    The content is out of reach before its signature is verified, and each check uses the signer that the signature
+    check used. Step 7 is the only one that may have a side effect, so every check that can fail without it comes first.
+    Raises Refused, and what `build_chain` and `establish_freshness` raise.
     """
     seen = observer or Unobserved()
-    seen.begin(Check.FORMAT)
+
+    seen.begin(Check.FORMAT)  # 1. One SignedData in exact DER, with one signer.
     envelope = read_envelope(document)
     seen.find_signer(envelope.signer)
-    seen.begin(Check.SIGNATURE)
+
+    seen.begin(Check.SIGNATURE)  # 2. The signer's key signed the content.
     signed = verify_signature(envelope)
-    seen.begin(Check.SIGNER_NAME)
+
+    seen.begin(Check.SIGNER_NAME)  # 3. The signer names one cloud.
     named = identify_cloud(signed)
     seen.find_cloud(named.cloud)
-    seen.begin(Check.CLAIMS)
+
+    seen.begin(Check.CLAIMS)  # 4. The content is strict JSON with the required claims.
     decoded = decode_claims(named)
-    seen.begin(Check.VALIDITY_WINDOW)
-    return freshness.check_window(decoded, now=now, limits=limits)
+
+    seen.begin(Check.VALIDITY_WINDOW)  # 5. The document is valid now.
+    claims = check_window(decoded, now=now, limits=limits, needs_times=needs_times)
+
+    seen.begin(Check.CHAIN)  # 6. The signer chains to an anchor of that cloud.
+    content = build_chain(claims)
+
+    seen.begin(Check.NONCE)  # 7. The document answers a challenge, is seen first, or is archived.
+    fresh = establish_freshness(content)
+
+    names = applicable_policies(fresh, tenant=tenant_policy, asked=request_policy)
+    seen.find_policies(names)
+    seen.begin(Check.POLICY)  # 8. It satisfies the tenant's, the nonce's and the request's policy.
+    try:
+        return policies.apply(fresh, names, now=now)
+    except PolicyRefused as refused:
+        raise refused.with_remarks(remarks_on(fresh)) from refused
 
 
-def authenticate_archived(
-    document: RawDocument, *, at: datetime, bundle: TrustBundle, limits: Limits
-) -> AuthenticContent:
-    """The document was signed by its cloud's metadata service, its window holds as of `at`, and it says itself
-    when it was made.
+def appraise_archived(
+    document: RawDocument,
+    *,
+    at: datetime,
+    limits: Limits,
+    build_chain: Callable[[UnverifiedClaims], AuthenticContent],
+    nonce: str | None,
+    policies: Policies,
+    policy: str,
+) -> ArchivedResult:
+    """Appraise a document as of `at`: all checks but the nonce, which is compared with `nonce` if one is given.
 
-    Not checked: the nonce, and so whether it was made for anybody, or seen before; the policy. Raises Refused.
+    Not checked, and `checks` says so: that the nonce was issued, or unused. Raises Refused.
     """
-    in_time = freshness.require_times(read_in_time(document, now=at, limits=limits))
-    return build_chain(in_time, now=at, bundle=bundle)
+
+    def archive(content: AuthenticContent) -> Archived:
+        if nonce is not None:
+            challenge(content, expected=nonce)
+        return Archived(content=content, has_expected_nonce=nonce is not None)
+
+    try:
+        verified = appraise(
+            document,
+            now=at,
+            limits=limits,
+            needs_times=True,
+            build_chain=build_chain,
+            establish_freshness=archive,
+            policies=policies,
+            tenant_policy=policy,
+            request_policy=None,
+        )
+    except Refused as refused:
+        raise refused.with_remarks(_archived(has_expected_nonce=nonce is not None)) from refused
+    checks = progress(remarks=remarks_on(verified.fresh))
+    return ArchivedResult(verified=verified, checks=checks, evaluated_at=at)
+
+
+def remarks_on(fresh: Redeemed | FirstSight | Archived) -> Remarks:
+    """Return what `checks` says of an unusual nonce check."""
+    match fresh:
+        case Redeemed():
+            return NO_REMARKS
+        case FirstSight():
+            return Remarks(noted=unchallenged.NOTE)
+        case Archived(has_expected_nonce=has_expected_nonce):
+            return _archived(has_expected_nonce=has_expected_nonce)
+
+
+def _archived(*, has_expected_nonce: bool) -> Remarks:
+    return Remarks(omitted={Check.NONCE: _COMPARED if has_expected_nonce else _ARCHIVED})

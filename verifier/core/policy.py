@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
-from verifier.core.model import AuthenticContent, Claims, NonceRecord, Plan, Redeemed, Verified
+from verifier.core.model import Archived, AuthenticContent, Claims, FirstSight, Plan, Redeemed, Verified
 from verifier.core.reasons import PolicyRefused, Reason
 from verifier.core.trust.clouds import Cloud
+
+_Freshness = TypeVar("_Freshness", bound=Redeemed | FirstSight | Archived)
 
 
 class RuleOutcome(Enum):
@@ -228,7 +230,7 @@ class Policies:
         except KeyError as error:
             raise UnknownPolicyError(f"There is no policy {name[:64]!r} here.") from error
 
-    def apply(self, redeemed: Redeemed, names: tuple[str, ...], *, now: datetime) -> Verified:
+    def apply(self, fresh: _Freshness, names: tuple[str, ...], *, now: datetime) -> Verified[_Freshness]:
         """Hold the document against every policy in `names`, of which there is at least one.
 
         Raises PolicyRefused with the first rule that failed, or if a policy no longer exists: a nonce can outlive the
@@ -242,21 +244,21 @@ class Policies:
                     Reason.POLICY_DENIED,
                     f"The nonce is bound to policy {name[:64]!r}, which no longer exists: get a new nonce.",
                 ) from error
-            judgement = rule.judge(redeemed.content, now=now)
+            judgement = rule.judge(fresh.content, now=now)
             if judgement.standing is not RuleOutcome.SATISFIED:
                 raise PolicyRefused(
                     Reason.POLICY_DENIED, f"Policy {name!r}, rule '{judgement.rule}': {judgement.detail}"
                 )
-        return Verified(redeemed=redeemed, policies=names)
+        return Verified(fresh=fresh, policies=names)
 
 
-def applicable_policies(redeemed: Redeemed, *, tenant: str, asked: str | None) -> tuple[str, ...]:
+def applicable_policies(fresh: Redeemed | FirstSight | Archived, *, tenant: str, asked: str | None) -> tuple[str, ...]:
     """List the policies that the document must satisfy: the tenant's, the nonce's and the request's.
 
     The tenant's policy is always the first. Its nonce and its request can add one each, and so can only narrow. No
     name is repeated.
     """
-    bound = redeemed.record.policy if isinstance(redeemed.record, NonceRecord) else ""
+    bound = fresh.record.policy if isinstance(fresh, Redeemed) else ""
     return tuple(dict.fromkeys((tenant, *([bound] if bound else []), *([] if asked is None else [asked]))))
 
 

@@ -1,9 +1,11 @@
 """Why evidence is refused, and at which check of the appraisal."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, Self
 
 
 class Reason(StrEnum):
@@ -56,29 +58,33 @@ class CheckResult:
 NONCE_RETRY_AFTER = timedelta(seconds=5)
 
 
-def progress(
-    *,
-    failed: Check | None = None,
-    omitted: dict[Check, str] | None = None,
-    noted: dict[Check, str] | None = None,
-) -> tuple[CheckResult, ...]:
-    """Every check with its outcome, for an appraisal that stopped at `failed` or, where that is None, at the end.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remarks:
+    """Sentences on checks that an appraisal skips (`omitted`) or passes in an unusual way (`noted`)."""
 
-    `omitted` names the checks that this appraisal does not make, each with the sentence that says why; `noted` those
-    that it passed otherwise than is usual, each with the sentence that says how.
-    """
-    omitted = omitted or {}
-    noted = noted or {}
+    omitted: Mapping[Check, str] = field(default_factory=dict)
+    noted: Mapping[Check, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "omitted", MappingProxyType(dict(self.omitted)))
+        object.__setattr__(self, "noted", MappingProxyType(dict(self.noted)))
+
+
+NO_REMARKS = Remarks()
+
+
+def progress(*, failed: Check | None = None, remarks: Remarks = NO_REMARKS) -> tuple[CheckResult, ...]:
+    """List every check with its outcome, for an appraisal that stopped at `failed` or, if that is None, passed."""
     results: list[CheckResult] = []
     outcome = Outcome.PASS
     for check in Check:
         if check is failed:
             results.append(CheckResult(name=check, outcome=Outcome.FAIL))
             outcome = Outcome.SKIPPED
-        elif check in omitted:
-            results.append(CheckResult(name=check, outcome=Outcome.SKIPPED, detail=omitted[check]))
+        elif check in remarks.omitted:
+            results.append(CheckResult(name=check, outcome=Outcome.SKIPPED, detail=remarks.omitted[check]))
         else:
-            detail = noted.get(check, "") if outcome is Outcome.PASS else ""
+            detail = remarks.noted.get(check, "") if outcome is Outcome.PASS else ""
             results.append(CheckResult(name=check, outcome=outcome, detail=detail))
     return tuple(results)
 
@@ -92,13 +98,35 @@ class Refused(Exception):
 
     check: ClassVar[Check]
 
-    def __init__(self, reason: Reason, detail: str, *, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        retry_after: timedelta | None = None,
+        remarks: Remarks = NO_REMARKS,
+    ) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-        self.retry_after = retry_after
-        self.omitted: dict[Check, str] = {}
-        self.noted: dict[Check, str] = {}
+        self._reason = reason
+        self._detail = detail
+        self._retry_after = retry_after
+        self._remarks = remarks
+
+    @property
+    def reason(self) -> Reason:
+        return self._reason
+
+    @property
+    def detail(self) -> str:
+        return self._detail
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        return self._retry_after
+
+    def with_remarks(self, remarks: Remarks) -> Self:
+        """Return the same refusal with these remarks on other checks."""
+        return type(self)(self._reason, self._detail, retry_after=self._retry_after, remarks=remarks)
 
     @property
     def code(self) -> str:
@@ -110,7 +138,7 @@ class Refused(Exception):
 
     @property
     def checks(self) -> tuple[CheckResult, ...]:
-        return progress(failed=self.check, omitted=self.omitted, noted=self.noted)
+        return progress(failed=self.check, remarks=self._remarks)
 
 
 class FormatRefused(Refused):

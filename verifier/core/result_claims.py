@@ -4,8 +4,9 @@ The profile is a draft. A later one changes `PROFILE`, and what is here; nothing
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import assert_never
 
-from verifier.core.model import AttestationResult, Claims, NonceRecord
+from verifier.core.model import Claims, FirstSight, LiveResult, NonceRecord, Redeemed
 
 #: RFC 9711 section 4.3.2: names the whole profile, so that a relying party never guesses which draft this is.
 PROFILE = "tag:ietf.org,2026:rats/ear#04"
@@ -28,7 +29,7 @@ _RECOGNIZED_INSTANCE = 2
 
 
 def build_claims(
-    result: AttestationResult,
+    result: LiveResult,
     *,
     tenant: str,
     issuer: str,
@@ -37,17 +38,13 @@ def build_claims(
     token_id: str,
     build: str,
 ) -> dict[str, object]:
-    """The claims set (RFC 7519) of the token for `result`: issued when it was evaluated, and ending `lifetime` later
-    or when the document does, whichever is first. Times are whole seconds, rounded down.
+    """Build the claims set (RFC 7519) of the token for `result`.
 
-    A document that was accepted within the clock skew after its expiry gets a token that has ended already. Nothing is
-    said of the VM's software, hardware or configuration: such a document says nothing of them either. `eat_nonce` is
-    there where the document answers a challenge, and only there. Raises ValueError for a result of an archived
-    document.
+    The token is issued at the time of the appraisal. It expires after `lifetime` or with the document, if that is
+    earlier. Times are whole seconds, rounded down. The token of a document that was accepted within the clock skew
+    after its expiry has already expired. `eat_nonce` is present exactly if the document answers a challenge.
+    Not claimed: the VM's software, hardware or configuration, on which the document is silent.
     """
-    record = result.verified.redeemed.record
-    if record is None:
-        raise ValueError("a result of an archived document gets no token")
     claims: dict[str, object] = {
         "iss": issuer,
         "aud": audience,
@@ -60,34 +57,38 @@ def build_claims(
         "submods": {
             SUBMODULE: {
                 "ear_status": _AFFIRMING,
-                "ear_appraisal_policy_ids": list(result.verified.policies),
+                "ear_appraisal_policy_ids": list(result.policies),
                 "ear_trustworthiness_vector": {"instance-identity": _RECOGNIZED_INSTANCE},
                 CLAIMS_KEY: _own_claims(result),
             }
         },
     }
-    if isinstance(record, NonceRecord):
-        claims |= _challenge_claims(record, result.claims.nonce)
-    return claims
+    match result.verified.fresh:
+        case Redeemed(record=record):
+            return claims | _challenge_claims(record, result.claims.nonce)
+        case FirstSight():
+            return claims
+        case archived:
+            assert_never(archived)
 
 
 def _challenge_claims(record: NonceRecord, nonce: str | None) -> dict[str, object]:
-    """What a result says that answers a challenge, and no other one (RFC 9711 section 4.1)."""
+    """Build the claims that only an answer to a challenge has (RFC 9711 section 4.1)."""
     claims: dict[str, object] = {"eat_nonce": nonce}
     if record.jkt:
-        # RFC 7800 section 3.1 with RFC 9449 section 6.1: whoever shows the token has to prove that key's possession.
+        # RFC 7800 section 3.1, RFC 9449 section 6.1: the presenter of the token must prove possession of that key.
         claims["cnf"] = {"jkt": record.jkt}
     return claims
 
 
-def _end(result: AttestationResult, lifetime: timedelta) -> datetime:
+def _end(result: LiveResult, lifetime: timedelta) -> datetime:
     end = result.evaluated_at + lifetime
     expires_on = result.claims.expires_on
     return end if expires_on is None else min(end, expires_on)
 
 
-def _own_claims(result: AttestationResult) -> dict[str, object]:
-    """As the result's JSON spells them; null where the document does not carry one."""
+def _own_claims(result: LiveResult) -> dict[str, object]:
+    """Spell the claims as the result's JSON does. A claim that the document does not carry is null."""
     claims, content = result.claims, result.content
     return {
         "vmId": claims.vm_id,
@@ -109,5 +110,5 @@ def _plan(claims: Claims) -> dict[str, str | None] | None:
 
 
 def _moment(moment: datetime | None) -> str | None:
-    """RFC 3339, in UTC."""
+    """Format a moment by RFC 3339, in UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

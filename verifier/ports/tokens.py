@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from verifier.core.model import AttestationResult
+from verifier.core.model import LiveResult
 
 
 class TokenAlgorithm(StrEnum):
@@ -35,11 +35,8 @@ class PublishedKey:
 class TokenIssuer(Protocol):
     """Signs attestation results, with keys that may change at any time."""
 
-    def issue(self, result: AttestationResult, *, tenant: str) -> str:
-        """Sign the result as a JWT. It names `tenant`, and is for it, or for the audience that the settings name.
-
-        Raises ValueError for the result of an archived document.
-        """
+    def issue(self, result: LiveResult, *, tenant: str) -> str:
+        """Sign the result as a JWT. It names `tenant`, and is for it, or for the audience that the settings name."""
 
     def published(self) -> tuple[PublishedKey, ...]:
         """Every key whose tokens may be about, on any worker of this host; the one that signs first."""

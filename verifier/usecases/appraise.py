@@ -1,27 +1,30 @@
-"""The use cases: issue a nonce, appraise a document, appraise one from an archive. The only side effects are"""
+"""Issue nonces and appraise documents: the verifier of RFC 9334.
+
+The only side effects are those of the nonce store and of issuer discovery.
+"""
 
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from verifier.core import freshness, pipeline, unchallenged
 from verifier.core.model import (
-    AttestationResult,
     AuthenticContent,
-    FirstSight,
     Limits,
+    Live,
+    LiveResult,
     NonceForm,
     NonceMode,
     NonceRecord,
     RawDocument,
-    Redeemed,
     UnverifiedClaims,
 )
 from verifier.core.nonconforming import find_nonconforming
-from verifier.core.policy import Policies, UnknownPolicyError, applicable_policies
-from verifier.core.reasons import ChainRefused, Check, Reason, Refused, progress
+from verifier.core.policy import Policies, UnknownPolicyError
+from verifier.core.reasons import ChainRefused, Reason, Refused, progress
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.ports.clock import Clock
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, StoreUnavailable, Unavailable
@@ -29,7 +32,7 @@ from verifier.ports.trust import TrustSource
 from verifier.usecases.chain_cache import ChainCache
 from verifier.usecases.issuer_discovery import IssuerDiscovery
 
-#: The tenant of a service that names none.
+#: The tenant of a service without named tenants.
 DEFAULT_TENANT = "default"
 
 # Two nonces of 10 digits meet once in 10**10 / outstanding ones; more failures than these mean a broken store.
@@ -53,16 +56,15 @@ class IssuedNonce:
     expires_at: datetime
 
 
-#: The policies, or what gives those in force at the moment.
+#: The policies, or a function that returns the current ones.
 PolicySource = Policies | Callable[[], Policies]
 
 
 class Verifier:
-    """Appraises evidence, as the verifier of RFC 9334. Thread-safe where its ports are.
+    """Issue nonces and appraise evidence. Thread-safe if the ports are.
 
-    Documents of clouds that are not `served` are refused. Without `discovery`, an issuer that nobody pinned is refused
-    and not recorded. Where `policies` is a callable, it
-    is asked once at most for each nonce and each document, which is judged by what it gave.
+    Documents of clouds that are not `served` are refused. Without `discovery`, documents of an unpinned issuer are
+    refused and not recorded. A callable `policies` is called at most once for each nonce and each document.
     """
 
     def __init__(  # noqa: PLR0913 - each is a port, or has a default
@@ -88,10 +90,10 @@ class Verifier:
         self._limits = limits or Limits()
         self._nonce_form = nonce_form
         self._nonce_mode = nonce_mode
-        self._policies = _source_of(policies)
+        self._policies = source_of(policies)
 
     def issue_nonce(self, *, tenant: str = DEFAULT_TENANT, binding: NonceBinding | None = None) -> IssuedNonce:
-        """A nonce that no caller was given before, and that one document can be accepted with.
+        """Issue a new nonce, with which one document can be accepted.
 
         Raises UnknownPolicyError and StoreUnavailable.
         """
@@ -111,7 +113,7 @@ class Verifier:
             key = NonceKey(tenant=tenant, nonce=nonce)
             if self._nonces.issue(key, record, keep=self._limits.nonce_memory, now=now):
                 return IssuedNonce(nonce=nonce, issued_at=record.issued_at, expires_at=record.expires_at)
-        raise StoreUnavailable("The nonce store knows every nonce that was tried.")
+        raise StoreUnavailable("Every generated nonce was already in the nonce store.")
 
     def appraise(
         self,
@@ -122,7 +124,7 @@ class Verifier:
         nonce: str | None = None,
         policy: str | None = None,
         observer: pipeline.Observer | None = None,
-    ) -> AttestationResult:
+    ) -> LiveResult:
         """Appraise one document, and return the result if it is authentic, fresh, unused and satisfies every policy.
 
         The document must satisfy `tenant_policy`, whatever else is named. The policy that its nonce is bound to, and
@@ -140,26 +142,24 @@ class Verifier:
             policies.find(policy)
         _require_tenant_policy(policies, tenant_policy)
         now = self._clock.now()
-        seen = observer or pipeline.Unobserved()
         try:
-            claims = pipeline.read_in_time(document, now=now, limits=self._limits, observer=seen)
+            verified = pipeline.appraise(
+                document,
+                now=now,
+                limits=self._limits,
+                needs_times=False,
+                build_chain=partial(self._build_chain, now=now),
+                establish_freshness=partial(self._establish_freshness, tenant=tenant, expected=nonce, now=now),
+                policies=policies,
+                tenant_policy=tenant_policy,
+                request_policy=policy,
+                observer=observer,
+            )
         except Refused as refused:
             self._report_nonconforming(document, refused, now=now)
             raise
-        seen.begin(Check.CHAIN)
-        content = self._build_chain(claims, now=now)
-        seen.begin(Check.NONCE)
-        redeemed = self._redeem(content, tenant=tenant, expected=nonce, now=now)
-        noted = unchallenged.NOTE if isinstance(redeemed.record, FirstSight) else {}
-        names = applicable_policies(redeemed, tenant=tenant_policy, asked=policy)
-        seen.find_policies(names)
-        seen.begin(Check.POLICY)
-        try:
-            verified = policies.apply(redeemed, names, now=now)
-        except Refused as refused:
-            refused.noted = noted
-            raise
-        return AttestationResult(verified=verified, checks=progress(noted=noted), evaluated_at=now)
+        checks = progress(remarks=pipeline.remarks_on(verified.fresh))
+        return LiveResult(verified=verified, checks=checks, evaluated_at=now)
 
     def _report_nonconforming(self, document: RawDocument, refused: Refused, *, now: datetime) -> None:
         """Tell the operator if Azure seems to have signed what was refused for its form. The refusal stays."""
@@ -170,9 +170,11 @@ class Verifier:
             if found is not None:
                 self._discovery.report_nonconforming(found)
 
-    def _redeem(self, content: AuthenticContent, *, tenant: str, expected: str | None, now: datetime) -> Redeemed:
-        """The one side effect. Raises NonceRefused and StoreUnavailable."""
-        if self._nonce_mode is NonceMode.OPTIONAL and expected is None and unchallenged.answers_nobody(content):
+    def _establish_freshness(
+        self, content: AuthenticContent, *, tenant: str, expected: str | None, now: datetime
+    ) -> Live:
+        """Redeem the nonce or remember the content: the one side effect. Raises NonceRefused and StoreUnavailable."""
+        if self._nonce_mode is NonceMode.OPTIONAL and expected is None and unchallenged.answers_no_challenge(content):
             keep = unchallenged.memory_of(content, now=now, limits=self._limits)
             document = DocumentKey(tenant=tenant, digest=unchallenged.content_digest(content))
             is_first = self._nonces.remember(document, keep=keep, now=now)
@@ -182,11 +184,11 @@ class Verifier:
         return freshness.accept_redemption(content, redemption, now=now, limits=self._limits)
 
     def _build_chain(self, claims: UnverifiedClaims, *, now: datetime) -> AuthenticContent:
-        """Build it over the bundle in force, taken once; over another one if discovery admits the issuer meanwhile.
+        """Build the chain over the bundle in force, or over the next one if discovery admits the issuer.
 
         Raises ChainRefused.
         """
-        cloud = claims.decoded.named.cloud
+        cloud = claims.cloud
         if cloud not in self._served:
             raise ChainRefused(
                 Reason.CHAIN_UNTRUSTED,
@@ -212,7 +214,7 @@ def _require_tenant_policy(policies: Policies, name: str) -> None:
         raise Unavailable(f"The tenant's policy {name[:64]!r} is not in the settings in force.") from error
 
 
-def _source_of(policies: PolicySource | None) -> Callable[[], Policies]:
+def source_of(policies: PolicySource | None) -> Callable[[], Policies]:
     if callable(policies):
         return policies
     standing = policies or Policies()

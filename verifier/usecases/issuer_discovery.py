@@ -100,7 +100,7 @@ class IssuerDiscovery:
             return
         sighting = observe_issuer(claims, now=now)
         decisions, _ = self._registry.decisions()
-        embedded = read_candidates(claims.decoded.named.signed.unverified_candidates)
+        embedded = read_candidates(claims.unverified_candidates)
         authorities = confirm_authorities(claims, embedded, now=now, bundle=bundle, decisions=decisions)
         found = f"found:{sighting.id}"
         if not authorities and self._mode.fetches and not self._registry.is_claimed(found):
@@ -130,10 +130,10 @@ class IssuerDiscovery:
         replica is fetching them, or that was tried a while ago."""
         # By the signer, not the issuer: the issuer's name and key identifier are a stranger's to write, and what he
         # made up must not keep anybody from looking for the genuine one.
-        missed = f"missed:{claims.decoded.named.signed.signer.sha256}"
+        missed = f"missed:{claims.signer.sha256}"
         if self._registry.is_claimed(missed):
             return ()
-        if not any(self._fetcher.accepts(url) for url in claims.decoded.named.signed.signer.unverified_issuer_urls):
+        if not any(self._fetcher.accepts(url) for url in claims.signer.unverified_issuer_urls):
             return ()
         if not self._walking.acquire(blocking=False):
             return ()  # the other threads go on serving
@@ -163,7 +163,7 @@ class IssuerDiscovery:
         known = [entry.certificate for entry in bundle.entries]
         anchors = [entry.certificate for entry in bundle.entries if entry.role is Role.ROOT]
         candidates = list(embedded)
-        below: tuple[Certificate, ...] = (claims.decoded.named.signed.signer,)
+        below: tuple[Certificate, ...] = (claims.signer,)
         for _ in range(MAX_HOPS):
             issuers = self._fetch_issuers(below, deadline)
             candidates.extend(issuers)

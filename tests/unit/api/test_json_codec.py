@@ -9,7 +9,7 @@ from support import documents
 
 from verifier.api import json_codec
 from verifier.api.problems import RequestFault
-from verifier.core.reasons import Check, NonceRefused, Outcome, Reason, Refused, SignatureRefused, progress
+from verifier.core.reasons import Check, NonceRefused, Outcome, Reason, Refused, Remarks, SignatureRefused, progress
 from verifier.usecases.appraise import NonceBinding
 
 DER = b"\x30\x03\x02\x01\x05"
@@ -111,7 +111,7 @@ def test_a_retryable_refusal_says_after_how_long() -> None:
 
 
 def test_an_omitted_check_says_why() -> None:
-    checks = json_codec.checks_json(progress(omitted={Check.NONCE: "no challenge"}))
+    checks = json_codec.checks_json(progress(remarks=Remarks(omitted={Check.NONCE: "no challenge"})))
     assert {"name": "nonce", "outcome": "skipped", "detail": "no challenge"} in checks
     assert [check for check in checks if "detail" in check] == [checks[6]]
 

@@ -62,7 +62,7 @@ def fingerprints(*identities: pki.Identity) -> list[str]:
 class TestSighting:
     def test_notes_the_issuer_as_the_signer_names_it(self) -> None:
         claims = claims_under(authority("Seen CA"))
-        signer = claims.decoded.named.signed.signer
+        signer = claims.signer
         sighting = observe_issuer(claims, now=NOW)
         assert sighting.cloud is Cloud.PUBLIC
         assert sighting.issuer == signer.issuer

@@ -14,6 +14,7 @@ from functools import cache
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from support import documents
+from support.appraisals import read_in_time
 from support.certificates import make_signer
 from support.documents import NOW, der, raw, shared_bundle, shared_pki, sign, spare_key
 from support.mutations import random_mutants
@@ -22,7 +23,6 @@ from support.real_samples import REAL_SAMPLES
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.encoding.cms import Algorithm, SignedData, read_signed_data
 from verifier.core.model import Limits
-from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import Refused
 from verifier.core.trust.bundle import TrustBundle
 from verifier.emulator import cms, pki

@@ -10,6 +10,7 @@ from asn1crypto import core
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import documents
+from support.appraisals import read_in_time
 from support.certificates import make_names, make_signer, resign
 from support.documents import der, document, raw, sample, shared_pki, sign, spare_key
 from support.mutations import mutants
@@ -17,7 +18,6 @@ from support.mutations import mutants
 from verifier.core.bounds import MAX_EMBEDDED_CERTIFICATES
 from verifier.core.envelope import read_envelope
 from verifier.core.model import Envelope, Limits, RawDocument
-from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import Check, FormatRefused, Reason, Refused
 from verifier.emulator import cms
 

@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from functools import cache
 
 import pytest
+from support.appraisals import read_in_time
 from support.documents import NOW, VM, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
-from verifier.core.freshness import accept_redemption, challenge, check_window, require_times
+from verifier.core.freshness import accept_redemption, challenge, check_window
 from verifier.core.model import (
     AlreadyUsed,
     AuthenticContent,
@@ -18,9 +19,7 @@ from verifier.core.model import (
     NonceRecord,
     Redeemed,
     UnknownNonce,
-    UnverifiedClaims,
 )
-from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import Check, NonceRefused, Reason, Refused, WindowRefused
 
 SECOND = timedelta(seconds=1)
@@ -119,13 +118,12 @@ def test_times_are_required_where_no_nonce_proves_freshness(
     created_on: datetime | None, expires_on: datetime | None
 ) -> None:
     with pytest.raises(WindowRefused) as caught:
-        require_times(UnverifiedClaims(decoded=decoded(created_on, expires_on)))
+        check_window(decoded(created_on, expires_on), now=NOW, limits=LIMITS, needs_times=True)
     assert caught.value.reason is Reason.CLAIMS_INCOMPLETE
 
 
 def test_times_that_are_there_are_enough() -> None:
-    claims = UnverifiedClaims(decoded=decoded())
-    assert require_times(claims) is claims
+    assert check_window(decoded(), now=NOW, limits=LIMITS, needs_times=True).decoded == decoded()
 
 
 @pytest.mark.parametrize("expected", [None, "0123456789"])

@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from support.appraisals import authenticate_archived
 from support.certificate_mutants import element, mint, sequence, with_extension
 from support.certificates import make_authority, make_self_signed, make_signer, resign
 from support.chains import Chain, authority, certvalidator_accepts, claims_of, key, pyca_accepts, root, shared_chain
@@ -21,7 +22,6 @@ from support.documents import NOW, bundle_of, raw, sample, shared_pki, spare_key
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.chain import build_chain
 from verifier.core.model import Limits
-from verifier.core.pipeline import authenticate_archived
 from verifier.core.reasons import ChainRefused
 from verifier.core.trust.bundle import TrustError
 from verifier.core.trust.clouds import Cloud

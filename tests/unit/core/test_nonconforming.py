@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from support import documents
 from support.appraisal_cost import verification_seconds
+from support.appraisals import read_in_time
 from support.certificates import make_self_signed, make_signer
 from support.der_parts import (
     CERTIFICATES,
@@ -34,7 +35,6 @@ from verifier.adapters.trust.files import load_bundle
 from verifier.core.bounds import MAX_JSON_VALUES, MAX_NAMES
 from verifier.core.model import Limits
 from verifier.core.nonconforming import NonconformingDocument, find_nonconforming
-from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import FormatRefused, Reason, Refused
 from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.core.trust.clouds import Cloud

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from support import documents
+from support.appraisals import authenticate_archived, read_in_time
 from support.certificates import make_self_signed, make_signer
 from support.chains import root
 from support.documents import NOW, bundle_of, document, raw, sample, shared_bundle, shared_pki, sign, spare_key
 
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.model import Limits
-from verifier.core.pipeline import authenticate_archived, read_in_time
 from verifier.core.reasons import Check, Outcome, Reason, Refused, progress
 from verifier.core.trust.clouds import Cloud
 
@@ -32,7 +32,7 @@ def refused(data: bytes, *, at: datetime = NOW) -> Refused:
 def test_an_authentic_document_comes_through_with_what_was_signed() -> None:
     content = authenticate_archived(raw(document()), at=NOW, bundle=shared_bundle(), limits=LIMITS)
     assert content.cloud is Cloud.PUBLIC
-    assert content.decoded.document == documents.content()
+    assert content.document == documents.content()
     assert content.signer.der == documents.der(shared_pki().signer.certificate)
     assert len(content.chain) == 2
     assert content.trust_generation == shared_bundle().generation
@@ -111,7 +111,7 @@ def test_the_bundle_decides_whom_to_trust() -> None:
 def test_the_real_documents_are_authentic_at_their_own_time_and_no_other(name: str, at: datetime, region: str) -> None:
     content = authenticate_archived(raw(sample(name)), at=at, bundle=load_bundle(), limits=LIMITS)
     assert content.cloud is Cloud.PUBLIC
-    assert f"{region}.metadata.azure.com" in content.decoded.named.names
+    assert f"{region}.metadata.azure.com" in content.signer_names
     for wrong in (at - timedelta(days=1), at + timedelta(days=1)):
         with pytest.raises(Refused):
             authenticate_archived(raw(sample(name)), at=wrong, bundle=load_bundle(), limits=LIMITS)

@@ -7,11 +7,11 @@ from functools import cache
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.appraisals import read_in_time
 from support.documents import NOW, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
 from verifier.core.model import AuthenticContent, Limits, NonceRecord, Plan, Redeemed
-from verifier.core.pipeline import read_in_time
 from verifier.core.policy import (
     AllOf,
     AnyOf,
@@ -209,7 +209,7 @@ def test_an_age_ends_to_the_microsecond() -> None:
 
 class TestPolicies:
     def redeemed(self) -> Redeemed:
-        return Redeemed(content=content(), record=None)
+        return Redeemed(content=content(), record=NonceRecord(issued_at=NOW, expires_at=NOW))
 
     def test_the_default_is_there_and_allows_every_cloud(self) -> None:
         assert Policies().apply(self.redeemed(), (Policies.DEFAULT,), now=NOW).policies == ("default",)

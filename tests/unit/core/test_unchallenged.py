@@ -7,20 +7,29 @@ from functools import cache
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.appraisals import read_in_time
 from support.documents import NOW, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
 from verifier.core.freshness import check_window
-from verifier.core.model import AuthenticContent, Claims, FirstSight, Limits, NonceForm, Redeemed
-from verifier.core.pipeline import read_in_time
+from verifier.core.model import AuthenticContent, Claims, FirstSight, Limits, NonceForm
 from verifier.core.policy import applicable_policies
-from verifier.core.reasons import NONCE_RETRY_AFTER, Check, NonceRefused, Outcome, Reason, WindowRefused, progress
+from verifier.core.reasons import (
+    NONCE_RETRY_AFTER,
+    Check,
+    NonceRefused,
+    Outcome,
+    Reason,
+    Remarks,
+    WindowRefused,
+    progress,
+)
 from verifier.core.trust.clouds import Cloud
 from verifier.core.unchallenged import (
     LEAST_MARGIN,
     LONGEST_LIFE,
     accept_first_sight,
-    answers_nobody,
+    answers_no_challenge,
     content_digest,
     memory_of,
 )
@@ -51,7 +60,7 @@ def lasting(created_on: datetime | None, expires_on: datetime | None) -> Authent
 
 @pytest.mark.parametrize("nonce", [None, "", "20261123-140000", "00000000-000000"])
 def test_no_nonce_and_the_one_of_imds_answer_nobody(nonce: str | None) -> None:
-    assert answers_nobody(carrying(nonce))
+    assert answers_no_challenge(carrying(nonce))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +78,7 @@ def test_no_nonce_and_the_one_of_imds_answer_nobody(nonce: str | None) -> None:
     ],
 )
 def test_any_other_nonce_answers_somebody(nonce: str) -> None:
-    assert not answers_nobody(carrying(nonce))
+    assert not answers_no_challenge(carrying(nonce))
 
 
 @pytest.mark.parametrize("form", NonceForm)
@@ -136,20 +145,20 @@ def test_without_both_times_nothing_bounds_the_memory(created_on: datetime | Non
 
 def test_the_first_sight_passes_and_a_later_one_is_a_replay() -> None:
     content = authentic()
-    assert accept_first_sight(content, is_first=True) == Redeemed(content=content, record=FirstSight())
+    assert accept_first_sight(content, is_first=True) == FirstSight(content=content)
     with pytest.raises(NonceRefused) as caught:
         accept_first_sight(content, is_first=False)
     assert (caught.value.reason, caught.value.retry_after) == (Reason.NONCE_REPLAYED, NONCE_RETRY_AFTER)
 
 
 def test_is_bound_to_no_policy() -> None:
-    redeemed = Redeemed(content=authentic(), record=FirstSight())
-    assert applicable_policies(redeemed, tenant="default", asked="gold") == ("default", "gold")
-    assert applicable_policies(redeemed, tenant="default", asked=None) == ("default",)
+    first_sight = FirstSight(content=authentic())
+    assert applicable_policies(first_sight, tenant="default", asked="gold") == ("default", "gold")
+    assert applicable_policies(first_sight, tenant="default", asked=None) == ("default",)
 
 
 def test_a_note_stands_beside_a_check_that_passed_and_no_other() -> None:
     noted = {check: f"how {check} went" for check in Check}
-    told = progress(failed=Check.CLAIMS, noted=noted)
+    told = progress(failed=Check.CLAIMS, remarks=Remarks(noted=noted))
     assert {result.detail != "" for result in told if result.outcome is Outcome.PASS} == {True}
     assert {result.detail for result in told if result.outcome is not Outcome.PASS} == {""}

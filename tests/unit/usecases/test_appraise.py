@@ -30,7 +30,7 @@ from support.documents import (
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.trust.files import load_bundle
-from verifier.core.model import Limits, NonceForm, NonceRecord, RawDocument, Redemption
+from verifier.core.model import Limits, NonceForm, NonceRecord, RawDocument, Redeemed, Redemption
 from verifier.core.policy import AllOf, ClaimIn, ClaimName, CloudIn, Policies, UnknownPolicyError
 from verifier.core.reasons import ChainRefused, Check, Outcome, Reason, Refused
 from verifier.core.trust.bundle import EXPIRY_WARNING, TrustBundle
@@ -266,12 +266,12 @@ class TestAppraisal:
         result = verifier.appraise(answer(issued.nonce), nonce=issued.nonce, policy="contoso")
 
         assert result.claims.vm_id == VM.vm_id
-        assert result.verified.policies == ("default", "contoso")
+        assert result.policies == ("default", "contoso")
         assert result.evaluated_at == NOW
         assert [check.name for check in result.checks] == list(Check)
         assert {check.outcome for check in result.checks} == {Outcome.PASS}
-        assert isinstance(result.verified.redeemed.record, NonceRecord)
-        assert result.verified.redeemed.record.jkt == "k" * 43
+        assert isinstance(result.verified.fresh, Redeemed)
+        assert result.verified.fresh.record.jkt == "k" * 43
 
     def test_accepts_it_once(self, verifier: Verifier) -> None:
         issued = verifier.issue_nonce()
@@ -324,7 +324,7 @@ class TestAppraisal:
         )
         issued = verifier.issue_nonce()
         result = verifier.appraise(answer(issued.nonce), policy="contoso")
-        assert result.verified.policies == ("default", "contoso")
+        assert result.policies == ("default", "contoso")
 
     def test_a_nonce_whose_policy_is_no_more_is_refused_and_used(
         self, store: WatchedStore, clock: StandingClock
@@ -455,7 +455,7 @@ class TestSideEffects:
     def test_the_policies_of_tenant_nonce_and_request_all_apply(self, verifier: Verifier) -> None:
         issued = verifier.issue_nonce(binding=NonceBinding(policy="contoso"))
         result = verifier.appraise(answer(issued.nonce), tenant_policy="anything", policy="default")
-        assert result.verified.policies == ("anything", "contoso", "default")
+        assert result.policies == ("anything", "contoso", "default")
 
     @pytest.mark.parametrize("missing", ["silver", ""])
     def test_a_tenants_policy_that_is_missing_gives_no_verdict_and_uses_no_nonce(
@@ -517,7 +517,7 @@ class TestArchive:
         assert outcomes.pop(Check.NONCE) is Outcome.SKIPPED
         assert set(outcomes.values()) == {Outcome.PASS}
         assert [bool(check.detail) for check in result.checks if check.name is Check.NONCE] == [True]
-        assert result.verified.redeemed.record is None
+        assert not result.verified.fresh.has_expected_nonce
         assert result.evaluated_at == NOW
 
     def test_a_document_may_be_appraised_as_often_as_one_likes(self, archive: ArchiveVerifier) -> None:

@@ -124,7 +124,7 @@ class TestModes:
     def test_admit_accepts(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
         result = laboratory.appraise(signed_under(issuing_ca(), URL))
-        chain = result.verified.redeemed.content.chain
+        chain = result.content.chain
         assert [link.origin for link in chain] == [Origin.ADMITTED, Origin.LISTED]
         assert laboratory.authorities == [(der(issuing_ca()),)]
         assert [authorities for _, authorities in laboratory.recorder.sightings] == [1]

@@ -10,7 +10,7 @@ import jwt
 from verifier.adapters.polling import start_polling
 from verifier.adapters.tokens.keys import KeyFile, KeyRing, make_ring, read_files
 from verifier.core import result_claims
-from verifier.core.model import AttestationResult
+from verifier.core.model import LiveResult
 from verifier.ports.telemetry import Recorder, ReloadOutcome
 from verifier.ports.tokens import PublishedKey, TokenKeyError
 
@@ -53,7 +53,7 @@ class SignedResults:
             self._tell(ReloadOutcome.REFUSED, self._trouble)
         self._ring = ring
 
-    def issue(self, result: AttestationResult, *, tenant: str) -> str:
+    def issue(self, result: LiveResult, *, tenant: str) -> str:
         """Signed by the key in force, which its header names; it carries no key, and no address of one."""
         signing = self._ring.signing
         claims = result_claims.build_claims(
