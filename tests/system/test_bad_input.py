@@ -268,7 +268,7 @@ def test_takes_a_document_in_chunks(service: RunningServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "bytes",
+    "data",
     [
         b"zz\r\n{}\r\n0\r\n\r\n",
         b"-1\r\n{}\r\n0\r\n\r\n",
@@ -322,7 +322,7 @@ def test_serves_again_after_as_many_stalled_requests_as_it_has_threads(service: 
 
 
 @pytest.mark.parametrize(
-    "bytes",
+    "data",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100) + b"\r\n\r\n",
         b"\x00" * 2_000 + b"\r\n\r\n",

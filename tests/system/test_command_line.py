@@ -91,7 +91,7 @@ def test_refuses_the_sample_of_the_azure_page(tmp_path: Path, at: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bytes", "said"),
+    ("data", "said"),
     [
         (b"", "malformed-evidence"),
         (b"{", "malformed-evidence"),

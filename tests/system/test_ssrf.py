@@ -322,7 +322,7 @@ HTML = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
 
 
 @pytest.mark.parametrize(
-    "bytes",
+    "data",
     [
         answer(HTML, headers={"Content-Type": "text/html"}),
         answer(HTML, headers={"Content-Type": "application/pkix-cert"}),

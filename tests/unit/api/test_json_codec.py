@@ -21,7 +21,7 @@ def body(**fields: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("media_type", "bytes"),
+    ("media_type", "data"),
     [
         ("application/json", body()),
         ("application/json", body(encoding="PKCS7")),

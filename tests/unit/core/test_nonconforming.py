@@ -193,9 +193,7 @@ def test_other_refusals_are_not_told(reason: Reason) -> None:
     assert find_nonconforming(raw(spoilt(GOOD)), refused, bundle=shared_bundle(), now=NOW) is None
 
 
-@pytest.mark.parametrize(
-    "bytes", [b"", b"\x30", b"\x30\x80", b"\x30\x00", b"\x30\x80" * 8000, bytes(16000), GOOD[:500]]
-)
+@pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x80", b"\x30\x00", b"\x30\x80" * 8000, bytes(16000), GOOD[:500]])
 def test_what_is_no_document_is_not_told(data: bytes) -> None:
     assert found(data) is None
 

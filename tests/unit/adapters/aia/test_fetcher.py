@@ -272,7 +272,7 @@ def test_reads_so_many_bytes_of_interim_answers(net: Internet) -> None:
 
 
 @pytest.mark.parametrize(
-    "bytes",
+    "data",
     [
         b"",
         b"\r\n\r\n",

@@ -20,7 +20,7 @@ def read(file: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("bytes", "secret"),
+    ("data", "secret"),
     [
         (b"redis://:s3cret@localhost/0", "redis://:s3cret@localhost/0"),
         (b"s3cret\n", "s3cret"),
@@ -56,7 +56,7 @@ def test_refuses_the_value_and_the_file_at_once(file: Path, variable: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("bytes", "said"),
+    ("data", "said"),
     [
         (b"", "is empty"),
         (b"\n", "is empty"),

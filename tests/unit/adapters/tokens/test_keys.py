@@ -149,7 +149,7 @@ def test_a_key_of_root_may_be_read_by_its_group_and_one_of_anybody_else_is_refus
 
 
 @pytest.mark.parametrize(
-    "bytes",
+    "data",
     [
         b"",
         b"text",
