@@ -1,7 +1,7 @@
-"""Verifies Azure IMDS attested documents: the library. The service and the command line stand on it.
+"""Verify Azure IMDS attested documents: the public names of the library.
 
-Names are imported when they are first used: the agent is part of this package, and runs where nothing but the
-standard library is installed.
+Each name is imported when it is first used, because the agent is part of this package and needs only the standard
+library.
 """
 
 from importlib import import_module
@@ -70,7 +70,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "verifier.core.trust.clouds": ("Cloud",),
+    "verifier.adapters.clock": ("SystemClock",),
+    "verifier.adapters.redis.nonce_store": ("RedisNonceStore",),
+    "verifier.adapters.redis.urls": ("RedisOptions",),
+    "verifier.adapters.sqlite.nonce_store": ("SqliteNonceStore",),
+    "verifier.adapters.trust.files": ("TrustDirectory",),
     "verifier.core.evidence": ("from_der", "from_fields", "from_file", "from_imds_answer", "from_text"),
     "verifier.core.model": ("AttestationResult", "Claims", "Limits", "NonceMode", "RawDocument"),
     "verifier.core.policy": (
@@ -86,13 +90,10 @@ _MODULES = {
         "Rule",
     ),
     "verifier.core.reasons": ("Reason", "Refused"),
-    "verifier.adapters.clock": ("SystemClock",),
-    "verifier.adapters.redis.nonce_store": ("RedisNonceStore",),
-    "verifier.adapters.redis.urls": ("RedisOptions",),
-    "verifier.adapters.sqlite.nonce_store": ("SqliteNonceStore",),
-    "verifier.adapters.trust.files": ("TrustDirectory",),
-    "verifier.ports": ("Unavailable",),
-    "verifier.service": ("ArchiveVerifier", "Verifier"),
+    "verifier.core.trust.clouds": ("Cloud",),
+    "verifier.ports.stores": ("Unavailable",),
+    "verifier.usecases.appraise": ("Verifier",),
+    "verifier.usecases.archive": ("ArchiveVerifier",),
 }
 
 

@@ -1,21 +1,27 @@
-"""What a start of the service makes sure of before there is a worker: that trust, keys and stores are there."""
+"""Check trust, keys and stores before the first worker starts, and make adapters of settings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
+from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.settings.settings import Settings, SettingsError
 from verifier.adapters.stores.appraisal_logs import open_appraisal_log
 from verifier.adapters.stores.factory import Stores, open_stores
 from verifier.adapters.tokens.keys import KeyRing, load_ring
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.trust.bundle import TrustBundle
-from verifier.ports.telemetry import AppraisalLog
+from verifier.ports.clock import Clock
+from verifier.ports.telemetry import AppraisalLog, Recorder
 from verifier.ports.tokens import TokenKeyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartupState:
-    """What was there at the start. A worker that starts later does so too where it has been broken or away since, and
-    makes no store anew. Nothing here holds a connection."""
+    """What was loaded at the start. It holds no connection.
+
+    A worker that starts later can start with it, even if trust or a store has become unavailable since.
+    """
 
     trust: TrustBundle
     keys: KeyRing | None
@@ -24,25 +30,55 @@ class StartupState:
 
 
 def start_up(settings: Settings) -> StartupState:
-    """Raises TrustError, SettingsError and StoreUnavailable."""
+    """Load and check everything that the service needs. Raises TrustError, SettingsError and StoreUnavailable."""
     trust, keys, stores = load_bundle(settings.trust_dir), _load_token_keys(settings), connect_stores(settings)
     return StartupState(trust=trust, keys=keys, stores=stores, trail=_open_audit(settings, stores))
 
 
+def redis_options(settings: Settings) -> RedisOptions:
+    """Return what the settings say of connections to Redis besides the URL."""
+    password = settings.redis_sentinel_password
+    return RedisOptions(
+        ca_file=settings.redis_ca_file,
+        certificate_file=settings.redis_certificate_file,
+        key_file=settings.redis_key_file,
+        sentinel=Login(
+            username=settings.redis_sentinel_username or "",
+            password=password.get_secret_value() if password else "",
+        ),
+        wait_replicas=settings.nonce_wait_replicas,
+        wait_timeout=timedelta(seconds=settings.nonce_wait_seconds),
+    )
+
+
+def load_spans(endpoint: str | None) -> Callable[[Clock, str], tuple[Recorder, ...]]:
+    """Return a function that opens the span recorder in a worker. It opens none if there is no endpoint.
+
+    OpenTelemetry is imported only if an endpoint is set. Raises SettingsError if it is not installed.
+    """
+    if endpoint is None:
+        return lambda _, __: ()
+    try:
+        from verifier.adapters.telemetry.spans import SpanRecorder  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError as error:
+        raise SettingsError("otlp_endpoint: spans need an optional extra, install imds-verifier[otel]") from error
+    return lambda clock, version: (SpanRecorder.exporting(endpoint, clock=clock, version=version),)
+
+
 def connect_stores(settings: Settings) -> Stores:
-    """Raises SettingsError and StoreUnavailable."""
+    """Open the stores that the settings name. Raises SettingsError and StoreUnavailable."""
     try:
         return open_stores(
             settings.nonce_store.get_secret_value(),
             threads=settings.threads,
-            options=settings.redis_options,
+            options=redis_options(settings),
         )
     except ValueError as error:
         raise SettingsError(f"nonce_store: {error}") from error
 
 
 def _load_token_keys(settings: Settings) -> KeyRing | None:
-    """None where none are configured. Raises SettingsError."""
+    """Return None if no token keys are configured. Raises SettingsError."""
     if settings.token_keys_dir is None:
         return None
     try:
@@ -52,7 +88,7 @@ def _load_token_keys(settings: Settings) -> KeyRing | None:
 
 
 def _open_audit(settings: Settings, stores: Stores) -> AppraisalLog | None:
-    """On Redis, by the link of the other stores. Raises SettingsError and StoreUnavailable."""
+    """Open the appraisal log; on Redis it shares the stores' link. Raises SettingsError and StoreUnavailable."""
     try:
         return open_appraisal_log(
             settings.audit,

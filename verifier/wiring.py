@@ -17,7 +17,7 @@ from verifier.adapters.settings.settings import Settings, SettingsError, load_se
 from verifier.adapters.settings.text import mask_url, settings_text
 from verifier.adapters.stores.factory import MissingStoreError, open_registry
 from verifier.adapters.stores.instrumented_stores import instrument_stores
-from verifier.adapters.telemetry.composite import CompositeRecorder, load_spans
+from verifier.adapters.telemetry.composite import CompositeRecorder
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging, warn_of_shared_audience
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
 from verifier.adapters.tokens.issuer import SignedResults
@@ -44,7 +44,7 @@ from verifier.emulator import command as emulator_command
 from verifier.ports.stores import Unavailable
 from verifier.ports.telemetry import Recorder
 from verifier.ports.tokens import TokenKeyAdministration
-from verifier.startup import StartupState, start_up
+from verifier.startup import StartupState, load_spans, redis_options, start_up
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.archive import ArchiveVerifier
 from verifier.usecases.chain_cache import ChainCache
@@ -180,7 +180,7 @@ def open_trust(*, create: bool) -> OpenTrust:
     url = settings.nonce_store.get_secret_value()
     store = mask_url(url)
     try:
-        registry = open_registry(url, create=create, options=settings.redis_options)
+        registry = open_registry(url, create=create, options=redis_options(settings))
     except MissingStoreError as error:
         raise UsageError(
             f"the store {store} does not exist ({error}). Give this command the service's settings: "

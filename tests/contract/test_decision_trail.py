@@ -81,10 +81,11 @@ class TestFile:
     def test_mixes_no_lines_of_threads_and_processes_and_loses_none(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
         program = (
-            "import sys; from pathlib import Path; from verifier.edge.decision_trails import FileTrail;"
-            "from verifier.ports import Decision, Verdict; from datetime import UTC, datetime;"
-            "trail = FileTrail(Path(sys.argv[1]), maximum_bytes=20_000);"
-            "[trail.append(Decision(at=datetime.now(UTC), request_id=f'other-{n}', tenant='t',"
+            "import sys; from pathlib import Path; from datetime import UTC, datetime;"
+            "from verifier.adapters.telemetry.appraisal_file import FileAppraisalLog;"
+            "from verifier.ports.telemetry import AppraisalRecord, Verdict;"
+            "log = FileAppraisalLog(Path(sys.argv[1]), maximum_bytes=20_000);"
+            "[log.append(AppraisalRecord(at=datetime.now(UTC), request_id=f'other-{n}', tenant='t',"
             " verdict=Verdict.REFUSED, code='c')) for n in range(40)]"
         )
         other = subprocess.Popen([sys.executable, "-c", program, str(path)], env=dict(os.environ))

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from verifier.api.json_codec import Json, RequestError, moment_json
 from verifier.api.problems import RequestFault
-from verifier.cli.azure_ca_page import thumbprint_of
 from verifier.core.encoding import strict_json
 from verifier.core.encoding.strict_json import JsonError
 from verifier.core.issuer_review import SurveyedIssuer
@@ -113,7 +112,7 @@ def are_denied(denials: Denials, among: Denials) -> bool:
 
 def sha1_of(certificate: Certificate) -> str:
     """Its SHA-1 as Azure's page of certificate authorities prints it, to compare by eye: it secures nothing."""
-    return thumbprint_of(certificate).upper()
+    return certificate.sha1.upper()
 
 
 def survey_json(survey: TrustSurvey) -> Json:

@@ -3,7 +3,6 @@
 Nothing here is trusted: a page proposes work to a person, and pins nothing.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,15 +79,10 @@ def publish(certificate: Certificate, url: str) -> PublishedAuthority:
     """The authority whose certificate is published at `url`."""
     return PublishedAuthority(
         name=certificate.subject,
-        thumbprint=thumbprint_of(certificate),
+        thumbprint=certificate.sha1,
         url=url,
         is_root=certificate.is_self_issued,
     )
-
-
-def thumbprint_of(certificate: Certificate) -> str:
-    """As published: SHA-1, which identifies here and secures nothing."""
-    return hashlib.sha1(certificate.der, usedforsecurity=False).hexdigest()
 
 
 def compare(
@@ -106,7 +100,7 @@ def compare(
     unpublished. Not checked: that what is missing signs documents, which only documents show.
     """
     authorities: Mapping[str, PublishedAuthority] = {one.thumbprint: one for one in published}
-    trusted = {thumbprint_of(entry.certificate): entry for entry in entries}
+    trusted = {entry.certificate.sha1: entry for entry in entries}
     pins = {
         thumbprint: entry
         for thumbprint, entry in trusted.items()

@@ -17,7 +17,6 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnreadableSettingError
 
-from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.secret_files import SUFFIX, read_secret_files
 from verifier.adapters.settings.tenants import KeyHash, TenantName, TenantTable
@@ -163,20 +162,6 @@ class Settings(BaseSettings):
         if (self.redis_certificate_file is None) != (self.redis_key_file is None):
             raise ValueError(f"{PREFIX}REDIS_CERTIFICATE_FILE and {PREFIX}REDIS_KEY_FILE have to be set together")
         return self
-
-    @property
-    def redis_options(self) -> RedisOptions:
-        return RedisOptions(
-            ca_file=self.redis_ca_file,
-            certificate_file=self.redis_certificate_file,
-            key_file=self.redis_key_file,
-            sentinel=Login(
-                username=self.redis_sentinel_username or "",
-                password=self.redis_sentinel_password.get_secret_value() if self.redis_sentinel_password else "",
-            ),
-            wait_replicas=self.nonce_wait_replicas,
-            wait_timeout=timedelta(seconds=self.nonce_wait_seconds),
-        )
 
     @property
     def limits(self) -> Limits:

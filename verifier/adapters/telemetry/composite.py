@@ -1,27 +1,12 @@
 """Several recorders as one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from verifier.adapters.settings.settings import SettingsError
 from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.ports.clock import Clock
 from verifier.ports.stores import Unavailable
 from verifier.ports.telemetry import AppraisalRecord, Exchange, Recorder, ReloadOutcome
 from verifier.ports.trust import TrustAuditEvent
-
-
-def load_spans(endpoint: str | None) -> Callable[[Clock, str], tuple[Recorder, ...]]:
-    """What opens the recorder of spans, given the clock and the version of this software, to be called in each worker;
-    it opens none where there is no endpoint, and then nothing of OpenTelemetry is imported. Raises SettingsError where
-    that is not installed."""
-    if endpoint is None:
-        return lambda _, __: ()
-    try:
-        from verifier.adapters.telemetry.spans import SpanRecorder  # noqa: PLC0415 - an optional extra, only where it is set
-    except ModuleNotFoundError as error:
-        raise SettingsError("otlp_endpoint: spans need an optional extra, install imds-verifier[otel]") from error
-    return lambda clock, version: (SpanRecorder.exporting(endpoint, clock=clock, version=version),)
 
 
 class CompositeRecorder:

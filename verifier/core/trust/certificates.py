@@ -82,6 +82,11 @@ class Certificate:
         return True
 
     @property
+    def sha1(self) -> str:
+        """The SHA-1 by which Azure's page of certificate authorities names it. It identifies and secures nothing."""
+        return hashlib.sha1(self.der, usedforsecurity=False).hexdigest()
+
+    @property
     def serial_hex(self) -> str:
         return f"{self.serial_number:x}"
 

@@ -11,6 +11,7 @@ from verifier.adapters.settings.settings import Settings, SettingsError, load_se
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.model import Limits, NonceForm, NonceMode
 from verifier.core.trust.clouds import Cloud
+from verifier.startup import redis_options
 
 
 @pytest.fixture(autouse=True)
@@ -249,7 +250,7 @@ def test_what_counts_for_redis_goes_where_it_is_connected(monkeypatch: pytest.Mo
     monkeypatch.setenv("VERIFIER_NONCE_WAIT_SECONDS", "0.25")
     monkeypatch.setenv("VERIFIER_REDIS_SENTINEL_USERNAME", "guide")
     monkeypatch.setenv("VERIFIER_REDIS_SENTINEL_PASSWORD", "hunter2")
-    assert load_settings().redis_options == RedisOptions(
+    assert redis_options(load_settings()) == RedisOptions(
         sentinel=Login(username="guide", password="hunter2"),  # noqa: S106 - of nobody
         wait_replicas=2,
         wait_timeout=timedelta(seconds=0.25),

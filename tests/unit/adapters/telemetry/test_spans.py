@@ -13,10 +13,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from support.clocks import StandingClock
 
 from verifier.adapters.settings.settings import SettingsError, load_settings
-from verifier.adapters.telemetry.composite import load_spans
 from verifier.adapters.telemetry.spans import SpanRecorder
 from verifier.core.tracing import TraceContext
 from verifier.ports.telemetry import CURRENT_TRACE, Exchange
+from verifier.startup import load_spans
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT_ID = "00f067aa0ba902b7"
