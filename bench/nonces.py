@@ -28,7 +28,8 @@ from support.redis_server import running_redis_server
 from verifier.adapters.records.nonces import encode_record, microseconds
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
-from verifier.core.model import FirstUse, Limits, NonceRecord
+from verifier.core.model import Limits
+from verifier.core.nonces import FirstUse, NonceRecord
 from verifier.ports.stores import NonceKey, NonceStore
 
 NOW = datetime.now(UTC)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
     from verifier.adapters.trust.files import TrustDirectory
     from verifier.core.evidence import from_der, from_fields, from_file, from_imds_answer, from_text
-    from verifier.core.model import AttestationResult, Claims, Limits, NonceMode, RawDocument
+    from verifier.core.model import AttestationResult, Claims, Limits, RawDocument
+    from verifier.core.nonces import NonceMode
     from verifier.core.policy import (
         AllOf,
         AnyOf,
@@ -76,7 +77,8 @@ _MODULES = {
     "verifier.adapters.sqlite.nonce_store": ("SqliteNonceStore",),
     "verifier.adapters.trust.files": ("TrustDirectory",),
     "verifier.core.evidence": ("from_der", "from_fields", "from_file", "from_imds_answer", "from_text"),
-    "verifier.core.model": ("AttestationResult", "Claims", "Limits", "NonceMode", "RawDocument"),
+    "verifier.core.model": ("AttestationResult", "Claims", "Limits", "RawDocument"),
+    "verifier.core.nonces": ("NonceMode",),
     "verifier.core.policy": (
         "AllOf",
         "AnyOf",

@@ -1,30 +1,33 @@
-"""The rules of the code base that a machine can check: who imports whom, and how long a module is."""
+"""Check the rules of the code base that a machine can check: imports, module length, and docs/architecture.md."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+import verifier
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = REPOSITORY / "verifier"
 MODULES = sorted(SOURCES.rglob("*.py"))
+PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
 
-#: A module beyond about 300 lines wants to be two.
-MOST_LINES = 330
-
-
-def names_of(modules: list[Path]) -> list[str]:
-    return [str(module.relative_to(REPOSITORY)) for module in modules]
+#: A longer module should be two.
+MAX_LINES = 330
 
 
-def test_finds_the_modules() -> None:
-    assert len(MODULES) > 40
+def name_of(module: Path) -> str:
+    return module.relative_to(REPOSITORY).as_posix()
 
 
-def test_keeps_the_contracts_between_the_packages() -> None:
-    """import-linter's, in pyproject.toml, over the sources; a contract that names a module that is gone fails too."""
+def tree_of(module: Path) -> ast.Module:
+    return ast.parse(module.read_text(encoding="utf-8"))
+
+
+def test_import_contracts_hold() -> None:
+    """import-linter's contracts in pyproject.toml, over the sources. A contract that names no module fails too."""
+    assert len(MODULES) > 100
     done = subprocess.run(
         [
             sys.executable,
@@ -42,33 +45,71 @@ def test_keeps_the_contracts_between_the_packages() -> None:
     assert " 0 broken" in done.stdout
 
 
-@pytest.mark.parametrize("module", names_of(MODULES))
-def test_is_a_module_of_a_readable_length(module: str) -> None:
-    assert len((REPOSITORY / module).read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+def test_every_module_has_a_readable_length() -> None:
+    lengths = {name_of(module): len(module.read_text(encoding="utf-8").splitlines()) for module in MODULES}
+    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
 
 
-@pytest.mark.parametrize("module", names_of(MODULES))
-def test_says_what_it_is(module: str) -> None:
-    assert ast.get_docstring(ast.parse((REPOSITORY / module).read_text(encoding="utf-8")))
+def test_every_module_has_a_docstring() -> None:
+    assert [name_of(module) for module in MODULES if not ast.get_docstring(tree_of(module))] == []
 
 
-@pytest.mark.parametrize("module", names_of([module for module in MODULES if "core" in module.parts]))
-def test_the_core_asks_no_clock(module: str) -> None:
-    """`datetime` is imported there, for its type; asking it for the time is what the imports cannot tell."""
-    asked = {
-        node.attr
-        for node in ast.walk(ast.parse((REPOSITORY / module).read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute)
-    }
-    assert not asked & {"now", "utcnow", "today"}
-
-
-def test_takes_asn1_types_that_are_ready_for_threads() -> None:
-    """core.asn1 makes them so; the emulator, which is apart, uses none that has tables."""
-    importers = {
-        str(module.relative_to(SOURCES))
+def test_core_reads_no_clock() -> None:
+    """`datetime` is imported for its type. The import contracts cannot see a call of `datetime.now`."""
+    readers = [
+        name_of(module)
         for module in MODULES
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if "core" in module.parts
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}
+    ]
+    assert readers == []
+
+
+def test_asn1_types_are_taken_from_the_module_that_makes_them_thread_safe() -> None:
+    """core.encoding.asn1 does. The emulator, which is apart, uses only the low-level parser."""
+    importers = {
+        name_of(module)
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "asn1crypto"
     }
-    assert importers == {"core/asn1.py", "emulator/cms.py"}
+    assert importers == {"verifier/core/encoding/asn1.py", "verifier/emulator/cms.py"}
+
+
+def packages() -> set[str]:
+    """Every package and every top-level module below verifier/, as paths in it."""
+    folders = {path.parent.relative_to(SOURCES).as_posix() + "/" for path in SOURCES.rglob("__init__.py")} - {"./"}
+    return folders | {path.name for path in SOURCES.glob("*.py") if not path.name.startswith("__")}
+
+
+def test_the_diagram_names_every_package() -> None:
+    """The first code block of docs/architecture.md, whose indented lines begin with a package or a module."""
+    [diagram, *_] = re.findall(r"^```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    named: list[str] = []
+    parents: list[str] = []
+    for indent, name in re.findall(r"^( +)([a-z_]+(?:/|\.py))(?= |$)", diagram, re.MULTILINE):
+        depth = len(indent) // 2 - 1
+        parents[depth:] = [name]
+        named.append("".join(parents))
+    assert sorted(named) == sorted(packages())
+
+
+def test_the_page_lists_the_public_names() -> None:
+    [names] = re.findall(r"^<!-- public names -->\n(.*?)^<!-- end -->$", PAGE, re.MULTILINE | re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", names)) == sorted(verifier.__all__)
+
+
+def test_importing_the_library_imports_only_the_standard_library() -> None:
+    probe = (
+        "import sys, verifier\n"
+        "foreign = {name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)\n"
+        "print(sorted(name for name in foreign if not name.startswith('_')))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{probe}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout.strip() == "['verifier']"

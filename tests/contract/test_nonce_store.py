@@ -28,7 +28,7 @@ from support.tcp_proxy import running_tcp_proxy
 
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
-from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

@@ -16,7 +16,7 @@ from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.stores.appraisal_logs import open_appraisal_log
 from verifier.adapters.stores.factory import open_stores
-from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord
 from verifier.core.tenancy import Rate
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import NonceKey, StoreUnavailable

@@ -14,7 +14,7 @@ import redis
 from support.redis_server import RedisServer, running_redis_server
 
 from verifier.adapters.redis.nonce_store import RedisNonceStore
-from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from verifier.adapters.records.nonces import encode_record
 from verifier.adapters.sqlite.files import GIVE_BACK_PAGES, LOG_PAGES, SPARE_PAGES
 from verifier.adapters.sqlite.nonce_store import FORGET_BATCH, SqliteNonceStore
-from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
 from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -435,7 +435,7 @@ def test_a_disk_that_takes_no_more_is_unavailable_and_loses_nothing(path: Path) 
 import resource, signal
 from datetime import datetime, timedelta
 from pathlib import Path
-from verifier.core.model import NonceRecord
+from verifier.core.nonces import NonceRecord
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.ports import NonceKey, StoreUnavailable
 now = datetime.fromisoformat({NOW.isoformat()!r})

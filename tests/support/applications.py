@@ -18,7 +18,8 @@ from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import IssuerObservation
-from verifier.core.model import Limits, NonceRecord
+from verifier.core.model import Limits
+from verifier.core.nonces import NonceRecord
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.stores import NonceKey, NonceStore, RateLimiter, Unavailable

@@ -20,7 +20,8 @@ from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.core.discovery import DiscoveredIssuer, DiscoveryMode, IssuerObservation
-from verifier.core.model import AttestationResult, Limits, NonceRecord, UnverifiedClaims
+from verifier.core.model import AttestationResult, Limits, UnverifiedClaims
+from verifier.core.nonces import NonceRecord
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import TrustBundle
 from verifier.core.trust.operator_decisions import OperatorDecisions

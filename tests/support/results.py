@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from support import documents
 from support.clocks import StandingClock
 
-from verifier.core.model import ArchivedResult, FirstUse, LiveResult, NonceMode, NonceRecord, RawDocument, Redemption
+from verifier.core.model import ArchivedResult, LiveResult, RawDocument
+from verifier.core.nonces import FirstUse, NonceMode, NonceRecord, Redemption
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.stores import DocumentKey, NonceKey
 from verifier.usecases.appraise import Verifier

@@ -11,7 +11,8 @@ from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.trust.files import load_bundle
 from verifier.core import evidence
 from verifier.core.encoding import strict_json
-from verifier.core.model import Limits, NonceRecord, RawDocument
+from verifier.core.model import Limits, RawDocument
+from verifier.core.nonces import NonceRecord
 from verifier.core.policy import Policies
 from verifier.core.reasons import Check, Reason
 from verifier.core.trust.bundle import TrustBundle

@@ -14,7 +14,8 @@ from support.documents import NOW, document, raw, shared_bundle
 from support.policy_choices import Choice, any_policies, choices, policies_of
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
-from verifier.core.model import AttestationResult, NonceMode
+from verifier.core.model import AttestationResult
+from verifier.core.nonces import NonceMode
 from verifier.core.reasons import Reason, Refused
 from verifier.usecases.appraise import NonceBinding, Verifier
 from verifier.usecases.archive import ArchiveVerifier

@@ -6,18 +6,8 @@ verifier.core.unchallenged is step 7 for documents that answer no challenge.
 import hmac
 from datetime import datetime
 
-from verifier.core.model import (
-    AlreadyUsed,
-    AuthenticContent,
-    DecodedClaims,
-    FirstUse,
-    Limits,
-    NonceRecord,
-    Redeemed,
-    Redemption,
-    UnknownNonce,
-    UnverifiedClaims,
-)
+from verifier.core.model import AuthenticContent, DecodedClaims, Limits, Redeemed, UnverifiedClaims
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.core.reasons import NONCE_RETRY_AFTER, NonceRefused, Reason, WindowRefused
 
 

@@ -6,7 +6,8 @@ The profile is a draft. A later one changes `PROFILE`, and what is here; nothing
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
-from verifier.core.model import Claims, FirstSight, LiveResult, NonceRecord, Redeemed
+from verifier.core.model import Claims, FirstSight, LiveResult, Redeemed
+from verifier.core.nonces import NonceRecord
 
 #: RFC 9711 section 4.3.2: names the whole profile, so that a relying party never guesses which draft this is.
 PROFILE = "tag:ietf.org,2026:rats/ear#04"

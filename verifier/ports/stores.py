@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from verifier.core.model import NonceRecord, Redemption
+from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.tenancy import Allowance, Rate
 
 

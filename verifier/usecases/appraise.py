@@ -11,17 +11,8 @@ from datetime import datetime
 from functools import partial
 
 from verifier.core import freshness, pipeline, unchallenged
-from verifier.core.model import (
-    AuthenticContent,
-    Limits,
-    Live,
-    LiveResult,
-    NonceForm,
-    NonceMode,
-    NonceRecord,
-    RawDocument,
-    UnverifiedClaims,
-)
+from verifier.core.model import AuthenticContent, Limits, Live, LiveResult, RawDocument, UnverifiedClaims
+from verifier.core.nonces import NonceForm, NonceMode, NonceRecord
 from verifier.core.nonconforming import find_nonconforming
 from verifier.core.policy import Policies, UnknownPolicyError
 from verifier.core.reasons import ChainRefused, Reason, Refused, progress

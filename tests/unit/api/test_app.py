@@ -13,7 +13,8 @@ from support.applications import Application, KeptRecords, make_application
 from support.problems import read_problem
 
 from verifier.api.app import answer_unserved
-from verifier.core.model import Claims, NonceRecord, Redemption
+from verifier.core.model import Claims
+from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
 

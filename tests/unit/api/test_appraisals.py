@@ -10,7 +10,7 @@ from support import documents
 from support.applications import Application, make_application
 
 from verifier.adapters.records.appraisals import line_of
-from verifier.core.model import NonceRecord, Redemption
+from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.core.reasons import Check
 from verifier.core.trust.clouds import Cloud

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from verifier.api.authentication import OPEN_TENANT, Administrators, Tenants
 from verifier.api.json_codec import RequestError
-from verifier.core.model import FirstUse
+from verifier.core.nonces import FirstUse
 from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.core.tenancy import Allowance, Rate, Tenant
 from verifier.ports.stores import NonceKey, StoreUnavailable

@@ -216,7 +216,7 @@ def test_certificates_are_fetched_and_compared(tmp_path: Path, capsys: pytest.Ca
     assert run("--page", str(PAGES / "page.md"), "--urls", str(urls), "--known", str(KNOWN)) == 1
 
     [_, line] = capsys.readouterr().out.splitlines()
-    assert line.split()[:2] == ["missing"(read(new_authority()))]
+    assert line.split()[:2] == ["missing", read(new_authority()).sha1]
     assert url in line
 
 

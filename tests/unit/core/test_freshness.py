@@ -10,16 +10,8 @@ from support.documents import NOW, VM, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
 from verifier.core.freshness import accept_redemption, challenge, check_window
-from verifier.core.model import (
-    AlreadyUsed,
-    AuthenticContent,
-    DecodedClaims,
-    FirstUse,
-    Limits,
-    NonceRecord,
-    Redeemed,
-    UnknownNonce,
-)
+from verifier.core.model import AuthenticContent, DecodedClaims, Limits, Redeemed
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
 from verifier.core.reasons import Check, NonceRefused, Reason, Refused, WindowRefused
 
 SECOND = timedelta(seconds=1)

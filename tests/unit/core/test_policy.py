@@ -11,7 +11,8 @@ from support.appraisals import read_in_time
 from support.documents import NOW, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
-from verifier.core.model import AuthenticContent, Limits, NonceRecord, Plan, Redeemed
+from verifier.core.model import AuthenticContent, Limits, Plan, Redeemed
+from verifier.core.nonces import NonceRecord
 from verifier.core.policy import (
     AllOf,
     AnyOf,

@@ -12,7 +12,8 @@ from support.documents import NOW, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
 from verifier.core.freshness import check_window
-from verifier.core.model import AuthenticContent, Claims, FirstSight, Limits, NonceForm
+from verifier.core.model import AuthenticContent, Claims, FirstSight, Limits
+from verifier.core.nonces import NonceForm
 from verifier.core.policy import applicable_policies
 from verifier.core.reasons import (
     NONCE_RETRY_AFTER,

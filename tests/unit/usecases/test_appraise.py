@@ -30,7 +30,8 @@ from support.documents import (
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.trust.files import load_bundle
-from verifier.core.model import Limits, NonceForm, NonceRecord, RawDocument, Redeemed, Redemption
+from verifier.core.model import Limits, RawDocument, Redeemed
+from verifier.core.nonces import NonceForm, NonceRecord, Redemption
 from verifier.core.policy import AllOf, ClaimIn, ClaimName, CloudIn, Policies, UnknownPolicyError
 from verifier.core.reasons import ChainRefused, Check, Outcome, Reason, Refused
 from verifier.core.trust.bundle import EXPIRY_WARNING, TrustBundle

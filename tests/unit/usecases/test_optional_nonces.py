@@ -18,7 +18,8 @@ from support.documents import NOW, document, raw, shared_bundle, shared_pki
 from support.vectors import find_vector, vectors_trust
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
-from verifier.core.model import Limits, NonceMode, RawDocument
+from verifier.core.model import Limits, RawDocument
+from verifier.core.nonces import NonceMode
 from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.core.reasons import Check, CheckResult, Outcome, Reason, Refused
 from verifier.core.trust.bundle import TrustBundle

@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from verifier.core.model import NonceRecord
+from verifier.core.nonces import NonceRecord
 from verifier.ports.stores import StoreUnavailable
 
 #: The first member of each record. Another layout takes another number, and is refused by name until it is known.

@@ -14,7 +14,7 @@ from typing import Self
 from verifier.adapters.records.nonces import decode_record, encode_record, encode_text
 from verifier.adapters.redis.link import CONNECTIONS, TIMEOUT, RedisLink
 from verifier.adapters.redis.urls import RedisOptions
-from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.ports.stores import DocumentKey, NonceKey
 
 _USED = b"used"

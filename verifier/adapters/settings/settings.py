@@ -22,7 +22,8 @@ from verifier.adapters.settings.secret_files import SUFFIX, read_secret_files
 from verifier.adapters.settings.tenants import KeyHash, TenantName, TenantTable
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import DiscoveryMode
-from verifier.core.model import Limits, NonceForm, NonceMode
+from verifier.core.model import Limits
+from verifier.core.nonces import NonceForm, NonceMode
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Tenant
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from verifier.adapters.records.nonces import decode_record, encode_record, encode_text, microseconds
 from verifier.adapters.sqlite.files import BUSY_TIMEOUT, MINIMUM_SQLITE, Layout, SqliteFile, give_back
-from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.ports.stores import DocumentKey, NonceKey
 
 __all__ = ["BUSY_TIMEOUT", "FORGET_BATCH", "MINIMUM_SQLITE", "SqliteNonceStore"]

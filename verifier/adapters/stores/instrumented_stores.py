@@ -9,7 +9,7 @@ from typing import Protocol
 
 from verifier.adapters.stores.factory import Stores
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
-from verifier.core.model import NonceRecord, Redemption
+from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.tenancy import Allowance, Rate
 from verifier.core.trust.operator_decisions import OperatorDecisions

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verifier.adapters.records.nonces import decode_record, encode_record, encode_text, microseconds
-from verifier.core.model import NonceRecord
+from verifier.core.nonces import NonceRecord
 from verifier.ports.stores import StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

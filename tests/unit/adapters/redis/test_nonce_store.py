@@ -11,7 +11,7 @@ from support.redis_links import Answering, answering_link
 from verifier.adapters.records.nonces import encode_record
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.urls import RedisOptions
-from verifier.core.model import FirstUse, NonceRecord
+from verifier.core.nonces import FirstUse, NonceRecord
 from verifier.ports.stores import NonceKey, NonceStore, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

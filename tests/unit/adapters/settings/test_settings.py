@@ -9,7 +9,8 @@ import pytest
 from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.settings.settings import Settings, SettingsError, load_settings
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
-from verifier.core.model import Limits, NonceForm, NonceMode
+from verifier.core.model import Limits
+from verifier.core.nonces import NonceForm, NonceMode
 from verifier.core.trust.clouds import Cloud
 from verifier.startup import redis_options
 

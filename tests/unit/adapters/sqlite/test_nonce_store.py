@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from verifier.adapters.sqlite.nonce_store import MINIMUM_SQLITE, SqliteNonceStore
-from verifier.core.model import FirstUse, NonceRecord, UnknownNonce
+from verifier.core.nonces import FirstUse, NonceRecord, UnknownNonce
 from verifier.ports.stores import NonceKey, NonceStore, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

@@ -10,7 +10,7 @@ from support.documents import NOW
 
 from verifier.adapters.stores.factory import open_stores
 from verifier.adapters.stores.instrumented_stores import instrument_stores
-from verifier.core.model import FirstUse, NonceRecord
+from verifier.core.nonces import FirstUse, NonceRecord
 from verifier.core.tenancy import Rate, Unit
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, RateLimiter, StoreUnavailable
 from verifier.ports.trust import TrustAuditEvent, TrustRegistry
