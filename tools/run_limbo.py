@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Compare the chain step with x509-limbo: `.venv/bin/python tools/run_limbo.py FILE [SECONDS]`.
 
 FILE holds test cases of https://x509-limbo.com as JSON. The cases of TLS servers that have no CRL and no IP address as
@@ -143,14 +142,13 @@ def decide(case: Case) -> tuple[str, str]:
 
 
 def _trusted(case: Case) -> tuple[TrustedCertificate, ...]:
-    """Return the anchors and pins, without the intermediates that a trust bundle refuses to hold."""
+    """Return the anchors and pins, without the certificates that a trust bundle refuses to hold."""
     entries = {}
-    for pem in case["trusted_certs"]:
-        entry = _entry(pem, Role.ROOT)
-        entries[entry.certificate.sha256] = entry
-    for pem in case["untrusted_intermediates"]:
+    listed = [(pem, Role.ROOT) for pem in case["trusted_certs"]]
+    listed += [(pem, Role.INTERMEDIATE) for pem in case["untrusted_intermediates"]]
+    for pem, role in listed:
         try:
-            entry = _entry(pem, Role.INTERMEDIATE)
+            entry = _entry(pem, role)
         except (CertificateError, TrustError):
             continue
         entries.setdefault(entry.certificate.sha256, entry)

@@ -361,7 +361,7 @@ def _other_subjects(tbs: bytes) -> Iterator[bytes]:
 
 
 def differences(original: bytes, changed: bytes) -> frozenset[str]:
-    """What an accepted mutant differs in: keys of EXPLAINED, and whatever is not among them by its own name."""
+    """Name what an accepted mutant differs in: keys of EXPLAINED, and a name of its own for anything else."""
     (*before, tagged_before), (*after, tagged_after) = elements(original), elements(changed)
     found = {name for name, one, other in zip(_FIELDS, before, after, strict=True) if one != other}
     extensions, others = _extension_values(tagged_before), _extension_values(tagged_after)
