@@ -32,7 +32,7 @@ def read_envelope(document: RawDocument) -> Envelope:
     try:
         signer = Certificate.from_der(certificate)
     except CertificateError as error:
-        raise _malformed(f"The signer's certificate {error}.") from error
+        raise _malformed(f"The signer's certificate {error.fault}.") from error
     return Envelope(
         sha256=hashlib.sha256(raw).hexdigest(),
         unverified_content=signed_data.content,

@@ -69,8 +69,8 @@ def find_nonconforming(
     """Return what to tell of a document that `refused` refused for its form or for a bound, or None.
 
     The document is read tolerantly. Some embedded certificate was issued, by name and by signature, by a pin that is
-    usable at `now`, and its key made the signature over the content. The cost is bounded: at most 8 signatures of
-    certificates, by pins' keys, and 6 of the document.
+    usable at `now`, and its key made the signature over the content. The cost is bounded: at most 8 verifications with
+    the keys of pins, and 6 with the key of each leaf that they issued.
     Not checked: names, dates, usages and the chain above the pin. It raises no exception and changes no verdict.
     """
     if refused.reason not in _REASONS:
@@ -122,27 +122,28 @@ def _content(reader: BerReader, encapsulated: Element) -> bytes:
 
 
 def _issued(reader: BerReader, candidates: list[Element], bundle: TrustBundle, now: datetime) -> Iterator[_Signer]:
-    """The first of these certificates that usable pins issued. A second one would let a sender ask for more work."""
+    """Those of these certificates that usable pins issued. One that cannot be read is passed over."""
     left = _MAX_ISSUER_VERIFICATIONS
     pins = _usable(bundle, now)
     for candidate in candidates:
-        tbs, algorithm, signature = reader.children(candidate)[:3]
-        fields = reader.children(tbs)
-        # The version is [0] and may be absent: serial number, signature, issuer, validity, subject, key.
-        _, _, issuer, _, _, spki = fields[1:7] if fields[0].tag == der.CONTEXT_0 else fields[:6]
-        for pin, clouds in pins:
-            if pin.certificate.subject_der != reader.encoding(issuer):
-                continue
-            left -= 1
-            if left < 0:
-                return
+        with suppress(*_UNREADABLE):
+            tbs, algorithm, signature = reader.children(candidate)[:3]
+            fields = reader.children(tbs)
+            # The version is [0] and may be absent: serial number, signature, issuer, validity, subject, key.
+            _, _, issuer, _, _, spki = fields[1:7] if fields[0].tag == der.CONTEXT_0 else fields[:6]
             digest = hash_named_by(_oid(reader, algorithm))
-            key = pin.certificate.public_key
-            if digest and _verifies(key, reader.contents(signature)[1:], reader.encoding(tbs), digest):
-                leaf = _bounded(load_der_public_key(reader.encoding(spki)))
-                sha256 = hashlib.sha256(reader.encoding(candidate)).hexdigest()
-                yield _Signer(sha256=sha256, key=leaf, pin=pin, clouds=clouds)
-                return
+            for pin, clouds in pins:
+                if digest is None or pin.certificate.subject_der != reader.encoding(issuer):
+                    continue
+                left -= 1
+                if left < 0:
+                    return
+                key = pin.certificate.public_key
+                if _verifies(key, reader.contents(signature)[1:], reader.encoding(tbs), digest):
+                    leaf = _bounded(load_der_public_key(reader.encoding(spki)))
+                    sha256 = hashlib.sha256(reader.encoding(candidate)).hexdigest()
+                    yield _Signer(sha256=sha256, key=leaf, pin=pin, clouds=clouds)
+                    break
 
 
 def _usable(bundle: TrustBundle, now: datetime) -> list[tuple[TrustedCertificate, frozenset[Cloud]]]:

@@ -170,6 +170,19 @@ def test_a_content_that_was_changed_is_not_told() -> None:
     assert found(spoilt(GOOD).replace(b'"vmId":"5', b'"vmId":"6')) is None
 
 
+def replaced_by(encoded: bytes) -> Callable[[bytes], bytes]:
+    return lambda _: encoded
+
+
+def test_the_leaf_is_found_among_other_certificates() -> None:
+    good = cms.signed_data(CONTENT, certificate=SIGNER, key=shared_pki().signer.key)
+    others = (b"\x30\x00", b"\xa1\x00", der(ISSUER), der(make_signer(key=spare_key()).certificate))
+    for certificates in ((*good.certificates, *others), (*others, *good.certificates)):
+        told = found(edited(good.encode(), CERTIFICATES, replaced_by(tlv(0xA0, *certificates))))
+        assert told is not None
+        assert told.signer_sha256 == SIGNER.fingerprint(cms.SHA256).hex()
+
+
 def test_a_signature_of_another_key_is_not_told() -> None:
     assert found(spoilt(sign(CONTENT, signer=replace(shared_pki().signer, key=spare_key())))) is None
 
@@ -209,8 +222,8 @@ def test_no_mutant_raises_anything() -> None:
 
 
 def test_it_costs_no_more_than_a_document_may() -> None:
-    """Eight leaves under pins' names, and a signature that no digest and no padding fits."""
-    leaves = tuple(der(make_signer(issuer_key=spare_key()).certificate) for _ in range(7))
+    """Eight leaves that a pin issued, and a signature that no digest and no padding fits."""
+    leaves = tuple(der(make_signer().certificate) for _ in range(7))
     good = cms.signed_data(CONTENT + b" ", certificate=SIGNER, key=shared_pki().signer.key)
     info = replace(good.signer_infos[0], digest_algorithm=cms.Algorithm(oid="1.3.4", parameters=None))
     data = replace(good, content=CONTENT, certificates=(*leaves, *good.certificates), signer_infos=(info,)).encode()
@@ -221,4 +234,4 @@ def test_it_costs_no_more_than_a_document_may() -> None:
         started = process_time()
         assert find_nonconforming(raw(data), refused, bundle=shared_bundle(), now=NOW) is None
         costs.append(process_time() - started)
-    assert min(costs) / unit < 60
+    assert min(costs) / unit < 250

@@ -13,11 +13,7 @@ from asn1crypto import core, x509
 # Its own types, for the second judge (core.chain), are among those that are made ready.
 from pyhanko_certvalidator import asn1_types as _judges_types
 
-__all__ = ["UNREADABLE", "x509"]
-
-#: What the library raises, lazily, on a field that is not what its schema says: an IndexError for a BIT STRING without
-#: its first byte, a KeyError for a name that it does not know.
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+__all__ = ["x509"]
 
 
 def _kinds(parent: type[core.Asn1Value]) -> Iterator[type[core.Asn1Value]]:

@@ -97,7 +97,7 @@ class Reader:
         """Move behind the next element, and return the position of its contents."""
         position = self._position
         if position >= self._limit:
-            raise DerError("an element is missing")
+            raise DerError("it lacks an element")
         if self._raw[position] != tag:
             raise DerError(f"it has an element of tag {self._raw[position]:#04x} in the place of {tag:#04x}")
         start = position + 2

@@ -35,8 +35,11 @@ _UNIQUE_IDENTIFIERS = (0x81, 0x82)
 
 
 class CertificateError(ValueError):
-    """The bytes are not one X.509 certificate that can be read within bounds. The message follows on the words "the
-    certificate"."""
+    """The bytes are not one X.509 certificate that can be read within bounds. `fault` follows on "the certificate"."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"not a certificate that can be read: it {fault}")
+        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +126,11 @@ class Certificate:
         except BoundError as error:
             raise CertificateError(f"has {error.excess}") from error
         except DerError as error:
-            raise CertificateError(f"cannot be read: {error}") from error
+            raise CertificateError(f"is not exact DER: {error}") from error
         except _UNREADABLE as error:
             # What cryptography says of it is for programmers.
             kind = type(error).__name__
-            raise CertificateError(f"cannot be read: it has a field of an unknown form ({kind})") from error
+            raise CertificateError(f"has a field of an unknown form ({kind})") from error
 
 
 def read_issuer_and_number(raw: bytes) -> tuple[bytes, bytes]:
@@ -241,7 +244,7 @@ def _weigh(raw: bytes, certificate: Certificate) -> int:
         *(*certificate.common_names, *certificate.dns_names, *certificate.unverified_issuer_urls),
         *(certificate.extended_key_usage or ()),
     )
-    return 6 * 1024 + 3 * len(raw) + sum(sys.getsizeof(part) + 8 for part in parts)
+    return 4 * 1024 + 2 * len(raw) + sum(sys.getsizeof(part) + 8 for part in parts)
 
 
 # Every region signs with one certificate for months, and reading it is most of what an appraisal would cost. What a

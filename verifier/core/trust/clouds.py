@@ -1,6 +1,5 @@
 """The Azure clouds, and the domain under which each one's metadata service signs."""
 
-import re
 from enum import StrEnum
 
 
@@ -29,27 +28,27 @@ _DOMAINS = {
 }
 
 
-# What may stand before a domain: labels of RFC 1123 section 2.1 (letters, digits and inner hyphens, of at most 63, RFC
-# 1035 section 2.3.4), each with its dot. No NUL, no empty label and no non-ASCII passes.
-_LABEL = rb"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_LABELS_BEFORE = re.compile(rb"(?:\*\.)?(?:" + _LABEL + rb"\.)*")
-_ONE_LABEL = re.compile(_LABEL, re.IGNORECASE)
-_CLOUDS_BY_DOMAIN = {domain.encode("ascii"): cloud for cloud, domain in _DOMAINS.items()}
-
-
 def cloud_of(name: bytes) -> Cloud | None:
-    """Return the cloud whose domain `name` is, or lies under by whole labels; None when it is no cloud's name.
+    """Return the cloud whose domain `name` is, or lies under by whole labels; None if it is no cloud's name.
 
     `name` is the raw value of a common name or dNSName. ASCII case is ignored; one `*` as the whole leftmost
     label is a label like any other. Not checked: that the name resolves, or names an existing region.
     """
     lower = name.lower()
-    for domain, cloud in _CLOUDS_BY_DOMAIN.items():
-        if lower.endswith(domain) and _LABELS_BEFORE.fullmatch(lower, 0, len(lower) - len(domain)):
-            return cloud
+    for cloud, domain in _DOMAINS.items():
+        if lower.endswith(domain.encode("ascii")):
+            *labels, rest = lower[: len(lower) - len(domain)].split(b".")
+            below = labels[1:] if labels[:1] == [b"*"] else labels
+            if not rest and all(map(is_label, below)):
+                return cloud
     return None
 
 
 def is_label(label: bytes) -> bool:
-    """Tell whether these bytes are one label of a host name (RFC 1123 section 2.1)."""
-    return _ONE_LABEL.fullmatch(label) is not None
+    """RFC 1123 section 2.1 letters, digits and inner hyphens: no NUL, no trailing dot, no non-ASCII passes."""
+    return (
+        0 < len(label) <= 63  # noqa: PLR2004 - RFC 1035 section 2.3.4
+        and (label.isalnum() or label.replace(b"-", b"").isalnum())
+        and not label.startswith(b"-")
+        and not label.endswith(b"-")
+    )
