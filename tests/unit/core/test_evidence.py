@@ -104,7 +104,7 @@ def test_fields_that_are_no_texts_are_refused(encoding: object, signature: objec
 
 def test_an_answer_with_another_field_is_refused() -> None:
     answer = json.dumps({**imds_answer(document()), "nonce": "1"}).encode()
-    with pytest.raises(FormatRefused, match="fields besides"):
+    with pytest.raises(FormatRefused, match="other fields than"):
         evidence.from_imds_answer(answer)
 
 
