@@ -1,11 +1,11 @@
-"""The Azure clouds, and the domain under which each one's metadata service signs."""
+"""List the Azure clouds, and the domain under which the metadata service of each cloud signs."""
 
 import re
 from enum import StrEnum
 
 
 class Cloud(StrEnum):
-    """Values are the `azEnvironment` names of the metadata service."""
+    """Name an Azure cloud. The values are the `azEnvironment` names of the metadata service."""
 
     PUBLIC = "AzurePublicCloud"
     US_GOVERNMENT = "AzureUSGovernmentCloud"
@@ -17,7 +17,7 @@ class Cloud(StrEnum):
         return _DOMAINS[self]
 
 
-#: The clouds that a service serves unless its settings name others. Azure Germany closed in 2021.
+#: The clouds that a service serves if its settings name no others. Azure Germany closed in 2021.
 SERVED_BY_DEFAULT = frozenset({Cloud.PUBLIC, Cloud.US_GOVERNMENT, Cloud.CHINA})
 
 # Azure page, "Attested data", table of certificates by cloud.
@@ -29,8 +29,8 @@ _DOMAINS = {
 }
 
 
-# What may stand before a domain: labels of RFC 1123 section 2.1 (letters, digits and inner hyphens, of at most 63, RFC
-# 1035 section 2.3.4), each with its dot. No NUL, no empty label and no non-ASCII passes.
+# The labels that may precede a domain, each with its dot. RFC 1123 section 2.1 allows letters, digits and inner
+# hyphens, and RFC 1035 section 2.3.4 at most 63 of them. NUL, empty labels and non-ASCII bytes do not match.
 _LABEL = rb"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _LABELS_BEFORE = re.compile(rb"(?:\*\.)?(?:" + _LABEL + rb"\.)*")
 _ONE_LABEL = re.compile(_LABEL, re.IGNORECASE)
@@ -38,10 +38,10 @@ _CLOUDS_BY_DOMAIN = {domain.encode("ascii"): cloud for cloud, domain in _DOMAINS
 
 
 def cloud_of(name: bytes) -> Cloud | None:
-    """Return the cloud whose domain `name` is, or lies under by whole labels; None when it is no cloud's name.
+    """Return the cloud whose domain `name` equals, or is a subdomain of. Return None if there is none.
 
-    `name` is the raw value of a common name or dNSName. ASCII case is ignored; one `*` as the whole leftmost
-    label is a label like any other. Not checked: that the name resolves, or names an existing region.
+    `name` is the raw value of a common name or dNSName. ASCII case is ignored. `*` may be the whole leftmost label.
+    Not checked: that the name resolves, or that the region exists.
     """
     lower = name.lower()
     for domain, cloud in _CLOUDS_BY_DOMAIN.items():
@@ -51,5 +51,5 @@ def cloud_of(name: bytes) -> Cloud | None:
 
 
 def is_label(label: bytes) -> bool:
-    """Tell whether these bytes are one label of a host name (RFC 1123 section 2.1)."""
+    """Return whether these bytes are one label of a host name (RFC 1123 section 2.1)."""
     return _ONE_LABEL.fullmatch(label) is not None
