@@ -242,6 +242,6 @@ def _weigh(raw: bytes, certificate: Certificate) -> int:
     return 6 * 1024 + 3 * len(raw) + sum(sys.getsizeof(part) + 8 for part in parts)
 
 
-# Every region signs with one certificate for months, and reading it would be most of the cost of an appraisal. Certificates
-# that a sender makes up enter the cache too, so it is bounded in bytes.
+# Every region signs with one certificate for months, and reading it would be most of the cost of an appraisal.
+# Certificates that a sender makes up enter the cache too, so it is bounded in bytes.
 _CACHE: ByteCache[bytes, Certificate] = ByteCache(CERTIFICATE_CACHE_BYTES, _weigh)
