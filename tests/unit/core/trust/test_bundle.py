@@ -204,7 +204,7 @@ class TestBundle:
 
     def test_refuses_a_duplicate_certificate(self) -> None:
         twice = certificate("Twice")
-        with pytest.raises(TrustError, match="CN=Twice: there twice"):
+        with pytest.raises(TrustError, match="CN=Twice: listed twice"):
             TrustBundle.of((entry(twice), entry(twice, clouds=[Cloud.CHINA])))
 
     def test_accepts_several_certificates_of_one_name_and_key(self) -> None:
