@@ -186,7 +186,7 @@ def _key(_: str) -> pki.PrivateKey:
 def write_trust(directory: Path) -> None:
     """Write an overlay that replaces the shipped trust (trust_roots/README.md). It contains no keys."""
     shutil.rmtree(directory, ignore_errors=True)
-    lines = ["# Temporary authorities of the test vectors. Their keys are not stored.", "format = 1", 'mode = "replace"']
+    lines = ["# Temporary authorities of the test vectors, without their keys.", "format = 1", 'mode = "replace"']
     for cloud in Cloud:
         anchors = [found.file for found in entries() if found.is_root and cloud in found.clouds]
         lines += ["", f"[clouds.{cloud.value}]", f'domain = "{cloud.domain}"', f"anchors = {json.dumps(anchors)}"]

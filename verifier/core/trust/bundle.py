@@ -89,7 +89,7 @@ class TrustedCertificate:
         if self.role is Role.ROOT and self.origin is not Origin.LISTED:
             raise TrustError(f"{subject}: only a manifest can trust a root")
         if self.role is Role.ROOT and not self.certificate.is_self_issued:
-            raise TrustError(f"{subject}: a root must be self-issued")
+            raise TrustError(f"{subject}: a root that another authority issued")
         if not self.clouds:
             raise TrustError(f"{subject}: serves no cloud")
         if not self.source:
