@@ -1,4 +1,4 @@
-"""Certificates that are wrong in one way: what no library makes by accident, made on purpose."""
+"""Make certificates with one fault that libraries avoid."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from support.documents import around, der, shared_pki
 
 from verifier.emulator import pki
 
-#: DigestInfo without the digest (RFC 8017 section 9.2, notes 1), for the digests that no library signs with for ever.
+#: DigestInfo without the digest (RFC 8017 section 9.2, notes 1). Libraries stop to sign with such digests.
 _DIGEST_INFO: Final = {
     "md5": bytes.fromhex("3020300c06082a864886f70d020505000410"),
     "sha1": bytes.fromhex("3021300906052b0e03021a05000414"),
@@ -24,7 +24,7 @@ _SIGNED_WITH: Final = {"md5": "md5_rsa", "sha1": "sha1_rsa", "sha256": "sha256_r
 
 
 def sign_rsa(data: bytes, key: pki.PrivateKey, digest: str) -> bytes:
-    """RSASSA-PKCS1-v1_5 (RFC 8017 section 8.2) with any digest, however broken."""
+    """Sign with RSASSA-PKCS1-v1_5 (RFC 8017 section 8.2) and any digest, also a broken one."""
     if not isinstance(key, rsa.RSAPrivateKey):
         raise TypeError("not an RSA key")
     numbers = key.private_numbers()
@@ -36,7 +36,7 @@ def sign_rsa(data: bytes, key: pki.PrivateKey, digest: str) -> bytes:
 
 
 def make_names(*common_names: str) -> x509.Name:
-    """A subject with these common names, and an organisation, so that it is never empty (RFC 5280 4.1.2.6)."""
+    """Make a subject with these common names, and an organisation, because it must not be empty (RFC 5280 4.1.2.6)."""
     organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, pki.ORGANISATION)
     return x509.Name([organisation, *(x509.NameAttribute(NameOID.COMMON_NAME, name) for name in common_names)])
 
@@ -52,9 +52,12 @@ def make_signer(
     without: Sequence[x509.ObjectIdentifier] = (),
     issuer_key: pki.PrivateKey | None = None,
 ) -> pki.Identity:
-    """A signer under `issuer` (the shared PKI's issuing CA), whose `extensions` stand in the place of the usual ones
-    of their kind, and which lacks those of `without`. `issuer_key` signs it where the issuer's own does not. With
-    `common_names` None the subject is empty; with none of them it has an organisation alone."""
+    """Make a signer under `issuer`, by default the issuing CA of the shared PKI.
+
+    `extensions` replace the usual ones of their kind, and those of `without` are left out. `issuer_key` signs in place
+    of the issuer's own key. If `common_names` is None, the subject is empty. If it is empty, the subject has only an
+    organisation.
+    """
     authority = issuer or shared_pki().issuing_ca
     own = key or shared_pki().signer.key
     usual = pki.signer_extensions(
@@ -85,7 +88,7 @@ def make_authority(
     extensions: Sequence[x509.ExtensionType] = (),
     without: Sequence[x509.ObjectIdentifier] = (),
 ) -> pki.Identity:
-    """A CA under `issuer`, with `extensions` and `without` as for a signer."""
+    """Make a CA under `issuer`. `extensions` and `without` have the same meaning as for a signer."""
     usual = pki.ca_extensions(
         public_key=key.public_key(), issuer_public_key=issuer.key.public_key(), path_length=path_length
     )
@@ -107,7 +110,7 @@ def make_self_signed(
     common_name: str = "metadata.azure.com",
     names: Sequence[str] = ("eastus.metadata.azure.com", "metadata.azure.com"),
 ) -> pki.Identity:
-    """A signer that vouches for itself, as in Azure's page."""
+    """Make a self-signed signer, like the sample of the Azure page."""
     certificate = pki.issue(
         subject=make_names(common_name),
         public_key=key.public_key(),
@@ -128,7 +131,7 @@ def replaced(
     extensions: Sequence[x509.ExtensionType] = (),
     without: Sequence[x509.ObjectIdentifier] = (),
 ) -> pki.Extensions:
-    """`usual`, with those of `extensions` in their places (or at the end), less those of `without`."""
+    """Replace the `usual` extensions by those of `extensions`, append new ones, and remove those of `without`."""
     new = {extension.oid: extension for extension in extensions}
     kept = [
         x509.Extension(extension.oid, extension.critical, new.pop(extension.oid, extension.value))
@@ -139,7 +142,7 @@ def replaced(
 
 
 def alternative_names(*names: bytes) -> x509.UnrecognizedExtension:
-    """A subjectAltName of these bytes, whether or not they can be a dNSName."""
+    """Make a subjectAltName of these bytes, even if they are not a valid dNSName."""
     # RFC 5280 4.2.1.6: a SEQUENCE of [2] IMPLICIT IA5String.
     encoded = b"".join(bytes(parser.emit(2, 0, 2, name)) for name in names)
     return x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes(parser.emit(0, 1, 16, encoded)))
@@ -152,7 +155,7 @@ def resign(
     digest: str = "sha256",
     serial_number: int | None = None,
 ) -> pki.Identity:
-    """The same certificate signed anew by `issuer` (the shared PKI's issuing CA) with `digest`: md5, sha1 or sha256."""
+    """Sign the certificate again with `digest`: md5, sha1 or sha256. The default issuer is the shared issuing CA."""
     authority = issuer or shared_pki().issuing_ca
     certificate = asn1_x509.Certificate.load(der(identity.certificate))
     tbs = certificate["tbs_certificate"]

@@ -1,4 +1,4 @@
-"""Chains of authorities on cheap keys, and each of the two path validators by itself."""
+"""Make chains of authorities on cheap keys, and run each of the two path validators alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from verifier.emulator import pki
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """A signer, the authorities above it from its issuer on, and the anchor."""
+    """Hold a signer, the authorities above it in order, and the anchor."""
 
     signer: x509.Certificate
     pins: tuple[x509.Certificate, ...]
@@ -37,7 +37,7 @@ class Chain:
 
 @cache
 def key(name: str = "") -> pki.PrivateKey:  # noqa: ARG001 - it is the cache's key
-    """A P-256 key, the same one for the same name."""
+    """Return a P-256 key, which is the same for the same name."""
     return pki.make_ec_key(ec.SECP256R1())
 
 
@@ -56,7 +56,7 @@ def authority(
     extensions: Sequence[x509.ExtensionType] = (),
     without: Sequence[x509.ObjectIdentifier] = (),
 ) -> pki.Identity:
-    """An authority under `issuer`, or under `root()`."""
+    """Make an authority under `issuer`, by default under `root()`."""
     return make_authority(
         issuer=issuer or root(),
         name=name,
@@ -69,7 +69,7 @@ def authority(
 
 
 def pyca_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
-    """Ask the first path validator alone, as core.chain does."""
+    """Return whether the first path validator accepts the chain, called as in core.chain."""
     try:
         (
             verification.PolicyBuilder()
@@ -85,7 +85,7 @@ def pyca_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
 
 
 def certvalidator_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
-    """Ask the second path validator alone, as core.chain does."""
+    """Return whether the second path validator accepts the chain, called as in core.chain."""
     signer, anchor, *pins = (asn1_x509.Certificate.load(der(one)) for one in (chain.signer, chain.anchor, *chain.pins))
     context = ValidationContext(
         trust_roots=[anchor],
@@ -113,7 +113,7 @@ def _is_for_servers(signer: asn1_x509.Certificate) -> bool:
 
 
 def claims_of(signer: x509.Certificate, *, cloud: Cloud = Cloud.PUBLIC) -> UnverifiedClaims:
-    """A good document's claims, as if `signer` had signed it and been found to be of `cloud`: for the chain step."""
+    """Return the claims of a good document for the chain step, as if `signer` of `cloud` had signed it."""
     claims = read_in_time(raw(document()), now=NOW, limits=Limits())
     named = claims.decoded.named
     signed = replace(named.signed, signer=Certificate.from_der(der(signer)))
@@ -122,6 +122,6 @@ def claims_of(signer: x509.Certificate, *, cloud: Cloud = Cloud.PUBLIC) -> Unver
 
 
 def shared_chain() -> Chain:
-    """The chain of the shared PKI."""
+    """Return the chain of the shared PKI."""
     made = shared_pki()
     return Chain(signer=made.signer.certificate, pins=(made.issuing_ca.certificate,), anchor=made.root.certificate)

@@ -1,7 +1,6 @@
-"""DER written by asn1crypto: single elements, and a document from the parts that `core.cms` read from it.
+"""Write DER with asn1crypto: single elements, and a document from the parts that `core.encoding.cms` read.
 
-The reader and this writer share no code, so that a document which comes out of both as it went in has no byte that the
-reader skipped.
+The reader and this writer share no code. If both together return the same bytes, the reader skipped none of them.
 """
 
 from functools import cache
@@ -11,7 +10,7 @@ from asn1crypto import core, parser
 from verifier.core.encoding.cms import Algorithm, SignedData
 from verifier.emulator.cms import ID_DATA, ID_SIGNED_DATA
 
-# The paths of the parts of a document, for `support.mutations.edited`; without signed attributes.
+# The paths of the parts of a document without signed attributes, for `support.mutations.edited`.
 SIGNED_DATA = (1, 0)
 VERSION, DIGESTS, ENCAPSULATED, CERTIFICATES, SIGNERS = ((*SIGNED_DATA, number) for number in range(5))
 SIGNER = (*SIGNERS, 0)
@@ -19,7 +18,7 @@ SIGNER_VERSION, SID, DIGEST, SIGNATURE_ALGORITHM, SIGNATURE = ((*SIGNER, number)
 
 
 def tlv(tag: int, *contents: bytes) -> bytes:
-    """The element of this tag, class and form included."""
+    """Encode an element. `tag` is the identifier byte, with class and form."""
     return bytes(parser.emit(tag >> 6, tag >> 5 & 1, tag & 0x1F, b"".join(contents)))
 
 
@@ -37,7 +36,7 @@ def integer(value: int) -> bytes:
 
 
 def encode_signed_data(parts: SignedData) -> bytes:
-    """RFC 5652 3 and 5: the members of each SET OF in the order in which they are given."""
+    """Encode a SignedData (RFC 5652 3 and 5) without sorting the members of SET OF."""
     signer_info = sequence(
         integer(1),
         sequence(parts.issuer, tlv(0x02, parts.serial_number)),

@@ -1,7 +1,7 @@
-"""Documents and the PKI that signs them: valid by default, so that a test changes the one thing it is about.
+"""Make documents and the PKI that signs them. They are valid by default, so that a test changes only its subject.
 
-One PKI with its keys is made for the whole run (making RSA keys is what takes the time); a test that needs an odd
-certificate makes it under that PKI's authorities, with `verifier.emulator.pki`.
+All tests of a run share one PKI, because RSA keys take long to generate. A test that needs a special certificate makes
+it with `verifier.emulator.pki` under the authorities of that PKI.
 """
 
 import base64
@@ -21,7 +21,7 @@ from verifier.core.trust.clouds import Cloud
 from verifier.emulator import cms, pki
 from verifier.emulator.documents import VirtualMachine, make_content
 
-#: When everything here is valid, unless a test says otherwise.
+#: The time at which everything here is valid by default.
 NOW = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 NONCE = "0123456789"
 VM = VirtualMachine()
@@ -36,12 +36,12 @@ def shared_pki() -> pki.Pki:
 
 @cache
 def spare_key(number: int = 0) -> pki.PrivateKey:  # noqa: ARG001 - it is the cache's key
-    """An RSA-2048 key that is not in the shared PKI; the same one for the same number."""
+    """Return an RSA-2048 key that is not in the shared PKI. It is the same for the same number."""
     return pki.make_rsa_key()
 
 
 def content(*, nonce: str | None = NONCE, created_on: datetime = NOW, vm: VirtualMachine = VM) -> dict[str, object]:
-    """The signed JSON of a valid document, as a dictionary to change."""
+    """Return the signed JSON of a valid document as a dictionary that the caller may change."""
     fields: dict[str, object] = json.loads(make_content(vm, now=created_on, api_version="2020-09-01", nonce=nonce))
     return fields
 
@@ -51,7 +51,7 @@ def encode(fields: dict[str, object]) -> bytes:
 
 
 def sign(data: bytes, *, signer: pki.Identity | None = None, scheme: cms.Scheme = cms.AZURE) -> bytes:
-    """The DER of a document over these bytes, shaped like a real one but for the scheme."""
+    """Sign these bytes, and return a document in DER that differs from a real one only in its scheme."""
     identity = signer or shared_pki().signer
     info = cms.sign_content(data, certificate=identity.certificate, key=identity.key, scheme=scheme)
     signed = cms.SignedData(
@@ -71,7 +71,7 @@ def document(
     signer: pki.Identity | None = None,
     vm: VirtualMachine = VM,
 ) -> bytes:
-    """The DER of a valid document."""
+    """Return the DER of a valid document."""
     SESSION_LOG.keep_nonce(nonce)
     return sign(encode(content(nonce=nonce, created_on=created_on, vm=vm)), signer=signer)
 
@@ -81,12 +81,12 @@ def raw(data: bytes) -> RawDocument:
 
 
 def imds_answer(data: bytes) -> dict[str, object]:
-    """What IMDS answers with this document."""
+    """Return the answer of IMDS with this document."""
     return {"encoding": "pkcs7", "signature": base64.b64encode(data).decode("ascii")}
 
 
 def sample(name: str) -> bytes:
-    """The DER of a published document (tests/data/samples)."""
+    """Return the DER of a published document (tests/data/samples)."""
     return base64.b64decode(json.loads((SAMPLES / f"{name}.json").read_bytes())["signature"], validate=True)
 
 
@@ -101,7 +101,7 @@ def trusted(
     activate_at: datetime | None = None,
     retire_at: datetime | None = None,
 ) -> TrustedCertificate:
-    """An anchor where the certificate is self-issued, a pin otherwise."""
+    """Return an anchor if the certificate is self-issued, and a pin otherwise."""
     read = Certificate.from_der(der(certificate))
     return TrustedCertificate(
         certificate=read,
@@ -119,7 +119,7 @@ def bundle_of(*certificates: x509.Certificate, clouds: frozenset[Cloud] = frozen
 
 @cache
 def shared_bundle() -> TrustBundle:
-    """Trusts the shared PKI for the public cloud."""
+    """Return a bundle that trusts the shared PKI for the public cloud."""
     return bundle_of(shared_pki().root.certificate, shared_pki().issuing_ca.certificate)
 
 

@@ -1,5 +1,4 @@
-"""DER of which one element is another one: what changed bytes alone seldom give, since the lengths around them are then
-wrong."""
+"""Change elements of DER and adapt the lengths around them, which random changes of bytes seldom achieve."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -7,19 +6,19 @@ from dataclasses import dataclass, replace
 
 _CONSTRUCTED = 0x20
 _OCTET_STRING = 0x04
-#: Of elements within an OCTET STRING: SEQUENCE, BIT STRING and OCTET STRING, as X.509's extensions are.
+#: The tags of values in an OCTET STRING that are read as elements, like the extensions of X.509.
 _WRAPPED = (0x30, 0x03, 0x04)
-#: What takes the place of an element's contents.
+#: Contents that replace those of an element.
 _CONTENTS = (
     *(b"", b"\x00", b"\x07", b"\x80", b"\xff", b"\x00\x00", b"\x01\x01", b"\x08\x00", b"\xff" * 9, b"\x7f" * 20),
     *(b"\x2a\x86", b"0" * 13 + b"Z", b"\x30\x80", b"\xc3\x28"),
 )
-#: What takes the place of its tag.
+#: Tags that replace that of an element.
 _TAGS = (
     *(0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0A, 0x0C, 0x13, 0x14, 0x16, 0x17, 0x18, 0x1E, 0x23, 0x24, 0x30, 0x31),
     *(0x80, 0x82, 0x86, 0xA0, 0xA1, 0xA3, 0x00),
 )
-#: Elements that are put in before or behind another one: NULL, an empty SEQUENCE, [0] and [1], a BOOLEAN.
+#: Elements that are inserted before or after another one.
 _STRAYS = (b"\x05\x00", b"\x30\x00", b"\xa0\x00", b"\xa1\x00", b"\xa1\x02\x30\x00", b"\x01\x01\x00", b"\x02\x01\x01")
 
 
@@ -28,7 +27,7 @@ class _Element:
     tag: int
     contents: bytes
     children: tuple["_Element", ...] | None
-    #: Written in the place of the tag, length and contents.
+    #: Bytes that replace tag, length and contents.
     verbatim: bytes | None = None
 
     def encode(self) -> bytes:
@@ -42,8 +41,10 @@ class _Element:
 
 
 def mutants(der: bytes) -> Iterator[bytes]:
-    """The one element `der`, once for each way in which one element in it is left out, doubled, cut, or has another tag
-    or other contents; those in OCTET STRINGs too. Each is DER, but for what its tags promise of the contents."""
+    """Yield every mutant of `der` in which one element is removed, doubled, truncated, or has another tag or contents.
+
+    Elements in OCTET STRINGs change too. Each mutant has the lengths of DER, but contents may not fit their tags.
+    """
     [whole] = _read(der)
     for changed in _changes(whole):
         if len(changed) == 1:
@@ -51,8 +52,7 @@ def mutants(der: bytes) -> Iterator[bytes]:
 
 
 def edited(der: bytes, path: tuple[int, ...], change: Callable[[bytes], bytes]) -> bytes:
-    """`der`, with what `change` makes of the encoding of the element at `path` in its place: bytes of any kind. The
-    lengths around it fit."""
+    """Replace the encoding of the element at `path` by the result of `change`, and adapt the lengths around it."""
     [whole] = _read(der)
 
     def rebuilt(element: _Element, rest: tuple[int, ...]) -> _Element:
@@ -66,8 +66,11 @@ def edited(der: bytes, path: tuple[int, ...], change: Callable[[bytes], bytes]) 
 
 
 def random_mutants(der: bytes, number: int, seed: int) -> Iterator[bytes]:
-    """So many mutants of `der`, the same ones for the same seed, and none of them `der` itself: elements that are left
-    out, doubled, moved, cut, retagged, or not in DER any more, and bytes that are changed, put in or taken out."""
+    """Yield `number` mutants of `der`, which are the same for the same seed and differ from `der`.
+
+    Elements are removed, doubled, moved, truncated, get another tag, or are no longer DER. Bytes are changed, inserted
+    or removed.
+    """
     chance = random.Random(seed)  # noqa: S311 - the same mutants in every run
     [whole] = _read(der)
     paths = list(_paths(whole))
@@ -100,7 +103,7 @@ def _other_bytes(der: bytes, chance: random.Random) -> bytes:
 
 
 def _paths(element: _Element) -> Iterator[tuple[int, ...]]:
-    """The path of each element inside, and `()` for itself."""
+    """Yield the path of the element, which is `()`, and of each element inside."""
     yield ()
     for place, child in enumerate(element.children or ()):
         for path in _paths(child):
@@ -108,7 +111,7 @@ def _paths(element: _Element) -> Iterator[tuple[int, ...]]:
 
 
 def _change_at(element: _Element, path: tuple[int, ...], chance: random.Random) -> _Element:
-    """`element`, with a change by chance to what stands at `path`; a change to the whole is one to its encoding."""
+    """Change the element at `path` at random. If `path` is empty, change the encoding of the whole."""
     if not path:
         return _changed(element, chance)
     children = element.children or ()
@@ -121,7 +124,7 @@ def _change_at(element: _Element, path: tuple[int, ...], chance: random.Random) 
 
 
 def _in_place(element: _Element, siblings: tuple[_Element, ...], chance: random.Random) -> tuple[_Element, ...]:
-    """The elements that may take the place of a child."""
+    """Choose elements that replace a child."""
     stray = _Element(0, b"", None, chance.choice(_STRAYS))
     return chance.choice(
         (
@@ -152,7 +155,7 @@ def _changed(element: _Element, chance: random.Random) -> _Element:
             replace(element, contents=inside + chance.choice((b"\x00", b"\x80", b"\xff", b"\x05\x00")), children=None),
             replace(element, contents=chance.choice((b"\x00", b"\xff", b"\x80")) + inside, children=None),
             replace(element, children=tuple(children)) if children else replace(element, contents=inside[::-1]),
-            # X.690 10.1: a length in more bytes than it needs, and an indefinite one.
+            # X.690 10.1 forbids a length that is not minimal, and an indefinite length.
             replace(element, verbatim=bytes([element.tag]) + longer + inside),
             replace(element, verbatim=bytes([element.tag, 0x80]) + inside + b"\x00\x00"),
         )
@@ -160,7 +163,7 @@ def _changed(element: _Element, chance: random.Random) -> _Element:
 
 
 def _changes(element: _Element) -> Iterator[tuple[_Element, ...]]:
-    """What may stand in the place of the element."""
+    """Yield each replacement of the element."""
     data = element.contents
     yield ()
     yield (element, element)
@@ -174,7 +177,7 @@ def _changes(element: _Element) -> Iterator[tuple[_Element, ...]]:
 
 
 def _read(raw: bytes) -> tuple[_Element, ...]:
-    """The elements in a row; raises ValueError where it is not DER."""
+    """Read consecutive elements. Raises ValueError if they are not DER."""
     found = []
     while raw:
         contents, rest = _contents(raw)

@@ -1,5 +1,7 @@
-"""Rollovers, on the shipped bundle with the real document of 2026, and on made PKIs: an authority that exists in two
-forms, direct and cross-signed, holds by either of them."""
+"""Rollovers on the shipped bundle with the real document of 2026, and on generated PKIs.
+
+An authority has two certificates, direct and cross-signed, and either of them completes the chain.
+"""
 
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -37,33 +39,33 @@ def authenticate(bundle: TrustBundle) -> AuthenticContent:
 
 
 class TestRealDocumentOf2026:
-    def test_holds_by_the_self_signed_root_alone(self) -> None:
+    def test_is_accepted_with_only_the_self_signed_root(self) -> None:
         content = authenticate(shipped_without(CROSS_SIGNED_G2))
         issuer, anchor = content.chain
         assert issuer.subject.startswith("CN=Microsoft TLS G2 RSA CA OCSP ")
         assert anchor.sha256 == SELF_SIGNED_G2
 
-    def test_holds_by_the_cross_signed_root_alone(self) -> None:
+    def test_is_accepted_with_only_the_cross_signed_root(self) -> None:
         content = authenticate(shipped_without(SELF_SIGNED_G2))
         issuer, *above = content.chain
         assert issuer.subject.startswith("CN=Microsoft TLS G2 RSA CA OCSP ")
         assert [link.sha256 for link in above] == [CROSS_SIGNED_G2, DIGICERT_G2]
 
-    def test_holds_with_both(self) -> None:
+    def test_is_accepted_with_both_roots(self) -> None:
         assert authenticate(load_bundle()).chain[-1].sha256 in {SELF_SIGNED_G2, DIGICERT_G2}
 
-    def test_does_not_hold_without_either(self) -> None:
+    def test_is_refused_without_both_roots(self) -> None:
         with pytest.raises(ChainRefused) as refused:
             authenticate(shipped_without(SELF_SIGNED_G2, CROSS_SIGNED_G2))
         assert refused.value.reason is Reason.CHAIN_UNTRUSTED
 
-    def test_is_one_of_an_unpinned_issuer_without_that(self) -> None:
+    def test_has_an_unpinned_issuer_without_the_pin(self) -> None:
         issuer = authenticate(load_bundle()).chain[0].sha256
         with pytest.raises(ChainRefused) as refused:
             authenticate(shipped_without(issuer))
         assert refused.value.reason is Reason.ISSUER_UNPINNED
 
-    def test_does_not_hold_where_the_key_of_both_forms_is_denied(self) -> None:
+    def test_is_refused_if_the_key_of_both_certificates_is_denied(self) -> None:
         shipped = load_bundle()
         (key_of_both,) = {
             entry.certificate.spki_sha256
@@ -75,7 +77,7 @@ class TestRealDocumentOf2026:
 
 
 class Fault(Enum):
-    """Why one of the two forms is of no use."""
+    """Say why one of the two certificates cannot be used."""
 
     NONE = "none"
     EXPIRED = "expired"
@@ -96,7 +98,7 @@ def validity(fault: Fault) -> pki.Validity:
 
 
 def bundle_of(faulty: x509.Certificate, fault: Fault, *others: x509.Certificate, order: int) -> TrustBundle:
-    """All of them, the faulty one at either end of the list."""
+    """Return all entries as a bundle, with the faulty one at either end of the list."""
     entry = trusted(
         faulty,
         activate_at=NOW + timedelta(days=1) if fault is Fault.STAGED else None,
@@ -114,10 +116,10 @@ def names(content: AuthenticContent) -> list[str]:
 @pytest.mark.parametrize("order", [1, -1], ids=["faulty-first", "faulty-last"])
 @pytest.mark.parametrize("fault", list(Fault))
 class TestAuthorityInTwoForms:
-    """One issuing authority, one name and key, under an old root and under a new one."""
+    """Check an issuing authority with one name and key under an old root and a new root."""
 
     @pytest.mark.parametrize("faulty", ["old", "new"])
-    def test_holds_by_the_other_one(self, fault: Fault, order: int, faulty: str) -> None:
+    def test_the_other_certificate_completes_the_chain(self, fault: Fault, order: int, faulty: str) -> None:
         roots = {name: make_root(f"Forms {name} Root") for name in ("old", "new")}
         forms = {
             name: authority("Forms CA", issuer=root, validity=validity(fault if name == faulty else Fault.NONE))
@@ -139,9 +141,9 @@ class TestAuthorityInTwoForms:
 @pytest.mark.parametrize("order", [1, -1], ids=["faulty-first", "faulty-last"])
 @pytest.mark.parametrize("fault", list(Fault))
 class TestRootInTwoForms:
-    """As Microsoft TLS RSA Root G2 is: an anchor by itself, and a pin under the anchor before it."""
+    """Check a root that is an anchor and also a pin under an older anchor, like Microsoft TLS RSA Root G2."""
 
-    def test_holds_by_the_cross_signed_one(self, fault: Fault, order: int) -> None:
+    def test_the_cross_signed_certificate_completes_the_chain(self, fault: Fault, order: int) -> None:
         old = make_root("Before Root")
         own = make_root("G2 Root", validity(fault))
         cross = authority("G2 Root", issuer=old, own_key=key("G2 Root"))
@@ -152,7 +154,7 @@ class TestRootInTwoForms:
         if fault is not Fault.NONE:
             assert names(content) == ["CN=G2 CA", "CN=G2 Root", "CN=Before Root"]
 
-    def test_holds_by_the_self_signed_one(self, fault: Fault, order: int) -> None:
+    def test_the_self_signed_certificate_completes_the_chain(self, fault: Fault, order: int) -> None:
         old, own = make_root("Before Root"), make_root("G2 Root")
         cross = authority("G2 Root", issuer=old, own_key=key("G2 Root"), validity=validity(fault))
         ca = authority("G2 CA", issuer=own)

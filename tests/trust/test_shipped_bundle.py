@@ -1,4 +1,4 @@
-"""The shipped bundle against the record of where each certificate comes from, and against itself."""
+"""The shipped bundle, compared with the record of the source of each certificate, and checked for consistency."""
 
 import csv
 import tomllib
@@ -186,7 +186,7 @@ def test_germany_is_closed_and_no_other_cloud_is() -> None:
     assert all(entry.retire_at is None for entry in BUNDLE.entries if entry not in germany)
 
 
-def test_no_certificate_is_odd() -> None:
+def test_no_certificate_has_an_oddity() -> None:
     assert BUNDLE.oddities() == ()
 
 
@@ -204,7 +204,7 @@ def issuer_addresses(certificate: Certificate) -> list[str]:
 
 
 def signed_by(certificate: Certificate, issuer: Certificate) -> bool:
-    """The signature alone. verify_directly_issued_by would refuse the two roots that sign themselves with SHA-1."""
+    """Verify only the signature, because verify_directly_issued_by refuses the two roots with SHA-1 self-signatures."""
     if certificate.issuer_der != issuer.subject_der:
         return False
     parsed, key = certificate.parsed, issuer.public_key

@@ -1,7 +1,7 @@
-"""Make the vectors: `python tests/vectors/generate.py`. Private keys are made, used and forgotten.
+"""Generate the vectors: `python tests/vectors/generate.py`. Private keys are not stored.
 
-A run makes other keys, and so changes every file. With `--add` it makes only the vectors that are not there yet. Other
-authorities sign them, which it adds to the trust directory; the recipes of such vectors use no authority of their own.
+A run generates new keys, and so changes every file. With `--add`, it generates only missing vectors. New authorities
+sign these, and the run adds them to the trust directory. Recipes of such vectors must use the shared PKI.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# Run by hand, so that neither tests/ nor the repository is on the path.
+# A manual run has neither tests/ nor the repository on the path.
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 from vectors.recipes import (  # noqa: E402 - after the path is set
@@ -34,7 +34,7 @@ MODULES = (forms, signatures, names, claims, chains, nonces, azure_page, accepte
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--add", action="store_true", help="make only the vectors that are not there yet")
+    parser.add_argument("--add", action="store_true", help="generate only missing vectors")
     if parser.parse_args().add:
         add()
     else:

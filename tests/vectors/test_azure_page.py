@@ -1,4 +1,4 @@
-"""The sample on Azure's own page is well signed and well named, and must be refused."""
+"""The sample on the Azure page has a valid signature and a valid name, and is refused for other faults."""
 
 import json
 from base64 import b64decode
@@ -31,13 +31,13 @@ TWINS = {
 
 
 def read(document: bytes) -> tuple[cms.SignedData, x509.Certificate]:
-    """By other means than the package's."""
+    """Read a document without the package."""
     signed_data = cms.ContentInfo.load(document)["content"]
     return signed_data, x509.load_der_x509_certificate(signed_data["certificates"][0].dump())
 
 
 def faults(document: bytes) -> set[str]:
-    """Which of the four faults of the sample a document has."""
+    """Return the faults of a document, out of the four faults of the sample."""
     signed_data, signer = read(document)
     times = json.loads(signed_data["encap_content_info"]["content"].native)["timeStamp"]
     created_on, expires_on = (

@@ -1,4 +1,4 @@
-"""Every vector, through HTTP and through the library: refused for its one fault, at its check, or accepted."""
+"""Every vector, over HTTP and through the library: it is accepted, or refused for its one fault at its check."""
 
 import hashlib
 import re
@@ -22,17 +22,17 @@ from verifier.core.reasons import Check, CheckResult, Outcome, Reason, Refused
 from verifier.core.tenancy import Tenant
 from verifier.usecases.appraise import DEFAULT_TENANT, Verifier
 
-#: The post comes from the tenant `default`, by this key.
+#: The API key of the tenant `default`, which sends the request.
 KEY = "key-of-the-vectors"
 ALL = load_vectors()
-#: What lies beside the vectors.
+#: Directories that contain no vectors.
 OTHER_DIRECTORIES = {VERIFIED, TRUST.name, "recipes", "__pycache__"}
 each_vector = pytest.mark.parametrize("vector", ALL, ids=str)
 
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made once: to make a nonce database is to wait for the disk, several times."""
+    """Create a nonce database once, because each creation waits for the disk several times."""
     path = tmp_path_factory.mktemp("empty") / "nonces.sqlite3"
     SqliteNonceStore(path).close()
     return path
@@ -69,7 +69,7 @@ def post(application: Application, vector: Vector) -> TestResponse:
 
 
 def outcomes_of(failing: Check | None) -> list[tuple[str, str]]:
-    """What each check comes to where `failing` fails: those before it pass, those behind it are skipped."""
+    """Return the outcome of each check: those before `failing` pass, and those after it are skipped."""
     outcomes: list[tuple[str, str]] = []
     outcome = Outcome.PASS
     for check in Check:
@@ -78,7 +78,7 @@ def outcomes_of(failing: Check | None) -> list[tuple[str, str]]:
     return outcomes
 
 
-def shown(checks: tuple[CheckResult, ...]) -> list[tuple[str, str]]:
+def outcomes_in(checks: tuple[CheckResult, ...]) -> list[tuple[str, str]]:
     return [(check.name.value, check.outcome.value) for check in checks]
 
 
@@ -86,21 +86,21 @@ def shown(checks: tuple[CheckResult, ...]) -> list[tuple[str, str]]:
 def test_over_http(vector: Vector, application: Application) -> None:
     answer = post(application, vector)
 
-    told = answer.get_json()
-    assert told.get("code") == vector.expected.get("code")
-    assert [(check["name"], check["outcome"]) for check in told["checks"]] == outcomes_of(vector.check)
+    body = answer.get_json()
+    assert body.get("code") == vector.expected.get("code")
+    assert [(check["name"], check["outcome"]) for check in body["checks"]] == outcomes_of(vector.check)
     assert [exchange.code for exchange in application.records.exchanges] == [vector.expected.get("code", "")]
     assert application.records.failures == []
     if vector.reason is None:
         assert answer.status_code == 200
-        assert told["verdict"] == "verified"
-        assert told["cloud"] == vector.expected["cloud"]
-        assert told["evaluatedAt"] == vector.at.isoformat().replace("+00:00", "Z")
+        assert body["verdict"] == "verified"
+        assert body["cloud"] == vector.expected["cloud"]
+        assert body["evaluatedAt"] == vector.at.isoformat().replace("+00:00", "Z")
     else:
         assert answer.status_code == DOCUMENTATION[vector.reason].status
         assert answer.mimetype == "application/problem+json"
-        assert told["retryable"] is vector.expected["retryable"]
-        assert told.get("retryAfterSeconds") == vector.expected.get("retry_after_seconds")
+        assert body["retryable"] is vector.expected["retryable"]
+        assert body.get("retryAfterSeconds") == vector.expected.get("retry_after_seconds")
         assert answer.headers.get("Retry-After", type=int) == vector.expected.get("retry_after_seconds")
 
 
@@ -121,7 +121,7 @@ def test_through_the_library(vector: Vector, store: SqliteNonceStore) -> None:
     if vector.reason is None:
         result = appraise(vector.document())
 
-        assert shown(result.checks) == outcomes_of(None)
+        assert outcomes_in(result.checks) == outcomes_of(None)
         assert result.content.cloud.value == vector.expected["cloud"]
         return
 
@@ -129,12 +129,12 @@ def test_through_the_library(vector: Vector, store: SqliteNonceStore) -> None:
         appraise(vector.document())
 
     assert caught.value.reason is vector.reason
-    assert shown(caught.value.checks) == outcomes_of(vector.check)
+    assert outcomes_in(caught.value.checks) == outcomes_of(vector.check)
     assert caught.value.retryable is vector.expected["retryable"]
 
 
 @pytest.mark.parametrize("vector", [vector for vector in ALL if vector.reason is None], ids=str)
-def test_what_was_accepted_once_is_a_replay_from_then_on(vector: Vector, application: Application) -> None:
+def test_a_second_post_of_an_accepted_document_is_a_replay(vector: Vector, application: Application) -> None:
     assert post(application, vector).status_code == 200
 
     again = post(application, vector)
@@ -148,7 +148,7 @@ def test_every_reason_has_a_vector(reason: Reason) -> None:
     assert any(vector.reason is reason for vector in ALL)
 
 
-def test_every_directory_is_that_of_a_reason() -> None:
+def test_every_directory_belongs_to_a_reason() -> None:
     directories = {path.name for path in VECTORS.iterdir() if path.is_dir()} - OTHER_DIRECTORIES
     assert directories == {reason.value for reason in Reason}
 
@@ -162,14 +162,14 @@ def test_each_vector_is_under_the_reason_that_it_expects() -> None:
         assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", vector.directory.name), vector
 
 
-def test_each_case_tells_what_its_request_names() -> None:
+def test_each_case_lists_the_fields_of_its_request() -> None:
     for vector in ALL:
         if vector.request:
             fields = strict_json.decode(vector.body)
             assert {name: fields[name] for name in fields if name in {"nonce", "policy"}} == vector.request, vector
 
 
-def test_no_two_vectors_are_the_same() -> None:
+def test_vectors_are_unique() -> None:
     seen = Counter(
         (vector.body, vector.media_type, vector.at, vector.nonces, repr(vector.policies), vector.tenant_policy)
         for vector in ALL
@@ -177,7 +177,7 @@ def test_no_two_vectors_are_the_same() -> None:
     assert max(seen.values()) == 1
 
 
-def test_there_is_no_private_key_among_the_vectors() -> None:
+def test_no_vector_contains_a_private_key() -> None:
     files = [file for file in VECTORS.rglob("*") if file.suffix in {".pem", ".json", ".toml", ".b64"}]
     assert files
     assert not any(b"PRIVATE KEY" in file.read_bytes() for file in files)

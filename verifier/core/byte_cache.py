@@ -1,4 +1,4 @@
-"""A cache that is bounded in bytes of memory, for any number of threads, without a lock: the core has no threads."""
+"""Cache values within a bound in bytes of memory. Threads share the cache without a lock."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -10,10 +10,10 @@ _V = TypeVar("_V")
 
 
 class ByteCache(Generic[_K, _V]):
-    """Keep values by key, as long as their weights add up to at most `capacity` bytes; the least recently used go.
+    """Keep values whose weights add up to at most `capacity` bytes, and evict the least recently used.
 
-    `weigh` says how many bytes a key and its value take. Each step on the dictionary is one operation of the
-    interpreter, and no step relies on the one before it: threads at the same time cost a hit at worst.
+    `weigh` returns how many bytes a key and its value take. Each step on the dictionary is one operation of the
+    interpreter and does not depend on the previous one. So concurrent threads cause at worst a cache miss.
     """
 
     def __init__(self, capacity: int, weigh: Callable[[_K, _V], int]) -> None:
@@ -31,7 +31,7 @@ class ByteCache(Generic[_K, _V]):
         return sum(weight for _, weight in list(self._kept.values()))
 
     def find(self, key: _K) -> _V | None:
-        """Return the value of `key`, which is then the most recently used one, or None."""
+        """Return the value of `key`, and mark it as the most recently used one. Return None if there is none."""
         found = self._kept.get(key)
         if found is None:
             return None
@@ -40,6 +40,7 @@ class ByteCache(Generic[_K, _V]):
         return found[0]
 
     def keep(self, key: _K, value: _V) -> None:
+        """Store the value, unless it alone exceeds the capacity."""
         weight = self._weigh(key, value)
         if weight > self._capacity:
             return

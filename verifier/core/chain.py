@@ -1,11 +1,11 @@
-"""Step 6: a path from the signer to an anchor of its cloud, which two independent path validators accept.
+"""Build a path from the signer to an anchor of its cloud that two independent path validators accept: step 6.
 
-pyca/cryptography finds the path: it is strict (the CA/Browser profile) and its search is bounded. core.leaf_profile
-adds what RFC 5280 forbids in a signer and neither validator looks at. pyhanko-certvalidator then validates that very
-path: alone it accepts expired anchors, small keys and violated name constraints, and its search need not end on what a
-sender chose. So it never searches. Why two: docs/adr/0027-validate-the-path-found.md.
+pyca/cryptography finds the path. It applies the CA/Browser profile, and its search is bounded. core.leaf_profile
+refuses what RFC 5280 forbids in a signer and neither validator checks. pyhanko-certvalidator then validates the path
+that was found. It never searches: a sender could keep its search running, and on its own it accepts expired anchors,
+small keys and violated name constraints. docs/adr/0027-validate-the-path-found.md explains why there are two.
 
-Both validators parse bytes that a sender chose. Every exception that they raise on them is a refusal.
+Both validators parse bytes that a sender chose. If one raises any exception on them, the document is refused.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ from verifier.core.trust.certificates import Certificate
 
 #: Certificate authorities above the signer, the anchor included.
 MAX_AUTHORITIES = 4
-#: Searches for a path, each without an authority of a path that the second validator refused.
+#: Each search after the first leaves out an authority of a path that the second validator refused.
 MAX_SEARCHES = 8
 
 _WEAK_DIGESTS = ("md2", "md5", "sha1")
@@ -43,8 +43,8 @@ _Path = tuple[TrustedCertificate, ...]
 def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
     """Build the signer's chain at `now` to an anchor of the cloud that its names claim.
 
-    The chain leads over pins of that cloud that are usable at `now`, without tolerance. The signer is validated as a
-    TLS server of the matched name (RFC 5280 section 6).
+    Every certificate between is a pin of that cloud that is usable at `now`, without tolerance. The signer is validated
+    as a TLS server of the matched name (RFC 5280 section 6).
 
     Not checked: revocation by the issuer (CRL, OCSP). Raises ChainRefused.
     """
@@ -54,7 +54,9 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
     if trust is None:
         raise _untrusted(f"No trust is configured for {named.cloud}.")
     if named.server_name is None:
-        raise _untrusted("The signer's certificate has no alternative name; no public authority issues such any more.")
+        raise _untrusted(
+            "The signer's certificate has no alternative name. Public authorities no longer issue such certificates."
+        )
     if trust.denials.names(signer):
         raise _untrusted("The signer's certificate is on the deny list.")
     with _refusing("The signer's certificate has a field that cannot be read"):
@@ -77,10 +79,12 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
 def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> None:
     """Require a usable pin or anchor that issued the signer, by name and by signature. Raises ChainRefused.
 
-    A sender without a certificate of a trusted authority cannot make the judges search. The refusal tells the
-    operator whether a pin is missing, or is there and does not help (now). A CA whose pinned certificates have all
-    expired counts as missing if its key signed the signer: it was renewed, and its new certificate can be discovered.
-    A retired, staged or denied certificate of its name speaks against that.
+    So the path validators search only if a trusted authority issued the signer. The refusal says whether the pin is
+    missing or is not usable now.
+
+    If all pinned certificates of a CA have expired and its key signed the signer, the pin counts as missing: the CA was
+    renewed, and discovery can find its new certificate. This does not apply if a certificate of that name is retired,
+    staged or denied.
     """
     if signer.is_self_issued:
         raise _untrusted("The signer's certificate is self-signed.")
@@ -99,11 +103,11 @@ def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> No
         if states == {State.EXPIRED} and have_issued and not denied:
             raise ChainRefused(
                 Reason.ISSUER_UNPINNED,
-                f"The pinned certificates of the signer's issuer, {signer.issuer}, have expired; a renewed one is not "
-                "pinned.",
+                f"The pinned certificates of the signer's issuer, {signer.issuer}, have expired. Its renewed "
+                "certificate is not pinned.",
             )
-        told = ", ".join(sorted({*states, *(("denied",) if denied else ())}))
-        raise _untrusted(f"The signer's issuer, {signer.issuer}, is pinned, but not usable now: {told}.")
+        obstacles = ", ".join(sorted({*states, *(("denied",) if denied else ())}))
+        raise _untrusted(f"The signer's issuer, {signer.issuer}, is pinned, but not usable now: {obstacles}.")
     if not have_issued:
         raise _untrusted(f"The signer's certificate was not signed by its issuer, {signer.issuer}.")
 
@@ -119,9 +123,9 @@ def _require_profile(signer: Certificate) -> None:
 def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now: datetime) -> _Path:
     """Return the first path that both validators accept.
 
-    One authority may have several certificates (direct, cross-signed, renewed). If the second validator refuses the
-    first one's path, the search goes on without each authority of that path in turn, so that an odd certificate in the
-    bundle does not hide a good one. Raises ChainRefused with the reason of the first path.
+    One authority may have several certificates (direct, cross-signed, renewed). If the second validator refuses a path,
+    the search continues without each authority of that path in turn. So an odd certificate in the bundle does not hide
+    a good one. Raises ChainRefused with the reason of the first path.
     """
     usable = (*trust.usable_anchors(now), *trust.usable_pins(now))
     refusals: list[ChainRefused] = []
@@ -164,26 +168,28 @@ def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCert
                 .verify(signer.parsed, pins)
             )
         except verification.VerificationError as error:
-            raise _untrusted(f"No chain holds above the signer's issuer, {signer.issuer}.") from error
+            raise _untrusted(
+                f"No valid chain leads from {signer.issuer}, the signer's issuer, to an anchor."
+            ) from error
     return _known(signer, tuple(der.from_certificate(one) for one in found), entries)
 
 
 def _known(signer: Certificate, found: tuple[bytes, ...], entries: tuple[TrustedCertificate, ...]) -> _Path:
     """Return the entries of the path that the first validator found.
 
-    The second validator takes the last of them as the anchor. So the path has to lead from the signer over at most
+    The second validator takes the last entry as the anchor. So the path must start at the signer and have at most
     MAX_AUTHORITIES entries, of which only the last is an anchor. Raises ChainRefused.
     """
     by_der = {entry.certificate.der: entry for entry in entries}
     path = tuple(by_der[one] for one in found[1:] if one in by_der)
     expected = [Role.INTERMEDIATE] * (len(found) - 2) + [Role.ROOT]
     if found[0] != signer.der or [entry.role for entry in path] != expected or len(path) > MAX_AUTHORITIES:
-        raise _untrusted("The first path validator's path is not one over pins to an anchor.")
+        raise _untrusted("The first path validator did not return a path over pins to an anchor.")
     return path
 
 
 def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
-    """Have the second validator validate this very path, without a search. Raises ChainRefused."""
+    """Validate exactly this path with the second validator, without a search. Raises ChainRefused."""
     with _refusing("The second path validator cannot read the signer's chain"):
         leaf = asn1_x509.Certificate.load(signer.der, strict=True)
         *pins, anchor = (asn1_x509.Certificate.load(entry.certificate.der, strict=True) for entry in path)
@@ -196,7 +202,7 @@ def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
         )
         try:
             _run(async_validate_path(context, ValidationPath(CertTrustAnchor(anchor), list(reversed(pins)), leaf)))
-            # No usage is asked for beyond serverAuth: core.names has seen keyUsage, which may be absent.
+            # Require serverAuth only: core.names has checked keyUsage, which may be absent.
             validate_usage(leaf, set(), {"server_auth"}, extended_optional=True)
         except (PathError, ValidationError) as error:
             raise _untrusted("The second path validator does not accept the signer's chain.") from error
@@ -206,7 +212,7 @@ def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
 def _refusing(sentence: str) -> Iterator[None]:
     """Refuse the document with this sentence if a parser raises any exception on the sender's bytes.
 
-    A MemoryError says nothing about the document, and is raised as it is. Raises ChainRefused.
+    A MemoryError is raised unchanged, because it does not depend on the document. Raises ChainRefused.
     """
     try:
         yield
@@ -217,18 +223,23 @@ def _refusing(sentence: str) -> Iterator[None]:
 
 
 def _run(work: Coroutine[object, None, object]) -> None:
-    """Run a coroutine to its end without an event loop: fetching is off, so it never waits. A loop would open sockets
-    and could not run inside another one."""
+    """Run a coroutine without an event loop. It never waits, because fetching is off.
+
+    An event loop would open sockets and could not run inside another loop. Raises ChainRefused if the coroutine waits.
+    """
     try:
         work.send(None)
     except StopIteration:
         return
     work.close()
-    raise _untrusted("The second path validator asked for something from outside.")
+    raise _untrusted("The second path validator tried to fetch data.")
 
 
 def _may_have_issued(authority: Certificate, signer: Certificate) -> bool:
-    """By name and, where both say, by key identifier (RFC 5280 4.2.1.1); one name may have several keys."""
+    """Compare names and, if both certificates have one, key identifiers (RFC 5280 4.2.1.1).
+
+    One name may have several keys.
+    """
     if authority.subject_der != signer.issuer_der:
         return False
     identifiers = (authority.subject_key_identifier, signer.authority_key_identifier)

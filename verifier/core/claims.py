@@ -1,4 +1,4 @@
-"""Step 5: what the signed content says of its VM (Azure page, "Attested data": the table of fields)."""
+"""Decode what the signed content says about its VM: step 5 (Azure page, "Attested data", table of fields)."""
 
 import re
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ _TIME = re.compile(r"(\d\d)/(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d) [+-]0000", re.ASC
 
 
 def decode_claims(named: NamedContent) -> DecodedClaims:
-    """The content is one JSON object with a non-empty `vmId`, and each known field in it has its type.
+    """Decode one JSON object that has a non-empty `vmId` and known fields of the right types. Raises ClaimsRefused.
 
-    A field that is not there, or is null, is None; nothing is invented. Unknown fields are kept in `document`.
-    Not checked: whether the times hold, and whether anything that is said is true. Raises ClaimsRefused.
+    A field that is absent or null becomes None. `document` keeps unknown fields.
+    Not checked: whether the document is in its validity window, and whether its claims are true.
     """
     try:
         document = strict_json.decode(named.signed.content)
@@ -62,7 +62,10 @@ def _plan(document: Mapping[str, object]) -> Plan | None:
 
 
 def _times(document: Mapping[str, object]) -> Mapping[str, object]:
-    """The two times. Documents spell the field `timeStamp`, the page's table `timestamp`; both at once is odd."""
+    """Return the object with the two times.
+
+    Documents call it `timeStamp`, and the table of the Azure page calls it `timestamp`. Both at once are refused.
+    """
     spellings = [name for name in ("timeStamp", "timestamp") if document.get(name) is not None]
     match spellings:
         case []:
@@ -84,14 +87,14 @@ def _time(times: Mapping[str, object], name: str) -> datetime | None:
     try:
         return datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
-        raise _malformed(f"The signed {name} is no moment of the calendar.") from error
+        raise _malformed(f"The signed {name} is not a date and time that exists.") from error
 
 
 def _text(fields: Mapping[str, object], name: str) -> str | None:
     value = fields.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise _malformed(f"The signed {name} is not a text.")
+    raise _malformed(f"The signed {name} is not a string.")
 
 
 def _object(fields: Mapping[str, object], name: str) -> Mapping[str, object]:

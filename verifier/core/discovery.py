@@ -1,4 +1,4 @@
-"""An issuer that nobody pinned: what is known of it, and whether it would chain."""
+"""Observe issuers that are not pinned, and confirm those that chain to an anchor of their cloud."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -15,18 +15,18 @@ from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions
 
-#: Of the certificates that a sender embeds, this many are looked at as its issuers.
+#: How many certificates that a sender embeds are tried as issuers.
 MAX_CANDIDATES = 4
 
 
 class DiscoveryMode(StrEnum):
-    """What an issuer that nobody pinned means."""
+    """Say how the service treats an issuer that is not pinned."""
 
-    #: Its documents are refused; nothing is fetched.
+    #: The service refuses its documents, and fetches no certificate.
     PINNED = "pinned"
-    #: Its documents are refused; its certificate is fetched, so that approving it is one command.
+    #: The service refuses its documents, and fetches its certificate, so that one command approves it.
     OBSERVE = "observe"
-    #: Its documents are accepted where it chains to an anchor of the cloud.
+    #: The service accepts its documents if it chains to an anchor of the cloud.
     ADMIT = "admit"
 
     @property
@@ -36,7 +36,7 @@ class DiscoveryMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerObservation:
-    """One document under an issuer that nobody pinned. All of it is what a stranger says."""
+    """Record one document whose issuer is not pinned. Every field comes from an untrusted sender."""
 
     cloud: Cloud
     issuer: str
@@ -47,15 +47,18 @@ class IssuerObservation:
 
     @property
     def id(self) -> str:
-        """The same for all documents of one issuer: one name with two keys is two issuers."""
-        told = f"{self.cloud}|{self.authority_key_identifier}|{self.issuer}"
-        return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+        """Return the same value for all documents of one issuer. One name with two keys is two issuers."""
+        identity = f"{self.cloud}|{self.authority_key_identifier}|{self.issuer}"
+        return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveredIssuer:
-    """What was seen of one such issuer. `authorities` are certificates that were checked: the issuer's own first,
-    then each one above it that nobody pinned either, up to what an anchor of the cloud issued."""
+    """Summarise the observations of one issuer that is not pinned.
+
+    `authorities` are checked certificates: first the issuer's own, then each unpinned one above it, up to the one that
+    an anchor of the cloud issued.
+    """
 
     sighting: IssuerObservation
     first_seen: datetime
@@ -65,7 +68,7 @@ class DiscoveredIssuer:
 
 
 def observe_issuer(claims: UnverifiedClaims, *, now: datetime) -> IssuerObservation:
-    """The sighting that this document is, whose signer's issuer nobody pinned."""
+    """Return the observation that a document with an unpinned issuer makes."""
     named = claims.decoded.named
     signer = named.signed.signer
     return IssuerObservation(
@@ -79,7 +82,7 @@ def observe_issuer(claims: UnverifiedClaims, *, now: datetime) -> IssuerObservat
 
 
 def read_candidates(unverified: Sequence[bytes]) -> tuple[Certificate, ...]:
-    """The first MAX_CANDIDATES of these that are certificates of authorities; what cannot be read is passed over."""
+    """Return the certificates of authorities among the first MAX_CANDIDATES, and skip what cannot be read."""
     candidates: list[Certificate] = []
     for raw in unverified[:MAX_CANDIDATES]:
         try:
@@ -96,8 +99,8 @@ def admissible(
 ) -> tuple[Certificate, ...]:
     """Return the candidates whose CA is neither rejected nor denied in any of its certificates.
 
-    A denied serial number is looked up among the candidates and the `known` certificates too. Not checked here: that
-    a manifest retired the CA, which `admit` applies by the clock.
+    `known` and the candidates say which CAs a denied serial number belongs to.
+    Not checked: whether a manifest retired the CA. `admit` applies that by time.
     """
     barred = decisions.rejected | decisions.denied_among((*known, *candidates))
     return tuple(one for one in candidates if AuthorityIdentity.of(one) not in barred)
@@ -111,10 +114,10 @@ def confirm_authorities(
     bundle: TrustBundle,
     decisions: OperatorDecisions,
 ) -> tuple[Certificate, ...]:
-    """Those of the admissible candidates over which the signer chains to an anchor of its cloud, its issuer first.
+    """Return the admissible candidates on the signer's path to an anchor of its cloud, its issuer first.
 
-    Both judges have accepted the whole path at `now`, as for any other chain, where the result is not empty;
-    it is empty where they have not. Nobody trusts any of them by that.
+    Both path validators have accepted the whole path at `now`, as for any other chain. If they refuse it, the result
+    is empty. The result does not change what is trusted.
     """
     cloud = claims.cloud
     known = [entry.certificate for entry in bundle.entries]
@@ -129,7 +132,7 @@ def confirm_authorities(
         content = build_chain(claims, now=now, bundle=extend(bundle, entries))
     except (ChainRefused, TrustError):
         return ()
-    # By what this cloud lacked, not by origin: an authority that is listed for another cloud is found here too.
+    # Compare with the trust of this cloud: an authority that is listed only for another cloud counts as new here.
     trust = bundle.clouds[cloud]
     trusted = {entry.certificate.sha256 for entry in (*trust.anchors, *trust.pins)}
     by_fingerprint = {one.sha256: one for one in reachable if one.sha256 not in trusted}
@@ -139,8 +142,8 @@ def confirm_authorities(
 def admit(certificate: Certificate, cloud: Cloud, *, bundle: TrustBundle) -> TrustedCertificate:
     """Return the entry that admits the certificate to the cloud, within the times that the bundle plans for its CA.
 
-    So a CA that the manifest retires or stages is retired or staged in each of its certificates. Raises TrustError if
-    it is no authority, or if the plans for its certificates leave no time for another one.
+    If the manifest retires or stages a CA, this applies to every certificate of that CA. Raises TrustError if the
+    certificate is not one of an authority, or if the planned times leave no time for it.
     """
     activate_at, retire_at = bundle.planned_times(AuthorityIdentity.of(certificate))
     return TrustedCertificate(
@@ -155,23 +158,26 @@ def admit(certificate: Certificate, cloud: Cloud, *, bundle: TrustBundle) -> Tru
 
 
 def extend(bundle: TrustBundle, entries: Sequence[TrustedCertificate]) -> TrustBundle:
-    """Return the bundle with these entries too.
+    """Return the bundle with these entries added.
 
-    A certificate that it has already keeps its entry, which serves the new clouds as well. An admitted one serves them
-    only if its planned times are those of the entry: an operator's pin of a retired CA is for the clouds it names.
+    A certificate that the bundle already has keeps its entry, which then also serves the new clouds. An admitted
+    certificate serves them only if its planned times equal those of the entry, because an operator's pin of a retired
+    CA holds only for the clouds that it names.
     """
     known = {entry.certificate.sha256: entry for entry in bundle.entries}
     for entry in entries:
-        there = known.get(entry.certificate.sha256, entry)
-        planned_alike = (there.activate_at, there.retire_at) == (entry.activate_at, entry.retire_at)
-        if planned_alike or entry.origin is not Origin.ADMITTED:
-            known[entry.certificate.sha256] = replace(there, clouds=there.clouds | entry.clouds)
+        present = known.get(entry.certificate.sha256, entry)
+        has_same_times = (present.activate_at, present.retire_at) == (entry.activate_at, entry.retire_at)
+        if has_same_times or entry.origin is not Origin.ADMITTED:
+            known[entry.certificate.sha256] = replace(present, clouds=present.clouds | entry.clouds)
     return TrustBundle.of(tuple(known.values()), denials=bundle.denials)
 
 
 def _above(signer: Certificate, candidates: Sequence[Certificate]) -> tuple[Certificate, ...]:
-    """The candidates that issued the signer, or one another above it, by name and signature: several forms of one
-    authority (direct, cross-signed) are all there."""
+    """Return the candidates that issued the signer or one another, by name and signature.
+
+    All certificates of one authority (direct, cross-signed) are included.
+    """
     found: list[Certificate] = []
     below = [signer]
     while below:

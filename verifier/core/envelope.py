@@ -1,4 +1,4 @@
-"""Step 2: the CMS SignedData around the content, and the one signer that it names (RFC 5652 section 5)."""
+"""Read the CMS SignedData around the content, and find its one signer: step 2 (RFC 5652 section 5)."""
 
 import hashlib
 
@@ -15,10 +15,9 @@ _MESSAGE_DIGEST = bytes.fromhex("2a864886f70d010904")
 
 
 def read_envelope(document: RawDocument) -> Envelope:
-    """Read a document: one SignedData as `core.cms` reads it, whose sid names exactly one embedded certificate.
+    """Read one SignedData whose sid names exactly one embedded certificate. Raises FormatRefused.
 
-    Not checked: the signature, its algorithms, and anything about the certificates but that the signer's can
-    be read. Raises FormatRefused.
+    Not checked: the signature, its algorithms, and the certificates, except that the signer's can be read.
     """
     raw = document.raw_der
     try:
@@ -47,7 +46,7 @@ def read_envelope(document: RawDocument) -> Envelope:
 
 
 def _split_certificates(signed_data: SignedData) -> tuple[bytes, tuple[bytes, ...]]:
-    """The certificate that sid names, byte for byte (RFC 5652 5.3), and the others."""
+    """Return the certificate that sid names (RFC 5652 5.3), compared byte by byte, and the other certificates."""
     sid = (signed_data.issuer, signed_data.serial_number)
     named: list[bytes] = []
     others: list[bytes] = []
@@ -56,12 +55,12 @@ def _split_certificates(signed_data: SignedData) -> tuple[bytes, tuple[bytes, ..
             raise CmsError(f"The document embeds a certificate that is larger than {MAX_CERTIFICATE_BYTES} bytes.")
         (named if read_issuer_and_number(certificate) == sid else others).append(certificate)
     if len(named) != 1:
-        raise CmsError("The document does not embed exactly one certificate for the signer that it names.")
+        raise CmsError("The document does not embed exactly one certificate of the signer that it names.")
     return named[0], tuple(others)
 
 
 def _signed_attributes(signed_data: SignedData) -> SignedAttributes | None:
-    """RFC 5652 5.3: when there are attributes, content-type and message-digest are there once each, with one value."""
+    """Read the signed attributes, which must have one content-type and one message-digest (RFC 5652 5.3)."""
     if signed_data.signed_attributes is None:
         return None
     content_types: list[str] = []
@@ -85,7 +84,7 @@ def _signed_attributes(signed_data: SignedData) -> SignedAttributes | None:
                 message_digest=message_digest,
             )
         case _:
-            raise CmsError("The signed attributes lack content-type or message-digest, or have one twice.")
+            raise CmsError("The signed attributes must have content-type and message-digest exactly once.")
 
 
 def _malformed(detail: str) -> FormatRefused:

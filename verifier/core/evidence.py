@@ -1,4 +1,4 @@
-"""The forms in which evidence is handed in, each decoded to the bytes of one CMS ContentInfo."""
+"""Decode each form of evidence to the bytes of one CMS ContentInfo."""
 
 import base64
 import binascii
@@ -10,11 +10,11 @@ from verifier.core.encoding.strict_json import JsonError
 from verifier.core.model import RawDocument
 from verifier.core.reasons import FormatRefused, Reason
 
-#: The largest name of an encoding that is repeated in a refusal.
+#: How many characters of an unknown encoding a refusal quotes.
 _MAX_ENCODING_SHOWN = 32
 
-# RFC 7468 section 8 and its CMS label of section 9; the label at the end must be the one at the start. Each part ends
-# where the next begins, so that nothing is ever tried twice: the time is linear.
+# The labels of RFC 7468 sections 8 and 9. Both lines must have the same label. The possessive quantifiers keep the time
+# linear, because the expression never backtracks.
 _PEM = re.compile(
     rb"\s*+-----BEGIN (?P<label>PKCS7|CMS)-----(?P<base64>[A-Za-z0-9+/=\s]*+)-----END (?P=label)-----\s*+"
 )
@@ -22,19 +22,19 @@ _DER_SEQUENCE = 0x30
 
 
 def check_size(raw: bytes, limit: int = MAX_EVIDENCE_BYTES) -> None:
-    """`raw` has at most `limit` bytes. Raises FormatRefused."""
+    """Refuse evidence of more than `limit` bytes. Raises FormatRefused."""
     if len(raw) > limit:
         raise FormatRefused(Reason.TOO_LARGE, f"The evidence is larger than {limit} bytes.")
 
 
 def from_fields(*, encoding: object, signature: object) -> RawDocument:
-    """The document in the two fields of the IMDS answer (Azure page, "Get Attested data")."""
+    """Decode the two fields of the IMDS answer (Azure page, "Get Attested data"). Raises FormatRefused."""
     if not isinstance(encoding, str) or not isinstance(signature, str):
-        raise _malformed("The evidence needs the text fields 'encoding' and 'signature', as IMDS answers them.")
+        raise _malformed("The evidence needs the text fields 'encoding' and 'signature' of the IMDS answer.")
     if encoding.lower() != "pkcs7":
         raise FormatRefused(
             Reason.UNSUPPORTED_ENCODING,
-            f"The encoding {encoding[:_MAX_ENCODING_SHOWN]!r} is not supported; IMDS signs as 'pkcs7'.",
+            f"The encoding {encoding[:_MAX_ENCODING_SHOWN]!r} is not supported. Use the encoding of IMDS, 'pkcs7'.",
         )
     try:
         return _from_base64(signature.encode("ascii"))
@@ -43,36 +43,39 @@ def from_fields(*, encoding: object, signature: object) -> RawDocument:
 
 
 def from_imds_answer(raw: bytes) -> RawDocument:
-    """The document in the JSON that IMDS answers, untouched. Other fields are refused."""
+    """Decode the JSON of an IMDS answer, and refuse other fields than its own. Raises FormatRefused."""
     try:
         answer = strict_json.decode(raw)
     except JsonError as error:
-        raise _malformed(f"The evidence is not the JSON that IMDS answers: {error}.") from error
+        raise _malformed(f"The evidence is not the JSON of an IMDS answer: {error}.") from error
     unknown = sorted(answer.keys() - {"encoding", "signature"})
     if unknown:
-        raise _malformed("The evidence has fields besides 'encoding' and 'signature'.")
+        raise _malformed("The evidence has other fields than 'encoding' and 'signature'. Remove them.")
     return from_fields(encoding=answer.get("encoding"), signature=answer.get("signature"))
 
 
 def from_text(raw: bytes) -> RawDocument:
-    """The document in base64, wrapped or not, or in PEM with the label PKCS7 or CMS."""
+    """Decode base64, with or without line breaks, or PEM with the label PKCS7 or CMS. Raises FormatRefused."""
     if raw.lstrip().startswith(b"-----BEGIN"):
         pem = _PEM.fullmatch(raw)
         if pem is None:
-            raise _malformed("The evidence is not one PEM block labelled PKCS7 or CMS.")
+            raise _malformed("The evidence is not one PEM block with the label PKCS7 or CMS.")
         raw = pem["base64"]
     return _from_base64(b"".join(raw.split()))
 
 
 def from_der(raw: bytes) -> RawDocument:
-    """The document as it stands; core.envelope checks that it is DER."""
+    """Take the bytes unchanged. Raises FormatRefused if there are none.
+
+    Not checked: that they are DER. core.envelope checks it.
+    """
     if not raw:
         raise _malformed("The evidence is empty.")
     return RawDocument(raw_der=raw)
 
 
 def from_file(raw: bytes) -> RawDocument:
-    """The document in whichever of the forms `raw` begins like; no two begin alike."""
+    """Decode DER, IMDS JSON, PEM or base64. The first bytes select the form. Raises FormatRefused."""
     if raw[:1] and raw[0] == _DER_SEQUENCE:
         return from_der(raw)
     if raw.lstrip().startswith(b"{"):
@@ -81,13 +84,13 @@ def from_file(raw: bytes) -> RawDocument:
 
 
 def _from_base64(raw: bytes) -> RawDocument:
-    """RFC 4648 section 4: padded, of the standard alphabet alone, and no other text stands for these bytes."""
+    """Decode padded base64 of the standard alphabet (RFC 4648 section 4), and accept one text for each document."""
     try:
         data = binascii.a2b_base64(raw, strict_mode=True)
     except binascii.Error as error:
         raise _malformed("The signature is not base64.") from error
     if base64.b64encode(data) != raw:
-        raise _malformed("The signature is not base64 in its one canonical form.")
+        raise _malformed("The signature is not canonical base64.")
     return from_der(data)
 
 

@@ -1,4 +1,4 @@
-"""What is decided about an issuer that was discovered: by manifests, by operators, or by nobody yet."""
+"""Find out what manifests and operators have decided about a discovered issuer."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,38 +12,44 @@ from verifier.core.trust.operator_decisions import OperatorDecisions, certificat
 
 
 class ReviewStatus(StrEnum):
-    """What is decided about a discovered issuer, or about one of its authorities."""
+    """Say what is decided about a discovered issuer, or about one of its authorities."""
 
-    #: No certificate of it is known that chains to an anchor: there is nothing to approve yet.
+    #: No known certificate of it chains to an anchor, so there is no certificate to approve yet.
     UNRESOLVED = "unresolved"
-    #: It is known and checked, and waits for an operator.
+    #: Its certificate is known and checked, and an operator can approve it.
     APPROVABLE = "approvable"
-    #: It is accepted because it chains to an anchor, and nobody decided.
+    #: The service accepts it because it chains to an anchor. No operator has decided yet.
     ADMITTED = "admitted"
     #: A manifest or an operator pins it for the cloud.
     PINNED = "pinned"
-    #: An operator rejected its CA, in this certificate or in another one.
+    #: An operator rejected its CA. The operator may have seen another certificate of that CA.
     REJECTED = "rejected"
-    #: Its key or serial number is on the deny list, or that of another certificate of its CA, and it is not pinned.
+    #: The deny list names its key or serial number. Or it names another certificate of its CA, and this one is not
+    #: pinned.
     DENIED = "denied"
-    #: The manifest retired its CA, and it is not pinned itself.
+    #: The manifest retired its CA, and this certificate is not pinned.
     RETIRED = "retired"
 
     @property
     def is_open(self) -> bool:
-        """Whether an operator has something to decide."""
+        """Return whether the issuer needs a decision by an operator."""
         return self in {ReviewStatus.UNRESOLVED, ReviewStatus.APPROVABLE, ReviewStatus.ADMITTED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyedAuthority:
+    """Pair a checked certificate of a discovered authority with its status."""
+
     certificate: Certificate
     standing: ReviewStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyedIssuer:
-    """A discovered issuer, with its checked authorities, its own first. What `issuer` says is what strangers say."""
+    """Pair a discovered issuer with its status and its checked authorities, of which its own comes first.
+
+    Not checked: what `issuer` says, because it comes from untrusted senders.
+    """
 
     issuer: DiscoveredIssuer
     standing: ReviewStatus
@@ -53,29 +59,32 @@ class SurveyedIssuer:
 def survey_issuer(
     issuer: DiscoveredIssuer, bundle: TrustBundle, decisions: OperatorDecisions, *, at: datetime
 ) -> SurveyedIssuer:
-    """Return the issuer with its standing at that moment, which is its own authority's if one is known."""
+    """Return the issuer with its status at that moment.
+
+    If the certificate of the issuer is known, its status is that of the certificate. Otherwise the name decides.
+    """
     cloud = issuer.sighting.cloud
     trust = bundle.clouds.get(cloud)
     certificates = certificates_of(issuer.authorities)
     denied = decisions.denied_among((*(entry.certificate for entry in bundle.entries), *certificates))
     authorities = tuple(
         SurveyedAuthority(
-            certificate=certificate, standing=_standing_of(certificate, cloud, bundle, decisions, denied, at)
+            certificate=certificate, standing=_status_of(certificate, cloud, bundle, decisions, denied, at)
         )
         for certificate in certificates
     )
-    standing = authorities[0].standing if authorities else _standing_by_name(issuer, trust, at)
-    if authorities and standing in _IN_ITS_TIME and authorities[0].certificate.not_after < issuer.last_seen:
-        # The known certificate had expired when the last document came: a renewed one signs now.
-        standing = ReviewStatus.UNRESOLVED
-    return SurveyedIssuer(issuer=issuer, standing=standing, authorities=authorities)
+    status = authorities[0].standing if authorities else _status_by_name(issuer, trust, at)
+    if authorities and status in _UNTIL_EXPIRY and authorities[0].certificate.not_after < issuer.last_seen:
+        # The known certificate had expired when the last document arrived, so a renewed one signs now.
+        status = ReviewStatus.UNRESOLVED
+    return SurveyedIssuer(issuer=issuer, standing=status, authorities=authorities)
 
 
-#: What an authority stands for until its certificate expires.
-_IN_ITS_TIME = frozenset({ReviewStatus.APPROVABLE, ReviewStatus.ADMITTED, ReviewStatus.PINNED})
+#: An authority has these only until its certificate expires.
+_UNTIL_EXPIRY = frozenset({ReviewStatus.APPROVABLE, ReviewStatus.ADMITTED, ReviewStatus.PINNED})
 
 
-def _standing_of(
+def _status_of(
     certificate: Certificate,
     cloud: Cloud,
     bundle: TrustBundle,
@@ -91,7 +100,7 @@ def _standing_of(
     authority = AuthorityIdentity.of(certificate)
     _, retire_at = bundle.planned_times(authority)
     is_pinned = entry is not None and entry.origin is not Origin.ADMITTED
-    for standing, applies in (
+    for status, applies in (
         (ReviewStatus.DENIED, decisions.denials.names(certificate)),
         (ReviewStatus.PINNED, is_pinned),
         (ReviewStatus.REJECTED, authority in decisions.rejected),
@@ -100,12 +109,12 @@ def _standing_of(
         (ReviewStatus.ADMITTED, entry is not None),
     ):
         if applies:
-            return standing
+            return status
     return ReviewStatus.APPROVABLE
 
 
-def _standing_by_name(issuer: DiscoveredIssuer, trust: CloudTrust | None, at: datetime) -> ReviewStatus:
-    """Return PINNED if an authority of this name and key identifier is pinned and has not expired: for show alone."""
+def _status_by_name(issuer: DiscoveredIssuer, trust: CloudTrust | None, at: datetime) -> ReviewStatus:
+    """Return PINNED if an unexpired pin has the issuer's name and key identifier. Use it only for display."""
     for entry in () if trust is None else (*trust.anchors, *trust.pins):
         identifier = (entry.certificate.subject_key_identifier or b"").hex()
         named = (entry.certificate.subject, identifier)

@@ -1,7 +1,7 @@
-"""What RFC 5280 forbids in a signer's certificate and neither path validator refuses.
+"""Refuse what RFC 5280 forbids in a signer's certificate and neither path validator refuses.
 
-Each rule names its clause. The rules read the signer alone: the operator who pins an authority answers for its
-formal oddities. None of them requires what the CA/Browser Forum discourages or a real signer lacks: a subject key
+Each rule names its clause. The rules apply to the signer only, because operators accept the formal oddities of the
+authorities that they pin. No rule requires what the CA/Browser Forum discourages or real signers lack: a subject key
 identifier, a common name, a critical keyUsage.
 """
 
@@ -19,13 +19,13 @@ from verifier.core.trust.clouds import is_label
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
-#: The version, which is absent in a certificate without extensions.
+#: The tag of the version, which is absent in a certificate without extensions.
 _VERSION = b"\xa0"
 _RSA_ENCRYPTION = bytes.fromhex("06092a864886f70d010101")
 _NULL = b"\x05\x00"
-#: issuerUniqueID and subjectUniqueID, behind the subjectPublicKeyInfo.
+#: The tags of issuerUniqueID and subjectUniqueID.
 _UNIQUE_IDENTIFIERS = (b"\x81", b"\x82")
-#: SEQUENCE SIZE (1..MAX), as is each list inside them. In the others an empty SEQUENCE has a meaning or no definition.
+#: These and the lists inside them are SEQUENCE SIZE (1..MAX). Other extensions allow an empty SEQUENCE.
 _LISTS = frozenset(
     {
         ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
@@ -42,9 +42,9 @@ _LISTS = frozenset(
 _CONSTRUCTED = 0x20
 _LONG_LENGTH = 0x80
 _BIT_STRING, _UTF8, _PRINTABLE, _IA5 = 0x03, 0x0C, 0x13, 0x16
-#: 4.1.2.4 permits the older string types only for names that were established earlier.
+#: RFC 5280 4.1.2.4 permits older string types only in names that were established before it.
 _DIRECTORY_STRING = frozenset({_UTF8, _PRINTABLE})
-#: A 21st byte may be the zero before a number whose first bit is set.
+#: A 21st byte may be the zero in front of a number whose first bit is set.
 _MAX_SERIAL_NUMBER_BITS = 160
 #: RFC 1035 section 2.3.4, as text.
 _MAX_HOST_NAME = 253
@@ -53,12 +53,12 @@ _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
 
 class ProfileError(ValueError):
-    """A signer's certificate breaks a rule; the message is a sentence that names it."""
+    """Report a signer's certificate that breaks a rule. The message is a sentence that names the rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
-    """A signer's certificate, with every extension decoded that pyca knows."""
+class _Leaf:
+    """Pair a signer's certificate with its extensions, as far as pyca/cryptography decodes them."""
 
     certificate: Certificate
     extensions: x509.Extensions
@@ -71,24 +71,24 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One rule of RFC 5280: its clause, what it says of the certificate, and whether a certificate keeps it."""
+class _Rule:
+    """Describe one rule of RFC 5280: its clause, its text, and the test whether a certificate keeps it."""
 
     clause: str
     sentence: str
-    is_kept: Callable[[Leaf], bool]
+    is_kept: Callable[[_Leaf], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attribute:
-    """How RFC 5280 appendix A.1 writes the values of one attribute type, and how many characters they may have."""
+    """Describe the string types and lengths of one attribute type (RFC 5280 appendix A.1)."""
 
     tags: frozenset[int] = _DIRECTORY_STRING
     shortest: int = 1
     longest: int
 
 
-#: By the DER of the attribute type. Other types may have any value that the path validators read.
+#: The keys are the DER of the attribute types. Values of other types are limited only by the path validators.
 _ATTRIBUTES = {
     bytes.fromhex("0603550403"): _Attribute(longest=64),  # commonName
     bytes.fromhex("0603550404"): _Attribute(longest=32768),  # surname
@@ -113,31 +113,32 @@ _ATTRIBUTES = {
 def check(certificate: Certificate) -> None:
     """Require that the certificate keeps every rule in RULES, and that all of its extensions can be read.
 
+    Raises ProfileError for a broken rule. Any other exception means that a field cannot be read.
     Not checked: the signature, the dates, the issuer's name, the key, and what core.names and the path validators
-    check. An exception other than ProfileError is a field that cannot be read.
+    check.
     """
-    leaf = Leaf(certificate=certificate, extensions=certificate.parsed.extensions)
+    leaf = _Leaf(certificate=certificate, extensions=certificate.parsed.extensions)
     for rule in RULES:
         if not rule.is_kept(leaf):
             raise ProfileError(f"The signer's certificate breaks RFC 5280 {rule.clause}: {rule.sentence}")
 
 
-def _has_valid_serial_number(leaf: Leaf) -> bool:
+def _has_valid_serial_number(leaf: _Leaf) -> bool:
     return 0 < leaf.certificate.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
 
 
-def _has_null_parameters(leaf: Leaf) -> bool:
+def _has_null_parameters(leaf: _Leaf) -> bool:
     fields = _fields(leaf)
     key = fields[6] if fields[0].startswith(_VERSION) else fields[5]
     algorithm = _contents(_elements(key)[0])
     return not algorithm.startswith(_RSA_ENCRYPTION) or algorithm == _RSA_ENCRYPTION + _NULL
 
 
-def _has_no_unique_identifier(leaf: Leaf) -> bool:
+def _has_no_unique_identifier(leaf: _Leaf) -> bool:
     return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in _fields(leaf))
 
 
-def _has_well_formed_subject(leaf: Leaf) -> bool:
+def _has_well_formed_subject(leaf: _Leaf) -> bool:
     return _is_well_formed(leaf.certificate.subject_der)
 
 
@@ -154,11 +155,11 @@ def _is_value(kind: bytes, tag: int, value: bytes) -> bool:
 
 
 def _is_bit_string(value: bytes) -> bool:
-    """X.690 8.6.2: the first byte counts the unused bits of the last one."""
+    """Return whether these are contents of a BIT STRING, whose first byte counts unused bits (X.690 8.6.2)."""
     return value == b"\x00" or (len(value) > 1 and value[0] < 8)  # noqa: PLR2004 - bits of a byte
 
 
-def _has_no_empty_list(leaf: Leaf) -> bool:
+def _has_no_empty_list(leaf: _Leaf) -> bool:
     if not leaf.extensions:
         return True
     *_, tagged = _fields(leaf)
@@ -182,26 +183,26 @@ def _has_empty_list(raw: bytes) -> bool:
     return False
 
 
-def _has_no_critical_key_identifier(leaf: Leaf) -> bool:
+def _has_no_critical_key_identifier(leaf: _Leaf) -> bool:
     return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in leaf.extensions)
 
 
-def _is_absent(oid: x509.ObjectIdentifier, leaf: Leaf) -> bool:
+def _is_absent(oid: x509.ObjectIdentifier, leaf: _Leaf) -> bool:
     return all(extension.oid != oid for extension in leaf.extensions)
 
 
-def _names_issuers_key(leaf: Leaf) -> bool:
+def _names_issuers_key(leaf: _Leaf) -> bool:
     identifier = leaf.find(x509.AuthorityKeyIdentifier)
     return identifier is None or identifier.key_identifier is not None
 
 
-def _names_each_policy_once(leaf: Leaf) -> bool:
+def _names_each_policy_once(leaf: _Leaf) -> bool:
     policies = leaf.find(x509.CertificatePolicies)
     oids = [policy.policy_identifier for policy in policies or ()]
     return len(oids) == len(set(oids))
 
 
-def _has_well_formed_names(leaf: Leaf) -> bool:
+def _has_well_formed_names(leaf: _Leaf) -> bool:
     subject, issuer = leaf.find(x509.SubjectAlternativeName), leaf.find(x509.IssuerAlternativeName)
     return all(_is_general_name(name) for name in (*(subject or ()), *(issuer or ())))
 
@@ -221,17 +222,20 @@ def _is_general_name(name: x509.GeneralName) -> bool:
 
 
 def _is_host_name(name: bytes) -> bool:
-    """RFC 1123 section 2.1, with `*` as the whole leftmost label: an address in four numbers is not one."""
+    """Return whether this is a host name (RFC 1123 section 2.1) or a wildcard, and not an IPv4 address."""
     labels = name.removeprefix(b"*.").split(b".")
     return len(name) <= _MAX_HOST_NAME and all(is_label(label) for label in labels) and not labels[-1].isdigit()
 
 
-def _fields(leaf: Leaf) -> tuple[bytes, ...]:
+def _fields(leaf: _Leaf) -> tuple[bytes, ...]:
     return _elements(leaf.certificate.parsed.tbs_certificate_bytes)
 
 
 def _elements(raw: bytes) -> tuple[bytes, ...]:
-    """Return the elements inside the constructed element `raw`, which the parsers have found to be DER."""
+    """Return the elements inside the constructed element `raw`.
+
+    Not checked: that it is DER. The parsers have checked it.
+    """
     found: list[bytes] = []
     start, end = _span(raw, 0)
     while start < end:
@@ -247,7 +251,7 @@ def _contents(raw: bytes) -> bytes:
 
 
 def _span(raw: bytes, position: int) -> tuple[int, int]:
-    """Return where the contents of the element at `position` start and end."""
+    """Return the start and end of the contents of the element at `position`."""
     start = position + 2
     length = raw[position + 1]
     if length >= _LONG_LENGTH:
@@ -258,62 +262,62 @@ def _span(raw: bytes, position: int) -> tuple[int, int]:
 
 
 RULES = (
-    Rule(
+    _Rule(
         clause="4.1.2.2",
         sentence="A serial number must be positive and have at most 20 bytes.",
         is_kept=_has_valid_serial_number,
     ),
-    Rule(
+    _Rule(
         clause="4.1.2.6",
         sentence="An attribute of the subject must have a string type and a length that its type allows.",
         is_kept=_has_well_formed_subject,
     ),
-    Rule(
+    _Rule(
         clause="4.1.2.7",
         sentence="The algorithm of an RSA key must have NULL as its parameters (RFC 3279 2.3.1).",
         is_kept=_has_null_parameters,
     ),
-    Rule(
+    _Rule(
         clause="4.1.2.8",
         sentence="A certificate must not have a unique identifier.",
         is_kept=_has_no_unique_identifier,
     ),
-    Rule(
+    _Rule(
         clause="4.2",
         sentence="A list in an extension must not be empty.",
         is_kept=_has_no_empty_list,
     ),
-    Rule(
+    _Rule(
         clause="4.2.1.1",
         sentence="An authority key identifier must have a key identifier.",
         is_kept=_names_issuers_key,
     ),
-    Rule(
+    _Rule(
         clause="4.2.1.2",
         sentence="A subject key identifier must not be critical.",
         is_kept=_has_no_critical_key_identifier,
     ),
-    Rule(
+    _Rule(
         clause="4.2.1.4",
         sentence="A certificate must not name a policy twice.",
         is_kept=_names_each_policy_once,
     ),
-    Rule(
+    _Rule(
         clause="4.2.1.5",
         sentence="Only a certificate authority may have policy mappings.",
         is_kept=partial(_is_absent, ExtensionOID.POLICY_MAPPINGS),
     ),
-    Rule(
+    _Rule(
         clause="4.2.1.6",
         sentence="An alternative name must be a well-formed host name, mailbox or absolute URI.",
         is_kept=_has_well_formed_names,
     ),
-    Rule(
+    _Rule(
         clause="4.2.1.11",
         sentence="Only a certificate authority may have policy constraints.",
         is_kept=partial(_is_absent, ExtensionOID.POLICY_CONSTRAINTS),
     ),
-    Rule(
+    _Rule(
         clause="4.2.1.14",
         sentence="Only a certificate authority may have an inhibitAnyPolicy extension.",
         is_kept=partial(_is_absent, ExtensionOID.INHIBIT_ANY_POLICY),

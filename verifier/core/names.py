@@ -1,4 +1,7 @@
-"""Step 4: the signer's names decide the cloud (Azure page, "Attested data": any subdomain of the cloud's)."""
+"""Find the cloud that the signer's names belong to: step 4.
+
+The Azure page, "Attested data", allows any subdomain of the domain of a cloud.
+"""
 
 from verifier.core.model import NamedContent, SignedContent
 from verifier.core.reasons import Reason, SignerNameRefused
@@ -9,11 +12,12 @@ _SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 
 
 def identify_cloud(signed: SignedContent) -> NamedContent:
-    """The signer's names lie in exactly one cloud's domain: its common name, where it has one, and at least
-    one of its dNSNames, where it has any; and it is an end entity that may sign as a TLS server.
+    """Return the one cloud whose domain contains the names of the signer. Raises SignerNameRefused.
 
-    Not checked: that any authority vouches for these names; a self-made certificate passes. Raises
-    SignerNameRefused.
+    If the signer has a common name, it must be in that domain. If the signer has dNSNames, at least one must be. The
+    signer must be an end entity that may sign as a TLS server.
+
+    Not checked: that an authority issued a certificate for these names. A self-made certificate passes.
     """
     signer = signed.signer
     _check_usage(signer)
@@ -31,34 +35,37 @@ def identify_cloud(signed: SignedContent) -> NamedContent:
             return NamedContent(
                 signed=signed,
                 cloud=cloud,
-                names=_shown(signer),
+                names=_readable_names(signer),
                 server_name=_server_name(alternative, cloud),
             )
         case []:
             raise _refused("The signer's certificate has no name.")
         case _:
-            raise _refused("The signer's names are those of several Azure clouds.")
+            raise _refused("The signer's names belong to several Azure clouds.")
 
 
 def _check_usage(signer: Certificate) -> None:
-    """RFC 5280 4.2.1.3, 4.2.1.9 and 4.2.1.12. What is absent restricts nothing."""
+    """Refuse a signer that may not sign as a TLS server (RFC 5280 4.2.1.3, 4.2.1.9 and 4.2.1.12).
+
+    An absent extension is no restriction.
+    """
     if signer.is_ca:
         raise _refused("The signer is a certificate authority.")
     if signer.key_usage is not None and "digital_signature" not in signer.key_usage:
         raise _refused("The signer's key is not for digital signatures.")
     if signer.extended_key_usage is not None and _SERVER_AUTH not in signer.extended_key_usage:
-        raise _refused("The signer's certificate is not one of a TLS server.")
+        raise _refused("The signer's certificate may not be used as that of a TLS server.")
 
 
 def _server_name(alternative: dict[bytes, Cloud | None], cloud: Cloud) -> str | None:
-    """The first dNSName that matched, as the name of one server: a wildcard stands for a label under it."""
+    """Return the first dNSName that matched, as the name of one server. A label replaces a wildcard."""
     for name, found in alternative.items():
         if found is cloud:
             return name.decode("ascii").replace("*", "wildcard", 1).lower()
     return None
 
 
-def _shown(signer: Certificate) -> tuple[str, ...]:
+def _readable_names(signer: Certificate) -> tuple[str, ...]:
     names = dict.fromkeys((*signer.common_names, *signer.dns_names))
     return tuple(name.decode("ascii", errors="backslashreplace") for name in names)
 

@@ -1,7 +1,7 @@
-"""Documents that Azure signed and the exact reader refuses: a change of Azure's that an operator has to hear of.
+"""Find documents that Azure signed but the exact reader refuses, because Azure may have changed their form.
 
-A refusal stays a refusal. Anybody who holds a genuine document can spoil its form and cause such a report, so that it
-says "look", and not "this was Azure".
+The document stays refused. Every sender who has a genuine document can change its form and cause such a report. So a
+report asks an operator to look, and does not prove that Azure made the document.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ from verifier.core.signature import HASHES, hash_named_by
 from verifier.core.trust.bundle import TrustBundle, TrustedCertificate
 from verifier.core.trust.clouds import Cloud
 
-#: Those of exactness and bounds. The others are told of a document that was read.
+#: The reasons for form and bounds. A document that is refused for another reason was read.
 _REASONS: Final = frozenset({Reason.MALFORMED_EVIDENCE, Reason.ALGORITHM_REFUSED})
-#: Of signatures on leaves, by pins that bear the issuer's name.
+#: Signatures on leaves that are verified with the keys of pins that have the name of the issuer.
 _MAX_ISSUER_VERIFICATIONS: Final = 8
 
 _MESSAGE_DIGEST: Final = bytes.fromhex("2a864886f70d010904")
-#: What a parser or a key raises on bytes that it does not take.
+#: What a parser or a key raises on bytes that it does not accept.
 _UNREADABLE: Final = (ValueError, TypeError, LookupError, OverflowError, UnsupportedAlgorithm, Warning)
 
 _Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -40,7 +40,7 @@ _Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonconformingDocument:
-    """A refused document whose signature verifies under a leaf that a pin issued."""
+    """Describe a refused document whose signature verifies with the key of a leaf that a pin issued."""
 
     issuer: str
     pin_sha256: str
@@ -48,14 +48,14 @@ class NonconformingDocument:
     clouds: frozenset[Cloud]
     signer_sha256: str
     document_sha256: str
-    #: The sentence of the refusal.
+    #: The detail of the refusal.
     detail: str
     seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Signer:
-    """A leaf, and the pin that issued it."""
+    """Pair the key of a leaf with the pin that issued the leaf."""
 
     sha256: str
     key: _Key
@@ -66,12 +66,14 @@ class _Signer:
 def find_nonconforming(
     document: RawDocument, refused: Refused, *, bundle: TrustBundle, now: datetime
 ) -> NonconformingDocument | None:
-    """Return what to tell of a document that `refused` refused for its form or for a bound, or None.
+    """Report a document that was refused for its form or for a bound, but that a pinned authority's leaf signed.
 
-    The document is read tolerantly. Some embedded certificate was issued, by name and by signature, by a pin that is
-    usable at `now`, and its key made the signature over the content. The cost is bounded: at most 8 verifications with
-    the keys of pins, and 6 with the key of each leaf that they issued.
-    Not checked: names, dates, usages and the chain above the pin. It raises no exception and changes no verdict.
+    Otherwise return None. The document is read tolerantly. A report requires an embedded certificate that a pin usable
+    at `now` issued, by name and by signature, and whose key signed the content. The cost is bounded: at most 8
+    verifications with the keys of pins, and 6 with the key of each leaf that they issued. It raises no exception and
+    changes no verdict.
+
+    Not checked: names, dates, usages and the chain above the pin.
     """
     if refused.reason not in _REASONS:
         return None
@@ -93,7 +95,7 @@ def find_nonconforming(
 
 
 def _signer_of(raw: bytes, bundle: TrustBundle, now: datetime) -> _Signer | None:
-    """The signer of the first SignerInfo, if a pin issued it and it signed the content."""
+    """Return the signer of the first SignerInfo, if a pin issued it and it signed the content."""
     reader = BerReader(raw)
     explicit = reader.children(reader.whole())[1]
     fields = reader.children(reader.children(explicit)[0])
@@ -109,7 +111,7 @@ def _signer_of(raw: bytes, bundle: TrustBundle, now: datetime) -> _Signer | None
 
 
 def _first(elements: list[Element], tag: int) -> Element:
-    """The first element of this tag, in segments or whole."""
+    """Return the first element of this tag, primitive or constructed."""
     for element in elements:
         if element.tag in {tag, tag | der.CONSTRUCTED}:
             return element
@@ -122,7 +124,7 @@ def _content(reader: BerReader, encapsulated: Element) -> bytes:
 
 
 def _issued(reader: BerReader, candidates: list[Element], bundle: TrustBundle, now: datetime) -> Iterator[_Signer]:
-    """Those of these certificates that usable pins issued. One that cannot be read is passed over."""
+    """Yield those of these certificates that usable pins issued. Skip unreadable ones."""
     left = _MAX_ISSUER_VERIFICATIONS
     pins = _usable(bundle, now)
     for candidate in candidates:
@@ -147,7 +149,7 @@ def _issued(reader: BerReader, candidates: list[Element], bundle: TrustBundle, n
 
 
 def _usable(bundle: TrustBundle, now: datetime) -> list[tuple[TrustedCertificate, frozenset[Cloud]]]:
-    """Each pin that some cloud may use at `now`, with those clouds."""
+    """Return each pin that is usable at `now`, with the clouds that may use it."""
     clouds: dict[str, set[Cloud]] = {}
     pins: dict[str, TrustedCertificate] = {}
     for cloud, trust in bundle.clouds.items():
@@ -158,7 +160,10 @@ def _usable(bundle: TrustBundle, now: datetime) -> list[tuple[TrustedCertificate
 
 
 def _bounded(key: object) -> _Key:
-    """Refuse a key that costs much. The pin vouches for the leaf, and not for the work that its key asks for."""
+    """Return the key, unless it makes verification expensive. The issuer of a leaf does not bound that cost.
+
+    Raises TypeError and ValueError.
+    """
     if isinstance(key, ec.EllipticCurvePublicKey):
         return key
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size > MAX_TOLERATED_RSA_BITS:
@@ -169,7 +174,10 @@ def _bounded(key: object) -> _Key:
 
 
 def _signed(reader: BerReader, signer_info: list[Element], content: bytes, key: _Key) -> bool:
-    """RFC 5652 5.4, with any padding, and with the digest that the SignerInfo names if it is one that is known."""
+    """Return whether the key signed the content (RFC 5652 5.4), with any padding.
+
+    The digest is the one that the SignerInfo names. If that one is unknown, each known digest is tried.
+    """
     _, _, digest_algorithm, attributes = signer_info[:4]
     signature = reader.string(_first(signer_info, der.OCTET_STRING))
     named = hash_named_by(_oid(reader, digest_algorithm))
@@ -185,7 +193,7 @@ def _signed(reader: BerReader, signer_info: list[Element], content: bytes, key: 
 
 
 def _binds(reader: BerReader, attributes: Element, content_digest: bytes) -> bool:
-    """The signed attributes have this message-digest (RFC 5652 11.2)."""
+    """Return whether the signed attributes have this message-digest (RFC 5652 11.2)."""
     for attribute in reader.children(attributes):
         oid, values = reader.children(attribute)[:2]
         if reader.contents(oid) == _MESSAGE_DIGEST:
@@ -196,7 +204,7 @@ def _binds(reader: BerReader, attributes: Element, content_digest: bytes) -> boo
 def _verifies(
     key: object, signature: bytes, signed: bytes, digest: hashes.HashAlgorithm, *, any_padding: bool = False
 ) -> bool:
-    """Verify with ECDSA, or with PKCS#1 v1.5 and, with `any_padding`, PSS as well."""
+    """Return whether the signature verifies with ECDSA or PKCS#1 v1.5, or with PSS if `any_padding` is set."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         with suppress(InvalidSignature):
             key.verify(signature, signed, ec.ECDSA(digest))

@@ -1,4 +1,4 @@
-"""Step 3: the signature over the content. The only way from an Envelope to its content (RFC 5652 5.4 to 5.6)."""
+"""Verify the signature over the content: step 3 (RFC 5652 5.4 to 5.6). No other step turns an Envelope into content."""
 
 import hashlib
 import hmac
@@ -22,8 +22,8 @@ HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
-# RFC 5754 section 2. Azure puts sha256WithRSAEncryption where a digest belongs; a signature algorithm in that
-# place stands for the digest that it names.
+# RFC 5754 section 2. Azure writes sha256WithRSAEncryption as the digest algorithm. A signature algorithm in that field
+# selects the digest that it names.
 _DIGEST_OF = {
     "2.16.840.1.101.3.4.2.1": "sha256",
     "2.16.840.1.101.3.4.2.2": "sha384",
@@ -35,10 +35,10 @@ _DIGEST_OF = {
     "1.2.840.10045.4.3.3": "sha384",
     "1.2.840.10045.4.3.4": "sha512",
 }
-#: The kinds of key. Many write them in the place of a document's signature algorithm, with the digest beside it.
+#: Key algorithms. Many signers write one of them as the signature algorithm and name the digest separately.
 _RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
 _EC_PUBLIC_KEY = "1.2.840.10045.2.1"
-# RFC 5754 section 3: the family, and the digest that the algorithm fixes ("" where it fixes none).
+# RFC 5754 section 3: the family, and the digest that the algorithm fixes, or "" if it fixes none.
 _SIGNATURE_OF = {
     _RSA_ENCRYPTION: (_RSA, ""),
     "1.2.840.113549.1.1.11": (_RSA, "sha256"),
@@ -50,7 +50,7 @@ _SIGNATURE_OF = {
     "1.2.840.10045.4.3.3": (_ECDSA, "sha384"),
     "1.2.840.10045.4.3.4": (_ECDSA, "sha512"),
 }
-# Broken digests (RFC 6151, RFC 9155), alone or within a signature algorithm, told by name.
+# Broken digests (RFC 6151, RFC 9155), alone or in a signature algorithm. Refusals quote the names.
 _BROKEN = {
     "1.2.840.113549.2.2": "MD2",
     "1.2.840.113549.2.5": "MD5",
@@ -64,7 +64,7 @@ _BROKEN = {
 }
 _OF_CERTIFICATES = _SIGNATURE_OF.keys() - {_RSA_ENCRYPTION, _EC_PUBLIC_KEY}
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-# The object identifiers of these curves as DER (RFC 5480 2.1.1.1): the parameters of id-ecPublicKey.
+# The parameters of id-ecPublicKey (RFC 5480 2.1.1.1): the object identifier of the curve, as DER.
 _CURVE_PARAMETERS = {
     "secp256r1": bytes.fromhex("06082a8648ce3d030107"),
     "secp384r1": bytes.fromhex("06052b81040022"),
@@ -73,7 +73,7 @@ _CURVE_PARAMETERS = {
 
 
 def hash_named_by(oid: str) -> hashes.HashAlgorithm | None:
-    """Return the hash that a digest algorithm, or a signature algorithm in its place, names."""
+    """Return the hash that this digest or signature algorithm names, or None if it names none that is accepted."""
     return HASHES.get(_DIGEST_OF.get(oid, ""))
 
 
@@ -83,8 +83,11 @@ def _element(tag: int, *contents: bytes) -> bytes:
 
 
 def _pss_parameters(digest_oid: str, salt_length: int) -> frozenset[bytes]:
-    """RFC 4055 3.1: one digest throughout (the defaults are SHA-1), MGF1, a salt as long as the digest, and the default
-    trailer, which DER leaves out. The parameters of a digest are NULL or absent."""
+    """Return the encodings of the PSS parameters that are accepted with one digest (RFC 4055 3.1).
+
+    The same digest hashes the content and masks it with MGF1, because the defaults are SHA-1. The salt is as long as
+    the digest. The trailer is the default, which DER omits. The parameters of each digest are NULL or absent.
+    """
     mgf1 = bytes.fromhex("06092a864886f70d010108")
     named = [_element(0x30, bytes.fromhex(digest_oid), parameters) for parameters in (b"", NULL)]
     salt = _element(0xA2, _element(0x02, bytes([salt_length])))
@@ -103,27 +106,29 @@ _PSS_PARAMETERS = {
 
 
 def verify_signature(envelope: Envelope) -> SignedContent:
-    """The content was signed by the key in the signer's certificate: RSA (PKCS#1 v1.5 or PSS) of MIN_RSA_BITS
-    to MAX_RSA_BITS, or ECDSA on P-256, P-384 or P-521, with SHA-256, SHA-384 or SHA-512, and the signer's
-    certificate itself is not signed with a broken digest. Where there are signed attributes, they bind it.
+    """Verify that the key in the signer's certificate signed the content, and return the content.
 
-    Not checked: whose certificate that is. Raises SignatureRefused.
+    The key is RSA of MIN_RSA_BITS to MAX_RSA_BITS (PKCS#1 v1.5 or PSS), or ECDSA on P-256, P-384 or P-521. The digest
+    is SHA-256, SHA-384 or SHA-512. If the document has signed attributes, they must name this content. A signer's
+    certificate that is itself signed with a broken digest is refused.
+
+    Not checked: who owns the certificate. Raises SignatureRefused.
     """
     digest = _digest(envelope)
     attributes = envelope.signed_attributes
     if attributes is None:
         signed_bytes = envelope.unverified_content
     else:
-        # RFC 5652 11.1 and 11.2: both are what the signature says of the content.
+        # RFC 5652 11.1 and 11.2: these two attributes bind the signature to the content.
         content_digest = hashlib.new(digest, envelope.unverified_content).digest()
         if attributes.content_type_oid != _DATA or not hmac.compare_digest(attributes.message_digest, content_digest):
-            raise SignatureRefused(Reason.SIGNATURE_INVALID, "The signed attributes are of another content.")
+            raise SignatureRefused(Reason.SIGNATURE_INVALID, "The signed attributes describe other content.")
         signed_bytes = attributes.signed_bytes
     try:
         _verify(envelope, digest, signed_bytes)
     except InvalidSignature as error:
         raise SignatureRefused(
-            Reason.SIGNATURE_INVALID, "The signature does not fit the content: one of the two was changed."
+            Reason.SIGNATURE_INVALID, "The signature does not match the content: one of them was changed."
         ) from error
     return SignedContent(
         sha256=envelope.sha256,
@@ -136,7 +141,7 @@ def verify_signature(envelope: Envelope) -> SignedContent:
 def _digest(envelope: Envelope) -> str:
     for oid in (envelope.digest_oid, envelope.signature_oid, envelope.signer.signature_oid):
         if oid in _BROKEN:
-            raise _refused(f"{_BROKEN[oid]} is broken, and is refused in the document and in its signer's certificate.")
+            raise _refused(f"{_BROKEN[oid]} is broken. It is refused in the document and in the signer's certificate.")
     if envelope.signer.signature_oid not in _OF_CERTIFICATES:
         raise _refused(
             f"The signer's certificate is signed with {envelope.signer.signature_oid}, which is not accepted."
@@ -147,12 +152,12 @@ def _digest(envelope: Envelope) -> str:
 
 
 def _verify(envelope: Envelope, digest: str, signed_bytes: bytes) -> None:
-    """Returns where the signature is good. Raises InvalidSignature and SignatureRefused."""
+    """Verify the signature over these bytes. Raises InvalidSignature and SignatureRefused."""
     if envelope.signature_oid not in _SIGNATURE_OF:
         raise _refused(f"The signature algorithm {envelope.signature_oid} is not accepted.")
     family, fixed_digest = _SIGNATURE_OF[envelope.signature_oid]
     if fixed_digest not in {"", digest}:
-        raise _refused(f"The document says {digest}, its signature algorithm {fixed_digest}.")
+        raise _refused(f"The document names the digest {digest}, but its signature algorithm names {fixed_digest}.")
     key = envelope.signer.public_key
     algorithm = HASHES[digest]
     if isinstance(key, rsa.RSAPublicKey) and family in {_RSA, _PSS}:
@@ -172,18 +177,22 @@ def _verify(envelope: Envelope, digest: str, signed_bytes: bytes) -> None:
         _check_parameters(envelope, {b"", NULL, *curve})
         key.verify(envelope.signature, signed_bytes, ec.ECDSA(algorithm))
     else:
-        raise _refused("The signer's key is not one for the signature algorithm of the document.")
+        raise _refused("The signer's key does not belong to the signature algorithm of the document.")
 
 
 def _check_parameters(envelope: Envelope, accepted: set[bytes]) -> None:
-    """RFC 3279 2.2.1 and RFC 5758 3.2: NULL for RSA and absent for ECDSA. Makers mix them up, and both say the same."""
+    """Refuse other parameters of the signature algorithm than these.
+
+    RFC 3279 2.2.1 requires NULL for RSA, and RFC 5758 3.2 requires none for ECDSA. Signers mix the two up, and both
+    have the same meaning.
+    """
     if envelope.signature_parameters not in accepted:
         raise _refused("The signature algorithm has parameters that are not accepted.")
 
 
 def _pss(envelope: Envelope, digest: str) -> padding.PSS:
     if envelope.signature_parameters not in _PSS_PARAMETERS[digest]:
-        raise _refused(f"The PSS parameters are not {digest} throughout, with a salt as long as the digest.")
+        raise _refused(f"The PSS parameters must use {digest} throughout, with a salt as long as the digest.")
     algorithm = HASHES[digest]
     return padding.PSS(mgf=padding.MGF1(algorithm), salt_length=algorithm.digest_size)
 

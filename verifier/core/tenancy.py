@@ -1,4 +1,4 @@
-"""Who a service appraises for: tenants, each with the policy that its documents must satisfy, and its rate."""
+"""Describe the tenants of a service: the policy that their documents must satisfy, and their rate limits."""
 
 import re
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Self
 
-# No slash and no colon: stores name what they count by tenant, and people on the command line are named `cli:NAME`.
+# No slash and no colon: stores use the name in their keys, and `cli:NAME` names an operator on the command line.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _RATE = re.compile(r"([1-9][0-9]{0,6})/(second|minute|hour)")
 
 
 class Unit(StrEnum):
-    """What a rate is counted by."""
+    """Name the length of the window of a rate."""
 
     SECOND = "second"
     MINUTE = "minute"
@@ -31,7 +31,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """At most `amount` requests in one `unit`, whenever that begins."""
+    """Limit requests to `amount` in any window of one `unit`."""
 
     amount: int
     unit: Unit
@@ -45,19 +45,19 @@ class Rate:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The rate that is written e.g. `600/minute`. Raises ValueError."""
+        """Read a rate such as `600/minute`. Raises ValueError."""
         parts = _RATE.fullmatch(text)
         if parts is None:
             raise ValueError("a rate is written as 600/minute: a number, a slash, and second, minute or hour")
         return cls(amount=int(parts[1]), unit=Unit(parts[2]))
 
 
-#: More than any one service answers: a rate beyond it is a slip.
+#: No service answers more requests than this, so a higher rate is a mistake.
 MAX_RATE = 1_000_000
 
 
 class LimitedPath(StrEnum):
-    """What is counted, each for itself."""
+    """Name the requests that are limited. Each has its own count."""
 
     NONCES = "nonces"
     ATTESTATIONS = "attestations"
@@ -65,8 +65,10 @@ class LimitedPath(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What a tenant has left after one request. `reset` is when there is more: for one that was not admitted, when
-    it is."""
+    """Describe what a rate limit leaves to a tenant after one request.
+
+    `reset` is the time until `remaining` grows or, if the request was not admitted, until a request is admitted.
+    """
 
     admitted: bool
     rate: Rate
@@ -76,11 +78,12 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One of the parties that a service works for. Every document of its requests must satisfy `policy`, whichever
-    other policies a nonce or a request names. `rate` holds for nonces and for attestations, each counted for itself.
-    None: no limit.
+    """Describe one party that a service works for.
 
-    Not checked: that there is a policy of that name.
+    Every document of its requests must satisfy `policy`. A nonce or a request can only add policies. `rate` limits
+    nonces and attestations, each with its own count. None means no limit.
+
+    Not checked: that a policy of that name exists.
     """
 
     name: str

@@ -1,22 +1,23 @@
-"""The trace that a request is part of (W3C Trace Context, Recommendation of 23 November 2021)."""
+"""Read the trace that a request belongs to (W3C Trace Context, Recommendation of 23 November 2021)."""
 
 import re
 from dataclasses import dataclass
 from typing import Self
 
-#: Section 3.2: version, trace-id, parent-id, flags, in lower-case hex. Version 00 alone ends there, and is what is
-#: read; a later one may go on, and is read as far as this one goes. Version ff is none.
+#: Section 3.2: version, trace-id, parent-id and flags, in lower-case hex. Version 00 ends there. A later version may
+#: have more fields, which are ignored. Version ff is invalid.
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[\x21-\x7e]*)?")
 _FIRST_VERSION = "00"
-#: A header is 55 characters in version 00; a later version's is not read beyond this.
+#: A header of version 00 has 55 characters. A longer header than this is ignored.
 _MOST_CHARACTERS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceContext:
-    """Where a request stands in its caller's trace. Known: the form alone; anybody may name any trace.
+    """Identify the part of a trace that a request is.
 
-    `span_id` is the one of this service's own part, `parent_id` that of the caller's.
+    `span_id` identifies the span of this service, `parent_id` the span of the caller.
+    Not checked: that the trace belongs to the caller. Any sender may name any trace.
     """
 
     trace_id: str
@@ -26,8 +27,10 @@ class TraceContext:
 
     @classmethod
     def read(cls, header: str, *, span_id: str) -> Self | None:
-        """The context that a `traceparent` header names, or None where it is malformed: it is then to be ignored
-        (section 3.2.2). Identifiers of zeroes alone are invalid."""
+        """Read a `traceparent` header, and return None if it is malformed (section 3.2.2: ignore it then).
+
+        An identifier that consists of zeroes is invalid.
+        """
         found = _TRACEPARENT.fullmatch(header) if len(header) <= _MOST_CHARACTERS else None
         if found is None:
             return None
@@ -38,5 +41,5 @@ class TraceContext:
 
     @property
     def response_header(self) -> str:
-        """The value of `traceresponse` (Trace Context Level 2): the part of the trace that this service is."""
+        """Return the value of `traceresponse` (Trace Context Level 2), which names the span of this service."""
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"

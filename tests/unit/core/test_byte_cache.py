@@ -1,4 +1,4 @@
-"""The cache: bounded by what its values weigh, for any number of threads."""
+"""The cache: bounded by the weight of its values, for any number of threads."""
 
 import threading
 
@@ -17,7 +17,7 @@ def weigh(_: int, value: bytes) -> int:
     capacity=st.integers(0, 60),
     uses=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30)), max_size=60),
 )
-def test_never_weighs_more_than_its_capacity(capacity: int, uses: list[tuple[int, int]]) -> None:
+def test_the_weight_never_exceeds_the_capacity(capacity: int, uses: list[tuple[int, int]]) -> None:
     cache: ByteCache[int, bytes] = ByteCache(capacity, weigh)
     for key, size in uses:
         cache.keep(key, bytes(size))
@@ -25,7 +25,7 @@ def test_never_weighs_more_than_its_capacity(capacity: int, uses: list[tuple[int
         assert (cache.find(key) == bytes(size)) or size > capacity
 
 
-def test_the_least_recently_used_value_gives_way() -> None:
+def test_the_least_recently_used_value_is_evicted() -> None:
     cache: ByteCache[int, bytes] = ByteCache(20, weigh)
     cache.keep(1, b"a" * 10)
     cache.keep(2, b"b" * 10)
@@ -34,7 +34,7 @@ def test_the_least_recently_used_value_gives_way() -> None:
     assert (cache.find(1), cache.find(2), cache.find(3)) == (b"a" * 10, None, b"c" * 10)
 
 
-def test_a_value_that_is_kept_again_is_the_most_recently_used() -> None:
+def test_storing_a_value_again_makes_it_the_most_recently_used() -> None:
     cache: ByteCache[int, bytes] = ByteCache(20, weigh)
     for key in (1, 2, 1):
         cache.keep(key, b"x" * 10)
@@ -43,19 +43,19 @@ def test_a_value_that_is_kept_again_is_the_most_recently_used() -> None:
     assert cache.find(1) is not None
 
 
-def test_what_is_heavier_than_the_whole_displaces_nothing() -> None:
+def test_a_value_above_the_capacity_evicts_no_other() -> None:
     cache: ByteCache[int, bytes] = ByteCache(20, weigh)
     cache.keep(1, b"a")
     cache.keep(2, b"b" * 21)
     assert (len(cache), cache.find(2)) == (1, None)
 
 
-def test_a_capacity_is_not_negative() -> None:
+def test_a_negative_capacity_is_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
         ByteCache(-1, weigh)
 
 
-def test_threads_find_what_they_kept_or_nothing() -> None:
+def test_threads_find_their_own_values_or_none() -> None:
     cache: ByteCache[int, bytes] = ByteCache(200, weigh)
     together = threading.Barrier(8)
     faults: list[object] = []

@@ -1,6 +1,6 @@
-"""Properly signed certificates that differ from good ones in one thing: refused or accepted, and nothing else.
+"""Correctly signed certificates with one change: each is refused or accepted, and raises no other exception.
 
-The suite takes a sample. `make mutants` takes 10,000, and prints what the accepted ones differ in.
+The suite tries a sample. `make mutants` tries 10,000, and prints how the accepted ones differ.
 """
 
 import random
@@ -19,7 +19,7 @@ from verifier.core.trust.bundle import Role, TrustBundle, TrustedCertificate, Tr
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
 
-# cryptography warns of fields that it will refuse one day. The service does not make warnings errors, nor does this.
+# cryptography warns of fields that a later version refuses. The service does not turn warnings into errors.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 SAMPLE = 300
@@ -34,7 +34,7 @@ def sample_of(kind: str) -> list[bytes]:
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("kind", ["EC", "RSA"])
-def test_a_mutant_of_the_signer_is_refused_or_differs_in_something_that_may_differ(kind: str, part: int) -> None:
+def test_a_mutant_of_the_signer_is_refused_or_has_a_permitted_difference(kind: str, part: int) -> None:
     made = mint(kind)
     outcomes: set[Reason | None] = set()
     for mutant in sample_of(kind)[part::PARTS]:
@@ -42,7 +42,7 @@ def test_a_mutant_of_the_signer_is_refused_or_differs_in_something_that_may_diff
         outcomes.add(reason)
         if reason is None:
             assert differences(made.tbs, mutant) <= EXPLAINED.keys(), mutant.hex()
-    # Some come as far as the path validators, and through them.
+    # Some mutants reach the path validators, and both accept some of them.
     assert outcomes >= {None, Reason.CHAIN_UNTRUSTED, Reason.MALFORMED_EVIDENCE}
 
 
@@ -52,7 +52,7 @@ def test_the_signer_itself_is_accepted(kind: str) -> None:
 
 
 def test_a_signer_of_any_length_is_accepted() -> None:
-    # asn1crypto takes a length that ends in the byte 0x80 for an indefinite one, and encodes the element anew.
+    # asn1crypto reads a length that ends in the byte 0x80 as indefinite, and encodes the element again.
     made = mint("EC")
     for size in range(160):
         padded = with_extension(made.tbs, x509.ObjectIdentifier("1.2.3.4"), element(0x04, b"a" * size))
@@ -71,7 +71,7 @@ def test_a_mutant_of_a_pin_does_not_hide_the_pin(*, is_first: bool) -> None:
     assert count > 50
 
 
-def test_a_mutant_of_the_only_pin_is_a_refusal_or_a_chain() -> None:
+def test_a_mutant_of_the_only_pin_builds_a_chain_or_is_refused() -> None:
     anchor = trusted(root().certificate)
     claims = claims_of(mint("EC").signer.certificate)
     refused, accepted = 0, 0
@@ -88,7 +88,7 @@ def test_a_mutant_of_the_only_pin_is_a_refusal_or_a_chain() -> None:
 
 @cache
 def mutated_pins() -> tuple[TrustedCertificate, ...]:
-    """Every fourth mutant of the mint's CA, signed by the root again, that a trust bundle can hold."""
+    """Return every fourth mutant of the mint's CA, signed again by the root, if a trust bundle can hold it."""
     issuer = authority("Mint")
     maker = Mint(issuer=root(), signer=issuer, bundle=mint("EC").bundle)
     found = {}

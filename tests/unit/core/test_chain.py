@@ -1,4 +1,4 @@
-"""The chain: to an anchor of the signer's own cloud, at the moment of the appraisal."""
+"""The chain: it leads to an anchor of the signer's cloud and is valid at the time of the appraisal."""
 
 import itertools
 from collections.abc import Callable
@@ -29,7 +29,7 @@ BOTH = frozenset({Cloud.PUBLIC, Cloud.CHINA})
 def build(
     signer: pki.Identity, bundle: TrustBundle, *, now: datetime = NOW, cloud: Cloud = Cloud.PUBLIC
 ) -> list[x509.Certificate]:
-    """The authorities of the chain."""
+    """Build a chain, and return its authorities."""
     content = build_chain(claims_of(signer.certificate, cloud=cloud), now=now, bundle=bundle)
     assert content.trust_generation == bundle.generation
     trust = bundle.clouds[cloud]
@@ -47,19 +47,19 @@ def refused(
 
 
 def levels(authorities: int) -> list[pki.Identity]:
-    """The anchor, and the authorities under it."""
+    """Return an anchor and the authorities under it, in order."""
     found = [root()]
     for level in range(1, authorities):
         found.append(authority(f"Level {level}", issuer=found[-1]))
     return found
 
 
-def test_is_the_authorities_from_the_issuer_to_the_anchor() -> None:
+def test_lists_the_authorities_from_the_issuer_to_the_anchor() -> None:
     made = shared_pki()
     assert build(made.signer, shared_bundle()) == [made.issuing_ca.certificate, made.root.certificate]
 
 
-def test_tells_the_state_of_each_authority() -> None:
+def test_lists_the_state_of_each_authority() -> None:
     issuing = authority("Issuing")
     bundle = TrustBundle.of(
         (trusted(root().certificate), trusted(issuing.certificate, retire_at=NOW + timedelta(days=1)))
@@ -68,26 +68,26 @@ def test_tells_the_state_of_each_authority() -> None:
     assert [link.state for link in content.chain] == [State.EXPIRING, State.ACTIVE]
 
 
-def test_an_anchor_may_issue_by_itself() -> None:
+def test_an_anchor_may_issue_the_signer() -> None:
     assert build(make_signer(issuer=root()), bundle_of(root().certificate)) == [root().certificate]
 
 
 @pytest.mark.parametrize("authorities", range(2, MAX_AUTHORITIES + 1))
-def test_takes_as_many_authorities_as_there_may_be(authorities: int) -> None:
+def test_accepts_up_to_the_maximum_of_authorities(authorities: int) -> None:
     found = levels(authorities)
     chain = build(make_signer(issuer=found[-1]), bundle_of(*(one.certificate for one in found)))
     assert chain == [one.certificate for one in reversed(found)]
 
 
 @pytest.mark.parametrize("authorities", [MAX_AUTHORITIES + 1, MAX_AUTHORITIES + 3])
-def test_refuses_one_authority_more(authorities: int) -> None:
+def test_refuses_more_authorities_than_the_maximum(authorities: int) -> None:
     found = levels(authorities)
     bundle = bundle_of(*(one.certificate for one in found))
     assert refused(make_signer(issuer=found[-1]), bundle).reason is Reason.CHAIN_UNTRUSTED
 
 
-def test_refuses_one_authority_more_where_the_surplus_one_is_self_issued() -> None:
-    # A self-issued authority does not count towards a path length (RFC 5280 4.2.1.9), and does towards our limit.
+def test_counts_a_self_issued_authority_for_the_maximum() -> None:
+    # A self-issued authority does not count for a path length (RFC 5280 4.2.1.9), but it counts for our limit.
     found = levels(MAX_AUTHORITIES)
     twin = make_authority(issuer=found[-1], name=f"Level {MAX_AUTHORITIES - 1}", key=key("another"))
     assert twin.certificate.subject == twin.certificate.issuer
@@ -96,7 +96,7 @@ def test_refuses_one_authority_more_where_the_surplus_one_is_self_issued() -> No
 
 
 def as_pin(certificate: x509.Certificate) -> TrustedCertificate:
-    """A pin, also where it is self-issued."""
+    """Return an entry that is a pin even if the certificate is self-issued."""
     return TrustedCertificate(
         certificate=Certificate.from_der(der(certificate)),
         role=Role.INTERMEDIATE,
@@ -106,7 +106,7 @@ def as_pin(certificate: x509.Certificate) -> TrustedCertificate:
 
 
 class TestClouds:
-    def test_another_clouds_anchor_is_no_anchor(self) -> None:
+    def test_an_anchor_of_another_cloud_is_refused(self) -> None:
         china = root("China Root")
         issuing = authority("Issuing", issuer=china)
         bundle = TrustBundle.of(
@@ -122,7 +122,7 @@ class TestClouds:
             claims_of(china_signer(issuing).certificate, cloud=Cloud.CHINA), now=NOW, bundle=bundle
         ).chain
 
-    def test_another_clouds_pin_is_no_pin(self) -> None:
+    def test_a_pin_of_another_cloud_is_refused(self) -> None:
         issuing = authority("Issuing")
         bundle = TrustBundle.of(
             (
@@ -133,7 +133,7 @@ class TestClouds:
         assert refused(make_signer(issuer=issuing), bundle).reason is Reason.ISSUER_UNPINNED
         assert build(china_signer(issuing), bundle, cloud=Cloud.CHINA)
 
-    def test_a_cloud_that_nobody_configured_has_no_chain(self) -> None:
+    def test_a_cloud_without_trust_is_refused(self) -> None:
         issuing = authority("Issuing")
         bundle = bundle_of(root().certificate, issuing.certificate)
         assert refused(china_signer(issuing), bundle, cloud=Cloud.CHINA).reason is Reason.CHAIN_UNTRUSTED
@@ -144,7 +144,7 @@ def china_signer(issuer: pki.Identity) -> pki.Identity:
 
 
 class TestTime:
-    def test_the_signer_holds_from_its_first_second_to_its_last(self) -> None:
+    def test_the_signer_is_valid_from_its_first_to_its_last_second(self) -> None:
         issuing = authority("Issuing")
         validity = pki.Validity(not_before=NOW, not_after=NOW + timedelta(days=1))
         signer = make_signer(issuer=issuing, validity=validity)
@@ -154,7 +154,7 @@ class TestTime:
         for moment in (validity.not_before - MICROSECOND, validity.not_after + SECOND):
             assert refused(signer, bundle, now=moment).reason is Reason.CHAIN_UNTRUSTED
 
-    def test_the_issuer_holds_from_its_first_second_to_its_last(self) -> None:
+    def test_the_issuer_is_valid_from_its_first_to_its_last_second(self) -> None:
         validity = pki.Validity(not_before=NOW, not_after=NOW + timedelta(days=1))
         issuing = authority("Issuing", validity=validity)
         signer = make_signer(issuer=issuing)
@@ -165,13 +165,13 @@ class TestTime:
         assert refused(signer, bundle, now=before).reason is Reason.CHAIN_UNTRUSTED
         assert refused(signer, bundle, now=after).reason is Reason.ISSUER_UNPINNED
 
-    def test_an_expired_anchor_anchors_nothing(self) -> None:
+    def test_an_expired_anchor_is_refused(self) -> None:
         old = pki.make_root(subject=pki.make_name("Old"), key=key("Old"), validity=PAST)
         issuing = authority("Issuing", issuer=old)
         bundle = bundle_of(old.certificate, root().certificate, issuing.certificate)
         assert refused(make_signer(issuer=issuing), bundle).reason is Reason.CHAIN_UNTRUSTED
 
-    def test_no_anchor_at_all_is_usable(self) -> None:
+    def test_a_cloud_without_a_usable_anchor_is_refused(self) -> None:
         old = pki.make_root(subject=pki.make_name("Old"), key=key("Old"), validity=PAST)
         issuing = authority("Issuing", issuer=old)
         refusal = refused(make_signer(issuer=issuing), bundle_of(old.certificate, issuing.certificate))
@@ -186,7 +186,9 @@ class TestTime:
             (NOW + timedelta(days=1), False),
         ],
     )
-    def test_a_pin_is_staged_and_retired_to_the_microsecond(self, moment: datetime, *, usable: bool) -> None:
+    def test_a_pin_is_activated_and_retired_exactly_at_its_planned_times(
+        self, moment: datetime, *, usable: bool
+    ) -> None:
         issuing = authority("Issuing")
         planned = trusted(issuing.certificate, activate_at=NOW, retire_at=NOW + timedelta(days=1))
         bundle = TrustBundle.of((trusted(root().certificate), planned))
@@ -196,24 +198,24 @@ class TestTime:
         else:
             assert refused(signer, bundle, now=moment).reason is Reason.CHAIN_UNTRUSTED
 
-    def test_a_retired_anchor_is_none(self) -> None:
+    def test_a_retired_anchor_is_refused(self) -> None:
         issuing = authority("Issuing")
         bundle = TrustBundle.of((trusted(root().certificate, retire_at=NOW), trusted(issuing.certificate)))
         assert build(make_signer(issuer=issuing), bundle, now=NOW - MICROSECOND)
         assert refused(make_signer(issuer=issuing), bundle).reason is Reason.CHAIN_UNTRUSTED
 
-    def test_the_detail_says_what_is_the_matter_with_the_pin(self) -> None:
+    def test_the_detail_names_the_state_of_the_pin(self) -> None:
         issuing = authority("Issuing")
         bundle = TrustBundle.of((trusted(root().certificate), trusted(issuing.certificate, retire_at=NOW)))
         assert "retired" in refused(make_signer(issuer=issuing), bundle).detail
 
 
 class TestCrossSigned:
-    """One subject and key under several issuers, as Azure's authorities are in every rollover."""
+    """Check one subject and key under several issuers, as Azure has them in every rollover."""
 
     @staticmethod
     def entries(*, other_validity: pki.Validity | None) -> tuple[pki.Identity, list[x509.Certificate]]:
-        """The two forms of one authority under two roots, and the roots; the other root may have expired."""
+        """Return two certificates of one authority under two roots, and the roots. The other root may have expired."""
         other = pki.make_root(
             subject=pki.make_name("Other Root"), key=key("Other Root"), validity=other_validity or around(days=3650)
         )
@@ -222,24 +224,24 @@ class TestCrossSigned:
         return one, [root().certificate, other.certificate, one.certificate, two.certificate]
 
     @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
-    def test_either_way_will_do_in_whichever_order_they_are_listed(self, order: tuple[int, ...]) -> None:
+    def test_a_chain_over_either_root_is_built_for_every_order_of_entries(self, order: tuple[int, ...]) -> None:
         one, certificates = self.entries(other_validity=None)
         chain = build(make_signer(issuer=one), bundle_of(*(certificates[index] for index in order)))
         assert [chain[0].issuer] == [chain[1].subject]
         assert chain[0].subject == one.certificate.subject
 
     @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
-    def test_the_way_that_holds_is_found_beside_one_that_has_expired(self, order: tuple[int, ...]) -> None:
+    def test_the_valid_root_is_found_beside_an_expired_one(self, order: tuple[int, ...]) -> None:
         one, certificates = self.entries(other_validity=PAST)
         chain = build(make_signer(issuer=one), bundle_of(*(certificates[index] for index in order)))
         assert chain == [one.certificate, root().certificate]
 
     @pytest.mark.parametrize("is_first_expired", [True, False])
     @pytest.mark.parametrize("reverse", [True, False])
-    def test_the_form_that_holds_is_found_beside_one_that_has_expired(
+    def test_the_valid_certificate_is_found_beside_an_expired_one(
         self, *, is_first_expired: bool, reverse: bool
     ) -> None:
-        """As above, where it is the authority's own certificate that has expired."""
+        """Expire a certificate of the authority itself, and not a root."""
         other = root("Other Root")
         one = authority("Crossed", validity=PAST if is_first_expired else None)
         two = authority("Crossed", issuer=other, validity=None if is_first_expired else PAST)
@@ -247,7 +249,7 @@ class TestCrossSigned:
         chain = build(make_signer(issuer=one), bundle_of(*(reversed(certificates) if reverse else certificates)))
         assert chain[0] == (two if is_first_expired else one).certificate
 
-    def test_a_root_may_be_pinned_cross_signed_too(self) -> None:
+    def test_a_cross_signed_root_may_be_pinned(self) -> None:
         young = root("Young Root")
         crossed = authority("Young Root", own_key=key("Young Root"))
         issuing = authority("Issuing", issuer=young)
@@ -269,32 +271,30 @@ class TestCrossSigned:
 
 
 class TestUnpinned:
-    def test_an_issuer_that_nobody_pinned_is_told_by_name(self) -> None:
+    def test_the_refusal_names_an_unpinned_issuer(self) -> None:
         unknown = authority("Unknown Issuing")
         refusal = refused(make_signer(issuer=unknown), bundle_of(root().certificate))
         assert refusal.reason is Reason.ISSUER_UNPINNED
         assert "Unknown Issuing" in refusal.detail
 
-    def test_another_key_under_a_pinned_name_is_not_pinned(self) -> None:
+    def test_another_key_with_the_name_of_a_pin_is_not_pinned(self) -> None:
         pinned = authority("Namesake")
         bundle = bundle_of(root().certificate, pinned.certificate)
         unknown = authority("Namesake", own_key=key("another key"))
         assert refused(make_signer(issuer=unknown), bundle).reason is Reason.ISSUER_UNPINNED
 
-    def test_an_unpinned_issuer_is_not_told_where_the_signer_has_expired(self) -> None:
+    def test_an_expired_signer_of_an_unpinned_issuer_is_untrusted(self) -> None:
         signer = make_signer(issuer=authority("Unknown Issuing"), validity=PAST)
         assert refused(signer, bundle_of(root().certificate)).reason is Reason.CHAIN_UNTRUSTED
 
     @pytest.mark.parametrize("without", [(), (x509.AuthorityKeyIdentifier.oid,)])
-    def test_a_forgery_in_a_pinned_name_is_no_news_of_an_issuer(
-        self, without: tuple[x509.ObjectIdentifier, ...]
-    ) -> None:
+    def test_a_forgery_with_the_name_of_a_pin_is_untrusted(self, without: tuple[x509.ObjectIdentifier, ...]) -> None:
         issuing = authority("Issuing")
         forged = make_signer(issuer=issuing, issuer_key=key("a forger"), without=without)
         refusal = refused(forged, bundle_of(root().certificate, issuing.certificate))
         assert refusal.reason is Reason.CHAIN_UNTRUSTED
 
-    def test_a_ca_of_which_every_pin_has_expired_may_have_been_renewed(self) -> None:
+    def test_a_ca_whose_pins_have_all_expired_counts_as_unpinned(self) -> None:
         expired = [authority("Renewed", validity=around(NOW - timedelta(days=days))) for days in (400, 800)]
         bundle = bundle_of(root().certificate, *(one.certificate for one in expired))
         refusal = refused(make_signer(issuer=authority("Renewed")), bundle)
@@ -302,18 +302,18 @@ class TestUnpinned:
         assert "have expired" in refusal.detail
 
     @pytest.mark.parametrize(
-        ("plan", "told"),
+        ("plan", "states"),
         [({"retire_at": NOW}, "expired, retired"), ({"activate_at": NOW + MICROSECOND}, "expired, staged")],
     )
-    def test_a_ca_with_a_pin_that_is_retired_or_staged_is_no_renewed_one(self, plan: dict[str, Any], told: str) -> None:
+    def test_a_ca_with_a_retired_or_staged_pin_is_untrusted(self, plan: dict[str, Any], states: str) -> None:
         expired, other = authority("Planned", validity=PAST), authority("Planned", validity=around(days=90))
         planned = replace(trusted(other.certificate), **plan)
         bundle = TrustBundle.of((trusted(root().certificate), trusted(expired.certificate), planned))
         refusal = refused(make_signer(issuer=authority("Planned")), bundle)
-        assert (refusal.reason, refusal.detail.endswith(f"{told}.")) == (Reason.CHAIN_UNTRUSTED, True)
+        assert (refusal.reason, refusal.detail.endswith(f"{states}.")) == (Reason.CHAIN_UNTRUSTED, True)
 
     @pytest.mark.parametrize("is_denied", [0, 1])
-    def test_a_ca_with_a_denied_pin_is_no_renewed_one(self, is_denied: int) -> None:
+    def test_a_ca_with_a_denied_pin_is_untrusted(self, is_denied: int) -> None:
         pins = [authority("Denied", validity=around(NOW - timedelta(days=days))).certificate for days in (400, 800)]
         denials = Denials(serial_numbers=frozenset({pins[is_denied].serial_number}))
         bundle = TrustBundle.of(tuple(map(trusted, (root().certificate, *pins))), denials=denials)
@@ -321,7 +321,7 @@ class TestUnpinned:
         assert (refusal.reason, refusal.detail.endswith("denied, expired.")) == (Reason.CHAIN_UNTRUSTED, True)
 
     @pytest.mark.parametrize("without", [(), (x509.AuthorityKeyIdentifier.oid,)])
-    def test_a_forgery_in_the_name_of_an_expired_pin_is_no_news_of_an_issuer(
+    def test_a_forgery_with_the_name_of_an_expired_pin_is_untrusted(
         self, without: tuple[x509.ObjectIdentifier, ...]
     ) -> None:
         expired = authority("Renewed", validity=PAST)
@@ -329,7 +329,7 @@ class TestUnpinned:
         refusal = refused(forged, bundle_of(root().certificate, expired.certificate))
         assert refusal.reason is Reason.CHAIN_UNTRUSTED
 
-    def test_a_signer_that_vouches_for_itself_is_no_news_of_an_issuer(self) -> None:
+    def test_a_self_signed_signer_is_untrusted(self) -> None:
         assert refused(make_self_signed(key=spare_key()), shared_bundle()).reason is Reason.CHAIN_UNTRUSTED
 
 
@@ -363,7 +363,7 @@ def test_a_signer_without_an_alternative_name_has_no_chain() -> None:
         build_chain(replace(claims, decoded=replace(claims.decoded, named=named)), now=NOW, bundle=bundle)
 
 
-def test_a_name_that_no_server_can_have_is_a_refusal() -> None:
+def test_an_invalid_server_name_is_refused() -> None:
     issuing = authority("Issuing")
     claims = claims_of(make_signer(issuer=issuing).certificate)
     for name in ("", ".", "a b", "xn--a..metadata.azure.com", "a" * 300):
@@ -377,29 +377,29 @@ def test_a_name_that_no_server_can_have_is_a_refusal() -> None:
 
 
 class TestOddPins:
-    """A certificate of an authority that only the second validator refuses, beside others of the same authority."""
+    """Check a certificate that only the second validator refuses, beside others of the same authority."""
 
-    #: certificatePolicies with a NULL in the place of a policy.
+    #: certificatePolicies with NULL instead of a policy.
     UNREADABLE = x509.UnrecognizedExtension(x509.CertificatePolicies.oid, b"\x30\x02\x05\x00")
 
     def twins(self, count: int) -> list[x509.Certificate]:
-        """The odd certificates of one authority under as many roots, and the roots."""
+        """Return unreadable certificates of one authority under this number of roots, and the roots."""
         roots = [root(f"Twins Root {number}") for number in range(count)]
         odd = [authority("Twin", issuer=one, extensions=[self.UNREADABLE]) for one in roots]
         return [one.certificate for one in (*roots, *odd)]
 
-    def test_the_only_one_is_a_refusal_with_its_reason(self) -> None:
+    def test_a_path_over_the_only_certificate_is_refused_with_its_reason(self) -> None:
         signer = make_signer(issuer=authority("Twin"))
         refusal = refused(signer, bundle_of(*self.twins(1)))
         assert "second path validator cannot read" in refusal.detail
 
     @pytest.mark.parametrize("count", [1, 2])
-    def test_the_good_one_is_found_beside_them(self, count: int) -> None:
+    def test_the_good_certificate_is_found_beside_them(self, count: int) -> None:
         good = authority("Twin")
         bundle = bundle_of(*self.twins(count), root().certificate, good.certificate)
         assert build(make_signer(issuer=good), bundle) == [good.certificate, root().certificate]
 
-    def test_any_number_of_them_costs_a_bounded_number_of_searches(self) -> None:
+    def test_the_number_of_searches_is_bounded(self) -> None:
         signer = make_signer(issuer=authority("Twin"))
         bundle = bundle_of(*self.twins(4 * MAX_SEARCHES))
         assert cpu_seconds(lambda: refused(signer, bundle)) < 2
@@ -412,9 +412,9 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 
 class TestWork:
-    """What a pinned authority's signer, or a strange set of pins, costs at most."""
+    """Bound the cost of a pinned authority's signer, and of an unusual set of pins."""
 
-    def test_alternative_names_under_name_constraints_are_bounded(self) -> None:
+    def test_the_cost_of_names_under_name_constraints_is_bounded(self) -> None:
         excluded = [x509.DNSName(f"{number}.example.com") for number in range(100)]
         issuing = authority("Constrained", extensions=[x509.NameConstraints(None, excluded)])
         names = ["metadata.azure.com", *(f"{number}.metadata.azure.com" for number in range(255))]
@@ -423,7 +423,7 @@ class TestWork:
         assert cpu_seconds(lambda: build(signer, bundle)) < 2
 
     @pytest.mark.parametrize("is_one_key", [True, False])
-    def test_authorities_of_one_name_that_issued_one_another_are_bounded(self, *, is_one_key: bool) -> None:
+    def test_the_cost_of_authorities_that_issued_one_another_is_bounded(self, *, is_one_key: bool) -> None:
         keys = [key("Ring" if is_one_key else f"Ring {number}") for number in range(40)]
         ring = [
             make_authority(
@@ -435,7 +435,7 @@ class TestWork:
         bundle = TrustBundle.of((trusted(root().certificate), *(as_pin(one.certificate) for one in ring)))
         assert cpu_seconds(lambda: refused(signer, bundle)) < 2
 
-    def test_many_policies_are_bounded(self) -> None:
+    def test_the_cost_of_many_policies_is_bounded(self) -> None:
         oids = [x509.ObjectIdentifier(f"1.2.{number}") for number in range(300)]
         policies = x509.CertificatePolicies([x509.PolicyInformation(oid, None) for oid in oids])
         issuing = authority("Issuing")

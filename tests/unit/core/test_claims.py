@@ -1,4 +1,4 @@
-"""The claims: what the signed content says, each field of its type, nothing invented."""
+"""The claims: each field of the signed content has its type, and absent fields stay absent."""
 
 from datetime import UTC, datetime
 
@@ -52,7 +52,7 @@ def test_reads_every_field() -> None:
     assert decoded.document == documents.content()
 
 
-def test_what_is_absent_or_null_is_none() -> None:
+def test_absent_and_null_fields_are_none() -> None:
     absent = decode(vmId="1").claims
     null = decode(vmId="1", subscriptionId=None, sku=None, licenseType=None, nonce=None, plan=None, timeStamp=None)
     assert absent == null.claims
@@ -61,7 +61,7 @@ def test_what_is_absent_or_null_is_none() -> None:
     assert absent.created_on is absent.expires_on is None
 
 
-def test_what_is_empty_is_empty_and_not_none() -> None:
+def test_empty_fields_are_empty_and_not_none() -> None:
     claims = decode(vmId="1", sku="", nonce="", plan={}, timeStamp={"createdOn": "", "expiresOn": ""}).claims
     assert claims.sku == claims.nonce == ""
     assert claims.plan == Plan(publisher=None, product=None, name=None)
@@ -72,10 +72,10 @@ def test_unknown_fields_are_kept() -> None:
     assert decode(vmId="1", zone={"number": 2}).document == {"vmId": "1", "zone": {"number": 2}}
 
 
-def test_the_document_cannot_be_changed() -> None:
+def test_the_document_is_immutable() -> None:
     document = decode(vmId="1").document
     with pytest.raises(TypeError):
-        document["vmId"] = "2"  # type: ignore[index] # which is what is tested
+        document["vmId"] = "2"  # type: ignore[index] # the test assigns on purpose
 
 
 @pytest.mark.parametrize("spelling", ["timeStamp", "timestamp"])
@@ -88,7 +88,7 @@ def test_both_spellings_at_once_are_refused() -> None:
     assert refused(vmId="1", timeStamp={}, timestamp={}) is Reason.MALFORMED_EVIDENCE
 
 
-def test_a_null_spelling_beside_the_other_is_as_if_it_were_absent() -> None:
+def test_a_null_spelling_counts_as_absent() -> None:
     assert decode(vmId="1", timeStamp={"createdOn": "01/02/03 04:05:06 -0000"}, timestamp=None).claims.created_on
 
 
@@ -122,7 +122,7 @@ def test_a_field_of_another_type_is_refused(fields: dict[str, object]) -> None:
     assert refused(**fields) is Reason.MALFORMED_EVIDENCE
 
 
-def test_texts_are_bounded_to_the_character() -> None:
+def test_strings_are_bounded_exactly() -> None:
     longest = decode(vmId="v" * MAX_VM_ID_CHARACTERS, nonce="n" * MAX_NONCE_CHARACTERS)
     assert longest.claims.vm_id == "v" * MAX_VM_ID_CHARACTERS
     assert refused(vmId="v" * (MAX_VM_ID_CHARACTERS + 1)) is Reason.MALFORMED_EVIDENCE
@@ -145,7 +145,7 @@ def test_a_time_is_in_utc_and_in_this_century(text: str, moment: datetime) -> No
 
 @given(moment=st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2099, 12, 31, 23, 59, 59)))  # noqa: DTZ001 - the strategy takes naive bounds
 @settings(deadline=None)
-def test_every_moment_of_the_century_round_trips(moment: datetime) -> None:
+def test_every_time_of_the_century_round_trips(moment: datetime) -> None:
     expected = moment.replace(microsecond=0, tzinfo=UTC)
     assert decode(**times(f"{expected:%m/%d/%y %H:%M:%S} -0000", "expiresOn")).claims.expires_on == expected
 
@@ -176,7 +176,7 @@ def test_every_moment_of_the_century_round_trips(moment: datetime) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["createdOn", "expiresOn"])
-def test_a_time_of_another_form_is_refused(text: str, name: str) -> None:
+def test_a_malformed_time_is_refused(text: str, name: str) -> None:
     assert refused(**times(text, name)) is Reason.MALFORMED_EVIDENCE
 
 
@@ -190,7 +190,7 @@ def test_content_that_is_not_one_strict_object_is_refused(content: bytes) -> Non
     assert caught.value.reason is Reason.MALFORMED_EVIDENCE
 
 
-def test_depth_is_bounded_to_the_level() -> None:
+def test_depth_is_bounded_exactly() -> None:
     def nested(depth: int) -> object:
         return "bottom" if depth == 0 else [nested(depth - 1)]
 
@@ -198,7 +198,7 @@ def test_depth_is_bounded_to_the_level() -> None:
     assert refused(vmId="1", note=nested(MAX_JSON_DEPTH)) is Reason.MALFORMED_EVIDENCE
 
 
-def test_details_quote_nothing_of_the_content() -> None:
+def test_details_do_not_quote_the_content() -> None:
     for fields in ({"vmId": "secret" * 30}, {"vmId": "1", "nonce": "secret" * 20}, times("secret")):
         with pytest.raises(ClaimsRefused) as caught:
             decode(**fields)
@@ -206,6 +206,6 @@ def test_details_quote_nothing_of_the_content() -> None:
 
 
 @given(content=st.binary(max_size=100))
-def test_arbitrary_content_raises_nothing_but_refusals(content: bytes) -> None:
+def test_arbitrary_content_raises_only_refusals(content: bytes) -> None:
     with pytest.raises(ClaimsRefused):
         decode_bytes(content)

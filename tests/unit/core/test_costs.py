@@ -1,7 +1,6 @@
-"""No document that a sender makes up costs more than 250 RSA-2048 verifications before the chain step, or stays in
-memory.
+"""No document costs more than 250 RSA-2048 verifications before the chain step, or stays in memory.
 
-`bench/multiplied_elements.py` prints what each kind costs.
+`bench/multiplied_elements.py` prints the cost of each kind.
 """
 
 import subprocess
@@ -20,7 +19,7 @@ MOST_GROWTH = 10_000_000
 DOCUMENTS = 5000
 TESTS = Path(__file__).parents[2]
 
-#: Those of which most stays in the caches, when it stays.
+#: The kinds that leave most in the caches.
 HEAVY = {
     "SAN: dNSName, 1 byte",
     "AIA: caIssuers",
@@ -31,8 +30,8 @@ HEAVY = {
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_the_worst_document_of_each_kind_costs_little(kind: Kind) -> None:
-    """The ratio of two CPU times of one process, each the least of several."""
+def test_the_most_expensive_document_of_each_kind_is_cheap(kind: Kind) -> None:
+    """Compare two CPU times of one process, each the minimum of several runs."""
     unit = verification_seconds()
     for first, document in kind.documents(1):
         assert len(document) <= LARGEST
@@ -42,7 +41,7 @@ def test_the_worst_document_of_each_kind_costs_little(kind: Kind) -> None:
 
 
 def test_there_is_a_kind_for_every_bound_of_a_certificate() -> None:
-    """One that has a bound and no kind is not measured."""
+    """Fail if a bound has no kind of document, because its cost is then not measured."""
     assert {name for name in vars(bounds) if name.startswith("MAX_")} == {
         *("MAX_EVIDENCE_BYTES", "MAX_CERTIFICATE_BYTES"),  # the sizes of all of them
         *("MAX_NAMES", "MAX_NAME_ATTRIBUTES", "MAX_EXTENSIONS", "MAX_EXTENSION_ELEMENTS", "MAX_KEY_PURPOSES"),
@@ -54,13 +53,13 @@ def test_there_is_a_kind_for_every_bound_of_a_certificate() -> None:
             "MAX_JSON_VALUES",
             "MAX_JSON_DEPTH",
         ),
-        # Not of a kind: cut, of one field each, of fetched answers, and of documents that were refused.
+        # No kind: these truncate text, limit one field, or concern fetched answers and refused documents.
         *("MAX_SHOWN_CHARACTERS", "MAX_NONCE_CHARACTERS", "MAX_VM_ID_CHARACTERS", "MAX_ELEMENTS"),
         *("MAX_TOLERATED_ELEMENTS", "MAX_TOLERATED_RSA_BITS", "MAX_TOLERATED_EXPONENT_BITS"),
     }
 
 
-def test_five_thousand_of_them_leave_nothing_behind() -> None:
+def test_five_thousand_documents_leave_no_memory_behind() -> None:
     made = [document for kind in KINDS if kind.name in HEAVY for _, document in kind.documents(growth.PLACE)]
     assert len(made) > len(HEAVY)
     grown = subprocess.run(

@@ -1,4 +1,4 @@
-"""An issuer that nobody pinned: what is noted of it, and which of a stranger's certificates are found to chain."""
+"""Issuers that are not pinned: their observations, and the embedded certificates that are confirmed to chain."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +19,7 @@ from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.emulator import pki
 
 EXPIRED = pki.Validity(not_before=NOW - timedelta(days=900), not_after=NOW - timedelta(days=1))
-#: Certificates of one CA, each with anchors that it chains to.
+#: Certificates of one CA, each with a bundle of its anchors.
 FORMS = {
     "direct": (authority("Seen CA"), bundle_of(root().certificate)),
     "cross-signed": (
@@ -59,17 +59,17 @@ def fingerprints(*identities: pki.Identity) -> list[str]:
     return [read(one).sha256 for one in identities]
 
 
-class TestSighting:
-    def test_notes_the_issuer_as_the_signer_names_it(self) -> None:
+class TestObservation:
+    def test_has_the_issuer_that_the_signer_names(self) -> None:
         claims = claims_under(authority("Seen CA"))
         signer = claims.signer
-        sighting = observe_issuer(claims, now=NOW)
-        assert sighting.cloud is Cloud.PUBLIC
-        assert sighting.issuer == signer.issuer
-        assert sighting.authority_key_identifier == (signer.authority_key_identifier or b"").hex() != ""
-        assert (sighting.signer_sha256, sighting.seen_at) == (signer.sha256, NOW)
+        observation = observe_issuer(claims, now=NOW)
+        assert observation.cloud is Cloud.PUBLIC
+        assert observation.issuer == signer.issuer
+        assert observation.authority_key_identifier == (signer.authority_key_identifier or b"").hex() != ""
+        assert (observation.signer_sha256, observation.seen_at) == (signer.sha256, NOW)
 
-    def test_notes_no_more_urls_than_are_looked_at(self) -> None:
+    def test_has_at_most_as_many_urls_as_candidates_are_tried(self) -> None:
         claims = claims_under(authority("Seen CA"))
         named = claims.decoded.named
         urls = tuple(f"http://ca.example/{number}" for number in range(MAX_CANDIDATES + 1))
@@ -77,7 +77,7 @@ class TestSighting:
         many = UnverifiedClaims(decoded=replace(claims.decoded, named=replace(named, signed=signed)))
         assert observe_issuer(many, now=NOW).issuer_urls == urls[:MAX_CANDIDATES]
 
-    def test_is_of_one_issuer_for_all_its_signers(self) -> None:
+    def test_has_the_same_id_for_all_signers_of_one_issuer(self) -> None:
         issuer = authority("Seen CA")
         first = observe_issuer(claims_under(issuer), now=NOW)
         second = observe_issuer(claims_of(make_signer(issuer=issuer, key=key("another")).certificate), now=NOW)
@@ -89,101 +89,101 @@ class TestSighting:
         [{"cloud": Cloud.CHINA}, {"issuer": "CN=Another"}, {"authority_key_identifier": "00"}],
         ids=["cloud", "name", "key"],
     )
-    def test_is_of_another_issuer_where_its(self, change: dict[str, object]) -> None:
-        sighting = observe_issuer(claims_under(authority("Seen CA")), now=NOW)
-        assert replace(sighting, **change).id != sighting.id  # type: ignore[arg-type]  # the values of the fields named
+    def test_has_another_id_for_another(self, change: dict[str, object]) -> None:
+        observation = observe_issuer(claims_under(authority("Seen CA")), now=NOW)
+        assert replace(observation, **change).id != observation.id  # type: ignore[arg-type]  # the values of the fields named
 
-    def test_may_have_an_issuer_that_is_no_text(self) -> None:
-        sighting = observe_issuer(claims_under(authority("Seen CA")), now=NOW)
-        assert len(replace(sighting, issuer="CN=\ud800").id) == 64
+    def test_has_an_id_if_the_issuer_is_not_unicode_text(self) -> None:
+        observation = observe_issuer(claims_under(authority("Seen CA")), now=NOW)
+        assert len(replace(observation, issuer="CN=\ud800").id) == 64
 
 
 class TestCandidates:
-    def test_are_authorities_that_others_issued(self) -> None:
+    def test_are_authorities_that_are_not_self_issued(self) -> None:
         ca, leaf = authority("Seen CA"), make_signer(key=key("signer"))
         embedded = [der(one.certificate) for one in (leaf, root(), ca)]
         assert [one.sha256 for one in read_candidates(embedded)] == fingerprints(ca)
 
-    def test_may_be_anything_that_cannot_be_read(self) -> None:
+    def test_skip_bytes_that_cannot_be_read(self) -> None:
         ca = der(authority("Seen CA").certificate)
         assert [one.der for one in read_candidates([b"", b"\x30\x80", ca[:-1], ca])] == [ca]
 
-    def test_are_the_first_few(self) -> None:
+    def test_are_limited_in_number(self) -> None:
         ca = der(authority("Seen CA").certificate)
         assert read_candidates([b""] * MAX_CANDIDATES + [ca]) == ()
 
 
 class TestConfirmedAuthorities:
-    def test_are_the_issuer_that_an_anchor_issued(self) -> None:
+    def test_include_an_issuer_under_an_anchor(self) -> None:
         issuer = authority("Seen CA")
         assert confirm(claims_under(issuer), issuer) == fingerprints(issuer)
 
-    def test_are_all_that_nobody_pinned_the_signers_own_issuer_first(self) -> None:
+    def test_start_with_the_issuer_and_include_every_unpinned_authority(self) -> None:
         above = authority("Above CA")
         issuer = authority("Seen CA", issuer=above)
         assert confirm(claims_under(issuer), above, issuer) == fingerprints(issuer, above)
 
-    def test_are_not_those_that_are_trusted_already(self) -> None:
+    def test_exclude_authorities_that_are_already_trusted(self) -> None:
         above = authority("Above CA")
         issuer = authority("Seen CA", issuer=above)
         bundle = bundle_of(root().certificate, above.certificate)
         assert confirm(claims_under(issuer), issuer, above, bundle=bundle) == fingerprints(issuer)
 
-    def test_are_found_where_another_cloud_lists_them(self) -> None:
+    def test_include_an_authority_that_is_listed_only_for_another_cloud(self) -> None:
         issuer = authority("Seen CA")
         both = frozenset({Cloud.PUBLIC, Cloud.CHINA})
         bundle = TrustBundle.of((trusted(root().certificate, clouds=both), trusted(issuer.certificate)))
         claims = claims_under(issuer, cloud=Cloud.CHINA)
         assert confirm(claims, issuer, bundle=bundle) == fingerprints(issuer)
 
-    def test_are_passed_over_that_issued_nothing_here(self) -> None:
+    def test_exclude_candidates_that_issued_none_of_the_path(self) -> None:
         issuer = authority("Seen CA")
         assert confirm(claims_under(issuer), authority("Other CA"), issuer) == fingerprints(issuer)
 
-    def test_are_one_form_of_an_authority_that_holds(self) -> None:
+    def test_include_the_valid_one_of_two_certificates_of_an_authority(self) -> None:
         issuer = authority("Seen CA")
-        elsewhere = authority("Seen CA", issuer=root("Stranger"))
+        elsewhere = authority("Seen CA", issuer=root("Unknown Root"))
         assert confirm(claims_under(issuer), elsewhere, issuer) == fingerprints(issuer)
 
-    def test_are_none_where_no_anchor_is_above_them(self) -> None:
-        issuer = authority("Seen CA", issuer=root("Stranger"))
+    def test_are_empty_without_an_anchor_above(self) -> None:
+        issuer = authority("Seen CA", issuer=root("Unknown Root"))
         assert confirm(claims_under(issuer), issuer) == []
 
-    def test_are_none_where_the_signature_is_anothers(self) -> None:
+    def test_are_empty_if_another_key_signed_the_signer(self) -> None:
         issuer = authority("Seen CA")
         namesake = authority("Seen CA", own_key=key("Another key"))
         assert confirm(claims_under(issuer), namesake) == []
 
-    def test_are_none_where_one_between_is_missing(self) -> None:
+    def test_are_empty_if_an_authority_of_the_path_is_missing(self) -> None:
         issuer = authority("Seen CA", issuer=authority("Above CA"))
         assert confirm(claims_under(issuer), issuer) == []
 
-    def test_are_none_where_there_is_no_candidate(self) -> None:
+    def test_are_empty_without_candidates(self) -> None:
         assert confirm(claims_under(authority("Seen CA"))) == []
 
-    def test_are_none_where_they_have_expired(self) -> None:
+    def test_are_empty_if_the_issuer_has_expired(self) -> None:
         issuer = authority("Seen CA", validity=around(NOW.replace(year=2020)))
         assert confirm(claims_under(issuer), issuer) == []
 
-    def test_are_none_for_a_cloud_without_trust(self) -> None:
+    def test_are_empty_for_a_cloud_without_trust(self) -> None:
         issuer = authority("Seen CA")
         assert confirm(claims_under(issuer, cloud=Cloud.CHINA), issuer) == []
 
-    def test_are_none_where_they_are_denied(self) -> None:
+    def test_are_empty_if_the_issuer_is_denied(self) -> None:
         issuer = authority("Seen CA")
         denials = Denials(serial_numbers=frozenset({issuer.certificate.serial_number}))
         bundle = TrustBundle.of((trusted(root().certificate),), denials=denials)
         assert confirm(claims_under(issuer), issuer, bundle=bundle) == []
 
     @pytest.mark.parametrize("form", FORMS)
-    def test_are_none_of_a_rejected_ca_in_any_form(self, form: str) -> None:
+    def test_exclude_every_certificate_of_a_rejected_ca(self, form: str) -> None:
         issuer, bundle = FORMS[form]
         rejected = OperatorDecisions(rejected=frozenset({AuthorityIdentity.of(read(authority("Seen CA")))}))
         assert confirm(claims_under(issuer), issuer, bundle=bundle) == fingerprints(issuer)
         assert confirm(claims_under(issuer), issuer, bundle=bundle, decisions=rejected) == []
 
     @pytest.mark.parametrize("form", FORMS)
-    def test_are_none_of_a_ca_above_that_is_rejected(self, form: str) -> None:
+    def test_exclude_a_rejected_ca_above_the_issuer(self, form: str) -> None:
         above, bundle = FORMS[form]
         issuer = authority("Below CA", issuer=above)
         rejected = OperatorDecisions(rejected=frozenset({AuthorityIdentity.of(read(authority("Seen CA")))}))
@@ -191,7 +191,7 @@ class TestConfirmedAuthorities:
         assert confirm(claims_under(issuer), issuer, above, bundle=bundle, decisions=rejected) == []
 
     @pytest.mark.parametrize("form", ["cross-signed", "renewed"])
-    def test_are_none_of_a_ca_of_which_a_known_certificate_is_denied_by_its_serial_number(self, form: str) -> None:
+    def test_exclude_a_ca_with_a_known_certificate_whose_serial_number_is_denied(self, form: str) -> None:
         issuer, bundle = FORMS[form]
         denied = authority("Seen CA")
         decisions = OperatorDecisions(denials=Denials(serial_numbers=frozenset({denied.certificate.serial_number})))
@@ -213,10 +213,10 @@ class TestConfirmedAuthorities:
             ({"activate_at": NOW}, True),
         ],
     )
-    def test_are_those_of_a_ca_within_the_times_that_the_manifest_plans(
+    def test_include_a_ca_only_within_the_planned_times_of_the_manifest(
         self, form: str, plan: dict[str, Any], *, is_found: bool
     ) -> None:
-        """Another certificate of the CA, above the issuer, so that the pinned one cannot speak for itself."""
+        """Place the CA above the issuer, so that only the planned times of its expired certificate decide."""
         above, bundle = FORMS[form]
         expired = authority("Seen CA", validity=EXPIRED)
         listed = TrustBundle.of((*bundle.entries, replace(trusted(expired.certificate), **plan)))
@@ -224,14 +224,14 @@ class TestConfirmedAuthorities:
         found = confirm(claims_under(issuer), issuer, above, bundle=listed)
         assert found == (fingerprints(issuer, above) if is_found else [])
 
-    def test_are_not_kept_from_others_by_a_plan_that_leaves_no_time(self) -> None:
+    def test_skip_only_the_candidate_whose_planned_times_leave_no_time(self) -> None:
         retired = trusted(authority("Seen CA", validity=EXPIRED).certificate, retire_at=NOW)
         staged = trusted(authority("Seen CA", validity=around(days=3)).certificate, activate_at=NOW)
         bundle = TrustBundle.of((trusted(root().certificate), retired, staged))
         issuer = authority("Other CA")
         assert confirm(claims_under(issuer), issuer, authority("Seen CA"), bundle=bundle) == fingerprints(issuer)
 
-    def test_are_not_trusted_by_that(self) -> None:
+    def test_do_not_change_the_bundle(self) -> None:
         issuer = authority("Seen CA")
         bundle = bundle_of(root().certificate)
         confirm(claims_under(issuer), issuer, bundle=bundle)
@@ -239,14 +239,14 @@ class TestConfirmedAuthorities:
 
 
 class TestExtendedBundle:
-    def test_builds_the_chain_that_was_missing(self) -> None:
+    def test_builds_the_missing_chain(self) -> None:
         issuer = authority("Seen CA")
         trust = bundle_of(root().certificate)
         bundle = extend(trust, [admit(read(issuer), Cloud.PUBLIC, bundle=trust)])
         content = build_chain(claims_under(issuer), now=NOW, bundle=bundle)
         assert [link.origin for link in content.chain] == [Origin.ADMITTED, Origin.LISTED]
 
-    def test_leaves_an_entry_as_it_is_but_for_its_clouds(self) -> None:
+    def test_changes_only_the_clouds_of_a_present_entry(self) -> None:
         issuer = authority("Seen CA")
         both = frozenset({Cloud.PUBLIC, Cloud.CHINA})
         listed = trusted(issuer.certificate, retire_at=NOW)
@@ -255,7 +255,7 @@ class TestExtendedBundle:
         assert extended.clouds[Cloud.CHINA].pins == (replace(listed, clouds=both),)
         assert extended.clouds[Cloud.PUBLIC].pins == (replace(listed, clouds=both),)
 
-    def test_leaves_an_operators_pin_of_a_retired_ca_to_its_clouds(self) -> None:
+    def test_does_not_extend_an_operators_pin_of_a_retired_ca_to_other_clouds(self) -> None:
         both = frozenset({Cloud.PUBLIC, Cloud.CHINA})
         retired = trusted(authority("Seen CA", validity=EXPIRED).certificate, retire_at=NOW)
         pinned = replace(trusted(authority("Seen CA").certificate), origin=Origin.APPROVED)
@@ -264,16 +264,16 @@ class TestExtendedBundle:
         assert extended.clouds[Cloud.PUBLIC].entry(pinned.certificate.sha256) == pinned
         assert extended.clouds[Cloud.CHINA].pins == ()
 
-    def test_keeps_what_is_denied(self) -> None:
+    def test_keeps_the_denials(self) -> None:
         denials = Denials(serial_numbers=frozenset({7}))
         bundle = TrustBundle.of((trusted(root().certificate),), denials=denials)
         extended = extend(bundle, [admit(read(authority("Seen CA")), Cloud.PUBLIC, bundle=bundle)])
         assert extended.denials == denials
 
-    def test_is_the_same_where_nothing_is_new(self) -> None:
+    def test_is_the_same_without_new_entries(self) -> None:
         bundle = bundle_of(root().certificate)
         assert extend(bundle, []).generation == bundle.generation
 
-    def test_admits_no_leaf(self) -> None:
+    def test_does_not_admit_a_leaf(self) -> None:
         with pytest.raises(TrustError, match="not a certificate authority"):
             admit(read(make_signer(key=key("signer"))), Cloud.PUBLIC, bundle=bundle_of(root().certificate))

@@ -1,7 +1,6 @@
-"""Mutants of documents: each is refused, or is the same document written in another way that is known by name.
+"""Mutants of documents: each is refused, or is the same document in another form that this test names.
 
-The suite tries a sample of them. `DOCUMENT_MUTANTS=20000 pytest tests/unit/core/test_document_mutants.py` tries so
-many.
+The suite tries a sample. `DOCUMENT_MUTANTS=20000 pytest tests/unit/core/test_document_mutants.py` tries 20,000.
 """
 
 import os
@@ -35,7 +34,7 @@ CONTENT = documents.encode(documents.content())
 #: The order of the group of P-256 (SEC 2, 2.4.2).
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-#: The ways in which the same document can be written. None changes what was signed.
+#: The forms in which the same document can be written. None changes the signed content.
 OTHER_NAME = "another name of the same algorithm, or NULL for absent parameters (evidence.md 6, RFC 5754 2)"
 OTHER_CERTIFICATES = "other certificates beside the signer's, on which no verdict depends"
 NEGATED = "(r, n - s) in the place of the ECDSA signature (r, s)"
@@ -85,14 +84,14 @@ BASES = (
     Base(name="signed-attributes", make=with_attributes),
     Base(name="two-certificates", make=with_two_certificates),
     *(
-        Base(name=sample.name, make=lambda sample=sample: sample.der, bundle=load_bundle, at=sample.created_on)  # type: ignore[misc]  # a default is the way to keep it
+        Base(name=sample.name, make=lambda sample=sample: sample.der, bundle=load_bundle, at=sample.created_on)  # type: ignore[misc]  # the default binds the present value
         for sample in REAL_SAMPLES[::3]
     ),
 )
 
 
 def normal(parts: SignedData) -> SignedData:
-    """The parts less what the three names above leave open."""
+    """Remove the differences that the three names above permit."""
     unnamed = Algorithm(oid="", parameters=b"")
     signature = parts.signature
     if parts.signature_algorithm.oid.startswith("1.2.840.10045."):
@@ -110,7 +109,7 @@ def normal(parts: SignedData) -> SignedData:
 
 
 def difference(mutant: bytes, original: bytes) -> str:
-    """By which name a mutant that was accepted is known; empty when it is by none."""
+    """Return the name of the difference of an accepted mutant, or an empty string if it has no name."""
     one, other = read_signed_data(mutant), read_signed_data(original)
     if normal(one) != normal(other):
         return ""
@@ -121,7 +120,7 @@ def difference(mutant: bytes, original: bytes) -> str:
 
 @pytest.mark.parametrize("base", BASES, ids=str)
 def test_a_mutant_is_refused_or_is_the_same_document(base: Base) -> None:
-    """Any exception but a refusal goes through."""
+    """Fail on any exception that is not a refusal."""
     original, bundle, chains = base.make(), base.bundle(), ChainCache()
     accepted: Counter[str] = Counter()
     for mutant in random_mutants(original, -(-NUMBER // len(BASES)), SEED):
@@ -143,9 +142,11 @@ def test_the_original_is_accepted(base: Base) -> None:
     assert ChainCache().build(claims, now=base.at, bundle=base.bundle()).claims.vm_id
 
 
-def test_the_negated_ecdsa_signature_is_the_one_signature_that_differs() -> None:
-    """The holder of (r, s) can write (r, n - s), which every verifier accepts (SEC 1, 4.1.4). What a replay is known by
-    is the signed content and not the document."""
+def test_the_negated_ecdsa_signature_is_the_only_other_signature() -> None:
+    """Accept (r, n - s) in place of (r, s), as every verifier does (SEC 1, 4.1.4).
+
+    A replay is detected by the signed content and not by the document.
+    """
     original = sign(CONTENT, signer=elliptic(), scheme=cms.ecdsa(cms.SHA256))
     signature = read_signed_data(original).signature
     r, s = utils.decode_dss_signature(signature)
@@ -162,5 +163,5 @@ def test_the_negated_ecdsa_signature_is_the_one_signature_that_differs() -> None
     assert difference(negated, original) == NEGATED
 
 
-def test_samples_are_taken_at_their_own_time() -> None:
+def test_samples_are_appraised_at_their_creation_time() -> None:
     assert all(base.at != NOW + timedelta(0) for base in BASES if base.bundle is load_bundle)

@@ -1,4 +1,4 @@
-"""The envelope: one signer, whose certificate is the one that its sid names, and nothing decided about it."""
+"""The envelope: one signer with the certificate that its sid names, and no decision about it."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,7 +51,7 @@ def test_holds_what_the_document_says() -> None:
     assert envelope.unverified_candidates == ()
 
 
-def test_judges_no_signature() -> None:
+def test_does_not_check_the_signature() -> None:
     assert read_envelope(raw(with_info(signature=b"").encode())).signature == b""
 
 
@@ -61,14 +61,14 @@ def test_reads_the_published_documents(name: str) -> None:
 
 
 @pytest.mark.parametrize("count", range(1, MAX_EMBEDDED_CERTIFICATES + 1))
-def test_finds_the_signer_among_as_many_certificates_as_there_may_be(count: int) -> None:
+def test_finds_the_signer_among_the_maximum_of_certificates(count: int) -> None:
     others = {der(make_signer(key=spare_key()).certificate) for _ in range(count - 1)}
     envelope = read_envelope(raw(replace(GOOD, certificates=(*GOOD.certificates, *others)).encode()))
     assert envelope.signer.der == der(SIGNER.certificate)
     assert set(envelope.unverified_candidates) == others
 
 
-def test_refuses_one_certificate_more() -> None:
+def test_refuses_more_certificates_than_the_maximum() -> None:
     others = tuple(der(make_signer().certificate) for _ in range(MAX_EMBEDDED_CERTIFICATES))
     refused(replace(GOOD, certificates=(*GOOD.certificates, *others)).encode())
 
@@ -106,7 +106,7 @@ def test_takes_the_certificate_that_the_sid_names_and_not_the_first() -> None:
         lambda: with_info(signed_attributes=()),
     ],
 )
-def test_refuses_a_document_that_is_not_as_it_should_be(fault: Callable[[], cms.SignedData]) -> None:
+def test_refuses_a_malformed_document(fault: Callable[[], cms.SignedData]) -> None:
     refused(fault().encode())
 
 
@@ -144,11 +144,11 @@ CONTENT_TYPE, MESSAGE_DIGEST = cms.content_attributes(CONTENT, digest=cms.SHA256
         (attribute(cms.ID_CONTENT_TYPE, b"\x04\x00"), MESSAGE_DIGEST),
     ],
 )
-def test_refuses_signed_attributes_that_lack_one_or_have_one_twice(attributes: tuple[cms.Attribute, ...]) -> None:
+def test_refuses_signed_attributes_with_a_missing_or_duplicate_attribute(attributes: tuple[cms.Attribute, ...]) -> None:
     refused(with_info(signed_attributes=attributes).encode())
 
 
-def test_what_is_signed_of_the_attributes_is_their_set() -> None:
+def test_the_signature_covers_the_attributes_as_a_set() -> None:
     signing_time = attribute("1.2.840.113549.1.9.5", b"\x17\x0d261123080000Z")
     envelope = read_envelope(raw(with_info(signed_attributes=(signing_time, MESSAGE_DIGEST, CONTENT_TYPE)).encode()))
     members = sorted(one.encode() for one in (signing_time, MESSAGE_DIGEST, CONTENT_TYPE))
@@ -168,14 +168,14 @@ def test_an_envelope_is_the_same_for_every_order_of_its_certificates() -> None:
 
 
 @given(raw_der=st.binary(max_size=200))
-def test_arbitrary_bytes_raise_nothing_but_refusals(raw_der: bytes) -> None:
+def test_arbitrary_bytes_raise_only_refusals(raw_der: bytes) -> None:
     refused(raw_der)
 
 
 @given(position=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255), attributes=st.booleans())
 @settings(deadline=None, max_examples=300)
-def test_a_changed_document_raises_nothing_but_refusals(position: int, byte: int, *, attributes: bool) -> None:
-    """Through the signature and all that reads the content; whatever was changed, what was signed is untouched."""
+def test_a_changed_document_raises_only_refusals(position: int, byte: int, *, attributes: bool) -> None:
+    """Run all steps on the document. If they accept it, the change did not affect the signed content."""
     base = document() if not attributes else with_info(signed_attributes=(CONTENT_TYPE, MESSAGE_DIGEST)).encode()
     changed = bytearray(base)
     changed[position % len(changed)] = byte
@@ -187,7 +187,7 @@ def test_a_changed_document_raises_nothing_but_refusals(position: int, byte: int
 
 
 @pytest.mark.parametrize("attributes", [False, True])
-def test_no_element_that_is_another_one_raises_anything_but_refusals(*, attributes: bool) -> None:
+def test_a_replaced_element_raises_only_refusals(*, attributes: bool) -> None:
     base = document() if not attributes else with_info(signed_attributes=(CONTENT_TYPE, MESSAGE_DIGEST)).encode()
     count = 0
     for count, changed in enumerate(mutants(base), start=1):  # noqa: B007 - it is told below
@@ -197,7 +197,7 @@ def test_no_element_that_is_another_one_raises_anything_but_refusals(*, attribut
     assert count > 3000
 
 
-def test_nothing_that_nobody_verified_shows_in_its_representation() -> None:
+def test_its_representation_shows_no_unverified_content() -> None:
     shown = repr(read_envelope(raw(sign(CONTENT))))
     hidden = {"unverified_content", "signature", "unverified_candidates", "signature_parameters"}
     assert hidden <= {field.name for field in fields(Envelope) if not field.repr}

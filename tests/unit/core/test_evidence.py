@@ -1,4 +1,4 @@
-"""The forms of evidence: each decodes to the same bytes, and nothing else decodes."""
+"""The forms of evidence: each decodes to the same bytes, and every other text is refused."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.reasons import Check, FormatRefused, Reason
 
 BYTES = st.binary(min_size=1, max_size=300)
-# What starts as a ContentInfo does: only then can the forms of a file be told apart.
+# Bytes that start like a ContentInfo. Only then can from_file recognise the form.
 SEQUENCES = st.binary(max_size=300).map(lambda rest: b"\x30" + rest)
 
 
@@ -43,7 +43,7 @@ def test_every_form_round_trips(data: bytes, width: int) -> None:
 
 
 @given(data=SEQUENCES)
-def test_a_file_is_read_in_whichever_form_it_is(data: bytes) -> None:
+def test_a_file_is_read_in_each_form(data: bytes) -> None:
     answer = json.dumps({"encoding": "pkcs7", "signature": base64_of(data)}).encode()
     for form in (data, base64_of(data).encode(), pem_of(data), answer, b"\n" + answer):
         assert evidence.from_file(form).raw_der == data
@@ -55,7 +55,7 @@ def test_reads_the_published_answers(name: str) -> None:
 
 
 @given(raw=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_arbitrary_bytes_raise_nothing_but_refusals(raw: bytes) -> None:
+def test_arbitrary_bytes_raise_only_refusals(raw: bytes) -> None:
     for read in (evidence.from_file, evidence.from_text, evidence.from_imds_answer, evidence.from_der):
         try:
             read(raw)
@@ -65,7 +65,7 @@ def test_arbitrary_bytes_raise_nothing_but_refusals(raw: bytes) -> None:
 
 
 @given(data=BYTES, change=st.text(alphabet="AB+/=-_ \n\0é", min_size=1, max_size=3), position=st.integers(min_value=0))
-def test_no_other_text_stands_for_the_same_bytes(data: bytes, change: str, position: int) -> None:
+def test_no_other_text_decodes_to_the_same_bytes(data: bytes, change: str, position: int) -> None:
     text = base64_of(data)
     place = position % (len(text) + 1)
     changed = text[:place] + change + text[place:]
@@ -89,14 +89,14 @@ def test_another_encoding_is_refused_by_name(encoding: str) -> None:
     assert caught.value.reason is Reason.UNSUPPORTED_ENCODING
 
 
-def test_a_long_encoding_is_not_repeated_in_full() -> None:
+def test_a_long_encoding_is_not_quoted_in_full() -> None:
     with pytest.raises(FormatRefused) as caught:
         evidence.from_fields(encoding="x" * 5000, signature="MAA=")
     assert len(caught.value.detail) < 200
 
 
 @pytest.mark.parametrize(("encoding", "signature"), [(None, "MAA="), ("pkcs7", None), (1, "MAA="), ("pkcs7", ["MAA="])])
-def test_fields_that_are_no_texts_are_refused(encoding: object, signature: object) -> None:
+def test_fields_that_are_not_strings_are_refused(encoding: object, signature: object) -> None:
     with pytest.raises(FormatRefused) as caught:
         evidence.from_fields(encoding=encoding, signature=signature)
     assert caught.value.reason is Reason.MALFORMED_EVIDENCE
@@ -104,7 +104,7 @@ def test_fields_that_are_no_texts_are_refused(encoding: object, signature: objec
 
 def test_an_answer_with_another_field_is_refused() -> None:
     answer = json.dumps({**imds_answer(document()), "nonce": "1"}).encode()
-    with pytest.raises(FormatRefused, match="fields besides"):
+    with pytest.raises(FormatRefused, match="other fields than"):
         evidence.from_imds_answer(answer)
 
 
@@ -128,21 +128,21 @@ def test_pem_that_is_not_one_block_of_a_known_label_is_refused(raw: bytes) -> No
 
 
 @pytest.mark.parametrize("read", [evidence.from_der, evidence.from_text, evidence.from_file])
-def test_nothing_is_no_evidence(read: object) -> None:
+def test_empty_evidence_is_refused(read: object) -> None:
     assert callable(read)
     with pytest.raises(FormatRefused):
         read(b"")
 
 
 @pytest.mark.parametrize("limit", [1, 100, MAX_EVIDENCE_BYTES])
-def test_the_size_is_bounded_to_the_byte(limit: int) -> None:
+def test_the_size_is_bounded_exactly(limit: int) -> None:
     evidence.check_size(b"x" * limit, limit)
     with pytest.raises(FormatRefused) as caught:
         evidence.check_size(b"x" * (limit + 1), limit)
     assert caught.value.reason is Reason.TOO_LARGE
 
 
-def test_the_size_is_bounded_without_being_told() -> None:
+def test_the_size_is_bounded_by_default() -> None:
     evidence.check_size(b"x" * MAX_EVIDENCE_BYTES)
     with pytest.raises(FormatRefused):
         evidence.check_size(b"x" * (MAX_EVIDENCE_BYTES + 1))

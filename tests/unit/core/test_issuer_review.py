@@ -1,4 +1,4 @@
-"""What is decided about a discovered issuer, in each of its certificates, at each moment."""
+"""The review status of a discovered issuer, for each of its certificates and at each moment."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -29,8 +29,8 @@ def read(identity: pki.Identity) -> Certificate:
 
 
 def issuer(*authorities: pki.Identity, cloud: Cloud = Cloud.PUBLIC) -> DiscoveredIssuer:
-    """As a document under the Seen CA showed it just now."""
-    sighting = IssuerObservation(
+    """Return what a document of the Seen CA has just shown."""
+    observation = IssuerObservation(
         cloud=cloud,
         issuer=read(DIRECT).subject,
         authority_key_identifier=(read(DIRECT).subject_key_identifier or b"").hex(),
@@ -39,14 +39,14 @@ def issuer(*authorities: pki.Identity, cloud: Cloud = Cloud.PUBLIC) -> Discovere
         seen_at=NOW,
     )
     ders = tuple(read(one).der for one in authorities)
-    return DiscoveredIssuer(sighting=sighting, first_seen=NOW, last_seen=NOW, documents=1, authorities=ders)
+    return DiscoveredIssuer(sighting=observation, first_seen=NOW, last_seen=NOW, documents=1, authorities=ders)
 
 
 def bundle(*entries: TrustedCertificate) -> TrustBundle:
     return TrustBundle.of((trusted(root().certificate), *entries))
 
 
-def standing(
+def status_of(
     seen: DiscoveredIssuer, trust: TrustBundle, decisions: OperatorDecisions | None = None
 ) -> tuple[ReviewStatus, list[ReviewStatus]]:
     surveyed = survey_issuer(seen, trust, decisions or OperatorDecisions(), at=NOW)
@@ -81,27 +81,27 @@ DENIED = OperatorDecisions(denials=Denials(serial_numbers=frozenset({DIRECT.cert
         ((replace(trusted(RENEWED.certificate), origin=Origin.ADMITTED),), REJECTED, ReviewStatus.REJECTED),
     ],
 )
-def test_is_that_of_the_ca_unless_the_certificate_itself_is_pinned(
+def test_the_status_is_that_of_the_ca_unless_the_certificate_is_pinned(
     entries: tuple[TrustedCertificate, ...], decisions: OperatorDecisions, expected: ReviewStatus
 ) -> None:
-    assert standing(issuer(RENEWED), bundle(*entries), decisions) == (expected, [expected])
+    assert status_of(issuer(RENEWED), bundle(*entries), decisions) == (expected, [expected])
 
 
-def test_a_certificate_that_is_denied_itself_is_denied_though_pinned() -> None:
-    assert standing(issuer(DIRECT), bundle(trusted(DIRECT.certificate)), DENIED)[0] is ReviewStatus.DENIED
+def test_a_denied_certificate_is_denied_even_if_it_is_pinned() -> None:
+    assert status_of(issuer(DIRECT), bundle(trusted(DIRECT.certificate)), DENIED)[0] is ReviewStatus.DENIED
 
 
 @pytest.mark.parametrize("origin", [Origin.LISTED, Origin.APPROVED, Origin.ADMITTED])
-def test_an_issuer_whose_known_certificate_had_expired_when_it_was_seen_waits_for_a_decision(origin: Origin) -> None:
+def test_an_issuer_is_unresolved_if_its_known_certificate_had_expired_when_it_was_last_seen(origin: Origin) -> None:
     pinned = replace(trusted(OLD.certificate), origin=origin)
     known = ReviewStatus.ADMITTED if origin is Origin.ADMITTED else ReviewStatus.PINNED
-    assert standing(issuer(OLD), bundle(pinned)) == (ReviewStatus.UNRESOLVED, [known])
+    assert status_of(issuer(OLD), bundle(pinned)) == (ReviewStatus.UNRESOLVED, [known])
     before = replace(issuer(OLD), last_seen=NOW - 2 * DAY)
-    assert standing(before, bundle(pinned)) == (known, [known])
+    assert status_of(before, bundle(pinned)) == (known, [known])
 
 
 def test_an_issuer_without_a_certificate_is_pinned_by_name_until_that_pin_expires() -> None:
-    assert standing(issuer(), bundle()) == (ReviewStatus.UNRESOLVED, [])
-    assert standing(issuer(), bundle(trusted(RENEWED.certificate))) == (ReviewStatus.PINNED, [])
-    assert standing(issuer(), bundle(trusted(OLD.certificate))) == (ReviewStatus.UNRESOLVED, [])
-    assert standing(issuer(cloud=Cloud.CHINA), bundle(trusted(RENEWED.certificate))) == (ReviewStatus.UNRESOLVED, [])
+    assert status_of(issuer(), bundle()) == (ReviewStatus.UNRESOLVED, [])
+    assert status_of(issuer(), bundle(trusted(RENEWED.certificate))) == (ReviewStatus.PINNED, [])
+    assert status_of(issuer(), bundle(trusted(OLD.certificate))) == (ReviewStatus.UNRESOLVED, [])
+    assert status_of(issuer(cloud=Cloud.CHINA), bundle(trusted(RENEWED.certificate))) == (ReviewStatus.UNRESOLVED, [])

@@ -1,4 +1,4 @@
-"""The rules for signers: each one refuses a certificate that both path validators accept, and no real signer."""
+"""The rules for signers: each refuses a certificate that both path validators accept, and accepts real signers."""
 
 import pytest
 from cryptography import x509
@@ -22,12 +22,12 @@ from verifier.core.envelope import read_envelope
 from verifier.core.model import RawDocument
 from verifier.core.reasons import ChainRefused, Reason
 
-# cryptography warns of some names that it will refuse one day. The service goes on, so this does too.
+# cryptography warns of some names that a later version refuses. The service does not turn warnings into errors.
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute's length must be:UserWarning")
 
 TBS = mint("EC").tbs
 OID = b"\x06\x03\x2a\x03\x04"
-#: Of the rule that is about RSA keys alone.
+#: For the rule about RSA keys.
 RSA_CLAUSE = "4.1.2.7"
 UTF8, NUMERIC, PRINTABLE, TELETEX, IA5 = 0x0C, 0x12, 0x13, 0x14, 0x16
 COMMON_NAME, SERIAL, COUNTRY, LOCALITY, ORGANISATION = "2.5.4.3", "2.5.4.5", "2.5.4.6", "2.5.4.7", "2.5.4.10"
@@ -67,12 +67,12 @@ def without_common_name(tbs: bytes = TBS) -> bytes:
 
 
 def bare_key() -> bytes:
-    """The key of the mint's signer, whose algorithm has no parameters."""
+    """Return the key of the mint's signer without parameters of its algorithm."""
     algorithm, key = elements(elements(mint("RSA").tbs)[6])
     return sequence(sequence(elements(algorithm)[0]), key)
 
 
-#: By the clause of the rule that each breaks: what a mint signs, of which both path validators accept each.
+#: Certificates that both path validators accept, by the clause of the rule that each breaks.
 BREAKING = {
     "4.1.2.2": {"serial number of 21 bytes": with_field(1, element(0x02, b"\x01" * 21))},
     "4.1.2.6": {
@@ -193,29 +193,29 @@ def kind_of(clause: str) -> str:
 
 
 @pytest.mark.parametrize(("clause", "tbs"), BROKEN)
-def test_what_breaks_a_rule_is_refused_with_its_clause(clause: str, tbs: bytes) -> None:
+def test_a_certificate_that_breaks_a_rule_is_refused_with_the_clause(clause: str, tbs: bytes) -> None:
     detail = refusal(tbs, kind_of(clause)).detail
     assert detail.startswith(f"The signer's certificate breaks RFC 5280 {clause}: ")
 
 
 @pytest.mark.parametrize(("clause", "tbs"), BROKEN)
-def test_both_path_validators_accept_what_breaks_a_rule(clause: str, tbs: bytes) -> None:
+def test_both_path_validators_accept_a_certificate_that_breaks_a_rule(clause: str, tbs: bytes) -> None:
     # If this fails, the rule is no longer needed.
     chain = chain_of(tbs, kind_of(clause))
     assert (pyca_accepts(chain), certvalidator_accepts(chain)) == (True, True)
 
 
-def test_each_rule_is_broken_by_something_here() -> None:
+def test_each_rule_has_a_certificate_that_breaks_it() -> None:
     assert {rule.clause for rule in leaf_profile.RULES} == BREAKING.keys()
 
 
 @pytest.mark.parametrize("tbs", KEEPING.values(), ids=KEEPING)
-def test_what_keeps_all_rules_is_accepted(tbs: bytes) -> None:
+def test_a_certificate_that_keeps_all_rules_is_accepted(tbs: bytes) -> None:
     assert mint("EC").appraise(tbs) is None
 
 
 @pytest.mark.parametrize("tbs", UNREADABLE.values(), ids=UNREADABLE)
-def test_what_cannot_be_read_is_refused(tbs: bytes) -> None:
+def test_a_certificate_that_cannot_be_read_is_refused(tbs: bytes) -> None:
     assert mint("EC").appraise(tbs) in {Reason.CHAIN_UNTRUSTED, Reason.MALFORMED_EVIDENCE}
 
 

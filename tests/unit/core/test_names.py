@@ -1,4 +1,4 @@
-"""The signer's names decide the cloud, and decide nothing else."""
+"""The signer's names select the cloud."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def identify(
 
 
 @pytest.mark.parametrize("cloud", Cloud)
-def test_names_of_one_cloud_are_that_cloud(cloud: Cloud) -> None:
+def test_names_of_one_cloud_select_that_cloud(cloud: Cloud) -> None:
     domain = cloud.domain.encode()
     named = identify(common_names=(domain,), dns_names=(b"one." + domain,))
     assert named.cloud is cloud
@@ -60,7 +60,7 @@ def test_names_of_one_cloud_are_that_cloud(cloud: Cloud) -> None:
         ((DOMAIN,), (b"evilmetadata.azure.com", DOMAIN), "metadata.azure.com"),
     ],
 )
-def test_the_chain_is_asked_for_the_first_alternative_name_that_matched(
+def test_the_server_name_is_the_first_alternative_name_that_matched(
     common_names: tuple[bytes, ...], dns_names: tuple[bytes, ...], server_name: str | None
 ) -> None:
     named = identify(common_names=common_names, dns_names=dns_names)
@@ -91,7 +91,7 @@ def test_the_chain_is_asked_for_the_first_alternative_name_that_matched(
         ((b"metadata.azure.us",), (DOMAIN,)),
     ],
 )
-def test_refuses_names_that_are_not_those_of_one_cloud(
+def test_refuses_names_that_do_not_belong_to_exactly_one_cloud(
     common_names: tuple[bytes, ...], dns_names: tuple[bytes, ...]
 ) -> None:
     with pytest.raises(SignerNameRefused) as caught:
@@ -112,22 +112,22 @@ def test_refuses_a_key_that_is_not_for_signatures(usage: frozenset[str]) -> None
 
 
 @pytest.mark.parametrize("usage", [frozenset(), frozenset({"1.3.6.1.5.5.7.3.2"}), frozenset({"2.5.29.37.0"})])
-def test_refuses_a_certificate_that_is_not_of_a_tls_server(usage: frozenset[str]) -> None:
+def test_refuses_a_certificate_that_is_not_for_a_tls_server(usage: frozenset[str]) -> None:
     with pytest.raises(SignerNameRefused, match="TLS server"):
         identify(extended_key_usage=usage)
 
 
-def test_usages_that_are_absent_restrict_nothing() -> None:
+def test_absent_usages_are_no_restriction() -> None:
     assert identify(key_usage=None, extended_key_usage=None).cloud is Cloud.PUBLIC
 
 
-def test_usages_beside_the_one_that_is_needed_do_no_harm() -> None:
+def test_additional_usages_are_accepted() -> None:
     both = frozenset({"1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"})
     named = identify(key_usage=frozenset({"digital_signature", "key_encipherment"}), extended_key_usage=both)
     assert named.cloud is Cloud.PUBLIC
 
 
-def test_a_name_that_is_no_text_is_shown_and_harms_nobody() -> None:
+def test_a_name_that_is_not_text_is_escaped() -> None:
     signer = Certificate.from_der(
         der(make_signer(extensions=[x509.SubjectAlternativeName([x509.DNSName("a.b")])]).certificate)
     )

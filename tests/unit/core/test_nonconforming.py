@@ -1,4 +1,4 @@
-"""Genuine documents that the exact reader refuses are told, and no others."""
+"""Genuine documents that the exact reader refuses are reported, and no other documents are."""
 
 import hashlib
 from collections.abc import Callable
@@ -53,12 +53,12 @@ def refusal(data: bytes) -> Refused:
     return caught.value
 
 
-def found(data: bytes, *, bundle: TrustBundle | None = None) -> NonconformingDocument | None:
+def report_of(data: bytes, *, bundle: TrustBundle | None = None) -> NonconformingDocument | None:
     return find_nonconforming(raw(data), refusal(data), bundle=bundle or shared_bundle(), now=NOW)
 
 
 def indefinite(encoded: bytes) -> bytes:
-    """The same element with an indefinite length; it has a length in two bytes after 0x82."""
+    """Give an element an indefinite length. Its present length must have two bytes after 0x82."""
     assert encoded[1] == 0x82
     return encoded[:1] + b"\x80" + encoded[4:] + b"\x00\x00"
 
@@ -71,7 +71,7 @@ def signed_with_attributes(*, in_order: bool) -> bytes:
     info = cms.sign_content(tlv(0x31, *ordered), certificate=SIGNER, key=key, scheme=cms.rsa_encryption(cms.SHA256))
     digest = sequence(oid(info.digest_algorithm.oid))
     made = edited(sign(CONTENT, scheme=cms.rsa_encryption(cms.SHA256)), DIGEST, lambda _: digest + tlv(0xA0, *ordered))
-    # The signature is one place further on, behind the attributes.
+    # The attributes move the signature to the next index.
     return edited(made, (*SIGNERS, 0, 5), lambda _: tlv(0x04, info.signature))
 
 
@@ -125,49 +125,49 @@ GENUINE: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", GENUINE)
-def test_a_genuine_document_is_told(name: str) -> None:
+def test_a_genuine_document_is_reported(name: str) -> None:
     data = GENUINE[name]()
-    told = found(data)
-    assert told is not None
-    assert told.issuer == ISSUER.subject.rfc4514_string()
-    assert told.pin_sha256 == ISSUER.fingerprint(cms.SHA256).hex()
-    assert told.clouds == frozenset({Cloud.PUBLIC})
-    assert told.document_sha256 == hashlib.sha256(data).hexdigest()
-    assert told.detail == refusal(data).detail
-    assert told.seen_at == NOW
+    report = report_of(data)
+    assert report is not None
+    assert report.issuer == ISSUER.subject.rfc4514_string()
+    assert report.pin_sha256 == ISSUER.fingerprint(cms.SHA256).hex()
+    assert report.clouds == frozenset({Cloud.PUBLIC})
+    assert report.document_sha256 == hashlib.sha256(data).hexdigest()
+    assert report.detail == refusal(data).detail
+    assert report.seen_at == NOW
 
 
-def test_the_signer_is_the_leaf() -> None:
-    told = found(GENUINE["crls"]())
-    assert told is not None
-    assert told.signer_sha256 == SIGNER.fingerprint(cms.SHA256).hex()
+def test_the_report_names_the_leaf_as_signer() -> None:
+    report = report_of(GENUINE["crls"]())
+    assert report is not None
+    assert report.signer_sha256 == SIGNER.fingerprint(cms.SHA256).hex()
 
 
 @pytest.mark.parametrize("sample", REAL_SAMPLES[::5], ids=str)
-def test_a_real_document_with_one_more_element_is_told(sample: RealSample) -> None:
+def test_a_real_document_with_an_additional_element_is_reported(sample: RealSample) -> None:
     data = edited(sample.der, SIGNATURE, lambda one: one + b"\xa1\x00")
     at = sample.created_on
     refused = FormatRefused(Reason.MALFORMED_EVIDENCE, "It has unsigned attributes.")
-    told = find_nonconforming(raw(data), refused, bundle=load_bundle(), now=at)
-    assert told is not None
-    assert sample.issuer in told.issuer
-    assert Cloud.PUBLIC in told.clouds
+    report = find_nonconforming(raw(data), refused, bundle=load_bundle(), now=at)
+    assert report is not None
+    assert sample.issuer in report.issuer
+    assert Cloud.PUBLIC in report.clouds
 
 
-def spoilt(data: bytes) -> bytes:
+def with_additional_element(data: bytes) -> bytes:
     return edited(data, CERTIFICATES, lambda one: one + b"\xa1\x00")
 
 
-def test_a_document_of_a_stranger_is_not_told() -> None:
-    assert found(spoilt(sign(CONTENT, signer=make_self_signed(key=spare_key())))) is None
+def test_a_self_signed_document_is_not_reported() -> None:
+    assert report_of(with_additional_element(sign(CONTENT, signer=make_self_signed(key=spare_key())))) is None
 
 
-def test_a_leaf_with_a_pins_name_and_another_signature_is_not_told() -> None:
-    assert found(spoilt(sign(CONTENT, signer=make_signer(issuer_key=spare_key())))) is None
+def test_a_leaf_that_names_a_pin_but_is_signed_by_another_key_is_not_reported() -> None:
+    assert report_of(with_additional_element(sign(CONTENT, signer=make_signer(issuer_key=spare_key())))) is None
 
 
-def test_a_content_that_was_changed_is_not_told() -> None:
-    assert found(spoilt(GOOD).replace(b'"vmId":"5', b'"vmId":"6')) is None
+def test_changed_content_is_not_reported() -> None:
+    assert report_of(with_additional_element(GOOD).replace(b'"vmId":"5', b'"vmId":"6')) is None
 
 
 def replaced_by(encoded: bytes) -> Callable[[bytes], bytes]:
@@ -178,51 +178,58 @@ def test_the_leaf_is_found_among_other_certificates() -> None:
     good = cms.signed_data(CONTENT, certificate=SIGNER, key=shared_pki().signer.key)
     others = (b"\x30\x00", b"\xa1\x00", der(ISSUER), der(make_signer(key=spare_key()).certificate))
     for certificates in ((*good.certificates, *others), (*others, *good.certificates)):
-        told = found(edited(good.encode(), CERTIFICATES, replaced_by(tlv(0xA0, *certificates))))
-        assert told is not None
-        assert told.signer_sha256 == SIGNER.fingerprint(cms.SHA256).hex()
+        report = report_of(edited(good.encode(), CERTIFICATES, replaced_by(tlv(0xA0, *certificates))))
+        assert report is not None
+        assert report.signer_sha256 == SIGNER.fingerprint(cms.SHA256).hex()
 
 
-def test_a_signature_of_another_key_is_not_told() -> None:
-    assert found(spoilt(sign(CONTENT, signer=replace(shared_pki().signer, key=spare_key())))) is None
+def test_a_signature_by_another_key_is_not_reported() -> None:
+    assert (
+        report_of(with_additional_element(sign(CONTENT, signer=replace(shared_pki().signer, key=spare_key())))) is None
+    )
 
 
-def test_attributes_of_another_content_are_not_told() -> None:
+def test_signed_attributes_of_other_content_are_not_reported() -> None:
     data = signed_with_attributes(in_order=False).replace(b'"vmId":"5', b'"vmId":"6')
-    assert found(data) is None
+    assert report_of(data) is None
 
 
-def test_the_pin_has_to_be_usable() -> None:
+def test_a_leaf_under_an_unusable_pin_is_not_reported() -> None:
     later = trusted(ISSUER, activate_at=NOW + timedelta(days=1))
-    assert found(spoilt(GOOD), bundle=TrustBundle.of((trusted(ROOT), later))) is None
+    assert report_of(with_additional_element(GOOD), bundle=TrustBundle.of((trusted(ROOT), later))) is None
     denials = Denials(spki_sha256=frozenset({later.certificate.spki_sha256}))
-    assert found(spoilt(GOOD), bundle=TrustBundle.of((trusted(ROOT), trusted(ISSUER)), denials=denials)) is None
-    assert found(spoilt(GOOD), bundle=bundle_of(ROOT)) is None
+    assert (
+        report_of(
+            with_additional_element(GOOD), bundle=TrustBundle.of((trusted(ROOT), trusted(ISSUER)), denials=denials)
+        )
+        is None
+    )
+    assert report_of(with_additional_element(GOOD), bundle=bundle_of(ROOT)) is None
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.MALFORMED_EVIDENCE, Reason.ALGORITHM_REFUSED}))
-def test_other_refusals_are_not_told(reason: Reason) -> None:
+def test_other_refusals_are_not_reported(reason: Reason) -> None:
     refused = FormatRefused(reason, "It is refused.")
-    assert find_nonconforming(raw(spoilt(GOOD)), refused, bundle=shared_bundle(), now=NOW) is None
+    assert find_nonconforming(raw(with_additional_element(GOOD)), refused, bundle=shared_bundle(), now=NOW) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x80", b"\x30\x00", b"\x30\x80" * 8000, bytes(16000), GOOD[:500]])
-def test_what_is_no_document_is_not_told(data: bytes) -> None:
-    assert found(data) is None
+def test_bytes_that_are_not_a_document_are_not_reported(data: bytes) -> None:
+    assert report_of(data) is None
 
 
-def test_no_mutant_raises_anything() -> None:
+def test_mutants_raise_no_exception() -> None:
     refused = FormatRefused(Reason.MALFORMED_EVIDENCE, "It is refused.")
-    told = [
+    reports = [
         find_nonconforming(raw(mutant), refused, bundle=shared_bundle(), now=NOW)
         for mutant in random_mutants(GOOD, 2000, seed=2)
     ]
-    assert any(told)
-    assert None in told
+    assert any(reports)
+    assert None in reports
 
 
-def test_it_costs_no_more_than_a_document_may() -> None:
-    """Eight leaves that a pin issued, and a signature that no digest and no padding fits."""
+def test_the_cost_is_bounded() -> None:
+    """Try eight leaves that a pin issued, and a signature that verifies with no digest and no padding."""
     leaves = tuple(der(make_signer().certificate) for _ in range(7))
     good = cms.signed_data(CONTENT + b" ", certificate=SIGNER, key=shared_pki().signer.key)
     info = replace(good.signer_infos[0], digest_algorithm=cms.Algorithm(oid="1.3.4", parameters=None))

@@ -13,14 +13,14 @@ from verifier.usecases.archive import ArchiveVerifier
 VERIFIER = ArchiveVerifier(trust=TrustDirectory())
 
 
-def test_there_are_eleven_of_seven_issuers() -> None:
+def test_there_are_eleven_samples_of_seven_issuers() -> None:
     assert len(REAL_SAMPLES) == 11
     assert len({sample.issuer for sample in REAL_SAMPLES}) == 7
     assert all(sample.source for sample in REAL_SAMPLES)
 
 
 @pytest.mark.parametrize("sample", REAL_SAMPLES, ids=str)
-def test_verifies_as_of_five_seconds_after_it_was_made(sample: RealSample) -> None:
+def test_a_sample_verifies_five_seconds_after_its_creation(sample: RealSample) -> None:
     result = VERIFIER.appraise(RawDocument(raw_der=sample.der), at=sample.created_on + timedelta(seconds=5))
 
     assert result.content.cloud is Cloud.PUBLIC
@@ -35,7 +35,7 @@ def test_verifies_as_of_five_seconds_after_it_was_made(sample: RealSample) -> No
 
 
 @pytest.mark.parametrize("sample", REAL_SAMPLES, ids=str)
-def test_is_far_below_every_bound(sample: RealSample) -> None:
+def test_a_sample_is_far_below_every_bound(sample: RealSample) -> None:
     """A real leaf has a third of what the bounds allow, or less."""
     result = VERIFIER.appraise(RawDocument(raw_der=sample.der), at=sample.created_on)
     signer = result.content.signer

@@ -1,4 +1,4 @@
-"""The signature: the only way from an envelope to its content."""
+"""The signature: no other step turns an envelope into content."""
 
 import ast
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def refused(made: Envelope) -> Reason:
     return caught.value.reason
 
 
-def test_the_content_is_the_one_that_was_signed_and_the_signer_the_one_that_signed() -> None:
+def test_returns_the_signed_content_and_its_signer() -> None:
     made = envelope()
     assert verify_signature(made) == SignedContent(
         sha256=made.sha256, content=CONTENT, signer=made.signer, unverified_candidates=()
@@ -77,7 +77,7 @@ def test_rsa_keys_are_bounded_from_below(bits: int, *, accepted: bool) -> None:
 
 
 def test_rsa_keys_are_bounded_from_above() -> None:
-    # Not generated, which takes a minute: any odd number of so many bits will do where nothing verifies with it.
+    # Generating such a key takes a minute. Any odd number of this size works, because no signature verifies with it.
     numbers = padded_public_key(MAX_RSA_BITS + 1)
     made = envelope()
     assert refused(replace(made, signer=replace(made.signer, public_key=numbers))) is Reason.ALGORITHM_REFUSED
@@ -91,24 +91,24 @@ def padded_public_key(bits: int) -> rsa.RSAPublicKey:
     return rsa.RSAPublicNumbers(65537, (1 << (bits - 1)) + 1).public_key()
 
 
-def test_a_change_of_the_content_is_found() -> None:
+def test_changed_content_is_refused() -> None:
     made = envelope()
     for changed in (CONTENT + b" ", CONTENT[:-1], b"", CONTENT.replace(b"5", b"6", 1)):
         assert refused(replace(made, unverified_content=changed)) is Reason.SIGNATURE_INVALID
 
 
-def test_a_change_of_the_signature_is_found() -> None:
+def test_a_changed_signature_is_refused() -> None:
     made = envelope()
     for changed in (b"", made.signature[:-1], made.signature + b"\0", made.signature[::-1], bytes(256)):
         assert refused(replace(made, signature=changed)) is Reason.SIGNATURE_INVALID
 
 
-def test_another_signer_is_found() -> None:
+def test_another_signer_is_refused() -> None:
     another = Certificate.from_der(documents.der(make_signer(key=documents.spare_key()).certificate))
     assert refused(replace(envelope(), signer=another)) is Reason.SIGNATURE_INVALID
 
 
-def test_a_signature_under_another_padding_is_found() -> None:
+def test_a_signature_with_another_padding_is_refused() -> None:
     key = shared_pki().signer.key
     assert isinstance(key, rsa.RSAPrivateKey)
     pss = key.sign(CONTENT, padding.PSS(mgf=padding.MGF1(cms.SHA256), salt_length=32), cms.SHA256)
@@ -125,7 +125,7 @@ def test_a_signature_under_another_padding_is_found() -> None:
         ("1.2.840.10045.4.1", "sha1"),
     ],
 )
-def test_a_broken_digest_is_refused_by_name_however_good_the_signature(digest_oid: str, digest: str) -> None:
+def test_a_broken_digest_is_refused_by_name_even_if_the_signature_verifies(digest_oid: str, digest: str) -> None:
     made = replace(envelope(), digest_oid=digest_oid, signature=sign_rsa(CONTENT, shared_pki().signer.key, digest))
     with pytest.raises(SignatureRefused, match="MD5" if digest == "md5" else "SHA-1") as caught:
         verify_signature(made)
@@ -140,7 +140,7 @@ def test_a_broken_digest_is_refused_in_the_signature_algorithm_and_in_the_certif
 
 
 @pytest.mark.parametrize("oid", ["1.2.3.4", "2.16.840.1.101.3.4.2.4", "2.16.840.1.101.3.4.2.8", "1.3.101.112"])
-def test_an_unknown_algorithm_is_refused_wherever_it_stands(oid: str) -> None:
+def test_an_unknown_algorithm_is_refused_in_every_field(oid: str) -> None:
     made = envelope()
     assert refused(replace(made, digest_oid=oid)) is Reason.ALGORITHM_REFUSED
     assert refused(replace(made, signature_oid=oid)) is Reason.ALGORITHM_REFUSED
@@ -154,12 +154,12 @@ def test_a_digest_that_disagrees_with_the_signature_algorithm_is_refused(digest:
 
 
 @pytest.mark.parametrize("parameters", [b"\x05\x01\x00", b"\x02\x01\x01", b"\x30\x00"])
-def test_parameters_of_rsa_that_are_no_null_are_refused(parameters: bytes) -> None:
+def test_rsa_parameters_other_than_null_are_refused(parameters: bytes) -> None:
     assert refused(replace(envelope(), signature_parameters=parameters)) is Reason.ALGORITHM_REFUSED
 
 
 @pytest.mark.parametrize("parameters", [b"", b"\x05\x00", b"\x30\x00", b"\x30\x03\x02\x01\x01", b"\x04\x00"])
-def test_pss_parameters_that_are_not_all_of_one_digest_are_refused(parameters: bytes) -> None:
+def test_pss_parameters_with_different_digests_are_refused(parameters: bytes) -> None:
     made = envelope(sign(CONTENT, scheme=cms.rsassa_pss(cms.SHA256)))
     assert verify_signature(made).content == CONTENT
     assert refused(replace(made, signature_parameters=parameters)) is Reason.ALGORITHM_REFUSED
@@ -182,7 +182,9 @@ P256, P384 = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", b"\x06\x05\x2b\x81\x04
         ("1.2.840.10045.2.1", P256 + b"\x05\x00", False),
     ],
 )
-def test_ecdsa_takes_no_parameters_but_the_keys_own_curve(oid: str, parameters: bytes, *, accepted: bool) -> None:
+def test_ecdsa_accepts_no_parameters_except_the_curve_of_the_key(
+    oid: str, parameters: bytes, *, accepted: bool
+) -> None:
     signer = make_signer(key=pki.make_ec_key(ec.SECP256R1()))
     good = envelope(sign(CONTENT, signer=signer, scheme=cms.ecdsa(cms.SHA256)))
     made = replace(good, signature_oid=oid, signature_parameters=parameters)
@@ -192,7 +194,7 @@ def test_ecdsa_takes_no_parameters_but_the_keys_own_curve(oid: str, parameters: 
         assert refused(made) is Reason.ALGORITHM_REFUSED
 
 
-def test_the_name_of_an_elliptic_key_fixes_no_digest_and_names_no_other_family() -> None:
+def test_the_name_of_an_elliptic_key_accepts_every_digest_and_no_other_family() -> None:
     signer = make_signer(key=pki.make_ec_key(ec.SECP384R1()))
     made = envelope(sign(CONTENT, signer=signer, scheme=cms.ecdsa(cms.SHA512)))
     assert verify_signature(replace(made, signature_oid="1.2.840.10045.2.1")).content == CONTENT
@@ -228,14 +230,14 @@ def test_an_elliptic_key_under_an_rsa_name_is_refused() -> None:
     assert refused(envelope(sign(CONTENT, signer=signer, scheme=scheme))) is Reason.ALGORITHM_REFUSED
 
 
-def test_details_quote_nothing_of_the_content() -> None:
+def test_details_do_not_quote_the_content() -> None:
     with pytest.raises(SignatureRefused) as caught:
         verify_signature(replace(envelope(), unverified_content=b"secret"))
     assert "secret" not in caught.value.detail
 
 
 def readers_of(name: str) -> Iterator[str]:
-    """The modules of the package that read an attribute of this name, or ask for it by its text."""
+    """Return the modules of the package that read an attribute of this name, or contain its name as a string."""
     for file in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(file.read_bytes())
         for node in ast.walk(tree):
@@ -246,19 +248,19 @@ def readers_of(name: str) -> Iterator[str]:
                 yield file.relative_to(PACKAGE).as_posix()
 
 
-def test_nobody_but_this_step_and_inspect_reads_unverified_content() -> None:
+def test_only_this_step_and_inspect_read_unverified_content() -> None:
     assert set(readers_of("unverified_content")) == {"core/signature.py", "cli/verify.py"}
 
 
-def test_nobody_takes_an_envelope_apart_as_a_whole() -> None:
-    # The ways around the attribute's name: the package has none of them for an envelope.
+def test_no_module_reads_all_attributes_of_an_envelope_at_once() -> None:
+    # These read attributes without their names. The package uses none of them on an envelope.
     for file in PACKAGE.rglob("*.py"):
         names = {node.id for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Name)}
         if "read_envelope" in names:
             assert not names & {"asdict", "astuple", "vars", "getattr"}, file
 
 
-def test_no_vector_that_is_signed_by_nobody_comes_through() -> None:
+def test_no_vector_with_an_invalid_signature_is_accepted() -> None:
     refused_here = [vector for vector in load_vectors() if vector.check is Check.SIGNATURE]
     assert refused_here
     for vector in refused_here:

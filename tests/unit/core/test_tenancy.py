@@ -1,4 +1,4 @@
-"""Tenants and their rates: what can be said, and what cannot."""
+"""Tenants and their rates: valid and invalid values."""
 
 from datetime import timedelta
 
@@ -39,7 +39,7 @@ def test_reads_a_rate_and_writes_it_again(text: str, amount: int, unit: Unit, wi
         *(f"{MAX_RATE + 1}/hour", "9" * 100 + "/hour", "1/minute\n", " 1/minute", "1/minute;2/hour"),
     ],
 )
-def test_refuses_what_is_no_rate(text: str) -> None:
+def test_refuses_a_malformed_rate(text: str) -> None:
     with pytest.raises(ValueError, match="a rate is"):
         Rate.parse(text)
 
@@ -50,7 +50,7 @@ def test_a_rate_is_bounded(amount: int) -> None:
         Rate(amount=amount, unit=Unit.SECOND)
 
 
-def test_a_tenant_has_the_policy_that_is_always_there_and_no_limit() -> None:
+def test_a_tenant_has_the_default_policy_and_no_limit() -> None:
     tenant = Tenant(name="north")
     assert (tenant.policy, tenant.rate) == (Policies.DEFAULT, None)
 

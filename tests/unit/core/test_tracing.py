@@ -1,4 +1,4 @@
-"""traceparent, strictly (W3C Trace Context, section 3.2)."""
+"""Strict reading of traceparent (W3C Trace Context, section 3.2)."""
 
 import pytest
 from hypothesis import given
@@ -15,14 +15,14 @@ def read(header: str) -> TraceContext | None:
     return TraceContext.read(header, span_id=SPAN_ID)
 
 
-def test_reads_the_trace_and_the_callers_part() -> None:
+def test_reads_the_trace_and_the_span_of_the_caller() -> None:
     found = read(f"00-{TRACE_ID}-{PARENT_ID}-01")
     assert found == TraceContext(trace_id=TRACE_ID, parent_id=PARENT_ID, span_id=SPAN_ID, flags="01")
     assert found.response_header == f"00-{TRACE_ID}-{SPAN_ID}-01"
 
 
 @pytest.mark.parametrize("more", ["", "-", "-what-comes-later"])
-def test_reads_a_later_version_as_far_as_this_one_goes(more: str) -> None:
+def test_reads_the_known_fields_of_a_later_version(more: str) -> None:
     found = read(f"cc-{TRACE_ID}-{PARENT_ID}-00{more}")
     assert found is not None
     assert found.response_header.startswith("00-")
@@ -50,11 +50,11 @@ def test_reads_a_later_version_as_far_as_this_one_goes(more: str) -> None:
         f"cc-{TRACE_ID}-{PARENT_ID}-01-{'m' * 500}",
     ],
 )
-def test_ignores_what_is_malformed(header: str) -> None:
+def test_ignores_a_malformed_header(header: str) -> None:
     assert read(header) is None
 
 
 @given(st.text())
-def test_any_text_is_a_context_of_good_form_or_none(header: str) -> None:
+def test_any_text_gives_a_well_formed_context_or_none(header: str) -> None:
     found = read(header)
     assert found is None or len(found.response_header) == 55

@@ -1,4 +1,4 @@
-"""Documents that are good, in every form and at every edge."""
+"""Generate accepted documents in every form and at every limit."""
 
 import base64
 import json
@@ -195,7 +195,7 @@ def _contents() -> Iterator[Recipe]:
         ),
         "empty-times": ("The times are there and empty.", with_fields(timeStamp={"createdOn": "", "expiresOn": ""})),
         "unknown-fields": (
-            "Fields that nobody knows yet.",
+            "Fields that this version does not know.",
             with_fields(note={"list": [1, 2.5, True, None, "\u00e9"]}, zone="1"),
         ),
         "nested-16-deep": ("Nested 16 deep, as deep as may be.", nested(16)),

@@ -1,4 +1,4 @@
-"""The throw-away authorities of the vectors, and the trust directory that tells of them."""
+"""Generate the temporary authorities of the vectors, and the trust directory that lists them."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ _PAST: Final = pki.Validity(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the manifest."""
+    """Describe one entry of the manifest."""
 
     name: str
     identity: pki.Identity
@@ -64,7 +64,7 @@ class Entry:
 
 
 def issuing_ca(cloud: Cloud) -> pki.Identity:
-    """The pinned authority that issues a cloud's signers."""
+    """Return the pinned authority that issues the signers of a cloud."""
     return shared_pki().issuing_ca if cloud is Cloud.PUBLIC else entry(f"{_SLUGS[cloud]}-issuing").identity
 
 
@@ -81,7 +81,7 @@ def entries() -> tuple[Entry, ...]:
 
 
 def _clouds() -> tuple[Entry, ...]:
-    """An anchor and an issuing authority for each cloud. They sign what is accepted; Germany's are retired."""
+    """Make an anchor and an issuing authority for each cloud, which sign accepted documents. Germany's are retired."""
     root = shared_pki().root
     found = [
         _public("root", root, "The anchor of the public cloud."),
@@ -112,7 +112,7 @@ def _clouds() -> tuple[Entry, ...]:
 
 
 def _deep() -> tuple[Entry, ...]:
-    """A chain of several levels."""
+    """Make a chain of several levels."""
     found: list[Entry] = []
     issuer = shared_pki().root
     for level in range(1, 5):
@@ -122,7 +122,7 @@ def _deep() -> tuple[Entry, ...]:
 
 
 def _unusable() -> tuple[Entry, ...]:
-    """Authorities that are not usable at the vectors' moment, and a cross-signed one that is by one of its two ways."""
+    """Make unusable authorities, and a cross-signed one of whose two paths only one is valid."""
     root = shared_pki().root
     old_root = pki.make_root(subject=pki.make_name("Vectors Old Root"), key=_key("old-root"), validity=_PAST)
     return (
@@ -143,7 +143,7 @@ def _unusable() -> tuple[Entry, ...]:
 
 
 def _restricted() -> tuple[Entry, ...]:
-    """Authorities that may not issue what the vectors have them issue."""
+    """Make authorities that may not issue the certificates that they issue in the vectors."""
     root = shared_pki().root
     mail = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
     elsewhere = x509.NameConstraints([x509.DNSName("example.com")], None)
@@ -184,9 +184,9 @@ def _key(_: str) -> pki.PrivateKey:
 
 
 def write_trust(directory: Path) -> None:
-    """`directory` is an overlay that replaces the shipped trust (trust_roots/README.md). Keys are not in it."""
+    """Write an overlay that replaces the shipped trust (trust_roots/README.md). It contains no keys."""
     shutil.rmtree(directory, ignore_errors=True)
-    lines = ["# Throw-away authorities of the test vectors; nobody has their keys.", "format = 1", 'mode = "replace"']
+    lines = ["# Temporary authorities of the test vectors, without their keys.", "format = 1", 'mode = "replace"']
     for cloud in Cloud:
         anchors = [found.file for found in entries() if found.is_root and cloud in found.clouds]
         lines += ["", f"[clouds.{cloud.value}]", f'domain = "{cloud.domain}"', f"anchors = {json.dumps(anchors)}"]
@@ -199,7 +199,7 @@ def write_trust(directory: Path) -> None:
 
 
 def extend_trust(directory: Path) -> None:
-    """Add the shared PKI's authorities to a trust directory that is there, with a number in their files' names."""
+    """Add the authorities of the shared PKI to an existing trust directory, in files with a number in their names."""
     manifest = directory / "manifest.toml"
     text = manifest.read_text(encoding="utf-8")
     number = text.count('file = "roots/public-root') + 1

@@ -1,8 +1,10 @@
-"""The sample on Azure's own page, of 2018. It has four faults, each enough to refuse it: it vouches for itself, its
-certificate is signed with MD5, its key has 1024 bits, and it lived for 45 s. Here it is itself, refused at its own
-time for the first fault that is met, and four twins, each with one of the faults and the other three repaired.
+"""Generate vectors from the sample of 2018 on the Azure page.
 
-Its vmId is empty too, which `claims-incomplete/vm-id-empty` is about; the twins have one.
+Each of its four faults is a reason to refuse it. It is self-signed, its certificate is signed with MD5, its key has
+1024 bits, and it was valid for 45 s. One vector is the sample at its own time, which the first fault refuses. In four
+more vectors, one fault remains and the other three are repaired.
+
+The vmId of the sample is empty too. `claims-incomplete/vm-id-empty` covers that, and the other vectors have a vmId.
 """
 
 from collections.abc import Iterator

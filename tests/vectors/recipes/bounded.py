@@ -1,4 +1,4 @@
-"""Documents whose signature is good, and that have more of something than is read, or just as much."""
+"""Generate documents with a valid signature that reach or exceed one bound."""
 
 import math
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def recipes() -> Iterator[Recipe]:
 
 
 def _certificates() -> Iterator[Recipe]:
-    """Each signer is issued by the pinned authority: it is as genuine as can be."""
+    """Generate documents whose signer exceeds a bound. The pinned authority issues each signer."""
     purposes = [x509.ObjectIdentifier(f"1.3.6.1.4.1.99999.{number}") for number in range(bounds.MAX_KEY_PURPOSES)]
     access = [
         x509.AccessDescription(
@@ -132,7 +132,7 @@ def _with_attributes(number: int) -> pki.Identity:
 
 
 def _with_subject(*names: bytes) -> pki.Identity:
-    """A signer with these relative distinguished names of any contents before its common name."""
+    """Make a signer with these relative distinguished names in front of its common name."""
     common_name = tlv(0x31, sequence(oid(NameOID.COMMON_NAME.dotted_string), tlv(0x0C, _DOMAIN.encode())))
     subject = sequence(*names, common_name)
     tbs = edited(make_signer().certificate.tbs_certificate_bytes, (5,), lambda _: subject)
@@ -163,7 +163,7 @@ def _without_subject() -> pki.Identity:
 
 @cache
 def _with_exponent(bits: int) -> rsa.RSAPrivateKey:
-    """An RSA-2048 key whose public exponent has so many bits."""
+    """Make an RSA-2048 key whose public exponent has this number of bits."""
     exponent = (1 << bits - 1) + 1
     while True:
         numbers = pki.make_rsa_key().private_numbers()
@@ -183,7 +183,7 @@ def _with_exponent(bits: int) -> rsa.RSAPrivateKey:
 def _contents() -> Iterator[Recipe]:
     claims = partial(Recipe, reason=Reason.MALFORMED_EVIDENCE, check=Check.CLAIMS)
     usual = documents.content()
-    # The array, its elements, and the members that are there anyway.
+    # Count the array, its elements, and the usual members.
     members = sum(1 + (len(value) if isinstance(value, dict) else 0) for value in usual.values()) + 1
     most = bounds.MAX_JSON_VALUES - members
     yield claims(

@@ -1,4 +1,4 @@
-"""chain-untrusted and issuer-unpinned."""
+"""Generate the vectors of chain-untrusted and issuer-unpinned."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -136,6 +136,6 @@ def _unknown_issuers() -> Iterator[Recipe]:
     foreign_root = pki.make_root(subject=pki.make_name("Vectors Foreign Root"), key=spare_key(2), validity=around())
     yield _unpinned(
         name="foreign-root",
-        description="The issuer is a root that nobody here trusts.",
+        description="The issuer is a root that is not trusted.",
         body=posted(documents.document(signer=make_signer(issuer=foreign_root))),
     )

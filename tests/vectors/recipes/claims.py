@@ -1,5 +1,7 @@
-"""Faults of the signed content and of its window: malformed-evidence at `claims`, claims-incomplete,
-document-expired, document-not-yet-valid."""
+"""Generate faults of the signed content and of its validity window.
+
+The reasons are malformed-evidence at `claims`, claims-incomplete, document-expired and document-not-yet-valid.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -24,7 +26,7 @@ def recipes() -> Iterator[Recipe]:
 
 
 def with_fields(**fields: object) -> bytes:
-    """A valid document but for these fields; ... takes one away."""
+    """Sign a document that is valid except for these fields. `...` removes a field."""
     changed = {**documents.content(), **fields}
     return sign(encode({name: value for name, value in changed.items() if value is not ...}))
 
@@ -34,7 +36,7 @@ def shown(moment: datetime) -> str:
 
 
 def nested(depth: int) -> bytes:
-    """A valid document whose content is nested as deep."""
+    """Sign a valid document whose content has this depth."""
     inner: object = "bottom"
     for _ in range(depth - 1):
         inner = {"deeper": inner}
@@ -136,7 +138,7 @@ def _missing() -> Iterator[Recipe]:
 
 
 def window(created_on: timedelta, expires_on: timedelta) -> bytes:
-    """A document of these times, counted from now."""
+    """Sign a document with these times, relative to now."""
     return with_fields(timeStamp={"createdOn": shown(NOW + created_on), "expiresOn": shown(NOW + expires_on)})
 
 

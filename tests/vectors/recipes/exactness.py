@@ -1,4 +1,4 @@
-"""Documents whose signature is good, and that are written in another way than the one."""
+"""Generate documents with a valid signature in another form than the one that is accepted."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -50,7 +50,7 @@ def recipes() -> Iterator[Recipe]:
 
 
 def _optional_fields() -> Iterator[Recipe]:
-    """What RFC 5652 allows and IMDS does not write. No signature covers any of it."""
+    """Add fields that RFC 5652 allows and IMDS does not write. No signature covers them."""
     good = documents.document()
     revocations = tlv(0xA1, _revocation_list())
     countersignature = tlv(0xA1, cms.Attribute(oid="1.2.840.113549.1.9.6", values=(b"\x30\x00",)).encode())
@@ -92,7 +92,7 @@ def _optional_fields() -> Iterator[Recipe]:
 
 
 def _revocation_list() -> bytes:
-    """An empty list of the authority that issues the signers."""
+    """Make an empty revocation list of the authority that issues the signers."""
     authority = shared_pki().issuing_ca
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -108,7 +108,7 @@ def _encapsulated(*contents: bytes) -> bytes:
 
 
 def _encodings() -> Iterator[Recipe]:
-    """BER that says the same."""
+    """Write the same values in BER."""
     good = documents.document()
     digest = cms.AZURE.digest_algorithm
     digest_oid = oid(digest.oid)
@@ -166,7 +166,7 @@ def _encodings() -> Iterator[Recipe]:
 
 
 def _orders() -> Iterator[Recipe]:
-    """SET OF: DER has one order. Signed attributes have to be in it; makers of CMS do not sort certificates."""
+    """Change the order of SET OF members. Signed attributes must be in DER order, but certificates need not be."""
     attributes = cms.content_attributes(_CONTENT, digest=cms.SHA256)
     signed = read_signed_data(sign_attributes(_CONTENT, attributes))
     assert signed.signed_attributes is not None
@@ -192,7 +192,7 @@ def _orders() -> Iterator[Recipe]:
     both = sorted((*good.certificates, der(shared_pki().issuing_ca.certificate)), reverse=True)
     yield Recipe(
         name="certificates-in-descending-order",
-        description="Two embedded certificates, not in the order of DER: they are taken as they stand.",
+        description="Two embedded certificates, not in the order of DER: they are accepted in this order.",
         body=posted(encode_signed_data(replace(good, certificates=tuple(both)))),
     )
 

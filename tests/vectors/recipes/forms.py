@@ -1,4 +1,4 @@
-"""Faults of form: malformed-evidence outside the signed content, unsupported-encoding, too-large."""
+"""Generate faults of form: malformed-evidence outside the signed content, unsupported-encoding and too-large."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ def _requests() -> Iterator[Recipe]:
     yield _malformed(name="request-not-json", description="The body is not JSON.", body=body[:-1])
     yield _malformed(name="request-not-an-object", description="The body is a JSON array.", body=b"[" + body + b"]")
     yield _malformed(
-        name="request-not-utf-8", description="The body begins with an byte that is no UTF-8.", body=b"\xff" + body
+        name="request-not-utf-8", description="The body starts with a byte that is not UTF-8.", body=b"\xff" + body
     )
     yield _malformed(
         name="request-byte-order-mark", description="The body has a byte order mark.", body=b"\xef\xbb\xbf" + body
@@ -67,7 +67,7 @@ def _requests() -> Iterator[Recipe]:
 
 
 def _base64() -> Iterator[Recipe]:
-    # Of 3n + 1 bytes: the last character but two of the base64 stands for two bits of data and four that must be 0.
+    # With 3n + 1 bytes, the last character before the padding has two bits of data and four bits that must be 0.
     document = next(
         signed
         for padding in range(3)
@@ -112,7 +112,7 @@ def _der() -> Iterator[Recipe]:
     yield _malformed(name="der-empty", description="No document at all.", body=b"", form=Form.DER)
     yield _malformed(name="der-truncated", description="The last byte is missing.", body=posted(document[:-1]))
     yield _malformed(name="der-trailing-byte", description="One byte too many.", body=posted(document + b"\x00"))
-    # The outermost element has its length in two bytes after 0x82.
+    # The length of the outermost element has two bytes after 0x82.
     yield _malformed(
         name="der-indefinite-length",
         description="BER: the outermost length is indefinite (X.690 10.1).",
@@ -120,7 +120,7 @@ def _der() -> Iterator[Recipe]:
     )
     yield _malformed(
         name="der-long-length",
-        description="BER: the outermost length is in three bytes where two do (X.690 10.1).",
+        description="BER: the outermost length is in three bytes, and two are enough (X.690 10.1).",
         body=posted(b"\x30\x83\x00" + document[2:]),
     )
     yield _malformed(
@@ -237,7 +237,7 @@ def sign_attributes(
     signer: pki.Identity | None = None,
     scheme: cms.Scheme | None = None,
 ) -> bytes:
-    """A document over `content` whose signature is over these attributes."""
+    """Make a document with `content` and a signature over these attributes."""
     identity = signer or shared_pki().signer
     info = cms.sign_attributes(
         attributes,

@@ -1,4 +1,4 @@
-"""signer-name-mismatch: signers that a public authority may well certify, and that are no Azure cloud's."""
+"""Generate signer-name-mismatch: signers that a public authority may certify, but that belong to no Azure cloud."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def recipes() -> Iterator[Recipe]:
 
 
 def _common_names() -> dict[str, tuple[str, pki.Identity]]:
-    """Of signers whose alternative names are good."""
+    """Generate faults of the common name. The alternative names are valid."""
     wrong = {
         "cn-evilmetadata": ("The common name ends like the domain, and not at a label.", "evilmetadata.azure.com"),
         "cn-hyphenated": ("The common name ends like the domain, behind a hyphen.", "evil-metadata.azure.com"),
@@ -59,13 +59,13 @@ def _common_names() -> dict[str, tuple[str, pki.Identity]]:
 
 
 def _alternative_names() -> dict[str, tuple[str, pki.Identity]]:
-    """Of signers whose common name is good, or who have none."""
+    """Generate faults of the alternative names. The common name is valid or absent."""
     wrong = {
         "san-evilmetadata": ("ends like the domain, and not at a label", b"evilmetadata.azure.com"),
         "san-suffixed": ("begins with the domain", b"metadata.azure.com.evil.net"),
         "san-trailing-dot": ("ends in a dot", b"metadata.azure.com."),
         "san-nul": ("has a NUL", b"metadata.azure.com\0.evil.net"),
-        "san-non-ascii": ("has an byte that is not ASCII", b"m\xe9tadata.azure.com"),
+        "san-non-ascii": ("has a byte that is not ASCII", b"m\xe9tadata.azure.com"),
     }
     found = {
         name: (
@@ -95,7 +95,7 @@ def _alternative_names() -> dict[str, tuple[str, pki.Identity]]:
 
 
 def _usages() -> dict[str, tuple[str, pki.Identity]]:
-    """Of signers whose names are good."""
+    """Generate faults of the usages. The names are valid."""
     encipherment = x509.KeyUsage(
         digital_signature=False,
         key_encipherment=True,

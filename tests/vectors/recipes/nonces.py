@@ -1,4 +1,4 @@
-"""Faults of the challenge and of what is asked: nonce-mismatch, nonce-unknown, nonce-replayed, policy-denied."""
+"""Generate faults of nonces and policies: nonce-mismatch, nonce-unknown, nonce-replayed and policy-denied."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -57,7 +57,7 @@ def _mismatches() -> Iterator[Recipe]:
     )
     yield _mismatch(
         name="document-older-than-its-nonce",
-        description="The document was created 61 s before its nonce was issued: somebody guessed it.",
+        description="The document was created 61 s before its nonce was issued, so the nonce was guessed.",
         body=posted(window(-91 * _SECOND, timedelta(hours=5))),
         nonces=(Nonce(issued_at=NOW - 30 * _SECOND),),
         retry_after=RETRY,
@@ -86,7 +86,7 @@ def _unknown_nonces() -> Iterator[Recipe]:
     )
     yield _unknown(
         name="forgotten",
-        description="The nonce was issued and used so long ago that nothing remembers it.",
+        description="The nonce was issued and used so long ago that the store has no record of it.",
         body=posted(document),
         nonces=(Nonce(issued_at=NOW - timedelta(hours=7), used_at=NOW - timedelta(hours=7)),),
     )

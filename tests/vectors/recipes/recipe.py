@@ -1,4 +1,4 @@
-"""What a vector is made of, and how it is written down."""
+"""Describe a vector, and write its files."""
 
 import base64
 import json
@@ -13,12 +13,12 @@ from support.documents import NONCE, NOW
 
 from verifier.core.reasons import NONCE_RETRY_AFTER, Check, Reason
 
-#: A policy as the settings file has it, e.g. {"publishers": ["contoso"]}.
+#: A policy as in the settings file, e.g. {"publishers": ["contoso"]}.
 Policy = Mapping[str, object]
 
 
 class Form(Enum):
-    """How a document is posted: the name of the file, and the media type."""
+    """Say how a document is posted: the name of the file, and the media type."""
 
     JSON = ("body.json", "application/json")
     TEXT = ("body.b64", "text/plain")
@@ -38,7 +38,7 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nonce:
-    """One nonce that the service issued before the post."""
+    """Describe a nonce that the service issued before the request."""
 
     value: str = NONCE
     tenant: str = "default"
@@ -54,7 +54,7 @@ ISSUED: Final = (Nonce(),)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One vector. `reason` and `check` are None where the document is accepted; `name` is its directory's."""
+    """Describe one vector. `name` is the name of its directory. An accepted one has no `reason` and no `check`."""
 
     name: str
     description: str
@@ -114,7 +114,7 @@ RETRY: Final = NONCE_RETRY_AFTER
 
 
 def posted(document: bytes, **request: str) -> bytes:
-    """The JSON body with this document, and the fields of the request behind it."""
+    """Return the JSON body with this document and these fields of the request."""
     signature = base64.b64encode(document).decode("ascii")
     return json.dumps({"encoding": "pkcs7", "signature": signature, **request}).encode()
 
@@ -137,5 +137,5 @@ def _table(name: str, fields: Mapping[str, object]) -> list[str]:
 def _toml(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    # JSON's texts, numbers, truths and lists of ASCII are TOML's too.
+    # ASCII strings, numbers, booleans and lists of JSON are also valid TOML.
     return json.dumps(value)

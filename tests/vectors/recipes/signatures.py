@@ -1,4 +1,4 @@
-"""signature-invalid and algorithm-refused."""
+"""Generate the vectors of signature-invalid and algorithm-refused."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,7 +45,7 @@ def _with_signature(signature: bytes) -> bytes:
 def _changed() -> Iterator[Recipe]:
     good = _good()
     signer, signature = shared_pki().signer, good.signer_infos[0].signature
-    assert isinstance(signer.key, rsa.RSAPrivateKey)  # make_pki makes RSA keys
+    assert isinstance(signer.key, rsa.RSAPrivateKey)  # make_pki generates RSA keys
     octet_string = core.OctetString(_CONTENT).dump()
     faults = {
         "content-changed": (
@@ -120,7 +120,7 @@ def _attributes() -> Iterator[Recipe]:
         description="The signature is over the signed attributes as [0], and not as SET OF (RFC 5652 5.4).",
         body=posted(document.encode()),
     )
-    # RFC 5652 5.4 again: attributes stripped off, and their DER put in the content's place.
+    # RFC 5652 5.4: the attributes are removed, and their DER becomes the content.
     stripped = cms.SignedData(
         digest_algorithms=(info.digest_algorithm,),
         content=_CONTENT,
@@ -149,7 +149,7 @@ def _set_of_attributes(attributes: tuple[cms.Attribute, ...]) -> bytes:
 def _labelled(
     *, digest: cms.Algorithm, signature_algorithm: cms.Algorithm, signature: bytes, signer: pki.Identity | None = None
 ) -> bytes:
-    """A document that says these algorithms of this signature."""
+    """Make a document that names these algorithms for this signature."""
     identity = signer or shared_pki().signer
     info = cms.SignerInfo(
         issuer=identity.certificate.issuer.public_bytes(),
@@ -179,7 +179,7 @@ def _broken_digests() -> Iterator[Recipe]:
         combination = cms.Algorithm(oid=combined)
         yield _refused(
             name=f"digest-{name}-with-rsa",
-            description=f"As Azure writes it, a signature algorithm stands for the digest: {name.upper()} with RSA.",
+            description=f"As Azure writes it, a signature algorithm names the digest: {name.upper()} with RSA.",
             body=posted(_labelled(digest=combination, signature_algorithm=rsa_encryption, signature=signature)),
         )
     yield _refused(
@@ -212,7 +212,7 @@ def _contradictions() -> Iterator[Recipe]:
                 scheme=replace(
                     pss,
                     signature_algorithm=_pss(mask="sha1", salt_length=32),
-                    rsa_padding=padding.PSS(mgf=padding.MGF1(SHA1()), salt_length=32),  # noqa: S303 - it is the fault
+                    rsa_padding=padding.PSS(mgf=padding.MGF1(SHA1()), salt_length=32),  # noqa: S303 - the fault of this vector
                 ),
             )
         ),

@@ -1,1 +1,1 @@
-"""Strict readers of DER and JSON."""
+"""Read DER, CMS and JSON strictly, and BER tolerantly for reports."""

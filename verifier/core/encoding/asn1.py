@@ -1,17 +1,16 @@
-"""asn1crypto's types, ready to be used by any number of threads.
+"""Provide the types of asn1crypto in a form that threads can share.
 
-The library fills in the tables of a class when the first object of it is made, and does not keep other threads out
-meanwhile: they read half a table, or fill it a second time, which then stays wrong for as long as the process lives.
-Whoever reads ASN.1 here takes the types from this module, which has filled in all of them: one thread does, since the
-import system lets no other past.
+The library fills the tables of a class when it creates the first object of that class, without a lock. Another thread
+may then read an incomplete table, or fill it twice, which leaves it wrong until the process ends. This module fills
+the tables of all classes when it is imported, which only one thread can do. Import asn1crypto's types only from here.
 """
 
 from collections.abc import Iterator
 
 from asn1crypto import core, x509
 
-# Its own types, for the second judge (core.chain), are among those that are made ready.
-from pyhanko_certvalidator import asn1_types as _judges_types
+# Load the types of the second path validator (core.chain) as well, so that their tables are filled.
+from pyhanko_certvalidator import asn1_types as _validator_types
 
 __all__ = ["x509"]
 
@@ -22,11 +21,11 @@ def _kinds(parent: type[core.Asn1Value]) -> Iterator[type[core.Asn1Value]]:
         yield from _kinds(kind)
 
 
-def _make_ready() -> None:
+def _fill_tables() -> None:
     for kind in set(_kinds(core.Asn1Value)):
-        if kind is not core.Choice:  # no type of its own, but what choices are derived from
+        if kind is not core.Choice:  # an abstract base class
             kind()
 
 
-del _judges_types
-_make_ready()
+del _validator_types
+_fill_tables()

@@ -1,7 +1,7 @@
-"""A tolerant reader of BER (X.690 section 8), for documents that the exact one refused. No verdict depends on it.
+"""Read BER tolerantly (X.690 section 8), for documents that the exact reader refused. No verdict depends on it.
 
-It takes lengths of any form, indefinite ones included, and strings in segments. It descends into an element only on
-demand, and gives up after MAX_TOLERATED_ELEMENTS elements.
+The reader accepts every form of length, also indefinite ones, and strings in segments. It reads the contents of an
+element only on demand, and stops after MAX_TOLERATED_ELEMENTS elements.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _END_OF_CONTENTS = b"\x00\x00"
 
 
 class BerError(ValueError):
-    """The bytes are not BER, or have more elements than are read."""
+    """Report bytes that are not BER, or that have too many elements."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Element:
-    """One element of what a BerReader reads: the positions of its encoding and of its contents."""
+    """Locate one element: the positions of its encoding and of its contents."""
 
     tag: int
     start: int
@@ -37,7 +37,7 @@ class BerReader:
         self._left = MAX_TOLERATED_ELEMENTS
 
     def whole(self) -> Element:
-        """Return the first element. Bytes behind it are passed over."""
+        """Return the first element, and ignore the bytes after it."""
         return self._element(0, len(self._raw), depth=0)
 
     def children(self, parent: Element) -> list[Element]:
@@ -50,7 +50,7 @@ class BerReader:
         return self._raw[element.contents_start : element.contents_end]
 
     def string(self, element: Element) -> bytes:
-        """Return the contents of a string, put together when it is in segments (X.690 8.7.3)."""
+        """Return the contents of a string, and join its segments if it has any (X.690 8.7.3)."""
         if not element.tag & CONSTRUCTED:
             return self.contents(element)
         return b"".join(self.contents(segment) for segment in self.children(element))

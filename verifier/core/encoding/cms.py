@@ -1,7 +1,7 @@
-"""The CMS SignedData of a document (RFC 5652 section 5), as IMDS writes it, taken apart so that no byte is left over.
+"""Read the CMS SignedData of a document (RFC 5652 section 5) as IMDS writes it, and account for every byte.
 
-Every field that is not here is refused by name: no signature covers it, so that anybody could add it to a document and
-show the same document twice. `docs/adr/0026-exact-reader.md` says why for each.
+Every other field is refused by name. No signature covers such a field, so a sender could add it and present the same
+document again. `docs/adr/0026-exact-reader.md` gives the reason for each field.
 """
 
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ _VERSION = b"\x01"
 
 
 class CmsError(ValueError):
-    """The bytes are no document as IMDS makes it. The message is a sentence that says why."""
+    """Report bytes that are not a document in the form of IMDS. The message is a sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Algorithm:
-    """AlgorithmIdentifier (RFC 5280 4.1.1.2): a dotted OID, and its parameters as DER, empty when absent."""
+    """Hold an AlgorithmIdentifier (RFC 5280 4.1.1.2): its dotted OID, and its parameters as DER or empty."""
 
     oid: str
     parameters: bytes
@@ -33,7 +33,7 @@ class Algorithm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedData:
-    """Every part of a document, in the order in which it stands. What is not here is constant."""
+    """Hold every variable part of a document, in the order of its fields. The other parts are constant."""
 
     #: The one member of digestAlgorithms. It has the OID of `digest_algorithm`.
     announced_digest: Algorithm
@@ -45,18 +45,19 @@ class SignedData:
     digest_algorithm: Algorithm
     #: The Attributes as DER, in ascending order; None when the field is absent.
     signed_attributes: tuple[bytes, ...] | None = field(repr=False)
-    #: What is signed when there are attributes (RFC 5652 5.4): their DER as an explicit SET OF, not as [0].
+    #: What is signed if there are attributes (RFC 5652 5.4): their DER as an explicit SET OF, not as [0].
     signed_set: bytes = field(repr=False)
     signature_algorithm: Algorithm
     signature: bytes = field(repr=False)
 
 
 def read_signed_data(raw: bytes) -> SignedData:
-    """Read the ContentInfo in `raw`: one SignedData, version 1, over id-data, with one signer named by its issuer and
-    serial number, at most MAX_EMBEDDED_CERTIFICATES certificates and at most MAX_SIGNED_ATTRIBUTES signed attributes.
+    """Read the ContentInfo in `raw`: one SignedData of version 1 over id-data. Raises CmsError and DerError.
 
-    Every byte of `raw` is in one field of the result, or is a constant. Not checked: what is in the certificates, and
-    in values of algorithms and attributes. Raises CmsError and DerError.
+    It names one signer by issuer and serial number. It has at most MAX_EMBEDDED_CERTIFICATES certificates and at most
+    MAX_SIGNED_ATTRIBUTES signed attributes. Every byte of `raw` is a constant or in one field of the result.
+
+    Not checked: the contents of certificates, and the values of algorithms and attributes.
     """
     outer = Reader(raw)
     content_info = outer.inside(der.SEQUENCE)
@@ -107,7 +108,7 @@ def read_signed_data(raw: bytes) -> SignedData:
 
 
 def _announced(digests: Reader) -> Algorithm:
-    """RFC 5652 5.1. There is one signer, and so one digest."""
+    """Read the announced digest algorithms (RFC 5652 5.1). One signer needs exactly one."""
     if not digests.has_more():
         raise CmsError("The document announces no digest algorithm.")
     digest = _digest(digests)
@@ -117,7 +118,7 @@ def _announced(digests: Reader) -> Algorithm:
 
 
 def _content(encapsulated: Reader, version: bytes) -> bytes:
-    """RFC 5652 5.2."""
+    """Read the encapsulated content (RFC 5652 5.2)."""
     content_type = encapsulated.contents(der.OBJECT_IDENTIFIER)
     if version != _VERSION or content_type != _DATA:
         raise CmsError("The document is not a SignedData of version 1 over data.")
@@ -131,7 +132,7 @@ def _content(encapsulated: Reader, version: bytes) -> bytes:
 
 
 def _certificates(signed_data: Reader) -> tuple[bytes, ...]:
-    """RFC 5652 10.2.3, in the order in which they stand: makers of CMS do not agree on one."""
+    """Read the embedded certificates (RFC 5652 10.2.3) in any order, because signers use different orders."""
     if not signed_data.has_next(der.CONTEXT_0):
         raise CmsError("The document embeds no certificate.")
     embedded = signed_data.inside(der.CONTEXT_0)
@@ -146,7 +147,7 @@ def _certificates(signed_data: Reader) -> tuple[bytes, ...]:
 
 
 def _sid(signer_info: Reader) -> tuple[bytes, bytes]:
-    """RFC 5652 5.3: the issuer and the serial number of the signer's certificate."""
+    """Read the issuer and the serial number of the signer's certificate (RFC 5652 5.3)."""
     version = signer_info.contents(der.INTEGER)
     if version != _VERSION or not signer_info.has_next(der.SEQUENCE):
         raise CmsError("The signer is not named by issuer and serial number.")
@@ -158,7 +159,10 @@ def _sid(signer_info: Reader) -> tuple[bytes, bytes]:
 
 
 def _signed_attributes(signer_info: Reader) -> tuple[tuple[bytes, ...] | None, bytes]:
-    """RFC 5652 5.3: SignedAttributes are DER, and so in ascending order and each there once."""
+    """Read the signed attributes and the SET that is signed (RFC 5652 5.3).
+
+    They are DER, so they are in ascending order. Each occurs once.
+    """
     if not signer_info.has_next(der.CONTEXT_0):
         return None, b""
     encoded = signer_info.element(der.CONTEXT_0)
@@ -169,13 +173,13 @@ def _signed_attributes(signer_info: Reader) -> tuple[tuple[bytes, ...] | None, b
             raise CmsError(f"The document has more than {MAX_SIGNED_ATTRIBUTES} signed attributes.")
         attribute = members.element(der.SEQUENCE)
         if attributes and attribute <= attributes[-1]:
-            raise CmsError("The signed attributes are not in the order of DER, or one is there twice.")
+            raise CmsError("The signed attributes are not in DER order, or one occurs twice.")
         attributes.append(attribute)
     return tuple(attributes), bytes([der.SET]) + encoded[1:]
 
 
 def _digest(parent: Reader) -> Algorithm:
-    """RFC 5754 section 2: the parameters are NULL or absent, which is the same."""
+    """Read a digest algorithm, whose parameters are NULL or absent with the same meaning (RFC 5754 section 2)."""
     digest = _algorithm(parent)
     if digest.parameters not in {b"", der.NULL}:
         raise CmsError("The digest algorithm has parameters.")
@@ -183,7 +187,10 @@ def _digest(parent: Reader) -> Algorithm:
 
 
 def _signature_algorithm(parent: Reader) -> Algorithm:
-    """RFC 3279 2.2.1: the parameters of an RSA algorithm other than PSS are NULL, which some leave out."""
+    """Read the signature algorithm.
+
+    The parameters of RSA algorithms other than PSS must be NULL (RFC 3279 2.2.1). Some signers omit them.
+    """
     algorithm = _algorithm(parent)
     is_pkcs1 = algorithm.oid.startswith(_PKCS_1) and algorithm.oid != _PSS
     if is_pkcs1 and algorithm.parameters[:1] not in {b"", der.NULL[:1]}:
@@ -200,7 +207,7 @@ def _algorithm(parent: Reader) -> Algorithm:
 
 @lru_cache(maxsize=128)
 def _read_algorithm(encoded: bytes) -> Algorithm:
-    """The few that there are, read once. The size of each is bounded."""
+    """Read an algorithm, and cache the result. The caller bounds the size of each."""
     fields = Reader(encoded).inside(der.SEQUENCE)
     oid = der.dotted(fields.contents(der.OBJECT_IDENTIFIER))
     parameters = fields.any_element() if fields.has_more() else b""

@@ -1,8 +1,8 @@
-"""Distinguished Encoding Rules (X.690 section 10), read so that every byte is one that a field accounts for.
+"""Read the Distinguished Encoding Rules (X.690 section 10) without skipping a byte.
 
-`Reader` takes the elements of one constructed element in order. Each call names the tag that has to come next, and
-`end` refuses what is left. A value that was read with it has one encoding: lengths, integers and object identifiers
-are minimal, and no byte is skipped. So two parsers can never see two things in it.
+`Reader` takes the elements of one constructed element in order. Each call names the tag that must come next, and `end`
+refuses the rest. Lengths, integers and object identifiers must be minimal. So each value has one encoding, and two
+parsers cannot read it in two ways.
 """
 
 from functools import lru_cache
@@ -27,16 +27,16 @@ NULL = b"\x05\x00"
 
 _LONG_TAG = 0x1F
 _LONG_LENGTH = 0x80
-#: A longer length is not minimal for anything that passes the size limit.
+#: Evidence within the size limit needs no longer length.
 _MAX_LENGTH_BYTES = 4
 
 
 class DerError(ValueError):
-    """The bytes are not the DER that was asked for."""
+    """Report bytes that are not the expected DER. The message continues a sentence about `it`."""
 
 
 class BoundError(DerError):
-    """It has more of one thing than is read; `excess` names the bound."""
+    """Report an element that exceeds a bound. `excess` names the bound."""
 
     def __init__(self, limit: int, things: str) -> None:
         self.excess = f"more than {limit} {things}"
@@ -57,7 +57,7 @@ class Reader:
         return self._position < self._limit
 
     def has_next(self, tag: int) -> bool:
-        """Tell whether the next element has this tag."""
+        """Return whether the next element has this tag."""
         return self._position < self._limit and self._raw[self._position] == tag
 
     def element(self, tag: int) -> bytes:
@@ -72,7 +72,7 @@ class Reader:
         return self._raw[start : self._position]
 
     def inside(self, tag: int) -> "Reader":
-        """Take the next element, and return a reader of what is in it."""
+        """Take the next element, and return a reader of its contents."""
         start = self._take(tag)
         return Reader(self._raw, start, self._position)
 
@@ -89,7 +89,7 @@ class Reader:
         return self._raw[position : self._position]
 
     def end(self) -> None:
-        """Refuse what is left."""
+        """Refuse any remaining bytes."""
         if self._position != self._limit:
             raise DerError("it has bytes or elements that do not belong in it")
 
@@ -103,7 +103,7 @@ class Reader:
         start = position + 2
         if start <= self._limit:
             end = start + self._raw[position + 1]
-            if end < start + _LONG_LENGTH and end <= self._limit:  # the short form, as most elements have it
+            if end < start + _LONG_LENGTH and end <= self._limit:  # a fast path for the short form of a length
                 self._position = end
                 return start
         start, self._position = _contents(self._raw, position, self._limit)
@@ -111,9 +111,9 @@ class Reader:
 
 
 def integer(contents: bytes) -> int:
-    """Read the contents of an INTEGER (X.690 8.3.2: as few bytes as it needs). Raises DerError."""
+    """Read the contents of a minimal INTEGER (X.690 8.3.2). Raises DerError."""
     if not contents:
-        raise DerError("it has an INTEGER without bytes")
+        raise DerError("it has an empty INTEGER")
     if len(contents) > 1 and (contents[0], contents[1] >> 7) in {(0x00, 0), (0xFF, 1)}:
         raise DerError("it has an INTEGER in more bytes than it needs")
     return int.from_bytes(contents, signed=True)
@@ -127,9 +127,9 @@ def boolean(contents: bytes) -> bool:
 
 
 def whole_bytes(contents: bytes) -> bytes:
-    """Read the contents of a BIT STRING that is made of whole bytes (X.690 8.6.2). Raises DerError."""
+    """Read the contents of a BIT STRING without unused bits (X.690 8.6.2). Raises DerError."""
     if contents[:1] != b"\x00":
-        raise DerError("it has a BIT STRING that is not one of whole bytes")
+        raise DerError("it has a BIT STRING that does not consist of whole bytes")
     return contents[1:]
 
 
@@ -156,10 +156,10 @@ def dotted(contents: bytes) -> str:
 
 
 def check(raw: bytes, *, max_elements: int = MAX_ELEMENTS) -> int:
-    """Check an element that no `Reader` takes apart, and return the number of elements in it, itself included.
+    """Check one element and all that it contains, and return the number of elements, itself included.
 
-    `raw` is exactly one element. Every element in it has a short tag and a minimal length that ends inside its parent;
-    it is at most MAX_DEPTH deep. Linear in the size of `raw`, and not recursive. Raises DerError.
+    `raw` must be exactly one element. Every element has a short tag and a minimal length that ends inside its parent.
+    The depth is at most MAX_DEPTH. The time is linear in the size of `raw`. Raises DerError.
     Not checked: primitive contents, the order of SET OF, and elements inside OCTET STRINGs.
     """
     if not raw:
@@ -203,11 +203,12 @@ def children(raw: bytes) -> tuple[bytes, ...]:
 
 
 def from_certificate(certificate: x509.Certificate) -> bytes:
+    """Return the DER of a certificate."""
     return certificate.public_bytes(Encoding.DER)
 
 
 def _contents(raw: bytes, position: int, limit: int) -> tuple[int, int]:
-    """Where the contents of the element at `position` start and end, inside `limit`."""
+    """Return the start and end of the contents of the element at `position`. Raises DerError past `limit`."""
     start = position + 2
     if start > limit:
         raise DerError("it is truncated")
@@ -222,7 +223,7 @@ def _contents(raw: bytes, position: int, limit: int) -> tuple[int, int]:
             raise DerError("it is truncated")
         length = int.from_bytes(raw[start : start + size])
         start += size
-        # X.690 10.1: the first byte is not 0, and what fits into 7 bits is in the short form.
+        # X.690 10.1: the first byte is not 0, and a length of at most 7 bits has the short form.
         if length < _LONG_LENGTH or length >> 8 * (size - 1) == 0:
             raise DerError("it has a length in more bytes than it needs")
     end = start + length

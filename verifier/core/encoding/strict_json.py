@@ -1,4 +1,4 @@
-"""One JSON object, read without anything that two readers could understand in two ways (RFC 8259 section 4)."""
+"""Read one JSON object, and refuse everything that two parsers could read differently (RFC 8259 section 4)."""
 
 import json
 import math
@@ -7,21 +7,22 @@ from typing import NoReturn
 
 from verifier.core.bounds import MAX_JSON_DEPTH, MAX_JSON_VALUES
 
-# One that does not end is taken to the end of the text: to look for a later beginning of it, at each escaped quote,
-# would take quadratic time. json.loads refuses it.
+# A string without an end matches to the end of the text, and json.loads refuses it. Without this, the search would
+# start again at each escaped quote and take quadratic time.
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
 class JsonError(ValueError):
-    """The bytes are not the JSON object that was asked for; the message says why, and quotes none of them."""
+    """Report bytes that are not a strict JSON object. The message says why, and quotes no byte of them."""
 
 
 def decode(raw: bytes) -> dict[str, object]:
-    """The one JSON object in `raw`: UTF-8 with no byte order mark, no name twice in any object, no NaN or
-    infinity, no lone surrogate, nested at most MAX_JSON_DEPTH deep, with at most MAX_JSON_VALUES members and elements.
+    """Decode the one JSON object in `raw`. Raises JsonError.
 
-    Linear in the size of `raw`, which the caller bounds. Raises JsonError.
+    The text must be UTF-8 without a byte order mark. Duplicate names, NaN, infinity and lone surrogates are refused.
+    The depth is at most MAX_JSON_DEPTH, and there are at most MAX_JSON_VALUES members and elements. The time is linear
+    in the size of `raw`, which the caller bounds.
     """
     try:
         text = raw.decode("utf-8")
@@ -33,8 +34,8 @@ def decode(raw: bytes) -> dict[str, object]:
             text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
         )
         if "\\u" in text:
-            # A lone surrogate is no Unicode text (RFC 8259 section 8.2), and no store or log could take it. Only an
-            # escape makes one: UTF-8 has none.
+            # A lone surrogate is not Unicode text (RFC 8259 section 8.2), and stores and logs cannot encode it. It can
+            # only come from an escape, because UTF-8 has none.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except JsonError:
         raise
@@ -48,7 +49,10 @@ def decode(raw: bytes) -> dict[str, object]:
 
 
 def _check_bounds(text: str) -> None:
-    """Count before anything is built. What is in strings counts as well, until there is too much."""
+    """Refuse a text that exceeds the bounds, before any object is built.
+
+    The first count includes brackets and commas in strings. Only if it is too high, a second count ignores strings.
+    """
     if _openings(text) <= MAX_JSON_DEPTH and _values(text) <= MAX_JSON_VALUES:
         return
     bare = _STRING.sub("", text)
@@ -66,7 +70,7 @@ def _openings(text: str) -> int:
 
 
 def _values(text: str) -> int:
-    """At least as many as there are: each object and array has one more than it has commas, or none."""
+    """Return an upper bound of members and elements: each object and array has at most one more than commas."""
     return text.count(",") + _openings(text)
 
 
@@ -89,7 +93,7 @@ def _finite(digits: str) -> float:
 
 
 def _integer(digits: str) -> int:
-    # RFC 7493 section 2.2: a longer one is not read alike everywhere, and takes quadratic time to read.
+    # Parsers read longer numbers differently (RFC 7493 section 2.2), and converting them takes quadratic time.
     if len(digits.lstrip("-")) > 19:  # noqa: PLR2004 - the digits of 2**63
         raise JsonError("it has a number that is too long")
     return int(digits)

@@ -1,1 +1,1 @@
-"""Certificate authorities that are trusted: bundle, clouds, horizon, and what operators decided."""
+"""Describe which certificate authorities are trusted, for which clouds and for how long."""

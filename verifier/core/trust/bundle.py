@@ -1,4 +1,4 @@
-"""Which certificate authorities are trusted for which cloud, and when. Anchors and pins per RFC 5280 6.1.1."""
+"""Describe which certificate authorities are trusted for which cloud, and when (anchors and pins, RFC 5280 6.1.1)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,32 +13,34 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 
-#: How long before its end a certificate is told as expiring, where the settings say nothing else.
+#: How long before its end a certificate is reported as expiring. A setting can change it.
 EXPIRY_WARNING = timedelta(days=60)
 
 
 class TrustError(ValueError):
-    """The trust that was described cannot be constructed; the message names the entry and what is wrong."""
+    """Report entries that do not make a valid bundle. The message names the entry and the fault."""
 
 
 class Role(StrEnum):
+    """Say whether a certificate ends a path or is part of it."""
+
     ROOT = "root"
     INTERMEDIATE = "intermediate"
 
 
 class Origin(StrEnum):
-    """Who decided to trust a certificate."""
+    """Say who decided to trust a certificate."""
 
     #: A manifest lists it.
     LISTED = "listed"
-    #: An operator approved it, or added it by hand, on the running service.
+    #: An operator approved or added it on the running service.
     APPROVED = "approved"
-    #: Nobody did: it chains to an anchor, and the service is set to admit such.
+    #: The service admitted it without a decision, because it chains to an anchor and the settings allow that.
     ADMITTED = "admitted"
 
 
 class State(StrEnum):
-    """What a certificate is at one moment. Only ACTIVE and EXPIRING ones build chains."""
+    """Say what a certificate is at one moment. Only ACTIVE and EXPIRING certificates build chains."""
 
     STAGED = "staged"
     ACTIVE = "active"
@@ -69,7 +71,7 @@ class AuthorityIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedCertificate:
-    """A certificate authority that somebody decided to trust, with where it came from and its planned times."""
+    """Describe a trusted certificate authority: its certificate, source, origin and planned times."""
 
     certificate: Certificate
     role: Role
@@ -85,7 +87,7 @@ class TrustedCertificate:
         if not self.certificate.is_ca:
             raise TrustError(f"{subject}: not a certificate authority")
         if self.role is Role.ROOT and self.origin is not Origin.LISTED:
-            raise TrustError(f"{subject}: a root is trusted by a manifest alone")
+            raise TrustError(f"{subject}: only a manifest can trust a root")
         if self.role is Role.ROOT and not self.certificate.is_self_issued:
             raise TrustError(f"{subject}: a root that another authority issued")
         if not self.clouds:
@@ -99,7 +101,7 @@ class TrustedCertificate:
             raise TrustError(f"{subject}: retire_at is not after activate_at")
 
     def state_at(self, moment: datetime, *, warning: timedelta = EXPIRY_WARNING) -> State:
-        """The state at `moment`; `warning` is how long before its end it is EXPIRING.
+        """Return the state at `moment`. The certificate is EXPIRING for the time `warning` before its end.
 
         Its end is the earlier of retire_at (exclusive) and notAfter (inclusive, RFC 5280 4.1.2.5).
         """
@@ -121,8 +123,8 @@ class TrustedCertificate:
         return min(self.certificate.not_after, self.retire_at or self.certificate.not_after)
 
     def next_change(self, moment: datetime, *, warning: timedelta = EXPIRY_WARNING) -> datetime | None:
-        """The first moment after `moment` from which on the state may be another; None where it stays."""
-        # notAfter is still usable, and the window opens after its first moment: the change is the moment after.
+        """Return the first moment after `moment` at which the state may change, or None if it does not change."""
+        # The state changes just after notAfter, which is still usable, and just after the warning starts.
         after = timedelta.resolution
         changes = [self.usable_from, self.usable_until - warning + after, self.certificate.not_after + after]
         if self.retire_at is not None:
@@ -132,19 +134,22 @@ class TrustedCertificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denials:
-    """Certificates that are revoked here, whoever issued them: by serial number, and by the SHA-256 of their
-    subjectPublicKeyInfo. They build no chain, as signer, pin or anchor."""
+    """List denied certificates of any issuer, by serial number and by the SHA-256 of their subjectPublicKeyInfo.
+
+    A denied certificate builds no chain as signer, pin or anchor.
+    """
 
     serial_numbers: frozenset[int] = frozenset()
     spki_sha256: frozenset[str] = frozenset()
 
     def names(self, certificate: Certificate) -> bool:
+        """Return whether the certificate is denied."""
         return certificate.serial_number in self.serial_numbers or certificate.spki_sha256 in self.spki_sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudTrust:
-    """The anchors and pinned intermediates of one cloud. A chain to another cloud's anchor is not a chain."""
+    """Hold the anchors and pinned intermediates of one cloud. A chain to an anchor of another cloud is refused."""
 
     anchors: tuple[TrustedCertificate, ...]
     pins: tuple[TrustedCertificate, ...]
@@ -172,12 +177,12 @@ class CloudTrust:
         )
 
     def next_change(self, moment: datetime) -> datetime | None:
-        """The first moment after `moment` at which any of its certificates may change its state."""
+        """Return the first moment after `moment` at which one of its certificates may change its state, or None."""
         changes = (entry.next_change(moment) for entry in (*self.anchors, *self.pins))
         return min((change for change in changes if change is not None), default=None)
 
     def entry(self, sha256: str) -> TrustedCertificate:
-        """The anchor or pin with this fingerprint. Raises KeyError."""
+        """Return the anchor or pin with this fingerprint. Raises KeyError."""
         for entry in (*self.anchors, *self.pins):
             if entry.certificate.sha256 == sha256:
                 return entry
@@ -186,7 +191,7 @@ class CloudTrust:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustBundle:
-    """All that is trusted at one time. `generation` changes exactly when the content does."""
+    """Hold everything that is trusted at one time. `generation` changes if and only if the content changes."""
 
     entries: tuple[TrustedCertificate, ...]
     clouds: Mapping[Cloud, CloudTrust]
@@ -200,14 +205,14 @@ class TrustBundle:
 
     @classmethod
     def of(cls, entries: tuple[TrustedCertificate, ...], *, denials: Denials = Denials()) -> "TrustBundle":
-        """The bundle of these entries, less what is denied; it serves the clouds that they name.
+        """Build the bundle of these entries for the clouds that they name.
 
-        Raises TrustError where there is no entry, a cloud has no anchor, or a certificate is there twice.
+        Raises TrustError if there is no entry, if a cloud has no anchor, or if a certificate occurs twice.
         """
         fingerprints = [entry.certificate.sha256 for entry in entries]
         for entry in entries:
             if fingerprints.count(entry.certificate.sha256) > 1:
-                raise TrustError(f"{entry.certificate.subject}: there twice")
+                raise TrustError(f"{entry.certificate.subject}: listed twice")
         clouds: dict[Cloud, CloudTrust] = {}
         for cloud in Cloud:
             serving = [entry for entry in entries if cloud in entry.clouds]
@@ -235,7 +240,7 @@ class TrustBundle:
         )
 
     def oddities(self) -> tuple[str, ...]:
-        """Describe each formal oddity of each certificate, after its subject. None of them refuses a document."""
+        """Describe each formal oddity of each certificate, with its subject. No document is refused for one."""
         return tuple(
             f"{entry.certificate.subject}: {oddity}"
             for entry in self.entries
@@ -244,7 +249,7 @@ class TrustBundle:
 
 
 def oddities_of(certificate: Certificate) -> tuple[str, ...]:
-    """Describe what RFC 5280 or the CA/Browser Forum expects of a CA certificate and this one does not show."""
+    """Describe what this CA certificate lacks of what RFC 5280 or the CA/Browser Forum requires."""
     key = certificate.public_key
     bits = key.key_size if isinstance(key, rsa.RSAPublicKey) else _RSA_BITS
     return tuple(
@@ -262,7 +267,7 @@ def oddities_of(certificate: Certificate) -> tuple[str, ...]:
     )
 
 
-#: The least that the CA/Browser Forum allows (Baseline Requirements 6.1.5), in whole bytes.
+#: The minimum of the CA/Browser Forum (Baseline Requirements 6.1.5), which also requires a multiple of 8.
 _RSA_BITS = 2048
 
 

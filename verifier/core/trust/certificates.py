@@ -1,4 +1,4 @@
-"""A certificate read once, strictly, with what the appraisal asks of it. Reading one says nothing about trust."""
+"""Read certificates strictly, with the fields that the appraisal needs. Reading a certificate does not trust it."""
 
 import hashlib
 import sys
@@ -21,13 +21,12 @@ from verifier.core.encoding.der import BoundError, DerError, Reader
 from verifier.core.trust.distinguished_names import read_name
 from verifier.core.trust.extensions import Extensions, read_extensions
 
-#: What cryptography raises on a field that it does not read. Warnings are among them when the process makes them
-#: errors.
+#: What cryptography raises on a field that it cannot read. A process may turn warnings into errors, so they are here.
 _UNREADABLE = (
     *(ValueError, TypeError, OverflowError, Warning),
     *(x509.InvalidVersion, x509.DuplicateExtension, UnsupportedAlgorithm),
 )
-#: [0] version with the INTEGER 2, which is v3 (RFC 5280 4.1.2.1). v1 is the default, and so is absent.
+#: [0] version with the INTEGER 2, which means v3 (RFC 5280 4.1.2.1). v1 is the default and therefore absent.
 _V3 = b"\xa0\x03\x02\x01\x02"
 _RSA_ENCRYPTION = bytes.fromhex("2a864886f70d010101")
 #: issuerUniqueID and subjectUniqueID (RFC 5280 4.1.2.8).
@@ -35,7 +34,7 @@ _UNIQUE_IDENTIFIERS = (0x81, 0x82)
 
 
 class CertificateError(ValueError):
-    """The bytes are not one X.509 certificate that can be read within bounds. `fault` follows on "the certificate"."""
+    """Report bytes that are not one X.509 certificate within the bounds. `fault` follows on "the certificate"."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(f"not a certificate that can be read: it {fault}")
@@ -44,7 +43,7 @@ class CertificateError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """One certificate. Names are raw bytes, not decoded, normalised or compared."""
+    """Hold one certificate. `common_names` and `dns_names` are raw bytes, which are not decoded or normalised."""
 
     der: bytes = field(repr=False)
     sha256: str
@@ -66,7 +65,7 @@ class Certificate:
     extended_key_usage: frozenset[str] | None
     subject_key_identifier: bytes | None = field(repr=False)
     authority_key_identifier: bytes | None = field(repr=False)
-    #: Where the issuer's certificate is said to be (RFC 5280 4.2.2.1): what a stranger says, until there is a chain.
+    #: The claimed URLs of the issuer's certificate (RFC 5280 4.2.2.1). An untrusted sender may have written them.
     unverified_issuer_urls: tuple[str, ...] = field(repr=False)
 
     @property
@@ -74,8 +73,10 @@ class Certificate:
         return self.subject_der == self.issuer_der
 
     def is_issued_by(self, authority: "Certificate") -> bool:
-        """`authority` bears the issuer's name and its key made the signature. Neither one's trust, dates or
-        usages are looked at."""
+        """Return whether `authority` has the name of the issuer and its key made the signature.
+
+        Not checked: trust, dates and usages of either certificate.
+        """
         if authority.subject_der != self.issuer_der:
             return False
         try:
@@ -95,9 +96,9 @@ class Certificate:
 
     @classmethod
     def from_der(cls, raw: bytes) -> "Certificate":
-        """Read the certificate in `raw`, which is DER without further bytes (RFC 5280 4.1), within core.bounds.
+        """Read the one DER certificate in `raw` (RFC 5280 4.1), or take it from the cache. Raises CertificateError.
 
-        Not checked: its signature, dates, names and usages. Raises CertificateError.
+        Not checked: its signature, dates, names and usages.
         """
         known = _CACHE.find(raw)
         if known is None:
@@ -118,7 +119,7 @@ class Certificate:
 
     @classmethod
     def read(cls, raw: bytes) -> "Certificate":
-        """As `from_der`, without the cache."""
+        """Read a certificate like `from_der`, but without the cache."""
         if len(raw) > MAX_CERTIFICATE_BYTES:
             raise CertificateError(f"is larger than {MAX_CERTIFICATE_BYTES} bytes")
         try:
@@ -128,13 +129,13 @@ class Certificate:
         except DerError as error:
             raise CertificateError(f"is not exact DER: {error}") from error
         except _UNREADABLE as error:
-            # What cryptography says of it is for programmers.
+            # The message of cryptography is for programmers, so name only its type.
             kind = type(error).__name__
             raise CertificateError(f"has a field of an unknown form ({kind})") from error
 
 
 def read_issuer_and_number(raw: bytes) -> tuple[bytes, bytes]:
-    """Read the issuer as DER, and the contents of the serial number's INTEGER, and no more. Raises DerError."""
+    """Read only the issuer, as DER, and the contents of the serial number's INTEGER. Raises DerError."""
     tbs = Reader(raw).inside(der.SEQUENCE).inside(der.SEQUENCE)
     if tbs.has_next(der.CONTEXT_0):
         tbs.element(der.CONTEXT_0)
@@ -159,7 +160,7 @@ def _read(raw: bytes) -> Certificate:
     if tbs.element(der.SEQUENCE) != algorithm:
         raise DerError("it has two signature algorithms")  # RFC 5280 4.1.1.2
     issuer_der = tbs.element(der.SEQUENCE)
-    tbs.element(der.SEQUENCE)  # its validity, which cryptography reads
+    tbs.element(der.SEQUENCE)  # cryptography reads the validity
     subject_der = tbs.element(der.SEQUENCE)
     spki = tbs.element(der.SEQUENCE)
     for tag in _UNIQUE_IDENTIFIERS if is_v3 else ():
@@ -206,7 +207,7 @@ def _serial_number(contents: bytes) -> int:
 
 
 def _check_key(spki: bytes) -> None:
-    """An RSA exponent (RFC 3279 2.3.1) is bounded: as long as the key, it makes verifying cost 100 times as much."""
+    """Refuse a long RSA exponent (RFC 3279 2.3.1), which makes verification up to 100 times as expensive."""
     fields = Reader(spki).inside(der.SEQUENCE)
     algorithm = fields.inside(der.SEQUENCE)
     if algorithm.contents(der.OBJECT_IDENTIFIER) != _RSA_ENCRYPTION:
@@ -238,7 +239,7 @@ def _extensions(tbs: Reader) -> Extensions:
 
 
 def _weigh(raw: bytes, certificate: Certificate) -> int:
-    """The bytes of memory of a certificate in the cache: its parts, and what cryptography and OpenSSL hold of it."""
+    """Estimate the memory of a cached certificate in bytes, with the copies of cryptography and OpenSSL."""
     parts = (
         *(certificate.subject, certificate.subject_der, certificate.issuer, certificate.issuer_der),
         *(*certificate.common_names, *certificate.dns_names, *certificate.unverified_issuer_urls),
@@ -247,6 +248,6 @@ def _weigh(raw: bytes, certificate: Certificate) -> int:
     return 4 * 1024 + 2 * len(raw) + sum(sys.getsizeof(part) + 8 for part in parts)
 
 
-# Every region signs with one certificate for months, and reading it is most of what an appraisal would cost. What a
-# sender makes up passes through it too.
+# Every region signs with one certificate for months, and reading it would be most of the cost of an appraisal.
+# Certificates that a sender makes up enter the cache too, so it is bounded in bytes.
 _CACHE: ByteCache[bytes, Certificate] = ByteCache(CERTIFICATE_CACHE_BYTES, _weigh)

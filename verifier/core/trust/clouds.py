@@ -1,10 +1,10 @@
-"""The Azure clouds, and the domain under which each one's metadata service signs."""
+"""List the Azure clouds, and the domain under which the metadata service of each cloud signs."""
 
 from enum import StrEnum
 
 
 class Cloud(StrEnum):
-    """Values are the `azEnvironment` names of the metadata service."""
+    """Name an Azure cloud. The values are the `azEnvironment` names of the metadata service."""
 
     PUBLIC = "AzurePublicCloud"
     US_GOVERNMENT = "AzureUSGovernmentCloud"
@@ -16,7 +16,7 @@ class Cloud(StrEnum):
         return _DOMAINS[self]
 
 
-#: The clouds that a service serves unless its settings name others. Azure Germany closed in 2021.
+#: The clouds that a service serves if its settings name no others. Azure Germany closed in 2021.
 SERVED_BY_DEFAULT = frozenset({Cloud.PUBLIC, Cloud.US_GOVERNMENT, Cloud.CHINA})
 
 # Azure page, "Attested data", table of certificates by cloud.
@@ -29,10 +29,10 @@ _DOMAINS = {
 
 
 def cloud_of(name: bytes) -> Cloud | None:
-    """Return the cloud whose domain `name` is, or lies under by whole labels; None if it is no cloud's name.
+    """Return the cloud whose domain `name` equals, or is a subdomain of. Return None if there is none.
 
-    `name` is the raw value of a common name or dNSName. ASCII case is ignored; one `*` as the whole leftmost
-    label is a label like any other. Not checked: that the name resolves, or names an existing region.
+    `name` is the raw value of a common name or dNSName. ASCII case is ignored. `*` may be the whole leftmost label.
+    Not checked: that the name resolves, or that the region exists.
     """
     lower = name.lower()
     for cloud, domain in _DOMAINS.items():
@@ -45,7 +45,7 @@ def cloud_of(name: bytes) -> Cloud | None:
 
 
 def is_label(label: bytes) -> bool:
-    """RFC 1123 section 2.1 letters, digits and inner hyphens: no NUL, no trailing dot, no non-ASCII passes."""
+    """Return whether these bytes are one label of a host name: letters, digits, inner hyphens (RFC 1123 2.1)."""
     return (
         0 < len(label) <= 63  # noqa: PLR2004 - RFC 1035 section 2.3.4
         and (label.isalnum() or label.replace(b"-", b"").isalnum())

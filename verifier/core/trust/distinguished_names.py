@@ -1,4 +1,4 @@
-"""A distinguished name (RFC 5280 4.1.2.4): its attributes as they stand, and the text that people read (RFC 4514)."""
+"""Read distinguished names (RFC 5280 4.1.2.4), and write them as text for people (RFC 4514)."""
 
 import re
 from dataclasses import dataclass, field
@@ -46,22 +46,23 @@ class _Attribute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistinguishedName:
-    """A name whose attributes were all read. They are not normalised or compared."""
+    """Hold a name as text, and its common names as raw bytes. They are not normalised."""
 
-    #: RFC 4514, in printable ASCII with the rest escaped, of at most MAX_SHOWN_CHARACTERS and "...".
+    #: RFC 4514 in printable ASCII, with other characters escaped. "..." follows after MAX_SHOWN_CHARACTERS.
     text: str
     #: The contents of each common name, in no particular character set.
     common_names: tuple[bytes, ...]
 
 
 def read_name(raw: bytes) -> DistinguishedName:
-    """Read the one Name in `raw`, with at most MAX_NAME_ATTRIBUTES attributes, each text of which can be decoded.
+    """Read the one Name in `raw`. Raises DerError.
 
-    A value of a type that is not text is shown as its DER in hexadecimal (RFC 4514 2.4). Raises DerError.
+    It has at most MAX_NAME_ATTRIBUTES attributes, and every string in it can be decoded. A value that is not a string
+    becomes its DER in hexadecimal (RFC 4514 2.4).
     """
     sets = _read_sets(raw)
-    text = ",".join("+".join(_shown(attribute) for attribute in one) for one in reversed(sets))
-    # A sender writes these, and they end up in logs and on terminals.
+    text = ",".join("+".join(_as_text(attribute) for attribute in one) for one in reversed(sets))
+    # An untrusted sender chooses the text, and logs and terminals show it.
     shown = text[: MAX_SHOWN_CHARACTERS + 1]
     escaped = "".join(one if one.isascii() and one.isprintable() else ascii(one)[1:-1] for one in shown)
     return DistinguishedName(
@@ -71,7 +72,7 @@ def read_name(raw: bytes) -> DistinguishedName:
 
 
 def _read_sets(raw: bytes) -> list[list[_Attribute]]:
-    """The relative distinguished names, each a SET of at least one attribute."""
+    """Read the relative distinguished names, each of which is a SET of at least one attribute."""
     outer = Reader(raw)
     name = outer.inside(der.SEQUENCE)
     outer.end()
@@ -94,7 +95,7 @@ def _read_sets(raw: bytes) -> list[list[_Attribute]]:
     return sets
 
 
-def _shown(attribute: _Attribute) -> str:
+def _as_text(attribute: _Attribute) -> str:
     label = _LABELS.get(attribute.oid, attribute.oid)
     codec = _CODECS.get(attribute.tag)
     if codec is None:
@@ -102,7 +103,7 @@ def _shown(attribute: _Attribute) -> str:
     try:
         text = attribute.value.decode(codec)
     except UnicodeDecodeError as error:
-        raise DerError(f"it has a Name with a text that is not {codec}") from error
+        raise DerError(f"it has a Name with text that is not {codec}") from error
     return f"{label}={_SPECIAL.sub(_escaped, text)}"
 
 

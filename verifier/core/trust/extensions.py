@@ -1,4 +1,4 @@
-"""The extensions of one certificate (RFC 5280 4.2): what the appraisal asks of them, within bounds for all of them."""
+"""Read the extensions of one certificate that the appraisal needs (RFC 5280 4.2), within bounds for all extensions."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from verifier.core.encoding.der import BoundError, DerError, Reader
 
 _T = TypeVar("_T")
 
-# The contents of their object identifiers: RFC 5280 4.2.1 and 4.2.2.1.
+# The contents of the object identifiers (RFC 5280 4.2.1 and 4.2.2.1).
 _SUBJECT_KEY_IDENTIFIER: Final = bytes.fromhex("551d0e")
 _KEY_USAGE: Final = bytes.fromhex("551d0f")
 _SUBJECT_ALTERNATIVE_NAME: Final = bytes.fromhex("551d11")
@@ -26,10 +26,10 @@ _CA_ISSUERS: Final = bytes.fromhex("2b06010505073002")
 _DNS_NAME: Final = 0x82
 _URI: Final = 0x86
 _GENERAL_NAMES: Final = frozenset({0xA0, 0x81, _DNS_NAME, 0xA3, 0xA4, 0xA5, _URI, 0x87, 0x88})
-#: KeyIdentifier, GeneralNames and serial number of the issuer (RFC 5280 4.2.1.1).
+#: The tags of keyIdentifier, authorityCertIssuer and authorityCertSerialNumber (RFC 5280 4.2.1.1).
 _IDENTIFIER, _ISSUER_NAMES, _ISSUER_NUMBER = 0x80, 0xA1, 0x82
 
-#: The bits of keyUsage, the first one first (RFC 5280 4.2.1.3).
+#: The names of the bits of keyUsage, in order (RFC 5280 4.2.1.3).
 _USAGES: Final = (
     "digital_signature",
     "non_repudiation",
@@ -45,7 +45,7 @@ _USAGES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extensions:
-    """What the extensions say. A value of an absent extension is None, False or empty."""
+    """Hold the values of the extensions. If an extension is absent, its value is None, False or empty."""
 
     dns_names: tuple[bytes, ...] = ()
     is_ca: bool = False
@@ -57,11 +57,10 @@ class Extensions:
 
 
 def read_extensions(extensions: Reader) -> Extensions:
-    """Read the Extension fields behind `extensions`: each there once, and each value one DER element.
+    """Read the extensions. Each occurs once, and each value is one DER element. Raises DerError.
 
-    First all of them are counted: at most MAX_EXTENSIONS, with at most MAX_EXTENSION_ELEMENTS elements in them.
-    Not checked: which are critical, and the fields of extensions that the appraisal does not ask about. Raises
-    DerError.
+    The reader counts before it decodes: at most MAX_EXTENSIONS, with at most MAX_EXTENSION_ELEMENTS elements in all.
+    Not checked: which extensions are critical, and the fields of extensions that the appraisal does not need.
     """
     values = _values(extensions)
     names = _Names()
@@ -86,7 +85,7 @@ def read_extensions(extensions: Reader) -> Extensions:
 
 
 def _values(extensions: Reader) -> dict[bytes, bytes]:
-    """The value of each extension by its object identifier."""
+    """Return the value of each extension by its object identifier."""
     values: dict[bytes, bytes] = {}
     elements = 0
     while extensions.has_more():
@@ -109,13 +108,13 @@ def _values(extensions: Reader) -> dict[bytes, bytes]:
 
 
 class _Names:
-    """Reads GeneralNames, and counts them over the whole certificate."""
+    """Read GeneralNames, and count them over the whole certificate."""
 
     def __init__(self) -> None:
         self._left = MAX_NAMES
 
     def dns_names(self, outer: Reader) -> tuple[bytes, ...]:
-        """RFC 5280 4.2.1.6, in no particular character set."""
+        """Return the dNSNames as raw bytes (RFC 5280 4.2.1.6)."""
         inside = outer.inside(der.SEQUENCE)
         names: list[bytes] = []
         while inside.has_more():
@@ -125,7 +124,7 @@ class _Names:
         return tuple(names)
 
     def issuer_urls(self, outer: Reader) -> tuple[str, ...]:
-        """RFC 5280 4.2.2.1, those that are ASCII. A URL of other bytes is skipped and not a fault."""
+        """Return the URLs of caIssuers that are ASCII (RFC 5280 4.2.2.1), and skip the others."""
         inside = outer.inside(der.SEQUENCE)
         urls: list[str] = []
         while inside.has_more():
@@ -143,12 +142,12 @@ class _Names:
         self._left -= 1
         tag, value = parent.any_contents()
         if tag not in _GENERAL_NAMES:
-            raise DerError("it has a name of a kind that does not exist")
+            raise DerError("it has a name of an unknown kind")
         return tag, value
 
 
 def _is_ca(outer: Reader) -> bool:
-    """RFC 5280 4.2.1.9."""
+    """Read basicConstraints (RFC 5280 4.2.1.9)."""
     constraints = outer.inside(der.SEQUENCE)
     is_ca = constraints.has_next(der.BOOLEAN) and der.boolean(constraints.contents(der.BOOLEAN))
     if constraints.has_next(der.INTEGER):
@@ -158,11 +157,11 @@ def _is_ca(outer: Reader) -> bool:
 
 
 def _key_usage(outer: Reader) -> frozenset[str]:
-    """RFC 5280 4.2.1.3: one bit for each usage, in one or two bytes."""
+    """Read keyUsage (RFC 5280 4.2.1.3), which has one bit for each usage in one or two bytes."""
     bits = outer.contents(der.BIT_STRING)
     unused, flags = bits[:1], bits[1:]
     if not flags or len(flags) > 2 or unused[0] > 7 or flags[-1] & (1 << unused[0]) - 1:  # noqa: PLR2004 - bits, bytes
-        raise DerError("it has a keyUsage that is no string of bits")
+        raise DerError("it has an invalid keyUsage")
     return frozenset(usage for number, usage in enumerate(_USAGES) if _bit(flags, number))
 
 
@@ -171,7 +170,7 @@ def _bit(flags: bytes, number: int) -> bool:
 
 
 def _key_purposes(outer: Reader) -> frozenset[str]:
-    """RFC 5280 4.2.1.12."""
+    """Read extendedKeyUsage (RFC 5280 4.2.1.12)."""
     return frozenset(_oids(outer.inside(der.SEQUENCE)))
 
 
@@ -185,7 +184,7 @@ def _oids(purposes: Reader) -> Iterator[str]:
 
 
 def _authority_key_identifier(outer: Reader) -> bytes | None:
-    """RFC 5280 4.2.1.1."""
+    """Read the keyIdentifier of authorityKeyIdentifier (RFC 5280 4.2.1.1), or None if it is absent."""
     fields = outer.inside(der.SEQUENCE)
     identifier = fields.contents(_IDENTIFIER) if fields.has_next(_IDENTIFIER) else None
     if fields.has_next(_ISSUER_NAMES):

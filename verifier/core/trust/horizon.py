@@ -1,4 +1,4 @@
-"""Until when today's pins hold: for each cloud, the end of the unbroken time for which some chain exists."""
+"""Compute until when the present pins of a cloud allow a chain to an anchor without a gap."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,31 +11,33 @@ from verifier.core.trust.bundle import CloudTrust, TrustedCertificate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A time without a gap, its ends included."""
+    """Describe a time without a gap, its ends included."""
 
     start: datetime
     end: datetime
 
 
 def horizon(trust: CloudTrust, *, now: datetime) -> datetime | None:
-    """The latest moment up to which, from `now` on and without a gap, there is always an issuing authority with a
-    chain of usable certificates to an anchor; None where there is none now.
+    """Return the moment until which, from `now` on, an issuing authority always has a chain to an anchor.
 
-    Issuing authorities are the pins that issue signers: those with a path length of 0 (RFC 5280 4.2.1.9) if any pin
-    of the cloud states one, else those that are not another form of an anchor. A cross-signed root issues authorities
-    and no signers. A cloud without such a pin has its anchors. Not checked: that Azure signs with any of them, or
-    will.
+    All certificates of the chain are usable. Return None if there is no such chain now.
+
+    Issuing authorities are the pins that issue signers. A pin with the key of an anchor is not one of them, because a
+    cross-signed root issues authorities and not signers. If another pin has a path length of 0 (RFC 5280 4.2.1.9), only
+    pins with that length count. If a cloud has no issuing authority, its anchors count.
+
+    Not checked: that Azure signs with one of them, now or later.
     """
     return _covered_from(now, issuing_spans(trust))
 
 
 def is_chainable(entry: TrustedCertificate, trust: CloudTrust, *, at: datetime) -> bool:
-    """Whether at that moment a chain of usable certificates leads from the entry to an anchor. An anchor is its own."""
+    """Return whether a chain of certificates that are usable at that moment leads from the entry to an anchor."""
     return entry.state_at(at).is_usable and any(span.start <= at <= span.end for span in _spans_of(entry, trust, ()))
 
 
 def issuing_spans(trust: CloudTrust) -> tuple[Span, ...]:
-    """The times at which each issuing authority has a chain, one span for each chain."""
+    """Return the times at which an issuing authority has a chain, one span for each chain."""
     anchor_keys = {entry.certificate.spki_sha256 for entry in trust.anchors}
     others = [pin for pin in trust.pins if pin.certificate.spki_sha256 not in anchor_keys]
     issuing = [pin for pin in others if _path_length(pin) == 0] or others
@@ -60,7 +62,7 @@ def _spans_of(entry: TrustedCertificate, trust: CloudTrust, below: tuple[Trusted
             yield Span(start=start, end=end)
         return
     for issuer in _issuers(entry, trust):
-        # A path names each key once, so that self-issued and mutually signed authorities end the walk.
+        # Use each key once in a path, so that the recursion ends for authorities that sign each other.
         if all(issuer.certificate.spki_sha256 != link.certificate.spki_sha256 for link in path):
             yield from _spans_of(issuer, trust, path)
 

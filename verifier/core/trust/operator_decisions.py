@@ -1,4 +1,4 @@
-"""What operators decide about trust on a running service, beside what the manifests list. Pure: values to values."""
+"""Apply what operators decide about trust on a running service, in addition to the manifests."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,7 +13,7 @@ from verifier.core.trust.clouds import Cloud
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinDecision:
-    """A certificate authority that an operator pinned, from `decided_at` on. `der` is its certificate."""
+    """Record that an operator pinned a certificate authority at `decided_at`. `der` is its certificate."""
 
     der: bytes = field(repr=False)
     clouds: frozenset[Cloud]
@@ -28,10 +28,10 @@ DeniedAuthorities = Mapping[int, frozenset[AuthorityIdentity]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorDecisions:
-    """All that is decided and not in a manifest. Fingerprints are lower-case hex SHA-256 of the DER.
+    """Hold all decisions of operators. Fingerprints are the lower-case hex SHA-256 of the DER.
 
-    The mode `admit` admits no certificate of a CA in `rejected` or `denied_authorities`. Both leave pins alone: a
-    manifest or an operator that pins a certificate of such a CA is obeyed, unless `denials` name the certificate.
+    The mode `admit` admits no certificate of a CA in `rejected` or `denied_authorities`. Neither changes a pin: a
+    pinned certificate of such a CA stays trusted, unless `denials` names it.
     """
 
     pins: Mapping[str, PinDecision] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class OperatorDecisions:
         object.__setattr__(self, "denied_authorities", MappingProxyType(known))
 
     def denied_among(self, known: Iterable[Certificate]) -> frozenset[AuthorityIdentity]:
-        """Return the CAs of which a certificate is denied: those on record, and those among `known` and the pins."""
+        """Return the CAs of all denied certificates: those on record, and those among `known` and the pins."""
         certificates = (*known, *certificates_of(pin.der for pin in self.pins.values()))
         found = frozenset(AuthorityIdentity.of(one) for one in certificates if self.denials.names(one))
         return found.union(*self.denied_authorities.values())
@@ -55,9 +55,9 @@ class OperatorDecisions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """Trust these authorities. Approving a discovered one pins it with what it needs to reach an anchor.
+    """Trust these authorities. To approve a discovered one, pin it with the authorities between it and an anchor.
 
-    A CA that is pinned is rejected no longer. A certificate that is pinned already keeps its clouds.
+    A pinned CA is no longer rejected. A certificate that is already pinned keeps its clouds.
     """
 
     pins: Mapping[str, PinDecision]
@@ -65,21 +65,21 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unpin:
-    """Trust this authority no longer on an operator's word."""
+    """Remove an operator's pin of this authority."""
 
     sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """Never admit a certificate of this CA. Its pins stay as they are."""
+    """Never admit a certificate of this CA. Its pins do not change."""
 
     authority: AuthorityIdentity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deny:
-    """Build no chain with certificates of this serial number, or of this key."""
+    """Refuse every chain with a certificate that has one of these serial numbers or keys."""
 
     denials: Denials
     denied_authorities: DeniedAuthorities = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Deny:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allow:
-    """Take these denials back."""
+    """Revoke these denials."""
 
     denials: Denials
 
@@ -96,7 +96,7 @@ Change = Pin | Unpin | Reject | Deny | Allow
 
 
 def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
-    """Return the decisions after the change, which may equal those before."""
+    """Return the decisions after the change. They may be the same as before."""
     match change:
         case Pin(pins=pins):
             joined = {sha256: _joined(decisions.pins.get(sha256), pin) for sha256, pin in pins.items()}
@@ -134,7 +134,7 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
 
 
 def certificates_of(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
-    """Return the certificates among these, each once; bytes that are none are passed over."""
+    """Return each certificate among these once, and skip bytes that are not a certificate."""
     found: dict[str, Certificate] = {}
     for der in ders:
         with suppress(CertificateError):

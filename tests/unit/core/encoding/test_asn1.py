@@ -1,4 +1,4 @@
-"""asn1crypto's types: all of them are ready before the first thread reads anything."""
+"""asn1crypto's types: their tables are complete before the first thread reads a document."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from support.documents import SAMPLES
 
-# A process that has read nothing before, whose threads all begin with the same document, and change places often.
+# A new process, whose threads all start with the same document and switch often.
 _FIRST_READERS = """
 import json, sys, threading
 from datetime import datetime
@@ -43,7 +43,7 @@ print(json.dumps({"left": [*map(str, left)], "late": [*map(str, late)], "outcome
 """
 
 
-def test_makes_no_type_ready_while_threads_read() -> None:
+def test_no_table_is_filled_while_threads_read() -> None:
     sample = str(SAMPLES / "public-eastus-2026-07-28.json")
     command = [sys.executable, "-P", "-c", _FIRST_READERS, sample, "2026-07-28T13:24:00+00:00"]
     ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""The exact reader: what it accepts comes out of an independent writer as it went in, byte for byte."""
+"""The exact reader: an independent writer encodes every accepted document again to the same bytes."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,30 +34,30 @@ from verifier.core.encoding.der import DerError
 from verifier.core.reasons import Check
 from verifier.emulator import cms
 
-#: The vectors whose form holds: those that are accepted, and those that a later step refuses.
+#: The well-formed vectors: those that are accepted, and those that a later step refuses.
 WELL_FORMED = [vector for vector in load_vectors() if vector.check is not Check.FORMAT]
 GOOD = document()
 
 
 @pytest.mark.parametrize("vector", WELL_FORMED, ids=str)
-def test_every_vector_that_is_well_formed_is_encoded_again_as_it_is(vector: Vector) -> None:
+def test_every_well_formed_vector_is_encoded_again_to_the_same_bytes(vector: Vector) -> None:
     raw = vector.document().raw_der
     assert encode_signed_data(read_signed_data(raw)) == raw
 
 
 @pytest.mark.parametrize("real", REAL_SAMPLES, ids=str)
-def test_every_real_document_is_encoded_again_as_it_is(real: RealSample) -> None:
+def test_every_real_document_is_encoded_again_to_the_same_bytes(real: RealSample) -> None:
     raw = real.der
     assert encode_signed_data(read_signed_data(raw)) == raw
 
 
 @pytest.mark.parametrize("name", ["azure-page-2018", "public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
-def test_every_published_document_is_encoded_again_as_it_is(name: str) -> None:
+def test_every_published_document_is_encoded_again_to_the_same_bytes(name: str) -> None:
     raw = sample(name)
     assert encode_signed_data(read_signed_data(raw)) == raw
 
 
-def test_every_mutant_that_is_read_is_encoded_again_as_it_is() -> None:
+def test_every_accepted_mutant_is_encoded_again_to_the_same_bytes() -> None:
     read = 0
     for mutant in (*mutants(GOOD), *random_mutants(GOOD, 3000, seed=1)):
         with suppress(CmsError, DerError):
@@ -68,14 +68,14 @@ def test_every_mutant_that_is_read_is_encoded_again_as_it_is() -> None:
 
 
 @given(raw=st.binary(max_size=200))
-def test_arbitrary_bytes_raise_nothing_but_its_errors(raw: bytes) -> None:
+def test_arbitrary_bytes_raise_only_its_errors(raw: bytes) -> None:
     with pytest.raises((CmsError, DerError)):
         read_signed_data(raw)
 
 
 @given(position=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
 @settings(deadline=None)
-def test_a_changed_byte_is_in_the_parts_or_refused(position: int, byte: int) -> None:
+def test_a_changed_byte_changes_the_parts_or_is_refused(position: int, byte: int) -> None:
     changed = bytearray(GOOD)
     changed[position % len(GOOD)] = byte
     with suppress(CmsError, DerError):
@@ -109,15 +109,15 @@ def message(raw: bytes) -> str:
         (DIGEST, lambda _: sequence(tlv(0x06, b"\x2a" + b"\x81" * MAX_OID_BYTES)), f"more than {MAX_OID_BYTES} bytes"),
     ],
 )
-def test_says_what_is_wrong(path: tuple[int, ...], change: Callable[[bytes], bytes], said: str) -> None:
+def test_the_error_names_the_fault(path: tuple[int, ...], change: Callable[[bytes], bytes], said: str) -> None:
     assert said in message(edited(GOOD, path, change))
 
 
 def test_every_part_of_a_document_is_a_field() -> None:
-    """A field that is added has to be encoded by support.der_parts as well, or the tests above are blind to it."""
+    """Fail if support.der_parts does not encode a new field, because the tests above would not check it."""
     parts = read_signed_data(GOOD)
     for field in fields(SignedData):
-        if field.name != "signed_set":  # what is signed, derived from the attributes
+        if field.name != "signed_set":  # derived from the attributes
             changed = replace(parts, **{field.name: other(getattr(parts, field.name))})  # type: ignore[arg-type]  # by name
             assert encode_signed_data(changed) != GOOD, field.name
 
@@ -134,5 +134,5 @@ def other(value: object) -> object:
             return replace(value, oid="1.2.3")  # type: ignore[type-var]  # the algorithms are left
 
 
-def test_shows_nothing_of_the_content() -> None:
+def test_its_representation_hides_the_content() -> None:
     assert documents.VM.vm_id not in repr(read_signed_data(GOOD))

@@ -1,4 +1,4 @@
-"""The DER gate: what it lets through is DER, and whatever it gets, it ends with a DerError or without one."""
+"""The DER reader: it accepts only DER, and raises only DerError."""
 
 import pytest
 from asn1crypto import core, parser
@@ -20,7 +20,7 @@ def sequence(*members: bytes) -> bytes:
 
 
 def nested(depth: int) -> bytes:
-    """So many elements, each in the one before."""
+    """Nest this number of elements in one another."""
     element = NULL
     for _ in range(depth - 1):
         element = sequence(element)
@@ -39,7 +39,7 @@ ELEMENTS = st.recursive(PRIMITIVES, lambda inner: st.lists(inner, max_size=6).ma
 
 @given(raw=ELEMENTS)
 @settings(deadline=None, max_examples=50)
-def test_accepts_what_another_library_encodes(raw: bytes) -> None:
+def test_accepts_the_encodings_of_another_library(raw: bytes) -> None:
     der.check(raw)
 
 
@@ -49,7 +49,7 @@ def test_accepts_the_published_documents(name: str) -> None:
 
 
 @given(raw=st.binary(max_size=200))
-def test_arbitrary_bytes_raise_nothing_but_der_errors(raw: bytes) -> None:
+def test_arbitrary_bytes_raise_only_der_errors(raw: bytes) -> None:
     for read in (der.check, der.children):
         try:
             read(raw)
@@ -58,14 +58,14 @@ def test_arbitrary_bytes_raise_nothing_but_der_errors(raw: bytes) -> None:
 
 
 @given(position=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
-def test_a_changed_document_raises_nothing_but_der_errors(position: int, byte: int) -> None:
+def test_a_changed_document_raises_only_der_errors(position: int, byte: int) -> None:
     raw = bytearray(document())
     raw[position % len(raw)] = byte
     try:
         der.check(bytes(raw))
     except DerError:
         return
-    # What passes is for another parser one element too, with the same bounds.
+    # Another parser also reads an accepted value as one element with the same bounds.
     *_, header, contents, trailer = parser.parse(bytes(raw), strict=True)
     assert header + contents == bytes(raw)
     assert trailer == b""
@@ -73,14 +73,14 @@ def test_a_changed_document_raises_nothing_but_der_errors(position: int, byte: i
 
 @given(raw=ELEMENTS, cut=st.integers(min_value=1))
 @settings(deadline=None, max_examples=40)
-def test_no_proper_beginning_of_an_element_is_one(raw: bytes, cut: int) -> None:
+def test_a_truncated_element_is_refused(raw: bytes, cut: int) -> None:
     with pytest.raises(DerError):
         der.check(raw[: len(raw) - 1 - cut % len(raw)])
 
 
 @given(raw=ELEMENTS, more=st.binary(min_size=1, max_size=5))
 @settings(deadline=None, max_examples=40)
-def test_refuses_bytes_behind_the_element(raw: bytes, more: bytes) -> None:
+def test_refuses_bytes_after_the_element(raw: bytes, more: bytes) -> None:
     with pytest.raises(DerError):
         der.check(raw + more)
 
@@ -108,7 +108,7 @@ def test_refuses_bytes_behind_the_element(raw: bytes, more: bytes) -> None:
         (b"\x30\x00\x00", "bytes behind"),
     ],
 )
-def test_refuses_what_is_not_der(raw: bytes, fault: str) -> None:
+def test_refuses_bytes_that_are_not_der(raw: bytes, fault: str) -> None:
     with pytest.raises(DerError, match=fault):
         der.check(raw)
 
@@ -118,19 +118,19 @@ def test_accepts_each_length_in_its_shortest_form(length: int) -> None:
     der.check(bytes(core.OctetString(b"x" * length).dump()))
 
 
-def test_accepts_as_deep_as_the_limit_and_no_deeper() -> None:
+def test_depth_is_bounded_exactly() -> None:
     der.check(nested(MAX_DEPTH))
     with pytest.raises(DerError, match="nested too deep"):
         der.check(nested(MAX_DEPTH + 1))
 
 
-def test_depth_is_no_recursion() -> None:
-    # The outer lengths of a thousand levels, and nothing else.
+def test_depth_does_not_use_recursion() -> None:
+    # The headers of a thousand levels without contents.
     with pytest.raises(DerError):
         der.check(nested(1000))
 
 
-def test_accepts_as_many_elements_as_the_limit_and_no_more() -> None:
+def test_the_number_of_elements_is_bounded_exactly() -> None:
     der.check(sequence(*[NULL] * (MAX_ELEMENTS - 1)))
     with pytest.raises(DerError, match=f"more than {MAX_ELEMENTS} elements"):
         der.check(sequence(*[NULL] * MAX_ELEMENTS))
@@ -143,7 +143,7 @@ def test_children_are_the_members(members: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"\x30\x02\x05\x00\x00", b"\x30\x03\x05\x00\x05", b"\x30\x02\x05\x01", b""])
-def test_children_refuses_what_does_not_come_out_even(raw: bytes) -> None:
+def test_children_refuses_members_that_do_not_fill_the_element(raw: bytes) -> None:
     with pytest.raises(DerError):
         der.children(raw)
 
@@ -152,18 +152,18 @@ def test_children_refuses_what_does_not_come_out_even(raw: bytes) -> None:
     ("contents", "value"),
     [(b"\x00", 0), (b"\x7f", 127), (b"\x00\x80", 128), (b"\x80", -128), (b"\xff", -1), (b"\xff\x7f", -129)],
 )
-def test_reads_an_integer_in_the_bytes_that_it_needs(contents: bytes, value: int) -> None:
+def test_reads_a_minimal_integer(contents: bytes, value: int) -> None:
     assert der.integer(contents) == value == core.Integer.load(b"\x02" + bytes([len(contents)]) + contents).native
 
 
 @pytest.mark.parametrize("contents", [b"", b"\x00\x00", b"\x00\x7f", b"\xff\xff", b"\xff\x80"])
-def test_refuses_an_integer_in_more_bytes_or_none(contents: bytes) -> None:
+def test_refuses_an_integer_that_is_empty_or_not_minimal(contents: bytes) -> None:
     with pytest.raises(DerError, match="INTEGER"):
         der.integer(contents)
 
 
 @given(arcs=st.lists(st.integers(min_value=0, max_value=2**80), min_size=1, max_size=4), first=st.integers(0, 2))
-def test_reads_an_object_identifier_as_another_library_writes_it(arcs: list[int], first: int) -> None:
+def test_reads_the_object_identifiers_of_another_library(arcs: list[int], first: int) -> None:
     second = arcs[0] if first == 2 else arcs[0] % 40
     dotted = ".".join(map(str, (first, second, *arcs[1:])))
     contents = core.ObjectIdentifier(dotted).contents
@@ -174,17 +174,17 @@ def test_reads_an_object_identifier_as_another_library_writes_it(arcs: list[int]
     "contents",
     [b"", b"\x80", b"\x2a\x80", b"\x2a\x80\x01", b"\x80\x2a", b"\x2a\x86\x48\x86", b"\x2a" * (MAX_OID_BYTES + 1)],
 )
-def test_refuses_an_object_identifier_that_another_one_could_be(contents: bytes) -> None:
+def test_refuses_an_ambiguous_object_identifier(contents: bytes) -> None:
     with pytest.raises(DerError, match="object identifier"):
         der.dotted(contents)
 
 
-def test_an_object_identifier_may_be_as_long_as_the_limit() -> None:
+def test_accepts_an_object_identifier_up_to_the_limit() -> None:
     assert der.dotted(b"\x2a" * MAX_OID_BYTES).count(".") == MAX_OID_BYTES
 
 
 @pytest.mark.parametrize("contents", [b"", b"\x01", b"\x00\x00", b"\xff\xff"])
-def test_refuses_a_boolean_that_is_neither(contents: bytes) -> None:
+def test_refuses_a_boolean_that_is_neither_true_nor_false(contents: bytes) -> None:
     with pytest.raises(DerError, match="BOOLEAN"):
         der.boolean(contents)
     assert der.boolean(b"\xff")
@@ -192,14 +192,14 @@ def test_refuses_a_boolean_that_is_neither(contents: bytes) -> None:
 
 
 @pytest.mark.parametrize("contents", [b"", b"\x01\x00", b"\x07\x80"])
-def test_refuses_a_bit_string_that_is_not_of_whole_bytes(contents: bytes) -> None:
+def test_refuses_a_bit_string_that_does_not_consist_of_whole_bytes(contents: bytes) -> None:
     with pytest.raises(DerError, match="BIT STRING"):
         der.whole_bytes(contents)
     assert der.whole_bytes(b"\x00ab") == b"ab"
 
 
 class TestReader:
-    """Every byte is taken by one call."""
+    """Check that each byte belongs to exactly one call."""
 
     def test_takes_the_elements_in_order(self) -> None:
         outer = Reader(sequence(NULL, b"\x02\x01\x05", sequence(NULL), b"\x04\x02ab"))
@@ -215,13 +215,13 @@ class TestReader:
         assert not inside.has_more()
         inside.end()
 
-    def test_refuses_another_tag_and_takes_nothing(self) -> None:
+    def test_refuses_another_tag_without_taking_the_element(self) -> None:
         reader = Reader(NULL)
         with pytest.raises(DerError, match="0x05 in the place of 0x30"):
             reader.element(der.SEQUENCE)
         assert reader.any_element() == NULL
 
-    def test_refuses_what_is_missing_and_what_is_left(self) -> None:
+    def test_refuses_missing_and_remaining_elements(self) -> None:
         with pytest.raises(DerError, match="lacks an element"):
             Reader(b"").contents(der.INTEGER)
         with pytest.raises(DerError, match="do not belong"):
@@ -234,7 +234,7 @@ class TestReader:
 
     @given(raw=ELEMENTS, cut=st.integers(min_value=0), more=st.binary(max_size=3))
     @settings(deadline=None, max_examples=60)
-    def test_what_it_takes_is_all_there_is(self, raw: bytes, cut: int, more: bytes) -> None:
+    def test_its_elements_are_all_the_bytes(self, raw: bytes, cut: int, more: bytes) -> None:
         changed = raw[: len(raw) - cut % (len(raw) + 1)] + more
         reader = Reader(changed)
         taken = b""
@@ -246,7 +246,7 @@ class TestReader:
         assert taken == changed
 
 
-def test_a_certificate_is_its_own_bytes() -> None:
+def test_a_certificate_is_encoded_to_its_own_bytes() -> None:
     certificate = shared_pki().signer.certificate
     assert der.from_certificate(certificate) == der_of(certificate)
     assert asn1_x509.Certificate.load(der.from_certificate(certificate)).serial_number == certificate.serial_number

@@ -1,4 +1,4 @@
-"""Strict JSON: what it reads, json.loads reads alike; what can be read in two ways it refuses."""
+"""Strict JSON: it agrees with json.loads, and refuses text that parsers could read differently."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from verifier.core.bounds import MAX_JSON_DEPTH, MAX_JSON_VALUES
 from verifier.core.encoding import strict_json
 from verifier.core.encoding.strict_json import JsonError
 
-# What stays in a 64-bit integer and is no lone surrogate: the rest is refused, as below.
+# Integers of 64 bits, and text without lone surrogates. Other values are refused, as tested below.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBERS = st.integers(min_value=-(10**18) + 1, max_value=10**19 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -27,7 +27,7 @@ def nested(depth: int, opening: str = '{"a":', closing: str = "}") -> bytes:
 
 
 @given(fields=OBJECTS, ascii_only=st.booleans(), indent=st.sampled_from([None, 0, 2]))
-def test_reads_what_was_written(fields: dict[str, object], *, ascii_only: bool, indent: int | None) -> None:
+def test_reads_what_json_writes(fields: dict[str, object], *, ascii_only: bool, indent: int | None) -> None:
     raw = json.dumps(fields, ensure_ascii=ascii_only, indent=indent).encode()
     assert strict_json.decode(raw) == fields == json.loads(raw)
 
@@ -41,7 +41,7 @@ def test_reads_what_was_written(fields: dict[str, object], *, ascii_only: bool, 
 )
 @example(raw=b'{"a":1}')
 @example(raw=b'{"a":"}","b":["{"]}')
-def test_agrees_with_the_standard_library_on_all_that_it_accepts(raw: bytes) -> None:
+def test_agrees_with_the_standard_library_on_accepted_text(raw: bytes) -> None:
     try:
         fields = strict_json.decode(raw)
     except JsonError:
@@ -88,7 +88,7 @@ def test_agrees_with_the_standard_library_on_all_that_it_accepts(raw: bytes) -> 
         (b'{"\\ud800":1}', "lone surrogate"),
     ],
 )
-def test_refuses_what_two_readers_may_read_in_two_ways(raw: bytes, fault: str) -> None:
+def test_refuses_ambiguous_json(raw: bytes, fault: str) -> None:
     with pytest.raises(JsonError, match=fault):
         strict_json.decode(raw)
 
@@ -105,12 +105,12 @@ def test_refuses_what_two_readers_may_read_in_two_ways(raw: bytes, fault: str) -
         (b' \t\r\n{"a" : "{[\\"]}" } \n', '{["]}'),
     ],
 )
-def test_reads_what_is_odd_and_has_one_meaning(raw: bytes, value: object) -> None:
+def test_accepts_unusual_but_unambiguous_json(raw: bytes, value: object) -> None:
     assert strict_json.decode(raw) == {"a": value}
 
 
 @pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ('{"a":[', "]}")])
-def test_reads_as_deep_as_the_limit_and_no_deeper(opening: str, closing: str) -> None:
+def test_depth_is_bounded_exactly(opening: str, closing: str) -> None:
     levels = 1 + (MAX_JSON_DEPTH - 1) // opening.count("{") // len(closing)
     deepest = nested(levels, opening, closing)
     assert strict_json.decode(deepest)
@@ -119,23 +119,23 @@ def test_reads_as_deep_as_the_limit_and_no_deeper(opening: str, closing: str) ->
 
 
 @pytest.mark.parametrize("one", ["0", "[]", "{}", '"a,b"', "null"])
-def test_reads_as_many_values_as_the_limit_and_no_more(one: str) -> None:
+def test_the_number_of_values_is_bounded_exactly(one: str) -> None:
     def listed(number: int) -> bytes:
         return f'{{"a":[{",".join([one] * number)}]}}'.encode()
 
-    # The array is one, and each that is empty counts once for itself and once for what could be in it.
+    # The outer array counts once. Each empty array counts twice: for itself and for a possible element.
     most = (MAX_JSON_VALUES - 1) // (2 if one in {"[]", "{}"} else 1)
     assert strict_json.decode(listed(most)) == {"a": [json.loads(one)] * most}
     with pytest.raises(JsonError, match=f"more than {MAX_JSON_VALUES} members and elements"):
         strict_json.decode(listed(most + 1))
 
 
-def test_commas_and_brackets_in_texts_are_no_values() -> None:
+def test_commas_and_brackets_in_strings_do_not_count_as_values() -> None:
     text = ",[{" * 1000
     assert strict_json.decode(f'{{"a":"{text}"}}'.encode()) == {"a": text}
 
 
-def test_brackets_in_texts_are_not_depth() -> None:
+def test_brackets_in_strings_do_not_count_as_depth() -> None:
     text = '\\"[{' * 100
     assert strict_json.decode(f'{{"a":"{text}"}}'.encode()) == {"a": text.replace("\\", "")}
 
@@ -145,14 +145,14 @@ def test_a_hundred_thousand_levels_are_refused_without_recursion() -> None:
         strict_json.decode(b'{"a":' + b"[" * 100_000)
 
 
-def test_errors_quote_nothing_of_what_was_read() -> None:
+def test_errors_do_not_quote_the_text() -> None:
     with pytest.raises(JsonError) as caught:
         strict_json.decode(b'{"secret": 1, "secret": 2}')
     assert "secret" not in str(caught.value)
 
 
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
-def test_floats_are_the_nearest_double(number: float) -> None:
+def test_a_float_is_the_nearest_double(number: float) -> None:
     decoded = strict_json.decode(json.dumps({"a": number}).encode())["a"]
     assert isinstance(decoded, float)
     assert math.copysign(1, decoded) == math.copysign(1, number)

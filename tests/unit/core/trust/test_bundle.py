@@ -1,4 +1,4 @@
-"""States by the clock, and bundles that cannot be constructed."""
+"""States of certificates over time, and entries that do not make a valid bundle."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -93,7 +93,7 @@ class TestState:
             (NOT_AFTER + MICROSECOND, State.EXPIRED),
         ],
     )
-    def test_follows_the_validity_period_where_nothing_is_planned(self, moment: datetime, state: State) -> None:
+    def test_follows_the_validity_period_without_planned_times(self, moment: datetime, state: State) -> None:
         assert entry().state_at(moment) is state
 
     @pytest.mark.parametrize(
@@ -112,32 +112,32 @@ class TestState:
     def test_follows_the_planned_times(self, moment: datetime, state: State) -> None:
         assert entry(activate_at=ACTIVATE_AT, retire_at=RETIRE_AT).state_at(moment) is state
 
-    def test_planned_times_do_not_stretch_the_validity_period(self) -> None:
+    def test_planned_times_do_not_extend_the_validity_period(self) -> None:
         planned = entry(activate_at=NOT_BEFORE - timedelta(days=9), retire_at=NOT_AFTER + timedelta(days=9))
         assert planned.state_at(NOT_BEFORE - MICROSECOND) is State.STAGED
         assert planned.state_at(NOT_AFTER) is State.EXPIRING
         assert planned.state_at(NOT_AFTER + MICROSECOND) is State.EXPIRED
 
-    def test_retiring_before_the_beginning_wins_over_staging(self) -> None:
+    def test_a_certificate_retired_before_its_start_is_retired_and_not_staged(self) -> None:
         assert entry(retire_at=NOT_BEFORE).state_at(NOT_BEFORE - MICROSECOND) is State.STAGED
         assert entry(retire_at=NOT_BEFORE).state_at(NOT_BEFORE) is State.RETIRED
 
-    def test_the_warning_window_is_the_callers(self) -> None:
+    def test_the_caller_sets_the_warning_time(self) -> None:
         warning = timedelta(days=1)
         assert entry().state_at(NOT_AFTER - warning, warning=warning) is State.ACTIVE
         assert entry().state_at(NOT_AFTER - warning + MICROSECOND, warning=warning) is State.EXPIRING
         assert entry().state_at(NOT_AFTER, warning=timedelta(0)) is State.ACTIVE
 
-    def test_is_the_same_moment_in_every_time_zone(self) -> None:
+    def test_does_not_depend_on_the_time_zone(self) -> None:
         elsewhere = timezone(timedelta(hours=-8))
         assert entry(retire_at=RETIRE_AT).state_at(RETIRE_AT.astimezone(elsewhere)) is State.RETIRED
 
-    def test_only_active_and_expiring_build_chains(self) -> None:
+    def test_only_active_and_expiring_are_usable(self) -> None:
         assert {state for state in State if state.is_usable} == {State.ACTIVE, State.EXPIRING}
 
 
 class TestTrustedCertificate:
-    def test_refuses_what_is_not_a_certificate_authority(self) -> None:
+    def test_refuses_a_certificate_that_is_not_an_authority(self) -> None:
         with pytest.raises(TrustError, match="not a certificate authority"):
             entry(certificate(is_ca=False))
 
@@ -145,14 +145,14 @@ class TestTrustedCertificate:
         with pytest.raises(TrustError, match="a root that another authority issued"):
             entry(certificate(issuer="Other"))
 
-    def test_takes_an_intermediate_that_another_authority_issued(self) -> None:
+    def test_accepts_an_intermediate_that_another_authority_issued(self) -> None:
         assert entry(certificate(issuer="Other"), role=Role.INTERMEDIATE).role is Role.INTERMEDIATE
 
-    def test_refuses_one_that_serves_no_cloud(self) -> None:
+    def test_refuses_an_entry_without_clouds(self) -> None:
         with pytest.raises(TrustError, match="serves no cloud"):
             entry(clouds=())
 
-    def test_refuses_one_of_unknown_source(self) -> None:
+    def test_refuses_an_entry_without_a_source(self) -> None:
         with pytest.raises(TrustError, match="its source is missing"):
             entry(source="")
 
@@ -160,20 +160,20 @@ class TestTrustedCertificate:
     def test_refuses_a_planned_time_without_a_time_zone(self, field: str) -> None:
         naive = RETIRE_AT.replace(tzinfo=None)
         with pytest.raises(TrustError, match="need a time zone"):
-            entry(**{field: naive})  # type: ignore[arg-type] # mypy takes the one value for every keyword's
+            entry(**{field: naive})  # type: ignore[arg-type] # mypy checks the value against every keyword
 
     @pytest.mark.parametrize("activate_at", [RETIRE_AT, RETIRE_AT + MICROSECOND])
-    def test_refuses_to_retire_one_before_it_was_active(self, activate_at: datetime) -> None:
+    def test_refuses_to_retire_an_entry_before_its_activation(self, activate_at: datetime) -> None:
         with pytest.raises(TrustError, match="retire_at is not after activate_at"):
             entry(activate_at=activate_at, retire_at=RETIRE_AT)
 
 
 class TestCloudTrust:
-    def test_cannot_be_constructed_without_an_anchor(self) -> None:
+    def test_requires_an_anchor(self) -> None:
         with pytest.raises(TrustError, match="without an anchor"):
             CloudTrust(anchors=(), pins=(entry(role=Role.INTERMEDIATE),))
 
-    def test_offers_only_what_is_usable_at_the_moment(self) -> None:
+    def test_returns_only_entries_that_are_usable_at_the_moment(self) -> None:
         anchor, retired_anchor = entry(), entry(retire_at=RETIRE_AT)
         pin = entry(role=Role.INTERMEDIATE)
         staged_pin = entry(role=Role.INTERMEDIATE, activate_at=RETIRE_AT + MICROSECOND)
@@ -193,26 +193,26 @@ class TestCloudTrust:
 
 
 class TestBundle:
-    def test_cannot_be_empty(self) -> None:
+    def test_requires_an_entry(self) -> None:
         with pytest.raises(TrustError, match="an empty trust bundle"):
             TrustBundle.of(())
 
-    def test_cannot_hold_a_cloud_without_an_anchor(self) -> None:
+    def test_requires_an_anchor_of_each_cloud(self) -> None:
         pin = entry(role=Role.INTERMEDIATE, clouds=[Cloud.PUBLIC, Cloud.CHINA])
         with pytest.raises(TrustError, match="AzureChinaCloud: a cloud without an anchor"):
             TrustBundle.of((entry(), pin))
 
-    def test_cannot_hold_a_certificate_twice(self) -> None:
+    def test_refuses_a_duplicate_certificate(self) -> None:
         twice = certificate("Twice")
-        with pytest.raises(TrustError, match="CN=Twice: there twice"):
+        with pytest.raises(TrustError, match="CN=Twice: listed twice"):
             TrustBundle.of((entry(twice), entry(twice, clouds=[Cloud.CHINA])))
 
-    def test_may_hold_several_certificates_of_one_name_and_key(self) -> None:
+    def test_accepts_several_certificates_of_one_name_and_key(self) -> None:
         direct, crossed = certificate("CA"), certificate("CA", issuer="Other")
         bundle = TrustBundle.of((entry(direct), entry(crossed, role=Role.INTERMEDIATE)))
         assert [pin.certificate for pin in bundle.clouds[Cloud.PUBLIC].pins] == [crossed]
 
-    def test_keeps_each_cloud_to_its_own(self) -> None:
+    def test_separates_the_entries_of_each_cloud(self) -> None:
         public, china = entry(clouds=[Cloud.PUBLIC]), entry(clouds=[Cloud.CHINA])
         both = entry(role=Role.INTERMEDIATE, clouds=[Cloud.PUBLIC, Cloud.CHINA])
         bundle = TrustBundle.of((public, china, both))
@@ -225,7 +225,7 @@ class TestGeneration:
     ANCHOR = entry(clouds=Cloud)
     PIN = entry(role=Role.INTERMEDIATE, clouds=[Cloud.PUBLIC], activate_at=ACTIVATE_AT, retire_at=RETIRE_AT)
 
-    def test_stays_where_only_order_and_words_change(self) -> None:
+    def test_does_not_depend_on_order_notes_and_sources(self) -> None:
         before = TrustBundle.of((self.ANCHOR, self.PIN)).generation
         reworded = replace(self.PIN, note="another note", source="https://ca.example/moved.crt")
         assert TrustBundle.of((self.PIN, self.ANCHOR)).generation == before
@@ -245,22 +245,22 @@ class TestGeneration:
             replace(PIN, certificate=certificate("Other")),
         ],
     )
-    def test_changes_with_each_field_that_decides(self, changed: TrustedCertificate) -> None:
+    def test_changes_with_each_field_that_affects_trust(self, changed: TrustedCertificate) -> None:
         before = TrustBundle.of((self.ANCHOR, self.PIN)).generation
         assert TrustBundle.of((self.ANCHOR, changed)).generation != before
 
-    def test_changes_with_an_entry_more_or_less(self) -> None:
+    def test_changes_if_an_entry_is_added_or_removed(self) -> None:
         one = TrustBundle.of((self.ANCHOR,)).generation
         assert TrustBundle.of((self.ANCHOR, self.PIN)).generation != one
 
-    def test_tells_activation_from_retirement(self) -> None:
+    def test_distinguishes_activation_from_retirement(self) -> None:
         activated = replace(self.PIN, activate_at=RETIRE_AT, retire_at=None)
         retired = replace(self.PIN, activate_at=None, retire_at=RETIRE_AT)
         assert TrustBundle.of((self.ANCHOR, activated)).generation != TrustBundle.of((self.ANCHOR, retired)).generation
 
 
 class TestClosed:
-    def test_is_a_cloud_of_which_every_anchor_is_retired(self) -> None:
+    def test_a_cloud_is_closed_if_every_anchor_is_retired(self) -> None:
         retired = replace(entry(), retire_at=RETIRE_AT)
         other = replace(entry(of=certificate("Other")), retire_at=RETIRE_AT + timedelta(days=1))
         cloud = CloudTrust(anchors=(retired, other), pins=())
@@ -268,7 +268,7 @@ class TestClosed:
         assert not cloud.is_closed(RETIRE_AT + timedelta(days=1) - MICROSECOND)
         assert cloud.is_closed(RETIRE_AT + timedelta(days=1))
 
-    def test_is_no_cloud_whose_anchors_expired_or_are_denied(self) -> None:
+    def test_a_cloud_with_expired_or_denied_anchors_is_not_closed(self) -> None:
         denials = Denials(spki_sha256=frozenset({entry().certificate.spki_sha256}))
         cloud = CloudTrust(anchors=(entry(),), pins=(), denials=denials)
         assert not cloud.is_closed(NOT_BEFORE)
@@ -279,11 +279,11 @@ class TestOddities:
     def made(self, **kinds: Any) -> Certificate:  # noqa: ANN401 - of make_authority
         return read(make_authority(issuer=root(), name="Odd CA", key=kinds.pop("key", KEY), **kinds))
 
-    def test_are_none_of_an_ordinary_authority(self) -> None:
+    def test_an_ordinary_authority_has_none(self) -> None:
         assert oddities_of(self.made()) == ()
         assert oddities_of(read(root())) == ()
 
-    def test_are_named(self) -> None:
+    def test_each_oddity_is_described(self) -> None:
         short = rsa.generate_private_key(public_exponent=65537, key_size=2047)  # noqa: S505 - it is what is odd
         without = (x509.SubjectKeyIdentifier.oid, x509.AuthorityKeyIdentifier.oid)
         assert oddities_of(self.made(without=without, key=short)) == (
@@ -292,14 +292,14 @@ class TestOddities:
             "an RSA key of 2047 bits",
         )
 
-    def test_are_those_of_a_root_that_limits_its_use(self) -> None:
+    def test_a_root_with_an_extended_key_usage_has_an_oddity(self) -> None:
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         limited = make_authority(issuer=root(), name="Odd Root", key=root().key, extensions=(usage,))
         own = replace(read(limited), issuer_der=read(limited).subject_der)
         assert oddities_of(own) == ("a root with an extended key usage",)
         assert oddities_of(self.made(extensions=(usage,))) == ()
 
-    def test_of_a_bundle_are_told_with_their_certificate(self) -> None:
+    def test_a_bundle_lists_each_oddity_with_its_certificate(self) -> None:
         odd = TrustedCertificate(
             certificate=self.made(without=(x509.SubjectKeyIdentifier.oid,)),
             role=Role.INTERMEDIATE,

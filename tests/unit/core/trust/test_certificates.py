@@ -1,4 +1,4 @@
-"""Certificates: read strictly, once, and refused where two parsers could see two things."""
+"""Certificates: read once and strictly, and refused if two parsers could read them differently."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,14 +43,14 @@ def read(certificate: x509.Certificate) -> Certificate:
 
 
 def changed(certificate: x509.Certificate, before: bytes, after: bytes) -> bytes:
-    """The certificate with one thing in it overwritten; its signature is then wrong, which nobody looks at here."""
+    """Overwrite bytes of the certificate. Its signature is then invalid, which these tests do not check."""
     data = der(certificate)
     assert data.count(before) == 1
     assert len(before) == len(after)
     return data.replace(before, after)
 
 
-def test_tells_what_the_certificate_says() -> None:
+def test_has_the_fields_of_the_certificate() -> None:
     found = read(SIGNER)
 
     assert found.der == der(SIGNER)
@@ -88,21 +88,21 @@ def test_a_root_is_a_self_issued_authority() -> None:
     assert found.is_self_issued
 
 
-def test_names_are_bytes_that_nobody_decoded() -> None:
+def test_names_are_undecoded_bytes() -> None:
     odd = (b"m\xe9tadata.azure.com", b"metadata.azure.com\0.evil.net", b"")
     found = read(make_signer(common_names=("a\0b", "\u00e9"), extensions=[alternative_names(*odd)]).certificate)
     assert found.dns_names == odd
     assert found.common_names == (b"a\0b", "\u00e9".encode())
 
 
-def test_alternative_names_of_other_kinds_are_no_dns_names() -> None:
+def test_alternative_names_of_other_kinds_are_not_dns_names() -> None:
     others = x509.SubjectAlternativeName(
         [x509.UniformResourceIdentifier("https://metadata.azure.com"), x509.RFC822Name("a@metadata.azure.com")]
     )
     assert read(make_signer(extensions=[others]).certificate).dns_names == ()
 
 
-def test_tells_where_its_issuer_is_said_to_be() -> None:
+def test_has_the_claimed_urls_of_its_issuer() -> None:
     def access(method: x509.ObjectIdentifier, url: str) -> x509.AccessDescription:
         return x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
 
@@ -117,7 +117,7 @@ def test_tells_where_its_issuer_is_said_to_be() -> None:
     assert found.unverified_issuer_urls == ("http://one.invalid/ca.crt", "ldap://two.invalid/")
 
 
-def test_is_issued_by_whoever_has_the_name_and_the_key() -> None:
+def test_is_issued_by_an_authority_with_the_name_and_the_key() -> None:
     namesake = pki.make_root(subject=ISSUER.subject, key=shared_pki().signer.key, validity=around())
     renamed = pki.make_root(subject=make_names("Another"), key=shared_pki().issuing_ca.key, validity=around())
     signer = read(SIGNER)
@@ -129,7 +129,7 @@ def test_is_issued_by_whoever_has_the_name_and_the_key() -> None:
     assert read(ROOT).is_issued_by(read(ROOT))
 
 
-def test_fingerprints_are_of_the_bytes_and_of_the_key() -> None:
+def test_fingerprints_cover_the_bytes_and_the_key() -> None:
     one, other = make_signer(), make_signer()
     assert read(one.certificate).sha256 != read(other.certificate).sha256
     assert read(one.certificate).spki_sha256 == read(other.certificate).spki_sha256
@@ -148,7 +148,7 @@ def test_fingerprints_are_of_the_bytes_and_of_the_key() -> None:
         lambda _: b"\x05\x00",
     ],
 )
-def test_refuses_what_is_not_exactly_one_certificate(raw: Callable[[bytes], bytes]) -> None:
+def test_refuses_bytes_that_are_not_exactly_one_certificate(raw: Callable[[bytes], bytes]) -> None:
     with pytest.raises(CertificateError):
         Certificate.from_der(raw(der(SIGNER)))
 
@@ -190,7 +190,7 @@ def test_refuses_an_unknown_version() -> None:
 
 @given(position=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
 @settings(deadline=None)
-def test_a_changed_certificate_raises_nothing_but_certificate_errors(position: int, byte: int) -> None:
+def test_a_changed_certificate_raises_only_certificate_errors(position: int, byte: int) -> None:
     raw = bytearray(der(SIGNER))
     raw[position % len(raw)] = byte
     try:
@@ -200,7 +200,7 @@ def test_a_changed_certificate_raises_nothing_but_certificate_errors(position: i
     assert found.der == bytes(raw)
 
 
-def test_no_element_that_is_another_one_raises_anything_but_certificate_errors() -> None:
+def test_a_replaced_element_raises_only_certificate_errors() -> None:
     count = 0
     for count, changed in enumerate(mutants(der(SIGNER)), start=1):  # noqa: B007 - it is told below
         with suppress(CertificateError):
@@ -208,15 +208,15 @@ def test_no_element_that_is_another_one_raises_anything_but_certificate_errors()
     assert count > 2000
 
 
-def test_a_key_usage_without_an_byte_is_an_error_of_the_certificate() -> None:
-    # The BIT STRING needs one that says how many bits of the last are unused (X.690 8.6.2).
+def test_an_empty_key_usage_is_refused() -> None:
+    # The first byte of a BIT STRING counts the unused bits of the last one (X.690 8.6.2).
     empty = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\x03\x00")
     with pytest.raises(CertificateError):
         read(make_signer(extensions=[empty]).certificate)
 
 
 @given(raw=st.binary(max_size=100))
-def test_arbitrary_bytes_are_no_certificate(raw: bytes) -> None:
+def test_arbitrary_bytes_are_refused(raw: bytes) -> None:
     with pytest.raises(CertificateError):
         Certificate.from_der(raw)
 
@@ -237,12 +237,12 @@ def test_reads_the_signers_of_the_published_documents(name: str) -> None:
     assert signer.common_names[0].endswith(b"metadata.azure.com")
 
 
-def test_its_representation_does_not_spill_bytes() -> None:
+def test_its_representation_shows_no_bytes() -> None:
     assert len(repr(read(SIGNER))) < 2000
 
 
 class TestBounds:
-    """As many as the limit are read, and one more is refused by the name of the bound."""
+    """Accept up to each bound, and refuse more with the name of the bound."""
 
     def test_names(self) -> None:
         access = extension("1.3.6.1.5.5.7.1.1", sequence(sequence(oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, b"u")) * 6))
@@ -316,7 +316,7 @@ class TestBounds:
         said = refusal(leaf(MAX_RSA_EXPONENT_BITS + 1))
         assert said == f"has more than {MAX_RSA_EXPONENT_BITS} bits in its RSA exponent"
 
-    def test_every_shipped_authority_is_within_them(self) -> None:
+    def test_every_shipped_authority_is_within_the_bounds(self) -> None:
         assert len(load_bundle().entries) > 30
 
 
@@ -328,7 +328,7 @@ def refusal(raw: bytes) -> str:
 
 
 class TestExtensions:
-    """Those that the appraisal asks about are read strictly."""
+    """Read the extensions that the appraisal needs strictly."""
 
     @pytest.mark.parametrize(
         ("dotted", "value"),
@@ -357,10 +357,10 @@ class TestExtensions:
             ("1.3.4", b"\x30\x80\x00\x00"),
         ],
     )
-    def test_refuses_one_that_cannot_be_read(self, dotted: str, value: bytes) -> None:
+    def test_refuses_an_extension_with_an_unreadable_value(self, dotted: str, value: bytes) -> None:
         assert refusal(Leaf(extensions=(extension(dotted, value),)).encode()).startswith("is not exact DER: it ")
 
-    def test_refuses_a_critical_field_that_says_the_default(self) -> None:
+    def test_refuses_a_critical_field_with_the_default_value(self) -> None:
         one = sequence(oid("1.3.4"), b"\x01\x01\x00", tlv(0x04, b"\x05\x00"))
         assert "critical" in refusal(Leaf(extensions=(one,)).encode())
 
@@ -373,7 +373,7 @@ class TestExtensions:
             (b"\x03\x03\x07\x08\x80", {"key_agreement", "decipher_only"}),
         ],
     )
-    def test_key_usage_has_one_bit_for_each(self, bits: bytes, usages: set[str]) -> None:
+    def test_key_usage_has_one_bit_for_each_usage(self, bits: bytes, usages: set[str]) -> None:
         assert Certificate.from_der(Leaf(extensions=(extension("2.5.29.15", bits),)).encode()).key_usage == frozenset(
             usages
         )

@@ -1,4 +1,4 @@
-"""Which names belong to which cloud."""
+"""The names that belong to each cloud."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from verifier.core.trust.clouds import Cloud, cloud_of
 
 DOMAINS = [(cloud, cloud.domain.encode("ascii")) for cloud in Cloud]
 LABEL = st.from_regex(rb"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
-#: Pieces from which a name that only looks right can be put together.
+#: Parts of names that resemble the name of a cloud.
 PIECE = st.one_of(
     st.sampled_from([b"", b".", b"*", b"\0", b"-", b" ", b"evil", b"\xc3\xa9", b"metadata", b"azure", b"com", b"us"]),
     st.sampled_from([domain for _, domain in DOMAINS]),
@@ -40,7 +40,7 @@ def test_each_cloud_signs_under_the_domain_that_azure_documents(cloud: Cloud, do
 @pytest.mark.parametrize(
     "prefix", [b"", b"eastus.", b"a.b.c.d.e.", b"*.", b"*.uksouth.", b"1.", b"a-b.", b"x" * 63 + b"."]
 )
-def test_accepts_the_domain_and_what_lies_under_it(cloud: Cloud, domain: bytes, prefix: bytes) -> None:
+def test_accepts_the_domain_and_its_subdomains(cloud: Cloud, domain: bytes, prefix: bytes) -> None:
     assert cloud_of(prefix + domain) is cloud
 
 
@@ -87,7 +87,7 @@ def test_ignores_ascii_case(cloud: Cloud, domain: bytes) -> None:
         b"x" * 64 + b".%s",
     ],
 )
-def test_refuses_a_name_that_only_looks_like_one(domain: bytes, form: bytes) -> None:
+def test_refuses_a_name_that_resembles_a_cloud(domain: bytes, form: bytes) -> None:
     assert cloud_of(form % domain) is None
 
 
@@ -107,12 +107,12 @@ def test_refuses_a_name_that_only_looks_like_one(domain: bytes, form: bytes) -> 
         b"metadata.azure.de",
         b"metadata.microsoftazure.com",
         b"metadata.evil.azure.com",
-        # The long s and the dotless i are letters that some case mappings fold onto ASCII.
+        # Some case mappings fold the long s and the dotless i to ASCII letters.
         "metadata.azure.u\u017f".encode(),
         "metadata.m\u0131crosoftazure.de".encode(),
         # A Cyrillic a.
         "metad\u0430ta.azure.com".encode(),
-        # Full stops that resolvers fold onto the ASCII one.
+        # Full stops that resolvers fold to the ASCII one.
         "metadata\u3002azure\u3002com".encode(),
         "metadata.azure.com".encode("utf-16-be"),
     ],
@@ -122,7 +122,7 @@ def test_refuses_a_name_of_no_cloud(name: bytes) -> None:
 
 
 @given(name=NAME)
-def test_an_accepted_name_is_the_domain_or_lies_under_it_by_labels(name: bytes) -> None:
+def test_an_accepted_name_is_the_domain_or_a_subdomain(name: bytes) -> None:
     cloud = cloud_of(name)
     if cloud is None:
         return
@@ -142,7 +142,7 @@ def test_every_well_formed_name_under_a_domain_is_accepted(
 
 
 @given(name=NAME, place=st.sampled_from(DOMAINS))
-def test_nothing_glued_behind_a_domain_is_accepted_for_it(name: bytes, place: tuple[Cloud, bytes]) -> None:
+def test_a_name_with_text_after_the_domain_is_refused(name: bytes, place: tuple[Cloud, bytes]) -> None:
     _, domain = place
     cloud = cloud_of(domain + name)
     assert cloud is None or not name or name.lower().endswith(cloud.domain.encode("ascii"))

@@ -1,4 +1,4 @@
-"""Names: each attribute is read, and the text is the one that RFC 4514 gives."""
+"""Names: each attribute is read, and the text follows RFC 4514."""
 
 import pytest
 from cryptography import x509
@@ -26,13 +26,13 @@ def attribute(value: bytes, *, tag: int = 0x0C, kind: str = "2.5.4.3") -> bytes:
 @given(
     sets=st.lists(st.lists(st.tuples(st.sampled_from(KINDS), TEXTS), min_size=1, max_size=3, unique=True), max_size=5)
 )
-def test_the_text_is_that_of_another_library(sets: list[list[tuple[x509.ObjectIdentifier, str]]]) -> None:
+def test_the_text_is_the_same_as_from_another_library(sets: list[list[tuple[x509.ObjectIdentifier, str]]]) -> None:
     made = x509.Name(
         [x509.RelativeDistinguishedName([x509.NameAttribute(kind, text) for kind, text in one]) for one in sets]
     )
     loaded = x509.Name.from_rfc4514_string(read_name(made.public_bytes()).text, {"DC": NameOID.DOMAIN_COMPONENT})
     assert [len(one) for one in loaded.rdns] == [len(one) for one in made.rdns]
-    if len(made.rdns) == len(list(made)):  # the order inside one set is the encoder's
+    if len(made.rdns) == len(list(made)):  # the encoder orders the attributes of one set
         assert read_name(made.public_bytes()).text == made.rfc4514_string()
 
 
@@ -55,7 +55,7 @@ def test_the_text_is_that_of_another_library(sets: list[list[tuple[x509.ObjectId
         (0x0C, b' #a,b+c"d\\e<f>g;h ', 'CN=\\ #a\\,b\\+c\\"d\\\\e\\<f\\>g\\;h\\ '),
     ],
 )
-def test_every_kind_of_text_is_shown_in_printable_ascii(tag: int, value: bytes, shown: str) -> None:
+def test_every_string_type_becomes_printable_ascii(tag: int, value: bytes, shown: str) -> None:
     found = read_name(name(attribute(value, tag=tag)))
     assert found.text == shown
     assert found.common_names == (value,)
@@ -68,7 +68,7 @@ def test_every_kind_of_text_is_shown_in_printable_ascii(tag: int, value: bytes, 
         *((0x1C, b"abc"), (0x1C, b"\xff\xff\xff\xff"), (0x1E, b"a"), (0x1E, b"\xd8\x00")),
     ],
 )
-def test_refuses_a_text_that_cannot_be_decoded(tag: int, value: bytes) -> None:
+def test_refuses_a_string_that_cannot_be_decoded(tag: int, value: bytes) -> None:
     with pytest.raises(DerError, match="text that is not"):
         read_name(name(attribute(value, tag=tag)))
 
@@ -86,23 +86,23 @@ def test_refuses_a_text_that_cannot_be_decoded(tag: int, value: bytes) -> None:
         name(sequence(tlv(0x06, b"\x80"), tlv(0x0C))),
     ],
 )
-def test_refuses_what_is_no_name(raw: bytes) -> None:
+def test_refuses_bytes_that_are_not_a_name(raw: bytes) -> None:
     with pytest.raises(DerError):
         read_name(raw)
 
 
-def test_an_empty_name_is_one() -> None:
+def test_accepts_an_empty_name() -> None:
     assert read_name(sequence()).text == ""
     assert read_name(sequence()).common_names == ()
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_reads_as_many_attributes_as_the_limit_and_no_more(*, together: bool) -> None:
+def test_the_number_of_attributes_is_bounded(*, together: bool) -> None:
     one = attribute(b"o", kind="2.5.4.10")
     assert read_name(name(*[one] * MAX_NAME_ATTRIBUTES, together=together)).text.count("O=o") == MAX_NAME_ATTRIBUTES
     with pytest.raises(BoundError, match=f"more than {MAX_NAME_ATTRIBUTES} attributes"):
         read_name(name(*[one] * (MAX_NAME_ATTRIBUTES + 1), together=together))
 
 
-def test_a_long_name_is_cut() -> None:
+def test_a_long_name_is_truncated() -> None:
     assert len(read_name(name(attribute(b"a" * 4000))).text) == MAX_SHOWN_CHARACTERS + len("...")

@@ -1,4 +1,4 @@
-"""Until when the shipped trust holds, cloud by cloud; and gaps, overlaps and alternatives on made ones."""
+"""The horizon of each cloud of the shipped bundle, and of generated bundles with gaps, overlaps and alternatives."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ def day(number: int) -> datetime:
 
 
 def span(start: int, end: int) -> pki.Validity:
-    """From day to day, counted from NOW."""
+    """Return the time between two days, counted from NOW."""
     return pki.Validity(not_before=day(start), not_after=day(end))
 
 
@@ -36,7 +36,7 @@ def issuer(name: str, validity: pki.Validity, *, under: pki.Identity | None = No
 
 
 def cross_signed(name: str, *, under: pki.Identity, validity: pki.Validity) -> x509.Certificate:
-    """`name` is a root of its own key, of which this is another form."""
+    """Cross-sign the root `name`, which has its own key."""
     return authority(name, issuer=under, own_key=key(name), validity=validity).certificate
 
 
@@ -49,18 +49,18 @@ class TestShippedBundle:
     @pytest.mark.parametrize(
         ("cloud", "end"),
         [
-            # The last of the Microsoft TLS G2 RSA CA OCSP NN. Their root, self-signed, lasts longer; its cross-signed
-            # form, and so the only chain to DigiCert, until 2029-06-19; every other pin ends before.
+            # The last of the Microsoft TLS G2 RSA CA OCSP NN. Their self-signed root lasts longer. Its cross-signed
+            # form, the only chain to DigiCert, lasts until 2029-06-19. Every other pin ends before.
             (Cloud.PUBLIC, datetime(2029, 6, 3, 23, 3, 41, tzinfo=UTC)),
             (Cloud.US_GOVERNMENT, datetime(2029, 6, 3, 23, 3, 41, tzinfo=UTC)),
-            # The last of the authorities' own ends, a second before that of DigiCert Global Root CA above it.
+            # The last end of an authority, one second before the end of DigiCert Global Root CA above it.
             (Cloud.CHINA, datetime(2031, 11, 9, 23, 59, 59, tzinfo=UTC)),
         ],
     )
-    def test_holds_until(self, cloud: Cloud, end: datetime) -> None:
+    def test_the_horizon_of_each_cloud(self, cloud: Cloud, end: datetime) -> None:
         assert horizon(load_bundle().clouds[cloud], now=TODAY) == end
 
-    def test_of_germany_ended_when_it_closed(self) -> None:
+    def test_the_horizon_of_germany_is_its_closing(self) -> None:
         germany = load_bundle().clouds[Cloud.GERMANY]
         closed = datetime(2021, 10, 29, 23, 59, 59, tzinfo=UTC)
         assert horizon(germany, now=TODAY) is None
@@ -68,13 +68,13 @@ class TestShippedBundle:
         assert not germany.is_closed(closed - timedelta(microseconds=1))
         assert germany.is_closed(closed)
 
-    def test_of_the_public_cloud_ends_with_an_authority_of_the_g2_root(self) -> None:
+    def test_the_horizon_of_the_public_cloud_is_the_end_of_an_authority_of_the_g2_root(self) -> None:
         public = load_bundle().clouds[Cloud.PUBLIC]
         end = horizon(public, now=TODAY)
         lasting = [pin.certificate.subject for pin in public.pins if pin.usable_until == end]
         assert lasting
         assert all(subject.startswith("CN=Microsoft TLS G2 RSA CA OCSP ") for subject in lasting)
-        # The cross-signed root lasts longer, and issues no signers.
+        # The cross-signed root lasts longer, but it issues no signers.
         assert any(pin.usable_until > TODAY and pin.usable_until > end for pin in public.pins if end is not None)
 
     @pytest.mark.parametrize("cloud", sorted(SERVED_BY_DEFAULT))
@@ -87,7 +87,7 @@ class TestShippedBundle:
 
 
 class TestHorizon:
-    def test_is_the_last_end_where_authorities_overlap(self) -> None:
+    def test_is_the_last_end_if_authorities_overlap(self) -> None:
         made = trust(anchor().certificate, issuer("First CA", span(-10, 100)), issuer("Second CA", span(50, 200)))
         assert horizon(made, now=NOW) == day(200)
 
@@ -109,7 +109,7 @@ class TestHorizon:
         )
         assert horizon(trust(anchor().certificate, *(pins[i] for i in order)), now=NOW) == day(300)
 
-    def test_goes_on_with_a_staged_pin_that_takes_over_in_time(self) -> None:
+    def test_includes_a_staged_pin_that_starts_in_time(self) -> None:
         old = trusted(issuer("Old CA", span(-10, 1000)), retire_at=day(30))
         new = issuer("New CA", span(-10, 500))
         assert horizon(trust(anchor().certificate, old, trusted(new, activate_at=day(20))), now=NOW) == day(500)
@@ -117,40 +117,40 @@ class TestHorizon:
         late = trusted(new, activate_at=day(30) + timedelta(seconds=1))
         assert horizon(trust(anchor().certificate, old, late), now=NOW) == day(30)
 
-    def test_ends_with_the_anchor_where_that_ends_first(self) -> None:
+    def test_ends_with_the_anchor_if_that_ends_first(self) -> None:
         short = anchor("Short Root", span(-10, 40))
         made = trust(short.certificate, issuer("Long CA", span(-10, 1000), under=short))
         assert horizon(made, now=NOW) == day(40)
 
-    def test_is_none_where_no_anchor_issued_any_pin(self) -> None:
+    def test_is_none_if_no_anchor_issued_a_pin(self) -> None:
         assert horizon(trust(root("Stranger").certificate, issuer("First CA", span(-10, 100))), now=NOW) is None
 
-    def test_is_none_where_all_is_retired(self) -> None:
+    def test_is_none_if_all_entries_are_retired(self) -> None:
         retired = trusted(issuer("First CA", span(-10, 100)), retire_at=day(-1))
         assert horizon(trust(anchor().certificate, retired), now=NOW) is None
 
     @pytest.mark.parametrize("denied", ["First CA", "Horizon Root"])
-    def test_does_not_count_what_is_denied(self, denied: str) -> None:
+    def test_ignores_denied_certificates(self, denied: str) -> None:
         certificates = {"Horizon Root": anchor().certificate, "First CA": issuer("First CA", span(-10, 100))}
         spki = Certificate.from_der(trusted(certificates[denied]).certificate.der).spki_sha256
         made = trust(*certificates.values(), denials=Denials(spki_sha256=frozenset({spki})))
         assert horizon(made, now=NOW) is None
 
-    def test_falls_back_to_another_authority_where_the_longest_is_denied(self) -> None:
+    def test_is_that_of_another_authority_if_the_longest_one_is_denied(self) -> None:
         long = issuer("Long CA", span(-10, 500))
         denials = Denials(serial_numbers=frozenset({long.serial_number}))
         made = trust(anchor().certificate, long, issuer("First CA", span(-10, 100)), denials=denials)
         assert horizon(made, now=NOW) == day(100)
 
-    def test_is_that_of_the_anchors_where_nothing_is_pinned(self) -> None:
+    def test_is_that_of_the_anchors_without_pins(self) -> None:
         made = trust(anchor().certificate, anchor("Short Root", span(-10, 40)).certificate)
         assert horizon(made, now=NOW) == day(3000)
 
 
 class TestCrossSigned:
-    """One root, self-signed and cross-signed by another root, and an authority under it."""
+    """Check a root that is self-signed and cross-signed by another root, and an authority under it."""
 
-    def test_either_form_of_the_root_carries_the_chain(self) -> None:
+    def test_either_certificate_of_the_root_completes_the_chain(self) -> None:
         old, new = anchor("Old Root"), anchor("New Root", span(-10, 50))
         other = cross_signed("New Root", under=old, validity=span(-10, 300))
         ca = issuer("G2 CA", span(-10, 400), under=new)
@@ -158,19 +158,19 @@ class TestCrossSigned:
         assert horizon(trust(old.certificate, other, ca), now=NOW) == day(300)
         assert horizon(trust(old.certificate, new.certificate, other, ca), now=NOW) == day(300)
 
-    def test_a_cross_signed_root_issues_no_signers_and_is_no_horizon_by_itself(self) -> None:
+    def test_a_cross_signed_root_alone_is_not_an_issuing_authority(self) -> None:
         old, new = anchor("Old Root"), anchor("New Root")
         other = cross_signed("New Root", under=old, validity=span(-10, 2000))
         made = trust(old.certificate, new.certificate, other, issuer("G2 CA", span(-10, 100), under=new))
         assert horizon(made, now=NOW) == day(100)
 
-    def test_two_forms_of_one_authority_follow_on_one_another(self) -> None:
+    def test_two_certificates_of_one_authority_extend_the_horizon(self) -> None:
         old, new = anchor("Old Root"), anchor("New Root")
         first = issuer("Cross CA", span(-10, 100), under=old)
         second = issuer("Cross CA", span(90, 250), under=new)
         assert horizon(trust(old.certificate, new.certificate, first, second), now=NOW) == day(250)
 
-    def test_authorities_that_issued_one_another_end_the_walk(self) -> None:
+    def test_authorities_that_issued_one_another_end_the_search(self) -> None:
         here = pki.Identity(certificate=issuer("Here CA", span(-10, 100)), key=key("Here CA"))
         there = pki.Identity(certificate=issuer("There CA", span(-10, 100), under=here), key=key("There CA"))
         back = issuer("Here CA", span(-10, 200), under=there)

@@ -1,4 +1,4 @@
-"""What each change makes of the decisions, and that nothing else moves."""
+"""Each change of the decisions of operators, and the fields that it must not change."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def certificate(identity: pki.Identity) -> Certificate:
 
 
 def crossed(name: str) -> Certificate:
-    """`name` under another root: another certificate of the same CA."""
+    """Return another certificate of the CA `name`, under another root."""
     return certificate(authority(name, issuer=root("Another Root")))
 
 
@@ -51,28 +51,28 @@ STANDING = OperatorDecisions(
 
 
 class TestIdentity:
-    def test_is_that_of_every_certificate_of_the_authority(self) -> None:
+    def test_is_the_same_for_every_certificate_of_the_authority(self) -> None:
         direct = certificate(authority("Rejected CA"))
         renewed = certificate(authority("Rejected CA", validity=around(days=30)))
         assert len({direct.sha256, renewed.sha256, crossed("Rejected CA").sha256}) == 3
         assert {AuthorityIdentity.of(one) for one in (direct, renewed, crossed("Rejected CA"))} == {REJECTED}
 
-    def test_is_another_one_with_another_name_or_key(self) -> None:
+    def test_differs_for_another_name_or_key(self) -> None:
         renamed = certificate(authority("Another CA", own_key=key("Rejected CA")))
         rekeyed = certificate(authority("Rejected CA", own_key=key("another key")))
         assert len({REJECTED, AuthorityIdentity.of(renamed), AuthorityIdentity.of(rekeyed)}) == 3
 
 
 class TestPin:
-    def test_is_beside_the_others(self) -> None:
+    def test_adds_to_the_other_pins(self) -> None:
         after = decide(STANDING, Pin(pins={THREE: pinned(b"three")}))
         assert dict(after.pins) == {ONE: pinned(), THREE: pinned(b"three")}
         assert replace(after, pins=STANDING.pins) == STANDING
 
-    def test_stands_in_the_place_of_an_earlier_one(self) -> None:
+    def test_replaces_an_earlier_pin_of_the_certificate(self) -> None:
         assert decide(STANDING, Pin(pins={ONE: pinned(by="bob")})).pins[ONE].decided_by == "bob"
 
-    def test_takes_the_rejection_of_its_ca_back_in_whichever_certificate(self) -> None:
+    def test_revokes_the_rejection_of_its_ca_for_every_certificate(self) -> None:
         other = crossed("Rejected CA")
         after = decide(STANDING, Pin(pins={other.sha256: pinned(other.der)}))
         assert after.rejected == frozenset()
@@ -81,17 +81,17 @@ class TestPin:
 
 
 class TestUnpin:
-    def test_takes_the_pin_and_nothing_else(self) -> None:
+    def test_removes_only_the_pin(self) -> None:
         after = decide(STANDING, Unpin(sha256=ONE))
         assert dict(after.pins) == {}
         assert replace(after, pins=STANDING.pins) == STANDING
 
-    def test_rejects_nothing(self) -> None:
+    def test_does_not_reject_the_ca(self) -> None:
         assert decide(STANDING, Unpin(sha256=ONE)).rejected == {REJECTED}
 
 
 class TestReject:
-    def test_leaves_pins_alone_also_those_of_its_own_ca(self) -> None:
+    def test_keeps_all_pins_even_those_of_the_rejected_ca(self) -> None:
         other = crossed("Pinned CA")
         before = decide(STANDING, Pin(pins={other.sha256: pinned(other.der)}))
         after = decide(before, Reject(authority=identity("Pinned CA")))
@@ -100,17 +100,17 @@ class TestReject:
 
 
 class TestDenials:
-    def test_add_up(self) -> None:
+    def test_accumulate(self) -> None:
         after = decide(STANDING, Deny(denials=Denials(serial_numbers=frozenset({8}), spki_sha256=frozenset({ONE}))))
         assert after.denials == Denials(serial_numbers=frozenset({7, 8, 9}), spki_sha256=frozenset({ONE, THREE}))
         assert replace(after, denials=STANDING.denials) == STANDING
 
-    def test_are_taken_back_one_by_one(self) -> None:
+    def test_are_revoked_one_by_one(self) -> None:
         after = decide(STANDING, Allow(denials=Denials(serial_numbers=frozenset({7}))))
         assert after.denials == Denials(serial_numbers=frozenset({9}), spki_sha256=frozenset({THREE}))
         assert after.denied_authorities == {}
 
-    def test_keep_the_cas_that_were_known_under_a_serial_number(self) -> None:
+    def test_record_the_cas_of_a_denied_serial_number(self) -> None:
         change = Deny(
             denials=Denials(serial_numbers=frozenset({7, 8})),
             denied_authorities={7: frozenset({REJECTED}), 8: frozenset()},
@@ -119,7 +119,7 @@ class TestDenials:
         assert after.denied_authorities == {7: frozenset({DENIED, REJECTED})}
         assert after.denied_among([]) == {DENIED, REJECTED}
 
-    def test_name_the_ca_of_each_known_certificate_that_is_denied(self) -> None:
+    def test_include_the_ca_of_each_known_denied_certificate(self) -> None:
         denied = certificate(authority("Seen CA"))
         pin = certificate(authority("Pinned CA"))
         decisions = OperatorDecisions(
@@ -128,11 +128,11 @@ class TestDenials:
         )
         assert decisions.denied_among([denied, crossed("Another CA")]) == {identity("Seen CA"), identity("Pinned CA")}
 
-    def test_are_needed_for_what_is_put_on_record(self) -> None:
+    def test_are_required_for_each_recorded_ca(self) -> None:
         with pytest.raises(ValueError, match="not denied"):
             OperatorDecisions(denied_authorities={7: frozenset({DENIED})})
 
-    def test_do_not_take_a_pin_away(self) -> None:
+    def test_do_not_remove_a_pin(self) -> None:
         assert decide(STANDING, Deny(denials=Denials(spki_sha256=frozenset({ONE})))).pins == STANDING.pins
 
 
@@ -147,18 +147,18 @@ class TestDenials:
     ],
     ids=lambda change: type(change).__name__,
 )
-def test_what_stands_already_changes_nothing(change: Pin | Unpin | Reject | Deny | Allow) -> None:
+def test_a_repeated_change_has_no_effect(change: Pin | Unpin | Reject | Deny | Allow) -> None:
     assert decide(STANDING, change) == STANDING
 
 
-def test_decisions_are_not_changed_behind_their_back() -> None:
+def test_decisions_are_immutable() -> None:
     pins = {ONE: pinned()}
     decisions = OperatorDecisions(pins=pins)
     pins[TWO] = pinned(b"two")
     assert set(decisions.pins) == {ONE}
     with pytest.raises(TypeError):
-        decisions.pins[TWO] = pinned(b"two")  # type: ignore[index]  # that it cannot is the test
+        decisions.pins[TWO] = pinned(b"two")  # type: ignore[index]  # the test expects this to fail
 
 
-def test_a_pins_certificate_is_not_in_its_text() -> None:
+def test_the_representation_of_a_pin_hides_its_certificate() -> None:
     assert "secret" not in repr(pinned(b"secret"))

@@ -1,7 +1,8 @@
-"""The two path validators, each by itself. Of every kind of bad chain this says which of them refuses it.
+"""Each path validator alone: a table says which of the two accepts each kind of chain.
 
-If only one does, `why` explains it: the other is there for such chains (docs/adr/0027-validate-the-path-found.md).
-What both of them accept and core.leaf_profile refuses is in test_leaf_profile.py.
+If they disagree, `why` gives the reason. The product needs both validators for such chains
+(docs/adr/0027-validate-the-path-found.md). test_leaf_profile.py has the chains that both accept and core.leaf_profile
+refuses.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,8 +32,8 @@ PAST = pki.Validity(not_before=NOW - timedelta(days=700), not_after=NOW - timede
 FUTURE = pki.Validity(not_before=NOW + timedelta(seconds=1), not_after=NOW + timedelta(days=100))
 
 
-class Who(Enum):
-    """Who accepts a chain."""
+class AcceptedBy(Enum):
+    """Name the validators that accept a chain."""
 
     BOTH = (True, True)
     PYCA = (True, False)
@@ -42,15 +43,15 @@ class Who(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of chain. `why` explains a disagreement."""
+    """Describe one kind of chain. `why` explains a disagreement."""
 
     make: Callable[[], Chain]
-    accepted_by: Who
+    accepted_by: AcceptedBy
     why: str = ""
 
 
 def under(issuer: pki.Identity, *above: pki.Identity, signer: pki.Identity | None = None) -> Chain:
-    """A signer, its issuer, the authorities above that, and `root()`."""
+    """Return the chain of a signer, its issuer, the authorities above, and `root()`."""
     return Chain(
         signer=(signer or make_signer(issuer=issuer)).certificate,
         pins=tuple(pin.certificate for pin in (issuer, *above)),
@@ -67,7 +68,7 @@ def of_signer(
     without: Sequence[type[x509.ExtensionType]] = (),
     issuer_key: pki.PrivateKey | None = None,
 ) -> Chain:
-    """A chain whose signer is odd."""
+    """Return a chain whose signer has these properties."""
     issuer = authority("Issuing")
     signer = make_signer(
         issuer=issuer,
@@ -88,7 +89,7 @@ def of_issuer(
     extensions: Sequence[x509.ExtensionType] = (),
     without: Sequence[type[x509.ExtensionType]] = (),
 ) -> Chain:
-    """A chain whose issuing authority is odd."""
+    """Return a chain whose issuing authority has these properties."""
     issuer = authority(
         "Odd Issuing",
         own_key=own_key,
@@ -100,7 +101,7 @@ def of_issuer(
 
 
 def of_levels(authorities: int) -> Chain:
-    """A chain of so many authorities above the signer, the anchor included."""
+    """Return a chain with this number of authorities above the signer, the anchor included."""
     issuers = [root()]
     for level in range(1, authorities):
         issuers.append(authority(f"Level {level}", issuer=issuers[-1]))
@@ -155,7 +156,7 @@ def of_serial_number(number: int) -> Chain:
 
 
 def of_mint(oid: x509.ObjectIdentifier, value: bytes, *, critical: bool = False) -> Chain:
-    """A chain whose signer has this extension."""
+    """Return a chain whose signer has this extension."""
     return of_tbs(with_extension(mint("EC").tbs, oid, value, critical=critical))
 
 
@@ -186,160 +187,162 @@ PERMITTED_DNS = sequence(element(0xA0, sequence(element(0x82, b"azure.com"))))
 NOT_CA = x509.BasicConstraints(ca=False, path_length=None)
 
 KINDS = {
-    "plain": Kind(shared_chain, Who.BOTH),
-    "elliptic authorities": Kind(lambda: under(authority("Issuing")), Who.BOTH),
-    "four authorities": Kind(lambda: of_levels(4), Who.BOTH),
-    "signer without keyUsage": Kind(lambda: of_signer(without=[x509.KeyUsage]), Who.BOTH),
-    "signer without extendedKeyUsage": Kind(lambda: of_signer(without=[x509.ExtendedKeyUsage]), Who.BOTH),
-    "issuer without key identifier": Kind(lambda: of_issuer(without=[x509.SubjectKeyIdentifier]), Who.BOTH),
-    "wildcard name": Kind(lambda: of_signer(names=("metadata.azure.com", "*.metadata.azure.com")), Who.BOTH),
-    "expired signer": Kind(lambda: of_signer(validity=PAST), Who.NEITHER),
-    "signer not yet valid": Kind(lambda: of_signer(validity=FUTURE), Who.NEITHER),
-    "expired issuer": Kind(lambda: of_issuer(validity=PAST), Who.NEITHER),
-    "issuer not yet valid": Kind(lambda: of_issuer(validity=FUTURE), Who.NEITHER),
-    "signer forged": Kind(lambda: of_signer(issuer_key=key("a forger")), Who.NEITHER),
-    "issuer forged": Kind(over_a_forged_authority, Who.NEITHER),
-    "another anchor": Kind(over_another_anchor, Who.NEITHER),
+    "plain": Kind(shared_chain, AcceptedBy.BOTH),
+    "elliptic authorities": Kind(lambda: under(authority("Issuing")), AcceptedBy.BOTH),
+    "four authorities": Kind(lambda: of_levels(4), AcceptedBy.BOTH),
+    "signer without keyUsage": Kind(lambda: of_signer(without=[x509.KeyUsage]), AcceptedBy.BOTH),
+    "signer without extendedKeyUsage": Kind(lambda: of_signer(without=[x509.ExtendedKeyUsage]), AcceptedBy.BOTH),
+    "issuer without key identifier": Kind(lambda: of_issuer(without=[x509.SubjectKeyIdentifier]), AcceptedBy.BOTH),
+    "wildcard name": Kind(lambda: of_signer(names=("metadata.azure.com", "*.metadata.azure.com")), AcceptedBy.BOTH),
+    "expired signer": Kind(lambda: of_signer(validity=PAST), AcceptedBy.NEITHER),
+    "signer not yet valid": Kind(lambda: of_signer(validity=FUTURE), AcceptedBy.NEITHER),
+    "expired issuer": Kind(lambda: of_issuer(validity=PAST), AcceptedBy.NEITHER),
+    "issuer not yet valid": Kind(lambda: of_issuer(validity=FUTURE), AcceptedBy.NEITHER),
+    "signer forged": Kind(lambda: of_signer(issuer_key=key("a forger")), AcceptedBy.NEITHER),
+    "issuer forged": Kind(over_a_forged_authority, AcceptedBy.NEITHER),
+    "another anchor": Kind(over_another_anchor, AcceptedBy.NEITHER),
     "self-signed": Kind(
         lambda: Chain(
             signer=make_self_signed(key=spare_key()).certificate, pins=(), anchor=shared_pki().root.certificate
         ),
-        Who.NEITHER,
+        AcceptedBy.NEITHER,
     ),
-    "issuer is no authority": Kind(lambda: of_issuer(extensions=[NOT_CA]), Who.NEITHER),
-    "issuer without basicConstraints": Kind(lambda: of_issuer(without=[x509.BasicConstraints]), Who.NEITHER),
-    "issuer may not sign certificates": Kind(lambda: of_issuer(extensions=[key_usage(crl_sign=True)]), Who.NEITHER),
-    "path length exceeded": Kind(over_a_narrow_authority, Who.NEITHER),
+    "issuer is no authority": Kind(lambda: of_issuer(extensions=[NOT_CA]), AcceptedBy.NEITHER),
+    "issuer without basicConstraints": Kind(lambda: of_issuer(without=[x509.BasicConstraints]), AcceptedBy.NEITHER),
+    "issuer may not sign certificates": Kind(
+        lambda: of_issuer(extensions=[key_usage(crl_sign=True)]), AcceptedBy.NEITHER
+    ),
+    "path length exceeded": Kind(over_a_narrow_authority, AcceptedBy.NEITHER),
     "dNSName outside the permitted ones": Kind(
-        lambda: of_issuer(extensions=[x509.NameConstraints([x509.DNSName("example.com")], None)]), Who.NEITHER
+        lambda: of_issuer(extensions=[x509.NameConstraints([x509.DNSName("example.com")], None)]), AcceptedBy.NEITHER
     ),
     "dNSName among the excluded ones": Kind(
-        lambda: of_issuer(extensions=[x509.NameConstraints(None, [x509.DNSName("azure.com")])]), Who.NEITHER
+        lambda: of_issuer(extensions=[x509.NameConstraints(None, [x509.DNSName("azure.com")])]), AcceptedBy.NEITHER
     ),
-    "signer signed with MD5": Kind(lambda: signed_with("md5"), Who.NEITHER),
-    "signer signed with SHA-1": Kind(lambda: signed_with("sha1"), Who.NEITHER),
-    "issuer signed with SHA-1": Kind(lambda: issuer_signed_with("sha1"), Who.NEITHER),
-    "issuer of RSA-1024": Kind(lambda: of_issuer(own_key=pki.make_rsa_key(1024)), Who.NEITHER),
-    "signer for mail": Kind(lambda: of_signer(extensions=[MAIL]), Who.NEITHER),
-    "signer for any use": Kind(lambda: of_signer(extensions=[ANY_USE]), Who.NEITHER),
+    "signer signed with MD5": Kind(lambda: signed_with("md5"), AcceptedBy.NEITHER),
+    "signer signed with SHA-1": Kind(lambda: signed_with("sha1"), AcceptedBy.NEITHER),
+    "issuer signed with SHA-1": Kind(lambda: issuer_signed_with("sha1"), AcceptedBy.NEITHER),
+    "issuer of RSA-1024": Kind(lambda: of_issuer(own_key=pki.make_rsa_key(1024)), AcceptedBy.NEITHER),
+    "signer for mail": Kind(lambda: of_signer(extensions=[MAIL]), AcceptedBy.NEITHER),
+    "signer for any use": Kind(lambda: of_signer(extensions=[ANY_USE]), AcceptedBy.NEITHER),
     "five authorities": Kind(
         lambda: of_levels(5),
-        Who.CERTVALIDATOR,
-        "only the first validator is given a limit; the second never sees a longer path",
+        AcceptedBy.CERTVALIDATOR,
+        "only the first validator has a limit; the second never sees a longer path",
     ),
     "expired anchor": Kind(
         over_expired_anchor,
-        Who.CERTVALIDATOR,
-        "RFC 5280 6.1.1 takes the anchor as given; the trust bundle leaves expired ones out before either validator",
+        AcceptedBy.CERTVALIDATOR,
+        "RFC 5280 6.1.1 does not check the anchor; the trust bundle removes expired ones before either validator runs",
     ),
     "issuer without keyUsage": Kind(
         lambda: of_issuer(without=[x509.KeyUsage]),
-        Who.CERTVALIDATOR,
-        "the CA/Browser baseline requirements (7.1.2.10) demand it, RFC 5280 checks it where it is there",
+        AcceptedBy.CERTVALIDATOR,
+        "the CA/Browser baseline requirements (7.1.2.10) require it, RFC 5280 checks it only if it is present",
     ),
     "issuer for mail": Kind(
         lambda: of_issuer(extensions=[MAIL]),
-        Who.CERTVALIDATOR,
-        "RFC 5280 says nothing of extendedKeyUsage in an authority; the CA/Browser profile nests it",
+        AcceptedBy.CERTVALIDATOR,
+        "RFC 5280 does not define extendedKeyUsage in an authority; in the CA/Browser profile it limits the signer",
     ),
     "issuer on P-192": Kind(
         lambda: of_issuer(own_key=pki.make_ec_key(ec.SECP192R1())),
-        Who.CERTVALIDATOR,
+        AcceptedBy.CERTVALIDATOR,
         "the CA/Browser profile names the curves; RFC 5280 does not",
     ),
     "issuer on secp256k1": Kind(
         lambda: of_issuer(own_key=pki.make_ec_key(ec.SECP256K1())),
-        Who.CERTVALIDATOR,
+        AcceptedBy.CERTVALIDATOR,
         "as for P-192",
     ),
     "signer may sign certificates": Kind(
         lambda: of_signer(extensions=[key_usage(digital_signature=True, key_cert_sign=True)]),
-        Who.CERTVALIDATOR,
-        "RFC 5280 4.2.1.9 forbids the bit without cA, and its path validation does not look at it in a signer",
+        AcceptedBy.CERTVALIDATOR,
+        "RFC 5280 4.2.1.9 forbids the bit without cA, and its path validation does not check it in a signer",
     ),
     "signer is an authority": Kind(
         lambda: of_signer(extensions=[x509.BasicConstraints(ca=True, path_length=None)]),
-        Who.CERTVALIDATOR,
-        "an authority may end a path in RFC 5280; core.names refuses it before either validator",
+        AcceptedBy.CERTVALIDATOR,
+        "RFC 5280 allows an authority at the end of a path; core.names refuses it before either validator runs",
     ),
     "signer without alternative name": Kind(
         lambda: of_signer(names=()),
-        Who.CERTVALIDATOR,
-        "the second validator is not asked about names",
+        AcceptedBy.CERTVALIDATOR,
+        "the second validator does not check names",
     ),
     "signer of another name": Kind(
         lambda: of_signer(names=("example.com",)),
-        Who.CERTVALIDATOR,
-        "the second validator is not asked about names",
+        AcceptedBy.CERTVALIDATOR,
+        "the second validator does not check names",
     ),
     "empty subject": Kind(
         lambda: of_signer(common_names=None),
-        Who.CERTVALIDATOR,
+        AcceptedBy.CERTVALIDATOR,
         "subjectAltName must be critical then (RFC 5280 4.2.1.6): a rule for issuers that only the first enforces",
     ),
     "signer without authority key identifier": Kind(
         lambda: of_signer(without=[x509.AuthorityKeyIdentifier]),
-        Who.CERTVALIDATOR,
-        "must be there by RFC 5280 4.2.1.1: a rule for issuers that only the first enforces",
+        AcceptedBy.CERTVALIDATOR,
+        "RFC 5280 4.2.1.1 requires it: a rule for issuers that only the first enforces",
     ),
     "serial number of 22 bytes": Kind(
         lambda: of_serial_number(2**167),
-        Who.CERTVALIDATOR,
-        "20 bytes are the most by RFC 5280 4.1.2.2: a rule for issuers that only the first enforces, with one to spare",
+        AcceptedBy.CERTVALIDATOR,
+        "RFC 5280 4.1.2.2 allows 20 bytes: a rule for issuers that only the first enforces, and it allows 21",
     ),
     "critical authority key identifier": Kind(
         lambda: of_mint(ExtensionOID.AUTHORITY_KEY_IDENTIFIER, sequence(b"\x80\x01k"), critical=True),
-        Who.CERTVALIDATOR,
-        "must not be critical by RFC 5280 4.2.1.1: a rule for issuers that only the first enforces",
+        AcceptedBy.CERTVALIDATOR,
+        "RFC 5280 4.2.1.1 forbids critical: a rule for issuers that only the first enforces",
     ),
     "name constraints in the signer": Kind(
         lambda: of_mint(ExtensionOID.NAME_CONSTRAINTS, PERMITTED_DNS),
-        Who.CERTVALIDATOR,
-        "only for authorities by RFC 5280 4.2.1.10, and path validation does not look at them in a signer",
+        AcceptedBy.CERTVALIDATOR,
+        "only for authorities by RFC 5280 4.2.1.10, and path validation does not check them in a signer",
     ),
     "issuer that excludes an otherName": Kind(
         lambda: of_issuer(
             extensions=[x509.NameConstraints(None, [x509.OtherName(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")])]
         ),
-        Who.PYCA,
-        "a signer without otherName is not constrained; the second cannot read the constraint",
+        AcceptedBy.PYCA,
+        "the constraint does not affect a signer without otherName; the second validator cannot read it",
     ),
     "explicit policy required, and none there": Kind(
         with_explicit_policy,
-        Who.PYCA,
+        AcceptedBy.PYCA,
         "the first validator does not process certificate policies (RFC 5280 6.1.1 c to f), the second does",
     ),
     "subject among the excluded directoryNames": Kind(
         lambda: of_issuer(extensions=[x509.NameConstraints(None, [x509.DirectoryName(ORGANISATION)])]),
-        Who.PYCA,
-        "the first validator constrains alternative names alone, the second the subject too (RFC 5280 6.1.3 c)",
+        AcceptedBy.PYCA,
+        "the first validator constrains only alternative names, the second also the subject (RFC 5280 6.1.3 c)",
     ),
 }
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_each_validator_decides_as_the_table_says(name: str) -> None:
+def test_each_validator_accepts_the_chains_of_the_table(name: str) -> None:
     chain = KINDS[name].make()
     assert (pyca_accepts(chain), certvalidator_accepts(chain)) == KINDS[name].accepted_by.value
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_disagreement_and_nothing_else_is_explained(name: str) -> None:
+def test_exactly_the_disagreements_have_an_explanation(name: str) -> None:
     kind = KINDS[name]
-    assert (kind.accepted_by in {Who.PYCA, Who.CERTVALIDATOR}) is bool(kind.why)
+    assert (kind.accepted_by in {AcceptedBy.PYCA, AcceptedBy.CERTVALIDATOR}) is bool(kind.why)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_chain_is_built_only_if_both_accept_it(name: str) -> None:
+def test_a_chain_is_built_if_and_only_if_both_validators_accept_it(name: str) -> None:
     kind = KINDS[name]
-    if kind.accepted_by is Who.BOTH:
+    if kind.accepted_by is AcceptedBy.BOTH:
         assert builds(kind.make())
     else:
         assert not builds(kind.make())
 
 
 def builds(chain: Chain) -> bool:
-    """Whether the product builds it, over a bundle of exactly its authorities."""
+    """Return whether the product builds this chain with a bundle of exactly its authorities."""
     try:
         build_chain(claims_of(chain.signer), now=NOW, bundle=bundle_of(chain.anchor, *chain.pins))
     except (ChainRefused, TrustError):
@@ -362,7 +365,9 @@ def builds(chain: Chain) -> bool:
         ),
     ],
 )
-def test_both_accept_the_real_documents_at_their_own_time(name: str, at: datetime, authorities: list[str]) -> None:
+def test_both_validators_accept_real_documents_at_their_creation_time(
+    name: str, at: datetime, authorities: list[str]
+) -> None:
     bundle = load_bundle()
     content = authenticate_archived(raw(sample(name)), at=at, bundle=bundle, limits=Limits())
 
