@@ -26,8 +26,8 @@ from verifier.core.trust.bundle import TrustBundle
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.emulator import cms, pki
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
-from verifier.ports.stores import NonceKey, StoreUnavailable, Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
+from verifier.ports.stores import NonceKey, StoreUnavailable
+from verifier.ports.telemetry import Event, IssuerObserved, NonconformingGenuine, TrustChanged, TrustReloaded
 from verifier.ports.trust import FetchFailed, IssuerFetcher, NonconformingRecord, TrustAuditEvent, TrustRegistry
 from verifier.usecases.appraise import DEFAULT_TENANT, Verifier
 from verifier.usecases.issuer_discovery import IssuerDiscovery
@@ -109,41 +109,22 @@ class WatchedRegistry:
 
 
 @dataclass(frozen=True, slots=True)
-class SightingRecorder:
-    """Implements the Recorder port: keeps sightings with the number of authorities, and nonconforming documents."""
+class DiscoveryRecorder:
+    """Implements the Recorder port: keeps the observed issuers and the nonconforming documents."""
 
-    sightings: list[tuple[IssuerObservation, int]] = field(default_factory=list)
+    observed: list[IssuerObserved] = field(default_factory=list)
     nonconforming: list[NonconformingDocument] = field(default_factory=list)
 
-    def answered(self, exchange: Exchange) -> None:
-        raise AssertionError(exchange)
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        raise AssertionError(request_id) from error
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        raise AssertionError(decision)
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-        raise AssertionError(decision) from error
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        self.sightings.append((sighting, authorities))
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        self.nonconforming.append(document)
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        """Recorded in the registry."""
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        """Told on every admission."""
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(outcome, detail)
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(outcome, detail)
+    def record(self, event: Event) -> None:
+        match event:
+            case IssuerObserved():
+                self.observed.append(event)
+            case NonconformingGenuine(document=document):
+                self.nonconforming.append(document)
+            case TrustChanged() | TrustReloaded():
+                pass
+            case _:
+                raise AssertionError(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +158,7 @@ class Laboratory:
     discovery: IssuerDiscovery
     registry: WatchedRegistry
     trust: LiveTrust
-    recorder: SightingRecorder
+    recorder: DiscoveryRecorder
     clock: StandingClock
     nonces: SqliteNonceStore
 
@@ -218,7 +199,7 @@ def make_laboratory(
     clock = beside.clock if beside else StandingClock(NOW)
     inner = beside.registry.inner if beside else SqliteTrustRegistry(directory / "trust.sqlite3", clock=clock.now)
     registry = WatchedRegistry(inner=inner, clock=clock)
-    recorder = SightingRecorder()
+    recorder = DiscoveryRecorder()
     overlay = directory / "overlay"
     if beside is None:
         write_trust_directory(

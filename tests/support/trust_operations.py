@@ -15,13 +15,11 @@ from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.trust import OpenTrust
 from verifier.core.discovery import IssuerObservation
-from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
-from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
+from verifier.ports.telemetry import Event, TrustChanged
 from verifier.ports.trust import TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration
 
@@ -31,39 +29,13 @@ _TEN_YEARS = timedelta(days=3650)
 
 @dataclass(frozen=True, slots=True)
 class KeptTrustEvents:
-    """Implements the Recorder port: keeps what it is told about trust."""
+    """Implements the Recorder port: keeps the changes of trust."""
 
     changes: list[TrustAuditEvent] = field(default_factory=list)
 
-    def answered(self, exchange: Exchange) -> None:
-        pass
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        pass
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        pass
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-        pass
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        pass
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        pass
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        self.changes.append(event)
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        pass
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        pass
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        pass
+    def record(self, event: Event) -> None:
+        if isinstance(event, TrustChanged):
+            self.changes.append(event.change)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

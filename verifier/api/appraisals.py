@@ -16,7 +16,14 @@ from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.clock import Clock
 from verifier.ports.stores import StoreUnavailable, Unavailable
-from verifier.ports.telemetry import AppraisalLog, AppraisalRecord, Recorder, Verdict
+from verifier.ports.telemetry import (
+    AppraisalLog,
+    AppraisalNotLogged,
+    AppraisalRecord,
+    DocumentAppraised,
+    Recorder,
+    Verdict,
+)
 
 
 class Appraisal:
@@ -121,14 +128,15 @@ class Appraisals:
         self._tell(appraisal, Verdict.VERIFIED, Verdict.VERIFIED.value)
 
     def _tell(self, appraisal: Appraisal, verdict: Verdict, code: str, failed_check: Check | None = None) -> None:
-        decision = appraisal.describe(verdict, code, at=self.clock.now(), failed_check=failed_check)
+        record = appraisal.describe(verdict, code, at=self.clock.now(), failed_check=failed_check)
         if self.trail is not None:
             try:
-                self.trail.append(decision)
+                self.trail.append(record)
             except StoreUnavailable as error:
-                self.recorder.trail_failed(decision, error)
+                self.recorder.record(AppraisalNotLogged(record=record, error=error))
                 if self.trail_required and verdict is not Verdict.UNAVAILABLE:
                     code = Failure.STORE_UNAVAILABLE.value
-                    self.recorder.decided(appraisal.describe(Verdict.UNAVAILABLE, code, at=decision.at))
+                    unavailable = appraisal.describe(Verdict.UNAVAILABLE, code, at=record.at)
+                    self.recorder.record(DocumentAppraised(record=unavailable))
                     raise
-        self.recorder.decided(decision)
+        self.recorder.record(DocumentAppraised(record=record))

@@ -21,7 +21,7 @@ from verifier.core.trust.bundle import Role, TrustBundle
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.telemetry import Recorder
+from verifier.ports.telemetry import IssuerObserved, NonconformingGenuine, Recorder
 from verifier.ports.trust import FetchFailed, IssuerFetcher, LiveTrustSource, TrustRegistry
 
 #: All that one document may cost in fetching, in seconds, waiting for its turn included.
@@ -91,26 +91,26 @@ class IssuerDiscovery:
         An unavailable registry loses the record, never the log line and the metric: the document is refused anyway.
         """
         if self._nonconforming_budget.allows(document.seen_at):
-            self._recorder.nonconforming_genuine(document)
+            self._recorder.record(NonconformingGenuine(document=document))
             with suppress(StoreUnavailable):
                 self._registry.record_nonconforming(document)
 
     def _consider(self, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> None:
         if not self._budget.allows(now):
             return
-        sighting = observe_issuer(claims, now=now)
+        observation = observe_issuer(claims, now=now)
         decisions, _ = self._registry.decisions()
         embedded = read_candidates(claims.decoded.named.signed.unverified_candidates)
         authorities = confirm_authorities(claims, embedded, now=now, bundle=bundle, decisions=decisions)
-        found = f"found:{sighting.id}"
+        found = f"found:{observation.id}"
         if not authorities and self._mode.fetches and not self._registry.is_claimed(found):
-            authorities = self._fetch_authorities(sighting, claims, embedded, decisions, now=now, bundle=bundle)
+            authorities = self._fetch_authorities(observation, claims, embedded, decisions, now=now, bundle=bundle)
         # A sender who alternates two forms of one authority (direct, cross-signed) must not make each document a
         # change of trust on all replicas.
-        recorded = f"recorded:{sighting.id}:{authorities[0].sha256}" if authorities else ""
+        recorded = f"recorded:{observation.id}:{authorities[0].sha256}" if authorities else ""
         news = () if not authorities or self._registry.is_claimed(recorded) else authorities
-        if self._registry.record(sighting, [authority.der for authority in news]):
-            self._recorder.issuer_sighted(sighting, authorities=len(authorities))
+        if self._registry.record(observation, [authority.der for authority in news]):
+            self._recorder.record(IssuerObserved(observation=observation, authorities=len(authorities)))
         if news:
             # Not before they are recorded: what was found and then lost has to be found again.
             self._registry.claim(recorded, lasting=FAILURE_MEMORY)
@@ -118,7 +118,7 @@ class IssuerDiscovery:
 
     def _fetch_authorities(
         self,
-        sighting: IssuerObservation,
+        observation: IssuerObservation,
         claims: UnverifiedClaims,
         embedded: Sequence[Certificate],
         decisions: OperatorDecisions,
@@ -138,7 +138,7 @@ class IssuerDiscovery:
         if not self._walking.acquire(blocking=False):
             return ()  # the other threads go on serving
         try:
-            if not self._registry.claim(f"in-flight:{sighting.id}", lasting=timedelta(seconds=2 * FETCH_SECONDS)):
+            if not self._registry.claim(f"in-flight:{observation.id}", lasting=timedelta(seconds=2 * FETCH_SECONDS)):
                 return ()
             authorities = self._walk(claims, embedded, decisions, now=now, bundle=bundle)
         except _NoTurnError:

@@ -20,7 +20,7 @@ from verifier.core.trust.operator_decisions import (
 )
 from verifier.ports.clock import Clock
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.telemetry import Recorder
+from verifier.ports.telemetry import Recorder, TrustChanged
 from verifier.ports.trust import LiveTrustSource, NonconformingRecord, TrustAuditEvent, TrustRegistry
 
 # Another operator's decision in between is the only reason to decide again.
@@ -173,7 +173,7 @@ class TrustAdministration:
                 after=_standing(after, change),
             )
             if self._registry.decide(after, event, expected=revision):
-                self._recorder.trust_changed(event)
+                self._recorder.record(TrustChanged(change=event))
                 self._trust.refresh()
                 return
         raise StoreUnavailable("Other decisions about trust came in between each time.")

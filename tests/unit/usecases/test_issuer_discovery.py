@@ -97,7 +97,7 @@ class TestModes:
         assert seen.documents == 2
         assert seen.last_seen - seen.first_seen == timedelta(minutes=1)
         assert seen.authorities == ()
-        assert [authorities for _, authorities in laboratory.recorder.sightings] == [0]
+        assert [event.authorities for event in laboratory.recorder.observed] == [0]
 
     def test_pinned_fetches_nothing(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
@@ -109,7 +109,7 @@ class TestModes:
         laboratory = bench.open(PINNED)
         assert refuses(laboratory, signed_under(issuing_ca(), URL, embedding=(der(issuing_ca()),)))
         assert laboratory.authorities == [(der(issuing_ca()),)]
-        assert [authorities for _, authorities in laboratory.recorder.sightings] == [1]
+        assert [event.authorities for event in laboratory.recorder.observed] == [1]
         assert not bench.fetcher.asked
 
     def test_observe_fetches_and_refuses(self, bench: Bench) -> None:
@@ -127,7 +127,7 @@ class TestModes:
         chain = result.verified.redeemed.content.chain
         assert [link.origin for link in chain] == [Origin.ADMITTED, Origin.LISTED]
         assert laboratory.authorities == [(der(issuing_ca()),)]
-        assert [authorities for _, authorities in laboratory.recorder.sightings] == [1]
+        assert [event.authorities for event in laboratory.recorder.observed] == [1]
 
     def test_admit_asks_nobody_about_the_next_document(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)

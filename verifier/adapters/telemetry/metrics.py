@@ -19,13 +19,22 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
-from verifier.core.discovery import IssuerObservation
-from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.ports.clock import Clock
-from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
-from verifier.ports.trust import TrustAuditEvent, TrustRegistry, TrustSource
+from verifier.ports.telemetry import (
+    AppraisalNotLogged,
+    DocumentAppraised,
+    Event,
+    NonconformingGenuine,
+    ReloadOutcome,
+    ResponseSent,
+    SettingsReloaded,
+    StoreCallMeasured,
+    StoreCircuitsChanged,
+    TokenKeysReloaded,
+    TrustReloaded,
+)
+from verifier.ports.trust import TrustRegistry, TrustSource
 
 #: Names the directory to the library.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -143,7 +152,7 @@ class MetricsRecorder:
             ["store", "operation"],
             registry=self.registry,
         )
-        self._away = Gauge(
+        self._open_circuits = Gauge(
             "verifier_store_circuits_open",
             "Redis servers that workers do not ask at the moment, since they did not answer: one for each worker.",
             registry=self.registry,
@@ -175,50 +184,33 @@ class MetricsRecorder:
         with self._turn:
             self._counts, self._hits, self._misses = chains, chains.hits, chains.misses
 
-    def answered(self, exchange: Exchange) -> None:
-        self._responses.labels(exchange.route, str(exchange.status), exchange.code).inc()
-        self._seconds.labels(exchange.route).observe(exchange.seconds)
-        self._count_chains()
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        """Its answer is counted."""
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        cloud = decision.cloud.value if decision.cloud else ""
-        self._attestations.labels(decision.verdict.value, decision.code, cloud).inc()
-        for check, seconds in decision.steps:
-            self._checks.labels(check.value).observe(seconds)
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:  # noqa: ARG002 - the port's
-        self._unkept.inc()
-
-    def used_store(self, store: str, operation: str, seconds: float, *, failed: bool) -> None:
-        """A store answered after `seconds`, or was away."""
-        self._stores.labels(store, operation).observe(seconds)
-        if failed:
-            self._store_errors.labels(store, operation).inc()
-
-    def stores_away(self, servers: int) -> None:
-        """So many servers are not asked by this process from now on."""
-        self._away.set(servers)
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        """The registry knows how many there are."""
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:  # noqa: ARG002 - the port's
-        self._nonconforming.inc()
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        """It shows as a reload, on every worker."""
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:  # noqa: ARG002 - the port's
-        self._reloads.labels(outcome.value).inc()
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:  # noqa: ARG002 - the port's
-        self._token_keys.labels(outcome.value).inc()
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:  # noqa: ARG002 - the port's
-        self._settings.labels(outcome.value).inc()
+    def record(self, event: Event) -> None:  # noqa: C901 - one case for each event that it counts
+        match event:
+            case ResponseSent():
+                self._responses.labels(event.route, str(event.status), event.code).inc()
+                self._seconds.labels(event.route).observe(event.seconds)
+                self._count_chains()
+            case DocumentAppraised(record=record):
+                cloud = record.cloud.value if record.cloud else ""
+                self._attestations.labels(record.verdict.value, record.code, cloud).inc()
+                for check, seconds in record.steps:
+                    self._checks.labels(check.value).observe(seconds)
+            case AppraisalNotLogged():
+                self._unkept.inc()
+            case NonconformingGenuine():
+                self._nonconforming.inc()
+            case TrustReloaded():
+                self._reloads.labels(event.outcome.value).inc()
+            case TokenKeysReloaded():
+                self._token_keys.labels(event.outcome.value).inc()
+            case SettingsReloaded():
+                self._settings.labels(event.outcome.value).inc()
+            case StoreCallMeasured():
+                self._stores.labels(event.store, event.operation).observe(event.seconds)
+                if event.failed:
+                    self._store_errors.labels(event.store, event.operation).inc()
+            case StoreCircuitsChanged():
+                self._open_circuits.set(event.open_circuits)
 
     def _count_chains(self) -> None:
         """After each answer, since another worker may be the one that is scraped."""

@@ -16,7 +16,17 @@ from verifier.core.reasons import Check
 from verifier.core.tracing import TraceContext
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.telemetry import CURRENT_TRACE, AppraisalRecord, Exchange, Verdict
+from verifier.ports.telemetry import (
+    CURRENT_TRACE,
+    AppraisalNotLogged,
+    AppraisalRecord,
+    DocumentAppraised,
+    NonconformingGenuine,
+    RequestFailed,
+    ResponseSent,
+    TrustOddityFound,
+    Verdict,
+)
 
 SECRET = "4711-of-a-document"  # noqa: S105 - stands for one
 
@@ -54,10 +64,10 @@ def raised(error: Exception) -> Exception:
 
 def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    exchange = Exchange(
+    response = ResponseSent(
         request_id="r-1", client_request_id="theirs", route="GET /healthz", status=200, code="", seconds=0.00123
     )
-    LogRecorder().answered(exchange)
+    LogRecorder().record(response)
     (line,) = lines(capsys)
     assert str(line.pop("time")).endswith("Z")
     assert line == {
@@ -72,8 +82,8 @@ def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None
     }
 
 
-def decision(verdict: Verdict, code: str) -> AppraisalRecord:
-    return AppraisalRecord(
+def appraised(verdict: Verdict, code: str) -> DocumentAppraised:
+    record = AppraisalRecord(
         at=datetime(2026, 11, 23, 8, tzinfo=UTC),
         request_id="r-1",
         client_request_id="theirs",
@@ -89,11 +99,12 @@ def decision(verdict: Verdict, code: str) -> AppraisalRecord:
         seconds=0.0123456,
         steps=((Check.FORMAT, 0.0001), (Check.CHAIN, 0.002)),
     )
+    return DocumentAppraised(record=record)
 
 
 def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    LogRecorder().decided(decision(Verdict.REFUSED, "issuer-unpinned"))
+    LogRecorder().record(appraised(Verdict.REFUSED, "issuer-unpinned"))
     (line,) = lines(capsys)
     assert str(line.pop("time")).endswith("Z")
     assert line == {
@@ -119,8 +130,9 @@ def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFix
 
 def test_tells_errors_apart_from_refusals(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    LogRecorder().decided(decision(Verdict.UNAVAILABLE, "store-unavailable"))
-    LogRecorder().trail_failed(decision(Verdict.VERIFIED, "verified"), StoreUnavailable("The disk is full."))
+    LogRecorder().record(appraised(Verdict.UNAVAILABLE, "store-unavailable"))
+    record = appraised(Verdict.VERIFIED, "verified").record
+    LogRecorder().record(AppraisalNotLogged(record=record, error=StoreUnavailable("The disk is full.")))
     decided, unkept = lines(capsys)
     assert (decided["level"], decided["verdict"]) == ("error", "unavailable")
     assert (unkept["event"], unkept["level"], unkept["detail"]) == ("decision not kept", "error", "The disk is full.")
@@ -130,7 +142,7 @@ def test_every_line_of_a_request_names_its_trace_and_no_other_line_does(capsys: 
     configure_logging()
     trace = TraceContext.read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", span_id="b283e9d28d868f6f")
     before = CURRENT_TRACE.set(trace)
-    LogRecorder().decided(decision(Verdict.VERIFIED, "verified"))
+    LogRecorder().record(appraised(Verdict.VERIFIED, "verified"))
     logging.getLogger("any").warning("of a library")
     CURRENT_TRACE.reset(before)
     logging.getLogger("any").warning("afterwards")
@@ -146,7 +158,7 @@ def test_tells_where_an_unexpected_error_came_from_and_not_what_it_says(capsys: 
     cause = raised(KeyError(SECRET))
     error = ValueError(SECRET)
     error.__cause__ = cause
-    LogRecorder().failed("r-1", raised(error))
+    LogRecorder().record(RequestFailed(request_id="r-1", error=raised(error)))
     (line,) = lines(capsys)
     assert (line["event"], line["level"], line["requestId"], line["detail"]) == ("failed", "error", "r-1", "")
     trace = line["exception"]
@@ -160,7 +172,7 @@ def test_tells_what_is_away_in_its_own_sentence(capsys: pytest.CaptureFixture[st
     configure_logging()
     error = StoreUnavailable("Redis is away.")
     error.__cause__ = ConnectionError(SECRET)
-    LogRecorder().failed("r-1", raised(error))
+    LogRecorder().record(RequestFailed(request_id="r-1", error=raised(error)))
     (line,) = lines(capsys)
     assert line["detail"] == "Redis is away."
     assert SECRET not in json.dumps(line)
@@ -177,7 +189,7 @@ def test_tells_of_a_nonconforming_document_what_names_it(capsys: pytest.CaptureF
         detail="Two of an element.",
         seen_at=datetime(2026, 11, 23, tzinfo=UTC),
     )
-    LogRecorder().nonconforming_genuine(document)
+    LogRecorder().record(NonconformingGenuine(document=document))
     [line] = lines(capsys)
     assert line.pop("time")
     assert line == {
@@ -194,7 +206,8 @@ def test_tells_of_a_nonconforming_document_what_names_it(capsys: pytest.CaptureF
 
 def test_tells_each_oddity_of_the_trust_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    LogRecorder().trust_is_odd(("CN=A: no subject key identifier", "CN=B: an RSA key of 2047 bits"))
+    for oddity in ("CN=A: no subject key identifier", "CN=B: an RSA key of 2047 bits"):
+        LogRecorder().record(TrustOddityFound(detail=oddity))
     assert [(line["event"], line["detail"]) for line in lines(capsys)] == [
         ("trust oddity", "CN=A: no subject key identifier"),
         ("trust oddity", "CN=B: an RSA key of 2047 bits"),

@@ -28,7 +28,25 @@ from verifier.core.reasons import Check
 from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import StoreUnavailable, Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, Recorder, ReloadOutcome, Verdict
+from verifier.ports.telemetry import (
+    AppraisalNotLogged,
+    AppraisalRecord,
+    DocumentAppraised,
+    Event,
+    IssuerObserved,
+    NonconformingGenuine,
+    Recorder,
+    RefreshFailed,
+    ReloadOutcome,
+    RequestFailed,
+    ResponseSent,
+    SettingsReloaded,
+    StoreCallMeasured,
+    StoreCircuitsChanged,
+    TrustChanged,
+    TrustReloaded,
+    Verdict,
+)
 from verifier.ports.trust import TrustAuditEvent
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -57,11 +75,13 @@ class AwayRegistry(SqliteTrustRegistry):
         raise StoreUnavailable("The registry is away.")
 
 
-def exchange(*, route: str = "POST /v1/nonces", status: int = 201, code: str = "", seconds: float = 0.002) -> Exchange:
-    return Exchange(request_id="request", route=route, status=status, code=code, seconds=seconds)
+def response(
+    *, route: str = "POST /v1/nonces", status: int = 201, code: str = "", seconds: float = 0.002
+) -> ResponseSent:
+    return ResponseSent(request_id="request", route=route, status=status, code=code, seconds=seconds)
 
 
-def sighting(issuer: str = "CN=Unknown") -> IssuerObservation:
+def observation(issuer: str = "CN=Unknown") -> IssuerObservation:
     return IssuerObservation(
         cloud=Cloud.PUBLIC,
         issuer=issuer,
@@ -72,16 +92,17 @@ def sighting(issuer: str = "CN=Unknown") -> IssuerObservation:
     )
 
 
-def decision(
+def appraised(
     *,
     verdict: Verdict = Verdict.VERIFIED,
     code: str = "verified",
     cloud: Cloud | None = Cloud.PUBLIC,
     steps: tuple[tuple[Check, float], ...] = (),
-) -> AppraisalRecord:
-    return AppraisalRecord(
+) -> DocumentAppraised:
+    record = AppraisalRecord(
         at=NOW, request_id="request", tenant="default", verdict=verdict, code=code, cloud=cloud, steps=steps
     )
+    return DocumentAppraised(record=record)
 
 
 @dataclass(kw_only=True)
@@ -128,8 +149,8 @@ def page(tmp_path: Path) -> Page:
     return Page(registry=SqliteTrustRegistry(tmp_path / "registry.sqlite3"))
 
 
-def nonconforming() -> NonconformingDocument:
-    return NonconformingDocument(
+def nonconforming() -> NonconformingGenuine:
+    document = NonconformingDocument(
         issuer="CN=Pinned",
         pin_sha256="aa" * 32,
         clouds=frozenset({Cloud.PUBLIC}),
@@ -138,12 +159,13 @@ def nonconforming() -> NonconformingDocument:
         detail="Two of an element.",
         seen_at=NOW,
     )
+    return NonconformingGenuine(document=document)
 
 
 def test_counts_nonconforming_documents_from_nought(page: Page) -> None:
     assert page.value("verifier_nonconforming_genuine_total") == 0
     for _ in range(2):
-        page.recorder.nonconforming_genuine(nonconforming())
+        page.recorder.record(nonconforming())
     assert page.value("verifier_nonconforming_genuine_total") == 2
 
 
@@ -219,8 +241,8 @@ class TestTrust:
         assert issuers(page) == {}
         ca = authority("Metrics CA").certificate
         page.trust.in_force = bundle_of(root().certificate)
-        page.registry.record(sighting(), [])
-        page.registry.record(sighting("CN=Another"), [der(ca)])
+        page.registry.record(observation(), [])
+        page.registry.record(observation("CN=Another"), [der(ca)])
         assert sum(issuers(page).values()) == 2
         assert len(issuers(page)) == 2
         page.trust.in_force = bundle_of(root().certificate, ca)
@@ -235,16 +257,16 @@ class TestTrust:
 
 class TestCounts:
     def test_answers_by_route_status_and_code(self, page: Page) -> None:
-        page.recorder.answered(exchange())
-        page.recorder.answered(exchange())
-        page.recorder.answered(exchange(status=503, code="store-unavailable"))
+        page.recorder.record(response())
+        page.recorder.record(response())
+        page.recorder.record(response(status=503, code="store-unavailable"))
         name = "verifier_http_responses_total"
         assert page.value(name, route="POST /v1/nonces", status="201", code="") == 2
         assert page.value(name, route="POST /v1/nonces", status="503", code="store-unavailable") == 1
 
     def test_durations_by_route(self, page: Page) -> None:
         for seconds in (0.002, 0.02, 60):
-            page.recorder.answered(exchange(seconds=seconds))
+            page.recorder.record(response(seconds=seconds))
         name, route = "verifier_http_request_duration_seconds", "POST /v1/nonces"
         assert page.value(f"{name}_count", route=route) == 3
         assert page.value(f"{name}_bucket", route=route, le="0.0025") == 1
@@ -253,17 +275,17 @@ class TestCounts:
 
     def test_reloads_by_outcome_from_zero_on(self, page: Page) -> None:
         assert page.value("verifier_trust_reload_total", outcome="refused") == 0
-        page.recorder.trust_reloaded(ReloadOutcome.REFUSED, generation="0", detail="broken")
-        page.recorder.trust_reloaded(ReloadOutcome.LOADED, generation="1", detail="")
-        page.recorder.trust_reloaded(ReloadOutcome.LOADED, generation="2", detail="")
+        page.recorder.record(TrustReloaded(outcome=ReloadOutcome.REFUSED, generation="0", detail="broken"))
+        page.recorder.record(TrustReloaded(outcome=ReloadOutcome.LOADED, generation="1", detail=""))
+        page.recorder.record(TrustReloaded(outcome=ReloadOutcome.LOADED, generation="2", detail=""))
         assert page.value("verifier_trust_reload_total", outcome="refused") == 1
         assert page.value("verifier_trust_reload_total", outcome="loaded") == 2
 
     def test_reloads_of_settings_by_outcome_from_zero_on(self, page: Page) -> None:
         assert page.value("verifier_settings_reload_total", outcome="loaded") == 0
-        page.recorder.settings_reloaded(ReloadOutcome.REFUSED, detail="broken")
-        page.recorder.settings_reloaded(ReloadOutcome.LOADED, detail="")
-        page.recorder.settings_reloaded(ReloadOutcome.LOADED, detail="")
+        page.recorder.record(SettingsReloaded(outcome=ReloadOutcome.REFUSED, detail="broken"))
+        page.recorder.record(SettingsReloaded(outcome=ReloadOutcome.LOADED, detail=""))
+        page.recorder.record(SettingsReloaded(outcome=ReloadOutcome.LOADED, detail=""))
         assert page.value("verifier_settings_reload_total", outcome="refused") == 1
         assert page.value("verifier_settings_reload_total", outcome="loaded") == 2
 
@@ -272,23 +294,23 @@ class TestCounts:
         page.counts.hits += 3
         page.counts.misses += 1
         for _ in range(2):
-            page.recorder.answered(exchange())
+            page.recorder.record(response())
         assert page.value("verifier_chain_memory_total", outcome="hit") == 3
         assert page.value("verifier_chain_memory_total", outcome="miss") == 1
 
     def test_refusals_apart_from_errors(self, page: Page) -> None:
-        page.recorder.decided(decision())
-        page.recorder.decided(decision())
-        page.recorder.decided(decision(verdict=Verdict.REFUSED, code="malformed-evidence", cloud=None))
-        page.recorder.decided(decision(verdict=Verdict.UNAVAILABLE, code="store-unavailable"))
+        page.recorder.record(appraised())
+        page.recorder.record(appraised())
+        page.recorder.record(appraised(verdict=Verdict.REFUSED, code="malformed-evidence", cloud=None))
+        page.recorder.record(appraised(verdict=Verdict.UNAVAILABLE, code="store-unavailable"))
         name, cloud = "verifier_attestations_total", Cloud.PUBLIC.value
         assert page.value(name, outcome="verified", code="verified", cloud=cloud) == 2
         assert page.value(name, outcome="refused", code="malformed-evidence", cloud="") == 1
         assert page.value(name, outcome="unavailable", code="store-unavailable", cloud=cloud) == 1
 
     def test_the_time_of_each_check(self, page: Page) -> None:
-        page.recorder.decided(decision(steps=((Check.FORMAT, 0.0002), (Check.CHAIN, 0.004))))
-        page.recorder.decided(decision(steps=((Check.FORMAT, 0.002),)))
+        page.recorder.record(appraised(steps=((Check.FORMAT, 0.0002), (Check.CHAIN, 0.004))))
+        page.recorder.record(appraised(steps=((Check.FORMAT, 0.002),)))
         name = "verifier_check_duration_seconds"
         assert page.value(f"{name}_count", check="format") == 2
         assert page.value(f"{name}_bucket", check="format", le="0.00025") == 1
@@ -297,20 +319,32 @@ class TestCounts:
 
     def test_decisions_that_could_not_be_kept_from_zero_on(self, page: Page) -> None:
         assert page.value("verifier_audit_failures_total") == 0
-        page.recorder.trail_failed(decision(), StoreUnavailable("full"))
+        page.recorder.record(AppraisalNotLogged(record=appraised().record, error=StoreUnavailable("full")))
         assert page.value("verifier_audit_failures_total") == 1
+
+    def test_store_calls_and_failed_ones_by_operation(self, page: Page) -> None:
+        for failed in (False, True):
+            call = StoreCallMeasured(store="nonces", operation="redeem", seconds=0.002, failed=failed)
+            page.recorder.record(call)
+        assert page.value("verifier_store_duration_seconds_count", store="nonces", operation="redeem") == 2
+        assert page.value("verifier_store_errors_total", store="nonces", operation="redeem") == 1
+
+    def test_open_circuits_of_redis_servers(self, page: Page) -> None:
+        for circuits in (2, 1):
+            page.recorder.record(StoreCircuitsChanged(open_circuits=circuits))
+        assert page.value("verifier_store_circuits_open") == 1
 
     def test_nothing_of_what_is_counted_elsewhere(self, page: Page) -> None:
         before = page.read()
-        event = TrustAuditEvent(at=NOW, by="alice", what="deny", subject="", before="", after="")
-        page.recorder.failed("request", ValueError("secret"))
-        page.recorder.issuer_sighted(sighting(), authorities=0)
-        page.recorder.trust_changed(event)
+        change = TrustAuditEvent(at=NOW, by="alice", what="deny", subject="", before="", after="")
+        page.recorder.record(RequestFailed(request_id="request", error=ValueError("secret")))
+        page.recorder.record(IssuerObserved(observation=observation(), authorities=0))
+        page.recorder.record(TrustChanged(change=change))
         assert page.read() == before
 
 
-def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:  # noqa: C901 - a method for each of the port's
-    told: list[tuple[str, str]] = []
+def test_composite_recorder_passes_each_event_to_each_recorder_in_order() -> None:
+    recorded: list[tuple[str, Event]] = []
 
     class Named:
         """Implements the Recorder port."""
@@ -318,58 +352,14 @@ def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:  # noqa: C
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def answered(self, exchange: Exchange) -> None:
-            told.append((self.name, exchange.route))
-
-        def failed(self, request_id: str, error: Exception) -> None:
-            told.append((self.name, f"{request_id} {error}"))
-
-        def decided(self, decision: AppraisalRecord) -> None:
-            told.append((self.name, decision.code))
-
-        def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-            told.append((self.name, f"{decision.code} {error.detail}"))
-
-        def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-            told.append((self.name, f"{sighting.issuer} {authorities}"))
-
-        def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-            told.append((self.name, document.detail))
-
-        def trust_changed(self, event: TrustAuditEvent) -> None:
-            told.append((self.name, event.by))
-
-        def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-            told.append((self.name, f"{outcome} {generation} {detail}"))
-
-        def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-            told.append((self.name, f"{outcome} {detail}"))
-
-        def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-            told.append((self.name, f"{outcome} {detail}"))
+        def record(self, event: Event) -> None:
+            recorded.append((self.name, event))
 
     recorder: Recorder = CompositeRecorder([Named("first"), Named("second")])
-    recorder.answered(exchange(route="GET /"))
-    recorder.failed("id", ValueError("why"))
-    recorder.decided(decision())
-    recorder.trail_failed(decision(), StoreUnavailable("full"))
-    recorder.issuer_sighted(sighting(), authorities=2)
-    recorder.nonconforming_genuine(nonconforming())
-    recorder.trust_changed(TrustAuditEvent(at=NOW, by="alice", what="", subject="", before="", after=""))
-    recorder.trust_reloaded(ReloadOutcome.LOADED, generation="g", detail="d")
-    recorder.settings_reloaded(ReloadOutcome.REFUSED, detail="s")
-    expected = [
-        "GET /",
-        "id why",
-        "verified",
-        "verified full",
-        "CN=Unknown 2",
-        "Two of an element.",
-        "alice",
-        "loaded g d",
-        "refused s",
-    ]
-    assert told == [(name, what) for what in expected for name in ("first", "second")]
+    events: list[Event] = [response(), appraised(), RefreshFailed(error=ValueError("why"))]
+    for event in events:
+        recorder.record(event)
+    assert recorded == [(name, event) for event in events for name in ("first", "second")]
 
 
 class TestSharedValues:
@@ -397,7 +387,7 @@ class TestSharedValues:
             from verifier.adapters.clock import SystemClock
             from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
             from verifier.adapters.trust.files import TrustDirectory
-            from verifier.ports import Exchange, ReloadOutcome
+            from verifier.ports.telemetry import ReloadOutcome, ResponseSent, TrustReloaded
 
             class Counts:
                 hits = misses = 0
@@ -408,8 +398,8 @@ class TestSharedValues:
                                   registry=SqliteTrustRegistry(Path(sys.argv[1])), version="1")
                 for number in range(answers):
                     counts.hits += 1
-                    recorder.answered(Exchange(request_id="", route="GET /", status=200, code="", seconds=0.01))
-                recorder.trust_reloaded(ReloadOutcome.LOADED, generation="", detail="")
+                    recorder.record(ResponseSent(request_id="", route="GET /", status=200, code="", seconds=0.01))
+                recorder.record(TrustReloaded(outcome=ReloadOutcome.LOADED, generation="", detail=""))
                 return metrics
 
             with shared_values() as directory:

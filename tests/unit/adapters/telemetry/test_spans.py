@@ -16,7 +16,7 @@ from verifier.adapters.settings.settings import SettingsError, load_settings
 from verifier.adapters.telemetry.composite import load_spans
 from verifier.adapters.telemetry.spans import SpanRecorder
 from verifier.core.tracing import TraceContext
-from verifier.ports.telemetry import CURRENT_TRACE, Exchange
+from verifier.ports.telemetry import CURRENT_TRACE, RequestFailed, ResponseSent
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT_ID = "00f067aa0ba902b7"
@@ -44,8 +44,8 @@ def no_trace() -> Iterator[None]:
     CURRENT_TRACE.reset(token)
 
 
-def exchange(*, route: str = "POST /v1/attestations", status: int = 200, code: str = "") -> Exchange:
-    return Exchange(request_id="asked-for", route=route, status=status, code=code, seconds=0.25)
+def response(*, route: str = "POST /v1/attestations", status: int = 200, code: str = "") -> ResponseSent:
+    return ResponseSent(request_id="asked-for", route=route, status=status, code=code, seconds=0.25)
 
 
 def be_called_by_a_trace(*, flags: str = "01") -> None:
@@ -58,7 +58,7 @@ def only(exporter: InMemorySpanExporter) -> ReadableSpan:
 
 
 def test_tells_one_server_span_for_an_answer(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
-    recorder.answered(exchange())
+    recorder.record(response())
     span = only(exporter)
     assert (span.name, span.kind) == ("POST /v1/attestations", SpanKind.SERVER)
     assert (span.start_time, span.end_time) == (NOW_NANOSECONDS - 250_000_000, NOW_NANOSECONDS)
@@ -76,7 +76,7 @@ def test_is_the_part_of_the_callers_trace_that_the_log_tells(
     recorder: SpanRecorder, exporter: InMemorySpanExporter
 ) -> None:
     be_called_by_a_trace()
-    recorder.answered(exchange())
+    recorder.record(response())
     span = only(exporter)
     assert span.context is not None
     assert f"{span.context.trace_id:032x}" == TRACE_ID
@@ -89,8 +89,8 @@ def test_is_the_part_of_the_callers_trace_that_the_log_tells(
 def test_begins_a_trace_of_its_own_where_the_caller_named_none(
     recorder: SpanRecorder, exporter: InMemorySpanExporter
 ) -> None:
-    recorder.answered(exchange())
-    recorder.answered(exchange())
+    recorder.record(response())
+    recorder.record(response())
     contexts = [span.context for span in exporter.get_finished_spans()]
     assert [span.parent for span in exporter.get_finished_spans()] == [None, None]
     assert len({context.trace_id for context in contexts if context is not None}) == 2
@@ -99,12 +99,12 @@ def test_begins_a_trace_of_its_own_where_the_caller_named_none(
 
 def test_leaves_out_what_the_caller_does_not_sample(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
     be_called_by_a_trace(flags="00")
-    recorder.answered(exchange())
+    recorder.record(response())
     assert exporter.get_finished_spans() == ()
 
 
 def test_a_failure_is_an_error_and_names_its_code(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
-    recorder.answered(exchange(status=503, code="store-unavailable"))
+    recorder.record(response(status=503, code="store-unavailable"))
     span = only(exporter)
     assert span.status.status_code is StatusCode.ERROR
     assert span.attributes is not None
@@ -112,7 +112,7 @@ def test_a_failure_is_an_error_and_names_its_code(recorder: SpanRecorder, export
 
 
 def test_a_refusal_is_an_answer_and_names_its_code(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
-    recorder.answered(exchange(status=409, code="nonce-replayed"))
+    recorder.record(response(status=409, code="nonce-replayed"))
     span = only(exporter)
     assert span.status.status_code is StatusCode.UNSET
     assert span.attributes is not None
@@ -123,7 +123,7 @@ def test_a_refusal_is_an_answer_and_names_its_code(recorder: SpanRecorder, expor
 def test_a_request_without_a_route_is_told_without_its_path(
     recorder: SpanRecorder, exporter: InMemorySpanExporter
 ) -> None:
-    recorder.answered(exchange(route="", status=404, code="not-found"))
+    recorder.record(response(route="", status=404, code="not-found"))
     span = only(exporter)
     assert span.name == "HTTP"
     assert span.attributes is not None
@@ -132,8 +132,8 @@ def test_a_request_without_a_route_is_told_without_its_path(
 
 
 def test_tells_nothing_that_a_caller_made_up(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
-    recorder.answered(exchange())
-    recorder.failed("asked-for", ValueError("the document was MIIB"))
+    recorder.record(response())
+    recorder.record(RequestFailed(request_id="asked-for", error=ValueError("the document was MIIB")))
     told = only(exporter).to_json()
     assert "asked-for" not in told
     assert "MIIB" not in told
