@@ -423,7 +423,7 @@ class TestSharedValues:
             """
         )
         done = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / "registry.sqlite3")],
+            [sys.executable, "-P", "-c", program, str(tmp_path / "registry.sqlite3")],
             check=True,
             capture_output=True,
             timeout=60,
