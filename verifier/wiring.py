@@ -151,7 +151,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             recorder=recorder,
             admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
             appraisals=Appraisals(
-                recorder=recorder, clock=clock, trail=prepared.trail, trail_required=settings.audit_required
+                recorder=recorder, clock=clock, log=prepared.trail, log_required=settings.audit_required
             ),
             maximum_body_bytes=settings.maximum_body_bytes,
             version=__version__,

@@ -22,7 +22,7 @@ PATH = "/v1/attestations"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptTrail:
+class KeptLog:
     """Implements the DecisionTrail port."""
 
     decisions: list[AppraisalRecord] = field(default_factory=list)
@@ -31,7 +31,7 @@ class KeptTrail:
         self.decisions.append(decision)
 
 
-class FullTrail:
+class FullLog:
     """Implements the DecisionTrail port, and takes nothing."""
 
     def append(self, decision: AppraisalRecord) -> None:
@@ -151,22 +151,22 @@ def test_a_request_that_asks_for_no_appraisal_is_not_told(application: Applicati
 
 class TestTrail:
     def test_keeps_what_is_told(self, tmp_path: Path) -> None:
-        trail = KeptTrail()
-        application = make_application(tmp_path, trail=trail, trail_required=True)
+        trail = KeptLog()
+        application = make_application(tmp_path, log=log, log_required=True)
         application.give_out(documents.NONCE)
         assert [post(application), post(application)] == [200, 409]
         assert trail.decisions == application.records.decisions
         assert documents.NONCE not in "".join(map(line_of, trail.decisions))
 
     def test_that_takes_nothing_changes_no_verdict(self, tmp_path: Path) -> None:
-        application = make_application(tmp_path, trail=FullTrail())
+        application = make_application(tmp_path, log=FullLog())
         application.give_out(documents.NONCE)
         assert post(application) == 200
         assert [decision.code for decision in application.records.unkept] == ["verified"]
         assert only_decision(application).verdict is Verdict.VERIFIED
 
     def test_that_takes_nothing_and_is_required_leaves_no_verdict(self, tmp_path: Path) -> None:
-        application = make_application(tmp_path, trail=FullTrail(), trail_required=True)
+        application = make_application(tmp_path, log=FullLog(), log_required=True)
         application.give_out(documents.NONCE)
         answer = application.client.post(PATH, json=documents.imds_answer(documents.document()))
         assert (answer.status_code, answer.get_json()["code"]) == (503, "store-unavailable")
@@ -175,7 +175,7 @@ class TestTrail:
         assert [decision.code for decision in application.records.unkept] == ["verified"]
 
     def test_that_is_required_takes_no_refusal_either(self, tmp_path: Path) -> None:
-        application = make_application(tmp_path, trail=FullTrail(), trail_required=True)
+        application = make_application(tmp_path, log=FullLog(), log_required=True)
         assert post(application) == 503
         told = only_decision(application)
         assert (told.verdict, told.failed_check) == (Verdict.UNAVAILABLE, None)
