@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, and nothing in it that a sender wrote."""
+"""Check that each log line is one JSON object and holds no text that a sender chose."""
 
 import json
 import logging
@@ -28,12 +28,12 @@ from verifier.ports.telemetry import (
     Verdict,
 )
 
-SECRET = "4711-of-a-document"  # noqa: S105 - stands for one
+SECRET = "4711-of-a-document"  # noqa: S105 - an example of text that must not be logged
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Configuring the log is for the whole process; here the process goes on to other tests."""
+def _restore_logging() -> Iterator[None]:
+    """Restore the logging of the process, because other tests run in it."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     yield
@@ -49,7 +49,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 
 def raised(error: Exception) -> Exception:
-    """`error`, with a traceback through frames that hold the secret."""
+    """Return `error` with a traceback through frames that hold the secret."""
 
     def fail(held: str) -> None:
         assert held
@@ -57,12 +57,12 @@ def raised(error: Exception) -> Exception:
 
     try:
         fail(SECRET)
-    except Exception as caught:  # noqa: BLE001 - whichever it is
+    except Exception as caught:  # noqa: BLE001 - callers pass any exception
         return caught
     raise AssertionError("unreachable")
 
 
-def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_response_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     response = ResponseSent(
         request_id="r-1", client_request_id="theirs", route="GET /healthz", status=200, code="", seconds=0.00123
@@ -102,7 +102,7 @@ def appraised(verdict: Verdict, code: str) -> DocumentAppraised:
     return DocumentAppraised(record=record)
 
 
-def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+def test_appraisal_is_one_line_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     LogRecorder().record(appraised(Verdict.REFUSED, "issuer-unpinned"))
     (line,) = lines(capsys)
@@ -128,7 +128,7 @@ def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFix
     }
 
 
-def test_tells_errors_apart_from_refusals(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unavailable_appraisals_and_unkept_records_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     LogRecorder().record(appraised(Verdict.UNAVAILABLE, "store-unavailable"))
     record = appraised(Verdict.VERIFIED, "verified").record
@@ -138,7 +138,7 @@ def test_tells_errors_apart_from_refusals(capsys: pytest.CaptureFixture[str]) ->
     assert (unkept["event"], unkept["level"], unkept["detail"]) == ("decision not kept", "error", "The disk is full.")
 
 
-def test_every_line_of_a_request_names_its_trace_and_no_other_line_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_lines_of_a_traced_request_name_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     trace = TraceContext.read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", span_id="b283e9d28d868f6f")
     before = CURRENT_TRACE.set(trace)
@@ -153,7 +153,7 @@ def test_every_line_of_a_request_names_its_trace_and_no_other_line_does(capsys: 
     assert "traceId" not in after
 
 
-def test_tells_where_an_unexpected_error_came_from_and_not_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unexpected_error_is_logged_with_its_frames_and_without_its_message(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     cause = raised(KeyError(SECRET))
     error = ValueError(SECRET)
@@ -168,17 +168,17 @@ def test_tells_where_an_unexpected_error_came_from_and_not_what_it_says(capsys: 
     assert SECRET not in json.dumps(line)
 
 
-def test_tells_what_is_away_in_its_own_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unavailable_store_is_logged_with_its_detail(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    error = StoreUnavailable("Redis is away.")
+    error = StoreUnavailable("Redis is unavailable.")
     error.__cause__ = ConnectionError(SECRET)
     LogRecorder().record(RequestFailed(request_id="r-1", error=raised(error)))
     (line,) = lines(capsys)
-    assert line["detail"] == "Redis is away."
+    assert line["detail"] == "Redis is unavailable."
     assert SECRET not in json.dumps(line)
 
 
-def test_tells_of_a_nonconforming_document_what_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nonconforming_document_is_logged_with_its_digests(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     document = NonconformingDocument(
         issuer="CN=Pinned",
@@ -204,7 +204,7 @@ def test_tells_of_a_nonconforming_document_what_names_it(capsys: pytest.CaptureF
     }
 
 
-def test_tells_each_oddity_of_the_trust_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trust_oddity_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     for oddity in ("CN=A: no subject key identifier", "CN=B: an RSA key of 2047 bits"):
         LogRecorder().record(TrustOddityFound(detail=oddity))
@@ -214,10 +214,10 @@ def test_tells_each_oddity_of_the_trust_at_the_start(capsys: pytest.CaptureFixtu
     ]
 
 
-def test_the_log_of_libraries_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_lines_of_libraries_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     logging.getLogger("gunicorn.error").info("Booting worker with pid: %s", 5)
-    logging.getLogger("any").debug("not told")
+    logging.getLogger("any").debug("below the level")
     try:
         int(SECRET)
     except ValueError:
@@ -228,7 +228,7 @@ def test_the_log_of_libraries_is_json_too(capsys: pytest.CaptureFixture[str]) ->
     assert SECRET not in json.dumps(second)
 
 
-def test_what_libraries_warn_of_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_of_libraries_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -240,7 +240,7 @@ def test_what_libraries_warn_of_is_json_too(capsys: pytest.CaptureFixture[str]) 
     assert line["level"] == "warning"
 
 
-def test_configures_once_more_without_telling_twice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_configuration_does_not_duplicate_lines(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     configure_logging()
     logging.getLogger("any").warning("once")
