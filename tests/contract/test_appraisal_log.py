@@ -116,9 +116,9 @@ class TestFile:
             case _:
                 path.symlink_to(tmp_path / "elsewhere")
         log = FileAppraisalLog(path, maximum_bytes=2_000)
-        with pytest.raises(StoreUnavailable, match="The audit log cannot be written"):
+        with pytest.raises(StoreUnavailable, match="The audit trail cannot be written"):
             log.append(record())
-        with pytest.raises(StoreUnavailable, match="The audit log cannot be opened"):
+        with pytest.raises(StoreUnavailable, match="The audit trail cannot be opened"):
             open_appraisal_log(str(path), store_url="", link=None, maximum_bytes=2_000, maximum_entries=MOST)
 
     def test_full_disk_leaves_no_partial_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

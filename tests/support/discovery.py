@@ -1,5 +1,8 @@
-"""A verifier that meets issuers nobody pinned: real registry, real live trust, a clock that stands still, and
-documents whose signers name the URLs of their issuers."""
+"""Set up a verifier for issuers that are not pinned.
+
+The registry and the live trust are real. The test sets the clock. The signers of the documents name the URLs of their
+issuers.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +47,7 @@ class Claim:
 
 @dataclass(slots=True, kw_only=True)
 class WatchedRegistry:
-    """Implements the TrustRegistry port over another one: keeps each claim, and is away for the methods of `away`."""
+    """Implements the TrustRegistry port over another one: keeps each claim. The methods in `away` are unavailable."""
 
     inner: TrustRegistry
     clock: StandingClock
@@ -98,13 +101,13 @@ class WatchedRegistry:
         return self.inner.audit_trail(most=most)
 
     def settle(self, decisions: OperatorDecisions) -> None:
-        """These decisions are in force."""
+        """Put these decisions in force."""
         event = TrustAuditEvent(at=NOW, by="a test", what="settled", subject="", before="", after="")
         assert self.inner.decide(decisions, event, expected=self.inner.revision())
 
     @property
     def turns(self) -> list[datetime]:
-        """When a fetch was allowed."""
+        """Return the times of the allowed fetches."""
         return [claim.at for claim in self.claims if claim.name == "fetch" and claim.granted]
 
 
@@ -129,13 +132,13 @@ class DiscoveryRecorder:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedFetcher:
-    """Implements the IssuerFetcher port: gives what `answers` has for a URL, and keeps what it was asked."""
+    """Implements the IssuerFetcher port: returns the entry of `answers` for a URL, and keeps the URLs of all calls."""
 
     answers: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     off_the_list: set[str] = field(default_factory=set)
-    #: Called with the URL before it is answered.
+    #: Functions to call with the URL before each answer.
     before: list[Callable[[str], None]] = field(default_factory=list)
 
     def accepts(self, url: str) -> bool:
@@ -147,7 +150,7 @@ class ScriptedFetcher:
         for call in self.before:
             call(url)
         if url not in self.answers:
-            raise FetchFailed("Nothing is there.")
+            raise FetchFailed("The URL has no certificate.")
         return self.answers[url]
 
 
@@ -163,7 +166,7 @@ class Laboratory:
     nonces: SqliteNonceStore
 
     def appraise(self, document: bytes) -> AttestationResult:
-        """As the service does, for a nonce that is outstanding."""
+        """Issue the nonce and appraise the document, as the service does."""
         now = self.clock.now()
         record = NonceRecord(issued_at=now, expires_at=now + timedelta(minutes=5))
         key = NonceKey(tenant=DEFAULT_TENANT, nonce=documents.NONCE)
@@ -178,7 +181,7 @@ class Laboratory:
 
     @property
     def authorities(self) -> list[tuple[bytes, ...]]:
-        """The checked authorities of each issuer that was seen."""
+        """Return the checked authorities of each discovered issuer."""
         return [issuer.authorities for issuer in self.registry.inner.discovered()]
 
 
@@ -239,7 +242,7 @@ def make_laboratory(
 
 
 def naming(*urls: str) -> x509.AuthorityInformationAccess:
-    """Where the issuer is said to be (RFC 5280 4.2.2.1)."""
+    """Return the extension that names the URLs of the issuer (RFC 5280 section 4.2.2.1)."""
     return x509.AuthorityInformationAccess(
         [
             x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(url))
@@ -254,7 +257,7 @@ def signer_under(issuer: pki.Identity, *urls: str, issuer_key: pki.PrivateKey | 
 
 @cache
 def issuing_ca() -> pki.Identity:
-    """An authority that the root of support.chains issued and nobody pinned."""
+    """Return an authority that the root of support.chains issued and that is not pinned."""
     return chains.authority("Unpinned Issuing CA")
 
 
