@@ -1,4 +1,4 @@
-"""The Flask application in this process, over a real store, with a clock that stands where a test puts it."""
+"""Create the Flask application in this process, over a real store, with a clock that the test sets."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -82,7 +82,7 @@ class Application:
         return self.flask.test_client()
 
     def give_out(self, nonce: str) -> None:
-        """`nonce` is outstanding as if the service had issued it now."""
+        """Issue `nonce` as if the service had issued it now."""
         now = self.clock.now()
         record = NonceRecord(issued_at=now, expires_at=now + timedelta(minutes=5))
         key = NonceKey(tenant=DEFAULT_TENANT, nonce=nonce)
@@ -103,7 +103,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     limiter: RateLimiter | None = None,
     tokens: TokenIssuer | None = None,
 ) -> Application:
-    """One that accepts `support.documents`, with its nonces in `directory`, unless told otherwise."""
+    """Create an application that accepts `support.documents` by default and keeps its nonces in `directory`."""
     clock = StandingClock(moment)
     trust = StandingTrust(in_force=bundle or documents.shared_bundle())
     store = nonces or SqliteNonceStore(directory / "nonces.sqlite3")

@@ -23,7 +23,8 @@ CURRENT_TRACE: ContextVar[TraceContext | None] = ContextVar("CURRENT_TRACE", def
 
 
 class Verdict(StrEnum):
-    """How one appraisal ended. `UNAVAILABLE` is an error of the service and says nothing about the document."""
+    """Name the ways in which an appraisal ends. UNAVAILABLE is an error of the service and no statement about the
+    document."""
 
     VERIFIED = "verified"
     REFUSED = "refused"

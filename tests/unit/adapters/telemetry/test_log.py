@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
+from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import Check
 from verifier.core.tracing import TraceContext
@@ -21,10 +22,20 @@ from verifier.ports.telemetry import (
     AppraisalNotLogged,
     AppraisalRecord,
     DocumentAppraised,
+    Event,
+    IssuerObserved,
     NonconformingGenuine,
+    RefreshFailed,
+    ReloadOutcome,
     RequestFailed,
     ResponseSent,
+    SettingsReloaded,
+    StoreCallMeasured,
+    StoreCircuitsChanged,
+    TokenAudienceShared,
+    TokenKeysReloaded,
     TrustOddityFound,
+    TrustReloaded,
     Verdict,
 )
 
@@ -212,6 +223,51 @@ def test_trust_oddity_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> No
         ("trust oddity", "CN=A: no subject key identifier"),
         ("trust oddity", "CN=B: an RSA key of 2047 bits"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "level"),
+    [
+        (RefreshFailed(error=ValueError(SECRET)), "failed", "error"),
+        (
+            IssuerObserved(
+                observation=IssuerObservation(
+                    cloud=Cloud.PUBLIC,
+                    issuer="CN=Unknown",
+                    authority_key_identifier="aa",
+                    issuer_urls=(),
+                    signer_sha256="bb" * 32,
+                    seen_at=datetime(2026, 11, 23, tzinfo=UTC),
+                ),
+                authorities=1,
+            ),
+            "unknown issuer",
+            "warning",
+        ),
+        (TrustReloaded(outcome=ReloadOutcome.LOADED, generation="g", detail=""), "trust reloaded", "info"),
+        (TrustReloaded(outcome=ReloadOutcome.REFUSED, generation="g", detail=""), "trust reloaded", "error"),
+        (TokenKeysReloaded(outcome=ReloadOutcome.LOADED, detail=""), "token keys reloaded", "info"),
+        (TokenKeysReloaded(outcome=ReloadOutcome.REFUSED, detail=""), "token keys reloaded", "error"),
+        (SettingsReloaded(outcome=ReloadOutcome.LOADED, detail=""), "settings reloaded", "info"),
+        (SettingsReloaded(outcome=ReloadOutcome.REFUSED, detail=""), "settings reloaded", "error"),
+        (TokenAudienceShared(audience="a", tenants=("one", "two")), "shared token audience", "warning"),
+    ],
+)
+def test_events_keep_their_names_and_levels(
+    event: Event, name: str, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging()
+    LogRecorder().record(event)
+    [line] = lines(capsys)
+    assert (line["event"], line["level"]) == (name, level)
+    assert SECRET not in json.dumps(line)
+
+
+def test_store_calls_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    LogRecorder().record(StoreCallMeasured(store="nonces", operation="redeem", seconds=0.1, failed=True))
+    LogRecorder().record(StoreCircuitsChanged(open_circuits=1))
+    assert lines(capsys) == []
 
 
 def test_log_lines_of_libraries_are_json(capsys: pytest.CaptureFixture[str]) -> None:
