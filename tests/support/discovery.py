@@ -47,16 +47,16 @@ class Claim:
 
 @dataclass(slots=True, kw_only=True)
 class WatchedRegistry:
-    """Implements the TrustRegistry port over another one: keeps each claim. The methods in `away` are unavailable."""
+    """Implements the TrustRegistry port over another one: keeps each claim. `unavailable` names methods that fail."""
 
     inner: TrustRegistry
     clock: StandingClock
     claims: list[Claim] = field(default_factory=list)
-    away: set[str] = field(default_factory=set)
+    unavailable: set[str] = field(default_factory=set)
 
     def _reach(self, method: str) -> None:
-        if method in self.away:
-            raise StoreUnavailable("The registry is away.")
+        if method in self.unavailable:
+            raise StoreUnavailable("The registry is unavailable.")
 
     def revision(self) -> int:
         self._reach("revision")

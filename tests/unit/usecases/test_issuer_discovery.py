@@ -152,8 +152,8 @@ class TestModes:
     @pytest.mark.parametrize("mode", [PINNED, OBSERVE, ADMIT])
     def test_embedded_issuer_that_does_not_chain_is_not_kept(self, bench: Bench, mode: DiscoveryMode) -> None:
         laboratory = bench.open(mode)
-        stranger = authority("Stranger CA", issuer=root("Stranger Root"))
-        assert refuses(laboratory, signed_under(stranger, embedding=(der(stranger), der(root("Stranger Root")))))
+        untrusted = authority("Untrusted CA", issuer=root("Untrusted Root"))
+        assert refuses(laboratory, signed_under(untrusted, embedding=(der(untrusted), der(root("Untrusted Root")))))
         assert laboratory.authorities == [()]
 
 
@@ -205,7 +205,7 @@ class TestNonconformingDocuments:
     def test_appraisal_reports_the_document_that_it_refuses(self, bench: Bench, unavailable: set[str]) -> None:
         pinned = TrustedCertificate(name="issuing", role="intermediate", certificate=issuing_ca().certificate)
         laboratory = make_laboratory(bench.directory, mode=PINNED, fetcher=bench.fetcher, others=(pinned,))
-        laboratory.registry.away = unavailable
+        laboratory.registry.unavailable = unavailable
         laboratory.appraise(signed_under(issuing_ca()))
         assert laboratory.recorder.nonconforming == []
         with pytest.raises(FormatRefused) as refused:
@@ -222,7 +222,7 @@ class TestNonconformingDocuments:
 
     def test_nonconforming_document_is_reported_if_the_registry_is_unavailable(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
-        laboratory.registry.away = {"record_nonconforming"}
+        laboratory.registry.unavailable = {"record_nonconforming"}
         laboratory.discovery.report_nonconforming(self.report())
         assert laboratory.recorder.nonconforming == [self.report()]
 
@@ -247,22 +247,22 @@ class TestUnavailableRegistry:
     @pytest.mark.parametrize("method", ["decisions", "claim", "is_claimed", "record"])
     def test_other_modes_refuse_the_document_as_usual(self, bench: Bench, mode: DiscoveryMode, method: str) -> None:
         laboratory = bench.open(mode)
-        laboratory.registry.away = {method}
+        laboratory.registry.unavailable = {method}
         assert refuses(laboratory, signed_under(issuing_ca(), URL))
 
     @pytest.mark.parametrize("method", ["decisions", "claim", "is_claimed", "record", "revision", "discovered"])
     def test_admit_mode_raises_store_unavailable(self, bench: Bench, method: str) -> None:
         laboratory = bench.open(ADMIT)
-        laboratory.registry.away = {method}
+        laboratory.registry.unavailable = {method}
         with pytest.raises(StoreUnavailable):
             laboratory.appraise(signed_under(issuing_ca(), URL))
 
     def test_issuer_that_was_not_recorded_is_fetched_again(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
-        laboratory.registry.away = {"record"}
+        laboratory.registry.unavailable = {"record"}
         with pytest.raises(StoreUnavailable):
             laboratory.appraise(signed_under(issuing_ca(), URL))
-        laboratory.registry.away = set()
+        laboratory.registry.unavailable = set()
         laboratory.clock.advance(timedelta(seconds=2 * FETCH_SECONDS))
         laboratory.appraise(signed_under(issuing_ca(), URL))
 
@@ -382,7 +382,7 @@ class TestWalk:
 
     def test_every_certificate_of_an_authority_is_tried(self, bench: Bench) -> None:
         """Use one name and key with two certificates, of an untrusted issuer and of the anchor (cross-signed)."""
-        foreign = authority("Crossed CA", issuer=root("Stranger Root"))
+        foreign = authority("Crossed CA", issuer=root("Untrusted Root"))
         own = authority("Crossed CA")
         bench.fetcher.answers[URL] = (der(foreign), der(own))
         laboratory = bench.open(ADMIT)
@@ -391,7 +391,7 @@ class TestWalk:
 
     def test_walk_continues_from_every_certificate_of_an_authority(self, bench: Bench) -> None:
         top = authority("Top CA")
-        foreign = authority("Crossed CA", issuer=root("Stranger Root"), extensions=(naming(SECOND),))
+        foreign = authority("Crossed CA", issuer=root("Untrusted Root"), extensions=(naming(SECOND),))
         own = authority("Crossed CA", issuer=top, extensions=(naming(THIRD),))
         bench.fetcher.answers.update({URL: (der(foreign), der(own)), THIRD: (der(top),)})
         laboratory = bench.open(ADMIT)
@@ -407,7 +407,7 @@ class TestWalk:
             lambda: pki.make_root(
                 subject=pki.make_name("Unpinned Issuing CA"), key=key("Unpinned Issuing CA"), validity=around()
             ),
-            lambda: authority("Unpinned Issuing CA", issuer=root("Stranger Root")),
+            lambda: authority("Unpinned Issuing CA", issuer=root("Untrusted Root")),
             lambda: authority("Unpinned Issuing CA", without=(x509.BasicConstraints.oid,)),
             lambda: authority(
                 "Unpinned Issuing CA",
