@@ -18,7 +18,7 @@ from verifier.adapters.settings.text import mask_url, settings_text
 from verifier.adapters.stores.factory import MissingStoreError, open_registry
 from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.adapters.telemetry.composite import CompositeRecorder
-from verifier.adapters.telemetry.log import LogRecorder, configure_logging, warn_of_shared_audience
+from verifier.adapters.telemetry.log import LogRecorder, configure_logging
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
 from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
@@ -42,7 +42,7 @@ from verifier.core.discovery import DiscoveryMode
 from verifier.core.trust.bundle import TrustError
 from verifier.emulator import command as emulator_command
 from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import Recorder
+from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityFound
 from verifier.ports.tokens import TokenKeyAdministration
 from verifier.startup import StartupState, load_spans, redis_options, start_up
 from verifier.usecases.appraise import Verifier
@@ -98,7 +98,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     """The application over the stores and the trust that the settings name. One for each worker."""
     clock = SystemClock()
     recorder = CompositeRecorder((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
-    stores = instrument_stores(prepared.stores, counts)
+    stores = instrument_stores(prepared.stores, recorder)
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,
@@ -151,7 +151,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             recorder=recorder,
             admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
             appraisals=Appraisals(
-                recorder=recorder, clock=clock, trail=prepared.trail, trail_required=settings.audit_required
+                recorder=recorder, clock=clock, log=prepared.trail, log_required=settings.audit_required
             ),
             maximum_body_bytes=settings.maximum_body_bytes,
             version=__version__,
@@ -234,9 +234,11 @@ def run_service(arguments: argparse.Namespace) -> int:
     tenants_of(settings)
     load_spans(settings.otlp_endpoint)
     configure_logging()
+    log = LogRecorder()
     if tenants := settings.tenants_sharing_an_audience:
-        warn_of_shared_audience(str(settings.token_audience), tenants)
-    LogRecorder().trust_is_odd(prepared.trust.oddities())
+        log.record(TokenAudienceShared(audience=str(settings.token_audience), tenants=tenants))
+    for oddity in prepared.trust.oddities():
+        log.record(TrustOddityFound(detail=oddity))
     options = ServerOptions(
         host=settings.host,
         port=settings.port,
@@ -254,7 +256,7 @@ def run_service(arguments: argparse.Namespace) -> int:
             partial(create_service, settings, counts, prepared),
             options,
             ready=_announce,
-            unserved=partial(answer_unserved, CompositeRecorder((LogRecorder(), counts))),
+            unserved=partial(answer_unserved, CompositeRecorder((log, counts))),
             worker_ended=forget_worker,
         )
     return ExitStatus.DONE

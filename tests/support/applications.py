@@ -1,4 +1,4 @@
-"""The Flask application in this process, over a real store, with a clock that stands where a test puts it."""
+"""Create the Flask application in this process, over a real store, with a clock that the test sets."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,15 +17,21 @@ from verifier.api.app import Service, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
-from verifier.core.discovery import IssuerObservation
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceRecord
-from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import TrustBundle
-from verifier.ports.stores import NonceKey, NonceStore, RateLimiter, Unavailable
-from verifier.ports.telemetry import AppraisalLog, AppraisalRecord, Exchange, ReloadOutcome
+from verifier.ports.stores import NonceKey, NonceStore, RateLimiter
+from verifier.ports.telemetry import (
+    AppraisalLog,
+    AppraisalNotLogged,
+    AppraisalRecord,
+    DocumentAppraised,
+    Event,
+    RefreshFailed,
+    RequestFailed,
+    ResponseSent,
+)
 from verifier.ports.tokens import TokenIssuer
-from verifier.ports.trust import TrustAuditEvent
 from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier
 from verifier.usecases.readiness import Readiness
 
@@ -42,43 +48,27 @@ class StandingTrust:
 
 @dataclass(frozen=True, slots=True)
 class KeptRecords:
-    """Implements the Recorder port: keeps what it is told."""
+    """Implements the Recorder port: keeps the events that an application records."""
 
-    exchanges: list[Exchange] = field(default_factory=list)
+    exchanges: list[ResponseSent] = field(default_factory=list)
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     decisions: list[AppraisalRecord] = field(default_factory=list)
     unkept: list[AppraisalRecord] = field(default_factory=list)
 
-    def answered(self, exchange: Exchange) -> None:
-        self.exchanges.append(exchange)
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        self.failures.append((request_id, error))
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        self.decisions.append(decision)
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-        del error
-        self.unkept.append(decision)
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        raise AssertionError(f"no application here looks for issuers: {sighting}, {authorities}")
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        raise AssertionError(f"no application here reports nonconforming documents: {document}")
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        raise AssertionError(f"nobody changes trust here: {event}")
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        raise AssertionError(f"nothing reloads trust here: {outcome}, {generation}, {detail}")
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(f"nothing reloads token keys here: {outcome}, {detail}")
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(f"nothing reloads settings here: {outcome}, {detail}")
+    def record(self, event: Event) -> None:
+        match event:
+            case ResponseSent():
+                self.exchanges.append(event)
+            case RequestFailed(request_id=request_id, error=error):
+                self.failures.append((request_id, error))
+            case RefreshFailed(error=error):
+                self.failures.append(("", error))
+            case DocumentAppraised(record=record):
+                self.decisions.append(record)
+            case AppraisalNotLogged(record=record):
+                self.unkept.append(record)
+            case _:
+                raise AssertionError(f"an application without discovery and reloads recorded {event}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +83,7 @@ class Application:
         return self.flask.test_client()
 
     def give_out(self, nonce: str) -> None:
-        """`nonce` is outstanding as if the service had issued it now."""
+        """Issue `nonce` as if the service had issued it now."""
         now = self.clock.now()
         record = NonceRecord(issued_at=now, expires_at=now + timedelta(minutes=5))
         key = NonceKey(tenant=DEFAULT_TENANT, nonce=nonce)
@@ -108,13 +98,13 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     moment: datetime = documents.NOW,
     policies: PolicySource | None = None,
     nonces: NonceStore | None = None,
-    trail: AppraisalLog | None = None,
-    trail_required: bool = False,
+    log: AppraisalLog | None = None,
+    log_required: bool = False,
     tenants: Tenants | None = None,
     limiter: RateLimiter | None = None,
     tokens: TokenIssuer | None = None,
 ) -> Application:
-    """One that accepts `support.documents`, with its nonces in `directory`, unless told otherwise."""
+    """Create an application that accepts `support.documents` by default and keeps its nonces in `directory`."""
     clock = StandingClock(moment)
     trust = StandingTrust(in_force=bundle or documents.shared_bundle())
     store = nonces or SqliteNonceStore(directory / "nonces.sqlite3")
@@ -131,7 +121,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
         verifier=verifier,
         readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),
         recorder=records,
-        appraisals=Appraisals(recorder=records, clock=clock, trail=trail, trail_required=trail_required),
+        appraisals=Appraisals(recorder=records, clock=clock, log=log, log_required=log_required),
         maximum_body_bytes=MAX_EVIDENCE_BYTES,
         version="1.2.3",
         tokens=tokens,

@@ -1,5 +1,8 @@
-"""A verifier that meets issuers nobody pinned: real registry, real live trust, a clock that stands still, and
-documents whose signers name the URLs of their issuers."""
+"""Set up a verifier for issuers that are not pinned.
+
+The registry and the live trust are real. The test sets the clock. The signers of the documents name the URLs of their
+issuers.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +30,8 @@ from verifier.core.trust.bundle import TrustBundle
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.emulator import cms, pki
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
-from verifier.ports.stores import NonceKey, StoreUnavailable, Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
+from verifier.ports.stores import NonceKey, StoreUnavailable
+from verifier.ports.telemetry import Event, IssuerObserved, NonconformingGenuine, TrustChanged, TrustReloaded
 from verifier.ports.trust import FetchFailed, IssuerFetcher, NonconformingRecord, TrustAuditEvent, TrustRegistry
 from verifier.usecases.appraise import DEFAULT_TENANT, Verifier
 from verifier.usecases.issuer_discovery import IssuerDiscovery
@@ -45,16 +48,16 @@ class Claim:
 
 @dataclass(slots=True, kw_only=True)
 class WatchedRegistry:
-    """Implements the TrustRegistry port over another one: keeps each claim, and is away for the methods of `away`."""
+    """Implements the TrustRegistry port over another one: keeps each claim. `unavailable` names methods that fail."""
 
     inner: TrustRegistry
     clock: StandingClock
     claims: list[Claim] = field(default_factory=list)
-    away: set[str] = field(default_factory=set)
+    unavailable: set[str] = field(default_factory=set)
 
     def _reach(self, method: str) -> None:
-        if method in self.away:
-            raise StoreUnavailable("The registry is away.")
+        if method in self.unavailable:
+            raise StoreUnavailable("The registry is unavailable.")
 
     def revision(self) -> int:
         self._reach("revision")
@@ -99,63 +102,44 @@ class WatchedRegistry:
         return self.inner.audit_trail(most=most)
 
     def settle(self, decisions: OperatorDecisions) -> None:
-        """These decisions are in force."""
+        """Put these decisions in force."""
         event = TrustAuditEvent(at=NOW, by="a test", what="settled", subject="", before="", after="")
         assert self.inner.decide(decisions, event, expected=self.inner.revision())
 
     @property
     def turns(self) -> list[datetime]:
-        """When a fetch was allowed."""
+        """Return the times of the allowed fetches."""
         return [claim.at for claim in self.claims if claim.name == "fetch" and claim.granted]
 
 
 @dataclass(frozen=True, slots=True)
-class SightingRecorder:
-    """Implements the Recorder port: keeps sightings with the number of authorities, and nonconforming documents."""
+class DiscoveryRecorder:
+    """Implements the Recorder port: keeps the observed issuers and the nonconforming documents."""
 
-    sightings: list[tuple[IssuerObservation, int]] = field(default_factory=list)
+    observed: list[IssuerObserved] = field(default_factory=list)
     nonconforming: list[NonconformingDocument] = field(default_factory=list)
 
-    def answered(self, exchange: Exchange) -> None:
-        raise AssertionError(exchange)
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        raise AssertionError(request_id) from error
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        raise AssertionError(decision)
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-        raise AssertionError(decision) from error
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        self.sightings.append((sighting, authorities))
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        self.nonconforming.append(document)
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        """Recorded in the registry."""
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        """Told on every admission."""
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(outcome, detail)
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(outcome, detail)
+    def record(self, event: Event) -> None:
+        match event:
+            case IssuerObserved():
+                self.observed.append(event)
+            case NonconformingGenuine(document=document):
+                self.nonconforming.append(document)
+            case TrustChanged() | TrustReloaded():
+                pass
+            case _:
+                raise AssertionError(event)
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedFetcher:
-    """Implements the IssuerFetcher port: gives what `answers` has for a URL, and keeps what it was asked."""
+    """Implements the IssuerFetcher port: returns the entry of `answers` for a URL, and keeps the URLs of all calls."""
 
     answers: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     off_the_list: set[str] = field(default_factory=set)
-    #: Called with the URL before it is answered.
+    #: Functions to call with the URL before each answer.
     before: list[Callable[[str], None]] = field(default_factory=list)
 
     def accepts(self, url: str) -> bool:
@@ -167,7 +151,7 @@ class ScriptedFetcher:
         for call in self.before:
             call(url)
         if url not in self.answers:
-            raise FetchFailed("Nothing is there.")
+            raise FetchFailed("The URL has no certificate.")
         return self.answers[url]
 
 
@@ -178,12 +162,12 @@ class Laboratory:
     discovery: IssuerDiscovery
     registry: WatchedRegistry
     trust: LiveTrust
-    recorder: SightingRecorder
+    recorder: DiscoveryRecorder
     clock: StandingClock
     nonces: SqliteNonceStore
 
     def appraise(self, document: bytes) -> AttestationResult:
-        """As the service does, for a nonce that is outstanding."""
+        """Issue the nonce and appraise the document, as the service does."""
         now = self.clock.now()
         record = NonceRecord(issued_at=now, expires_at=now + timedelta(minutes=5))
         key = NonceKey(tenant=DEFAULT_TENANT, nonce=documents.NONCE)
@@ -198,7 +182,7 @@ class Laboratory:
 
     @property
     def authorities(self) -> list[tuple[bytes, ...]]:
-        """The checked authorities of each issuer that was seen."""
+        """Return the checked authorities of each discovered issuer."""
         return [issuer.authorities for issuer in self.registry.inner.discovered()]
 
 
@@ -219,7 +203,7 @@ def make_laboratory(
     clock = beside.clock if beside else StandingClock(NOW)
     inner = beside.registry.inner if beside else SqliteTrustRegistry(directory / "trust.sqlite3", clock=clock.now)
     registry = WatchedRegistry(inner=inner, clock=clock)
-    recorder = SightingRecorder()
+    recorder = DiscoveryRecorder()
     overlay = directory / "overlay"
     if beside is None:
         write_trust_directory(
@@ -259,7 +243,7 @@ def make_laboratory(
 
 
 def naming(*urls: str) -> x509.AuthorityInformationAccess:
-    """Where the issuer is said to be (RFC 5280 4.2.2.1)."""
+    """Return the extension that names the URLs of the issuer (RFC 5280 section 4.2.2.1)."""
     return x509.AuthorityInformationAccess(
         [
             x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(url))
@@ -274,7 +258,7 @@ def signer_under(issuer: pki.Identity, *urls: str, issuer_key: pki.PrivateKey | 
 
 @cache
 def issuing_ca() -> pki.Identity:
-    """An authority that the root of support.chains issued and nobody pinned."""
+    """Return an authority that the root of support.chains issued and that is not pinned."""
     return chains.authority("Unpinned Issuing CA")
 
 

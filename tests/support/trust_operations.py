@@ -1,4 +1,4 @@
-"""Trust as an operator works on it: a trust directory, a registry and the use cases over both, all real."""
+"""Set up a real trust directory, a real registry and the use cases of an operator over both."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,13 +15,11 @@ from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.trust import OpenTrust
 from verifier.core.discovery import IssuerObservation
-from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
 from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
-from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
+from verifier.ports.telemetry import Event, TrustChanged
 from verifier.ports.trust import TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration
 
@@ -31,39 +29,13 @@ _TEN_YEARS = timedelta(days=3650)
 
 @dataclass(frozen=True, slots=True)
 class KeptTrustEvents:
-    """Implements the Recorder port: keeps what it is told about trust."""
+    """Implements the Recorder port: keeps the changes of trust."""
 
     changes: list[TrustAuditEvent] = field(default_factory=list)
 
-    def answered(self, exchange: Exchange) -> None:
-        pass
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        pass
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        pass
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-        pass
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        pass
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        pass
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        self.changes.append(event)
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        pass
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        pass
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        pass
+    def record(self, event: Event) -> None:
+        if isinstance(event, TrustChanged):
+            self.changes.append(event.change)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +46,7 @@ class Operations:
     events: KeptTrustEvents
 
     def opened(self, *, create: bool) -> OpenTrust:
-        """As the command line opens them. The store exists."""
+        """Open the use cases as the command line does, for a store that exists."""
         del create
         return OpenTrust(administration=self.administration, store="sqlite:///state", trust_directory="/etc/trust")
 
@@ -87,7 +59,7 @@ class Operations:
         url: str = ISSUER_URL,
         seen_at: datetime = NOW,
     ) -> IssuerObservation:
-        """A document under these authorities, the issuer's own first, was seen; without any, under a stranger."""
+        """Record a document under these authorities, the issuer first, or under an untrusted `issuer` without any."""
         certificates = [read(authority) for authority in authorities]
         sighting = IssuerObservation(
             cloud=cloud,
@@ -103,28 +75,28 @@ class Operations:
 
 @cache
 def new_authority(name: str = "New Issuing CA", *, under: str = "") -> pki.Identity:
-    """An issuing CA that no bundle has, under the shared root or under the new authority `under`."""
+    """Return an issuing CA that no bundle has, under the shared root or under the new authority `under`."""
     issuer = new_authority(under) if under else shared_pki().root
     return make_authority(issuer=issuer, name=name, key=pki.make_ec_key(ec.SECP256R1()))
 
 
 @cache
 def renewed_authority(*, days: int = 900) -> pki.Identity:
-    """Another certificate of the new issuing CA, with its name and key, valid for so many days around NOW."""
+    """Return another certificate of the new issuing CA, valid for `days` around NOW."""
     return make_authority(
         issuer=shared_pki().root, name="New Issuing CA", key=new_authority().key, validity=around(days=days)
     )
 
 
 def untimely_authority(*, years: int) -> pki.Identity:
-    """An issuing CA whose certificate is in its time so many years after NOW, or before it."""
+    """Return an issuing CA whose certificate is valid around a time `years` after NOW (or before, if negative)."""
     validity = around(NOW + timedelta(days=365 * years))
     return make_authority(issuer=shared_pki().root, name="Untimely CA", key=spare_key(), validity=validity)
 
 
 @cache
 def stranger() -> pki.Identity:
-    """An issuing CA under a root that nobody trusts."""
+    """Return an issuing CA under an untrusted root."""
     subject = pki.make_name("Nobody's Root")
     root = pki.make_root(subject=subject, key=spare_key(), validity=pki.Validity.around(NOW, _TEN_YEARS))
     return make_authority(issuer=root, name="Nobody's CA", key=pki.make_ec_key(ec.SECP256R1()))
@@ -139,7 +111,7 @@ def pem(authority: pki.Identity) -> str:
 
 
 def make_operations(directory: Path) -> Operations:
-    """Trusts the shared PKI for the public cloud and for that of US Government, with its registry in `directory`."""
+    """Trust the shared PKI for the clouds Public and US Government, with the registry in `directory`."""
     overlay = directory / "trust"
     if not overlay.exists():
         write_trust(overlay)
@@ -160,7 +132,7 @@ def write_trust(directory: Path) -> None:
             TrustedCertificate(name="issuing-ca", role="intermediate", certificate=made.issuing_ca.certificate),
         ),
     )
-    # The same two for another cloud, which the emulator never needs.
+    # Trust the same two certificates for another cloud. The emulator cannot write that.
     manifest = directory / "manifest.toml"
     text = manifest.read_text("utf-8")
     table = text[text.index("[clouds.") : text.index("[[certificates]]")]

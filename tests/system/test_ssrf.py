@@ -417,7 +417,7 @@ def test_admits_what_chains_to_an_anchor(admitting: Range, body: bytes) -> None:
     chain = result.content.chain
     assert [link.origin for link in chain] == [Origin.ADMITTED, Origin.LISTED]
     assert admitting.laboratory.authorities == [(der(issuing_ca()),)]
-    assert [number for _, number in admitting.laboratory.recorder.sightings] == [1]
+    assert [event.authorities for event in admitting.laboratory.recorder.observed] == [1]
     assert admitting.net.connections == [(PUBLIC, 80)]
 
 

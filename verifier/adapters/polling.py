@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from verifier.ports.telemetry import Recorder
+from verifier.ports.telemetry import Recorder, RefreshFailed
 
 
 def poll(refresh: Callable[[], object], recorder: Recorder, stop: threading.Event, *, interval_seconds: float) -> None:
@@ -17,7 +17,7 @@ def poll(refresh: Callable[[], object], recorder: Recorder, stop: threading.Even
         except Exception as error:  # noqa: BLE001 - see above
             fault = f"{type(error).__name__}: {error}"
             if fault != told:
-                recorder.failed("", error)
+                recorder.record(RefreshFailed(error=error))
             told = fault
         else:
             told = ""

@@ -21,7 +21,7 @@ from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
 from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import CURRENT_TRACE, Exchange, Recorder
+from verifier.ports.telemetry import CURRENT_TRACE, Recorder, RequestFailed, ResponseSent
 from verifier.ports.tokens import TokenIssuer
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.readiness import Readiness
@@ -83,11 +83,11 @@ def answer_unserved(recorder: Recorder, error: Exception, is_the_requests: bool)
     if is_the_requests:
         code, detail = RequestFault.MALFORMED_REQUEST, "The request is not HTTP that is understood here."
     else:
-        recorder.failed(request_id, error)
+        recorder.record(RequestFailed(request_id=request_id, error=error))
         code, detail = Failure.INTERNAL, _HIDDEN
     problem = problem_json(code, detail, request_id=request_id)
     status = DOCUMENTATION[code].status
-    recorder.answered(Exchange(request_id=request_id, route="", status=status, code=code.value, seconds=0))
+    recorder.record(ResponseSent(request_id=request_id, route="", status=status, code=code.value, seconds=0))
     return status, json.dumps(problem).encode()
 
 
@@ -128,8 +128,8 @@ def _record_answers(app: Flask, recorder: Recorder) -> None:
             response.headers["traceresponse"] = g.trace.response_header
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-store")
-        recorder.answered(
-            Exchange(
+        recorder.record(
+            ResponseSent(
                 request_id=g.request_id,
                 client_request_id=g.client_request_id,
                 # The rule, not the path: what a caller makes up is not for the log.
@@ -161,7 +161,7 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
 
     @app.errorhandler(Unavailable)
     def wait(error: Unavailable) -> Response:
-        recorder.failed(g.request_id, error)
+        recorder.record(RequestFailed(request_id=g.request_id, error=error))
         return _fault(
             Failure.STORE_UNAVAILABLE,
             "The service cannot decide now. There is no verdict; whether a change took effect is not known.",
@@ -182,7 +182,7 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
 
     @app.errorhandler(Exception)
     def hide(error: Exception) -> Response:
-        recorder.failed(g.request_id, error)
+        recorder.record(RequestFailed(request_id=g.request_id, error=error))
         return _fault(Failure.INTERNAL, _HIDDEN)
 
 

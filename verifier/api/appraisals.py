@@ -1,4 +1,4 @@
-"""One appraisal as the operator and the auditor are told of it: once each, however it ends."""
+"""Record each appraisal exactly once for the operator and the auditor."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,11 +16,18 @@ from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.clock import Clock
 from verifier.ports.stores import StoreUnavailable, Unavailable
-from verifier.ports.telemetry import AppraisalLog, AppraisalRecord, Recorder, Verdict
+from verifier.ports.telemetry import (
+    AppraisalLog,
+    AppraisalNotLogged,
+    AppraisalRecord,
+    DocumentAppraised,
+    Recorder,
+    Verdict,
+)
 
 
 class Appraisal:
-    """What is known of an appraisal so far, and how long each check took. Implements the Observer protocol."""
+    """Collect the facts and the check durations of one appraisal. Implements the Observer protocol."""
 
     def __init__(self, *, request_id: str, client_request_id: str, tenant: str) -> None:
         self._request_id = request_id
@@ -51,14 +58,14 @@ class Appraisal:
         self._policies = names
 
     def conclude(self, result: LiveResult) -> None:
-        """The last check was passed."""
+        """Keep the result after the last check passed."""
         self._turn(None)
         self._result = result
 
     def describe(
         self, verdict: Verdict, code: str, *, at: datetime, failed_check: Check | None = None
     ) -> AppraisalRecord:
-        """The decision that this appraisal comes to, with what was found up to now."""
+        """Return the appraisal record with all facts known so far."""
         self._turn(None)
         verified = self._result.claims if self._result and verdict is Verdict.VERIFIED else None
         return AppraisalRecord(
@@ -89,46 +96,47 @@ class Appraisal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appraisals:
-    """Tells of each appraisal. Where `trail_required`, one that cannot be kept in `trail` is no verdict."""
+    """Record appraisals. If `log_required`, an appraisal that `log` does not keep ends without a verdict."""
 
     recorder: Recorder
     clock: Clock
-    trail: AppraisalLog | None = None
-    trail_required: bool = False
+    log: AppraisalLog | None = None
+    log_required: bool = False
 
     @contextmanager
     def watch(self, *, request_id: str, client_request_id: str, tenant: str) -> Iterator[Appraisal]:
-        """Tell of the one appraisal that takes place inside, once, when it ends.
+        """Record the appraisal inside this context once, when it ends.
 
-        It is verified if it was concluded, refused if Refused passes through here, and unavailable at any other
-        exception. A malformed request, or one for an unknown policy, asked for no appraisal, and is not told of.
-        Raises StoreUnavailable if the trail is required and unavailable.
+        The verdict is refused on Refused, unavailable on any other exception, and verified otherwise. A malformed
+        request or an unknown policy starts no appraisal and is not recorded.
+        Raises StoreUnavailable if the log is required and unavailable.
         """
         appraisal = Appraisal(request_id=request_id, client_request_id=client_request_id, tenant=tenant)
         try:
             yield appraisal
         except Refused as refused:
-            self._tell(appraisal, Verdict.REFUSED, refused.code, refused.check)
+            self._record(appraisal, Verdict.REFUSED, refused.code, refused.check)
             raise
         except (RequestError, UnknownPolicyError):
             raise
         except Unavailable:
-            self._tell(appraisal, Verdict.UNAVAILABLE, Failure.STORE_UNAVAILABLE.value)
+            self._record(appraisal, Verdict.UNAVAILABLE, Failure.STORE_UNAVAILABLE.value)
             raise
         except Exception:
-            self._tell(appraisal, Verdict.UNAVAILABLE, Failure.INTERNAL.value)
+            self._record(appraisal, Verdict.UNAVAILABLE, Failure.INTERNAL.value)
             raise
-        self._tell(appraisal, Verdict.VERIFIED, Verdict.VERIFIED.value)
+        self._record(appraisal, Verdict.VERIFIED, Verdict.VERIFIED.value)
 
-    def _tell(self, appraisal: Appraisal, verdict: Verdict, code: str, failed_check: Check | None = None) -> None:
-        decision = appraisal.describe(verdict, code, at=self.clock.now(), failed_check=failed_check)
-        if self.trail is not None:
+    def _record(self, appraisal: Appraisal, verdict: Verdict, code: str, failed_check: Check | None = None) -> None:
+        record = appraisal.describe(verdict, code, at=self.clock.now(), failed_check=failed_check)
+        if self.log is not None:
             try:
-                self.trail.append(decision)
+                self.log.append(record)
             except StoreUnavailable as error:
-                self.recorder.trail_failed(decision, error)
-                if self.trail_required and verdict is not Verdict.UNAVAILABLE:
+                self.recorder.record(AppraisalNotLogged(record=record, error=error))
+                if self.log_required and verdict is not Verdict.UNAVAILABLE:
                     code = Failure.STORE_UNAVAILABLE.value
-                    self.recorder.decided(appraisal.describe(Verdict.UNAVAILABLE, code, at=decision.at))
+                    unavailable = appraisal.describe(Verdict.UNAVAILABLE, code, at=record.at)
+                    self.recorder.record(DocumentAppraised(record=unavailable))
                     raise
-        self.recorder.decided(decision)
+        self.recorder.record(DocumentAppraised(record=record))

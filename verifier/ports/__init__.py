@@ -1,1 +1,1 @@
-"""Protocols that the use cases need, one module per subject."""
+"""Define the protocols that the use cases need, one module per subject."""

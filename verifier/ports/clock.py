@@ -1,4 +1,4 @@
-"""What the use cases need from the outside, as protocols. The edge implements them; tests run them for real."""
+"""Define the source of the current time."""
 
 from datetime import datetime
 from typing import Protocol
@@ -6,4 +6,4 @@ from typing import Protocol
 
 class Clock(Protocol):
     def now(self) -> datetime:
-        """The time, aware, in UTC."""
+        """Return the current time, timezone-aware, in UTC."""

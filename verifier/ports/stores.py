@@ -1,4 +1,4 @@
-"""What the use cases need from the outside, as protocols. The edge implements them; tests run them for real."""
+"""Define the stores that all workers and replicas of one service share: nonces, documents and request rates."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,9 +9,10 @@ from verifier.core.tenancy import Allowance, Rate
 
 
 class Unavailable(Exception):
-    """Something that the service stands on is away. Never a refusal and never a pass: HTTP says 503.
+    """Report that something the service depends on is unavailable.
 
-    `detail` is one sentence without secrets; `retry_after` says when it is worth trying again.
+    It is neither a refusal nor a pass: the API answers 503. `detail` is one sentence without secrets. The caller may
+    retry after `retry_after`.
     """
 
     def __init__(self, detail: str, *, retry_after: timedelta = timedelta(seconds=1)) -> None:
@@ -21,12 +22,12 @@ class Unavailable(Exception):
 
 
 class StoreUnavailable(Unavailable):
-    """The nonce store did not answer, or did not take what it was given. Whether it acted is unknown."""
+    """Report that a store did not answer or did not accept a value. It is unknown if the store made the change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonceKey:
-    """One tenant's nonce. Nonces of two tenants never meet, whatever their text."""
+    """Identify one tenant's nonce. The same text under two tenants gives two different keys."""
 
     tenant: str
     nonce: str = field(repr=False)
@@ -34,51 +35,54 @@ class NonceKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentKey:
-    """What one tenant showed: `digest` is in hexadecimal. It never meets a nonce, whatever that one's text."""
+    """Identify one document of one tenant by its hexadecimal `digest`. It never equals a NonceKey."""
 
     tenant: str
     digest: str
 
 
 class NonceStore(Protocol):
-    """Where the nonces that were issued live, and the documents that answered none, shared by all workers and
-    replicas of one service.
+    """Keep issued nonces, and the documents that were accepted without a nonce.
 
-    Every method raises StoreUnavailable where the store is away, full, read-only or slow beyond its timeout.
+    Every method raises StoreUnavailable if the store is unavailable, full, read-only or slower than its timeout.
     """
 
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
-        """True where `key` is now outstanding; False, and nothing changed, where it is already known.
+        """Add the nonce. Return False, without a change, if the store already has `key`.
 
-        It is remembered, used or not, for `keep` from `now`, and not much longer.
+        The store keeps the nonce, redeemed or not, for `keep` from `now`, and deletes it soon afterwards.
         """
 
     def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
-        """FirstUse to exactly one of any number of callers, however simultaneous; AlreadyUsed to the others;
-        UnknownNonce where it was never issued or is forgotten. One atomic operation of the store.
+        """Redeem the nonce in one atomic operation of the store.
 
-        Not checked: the record's own expiry and bindings, which are the appraisal's to judge.
+        Exactly one of any number of concurrent callers gets FirstUse, and the others get AlreadyUsed. The result is
+        UnknownNonce if the store never had the nonce or has deleted it.
+        Not checked: the expiry and the bindings of the record. The appraisal checks them.
         """
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
-        """True to exactly one of any number of callers, however simultaneous; False to the others, for `keep` from
-        `now`, and not much longer. One atomic operation of the store."""
+        """Remember the document in one atomic operation of the store. Return False if the store already has it.
+
+        Exactly one of any number of concurrent callers gets True. The store keeps the document for `keep` from `now`,
+        and deletes it soon afterwards.
+        """
 
     def ping(self) -> None:
-        """Returns where the store answers."""
+        """Check that the store answers."""
 
 
 class RateLimiter(Protocol):
-    """Count recent requests by key, for all workers and replicas of one service."""
+    """Count recent requests by key."""
 
     def hit(self, key: str, rate: Rate) -> Allowance:
         """Count one request under `key` if the rate admits it.
 
         Concurrent callers are counted one after the other. A refused request is not counted. The counts of one key at
-        two rates are independent. Raises StoreUnavailable if it is unknown whether the rate admits the request, which
-        the service must not answer then. Raises ValueError if `key` is longer than MAX_RATE_KEY.
+        two rates are independent. Raises StoreUnavailable if the count is unknown. The service must not process the
+        request then. Raises ValueError if `key` is longer than MAX_RATE_KEY.
         """
 
 
-#: How many characters the key of a rate has at most.
+#: The maximum length of a rate key, in characters.
 MAX_RATE_KEY = 256

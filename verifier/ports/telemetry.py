@@ -1,10 +1,11 @@
-"""What the use cases need from the outside, as protocols. The edge implements them; tests run them for real."""
+"""Define the events that the service reports to its operator, and the log of appraisals for auditors."""
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
@@ -14,32 +15,16 @@ from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import Unavailable
 from verifier.ports.trust import TrustAuditEvent
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """One request and its answer, in words that are safe to keep: nothing of a document or a nonce.
-
-    `request_id` is the service's own. `client_request_id` is the caller's, if it sent one of safe form, and the only
-    text here that a caller chose. `code` is empty if the answer is not a problem.
-    """
-
-    request_id: str
-    client_request_id: str = ""
-    route: str
-    status: int
-    code: str
-    seconds: float
-
-
-#: Set in the WSGI environment of a request that came by the listener of the metrics; no header can set it.
+#: A key of the WSGI environment, set if the request arrived at the metrics listener. No header can set it.
 METRICS_LISTENER = "verifier.metrics_listener"
 
-#: The trace that the request of this thread is part of, where its caller named one: for the lines of the log.
+#: The caller's trace that the request of this thread belongs to, for the log and the spans. None without a trace.
 CURRENT_TRACE: ContextVar[TraceContext | None] = ContextVar("CURRENT_TRACE", default=None)
 
 
 class Verdict(StrEnum):
-    """How one appraisal ended. A refusal is an answer; what is unavailable is an error, and no verdict."""
+    """Name the ways in which an appraisal ends. UNAVAILABLE is an error of the service and no statement about the
+    document."""
 
     VERIFIED = "verified"
     REFUSED = "refused"
@@ -48,14 +33,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppraisalRecord:
-    """One appraisal and how it ended, in words that are safe to keep: nothing of the document but its digest and its
-    signer's names, and never a nonce. A field is empty if the appraisal did not come so far.
+    """Describe one appraisal and how it ended. Users see it as a "decision".
 
-    `code` is "verified", or the code of the problem. `vm_id` and `subscription_id` are those of a verified document
-    alone; the signer and `cloud` are what the document says, proved once the chain check passed; the names are escaped
-    and bounded (core.certificates). `client_request_id` is what the caller names the request, and is not unique.
-    `policies` are those that the document had to satisfy. `seconds` is the whole appraisal, `steps` each check that
-    was begun.
+    It is safe to keep: it has the document's digest and its signer's names, and never a nonce. A field is empty if the
+    appraisal ended before the service knew its value.
+
+    - `code` is "verified", or the code of the problem.
+    - Only verified documents have `vm_id` and `subscription_id`.
+    - The document claims its signer and `cloud`. They are proven only if the chain check passed. The names are escaped
+      and bounded (core.trust.certificates).
+    - `client_request_id` is the caller's own id of the request. It need not be unique.
+    - `policies` are the policies that the document had to satisfy.
+    - `seconds` is the duration of the appraisal, `steps` the duration of each check that started.
     """
 
     at: datetime
@@ -77,10 +66,10 @@ class AppraisalRecord:
 
 
 class AppraisalLog(Protocol):
-    """Where decisions are kept for an auditor: appended, never changed, the oldest given up beyond a bound."""
+    """Keep appraisal records for an auditor. Entries never change. Beyond a bound, the oldest are deleted."""
 
-    def append(self, decision: AppraisalRecord) -> None:
-        """The decision is kept, after those that were appended before. Raises StoreUnavailable."""
+    def append(self, record: AppraisalRecord) -> None:
+        """Append the record. Raises StoreUnavailable if the log cannot keep it."""
 
 
 class ReloadOutcome(StrEnum):
@@ -88,35 +77,153 @@ class ReloadOutcome(StrEnum):
     REFUSED = "refused"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseSent:
+    """The service answered a request. No field holds a part of a document or a nonce.
+
+    The service makes `request_id`. `client_request_id` is the only text that the caller chose; it is empty if the
+    caller sent none of safe form. `code` is empty if the answer is not a problem document.
+    """
+
+    request_id: str
+    client_request_id: str = ""
+    route: str
+    status: int
+    code: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFailed:
+    """An exception ended a request without a verdict."""
+
+    request_id: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshFailed:
+    """An exception ended a periodic refresh of trust, settings or keys. The refresh runs again at its next interval."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentAppraised:
+    """An appraisal ended. The service records this event once for each appraisal, before it answers."""
+
+    record: AppraisalRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppraisalNotLogged:
+    """The appraisal log did not keep a record."""
+
+    record: AppraisalRecord
+    error: Unavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerObserved:
+    """The registry holds an issuer that is not pinned, or its authorities, for the first time."""
+
+    observation: IssuerObservation
+    #: How many checked authorities the service found for this issuer.
+    authorities: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonconformingGenuine:
+    """A strictness rule or a bound refused a document whose signature verifies under a pinned issuer."""
+
+    document: NonconformingDocument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustChanged:
+    """An operator changed trust."""
+
+    change: TrustAuditEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustReloaded:
+    """The process took a new trust bundle, or refused it and kept the current one."""
+
+    outcome: ReloadOutcome
+    #: The generation of the bundle that is in force now.
+    generation: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustOddityFound:
+    """A trusted certificate has a formal oddity, which refuses no document."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenKeysReloaded:
+    """The process took new keys for result tokens, or refused them and kept the current ones."""
+
+    outcome: ReloadOutcome
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAudienceShared:
+    """The result tokens of several tenants have the same audience."""
+
+    audience: str
+    tenants: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsReloaded:
+    """The process took new settings, or refused them and kept the current ones. `detail` holds no secret."""
+
+    outcome: ReloadOutcome
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCallMeasured:
+    """A store answered a call, or the call `failed` because the store is unavailable."""
+
+    store: str
+    operation: str
+    seconds: float
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCircuitsChanged:
+    """The number of Redis servers that this process does not call, because they did not answer, changed."""
+
+    open_circuits: int
+
+
+Event: TypeAlias = (
+    ResponseSent
+    | RequestFailed
+    | RefreshFailed
+    | DocumentAppraised
+    | AppraisalNotLogged
+    | IssuerObserved
+    | NonconformingGenuine
+    | TrustChanged
+    | TrustReloaded
+    | TrustOddityFound
+    | TokenKeysReloaded
+    | TokenAudienceShared
+    | SettingsReloaded
+    | StoreCallMeasured
+    | StoreCircuitsChanged
+)
+
+
 class Recorder(Protocol):
-    """Where what happened is told to the operator."""
+    """Report events to the operator. Each recorder ignores the events that it does not need."""
 
-    def answered(self, exchange: Exchange) -> None:
-        """One line of the log for each answer."""
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        """The cause of an answer that is no verdict, where the log keeps it."""
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        """An appraisal ended: told once for each, before its answer."""
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-        """A decision could not be kept in the audit trail."""
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        """An issuer that nobody pinned was seen for the first time, or its certificates were found just now."""
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        """Exactness or a bound refused a document whose signature verifies and whose signer a pin issued."""
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        """An operator changed trust."""
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        """Another bundle is in force, or was refused and the one before stays."""
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        """Other keys of result tokens are in force, or were refused and those before stay."""
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        """Other settings are in force, or were refused and the ones before stay. `detail` holds no secret."""
+    def record(self, event: Event) -> None: ...

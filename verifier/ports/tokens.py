@@ -1,4 +1,4 @@
-"""What signed results need from the outside, as protocols: beside `verifier.ports`, for the keys and the tokens."""
+"""Define the issuer of result tokens and the administration of its keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,54 +10,61 @@ from verifier.core.model import LiveResult
 
 
 class TokenAlgorithm(StrEnum):
-    """RFC 7518 section 3.1, RFC 8037 section 3.1: what result tokens are signed with."""
+    """Name the signature algorithms of result tokens (RFC 7518 section 3.1, RFC 8037 section 3.1)."""
 
     ES256 = "ES256"
     EDDSA = "EdDSA"
 
 
-#: How long anybody may keep the published keys. A key signs only once it has been published for longer.
+#: How long clients may cache the published keys. A key signs only after it has been published for longer than this.
 JWKS_LIFETIME = timedelta(seconds=300)
 
 
 class TokenKeyError(ValueError):
-    """The keys of result tokens are not usable, or not to be changed so; one sentence, without anything secret."""
+    """Report that the token keys are unusable or that a change of them is refused. The message has no secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedKey:
-    """The public half of a key, as RFC 7517 spells it: no private member."""
+    """Hold the public key as a JWK (RFC 7517), without private members."""
 
     kid: str
     jwk: Mapping[str, str]
 
 
 class TokenIssuer(Protocol):
-    """Signs attestation results, with keys that may change at any time."""
+    """Sign attestation results. The keys may change at any time."""
 
     def issue(self, result: LiveResult, *, tenant: str) -> str:
-        """Sign the result as a JWT. It names `tenant`, and is for it, or for the audience that the settings name."""
+        """Sign the result as a JWT that names `tenant`.
+
+        Its audience is the configured one, or the tenant if the settings have none.
+        """
 
     def published(self) -> tuple[PublishedKey, ...]:
-        """Every key whose tokens may be about, on any worker of this host; the one that signs first."""
+        """Return every key that may have signed a valid token on this host, the signing key first."""
 
     def trouble(self) -> str:
-        """Why the keys that are there now are not those in force; empty where they are."""
+        """Return the reason why the configured keys are not in force, or an empty string if they are."""
 
 
 class TokenKeyAdministration(Protocol):
-    """The keys of result tokens, to an operator. Every method raises TokenKeyError, and has changed nothing then."""
+    """Manage the keys of result tokens. If a method raises TokenKeyError, it has made no change."""
 
     def generate(self, algorithm: TokenAlgorithm) -> str:
-        """The kid of a new key, which is published from now on. It signs only where it is the first one."""
+        """Generate and publish a key, and return its kid. It signs only if it is the first key."""
 
     def published(self) -> tuple[PublishedKey, ...]:
-        """The one that signs first."""
+        """Return the published keys, the signing key first."""
 
     def sign_with(self, kid: str, *, at_once: bool = False) -> None:
-        """The key signs from now on; those before stay published. Unless `at_once`, refuses while somebody may keep
-        a key set that is without it."""
+        """Sign with this key from now on. The previous keys stay published.
+
+        Refuses while a client may still cache a key set without this key, unless `at_once` is set.
+        """
 
     def retire(self, kid: str, *, at_once: bool = False) -> None:
-        """The key is gone. Refuses for the one that signs, and, unless `at_once`, while tokens that it signed may
-        still be shown."""
+        """Delete the key. Refuses for the signing key.
+
+        Refuses also while a token that the key signed may still be valid, unless `at_once` is set.
+        """

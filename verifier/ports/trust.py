@@ -1,4 +1,4 @@
-"""What the use cases need from the outside, as protocols. The edge implements them; tests run them for real."""
+"""Define the sources of trust: the bundle in force, the shared registry, and the fetcher of issuers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,23 +13,25 @@ from verifier.core.trust.operator_decisions import OperatorDecisions
 
 class TrustSource(Protocol):
     def bundle(self) -> TrustBundle:
-        """The bundle in force: whole, and the same object until another one is in force.
+        """Return the complete bundle in force. It is the same object until another bundle is in force.
 
-        Raises StoreUnavailable where what operators denied is not known yet.
+        Raises StoreUnavailable if the denials of the operators are not known yet.
         """
 
 
 class LiveTrustSource(TrustSource, Protocol):
-    """A bundle that changes while the service runs: with its files, and with what the registry holds."""
+    """Provide a bundle that follows the trust files and the registry while the service runs."""
 
     def refresh(self) -> None:
-        """The bundle in force is that of the files and the registry as they are now, or, where that cannot be
-        made, the one before. Raises StoreUnavailable."""
+        """Build the bundle from the current files and registry, and put it in force.
+
+        Keeps the previous bundle if the new one is invalid. Raises StoreUnavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustAuditEvent:
-    """One change of trust: who made it, when, and what was in force before and after, in words for an auditor."""
+    """Describe one change of trust for an auditor: who made it, when, and the state before and after."""
 
     at: datetime
     by: str
@@ -41,7 +43,7 @@ class TrustAuditEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonconformingRecord:
-    """One reason for which genuine documents under one pin are refused, with the latest document and how many."""
+    """Describe one reason to refuse genuine documents under one pin, with their number and the latest of them."""
 
     document: NonconformingDocument
     first_seen: datetime
@@ -53,72 +55,79 @@ class NonconformingRecord:
 
 
 class TrustRegistry(Protocol):
-    """What all replicas share about trust: what operators decided, which issuers were seen, who holds a lease.
+    """Hold what all replicas share about trust: operators' decisions, discovered issuers, and leases.
 
-    Small (some hundred entries) and read whole. Every method raises StoreUnavailable.
+    It is small (some hundred entries) and is read as a whole. Every method raises StoreUnavailable.
     """
 
     def revision(self) -> int:
-        """A number that is another one after each change of `decisions` or of any discovered authority. Cheap."""
+        """Return a number that changes with each change of the decisions or of a discovered authority.
+
+        The call is cheap.
+        """
 
     def decisions(self) -> tuple[OperatorDecisions, int]:
-        """What is decided, and the revision of it that `decide` takes."""
+        """Return the operators' decisions, and their revision for `decide`."""
 
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
-        """True where `decisions` are now in force, the event is in the audit trail, and the revision is another
-        one, all at once; False, and nothing changed, where they are not at `expected` any more."""
+        """Store the decisions, append the audit event and change the revision, in one atomic operation.
+
+        Return False, without a change, if the stored decisions are no longer at revision `expected`.
+        """
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
-        """Every issuer that was seen and is not forgotten, the latest seen first."""
+        """Return every issuer that the registry keeps, the latest seen first."""
 
     def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
-        """Counts one more document of this issuer, and keeps the authorities, where there are any, as its
-        checked ones. True where the issuer is new here, or its authorities are.
+        """Count one more document of this issuer, and keep `authorities` as its checked ones if there are any.
 
-        At most MAX_DISCOVERED issuers are kept; those without checked authorities, the least recently seen
-        first, give way, so that nobody floods out what can be approved.
+        Return True if the issuer or its authorities are new. The registry keeps at most MAX_DISCOVERED issuers. It
+        evicts issuers without checked authorities first, starting with the least recently seen. Made-up issuers
+        therefore cannot evict an issuer that an operator can approve.
         """
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
-        """Count one more document of this pin and detail. Return True if they are new here.
+        """Count one more document of this pin and detail. Return True if they are new.
 
-        At most MAX_NONCONFORMING are kept; the least recently seen gives way. It is not another revision.
+        The registry keeps at most MAX_NONCONFORMING pairs and evicts the least recently seen. The revision does not
+        change.
         """
 
     def nonconforming(self) -> tuple[NonconformingRecord, ...]:
-        """Return every pin and detail that is kept, the latest seen first."""
+        """Return every pair of pin and detail that the registry keeps, the latest seen first."""
 
     def claim(self, name: str, *, lasting: timedelta) -> bool:
-        """True to exactly one caller, of any number on any replica, until `lasting` has passed."""
+        """Claim a lease. Return True to exactly one caller on all replicas until `lasting` has passed."""
 
     def is_claimed(self, name: str) -> bool:
-        """Whether `name` was claimed and that has not passed."""
+        """Return True if a claim of `name` has not expired."""
 
     def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
-        """The latest events, the latest first, `most` at the most. Older ones than some thousand are gone."""
+        """Return at most `most` events, the latest first. The registry keeps MAX_AUDIT_EVENTS of them."""
 
 
-#: How many issuers a registry keeps.
+#: The maximum number of issuers that a registry keeps.
 MAX_DISCOVERED = 256
-#: How many pairs of a pin and a detail a registry keeps of nonconforming documents.
+#: The maximum number of pairs of pin and detail that a registry keeps for nonconforming documents.
 MAX_NONCONFORMING = 64
-#: How many audit events a registry keeps.
+#: The maximum number of audit events that a registry keeps.
 MAX_AUDIT_EVENTS = 10_000
 
 
 class FetchFailed(Exception):
-    """Nothing usable came from a URL; the message is one sentence, and quotes nothing of what came."""
+    """Report that a fetch gave no usable certificate. The message quotes no part of the response."""
 
 
 class IssuerFetcher(Protocol):
-    """Where a certificate is got from the URL that another one names (RFC 5280 4.2.2.1)."""
+    """Fetch issuers' certificates from the URLs that certificates name (RFC 5280 section 4.2.2.1)."""
 
     def accepts(self, url: str) -> bool:
-        """Whether the URL is on the allow-list: any other one is not even tried."""
+        """Return True if the URL is on the allow-list. Other URLs are never fetched."""
 
     def fetch(self, url: str, *, seconds: float) -> tuple[bytes, ...]:
-        """The DER certificates at `url`, within `seconds` in all. Nothing is known of them.
+        """Return the DER certificates at `url` within `seconds` in total.
 
-        Connects only where the URL is on the allow-list and every address of its host is public, and to
-        nothing else, whatever redirects or name servers say. Raises FetchFailed.
+        Connects only if the URL is on the allow-list and every address of its host is public. Redirects and DNS answers
+        cannot change that. Raises FetchFailed.
+        Not checked: the certificates. The caller must treat them as untrusted input.
         """

@@ -1,4 +1,7 @@
-"""Chains that were built, remembered: the same signer signs for months, and building a chain costs milliseconds."""
+"""Cache certificate chains by signer.
+
+Building a chain takes milliseconds, and Azure signs with the same certificate for months.
+"""
 
 import threading
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ class _Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Span:
-    """Holds from `since`, included, to `until`, excluded."""
+    """Limit an entry to the time from `since` (inclusive) to `until` (exclusive)."""
 
     since: datetime
     until: datetime
@@ -47,17 +50,20 @@ class _Rejected:
 
 
 def _weigh(_: _Key, value: _Accepted | _Rejected) -> int:
-    """The bytes of memory of an entry. The texts in a chain are the trust bundle's; that of a failure is its own."""
+    """Estimate the bytes of an entry. A chain shares its texts with the trust bundle; a failure has its own text."""
     return 1024 + (len(value.detail) if isinstance(value, _Rejected) else 128 * len(value.chain))
 
 
 class ChainCache:
-    """As `core.chain.build_chain`, once a signer. Thread-safe; it holds at most `capacity` bytes, half of them for
-    chains and half for failures, so that what a sender can make up does not displace what he cannot.
+    """Build each chain once and cache it. Thread-safe.
 
-    A chain is remembered until the first certificate in it may change its state, a failure until any certificate
-    of the cloud may, or the signer's own becomes valid, and FAILURE_LIFETIME at most; both for one generation of
-    the trust bundle, and the least recently used give way.
+    The cache holds at most `capacity` bytes and evicts the least recently used entries. Chains and failures use one
+    half each. Failed lookups, which a sender can make up, therefore never evict chains.
+
+    An entry is valid for one generation of the trust bundle:
+    - a chain until a certificate in it changes its state;
+    - a failure until a certificate of the cloud changes its state or the signer's certificate becomes valid, and for at
+      most FAILURE_LIFETIME.
     """
 
     def __init__(self, *, capacity: int = CHAIN_CACHE_BYTES) -> None:
@@ -75,7 +81,7 @@ class ChainCache:
         return self._accepted.weight + self._rejected.weight
 
     def build(self, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
-        """As `build_chain`. Raises ChainRefused."""
+        """Return the cached chain, or build it. Raises ChainRefused."""
         named = claims.decoded.named
         key = _Key(signer_sha256=named.signed.signer.sha256, cloud=named.cloud, generation=bundle.generation)
         with self._turn:
@@ -93,8 +99,7 @@ class ChainCache:
                 return self._build(key, claims, now=now, bundle=bundle)
 
     def _recall(self, key: _Key, now: datetime) -> _Accepted | _Rejected | None:
-        # Each kind may hold one of another time: a chain that has ended does not hide the failure since, nor the
-        # other way about.
+        # Both may have an entry for this key: an expired chain must not hide a newer failure, or the reverse.
         accepted = self._accepted.find(key)
         if accepted is not None and accepted.span.covers(now):
             return accepted

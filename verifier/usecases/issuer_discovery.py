@@ -1,4 +1,4 @@
-"""The use case of an unknown issuer: recorded always, fetched and admitted where the mode says so."""
+"""Handle issuers that are not pinned: record them, and fetch and admit them if the mode allows it."""
 
 import hashlib
 import threading
@@ -21,22 +21,22 @@ from verifier.core.trust.bundle import Role, TrustBundle
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.telemetry import Recorder
+from verifier.ports.telemetry import IssuerObserved, NonconformingGenuine, Recorder
 from verifier.ports.trust import FetchFailed, IssuerFetcher, LiveTrustSource, TrustRegistry
 
-#: All that one document may cost in fetching, in seconds, waiting for its turn included.
+#: The time limit for all fetches for one document, in seconds, including the wait for its turn.
 FETCH_SECONDS = 5.0
-#: With less time than this left, no fetch is begun: that it failed would say nothing about its URL.
+#: No fetch starts with fewer seconds left: a timeout would not mean that the URL is bad.
 LEAST_FETCH_SECONDS = 2.0
-#: Certificates between a signer and its anchor that are fetched at most.
+#: The maximum number of fetched certificates between a signer and its anchor.
 MAX_HOPS = 3
-#: URLs that are tried at most, between one certificate and the next above it.
+#: The maximum number of URLs to try for the issuer of one certificate.
 MAX_URLS = 4
-#: Between two fetches, whoever makes them.
+#: The minimum time between two fetches, over all replicas.
 FETCH_INTERVAL = timedelta(seconds=1)
 FAILURE_MEMORY = timedelta(minutes=5)
 SUCCESS_MEMORY = timedelta(hours=24)
-#: Sightings that one process records in a second: what a sender makes up must not become the store's load.
+#: The maximum number of issuers that one process records in a second. It limits the load that a sender can cause.
 RECORDS_PER_SECOND = 20
 
 _TURN = "fetch"
@@ -44,7 +44,7 @@ _PAUSE_SECONDS = 0.05
 
 
 class IssuerDiscovery:
-    """What an issuer that nobody pinned means, by the mode. Thread-safe where its ports are."""
+    """Handle documents whose issuer is not pinned, as the mode says. Thread-safe if its ports are."""
 
     def __init__(
         self,
@@ -62,18 +62,18 @@ class IssuerDiscovery:
         self._fetcher = fetcher
         self._recorder = recorder
         self._pause = pause
-        # Two budgets: a flood of documents under made-up issuers must not hide a change of Azure's.
+        # Separate budgets: a flood of documents with made-up issuers must not hide a change of Azure's documents.
         self._budget = _RecordBudget()
         self._nonconforming_budget = _RecordBudget()
-        # One walk a process: it may wait for seconds, and forged documents must not make every thread do so.
+        # One walk for each process: it may take seconds, and forged documents must not block every thread.
         self._walking = threading.Semaphore(1)
 
     def consider(self, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> TrustBundle:
-        """The bundle to build the chain over once more: another one than `bundle` where the issuer is admitted.
+        """Record the issuer within the budget, with its checked authorities, and return the bundle to try again.
 
-        Afterwards the sighting is recorded, within the budget, with every authority that was found and checked.
-        The document passed format, signature, signer-name and window before this, and nothing else. Raises
-        StoreUnavailable in the mode `admit` alone, in which the registry decides.
+        The result differs from `bundle` if the issuer is admitted. Raises StoreUnavailable only in the mode `admit`,
+        because the registry decides there.
+        Not checked: more than the format, the signature, the signer's name and the validity window of the document.
         """
         try:
             self._consider(claims, now=now, bundle=bundle)
@@ -86,39 +86,39 @@ class IssuerDiscovery:
         return bundle
 
     def report_nonconforming(self, document: NonconformingDocument) -> None:
-        """Record a genuine document that exactness or a bound refused, within the budget.
+        """Record, within the budget, a genuine document that a strictness rule or a bound refused.
 
-        An unavailable registry loses the record, never the log line and the metric: the document is refused anyway.
+        If the registry is unavailable, it misses the document, and the log and the metrics still have it.
         """
         if self._nonconforming_budget.allows(document.seen_at):
-            self._recorder.nonconforming_genuine(document)
+            self._recorder.record(NonconformingGenuine(document=document))
             with suppress(StoreUnavailable):
                 self._registry.record_nonconforming(document)
 
     def _consider(self, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> None:
         if not self._budget.allows(now):
             return
-        sighting = observe_issuer(claims, now=now)
+        observation = observe_issuer(claims, now=now)
         decisions, _ = self._registry.decisions()
         embedded = read_candidates(claims.unverified_candidates)
         authorities = confirm_authorities(claims, embedded, now=now, bundle=bundle, decisions=decisions)
-        found = f"found:{sighting.id}"
+        found = f"found:{observation.id}"
         if not authorities and self._mode.fetches and not self._registry.is_claimed(found):
-            authorities = self._fetch_authorities(sighting, claims, embedded, decisions, now=now, bundle=bundle)
-        # A sender who alternates two forms of one authority (direct, cross-signed) must not make each document a
-        # change of trust on all replicas.
-        recorded = f"recorded:{sighting.id}:{authorities[0].sha256}" if authorities else ""
+            authorities = self._fetch_authorities(observation, claims, embedded, decisions, now=now, bundle=bundle)
+        # A sender may alternate two certificates of one authority (direct, cross-signed). That must not change trust on
+        # all replicas with each document.
+        recorded = f"recorded:{observation.id}:{authorities[0].sha256}" if authorities else ""
         news = () if not authorities or self._registry.is_claimed(recorded) else authorities
-        if self._registry.record(sighting, [authority.der for authority in news]):
-            self._recorder.issuer_sighted(sighting, authorities=len(authorities))
+        if self._registry.record(observation, [authority.der for authority in news]):
+            self._recorder.record(IssuerObserved(observation=observation, authorities=len(authorities)))
         if news:
-            # Not before they are recorded: what was found and then lost has to be found again.
+            # Claim only after recording: if the record is lost, the next document must search again.
             self._registry.claim(recorded, lasting=FAILURE_MEMORY)
             self._registry.claim(found, lasting=SUCCESS_MEMORY)
 
     def _fetch_authorities(
         self,
-        sighting: IssuerObservation,
+        observation: IssuerObservation,
         claims: UnverifiedClaims,
         embedded: Sequence[Certificate],
         decisions: OperatorDecisions,
@@ -126,23 +126,25 @@ class IssuerDiscovery:
         now: datetime,
         bundle: TrustBundle,
     ) -> tuple[Certificate, ...]:
-        """The authorities between the signer and an anchor, fetched; empty where they do not chain, another
-        replica is fetching them, or that was tried a while ago."""
-        # By the signer, not the issuer: the issuer's name and key identifier are a stranger's to write, and what he
-        # made up must not keep anybody from looking for the genuine one.
+        """Fetch the authorities between the signer and an anchor.
+
+        The result is empty if they form no chain, if another replica fetches them now, or if a recent attempt failed.
+        """
+        # The key is the signer and not the issuer: a sender can copy the issuer's name and key identifier, and a failed
+        # fetch for such a copy must not stop the fetch for the genuine issuer.
         missed = f"missed:{claims.signer.sha256}"
         if self._registry.is_claimed(missed):
             return ()
         if not any(self._fetcher.accepts(url) for url in claims.signer.unverified_issuer_urls):
             return ()
         if not self._walking.acquire(blocking=False):
-            return ()  # the other threads go on serving
+            return ()  # only one thread of a process fetches
         try:
-            if not self._registry.claim(f"in-flight:{sighting.id}", lasting=timedelta(seconds=2 * FETCH_SECONDS)):
+            if not self._registry.claim(f"in-flight:{observation.id}", lasting=timedelta(seconds=2 * FETCH_SECONDS)):
                 return ()
             authorities = self._walk(claims, embedded, decisions, now=now, bundle=bundle)
         except _NoTurnError:
-            return ()  # nothing was learned: the next document tries again
+            return ()  # the attempt has no result, so the next document tries again
         finally:
             self._walking.release()
         if not authorities:
@@ -158,7 +160,7 @@ class IssuerDiscovery:
         now: datetime,
         bundle: TrustBundle,
     ) -> tuple[Certificate, ...]:
-        """Up from the signer, to what an anchor issued. Raises _NoTurnError."""
+        """Fetch issuers from the signer upwards until an anchor issued one. Raises _NoTurnError."""
         deadline = time.monotonic() + FETCH_SECONDS
         known = [entry.certificate for entry in bundle.entries]
         anchors = [entry.certificate for entry in bundle.entries if entry.role is Role.ROOT]
@@ -170,7 +172,7 @@ class IssuerDiscovery:
             authorities = confirm_authorities(claims, candidates, now=now, bundle=bundle, decisions=decisions)
             if authorities:
                 return authorities
-            # A CA that is not admissible leads nowhere, so its own issuers are not fetched.
+            # Do not fetch the issuers of a CA that is not admissible.
             climbing = admissible(issuers, decisions=decisions, known=known)
             below = tuple(one for one in climbing if not any(one.is_issued_by(anchor) for anchor in anchors))
             if not below:
@@ -178,8 +180,10 @@ class IssuerDiscovery:
         return ()
 
     def _fetch_issuers(self, below: Sequence[Certificate], deadline: float) -> tuple[Certificate, ...]:
-        """Those certificates at one of the URLs of `below` that issued one of them, by name and signature: one
-        authority may have several (direct, cross-signed). Raises _NoTurnError."""
+        """Fetch the certificates that issued one of `below`, by name and signature, from the URLs in `below`.
+
+        One authority may have several certificates (direct, cross-signed). Raises _NoTurnError.
+        """
         named = dict.fromkeys(url for one in below for url in one.unverified_issuer_urls)
         urls = [url for url in named if self._fetcher.accepts(url)]
         for url in urls[:MAX_URLS]:
@@ -197,11 +201,14 @@ class IssuerDiscovery:
             )
             if issuers:
                 return issuers
-            # The URL is not remembered as bad: what is there may well have issued what is genuine.
+            # Do not claim the URL as failed: its certificate may be the issuer of a genuine document.
         return ()
 
     def _take_turn(self, deadline: float) -> None:
-        """The caller has the one fetch of its second, with LEAST_FETCH_SECONDS left. Raises _NoTurnError."""
+        """Wait for the next fetch that FETCH_INTERVAL allows.
+
+        Raises _NoTurnError if fewer than LEAST_FETCH_SECONDS are left.
+        """
         while time.monotonic() < deadline - LEAST_FETCH_SECONDS:
             if self._registry.claim(_TURN, lasting=FETCH_INTERVAL):
                 return
@@ -210,11 +217,11 @@ class IssuerDiscovery:
 
 
 class _NoTurnError(Exception):
-    """Others fetched until the time was over."""
+    """Report that other fetches used all of the time limit."""
 
 
 class _RecordBudget:
-    """RECORDS_PER_SECOND, by the clock of whoever asks."""
+    """Allow RECORDS_PER_SECOND. The caller passes the time."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()

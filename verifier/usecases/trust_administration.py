@@ -1,4 +1,4 @@
-"""The use cases of trust on a running service: what operators decide about it, on all replicas at once."""
+"""Change trust on a running service, for all replicas."""
 
 from collections.abc import Mapping
 
@@ -20,24 +20,27 @@ from verifier.core.trust.operator_decisions import (
 )
 from verifier.ports.clock import Clock
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.telemetry import Recorder
+from verifier.ports.telemetry import Recorder, TrustChanged
 from verifier.ports.trust import LiveTrustSource, NonconformingRecord, TrustAuditEvent, TrustRegistry
 
-# Another operator's decision in between is the only reason to decide again.
+# Retries after another operator changed the decisions at the same time.
 _ATTEMPTS = 8
 
 
 class UnknownAuthorityError(ValueError):
-    """No discovered or pinned authority has this fingerprint."""
+    """Report that no known authority has this fingerprint."""
 
 
 class UnfitAuthorityError(ValueError):
-    """The certificate cannot be pinned; the message says why."""
+    """Report why a certificate cannot be pinned."""
 
 
 class TrustAdministration:
-    """Decide about trust. Each decision is an audit event, and in force on this replica when the call returns; on the
-    others as soon as they look at the registry again. `by` names who decides."""
+    """Make and show the operators' decisions about trust. `by` names the operator.
+
+    Each decision is an audit event. It is in force on this replica when the call returns, and on the other replicas
+    after their next refresh.
+    """
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class TrustAdministration:
         clock: Clock,
         served: frozenset[Cloud] = SERVED_BY_DEFAULT,
     ) -> None:
-        #: The clouds that the service serves live.
+        #: The clouds from which the service accepts live documents.
         self.served = served
         self._trust = trust
         self._registry = registry
@@ -78,10 +81,10 @@ class TrustAdministration:
         return self._registry.audit_trail(most=most)
 
     def approve(self, sha256: str, *, by: str) -> None:
-        """Pin the discovered authority for each cloud that it was seen in, with those above it that it needs.
+        """Pin the discovered authority, and the authorities above it, for each cloud that it was seen in.
 
-        A rejection of its CA is taken back. Raises UnknownAuthorityError, UnfitAuthorityError if a CA above it is
-        rejected, and StoreUnavailable.
+        The approval revokes an earlier rejection of its CA. Raises UnknownAuthorityError, StoreUnavailable, and
+        UnfitAuthorityError if a CA above it is rejected.
         """
         approved: dict[bytes, frozenset[Cloud]] = {}
         for issuer in self._registry.discovered():
@@ -98,7 +101,7 @@ class TrustAdministration:
         self._pin(approved, sha256, "approve", by=by)
 
     def reject(self, sha256: str, *, by: str) -> None:
-        """Reject the CA of the known certificate: no certificate of it is ever admitted. Its pins stay.
+        """Reject the CA of the known certificate. The mode `admit` never admits a certificate of it. Its pins stay.
 
         Raises UnknownAuthorityError and StoreUnavailable.
         """
@@ -109,13 +112,14 @@ class TrustAdministration:
         raise UnknownAuthorityError(f"no trusted or discovered authority has the SHA-256 {sha256}")
 
     def pin(self, certificate: Certificate, clouds: frozenset[Cloud], *, by: str, note: str = "") -> None:
-        """The certificate is pinned for these clouds, in each of which a trusted authority issued it.
+        """Pin an intermediate certificate for these clouds.
 
-        Not checked: that the chain above it is usable now. Raises UnfitAuthorityError and StoreUnavailable.
+        Raises StoreUnavailable, and UnfitAuthorityError if a cloud has no trusted authority that issued it.
+        Not checked: that the chain above it is usable now.
         """
         if not certificate.is_ca or certificate.is_self_issued:
             raise UnfitAuthorityError(
-                "an intermediate authority can be pinned on a running service; a root only in a manifest"
+                "only an intermediate authority can be pinned on a running service; add a root to the trust manifest"
             )
         bundle = self._trust.bundle()
         for cloud in sorted(clouds):
@@ -126,27 +130,27 @@ class TrustAdministration:
         self._pin({certificate.der: clouds}, certificate.sha256, "pin", by=by, note=note)
 
     def unpin(self, sha256: str, *, by: str) -> None:
-        """No operator pins the authority any more. Raises UnknownAuthorityError and StoreUnavailable."""
+        """Remove the operators' pin of the authority. Raises UnknownAuthorityError and StoreUnavailable."""
         if sha256 not in self.decisions().pins:
             raise UnknownAuthorityError(f"no operator pinned an authority with the SHA-256 {sha256}")
         self._decide(Unpin(sha256=sha256), "unpin", sha256, by=by)
 
     def deny(self, denials: Denials, *, by: str) -> None:
-        """Build no chain with these from now on. Raises StoreUnavailable.
+        """Deny these keys and serial numbers: no chain may contain them. Raises StoreUnavailable.
 
-        The CAs that are known under a denied serial number are put on record: `admit` admits none of their
-        certificates, also after the denied one is forgotten.
+        The decision also names the CAs that are known under a denied serial number. The mode `admit` admits none of
+        their certificates, even after the registry has deleted the denied certificate.
         """
         known = self.known_authorities()
         authorities = {
             serial: frozenset(AuthorityIdentity.of(one) for one in known if one.serial_number == serial)
             for serial in denials.serial_numbers
         }
-        self._decide(Deny(denials=denials, denied_authorities=authorities), "deny", _named(denials), by=by)
+        self._decide(Deny(denials=denials, denied_authorities=authorities), "deny", _name_denials(denials), by=by)
 
     def allow(self, denials: Denials, *, by: str) -> None:
-        """These are denied no longer. Raises StoreUnavailable."""
-        self._decide(Allow(denials=denials), "allow", _named(denials), by=by)
+        """Remove these denials. Raises StoreUnavailable."""
+        self._decide(Allow(denials=denials), "allow", _name_denials(denials), by=by)
 
     def _pin(
         self, authorities: Mapping[bytes, frozenset[Cloud]], subject: str, what: str, *, by: str, note: str = ""
@@ -169,18 +173,18 @@ class TrustAdministration:
                 by=by,
                 what=what,
                 subject=subject,
-                before=_standing(before, change),
-                after=_standing(after, change),
+                before=_describe_state(before, change),
+                after=_describe_state(after, change),
             )
             if self._registry.decide(after, event, expected=revision):
-                self._recorder.trust_changed(event)
+                self._recorder.record(TrustChanged(change=event))
                 self._trust.refresh()
                 return
-        raise StoreUnavailable("Other decisions about trust came in between each time.")
+        raise StoreUnavailable("Other operators changed the trust decisions at the same time. Try again.")
 
 
 def read_authority(raw: bytes) -> Certificate:
-    """The one certificate in `raw`, PEM or DER. Raises UnfitAuthorityError."""
+    """Read exactly one certificate in PEM or DER. Raises UnfitAuthorityError."""
     try:
         return Certificate.from_pem(raw) if raw.lstrip().startswith(b"-----BEGIN") else Certificate.from_der(raw)
     except CertificateError as error:
@@ -188,18 +192,17 @@ def read_authority(raw: bytes) -> Certificate:
 
 
 def read_denial(text: str) -> Denials:
-    """What `text` denies: a SHA-256 of a subjectPublicKeyInfo (64 hex digits), else a serial number in hex.
+    """Read the SHA-256 of a subjectPublicKeyInfo (64 hex digits) or a serial number (in hex).
 
-    What is neither by its length is refused: a mistyped key must not pass as the serial number of nothing. Raises
-    ValueError.
+    Raises ValueError for any other length: a mistyped key must not pass as an unused serial number.
     """
-    told = text.lower().removeprefix("0x").replace(":", "")
-    if told and all(digit in "0123456789abcdef" for digit in told):
-        if len(told) == _SPKI_DIGITS:
-            return Denials(spki_sha256=frozenset({told}))
-        # RFC 5280 4.1.2.2: positive, and at most 20 bytes; openssl may write a zero byte in front.
-        serial = told.lstrip("0")
-        if len(serial) > 0 and len(told) <= _SERIAL_DIGITS:
+    digits = text.lower().removeprefix("0x").replace(":", "")
+    if digits and all(digit in "0123456789abcdef" for digit in digits):
+        if len(digits) == _SPKI_DIGITS:
+            return Denials(spki_sha256=frozenset({digits}))
+        # RFC 5280 section 4.1.2.2: positive, and at most 20 bytes. openssl may write a leading zero byte.
+        serial = digits.lstrip("0")
+        if len(serial) > 0 and len(digits) <= _SERIAL_DIGITS:
             return Denials(serial_numbers=frozenset({int(serial, 16)}))
     raise ValueError(
         "expected the SHA-256 of a public key (64 hex digits) or a serial number (at most 40 hex digits, not zero)"
@@ -210,37 +213,37 @@ _SPKI_DIGITS = 64
 _SERIAL_DIGITS = 42
 
 
-def _named(denials: Denials) -> str:
+def _name_denials(denials: Denials) -> str:
     return " ".join(
         [f"spki:{spki}" for spki in sorted(denials.spki_sha256)]
         + [f"serial:{serial:x}" for serial in sorted(denials.serial_numbers)]
     )
 
 
-def _standing(decisions: OperatorDecisions, change: Change) -> str:
-    """What the decisions say of that which the change is about."""
+def _describe_state(decisions: OperatorDecisions, change: Change) -> str:
+    """Describe what `decisions` say about the subject of the change."""
     match change:
         case Pin(pins=pins):
-            return "; ".join(_standing_of(decisions, sha256, pin) for sha256, pin in pins.items())
+            return "; ".join(_describe_pin(decisions, sha256, pin) for sha256, pin in pins.items())
         case Unpin(sha256=sha256):
-            return _standing_of(decisions, sha256, None)
+            return _describe_pin(decisions, sha256, None)
         case Reject(authority=authority):
-            return f"{_shown(authority)} {'rejected' if authority in decisions.rejected else 'undecided'}"
+            return f"{_name_authority(authority)} {'rejected' if authority in decisions.rejected else 'undecided'}"
         case Deny(denials=denials) | Allow(denials=denials):
             both = Denials(
                 serial_numbers=decisions.denials.serial_numbers & denials.serial_numbers,
                 spki_sha256=decisions.denials.spki_sha256 & denials.spki_sha256,
             )
             authorities = {
-                _shown(one)
+                _name_authority(one)
                 for serial in both.serial_numbers
                 for one in decisions.denied_authorities.get(serial, frozenset())
             }
-            told = f"denied {_named(both)}" if _named(both) else "not denied"
-            return f"{told} of {'; '.join(sorted(authorities))}" if authorities else told
+            state = f"denied {_name_denials(both)}" if _name_denials(both) else "not denied"
+            return f"{state} of {'; '.join(sorted(authorities))}" if authorities else state
 
 
-def _standing_of(decisions: OperatorDecisions, sha256: str, new_pin: PinDecision | None) -> str:
+def _describe_pin(decisions: OperatorDecisions, sha256: str, new_pin: PinDecision | None) -> str:
     pin = decisions.pins.get(sha256)
     if pin is not None:
         return f"{sha256} pinned for {', '.join(sorted(pin.clouds))} by {pin.decided_by}"
@@ -248,5 +251,5 @@ def _standing_of(decisions: OperatorDecisions, sha256: str, new_pin: PinDecision
     return f"{sha256} rejected" if identities & decisions.rejected else f"{sha256} undecided"
 
 
-def _shown(authority: AuthorityIdentity) -> str:
+def _name_authority(authority: AuthorityIdentity) -> str:
     return f"{authority.subject} with the key {authority.spki_sha256}"

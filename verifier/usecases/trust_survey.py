@@ -1,4 +1,4 @@
-"""What stands about trust at one moment: the bundle, what operators decided, and what was seen, put together."""
+"""Combine the trust bundle, the operators' decisions and the discovered issuers into one survey."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from verifier.core.trust.operator_decisions import PinDecision
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration
 
-#: Events of the audit trail that a survey shows.
+#: The number of audit events in a survey.
 AUDIT_EVENTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyedEntry:
-    """One certificate as it stands in one cloud. `chainable`: chains are built over it at that moment."""
+    """Describe one certificate in one cloud. If it is `chainable`, chains can contain it at the time of the survey."""
 
     entry: TrustedCertificate
     state: State
@@ -29,9 +29,9 @@ class SurveyedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyedCloud:
-    """`horizon` is None where no chain can be built at that moment.
+    """Describe the trust for one cloud. `horizon` is None if no chain can be built at the time of the survey.
 
-    The service accepts live documents of the clouds that are `served` and not `closed`.
+    The service accepts live documents only from clouds that are `served` and not `closed`.
     """
 
     cloud: Cloud
@@ -43,17 +43,20 @@ class SurveyedCloud:
 
     @property
     def is_counted(self) -> bool:
-        """Whether its horizon concerns the service."""
+        """Return True if the service needs this cloud's horizon."""
         return self.served and not self.closed
 
     def ends_within(self, warning: timedelta, *, at: datetime) -> bool:
-        """Return whether it has no chain now, or none from some moment inside the time on."""
+        """Return True if there is no chain now, or chains end within `warning`."""
         return self.horizon is None or self.horizon - at <= warning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyedDenial:
-    """One denied key or serial number, and the known certificates that it names: none for a signer's."""
+    """Describe one denied key or serial number, and the known CA certificates that it names.
+
+    The list is empty if the denial names a signer's certificate.
+    """
 
     denials: Denials
     certificates: tuple[Certificate, ...]
@@ -61,7 +64,7 @@ class SurveyedDenial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyedRejection:
-    """One rejected CA, and the known certificates of it."""
+    """Describe one rejected CA and its known certificates."""
 
     authority: AuthorityIdentity
     certificates: tuple[Certificate, ...]
@@ -84,12 +87,12 @@ class TrustSurvey:
     rejected: tuple[SurveyedRejection, ...]
     denied: tuple[SurveyedDenial, ...]
     nonconforming: tuple[NonconformingRecord, ...]
-    #: Formal oddities of trusted certificates, which refuse no document.
+    #: Formal oddities of trusted certificates. They do not refuse a document.
     oddities: tuple[str, ...]
     audit: tuple[TrustAuditEvent, ...]
 
     def ending_within(self, warning: timedelta) -> tuple[TrustedCertificate, ...]:
-        """Those in use that end inside the time, the first one first."""
+        """Return the usable certificates that end within `warning`, the earliest first."""
         ending = [
             entry
             for entry in self.entries
@@ -99,7 +102,7 @@ class TrustSurvey:
 
 
 def survey_trust(administration: TrustAdministration, *, at: datetime) -> TrustSurvey:
-    """What stands, as of `at` for all that the clock decides, and as it is now for all that people decide.
+    """Survey the trust. States that depend on time are those of `at`; operators' decisions are the current ones.
 
     Raises StoreUnavailable.
     """

@@ -1,4 +1,4 @@
-"""What the operator and the auditor are told of an appraisal: once each, however it ends."""
+"""Check that each appraisal is recorded exactly once, with its facts, for the operator and the auditor."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -22,25 +22,25 @@ PATH = "/v1/attestations"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptTrail:
-    """Implements the DecisionTrail port."""
+class KeptLog:
+    """Implements the AppraisalLog port: keeps each record."""
 
-    decisions: list[AppraisalRecord] = field(default_factory=list)
+    records: list[AppraisalRecord] = field(default_factory=list)
 
-    def append(self, decision: AppraisalRecord) -> None:
-        self.decisions.append(decision)
+    def append(self, record: AppraisalRecord) -> None:
+        self.records.append(record)
 
 
-class FullTrail:
-    """Implements the DecisionTrail port, and takes nothing."""
+class FullLog:
+    """Implements the AppraisalLog port: keeps no record."""
 
-    def append(self, decision: AppraisalRecord) -> None:
-        del decision
+    def append(self, record: AppraisalRecord) -> None:
+        del record
         raise StoreUnavailable("The audit trail is full.")
 
 
-class _AwayStore:
-    """Implements the NonceStore port, and is away, or worse."""
+class _FailingStore:
+    """Implements the NonceStore port: each call raises the error."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -72,60 +72,60 @@ def post(application: Application, **more: object) -> int:
     return application.client.post(PATH, json=fields, headers={"X-Request-Id": "mine"}).status_code
 
 
-def only_decision(application: Application) -> AppraisalRecord:
-    (decision,) = application.records.decisions
-    return decision
+def only_record(application: Application) -> AppraisalRecord:
+    (record,) = application.records.decisions
+    return record
 
 
-def test_a_verified_document_is_told_with_what_it_says(application: Application) -> None:
+def test_verified_document_is_recorded_with_its_claims(application: Application) -> None:
     application.give_out(documents.NONCE)
     assert post(application) == 200
-    told = only_decision(application)
+    record = only_record(application)
     signer = documents.shared_pki().signer.certificate
-    assert (told.verdict, told.code, told.failed_check) == (Verdict.VERIFIED, "verified", None)
-    assert (told.client_request_id, told.tenant, told.policies) == ("mine", "default", ("default",))
-    assert told.request_id == application.records.exchanges[-1].request_id != "mine"
-    assert told.at == documents.NOW
-    assert (told.vm_id, told.subscription_id) == (documents.VM.vm_id, documents.VM.subscription_id)
-    assert (told.cloud, told.signer_serial) == (Cloud.PUBLIC, f"{signer.serial_number:x}")
-    assert told.issuer
-    assert len(told.document_sha256) == 64
-    assert tuple(check for check, _ in told.steps) == tuple(Check)
-    assert all(seconds >= 0 for _, seconds in told.steps)
-    assert sum(seconds for _, seconds in told.steps) <= told.seconds
+    assert (record.verdict, record.code, record.failed_check) == (Verdict.VERIFIED, "verified", None)
+    assert (record.client_request_id, record.tenant, record.policies) == ("mine", "default", ("default",))
+    assert record.request_id == application.records.exchanges[-1].request_id != "mine"
+    assert record.at == documents.NOW
+    assert (record.vm_id, record.subscription_id) == (documents.VM.vm_id, documents.VM.subscription_id)
+    assert (record.cloud, record.signer_serial) == (Cloud.PUBLIC, f"{signer.serial_number:x}")
+    assert record.issuer
+    assert len(record.document_sha256) == 64
+    assert tuple(check for check, _ in record.steps) == tuple(Check)
+    assert all(seconds >= 0 for _, seconds in record.steps)
+    assert sum(seconds for _, seconds in record.steps) <= record.seconds
 
 
-def test_a_refused_one_is_told_without_its_claims_and_only_as_far_as_it_came(application: Application) -> None:
+def test_refused_document_is_recorded_without_claims_and_with_the_checks_that_started(application: Application) -> None:
     assert post(application) == 422
-    told = only_decision(application)
-    assert (told.verdict, told.code, told.failed_check) == (Verdict.REFUSED, "nonce-unknown", Check.NONCE)
-    assert (told.vm_id, told.subscription_id, told.policies) == ("", "", ())
-    assert told.cloud is Cloud.PUBLIC
-    assert told.signer_serial
-    assert told.document_sha256
-    assert [check for check, _ in told.steps] == list(Check)[:-1]
+    record = only_record(application)
+    assert (record.verdict, record.code, record.failed_check) == (Verdict.REFUSED, "nonce-unknown", Check.NONCE)
+    assert (record.vm_id, record.subscription_id, record.policies) == ("", "", ())
+    assert record.cloud is Cloud.PUBLIC
+    assert record.signer_serial
+    assert record.document_sha256
+    assert [check for check, _ in record.steps] == list(Check)[:-1]
 
 
-def test_one_that_a_policy_denied_is_told_with_all_policies(application: Application) -> None:
+def test_document_that_a_policy_refused_is_recorded_with_all_policies(application: Application) -> None:
     application.give_out(documents.NONCE)
     assert post(application, policy="other") == 403
-    told = only_decision(application)
-    assert (told.code, told.failed_check, told.policies) == ("policy-denied", Check.POLICY, ("default", "other"))
-    assert told.vm_id == ""
+    record = only_record(application)
+    assert (record.code, record.failed_check, record.policies) == ("policy-denied", Check.POLICY, ("default", "other"))
+    assert record.vm_id == ""
 
 
-def test_bytes_that_are_no_document_are_told_by_their_digest(application: Application) -> None:
+def test_malformed_evidence_is_recorded_with_its_digest(application: Application) -> None:
     data = b"\x30\x03\x02\x01\x00"
     assert application.client.post(PATH, json=documents.imds_answer(data)).status_code == 400
-    told = only_decision(application)
-    assert (told.code, told.failed_check) == ("malformed-evidence", Check.FORMAT)
-    assert (told.signer_serial, told.issuer, told.cloud) == ("", "", None)
-    assert told.document_sha256 == hashlib.sha256(data).hexdigest()
+    record = only_record(application)
+    assert (record.code, record.failed_check) == ("malformed-evidence", Check.FORMAT)
+    assert (record.signer_serial, record.issuer, record.cloud) == ("", "", None)
+    assert record.document_sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_a_body_that_is_too_large_is_told_too(application: Application) -> None:
+def test_too_large_body_is_recorded(application: Application) -> None:
     assert post(application, signature="A" * 20_000) == 413
-    assert (only_decision(application).code, only_decision(application).document_sha256) == ("too-large", "")
+    assert (only_record(application).code, only_record(application).document_sha256) == ("too-large", "")
 
 
 @pytest.mark.parametrize(
@@ -135,54 +135,54 @@ def test_a_body_that_is_too_large_is_told_too(application: Application) -> None:
         (RuntimeError("a fault"), "internal", 500),
     ],
 )
-def test_an_error_is_told_as_no_verdict(tmp_path: Path, error: Exception, code: str, status: int) -> None:
-    application = make_application(tmp_path, nonces=_AwayStore(error))
+def test_error_is_recorded_as_unavailable(tmp_path: Path, error: Exception, code: str, status: int) -> None:
+    application = make_application(tmp_path, nonces=_FailingStore(error))
     assert post(application) == status
-    told = only_decision(application)
-    assert (told.verdict, told.code, told.failed_check) == (Verdict.UNAVAILABLE, code, None)
-    assert told.vm_id == ""
+    record = only_record(application)
+    assert (record.verdict, record.code, record.failed_check) == (Verdict.UNAVAILABLE, code, None)
+    assert record.vm_id == ""
 
 
-def test_a_request_that_asks_for_no_appraisal_is_not_told(application: Application) -> None:
+def test_malformed_request_is_not_recorded(application: Application) -> None:
     assert post(application, policy="none-such") == 400
     assert application.client.post(PATH, data="<p>", content_type="text/html").status_code == 415
     assert application.records.decisions == []
 
 
-class TestTrail:
-    def test_keeps_what_is_told(self, tmp_path: Path) -> None:
-        trail = KeptTrail()
-        application = make_application(tmp_path, trail=trail, trail_required=True)
+class TestAppraisalLog:
+    def test_keeps_the_same_records_as_the_recorder(self, tmp_path: Path) -> None:
+        log = KeptLog()
+        application = make_application(tmp_path, log=log, log_required=True)
         application.give_out(documents.NONCE)
         assert [post(application), post(application)] == [200, 409]
-        assert trail.decisions == application.records.decisions
-        assert documents.NONCE not in "".join(map(line_of, trail.decisions))
+        assert log.records == application.records.decisions
+        assert documents.NONCE not in "".join(map(line_of, log.records))
 
-    def test_that_takes_nothing_changes_no_verdict(self, tmp_path: Path) -> None:
-        application = make_application(tmp_path, trail=FullTrail())
+    def test_unavailable_optional_log_does_not_change_the_verdict(self, tmp_path: Path) -> None:
+        application = make_application(tmp_path, log=FullLog())
         application.give_out(documents.NONCE)
         assert post(application) == 200
-        assert [decision.code for decision in application.records.unkept] == ["verified"]
-        assert only_decision(application).verdict is Verdict.VERIFIED
+        assert [record.code for record in application.records.unkept] == ["verified"]
+        assert only_record(application).verdict is Verdict.VERIFIED
 
-    def test_that_takes_nothing_and_is_required_leaves_no_verdict(self, tmp_path: Path) -> None:
-        application = make_application(tmp_path, trail=FullTrail(), trail_required=True)
+    def test_unavailable_required_log_replaces_an_acceptance_by_503(self, tmp_path: Path) -> None:
+        application = make_application(tmp_path, log=FullLog(), log_required=True)
         application.give_out(documents.NONCE)
         answer = application.client.post(PATH, json=documents.imds_answer(documents.document()))
         assert (answer.status_code, answer.get_json()["code"]) == (503, "store-unavailable")
-        told = only_decision(application)
-        assert (told.verdict, told.code, told.vm_id) == (Verdict.UNAVAILABLE, "store-unavailable", "")
-        assert [decision.code for decision in application.records.unkept] == ["verified"]
+        record = only_record(application)
+        assert (record.verdict, record.code, record.vm_id) == (Verdict.UNAVAILABLE, "store-unavailable", "")
+        assert [record.code for record in application.records.unkept] == ["verified"]
 
-    def test_that_is_required_takes_no_refusal_either(self, tmp_path: Path) -> None:
-        application = make_application(tmp_path, trail=FullTrail(), trail_required=True)
+    def test_unavailable_required_log_replaces_a_refusal_by_503(self, tmp_path: Path) -> None:
+        application = make_application(tmp_path, log=FullLog(), log_required=True)
         assert post(application) == 503
-        told = only_decision(application)
-        assert (told.verdict, told.failed_check) == (Verdict.UNAVAILABLE, None)
+        record = only_record(application)
+        assert (record.verdict, record.failed_check) == (Verdict.UNAVAILABLE, None)
 
 
 class TestTrace:
-    def test_is_answered_with_a_span_of_our_own(self, application: Application) -> None:
+    def test_response_continues_the_trace_with_a_new_span_id(self, application: Application) -> None:
         answer = application.client.get("/healthz", headers={"traceparent": TRACE})
         version, trace_id, span_id, flags = answer.headers["traceresponse"].split("-")
         assert (version, trace_id, flags) == ("00", "4bf92f3577b34da6a3ce929d0e0e4736", "01")
@@ -190,7 +190,7 @@ class TestTrace:
         assert span_id != "00f067aa0ba902b7"
 
     @pytest.mark.parametrize("header", ["", "nonsense", f"{TRACE},{TRACE}"])
-    def test_that_is_malformed_is_as_none(self, application: Application, header: str) -> None:
+    def test_malformed_traceparent_is_ignored(self, application: Application, header: str) -> None:
         answer = application.client.get("/healthz", headers={"traceparent": header})
         assert answer.status_code == 200
         assert "traceresponse" not in answer.headers

@@ -13,7 +13,7 @@ from support.token_checks import ISSUER, Expectations, check_with_pyjwt
 from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.core.model import AttestationResult
-from verifier.ports.telemetry import ReloadOutcome
+from verifier.ports.telemetry import Event, TokenKeysReloaded
 from verifier.ports.tokens import PublishedKey, TokenAlgorithm
 
 KEYS = "/.well-known/jwks.json"
@@ -21,8 +21,9 @@ THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 
 
 class _Records(KeptRecords):
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        del outcome, detail
+    def record(self, event: Event) -> None:
+        if not isinstance(event, TokenKeysReloaded):
+            KeptRecords.record(self, event)
 
 
 @pytest.fixture

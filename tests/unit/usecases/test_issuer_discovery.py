@@ -1,4 +1,4 @@
-"""What an issuer that nobody pinned means, in each mode."""
+"""Check how each mode handles a document whose issuer is not pinned."""
 
 import itertools
 import time
@@ -55,7 +55,7 @@ PINNED, OBSERVE, ADMIT = DiscoveryMode.PINNED, DiscoveryMode.OBSERVE, DiscoveryM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """A laboratory for each mode, with one fetcher."""
+    """Open laboratories in any mode over one fetcher."""
 
     directory: Path
     fetcher: ScriptedFetcher
@@ -66,14 +66,14 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Its fetcher answers with the issuing CA at URL. Time stands still but for pauses."""
+    """Provide a fetcher that returns the issuing CA at URL. Only pauses advance the time."""
     monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     return Bench(directory=tmp_path, fetcher=ScriptedFetcher(answers={URL: (der(issuing_ca()),)}))
 
 
 def forged_under(issuer: pki.Identity, *urls: str) -> bytes:
-    """A document whose signer bears the issuer's name and key identifier, and a stranger's signature."""
-    return documents.document(signer=signer_under(issuer, *urls, issuer_key=key("a stranger")))
+    """Return a document whose signer has the issuer's name and key identifier, and an untrusted signature."""
+    return documents.document(signer=signer_under(issuer, *urls, issuer_key=key("untrusted")))
 
 
 def refuses(laboratory: Laboratory, document: bytes) -> bool:
@@ -84,7 +84,7 @@ def refuses(laboratory: Laboratory, document: bytes) -> bool:
 
 class TestModes:
     @pytest.mark.parametrize("mode", [PINNED, OBSERVE, ADMIT])
-    def test_record_what_was_seen(self, bench: Bench, mode: DiscoveryMode) -> None:
+    def test_each_mode_records_the_issuer(self, bench: Bench, mode: DiscoveryMode) -> None:
         laboratory = bench.open(mode)
         document = signed_under(issuing_ca(), SECOND)
         assert refuses(laboratory, document)
@@ -97,22 +97,22 @@ class TestModes:
         assert seen.documents == 2
         assert seen.last_seen - seen.first_seen == timedelta(minutes=1)
         assert seen.authorities == ()
-        assert [authorities for _, authorities in laboratory.recorder.sightings] == [0]
+        assert [event.authorities for event in laboratory.recorder.observed] == [0]
 
-    def test_pinned_fetches_nothing(self, bench: Bench) -> None:
+    def test_pinned_mode_does_not_fetch(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
         assert refuses(laboratory, signed_under(issuing_ca(), URL))
         assert not bench.fetcher.asked
         assert not laboratory.registry.claims
 
-    def test_pinned_keeps_an_embedded_issuer_for_approval(self, bench: Bench) -> None:
+    def test_pinned_mode_keeps_an_embedded_issuer_for_approval(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
         assert refuses(laboratory, signed_under(issuing_ca(), URL, embedding=(der(issuing_ca()),)))
         assert laboratory.authorities == [(der(issuing_ca()),)]
-        assert [authorities for _, authorities in laboratory.recorder.sightings] == [1]
+        assert [event.authorities for event in laboratory.recorder.observed] == [1]
         assert not bench.fetcher.asked
 
-    def test_observe_fetches_and_refuses(self, bench: Bench) -> None:
+    def test_observe_mode_fetches_the_issuer_and_refuses_the_document(self, bench: Bench) -> None:
         laboratory = bench.open(OBSERVE)
         before = laboratory.trust.bundle()
         document = signed_under(issuing_ca(), URL)
@@ -121,21 +121,21 @@ class TestModes:
         assert laboratory.authorities == [(der(issuing_ca()),)]
         assert bench.fetcher.asked == [URL]
 
-    def test_admit_accepts(self, bench: Bench) -> None:
+    def test_admit_mode_accepts_the_document(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
         result = laboratory.appraise(signed_under(issuing_ca(), URL))
         chain = result.content.chain
         assert [link.origin for link in chain] == [Origin.ADMITTED, Origin.LISTED]
         assert laboratory.authorities == [(der(issuing_ca()),)]
-        assert [authorities for _, authorities in laboratory.recorder.sightings] == [1]
+        assert [event.authorities for event in laboratory.recorder.observed] == [1]
 
-    def test_admit_asks_nobody_about_the_next_document(self, bench: Bench) -> None:
+    def test_admit_mode_does_not_fetch_again_for_the_next_document(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
         laboratory.consider(signed_under(issuing_ca(), URL))
         laboratory.appraise(signed_under(issuing_ca(), SECOND))
         assert bench.fetcher.asked == [URL]
 
-    def test_admit_takes_what_another_replica_found(self, bench: Bench) -> None:
+    def test_admit_mode_uses_the_issuer_that_another_replica_found(self, bench: Bench) -> None:
         one = bench.open(ADMIT)
         other = bench.open(ADMIT, beside=one)
         one.consider(signed_under(issuing_ca(), URL))
@@ -143,27 +143,27 @@ class TestModes:
         assert bench.fetcher.asked == [URL]
 
     @pytest.mark.parametrize("mode", [OBSERVE, ADMIT])
-    def test_fetch_nothing_where_the_issuer_is_embedded(self, bench: Bench, mode: DiscoveryMode) -> None:
+    def test_embedded_issuer_is_not_fetched(self, bench: Bench, mode: DiscoveryMode) -> None:
         laboratory = bench.open(mode)
         laboratory.consider(signed_under(issuing_ca(), URL, embedding=(der(issuing_ca()),)))
         assert laboratory.authorities == [(der(issuing_ca()),)]
         assert not bench.fetcher.asked
 
     @pytest.mark.parametrize("mode", [PINNED, OBSERVE, ADMIT])
-    def test_keep_no_embedded_issuer_that_does_not_chain(self, bench: Bench, mode: DiscoveryMode) -> None:
+    def test_embedded_issuer_that_does_not_chain_is_not_kept(self, bench: Bench, mode: DiscoveryMode) -> None:
         laboratory = bench.open(mode)
-        stranger = authority("Stranger CA", issuer=root("Stranger Root"))
-        assert refuses(laboratory, signed_under(stranger, embedding=(der(stranger), der(root("Stranger Root")))))
+        untrusted = authority("Untrusted CA", issuer=root("Untrusted Root"))
+        assert refuses(laboratory, signed_under(untrusted, embedding=(der(untrusted), der(root("Untrusted Root")))))
         assert laboratory.authorities == [()]
 
 
 class TestRejectedAuthorities:
     @pytest.mark.parametrize("mode", [PINNED, OBSERVE, ADMIT])
-    def test_are_not_kept_where_they_are_embedded(self, bench: Bench, mode: DiscoveryMode) -> None:
+    def test_embedded_rejected_authority_is_not_kept(self, bench: Bench, mode: DiscoveryMode) -> None:
         self.check(bench.open(mode), signed_under(issuing_ca(), embedding=(der(issuing_ca()),)))
 
     @pytest.mark.parametrize("mode", [OBSERVE, ADMIT])
-    def test_are_not_kept_where_they_are_fetched(self, bench: Bench, mode: DiscoveryMode) -> None:
+    def test_fetched_rejected_authority_is_not_kept(self, bench: Bench, mode: DiscoveryMode) -> None:
         self.check(bench.open(mode), signed_under(issuing_ca(), URL))
 
     def check(self, laboratory: Laboratory, document: bytes) -> None:
@@ -172,7 +172,7 @@ class TestRejectedAuthorities:
         assert refuses(laboratory, document)
         assert laboratory.authorities == [()]
 
-    def test_denied_ones_are_not_kept_either(self, bench: Bench) -> None:
+    def test_denied_authority_is_not_kept(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
         denied = Certificate.from_der(der(issuing_ca())).spki_sha256
         laboratory.registry.settle(OperatorDecisions(denials=Denials(spki_sha256=frozenset({denied}))))
@@ -193,7 +193,7 @@ class TestNonconformingDocuments:
             seen_at=seen_at,
         )
 
-    def test_are_recorded_and_told(self, bench: Bench) -> None:
+    def test_nonconforming_document_is_kept_and_reported(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
         for _ in range(2):
             laboratory.discovery.report_nonconforming(self.report())
@@ -202,10 +202,10 @@ class TestNonconformingDocuments:
         assert (record.document, record.documents) == (self.report(), 2)
 
     @pytest.mark.parametrize("unavailable", [set(), {"record_nonconforming"}])
-    def test_are_reported_by_the_appraisal_that_refuses_them(self, bench: Bench, unavailable: set[str]) -> None:
+    def test_appraisal_reports_the_document_that_it_refuses(self, bench: Bench, unavailable: set[str]) -> None:
         pinned = TrustedCertificate(name="issuing", role="intermediate", certificate=issuing_ca().certificate)
         laboratory = make_laboratory(bench.directory, mode=PINNED, fetcher=bench.fetcher, others=(pinned,))
-        laboratory.registry.away = unavailable
+        laboratory.registry.unavailable = unavailable
         laboratory.appraise(signed_under(issuing_ca()))
         assert laboratory.recorder.nonconforming == []
         with pytest.raises(FormatRefused) as refused:
@@ -214,19 +214,19 @@ class TestNonconformingDocuments:
         assert report.detail == refused.value.detail
         assert report.pin_sha256 == Certificate.from_der(der(issuing_ca())).sha256
 
-    def test_are_not_reported_if_no_pin_issued_the_signer(self, bench: Bench) -> None:
+    def test_document_without_a_pinned_issuer_is_not_reported(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
         with pytest.raises(FormatRefused):
             laboratory.appraise(signed_under(issuing_ca(), announced_digests=2))
         assert laboratory.recorder.nonconforming == []
 
-    def test_are_told_where_the_registry_is_away(self, bench: Bench) -> None:
+    def test_nonconforming_document_is_reported_if_the_registry_is_unavailable(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
-        laboratory.registry.away = {"record_nonconforming"}
+        laboratory.registry.unavailable = {"record_nonconforming"}
         laboratory.discovery.report_nonconforming(self.report())
         assert laboratory.recorder.nonconforming == [self.report()]
 
-    def test_are_so_many_a_second(self, bench: Bench) -> None:
+    def test_reports_in_one_second_are_bounded(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
         for number in range(RECORDS_PER_SECOND + 5):
             laboratory.discovery.report_nonconforming(self.report(f"Detail {number}."))
@@ -234,7 +234,7 @@ class TestNonconformingDocuments:
         laboratory.discovery.report_nonconforming(self.report(seen_at=documents.NOW + timedelta(seconds=1)))
         assert len(laboratory.recorder.nonconforming) == RECORDS_PER_SECOND + 1
 
-    def test_are_told_under_a_flood_of_unknown_issuers(self, bench: Bench) -> None:
+    def test_flood_of_unknown_issuers_hides_no_report(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
         for _ in range(RECORDS_PER_SECOND + 1):
             assert refuses(laboratory, signed_under(issuing_ca()))
@@ -242,33 +242,33 @@ class TestNonconformingDocuments:
         assert laboratory.recorder.nonconforming == [self.report()]
 
 
-class TestAnAwayRegistry:
+class TestUnavailableRegistry:
     @pytest.mark.parametrize("mode", [PINNED, OBSERVE])
     @pytest.mark.parametrize("method", ["decisions", "claim", "is_claimed", "record"])
-    def test_changes_nothing_where_it_does_not_decide(self, bench: Bench, mode: DiscoveryMode, method: str) -> None:
+    def test_other_modes_refuse_the_document_as_usual(self, bench: Bench, mode: DiscoveryMode, method: str) -> None:
         laboratory = bench.open(mode)
-        laboratory.registry.away = {method}
+        laboratory.registry.unavailable = {method}
         assert refuses(laboratory, signed_under(issuing_ca(), URL))
 
     @pytest.mark.parametrize("method", ["decisions", "claim", "is_claimed", "record", "revision", "discovered"])
-    def test_is_no_refusal_where_it_decides(self, bench: Bench, method: str) -> None:
+    def test_admit_mode_raises_store_unavailable(self, bench: Bench, method: str) -> None:
         laboratory = bench.open(ADMIT)
-        laboratory.registry.away = {method}
+        laboratory.registry.unavailable = {method}
         with pytest.raises(StoreUnavailable):
             laboratory.appraise(signed_under(issuing_ca(), URL))
 
-    def test_loses_nothing_that_was_found_and_not_recorded(self, bench: Bench) -> None:
+    def test_issuer_that_was_not_recorded_is_fetched_again(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
-        laboratory.registry.away = {"record"}
+        laboratory.registry.unavailable = {"record"}
         with pytest.raises(StoreUnavailable):
             laboratory.appraise(signed_under(issuing_ca(), URL))
-        laboratory.registry.away = set()
+        laboratory.registry.unavailable = set()
         laboratory.clock.advance(timedelta(seconds=2 * FETCH_SECONDS))
         laboratory.appraise(signed_under(issuing_ca(), URL))
 
 
-class TestTheRecordBudget:
-    def test_is_so_many_a_second(self, bench: Bench) -> None:
+class TestRecordBudget:
+    def test_records_in_one_second_are_bounded(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
         document = signed_under(issuing_ca())
         for _ in range(RECORDS_PER_SECOND + 5):
@@ -278,7 +278,7 @@ class TestTheRecordBudget:
         assert refuses(laboratory, document)
         assert [seen.documents for seen in laboratory.registry.discovered()] == [RECORDS_PER_SECOND + 1]
 
-    def test_is_no_obstacle_to_what_others_found(self, bench: Bench) -> None:
+    def test_exhausted_budget_does_not_stop_the_use_of_known_issuers(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
         other = bench.open(ADMIT, beside=laboratory)
         for _ in range(RECORDS_PER_SECOND):
@@ -288,7 +288,7 @@ class TestTheRecordBudget:
 
 
 def line(*names: str, urls: tuple[str, ...]) -> list[pki.Identity]:
-    """Authorities from the root of support.chains down, each but the first naming where its issuer is."""
+    """Make authorities below the root of support.chains. Each one below the first names the URL of its issuer."""
     made: list[pki.Identity] = []
     above = root()
     for number, name in enumerate(names):
@@ -298,8 +298,8 @@ def line(*names: str, urls: tuple[str, ...]) -> list[pki.Identity]:
     return made
 
 
-class TestTheWalk:
-    def test_goes_up_to_an_anchor(self, bench: Bench) -> None:
+class TestWalk:
+    def test_walk_reaches_an_anchor(self, bench: Bench) -> None:
         top, issuer = line("Top CA", "Low CA", urls=(SECOND,))
         bench.fetcher.answers.update({URL: (der(issuer),), SECOND: (der(top),)})
         laboratory = bench.open(ADMIT)
@@ -307,7 +307,7 @@ class TestTheWalk:
         assert laboratory.authorities == [(der(issuer), der(top))]
         assert bench.fetcher.asked == [URL, SECOND]
 
-    def test_goes_up_so_far_and_no_farther(self, bench: Bench) -> None:
+    def test_walk_stops_at_the_maximum_number_of_hops(self, bench: Bench) -> None:
         urls = (FOURTH, THIRD, SECOND)
         made = line("CA 1", "CA 2", "CA 3", "CA 4", urls=urls)
         bench.fetcher.answers.update(
@@ -320,8 +320,8 @@ class TestTheWalk:
         laboratory.clock.advance(timedelta(seconds=2 * FETCH_SECONDS))
         laboratory.appraise(signed_under(made[2], SECOND))
 
-    def test_ends_at_the_first_anchor(self, bench: Bench) -> None:
-        """What an anchor issued needs nothing above it, whether or not it chains."""
+    def test_walk_ends_at_the_first_anchor(self, bench: Bench) -> None:
+        """Fetch no issuer of an authority that an anchor issued, even if it does not chain."""
         expired = authority(
             "Expired CA",
             validity=pki.Validity(not_before=around().not_before, not_after=documents.NOW - timedelta(hours=1)),
@@ -332,19 +332,19 @@ class TestTheWalk:
         assert refuses(laboratory, signed_under(expired, URL))
         assert bench.fetcher.asked == [URL]
 
-    def test_skips_a_bad_url(self, bench: Bench) -> None:
+    def test_failed_url_is_skipped(self, bench: Bench) -> None:
         bench.fetcher.answers[SECOND] = (b"no certificate",)
         laboratory = bench.open(ADMIT)
         laboratory.appraise(signed_under(issuing_ca(), THIRD, SECOND, URL))
         assert bench.fetcher.asked == [THIRD, SECOND, URL]
 
-    def test_tries_so_many_urls(self, bench: Bench) -> None:
+    def test_number_of_urls_is_bounded(self, bench: Bench) -> None:
         bad = tuple(f"http://cacerts.digicert.com/{number}" for number in range(MAX_URLS))
         laboratory = bench.open(ADMIT)
         assert refuses(laboratory, signed_under(issuing_ca(), *bad, URL))
         assert bench.fetcher.asked == list(bad)
 
-    def test_spends_no_turn_on_a_url_that_is_not_even_tried(self, bench: Bench) -> None:
+    def test_url_outside_the_allow_list_takes_no_turn(self, bench: Bench) -> None:
         elsewhere = "http://issuers.example/made-up.crt"
         bench.fetcher.off_the_list.add(elsewhere)
         laboratory = bench.open(ADMIT)
@@ -352,7 +352,7 @@ class TestTheWalk:
         assert not bench.fetcher.asked
         assert not laboratory.registry.turns
 
-    def test_is_one_a_process_and_the_other_threads_do_not_wait(self, bench: Bench) -> None:
+    def test_only_one_thread_of_a_process_walks(self, bench: Bench) -> None:
         laboratory = bench.open(OBSERVE)
         asked, answered = Event(), Event()
 
@@ -371,27 +371,27 @@ class TestTheWalk:
             answered.set()
             walking.result(20)
 
-    def test_asks_nobody_without_a_url(self, bench: Bench) -> None:
+    def test_signer_without_a_url_is_not_fetched(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
         assert refuses(laboratory, signed_under(issuing_ca()))
         assert not bench.fetcher.asked
 
-    def test_gives_no_fetch_more_time_than_there_is(self, bench: Bench) -> None:
+    def test_fetch_gets_only_the_remaining_time(self, bench: Bench) -> None:
         bench.open(ADMIT).appraise(signed_under(issuing_ca(), SECOND, URL))
         assert all(LEAST_FETCH_SECONDS < seconds <= FETCH_SECONDS for seconds in bench.fetcher.seconds)
 
-    def test_tries_every_form_of_an_authority(self, bench: Bench) -> None:
-        """One name and key, issued by a stranger and by the anchor (cross-signed)."""
-        foreign = authority("Crossed CA", issuer=root("Stranger Root"))
+    def test_every_certificate_of_an_authority_is_tried(self, bench: Bench) -> None:
+        """Use one name and key with two certificates, of an untrusted issuer and of the anchor (cross-signed)."""
+        foreign = authority("Crossed CA", issuer=root("Untrusted Root"))
         own = authority("Crossed CA")
         bench.fetcher.answers[URL] = (der(foreign), der(own))
         laboratory = bench.open(ADMIT)
         laboratory.appraise(signed_under(own, URL))
         assert laboratory.authorities == [(der(own),)]
 
-    def test_goes_up_from_every_form_of_an_authority(self, bench: Bench) -> None:
+    def test_walk_continues_from_every_certificate_of_an_authority(self, bench: Bench) -> None:
         top = authority("Top CA")
-        foreign = authority("Crossed CA", issuer=root("Stranger Root"), extensions=(naming(SECOND),))
+        foreign = authority("Crossed CA", issuer=root("Untrusted Root"), extensions=(naming(SECOND),))
         own = authority("Crossed CA", issuer=top, extensions=(naming(THIRD),))
         bench.fetcher.answers.update({URL: (der(foreign), der(own)), THIRD: (der(top),)})
         laboratory = bench.open(ADMIT)
@@ -407,7 +407,7 @@ class TestTheWalk:
             lambda: pki.make_root(
                 subject=pki.make_name("Unpinned Issuing CA"), key=key("Unpinned Issuing CA"), validity=around()
             ),
-            lambda: authority("Unpinned Issuing CA", issuer=root("Stranger Root")),
+            lambda: authority("Unpinned Issuing CA", issuer=root("Untrusted Root")),
             lambda: authority("Unpinned Issuing CA", without=(x509.BasicConstraints.oid,)),
             lambda: authority(
                 "Unpinned Issuing CA",
@@ -416,7 +416,7 @@ class TestTheWalk:
         ],
         ids=["another key", "another name", "the anchor", "self-signed", "another anchor", "no authority", "expired"],
     )
-    def test_keeps_nothing_that_is_not_the_issuer_or_does_not_chain(
+    def test_fetched_certificate_that_is_not_the_issuer_is_not_kept(
         self, bench: Bench, make: Callable[[], pki.Identity]
     ) -> None:
         bench.fetcher.answers[URL] = (der(make()),)
@@ -425,8 +425,8 @@ class TestTheWalk:
         assert laboratory.authorities == [()]
 
 
-class TestWhatIsRemembered:
-    def test_a_failure_for_a_while(self, bench: Bench) -> None:
+class TestMemory:
+    def test_failure_is_remembered_for_five_minutes(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
         document = signed_under(issuing_ca(), SECOND)
         for _ in range(3):
@@ -438,7 +438,7 @@ class TestWhatIsRemembered:
         laboratory.appraise(document)
         assert bench.fetcher.asked == [SECOND] * 2
 
-    def test_a_url_that_failed_for_all_signers(self, bench: Bench) -> None:
+    def test_failed_url_is_remembered_for_all_signers(self, bench: Bench) -> None:
         laboratory = bench.open(ADMIT)
         assert refuses(laboratory, signed_under(issuing_ca(), SECOND))
         assert refuses(laboratory, signed_under(authority("Lost CA"), SECOND))
@@ -446,7 +446,7 @@ class TestWhatIsRemembered:
         laboratory.appraise(signed_under(issuing_ca(), SECOND, URL))
         assert bench.fetcher.asked == [SECOND, URL]
 
-    def test_a_success_for_a_day(self, bench: Bench) -> None:
+    def test_success_is_remembered_for_a_day(self, bench: Bench) -> None:
         laboratory = bench.open(OBSERVE)
         for moment in (timedelta(), timedelta(minutes=10), timedelta(minutes=20)):
             laboratory.clock.moment = documents.NOW + moment
@@ -455,9 +455,8 @@ class TestWhatIsRemembered:
         assert SUCCESS_MEMORY in {claim.lasting for claim in laboratory.registry.claims if claim.granted}
         assert laboratory.authorities == [(der(issuing_ca()),)]
 
-    def test_no_failure_of_a_strangers_making(self, bench: Bench) -> None:
-        """Who copies an issuer's name and key identifier, and the URL of its certificate, delays its discovery by the
-        time of one fetch, and does not prevent it."""
+    def test_forged_documents_only_delay_the_discovery(self, bench: Bench) -> None:
+        """A sender copies the issuer's name, key identifier and URL, and delays the discovery by one fetch at most."""
         laboratory = bench.open(ADMIT)
         assert refuses(laboratory, forged_under(issuing_ca(), URL))
         laboratory.clock.advance(timedelta(seconds=2 * FETCH_SECONDS))
@@ -467,7 +466,7 @@ class TestWhatIsRemembered:
 
 
 class TestFetches:
-    def test_are_one_for_two_documents_at_once(self, bench: Bench) -> None:
+    def test_two_concurrent_documents_cause_one_fetch(self, bench: Bench) -> None:
         one = bench.open(OBSERVE)
         other = bench.open(OBSERVE, beside=one)
         together = Barrier(2)
@@ -482,7 +481,7 @@ class TestFetches:
         assert bench.fetcher.asked == [URL]
         assert [(seen.documents, len(seen.authorities)) for seen in one.registry.discovered()] == [(2, 1)]
 
-    def test_are_one_a_second_on_all_replicas(self, bench: Bench) -> None:
+    def test_all_replicas_together_fetch_once_a_second(self, bench: Bench) -> None:
         one = bench.open(ADMIT)
         other = bench.open(ADMIT, beside=one)
         for laboratory, number in ((one, 0), (other, 1), (one, 2), (other, 3)):
@@ -492,7 +491,7 @@ class TestFetches:
         assert len(turns) == len(bench.fetcher.asked) == 4
         assert all(later - earlier >= FETCH_INTERVAL for earlier, later in itertools.pairwise(turns))
 
-    def test_are_not_begun_too_late_to_say_anything(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_fetch_does_not_start_with_little_time_left(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         laboratory = bench.open(ADMIT)
 
         def read_clock() -> float:
@@ -505,12 +504,12 @@ class TestFetches:
         assert refuses(laboratory, document)
         assert not bench.fetcher.asked
         assert laboratory.clock.moment - begun < timedelta(seconds=FETCH_SECONDS)
-        # Nothing was learned, and so nothing is remembered.
+        # The attempt had no result, so that no claim remembers it.
         laboratory.clock.advance(timedelta(seconds=2 * FETCH_SECONDS))
         laboratory.appraise(document)
 
 
-def test_an_authority_that_is_pinned_for_another_cloud_alone_is_confirmed_for_this_one(bench: Bench) -> None:
+def test_authority_pinned_only_for_another_cloud_is_confirmed_for_this_one(bench: Bench) -> None:
     laboratory = bench.open(PINNED)
     bundle = TrustBundle.of(
         (

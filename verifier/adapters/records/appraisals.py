@@ -1,4 +1,4 @@
-"""A decision as fields of JSON: the same in the log and in the audit trail."""
+"""Write an appraisal record as JSON, with the same fields in the service log and in the appraisal log."""
 
 import json
 
@@ -7,29 +7,31 @@ from verifier.ports.telemetry import AppraisalRecord
 _DIGITS = 3
 
 
-def appraisal_fields(decision: AppraisalRecord) -> dict[str, object]:
-    """Every field, each time, so that a query needs no case for one that is missing; empty where it was not reached.
-    The moment is not among them: the log has its own."""
+def appraisal_fields(record: AppraisalRecord) -> dict[str, object]:
+    """Return every field except the time, which each log adds itself.
+
+    Unknown values are empty and never missing, so that queries need no special case.
+    """
     return {
-        "requestId": decision.request_id,
-        "clientRequestId": decision.client_request_id,
-        "tenant": decision.tenant,
-        "verdict": decision.verdict.value,
-        "code": decision.code,
-        "failedCheck": decision.failed_check.value if decision.failed_check else "",
-        "vmId": decision.vm_id,
-        "subscriptionId": decision.subscription_id,
-        "cloud": decision.cloud.value if decision.cloud else "",
-        "signerSerial": decision.signer_serial,
-        "issuer": decision.issuer,
-        "policies": list(decision.policies),
-        "documentSha256": decision.document_sha256,
-        "milliseconds": round(decision.seconds * 1000, _DIGITS),
-        "steps": {check.value: round(seconds * 1000, _DIGITS) for check, seconds in decision.steps},
+        "requestId": record.request_id,
+        "clientRequestId": record.client_request_id,
+        "tenant": record.tenant,
+        "verdict": record.verdict.value,
+        "code": record.code,
+        "failedCheck": record.failed_check.value if record.failed_check else "",
+        "vmId": record.vm_id,
+        "subscriptionId": record.subscription_id,
+        "cloud": record.cloud.value if record.cloud else "",
+        "signerSerial": record.signer_serial,
+        "issuer": record.issuer,
+        "policies": list(record.policies),
+        "documentSha256": record.document_sha256,
+        "milliseconds": round(record.seconds * 1000, _DIGITS),
+        "steps": {check.value: round(seconds * 1000, _DIGITS) for check, seconds in record.steps},
     }
 
 
-def line_of(decision: AppraisalRecord) -> str:
-    """One JSON object, with its moment first (RFC 3339, UTC), and no line break."""
-    moment = decision.at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return json.dumps({"time": moment, **appraisal_fields(decision)}, separators=(",", ":"))
+def line_of(record: AppraisalRecord) -> str:
+    """Return one line of JSON that starts with the time (RFC 3339, UTC)."""
+    time = record.at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return json.dumps({"time": time, **appraisal_fields(record)}, separators=(",", ":"))

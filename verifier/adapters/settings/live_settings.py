@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from verifier.adapters.polling import poll, start_polling
 from verifier.adapters.settings.settings import RELOADABLE, Settings, explain
 from verifier.core.policy import Policies
-from verifier.ports.telemetry import Recorder, ReloadOutcome
+from verifier.ports.telemetry import Recorder, ReloadOutcome, SettingsReloaded
 
 _T = TypeVar("_T")
 
@@ -104,7 +104,7 @@ class LiveSettings:
     def _refuse(self, detail: str) -> None:
         self._read = ""
         if detail != self._refusal:
-            self._recorder.settings_reloaded(ReloadOutcome.REFUSED, detail=detail)
+            self._recorder.record(SettingsReloaded(outcome=ReloadOutcome.REFUSED, detail=detail))
         self._refusal = detail
 
     def _put_in_force(self, in_force: _InForce, *, waiting: frozenset[str]) -> None:
@@ -115,7 +115,7 @@ class LiveSettings:
             told = [f"changed: {_list(changed)}"]
             if waiting:
                 told.append(f"changed after a restart: {_list(waiting)}")
-            self._recorder.settings_reloaded(ReloadOutcome.LOADED, detail="; ".join(told))
+            self._recorder.record(SettingsReloaded(outcome=ReloadOutcome.LOADED, detail="; ".join(told)))
         self._refusal = ""
         self._waiting = waiting
 

@@ -1,4 +1,4 @@
-"""Where decisions are kept: a file of JSON lines, a stream in Redis, or a table in SQLite. Each is bounded."""
+"""Keep appraisal records in a SQLite table."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -14,23 +14,25 @@ _LAYOUT = Layout(
     statements=("CREATE TABLE decisions (id INTEGER PRIMARY KEY AUTOINCREMENT, decision TEXT NOT NULL) STRICT",),
 )
 _APPEND = "INSERT INTO decisions (decision) VALUES (:decision)"
-# The rows' numbers have no gaps but where the oldest were: what is beyond the bound is found without counting.
+# Only the oldest rows are deleted, so the ids of the others are consecutive: no count of the rows is needed.
 _FORGET = "DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - :most"
 
 
 class SqliteAppraisalLog:
-    """A table of the last `maximum_entries`, in a file of its own. Implements the DecisionTrail port. What was appended
-    is on the disk as what else is in our files (sqlite_files)."""
+    """Keep the last `maximum_entries` records in a separate file. Implements the AppraisalLog port.
+
+    An appended record is as durable as the other SQLite files (adapters.sqlite.files).
+    """
 
     def __init__(self, path: Path, *, maximum_entries: int, busy_timeout: timedelta = BUSY_TIMEOUT) -> None:
         self._file = SqliteFile(path, _LAYOUT, busy_timeout=busy_timeout)
         self._maximum_entries = maximum_entries
 
-    def append(self, decision: AppraisalRecord) -> None:
+    def append(self, record: AppraisalRecord) -> None:
         with self._file.transaction() as connection:
-            connection.execute(_APPEND, {"decision": line_of(decision)})
+            connection.execute(_APPEND, {"decision": line_of(record)})
             connection.execute(_FORGET, {"most": self._maximum_entries})
 
     def close(self) -> None:
-        """Closes the connection of this process. The next call opens another."""
+        """Close the connection of this process. The next call opens a new one."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""Where decisions are kept: a file of JSON lines, a stream in Redis, or a table in SQLite. Each is bounded."""
+"""Open the appraisal log that the settings name."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,9 +13,12 @@ from verifier.ports.telemetry import AppraisalLog
 def open_appraisal_log(
     audit: str, *, store_url: str, link: RedisLink | None, maximum_bytes: int, maximum_entries: int
 ) -> AppraisalLog | None:
-    """The trail that the setting names: `none`, `store` (beside the nonces: on Redis, by their `link`), or the absolute
-    path of a file.
-    Raises StoreUnavailable where a file cannot be made; ValueError where the setting is neither."""
+    """Open the appraisal log that the setting `audit` names.
+
+    `none` gives None. `store` gives the store of the nonces: Redis through `link`, or a SQLite file beside theirs.
+    An absolute path gives a file of JSON lines.
+    Raises StoreUnavailable if the file cannot be opened, and ValueError for any other value.
+    """
     if audit == "none":
         return None
     if audit == "store":
@@ -26,6 +29,6 @@ def open_appraisal_log(
     path = Path(audit)
     if not path.is_absolute():
         raise ValueError("expected none, store or the absolute path of a file")
-    trail = FileAppraisalLog(path, maximum_bytes=maximum_bytes)
-    trail.check()
-    return trail
+    log = FileAppraisalLog(path, maximum_bytes=maximum_bytes)
+    log.check()
+    return log

@@ -1,11 +1,10 @@
-"""Stores that tell how long each call took. Each implements the port of the one that it stands before."""
+"""Measure each call of a store. Each class wraps one store and implements the same port."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Protocol
 
 from verifier.adapters.stores.factory import Stores
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
@@ -14,20 +13,13 @@ from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.tenancy import Allowance, Rate
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, RateLimiter, StoreUnavailable
+from verifier.ports.telemetry import Recorder, StoreCallMeasured, StoreCircuitsChanged
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent, TrustRegistry
-
-
-class StoreCounts(Protocol):
-    """Where it is told."""
-
-    def used_store(self, store: str, operation: str, seconds: float, *, failed: bool) -> None: ...
-
-    def stores_away(self, servers: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Timer:
-    counts: StoreCounts
+    recorder: Recorder
     store: str
 
     @contextmanager
@@ -40,15 +32,18 @@ class _Timer:
             failed = True
             raise
         finally:
-            self.counts.used_store(self.store, operation, perf_counter() - started, failed=failed)
+            seconds = perf_counter() - started
+            self.recorder.record(
+                StoreCallMeasured(store=self.store, operation=operation, seconds=seconds, failed=failed)
+            )
 
 
 class InstrumentedNonceStore:
-    """As the store that it stands before. Implements the NonceStore port."""
+    """Measure each call of a nonce store. Implements the NonceStore port."""
 
-    def __init__(self, store: NonceStore, counts: StoreCounts) -> None:
+    def __init__(self, store: NonceStore, recorder: Recorder) -> None:
         self._store = store
-        self._timer = _Timer(counts, "nonces")
+        self._timer = _Timer(recorder, "nonces")
 
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
         with self._timer.time("issue"):
@@ -68,11 +63,11 @@ class InstrumentedNonceStore:
 
 
 class InstrumentedTrustRegistry:
-    """As the registry that it stands before. Implements the TrustRegistry port."""
+    """Measure each call of a trust registry. Implements the TrustRegistry port."""
 
-    def __init__(self, registry: TrustRegistry, counts: StoreCounts) -> None:
+    def __init__(self, registry: TrustRegistry, recorder: Recorder) -> None:
         self._registry = registry
-        self._timer = _Timer(counts, "registry")
+        self._timer = _Timer(recorder, "registry")
 
     def revision(self) -> int:
         with self._timer.time("revision"):
@@ -116,24 +111,24 @@ class InstrumentedTrustRegistry:
 
 
 class InstrumentedRateLimiter:
-    """As the one that it stands before. Implements the RateLimiter port."""
+    """Measure each call of a rate limiter. Implements the RateLimiter port."""
 
-    def __init__(self, limiter: RateLimiter, counts: StoreCounts) -> None:
+    def __init__(self, limiter: RateLimiter, recorder: Recorder) -> None:
         self._limiter = limiter
-        self._timer = _Timer(counts, "rates")
+        self._timer = _Timer(recorder, "rates")
 
     def hit(self, key: str, rate: Rate) -> Allowance:
         with self._timer.time("hit"):
             return self._limiter.hit(key, rate)
 
 
-def instrument_stores(stores: Stores, counts: StoreCounts) -> Stores:
-    """The same stores, each call of which is told to `counts`, as is which servers are away."""
+def instrument_stores(stores: Stores, recorder: Recorder) -> Stores:
+    """Wrap the stores so that `recorder` receives each call and each change of the circuit breakers."""
     if stores.link is not None:
-        stores.link.tell(counts.stores_away)
+        stores.link.tell(lambda circuits: recorder.record(StoreCircuitsChanged(open_circuits=circuits)))
     return Stores(
-        nonces=InstrumentedNonceStore(stores.nonces, counts),
-        registry=InstrumentedTrustRegistry(stores.registry, counts),
-        limiter=InstrumentedRateLimiter(stores.limiter, counts),
+        nonces=InstrumentedNonceStore(stores.nonces, recorder),
+        registry=InstrumentedTrustRegistry(stores.registry, recorder),
+        limiter=InstrumentedRateLimiter(stores.limiter, recorder),
         link=stores.link,
     )

@@ -1,1 +1,1 @@
-"""Log, metrics, spans and the appraisal log file."""
+"""Report events as log lines, metrics and spans, and keep the appraisal log in a file."""

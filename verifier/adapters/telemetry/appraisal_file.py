@@ -1,4 +1,4 @@
-"""Where decisions are kept: a file of JSON lines, a stream in Redis, or a table in SQLite. Each is bounded."""
+"""Keep appraisal records in a file of JSON lines."""
 
 import errno
 import fcntl
@@ -13,12 +13,14 @@ from verifier.ports.telemetry import AppraisalRecord
 
 
 class FileAppraisalLog:
-    """A file of one line a decision, for all workers of one host. Implements the DecisionTrail port.
+    """Append each record as one line, for all workers of one host. Implements the AppraisalLog port.
 
-    What was appended is on the disk (fdatasync): neither a crash nor a power failure takes it back. Where a line would
-    make the file longer than `maximum_bytes`, the file becomes `NAME.1`, in the place of the one before, and another
-    is begun: the trail is never more than twice as long. Modes are 0600. A lock in `NAME.lock` keeps the workers
-    apart. Not for a network file system.
+    - Each appended line is flushed to disk (fdatasync), so that it survives a crash and a power failure.
+    - If a line would make the file longer than `maximum_bytes`, the file is renamed to `NAME.1`, which replaces the
+      previous `NAME.1`. The two files are never longer than twice `maximum_bytes`.
+    - Files have mode 0600. Workers take turns by a lock on `NAME.lock`.
+
+    Not checked: that the file is on a local file system. Locks on network file systems are unreliable.
     """
 
     def __init__(self, path: Path, *, maximum_bytes: int) -> None:
@@ -27,9 +29,9 @@ class FileAppraisalLog:
         self._lock = self._path.with_name(f"{self._path.name}.lock")
         self._maximum_bytes = maximum_bytes
 
-    def append(self, decision: AppraisalRecord) -> None:
-        """As the port says. A part of a line is not left behind where the disk is full."""
-        line = f"{line_of(decision)}\n".encode()
+    def append(self, record: AppraisalRecord) -> None:
+        """Append the record. Raises StoreUnavailable, and leaves no partial line, if the disk is full."""
+        line = f"{line_of(record)}\n".encode()
         try:
             with self._turn():
                 self._write(line)
@@ -38,7 +40,7 @@ class FileAppraisalLog:
             raise StoreUnavailable(detail) from error
 
     def check(self) -> None:
-        """The file is there, and can be opened to append. Raises StoreUnavailable."""
+        """Create the file if it does not exist, and open it to append. Raises StoreUnavailable."""
         try:
             with self._turn():
                 os.close(self._open())
@@ -65,7 +67,7 @@ class FileAppraisalLog:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Of one thread of one worker. A lock belongs to what was opened, so threads that open it anew wait too."""
+        """Hold the lock. It belongs to the open file, so that it also excludes the other threads of this worker."""
         descriptor = os.open(self._lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -75,7 +77,7 @@ class FileAppraisalLog:
 
 
 def _write_whole(descriptor: int, line: bytes, length: int) -> None:
-    """The file ends with the line, on the disk; or, and OSError is raised, as it was, `length` bytes long."""
+    """Write the whole line to disk, or restore the previous `length` in bytes and raise OSError."""
     try:
         written = os.write(descriptor, line)
         os.fdatasync(descriptor)
@@ -84,6 +86,6 @@ def _write_whole(descriptor: int, line: bytes, length: int) -> None:
             os.ftruncate(descriptor, length)
         raise
     if written < len(line):
-        # A regular file takes less where it is full, and then alone.
+        # A write to a regular file is short only if the disk is full.
         os.ftruncate(descriptor, length)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,7 +1,7 @@
-"""The metrics, as Prometheus reads them: what all workers of a service counted, and the trust of the one that answers.
+"""Count events for Prometheus, over all workers of a service.
 
-Labels are few and ours: routes, statuses, codes, and certificate authorities that somebody trusts. Nothing that a
-sender makes up is one.
+The service chooses all label values: routes, statuses, codes and trusted certificate authorities. A sender cannot
+create a new time series.
 """
 
 import os
@@ -19,24 +19,33 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
-from verifier.core.discovery import IssuerObservation
-from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.ports.clock import Clock
-from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
-from verifier.ports.trust import TrustAuditEvent, TrustRegistry, TrustSource
+from verifier.ports.telemetry import (
+    AppraisalNotLogged,
+    DocumentAppraised,
+    Event,
+    NonconformingGenuine,
+    ReloadOutcome,
+    ResponseSent,
+    SettingsReloaded,
+    StoreCallMeasured,
+    StoreCircuitsChanged,
+    TokenKeysReloaded,
+    TrustReloaded,
+)
+from verifier.ports.trust import TrustRegistry, TrustSource
 
-#: Names the directory to the library.
+#: The environment variable that tells prometheus_client the directory of the shared files.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-#: In seconds: a remembered chain takes a millisecond, a fetched issuer up to five seconds.
+#: In seconds. A request takes about 1 ms with a cached chain, and up to 5 s if it fetches an issuer.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-#: A check of form takes 0.2 ms, a store on another host some.
+#: In seconds. A format check takes 0.2 ms, and a call to a store on another host some milliseconds.
 _STEP_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class ChainCounts(Protocol):
-    """How often a chain was remembered, and how often not, in this process."""
+    """Count the hits and misses of the chain cache in this process."""
 
     @property
     def hits(self) -> int: ...
@@ -47,21 +56,22 @@ class ChainCounts(Protocol):
 
 @contextmanager
 def shared_values() -> Iterator[Path]:
-    """Inside, what this process and those that it forks count is added up: each counts in files of its own, in the
-    directory that this gives, which nobody else may read. It is under $TMPDIR, and goes with the process that made it.
+    """Add up the metrics of this process and of the processes that it forks.
 
-    Recorders must be made inside. Not checked: that workers end (`forget_worker`).
+    Each process counts in its own files, in a private directory under $TMPDIR. The process that created the directory
+    deletes it. Create recorders inside this context.
+    Not checked: that workers exit. Call `forget_worker` for each worker that did.
     """
     owner = os.getpid()
     directory = Path(tempfile.mkdtemp(prefix="imds-verifier-metrics-"))
     before = values.ValueClass
     os.environ[_VARIABLE] = str(directory)
-    # The library chooses by the variable when it is imported, which is before there is a directory.
+    # The library reads the variable only on import, before the directory exists.
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # untyped in the library
     try:
         yield directory
     finally:
-        # A worker that ends unwinds through here too, and must leave the files to the others.
+        # A forked worker also runs this block when it exits. It must not delete the files of the other workers.
         if os.getpid() == owner:
             values.ValueClass = before
             del os.environ[_VARIABLE]
@@ -69,100 +79,101 @@ def shared_values() -> Iterator[Path]:
 
 
 def forget_worker(process_id: int) -> None:
-    """What only the living count is not counted for this process any more; what it added up stays. Call it where
-    a worker has ended: gunicorn's child_exit."""
+    """Remove the gauges of a worker that exited, and keep its counters. Call it in gunicorn's `child_exit` hook."""
     mark_process_dead(process_id)  # type: ignore[no-untyped-call]  # untyped in the library
 
 
 class MetricsRecorder:
-    """Counts. Implements the Recorder port. One for all workers, made before they are forked: two in one process
-    would write over each other's counts."""
+    """Count events. Implements the Recorder port.
+
+    Create one recorder before the workers are forked. Two recorders in one process overwrite each other's counts.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._responses = Counter(
             "verifier_http_responses",
-            "Answers, by route, status and problem code (empty: no problem).",
+            "Responses, by route, status and problem code (empty without a problem).",
             ["route", "status", "code"],
             registry=self.registry,
         )
         self._seconds = Histogram(
             "verifier_http_request_duration_seconds",
-            "Time from a request's head to its answer, by route.",
+            "Time from the head of a request to its response, by route.",
             ["route"],
             registry=self.registry,
             buckets=_BUCKETS,
         )
         self._reloads = Counter(
             "verifier_trust_reload",
-            "Trust bundles that a worker took, or refused and kept the one before.",
+            "Trust bundles that a worker loaded, or refused while it kept the current one.",
             ["outcome"],
             registry=self.registry,
         )
         self._settings = Counter(
             "verifier_settings_reload",
-            "Settings that a worker took, or refused and kept the ones before.",
+            "Settings that a worker loaded, or refused while it kept the current ones.",
             ["outcome"],
             registry=self.registry,
         )
         self._token_keys = Counter(
             "verifier_token_keys_reload",
-            "Keys of result tokens that a worker took, or refused and kept those before.",
+            "Keys for result tokens that a worker loaded, or refused while it kept the current ones.",
             ["outcome"],
             registry=self.registry,
         )
         self._chains = Counter(
             "verifier_chain_memory",
-            "Chains that were remembered (hit), or had to be built (miss).",
+            "Certificate chains taken from the cache (hit) or built (miss).",
             ["outcome"],
             registry=self.registry,
         )
         self._attestations = Counter(
             "verifier_attestations",
-            "Appraisals, by verdict, code (verified, or the problem's), and the cloud that the signer names.",
+            "Appraisals, by verdict, code (verified, or the code of the problem) and the cloud that the signer names.",
             ["outcome", "code", "cloud"],
             registry=self.registry,
         )
         self._checks = Histogram(
             "verifier_check_duration_seconds",
-            "Time for one check of an appraisal, passed or not.",
+            "Time for one check of an appraisal, if it passed or not.",
             ["check"],
             registry=self.registry,
             buckets=_STEP_BUCKETS,
         )
         self._stores = Histogram(
             "verifier_store_duration_seconds",
-            "Time until a store answered or was given up.",
+            "Time until a store answered or the call timed out.",
             ["store", "operation"],
             registry=self.registry,
             buckets=_STEP_BUCKETS,
         )
         self._store_errors = Counter(
             "verifier_store_errors",
-            "Calls of a store that it did not answer, or not in time.",
+            "Calls that a store did not answer in time.",
             ["store", "operation"],
             registry=self.registry,
         )
-        self._away = Gauge(
+        self._open_circuits = Gauge(
             "verifier_store_circuits_open",
-            "Redis servers that workers do not ask at the moment, since they did not answer: one for each worker.",
+            "Redis servers that workers do not call now, because they did not answer. Each worker counts for itself.",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
         self._unkept = Counter(
             "verifier_audit_failures",
-            "Decisions that could not be kept in the audit trail.",
+            "Decisions that the audit trail did not keep.",
             registry=self.registry,
         )
         self._nonconforming = Counter(
             "verifier_nonconforming_genuine",
-            "Documents whose signature verified under a pinned issuer, and that exactness or a bound refused.",
+            "Refused documents with a valid signature under a pinned issuer that break a strictness rule or a bound.",
             registry=self.registry,
         )
         self._turn = threading.Lock()
         self._counts: ChainCounts | None = None
         self._hits = self._misses = 0
-        # A counter that is first seen with a 1 is an increase that nobody sees.
+        # Start each counter at 0. Prometheus does not see an increase if the first sample is already 1.
         for outcome in ReloadOutcome:
             self._reloads.labels(outcome.value)
             self._settings.labels(outcome.value)
@@ -171,57 +182,40 @@ class MetricsRecorder:
             self._chains.labels(result)
 
     def follow(self, chains: ChainCounts) -> None:
-        """What this process's chains count from now on is among the metrics."""
+        """Include the hits and misses of this chain cache from now on."""
         with self._turn:
             self._counts, self._hits, self._misses = chains, chains.hits, chains.misses
 
-    def answered(self, exchange: Exchange) -> None:
-        self._responses.labels(exchange.route, str(exchange.status), exchange.code).inc()
-        self._seconds.labels(exchange.route).observe(exchange.seconds)
-        self._count_chains()
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        """Its answer is counted."""
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        cloud = decision.cloud.value if decision.cloud else ""
-        self._attestations.labels(decision.verdict.value, decision.code, cloud).inc()
-        for check, seconds in decision.steps:
-            self._checks.labels(check.value).observe(seconds)
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:  # noqa: ARG002 - the port's
-        self._unkept.inc()
-
-    def used_store(self, store: str, operation: str, seconds: float, *, failed: bool) -> None:
-        """A store answered after `seconds`, or was away."""
-        self._stores.labels(store, operation).observe(seconds)
-        if failed:
-            self._store_errors.labels(store, operation).inc()
-
-    def stores_away(self, servers: int) -> None:
-        """So many servers are not asked by this process from now on."""
-        self._away.set(servers)
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        """The registry knows how many there are."""
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:  # noqa: ARG002 - the port's
-        self._nonconforming.inc()
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        """It shows as a reload, on every worker."""
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:  # noqa: ARG002 - the port's
-        self._reloads.labels(outcome.value).inc()
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:  # noqa: ARG002 - the port's
-        self._token_keys.labels(outcome.value).inc()
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:  # noqa: ARG002 - the port's
-        self._settings.labels(outcome.value).inc()
+    def record(self, event: Event) -> None:  # noqa: C901 - one case for each event that it counts
+        match event:
+            case ResponseSent():
+                self._responses.labels(event.route, str(event.status), event.code).inc()
+                self._seconds.labels(event.route).observe(event.seconds)
+                self._count_chains()
+            case DocumentAppraised(record=record):
+                cloud = record.cloud.value if record.cloud else ""
+                self._attestations.labels(record.verdict.value, record.code, cloud).inc()
+                for check, seconds in record.steps:
+                    self._checks.labels(check.value).observe(seconds)
+            case AppraisalNotLogged():
+                self._unkept.inc()
+            case NonconformingGenuine():
+                self._nonconforming.inc()
+            case TrustReloaded():
+                self._reloads.labels(event.outcome.value).inc()
+            case TokenKeysReloaded():
+                self._token_keys.labels(event.outcome.value).inc()
+            case SettingsReloaded():
+                self._settings.labels(event.outcome.value).inc()
+            case StoreCallMeasured():
+                self._stores.labels(event.store, event.operation).observe(event.seconds)
+                if event.failed:
+                    self._store_errors.labels(event.store, event.operation).inc()
+            case StoreCircuitsChanged():
+                self._open_circuits.set(event.open_circuits)
 
     def _count_chains(self) -> None:
-        """After each answer, since another worker may be the one that is scraped."""
+        """Copy the counts after each response, because a scrape may reach another worker."""
         with self._turn:
             if self._counts is None:
                 return
@@ -232,7 +226,7 @@ class MetricsRecorder:
 
 
 class Metrics:
-    """What GET /metrics answers in this process."""
+    """Render the answer to GET /metrics."""
 
     def __init__(
         self,
@@ -251,8 +245,10 @@ class Metrics:
         self._version = version
 
     def render(self) -> tuple[bytes, str]:
-        """The metrics, and their media type: what every worker counted where `shared_values` is around the
-        recorder, what this process did otherwise."""
+        """Return the metrics and their media type.
+
+        They cover all workers inside `shared_values`, and only this process otherwise.
+        """
         scrape = CollectorRegistry()
         directory = os.environ.get(_VARIABLE)
         if directory is None:

@@ -1,6 +1,6 @@
-"""Answered requests as OpenTelemetry spans, exported by OTLP over HTTP: the optional extra `imds-verifier[otel]`.
+"""Export responses as OpenTelemetry spans by OTLP over HTTP.
 
-Imported only where an endpoint is set: without one nothing of OpenTelemetry is needed.
+This module needs the optional extra `imds-verifier[otel]`. It is imported only if an endpoint is set.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,29 +16,27 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace import set_span_in_context as set_parent
 
-from verifier.core.discovery import IssuerObservation
-from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.tracing import TraceContext
 from verifier.ports.clock import Clock
-from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import CURRENT_TRACE, AppraisalRecord, Exchange, ReloadOutcome
-from verifier.ports.trust import TrustAuditEvent
+from verifier.ports.telemetry import CURRENT_TRACE, Event, ResponseSent
 
-#: OTLP 1.x, "OTLP/HTTP Request": what is appended to a base URL for spans.
+#: The path for spans, below the base URL (OTLP 1.x, "OTLP/HTTP Request").
 _PATH = "/v1/traces"
-#: How long one batch may take, repetitions included: a collector that is away delays the end of a worker by no more.
+#: The time limit for one batch, including retries. An unavailable collector delays the exit of a worker by this much.
 _EXPORT_SECONDS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SERVER_ERROR = 500
 
 
 class SpanRecorder:
-    """Tells a span processor: one server span for each answer, and nothing else. Implements the Recorder port.
+    """Create one server span for each response. Implements the Recorder port.
 
-    A span has the request's method, route, status and problem code, never what a caller made up: no path, no request
-    id, nothing of a document. Where the caller named a trace, the span is the part of it that the log and
-    `traceresponse` tell, and is left out where the caller's part is not sampled. At the exit of the process, what
-    waits is exported. To be made after the fork: the processor has a thread.
+    A span has the request's method, route, status and problem code. It has no path, no request id and no part of a
+    document, because callers choose those. If the caller sent a trace context, the span joins that trace, under the
+    span id that the log and the `traceresponse` header show. If the caller does not sample the trace, there is no span.
+
+    The processor starts a thread and exports its waiting spans when the process exits. Create the recorder after the
+    fork.
     """
 
     def __init__(self, processor: SpanProcessor, *, clock: Clock, version: str) -> None:
@@ -46,7 +44,7 @@ class SpanRecorder:
         self._provider = TracerProvider(
             resource=Resource.create({"service.name": "imds-verifier", "service.version": version}),
             sampler=ParentBased(ALWAYS_ON),
-            id_generator=_ToldIds(),
+            id_generator=_CallerTraceIds(),
             shutdown_on_exit=True,
         )
         self._provider.add_span_processor(processor)
@@ -54,70 +52,51 @@ class SpanRecorder:
 
     @classmethod
     def exporting(cls, endpoint: str, *, clock: Clock, version: str) -> Self:
-        """Spans go in batches to the collector at `endpoint`, a base URL. Not checked: that it is there. What it does
-        not take is given up, and the log says so."""
+        """Send spans in batches to the collector at the base URL `endpoint`.
+
+        The exporter drops spans that the collector does not accept, and logs that.
+        Not checked: that the collector is reachable.
+        """
         exporter = OTLPSpanExporter(endpoint=endpoint.rstrip("/") + _PATH, timeout=_EXPORT_SECONDS)
         return cls(BatchSpanProcessor(exporter), clock=clock, version=version)
 
     def close(self) -> None:
-        """What waits is exported, and no more is taken."""
+        """Export the waiting spans and stop."""
         self._provider.shutdown()
 
-    def answered(self, exchange: Exchange) -> None:
+    def record(self, event: Event) -> None:
+        # Only a response becomes a span: the message of an exception may quote a document.
+        if isinstance(event, ResponseSent):
+            self._export(event)
+
+    def _export(self, response: ResponseSent) -> None:
         ended = self._clock.now()
-        # Semantic conventions for HTTP spans: these names where no route was found.
-        method, _, route = exchange.route.partition(" ") if exchange.route else ("_OTHER", "", "")
+        # OpenTelemetry's semantic conventions for HTTP spans define these names for a request without a route.
+        method, _, route = response.route.partition(" ") if response.route else ("_OTHER", "", "")
         attributes: dict[str, str | int] = {
             "http.request.method": method,
-            "http.response.status_code": exchange.status,
+            "http.response.status_code": response.status,
         }
         if route:
             attributes["http.route"] = route
-        if exchange.code:
-            attributes["verifier.code"] = exchange.code
+        if response.code:
+            attributes["verifier.code"] = response.code
         span = self._tracer.start_span(
-            exchange.route or "HTTP",
+            response.route or "HTTP",
             context=_parent_in(CURRENT_TRACE.get()),
             kind=SpanKind.SERVER,
             attributes=attributes,
-            start_time=_nanoseconds(ended - timedelta(seconds=exchange.seconds)),
+            start_time=_nanoseconds(ended - timedelta(seconds=response.seconds)),
         )
-        # A refusal is an answer: of a server's span, only 5xx are errors.
-        if exchange.status >= _FIRST_SERVER_ERROR:
+        # The semantic conventions count only 5xx as errors of a server's span. A refusal is a valid answer.
+        if response.status >= _FIRST_SERVER_ERROR:
             span.set_status(Status(StatusCode.ERROR))
-            span.set_attribute("error.type", exchange.code or str(exchange.status))
+            span.set_attribute("error.type", response.code or str(response.status))
         span.end(_nanoseconds(ended))
 
-    def failed(self, request_id: str, error: Exception) -> None:
-        """Nothing: an exception's message is not trusted with a span."""
 
-    def decided(self, decision: AppraisalRecord) -> None:
-        """Nothing: the log and the audit trail keep decisions."""
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-        """Nothing."""
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        """Nothing."""
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        """Record no span: the log and a metric tell it."""
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        """Nothing."""
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        """Nothing."""
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        """Nothing."""
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        """Nothing."""
-
-
-class _ToldIds(RandomIdGenerator):
-    """The id that the log and `traceresponse` tell, for the one span of a request that is part of a trace."""
+class _CallerTraceIds(RandomIdGenerator):
+    """Use the span id that the log and `traceresponse` show, if the request belongs to a caller's trace."""
 
     def generate_span_id(self) -> int:
         trace = CURRENT_TRACE.get()
@@ -125,7 +104,7 @@ class _ToldIds(RandomIdGenerator):
 
 
 def _parent_in(trace: TraceContext | None) -> Context:
-    """With the caller's part as the parent, where there is one; else empty, for a trace of its own."""
+    """Return the caller's span as the parent. Without one, return an empty context, which starts a new trace."""
     if trace is None:
         return Context()
     caller = SpanContext(
@@ -138,5 +117,5 @@ def _parent_in(trace: TraceContext | None) -> Context:
 
 
 def _nanoseconds(at: datetime) -> int:
-    """Since the epoch, exact to the microsecond."""
+    """Return the nanoseconds since the epoch, exact to the microsecond."""
     return (at - _EPOCH) // timedelta(microseconds=1) * 1000

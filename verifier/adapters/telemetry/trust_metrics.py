@@ -1,4 +1,4 @@
-"""The metrics of trust: gauges, of the process that is asked, at the moment of the scrape."""
+"""Report the trust of this process as gauges, computed at the time of the scrape."""
 
 from collections import Counter as Counts
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _DENIED = "denied"
 
 
 class TrustCollector(Collector):
-    """The trust of this process at the moment of the scrape. Replicas agree on it within a refresh."""
+    """Collect the gauges of trust. All replicas report the same after their next refresh."""
 
     def __init__(
         self,
@@ -39,28 +39,26 @@ class TrustCollector(Collector):
         self._horizons: dict[Cloud, _Horizon] = {}
 
     def collect(self) -> Iterable[Metric]:
-        """What cannot be known now is absent: no number stands for it."""
+        """Yield the gauges. A gauge is absent if its value is unknown now."""
         now = self._clock.now()
         with suppress(Unavailable):
             bundle = self._trust.bundle()
             yield self._collect_horizons(bundle, now)
             yield _collect_ends(bundle, now)
-        with suppress(Unavailable):  # the registry, or the trust that its issuers are held against
+        with suppress(Unavailable):  # the registry and the bundle may both be unavailable
             yield self._collect_issuers(now)
 
     def _collect_issuers(self, now: datetime) -> Metric:
         decisions, _ = self._registry.decisions()
         bundle = self._trust.bundle()
-        standings = Counts(
-            survey_issuer(one, bundle, decisions, at=now).standing for one in self._registry.discovered()
-        )
+        issuers = Counts(survey_issuer(one, bundle, decisions, at=now).standing for one in self._registry.discovered())
         family = GaugeMetricFamily(
             "verifier_issuers_discovered",
-            "Issuers in the registry that documents came under while nobody pinned them, by what is decided since.",
+            "Issuers in the registry that were not pinned when a document named them, by their status now.",
             labels=["standing"],
         )
-        for standing in ReviewStatus:
-            family.add_metric([standing.value], standings[standing])
+        for status in ReviewStatus:
+            family.add_metric([status.value], issuers[status])
         return family
 
     def _collect_horizons(self, bundle: TrustBundle, now: datetime) -> Metric:
@@ -68,14 +66,14 @@ class TrustCollector(Collector):
             self._generation, self._horizons = bundle.generation, {}
         family = GaugeMetricFamily(
             "verifier_trust_horizon_seconds",
-            "Time for which some chain of usable certificates exists, from now on without a gap; 0 if none does. "
+            "Time from now during which a chain of usable certificates exists without a gap; 0 without a chain. "
             "Only for clouds that are served and not closed.",
             labels=["cloud"],
         )
         for cloud, trust in bundle.open_clouds(self._served, at=now).items():
             known = self._horizons.get(cloud)
             if known is None or not known.since <= now <= known.end:
-                # Milliseconds of signatures to verify, and the same end until it has come.
+                # The horizon costs milliseconds of signature checks and stays the same until it has passed.
                 end = horizon(trust, now=now)
                 known = _Horizon(since=now, end=now if end is None else end)
                 self._horizons[cloud] = known
@@ -85,7 +83,7 @@ class TrustCollector(Collector):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Horizon:
-    """As it was found at `since`; where there was none, it ended then."""
+    """Cache a horizon that was computed at `since`. Without a chain, `end` equals `since`."""
 
     since: datetime
     end: datetime
@@ -94,7 +92,7 @@ class _Horizon:
 def _collect_ends(bundle: TrustBundle, now: datetime) -> Metric:
     family = GaugeMetricFamily(
         "verifier_trust_certificate_not_after_seconds",
-        "The end of each trusted authority's certificate, in Unix time; its state is as of the scrape.",
+        "End of validity of each trusted certificate, in Unix time, with its state at the time of the scrape.",
         labels=["subject", "sha256", "role", "state"],
     )
     for entry in bundle.entries:

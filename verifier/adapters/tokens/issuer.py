@@ -11,7 +11,7 @@ from verifier.adapters.polling import start_polling
 from verifier.adapters.tokens.keys import KeyFile, KeyRing, make_ring, read_files
 from verifier.core import result_claims
 from verifier.core.model import LiveResult
-from verifier.ports.telemetry import Recorder, ReloadOutcome
+from verifier.ports.telemetry import Recorder, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import PublishedKey, TokenKeyError
 
 #: A directory that changes while it is read is read again, as often at most before it is called broken.
@@ -113,4 +113,4 @@ class SignedResults:
         return None
 
     def _tell(self, outcome: ReloadOutcome, detail: str) -> None:
-        self._recorder.token_keys_reloaded(outcome, detail=detail)
+        self._recorder.record(TokenKeysReloaded(outcome=outcome, detail=detail))

@@ -17,7 +17,7 @@ from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions, certificates_of
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.telemetry import Recorder, ReloadOutcome
+from verifier.ports.telemetry import Recorder, ReloadOutcome, TrustReloaded
 from verifier.ports.trust import TrustRegistry
 
 #: After a change this young, another one may look the same: file systems keep times as coarsely.
@@ -201,7 +201,7 @@ class LiveTrust:
         return extend(bundle, entries)
 
     def _tell(self, outcome: ReloadOutcome, detail: str) -> None:
-        self._recorder.trust_reloaded(outcome, generation=self._bundle.generation, detail=detail)
+        self._recorder.record(TrustReloaded(outcome=outcome, generation=self._bundle.generation, detail=detail))
 
 
 def _wishes(

@@ -11,11 +11,7 @@ import pytest
 
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import RELOADABLE, Settings, SettingsError, load_settings
-from verifier.core.discovery import IssuerObservation
-from verifier.core.nonconforming import NonconformingDocument
-from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
-from verifier.ports.trust import TrustAuditEvent
+from verifier.ports.telemetry import Event, RefreshFailed, ReloadOutcome, SettingsReloaded
 
 WAIT_SECONDS = 30
 GOLD = '[policies.gold]\npublishers = ["contoso"]\n'
@@ -25,43 +21,20 @@ LOADED, REFUSED = ReloadOutcome.LOADED, ReloadOutcome.REFUSED
 
 @dataclass(frozen=True, slots=True)
 class KeptReloads:
-    """Implements the Recorder port: keeps what it is told of settings, and of failures."""
+    """Implements the Recorder port: keeps the reloads of settings, and failures."""
 
     reloads: list[tuple[ReloadOutcome, str]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     told: threading.Event = field(default_factory=threading.Event)
 
-    def answered(self, exchange: Exchange) -> None:
-        raise AssertionError(exchange)
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        raise AssertionError(decision)
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-        raise AssertionError(decision, error)
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(outcome, detail)
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        assert request_id == ""
-        self.failures.append(error)
-        self.told.set()
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        raise AssertionError(sighting, authorities)
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        raise AssertionError(document)
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        raise AssertionError(event)
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        raise AssertionError(outcome, generation, detail)
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        self.reloads.append((outcome, detail))
+    def record(self, event: Event) -> None:
+        match event:
+            case SettingsReloaded(outcome=outcome, detail=detail):
+                self.reloads.append((outcome, detail))
+            case RefreshFailed(error=error):
+                self.failures.append(error)
+            case _:
+                raise AssertionError(event)
         self.told.set()
 
 

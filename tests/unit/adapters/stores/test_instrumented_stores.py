@@ -1,4 +1,4 @@
-"""Stores that tell how long each call took, and change nothing."""
+"""Check that instrumented stores measure each call and return the answer of the store."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +13,7 @@ from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.core.nonces import FirstUse, NonceRecord
 from verifier.core.tenancy import Rate, Unit
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, RateLimiter, StoreUnavailable
+from verifier.ports.telemetry import Event, StoreCallMeasured
 from verifier.ports.trust import TrustAuditEvent, TrustRegistry
 
 KEY = NonceKey(tenant="default", nonce="0123456789")
@@ -20,26 +21,24 @@ RECORD = NonceRecord(issued_at=NOW, expires_at=NOW + timedelta(minutes=5))
 
 
 @dataclass(slots=True)
-class KeptUses:
-    """Implements the StoreCounts protocol."""
+class KeptCalls:
+    """Implements the Recorder port: keeps the calls of stores."""
 
-    uses: list[tuple[str, str, bool]] = field(default_factory=list)
+    calls: list[tuple[str, str, bool]] = field(default_factory=list)
 
-    def used_store(self, store: str, operation: str, seconds: float, *, failed: bool) -> None:
-        assert 0 <= seconds < 60
-        self.uses.append((store, operation, failed))
-
-    def stores_away(self, servers: int) -> None:
-        raise AssertionError(f"SQLite has no servers, and {servers} of them are away")
+    def record(self, event: Event) -> None:
+        assert isinstance(event, StoreCallMeasured)
+        assert 0 <= event.seconds < 60
+        self.calls.append((event.store, event.operation, event.failed))
 
 
 def methods_of(port: type) -> set[str]:
     return {name for name, value in vars(port).items() if callable(value) and not name.startswith("_")}
 
 
-def test_tells_each_call_by_its_name_and_answers_as_the_store(tmp_path: Path) -> None:
-    counts = KeptUses()
-    stores = instrument_stores(open_stores(f"sqlite://{tmp_path}/n.sqlite3", threads=1), counts)
+def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_path: Path) -> None:
+    recorder = KeptCalls()
+    stores = instrument_stores(open_stores(f"sqlite://{tmp_path}/n.sqlite3", threads=1), recorder)
     stores.nonces.ping()
     assert stores.nonces.issue(KEY, RECORD, keep=timedelta(hours=1), now=NOW) is True
     assert stores.nonces.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
@@ -54,26 +53,28 @@ def test_tells_each_call_by_its_name_and_answers_as_the_store(tmp_path: Path) ->
     assert stores.registry.is_claimed("lease") is True
     assert stores.registry.audit_trail(most=1) == (event,)
     assert stores.limiter.hit("default/nonces", Rate(amount=1, unit=Unit.MINUTE)).admitted
-    told = {(store, operation) for store, operation, failed in counts.uses if not failed}
-    assert len(told) == len(counts.uses)
+    answered = {(store, operation) for store, operation, failed in recorder.calls if not failed}
+    assert len(answered) == len(recorder.calls)
     expected = {("nonces", name) for name in methods_of(NonceStore)}
     expected |= {("registry", name) for name in methods_of(TrustRegistry) - {"record", "record_nonconforming"}}
     expected |= {("rates", name) for name in methods_of(RateLimiter)}
-    assert told == expected
+    assert answered == expected
 
 
-def test_tells_that_a_call_failed_and_lets_the_error_through(tmp_path: Path) -> None:
-    counts = KeptUses()
+def test_failed_call_is_measured_and_raises_its_error(tmp_path: Path) -> None:
+    recorder = KeptCalls()
     path = tmp_path / "n.sqlite3"
-    stores = instrument_stores(open_stores(f"sqlite://{path}", threads=1), counts)
+    stores = instrument_stores(open_stores(f"sqlite://{path}", threads=1), recorder)
     path.unlink()
     with pytest.raises(StoreUnavailable):
         stores.nonces.ping()
-    assert counts.uses == [("nonces", "ping", True)]
+    assert recorder.calls == [("nonces", "ping", True)]
 
 
-def test_an_error_of_another_kind_is_not_the_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = KeptUses()
+def test_unexpected_error_does_not_count_as_a_failure_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = KeptCalls()
     inner = open_stores(f"sqlite://{tmp_path}/n.sqlite3", threads=1)
 
     def fail() -> NoReturn:
@@ -81,5 +82,5 @@ def test_an_error_of_another_kind_is_not_the_stores(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(inner.nonces, "ping", fail)
     with pytest.raises(ValueError, match="a fault"):
-        instrument_stores(inner, counts).nonces.ping()
-    assert counts.uses == [("nonces", "ping", False)]
+        instrument_stores(inner, recorder).nonces.ping()
+    assert recorder.calls == [("nonces", "ping", False)]

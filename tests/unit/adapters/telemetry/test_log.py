@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, and nothing in it that a sender wrote."""
+"""Check that each log line is one JSON object and holds no text that a sender chose."""
 
 import json
 import logging
@@ -11,19 +11,40 @@ import pytest
 import structlog
 
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
+from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import Check
 from verifier.core.tracing import TraceContext
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.telemetry import CURRENT_TRACE, AppraisalRecord, Exchange, Verdict
+from verifier.ports.telemetry import (
+    CURRENT_TRACE,
+    AppraisalNotLogged,
+    AppraisalRecord,
+    DocumentAppraised,
+    Event,
+    IssuerObserved,
+    NonconformingGenuine,
+    RefreshFailed,
+    ReloadOutcome,
+    RequestFailed,
+    ResponseSent,
+    SettingsReloaded,
+    StoreCallMeasured,
+    StoreCircuitsChanged,
+    TokenAudienceShared,
+    TokenKeysReloaded,
+    TrustOddityFound,
+    TrustReloaded,
+    Verdict,
+)
 
-SECRET = "4711-of-a-document"  # noqa: S105 - stands for one
+SECRET = "4711-of-a-document"  # noqa: S105 - an example of text that must not be logged
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Configuring the log is for the whole process; here the process goes on to other tests."""
+def _restore_logging() -> Iterator[None]:
+    """Restore the logging of the process, because other tests run in it."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     yield
@@ -39,7 +60,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 
 def raised(error: Exception) -> Exception:
-    """`error`, with a traceback through frames that hold the secret."""
+    """Return `error` with a traceback through frames that hold the secret."""
 
     def fail(held: str) -> None:
         assert held
@@ -47,17 +68,17 @@ def raised(error: Exception) -> Exception:
 
     try:
         fail(SECRET)
-    except Exception as caught:  # noqa: BLE001 - whichever it is
+    except Exception as caught:  # noqa: BLE001 - callers pass any exception
         return caught
     raise AssertionError("unreachable")
 
 
-def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_response_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    exchange = Exchange(
+    response = ResponseSent(
         request_id="r-1", client_request_id="theirs", route="GET /healthz", status=200, code="", seconds=0.00123
     )
-    LogRecorder().answered(exchange)
+    LogRecorder().record(response)
     (line,) = lines(capsys)
     assert str(line.pop("time")).endswith("Z")
     assert line == {
@@ -72,8 +93,8 @@ def test_tells_an_answer_in_one_line(capsys: pytest.CaptureFixture[str]) -> None
     }
 
 
-def decision(verdict: Verdict, code: str) -> AppraisalRecord:
-    return AppraisalRecord(
+def appraised(verdict: Verdict, code: str) -> DocumentAppraised:
+    record = AppraisalRecord(
         at=datetime(2026, 11, 23, 8, tzinfo=UTC),
         request_id="r-1",
         client_request_id="theirs",
@@ -83,17 +104,18 @@ def decision(verdict: Verdict, code: str) -> AppraisalRecord:
         failed_check=Check.CHAIN if verdict is Verdict.REFUSED else None,
         cloud=Cloud.PUBLIC,
         signer_serial="1a2b",
-        issuer="CN=Stranger",
+        issuer="CN=Unknown CA",
         policies=("gold", "silver"),
         document_sha256="ab" * 32,
         seconds=0.0123456,
         steps=((Check.FORMAT, 0.0001), (Check.CHAIN, 0.002)),
     )
+    return DocumentAppraised(record=record)
 
 
-def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+def test_appraisal_is_one_line_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    LogRecorder().decided(decision(Verdict.REFUSED, "issuer-unpinned"))
+    LogRecorder().record(appraised(Verdict.REFUSED, "issuer-unpinned"))
     (line,) = lines(capsys)
     assert str(line.pop("time")).endswith("Z")
     assert line == {
@@ -109,7 +131,7 @@ def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFix
         "subscriptionId": "",
         "cloud": "AzurePublicCloud",
         "signerSerial": "1a2b",
-        "issuer": "CN=Stranger",
+        "issuer": "CN=Unknown CA",
         "policies": ["gold", "silver"],
         "documentSha256": "ab" * 32,
         "milliseconds": 12.346,
@@ -117,20 +139,21 @@ def test_tells_a_decision_in_one_line_with_every_field(capsys: pytest.CaptureFix
     }
 
 
-def test_tells_errors_apart_from_refusals(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unavailable_appraisals_and_unkept_records_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    LogRecorder().decided(decision(Verdict.UNAVAILABLE, "store-unavailable"))
-    LogRecorder().trail_failed(decision(Verdict.VERIFIED, "verified"), StoreUnavailable("The disk is full."))
+    LogRecorder().record(appraised(Verdict.UNAVAILABLE, "store-unavailable"))
+    record = appraised(Verdict.VERIFIED, "verified").record
+    LogRecorder().record(AppraisalNotLogged(record=record, error=StoreUnavailable("The disk is full.")))
     decided, unkept = lines(capsys)
     assert (decided["level"], decided["verdict"]) == ("error", "unavailable")
     assert (unkept["event"], unkept["level"], unkept["detail"]) == ("decision not kept", "error", "The disk is full.")
 
 
-def test_every_line_of_a_request_names_its_trace_and_no_other_line_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_lines_of_a_traced_request_name_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     trace = TraceContext.read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", span_id="b283e9d28d868f6f")
     before = CURRENT_TRACE.set(trace)
-    LogRecorder().decided(decision(Verdict.VERIFIED, "verified"))
+    LogRecorder().record(appraised(Verdict.VERIFIED, "verified"))
     logging.getLogger("any").warning("of a library")
     CURRENT_TRACE.reset(before)
     logging.getLogger("any").warning("afterwards")
@@ -141,12 +164,12 @@ def test_every_line_of_a_request_names_its_trace_and_no_other_line_does(capsys: 
     assert "traceId" not in after
 
 
-def test_tells_where_an_unexpected_error_came_from_and_not_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unexpected_error_is_logged_with_its_frames_and_without_its_message(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     cause = raised(KeyError(SECRET))
     error = ValueError(SECRET)
     error.__cause__ = cause
-    LogRecorder().failed("r-1", raised(error))
+    LogRecorder().record(RequestFailed(request_id="r-1", error=raised(error)))
     (line,) = lines(capsys)
     assert (line["event"], line["level"], line["requestId"], line["detail"]) == ("failed", "error", "r-1", "")
     trace = line["exception"]
@@ -156,17 +179,17 @@ def test_tells_where_an_unexpected_error_came_from_and_not_what_it_says(capsys: 
     assert SECRET not in json.dumps(line)
 
 
-def test_tells_what_is_away_in_its_own_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unavailable_store_is_logged_with_its_detail(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    error = StoreUnavailable("Redis is away.")
+    error = StoreUnavailable("Redis is unavailable.")
     error.__cause__ = ConnectionError(SECRET)
-    LogRecorder().failed("r-1", raised(error))
+    LogRecorder().record(RequestFailed(request_id="r-1", error=raised(error)))
     (line,) = lines(capsys)
-    assert line["detail"] == "Redis is away."
+    assert line["detail"] == "Redis is unavailable."
     assert SECRET not in json.dumps(line)
 
 
-def test_tells_of_a_nonconforming_document_what_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nonconforming_document_is_logged_with_its_digests(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     document = NonconformingDocument(
         issuer="CN=Pinned",
@@ -177,7 +200,7 @@ def test_tells_of_a_nonconforming_document_what_names_it(capsys: pytest.CaptureF
         detail="Two of an element.",
         seen_at=datetime(2026, 11, 23, tzinfo=UTC),
     )
-    LogRecorder().nonconforming_genuine(document)
+    LogRecorder().record(NonconformingGenuine(document=document))
     [line] = lines(capsys)
     assert line.pop("time")
     assert line == {
@@ -192,19 +215,65 @@ def test_tells_of_a_nonconforming_document_what_names_it(capsys: pytest.CaptureF
     }
 
 
-def test_tells_each_oddity_of_the_trust_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trust_oddity_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
-    LogRecorder().trust_is_odd(("CN=A: no subject key identifier", "CN=B: an RSA key of 2047 bits"))
+    for oddity in ("CN=A: no subject key identifier", "CN=B: an RSA key of 2047 bits"):
+        LogRecorder().record(TrustOddityFound(detail=oddity))
     assert [(line["event"], line["detail"]) for line in lines(capsys)] == [
         ("trust oddity", "CN=A: no subject key identifier"),
         ("trust oddity", "CN=B: an RSA key of 2047 bits"),
     ]
 
 
-def test_the_log_of_libraries_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("event", "name", "level"),
+    [
+        (RefreshFailed(error=ValueError(SECRET)), "failed", "error"),
+        (
+            IssuerObserved(
+                observation=IssuerObservation(
+                    cloud=Cloud.PUBLIC,
+                    issuer="CN=Unknown",
+                    authority_key_identifier="aa",
+                    issuer_urls=(),
+                    signer_sha256="bb" * 32,
+                    seen_at=datetime(2026, 11, 23, tzinfo=UTC),
+                ),
+                authorities=1,
+            ),
+            "unknown issuer",
+            "warning",
+        ),
+        (TrustReloaded(outcome=ReloadOutcome.LOADED, generation="g", detail=""), "trust reloaded", "info"),
+        (TrustReloaded(outcome=ReloadOutcome.REFUSED, generation="g", detail=""), "trust reloaded", "error"),
+        (TokenKeysReloaded(outcome=ReloadOutcome.LOADED, detail=""), "token keys reloaded", "info"),
+        (TokenKeysReloaded(outcome=ReloadOutcome.REFUSED, detail=""), "token keys reloaded", "error"),
+        (SettingsReloaded(outcome=ReloadOutcome.LOADED, detail=""), "settings reloaded", "info"),
+        (SettingsReloaded(outcome=ReloadOutcome.REFUSED, detail=""), "settings reloaded", "error"),
+        (TokenAudienceShared(audience="a", tenants=("one", "two")), "shared token audience", "warning"),
+    ],
+)
+def test_events_keep_their_names_and_levels(
+    event: Event, name: str, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging()
+    LogRecorder().record(event)
+    [line] = lines(capsys)
+    assert (line["event"], line["level"]) == (name, level)
+    assert SECRET not in json.dumps(line)
+
+
+def test_store_calls_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    LogRecorder().record(StoreCallMeasured(store="nonces", operation="redeem", seconds=0.1, failed=True))
+    LogRecorder().record(StoreCircuitsChanged(open_circuits=1))
+    assert lines(capsys) == []
+
+
+def test_log_lines_of_libraries_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     logging.getLogger("gunicorn.error").info("Booting worker with pid: %s", 5)
-    logging.getLogger("any").debug("not told")
+    logging.getLogger("any").debug("below the level")
     try:
         int(SECRET)
     except ValueError:
@@ -215,7 +284,7 @@ def test_the_log_of_libraries_is_json_too(capsys: pytest.CaptureFixture[str]) ->
     assert SECRET not in json.dumps(second)
 
 
-def test_what_libraries_warn_of_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_of_libraries_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -227,7 +296,7 @@ def test_what_libraries_warn_of_is_json_too(capsys: pytest.CaptureFixture[str]) 
     assert line["level"] == "warning"
 
 
-def test_configures_once_more_without_telling_twice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_configuration_does_not_duplicate_lines(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     configure_logging()
     logging.getLogger("any").warning("once")

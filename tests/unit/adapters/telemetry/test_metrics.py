@@ -1,4 +1,4 @@
-"""What GET /metrics answers: of one process, of several, and of the trust at the moment of the scrape."""
+"""Check the metrics of one process, of several processes, and of trust at the time of the scrape."""
 
 import os
 import re
@@ -28,7 +28,25 @@ from verifier.core.reasons import Check
 from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import StoreUnavailable, Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, Recorder, ReloadOutcome, Verdict
+from verifier.ports.telemetry import (
+    AppraisalNotLogged,
+    AppraisalRecord,
+    DocumentAppraised,
+    Event,
+    IssuerObserved,
+    NonconformingGenuine,
+    Recorder,
+    RefreshFailed,
+    ReloadOutcome,
+    RequestFailed,
+    ResponseSent,
+    SettingsReloaded,
+    StoreCallMeasured,
+    StoreCircuitsChanged,
+    TrustChanged,
+    TrustReloaded,
+    Verdict,
+)
 from verifier.ports.trust import TrustAuditEvent
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -52,16 +70,18 @@ class Trust:
         return self.in_force
 
 
-class AwayRegistry(SqliteTrustRegistry):
+class UnavailableRegistry(SqliteTrustRegistry):
     def discovered(self) -> tuple[()]:
-        raise StoreUnavailable("The registry is away.")
+        raise StoreUnavailable("The registry is unavailable.")
 
 
-def exchange(*, route: str = "POST /v1/nonces", status: int = 201, code: str = "", seconds: float = 0.002) -> Exchange:
-    return Exchange(request_id="request", route=route, status=status, code=code, seconds=seconds)
+def response(
+    *, route: str = "POST /v1/nonces", status: int = 201, code: str = "", seconds: float = 0.002
+) -> ResponseSent:
+    return ResponseSent(request_id="request", route=route, status=status, code=code, seconds=seconds)
 
 
-def sighting(issuer: str = "CN=Unknown") -> IssuerObservation:
+def observation(issuer: str = "CN=Unknown") -> IssuerObservation:
     return IssuerObservation(
         cloud=Cloud.PUBLIC,
         issuer=issuer,
@@ -72,21 +92,22 @@ def sighting(issuer: str = "CN=Unknown") -> IssuerObservation:
     )
 
 
-def decision(
+def appraised(
     *,
     verdict: Verdict = Verdict.VERIFIED,
     code: str = "verified",
     cloud: Cloud | None = Cloud.PUBLIC,
     steps: tuple[tuple[Check, float], ...] = (),
-) -> AppraisalRecord:
-    return AppraisalRecord(
+) -> DocumentAppraised:
+    record = AppraisalRecord(
         at=NOW, request_id="request", tenant="default", verdict=verdict, code=code, cloud=cloud, steps=steps
     )
+    return DocumentAppraised(record=record)
 
 
 @dataclass(kw_only=True)
 class Page:
-    """The metrics over parts that a test changes."""
+    """Render the metrics over parts that a test can change."""
 
     registry: SqliteTrustRegistry
     recorder: MetricsRecorder = field(default_factory=MetricsRecorder)
@@ -118,9 +139,9 @@ class Page:
 
 
 def issuers(page: Page) -> dict[str, float]:
-    """How many there are in each standing in which there is one."""
+    """Count the issuers by status, without statuses that have none."""
     name = "verifier_issuers_discovered"
-    return {dict(labels)["standing"]: value for (told, labels), value in page.read().items() if told == name and value}
+    return {dict(labels)["standing"]: value for (one, labels), value in page.read().items() if one == name and value}
 
 
 @pytest.fixture
@@ -128,8 +149,8 @@ def page(tmp_path: Path) -> Page:
     return Page(registry=SqliteTrustRegistry(tmp_path / "registry.sqlite3"))
 
 
-def nonconforming() -> NonconformingDocument:
-    return NonconformingDocument(
+def nonconforming() -> NonconformingGenuine:
+    document = NonconformingDocument(
         issuer="CN=Pinned",
         pin_sha256="aa" * 32,
         clouds=frozenset({Cloud.PUBLIC}),
@@ -138,17 +159,18 @@ def nonconforming() -> NonconformingDocument:
         detail="Two of an element.",
         seen_at=NOW,
     )
+    return NonconformingGenuine(document=document)
 
 
-def test_counts_nonconforming_documents_from_nought(page: Page) -> None:
+def test_nonconforming_documents_are_counted_from_zero(page: Page) -> None:
     assert page.value("verifier_nonconforming_genuine_total") == 0
     for _ in range(2):
-        page.recorder.nonconforming_genuine(nonconforming())
+        page.recorder.record(nonconforming())
     assert page.value("verifier_nonconforming_genuine_total") == 2
 
 
 class TestTrust:
-    def test_has_horizons_of_served_clouds_that_are_not_closed(self, tmp_path: Path) -> None:
+    def test_horizons_cover_served_clouds_that_are_not_closed(self, tmp_path: Path) -> None:
         trust = Trust(load_bundle())
         registry, clock, recorder = SqliteTrustRegistry(tmp_path / "r.sqlite3"), StandingClock(NOW), MetricsRecorder()
         served = frozenset({Cloud.CHINA, Cloud.GERMANY})
@@ -158,7 +180,7 @@ class TestTrust:
         [body, _] = metrics.render()
         assert re.findall(r'verifier_trust_horizon_seconds\{cloud="(\w+)"\}', body.decode()) == ["AzureChinaCloud"]
 
-    def test_has_a_horizon_for_each_cloud(self, page: Page) -> None:
+    def test_each_served_cloud_has_a_horizon(self, page: Page) -> None:
         seconds = page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud")
         assert seconds is not None
         assert (NOW + timedelta(seconds=seconds)).isoformat() == "2029-06-03T23:03:41+00:00"
@@ -168,23 +190,21 @@ class TestTrust:
             Cloud.CHINA,
         }
 
-    def test_has_a_horizon_that_comes_nearer_without_being_sought_again(
-        self, page: Page, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_horizon_is_cached_and_decreases_with_time(self, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
         before = page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud")
         monkeypatch.setattr(trust_metrics, "horizon", None)
         page.clock.advance(timedelta(days=1))
         assert before is not None
         assert page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud") == before - 86400
 
-    def test_has_no_horizon_left_once_it_has_come(self, page: Page) -> None:
+    def test_horizon_is_zero_after_it_passed(self, page: Page) -> None:
         page.read()
         page.clock.advance(timedelta(days=4000))
         assert page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud") == 0
         page.clock.advance(timedelta(days=-4000))
         assert page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud") != 0
 
-    def test_has_the_horizon_of_the_bundle_in_force(self, page: Page) -> None:
+    def test_horizon_follows_the_bundle_in_force(self, page: Page) -> None:
         page.read()
         ca = authority("Metrics CA")
         page.trust.in_force = bundle_of(root().certificate, ca.certificate)
@@ -192,7 +212,7 @@ class TestTrust:
         assert page.value("verifier_trust_horizon_seconds", cloud="AzurePublicCloud") == (end - NOW).total_seconds()
         assert page.value("verifier_trust_horizon_seconds", cloud="AzureChinaCloud") is None
 
-    def test_tells_the_end_and_the_state_of_each_certificate(self, page: Page) -> None:
+    def test_certificates_have_their_end_and_current_state(self, page: Page) -> None:
         ca = authority("Metrics CA").certificate
         anchor, pin = trusted(root().certificate), trusted(ca, retire_at=NOW + timedelta(days=10))
         page.trust.in_force = TrustBundle.of((anchor, pin))
@@ -207,110 +227,122 @@ class TestTrust:
         page.trust.in_force = TrustBundle.of((anchor, pin), denials=denied)
         assert page.value(name, state="denied", **labels) == end
 
-    def test_has_one_series_for_each_certificate(self, page: Page) -> None:
+    def test_each_certificate_has_one_series(self, page: Page) -> None:
         series = [name for name, _ in page.read() if name == "verifier_trust_certificate_not_after_seconds"]
         assert len(series) == len(load_bundle().entries)
 
-    def test_is_absent_where_none_is_loaded(self, page: Page) -> None:
+    def test_horizons_are_absent_without_a_bundle(self, page: Page) -> None:
         page.trust.in_force = None
         assert not [name for name, _ in page.read() if name.startswith("verifier_trust_horizon")]
 
-    def test_tells_how_many_issuers_were_discovered_by_what_is_decided(self, page: Page) -> None:
+    def test_discovered_issuers_are_counted_by_status(self, page: Page) -> None:
         assert issuers(page) == {}
         ca = authority("Metrics CA").certificate
         page.trust.in_force = bundle_of(root().certificate)
-        page.registry.record(sighting(), [])
-        page.registry.record(sighting("CN=Another"), [der(ca)])
+        page.registry.record(observation(), [])
+        page.registry.record(observation("CN=Another"), [der(ca)])
         assert sum(issuers(page).values()) == 2
         assert len(issuers(page)) == 2
         page.trust.in_force = bundle_of(root().certificate, ca)
         assert len(issuers(page)) == 2
         assert sum(issuers(page).values()) == 2
 
-    def test_says_nothing_of_issuers_where_the_registry_is_away(self, tmp_path: Path) -> None:
-        page = Page(registry=AwayRegistry(tmp_path / "registry.sqlite3"))
+    def test_issuers_are_absent_if_the_registry_is_unavailable(self, tmp_path: Path) -> None:
+        page = Page(registry=UnavailableRegistry(tmp_path / "registry.sqlite3"))
         assert not [name for name, _ in page.read() if name == "verifier_issuers_discovered"]
         assert page.value("verifier_build_info", version="1.2.3") == 1
 
 
 class TestCounts:
-    def test_answers_by_route_status_and_code(self, page: Page) -> None:
-        page.recorder.answered(exchange())
-        page.recorder.answered(exchange())
-        page.recorder.answered(exchange(status=503, code="store-unavailable"))
+    def test_responses_are_counted_by_route_status_and_code(self, page: Page) -> None:
+        page.recorder.record(response())
+        page.recorder.record(response())
+        page.recorder.record(response(status=503, code="store-unavailable"))
         name = "verifier_http_responses_total"
         assert page.value(name, route="POST /v1/nonces", status="201", code="") == 2
         assert page.value(name, route="POST /v1/nonces", status="503", code="store-unavailable") == 1
 
-    def test_durations_by_route(self, page: Page) -> None:
+    def test_durations_are_counted_by_route(self, page: Page) -> None:
         for seconds in (0.002, 0.02, 60):
-            page.recorder.answered(exchange(seconds=seconds))
+            page.recorder.record(response(seconds=seconds))
         name, route = "verifier_http_request_duration_seconds", "POST /v1/nonces"
         assert page.value(f"{name}_count", route=route) == 3
         assert page.value(f"{name}_bucket", route=route, le="0.0025") == 1
         assert page.value(f"{name}_bucket", route=route, le="20.0") == 2
         assert page.value(f"{name}_sum", route=route) == pytest.approx(60.022)
 
-    def test_reloads_by_outcome_from_zero_on(self, page: Page) -> None:
+    def test_trust_reloads_are_counted_by_outcome_from_zero(self, page: Page) -> None:
         assert page.value("verifier_trust_reload_total", outcome="refused") == 0
-        page.recorder.trust_reloaded(ReloadOutcome.REFUSED, generation="0", detail="broken")
-        page.recorder.trust_reloaded(ReloadOutcome.LOADED, generation="1", detail="")
-        page.recorder.trust_reloaded(ReloadOutcome.LOADED, generation="2", detail="")
+        page.recorder.record(TrustReloaded(outcome=ReloadOutcome.REFUSED, generation="0", detail="broken"))
+        page.recorder.record(TrustReloaded(outcome=ReloadOutcome.LOADED, generation="1", detail=""))
+        page.recorder.record(TrustReloaded(outcome=ReloadOutcome.LOADED, generation="2", detail=""))
         assert page.value("verifier_trust_reload_total", outcome="refused") == 1
         assert page.value("verifier_trust_reload_total", outcome="loaded") == 2
 
-    def test_reloads_of_settings_by_outcome_from_zero_on(self, page: Page) -> None:
+    def test_settings_reloads_are_counted_by_outcome_from_zero(self, page: Page) -> None:
         assert page.value("verifier_settings_reload_total", outcome="loaded") == 0
-        page.recorder.settings_reloaded(ReloadOutcome.REFUSED, detail="broken")
-        page.recorder.settings_reloaded(ReloadOutcome.LOADED, detail="")
-        page.recorder.settings_reloaded(ReloadOutcome.LOADED, detail="")
+        page.recorder.record(SettingsReloaded(outcome=ReloadOutcome.REFUSED, detail="broken"))
+        page.recorder.record(SettingsReloaded(outcome=ReloadOutcome.LOADED, detail=""))
+        page.recorder.record(SettingsReloaded(outcome=ReloadOutcome.LOADED, detail=""))
         assert page.value("verifier_settings_reload_total", outcome="refused") == 1
         assert page.value("verifier_settings_reload_total", outcome="loaded") == 2
 
-    def test_remembered_and_built_chains_from_when_they_are_followed(self, tmp_path: Path) -> None:
+    def test_cached_and_built_chains_are_counted_from_the_start_of_following(self, tmp_path: Path) -> None:
         page = Page(registry=SqliteTrustRegistry(tmp_path / "r.sqlite3"), counts=Counts(hits=100, misses=100))
         page.counts.hits += 3
         page.counts.misses += 1
         for _ in range(2):
-            page.recorder.answered(exchange())
+            page.recorder.record(response())
         assert page.value("verifier_chain_memory_total", outcome="hit") == 3
         assert page.value("verifier_chain_memory_total", outcome="miss") == 1
 
-    def test_refusals_apart_from_errors(self, page: Page) -> None:
-        page.recorder.decided(decision())
-        page.recorder.decided(decision())
-        page.recorder.decided(decision(verdict=Verdict.REFUSED, code="malformed-evidence", cloud=None))
-        page.recorder.decided(decision(verdict=Verdict.UNAVAILABLE, code="store-unavailable"))
+    def test_refusals_and_errors_are_counted_separately(self, page: Page) -> None:
+        page.recorder.record(appraised())
+        page.recorder.record(appraised())
+        page.recorder.record(appraised(verdict=Verdict.REFUSED, code="malformed-evidence", cloud=None))
+        page.recorder.record(appraised(verdict=Verdict.UNAVAILABLE, code="store-unavailable"))
         name, cloud = "verifier_attestations_total", Cloud.PUBLIC.value
         assert page.value(name, outcome="verified", code="verified", cloud=cloud) == 2
         assert page.value(name, outcome="refused", code="malformed-evidence", cloud="") == 1
         assert page.value(name, outcome="unavailable", code="store-unavailable", cloud=cloud) == 1
 
-    def test_the_time_of_each_check(self, page: Page) -> None:
-        page.recorder.decided(decision(steps=((Check.FORMAT, 0.0002), (Check.CHAIN, 0.004))))
-        page.recorder.decided(decision(steps=((Check.FORMAT, 0.002),)))
+    def test_each_check_is_timed(self, page: Page) -> None:
+        page.recorder.record(appraised(steps=((Check.FORMAT, 0.0002), (Check.CHAIN, 0.004))))
+        page.recorder.record(appraised(steps=((Check.FORMAT, 0.002),)))
         name = "verifier_check_duration_seconds"
         assert page.value(f"{name}_count", check="format") == 2
         assert page.value(f"{name}_bucket", check="format", le="0.00025") == 1
         assert page.value(f"{name}_sum", check="chain") == pytest.approx(0.004)
         assert page.value(f"{name}_count", check="policy") is None
 
-    def test_decisions_that_could_not_be_kept_from_zero_on(self, page: Page) -> None:
+    def test_unkept_records_are_counted_from_zero(self, page: Page) -> None:
         assert page.value("verifier_audit_failures_total") == 0
-        page.recorder.trail_failed(decision(), StoreUnavailable("full"))
+        page.recorder.record(AppraisalNotLogged(record=appraised().record, error=StoreUnavailable("full")))
         assert page.value("verifier_audit_failures_total") == 1
 
-    def test_nothing_of_what_is_counted_elsewhere(self, page: Page) -> None:
+    def test_store_calls_and_failures_are_counted_by_operation(self, page: Page) -> None:
+        for failed in (False, True):
+            call = StoreCallMeasured(store="nonces", operation="redeem", seconds=0.002, failed=failed)
+            page.recorder.record(call)
+        assert page.value("verifier_store_duration_seconds_count", store="nonces", operation="redeem") == 2
+        assert page.value("verifier_store_errors_total", store="nonces", operation="redeem") == 1
+
+    def test_open_circuits_are_a_gauge(self, page: Page) -> None:
+        for circuits in (2, 1):
+            page.recorder.record(StoreCircuitsChanged(open_circuits=circuits))
+        assert page.value("verifier_store_circuits_open") == 1
+
+    def test_other_events_change_no_metric(self, page: Page) -> None:
         before = page.read()
-        event = TrustAuditEvent(at=NOW, by="alice", what="deny", subject="", before="", after="")
-        page.recorder.failed("request", ValueError("secret"))
-        page.recorder.issuer_sighted(sighting(), authorities=0)
-        page.recorder.trust_changed(event)
+        change = TrustAuditEvent(at=NOW, by="alice", what="deny", subject="", before="", after="")
+        page.recorder.record(RequestFailed(request_id="request", error=ValueError("secret")))
+        page.recorder.record(IssuerObserved(observation=observation(), authorities=0))
+        page.recorder.record(TrustChanged(change=change))
         assert page.read() == before
 
 
-def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:  # noqa: C901 - a method for each of the port's
-    told: list[tuple[str, str]] = []
+def test_composite_recorder_passes_each_event_to_each_recorder_in_order() -> None:
+    recorded: list[tuple[str, Event]] = []
 
     class Named:
         """Implements the Recorder port."""
@@ -318,62 +350,18 @@ def test_a_fan_out_tells_each_recorder_everything_in_order() -> None:  # noqa: C
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def answered(self, exchange: Exchange) -> None:
-            told.append((self.name, exchange.route))
-
-        def failed(self, request_id: str, error: Exception) -> None:
-            told.append((self.name, f"{request_id} {error}"))
-
-        def decided(self, decision: AppraisalRecord) -> None:
-            told.append((self.name, decision.code))
-
-        def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-            told.append((self.name, f"{decision.code} {error.detail}"))
-
-        def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-            told.append((self.name, f"{sighting.issuer} {authorities}"))
-
-        def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-            told.append((self.name, document.detail))
-
-        def trust_changed(self, event: TrustAuditEvent) -> None:
-            told.append((self.name, event.by))
-
-        def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-            told.append((self.name, f"{outcome} {generation} {detail}"))
-
-        def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-            told.append((self.name, f"{outcome} {detail}"))
-
-        def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-            told.append((self.name, f"{outcome} {detail}"))
+        def record(self, event: Event) -> None:
+            recorded.append((self.name, event))
 
     recorder: Recorder = CompositeRecorder([Named("first"), Named("second")])
-    recorder.answered(exchange(route="GET /"))
-    recorder.failed("id", ValueError("why"))
-    recorder.decided(decision())
-    recorder.trail_failed(decision(), StoreUnavailable("full"))
-    recorder.issuer_sighted(sighting(), authorities=2)
-    recorder.nonconforming_genuine(nonconforming())
-    recorder.trust_changed(TrustAuditEvent(at=NOW, by="alice", what="", subject="", before="", after=""))
-    recorder.trust_reloaded(ReloadOutcome.LOADED, generation="g", detail="d")
-    recorder.settings_reloaded(ReloadOutcome.REFUSED, detail="s")
-    expected = [
-        "GET /",
-        "id why",
-        "verified",
-        "verified full",
-        "CN=Unknown 2",
-        "Two of an element.",
-        "alice",
-        "loaded g d",
-        "refused s",
-    ]
-    assert told == [(name, what) for what in expected for name in ("first", "second")]
+    events: list[Event] = [response(), appraised(), RefreshFailed(error=ValueError("why"))]
+    for event in events:
+        recorder.record(event)
+    assert recorded == [(name, event) for event in events for name in ("first", "second")]
 
 
 class TestSharedValues:
-    def test_are_private_and_under_tmpdir_and_go_with_their_process(
+    def test_directory_is_private_under_tmpdir_and_deleted_at_the_end(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -386,9 +374,11 @@ class TestSharedValues:
         assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
         assert values.ValueClass is before
 
-    def test_are_added_up_over_workers_also_those_that_ended(self, tmp_path: Path) -> None:
-        """A process of its own, since it forks: a master that makes the recorder, as gunicorn's does, and three
-        workers, one of which is killed and one of which unwinds."""
+    def test_counts_of_running_and_exited_workers_are_added_up(self, tmp_path: Path) -> None:
+        """Fork three workers in a separate process, after it created the recorder as gunicorn's master does.
+
+        One worker is killed and one exits normally.
+        """
         program = textwrap.dedent(
             """
             import os, signal, sys
@@ -397,7 +387,7 @@ class TestSharedValues:
             from verifier.adapters.clock import SystemClock
             from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
             from verifier.adapters.trust.files import TrustDirectory
-            from verifier.ports import Exchange, ReloadOutcome
+            from verifier.ports.telemetry import ReloadOutcome, ResponseSent, TrustReloaded
 
             class Counts:
                 hits = misses = 0
@@ -408,8 +398,8 @@ class TestSharedValues:
                                   registry=SqliteTrustRegistry(Path(sys.argv[1])), version="1")
                 for number in range(answers):
                     counts.hits += 1
-                    recorder.answered(Exchange(request_id="", route="GET /", status=200, code="", seconds=0.01))
-                recorder.trust_reloaded(ReloadOutcome.LOADED, generation="", detail="")
+                    recorder.record(ResponseSent(request_id="", route="GET /", status=200, code="", seconds=0.01))
+                recorder.record(TrustReloaded(outcome=ReloadOutcome.LOADED, generation="", detail=""))
                 return metrics
 
             with shared_values() as directory:
@@ -433,7 +423,7 @@ class TestSharedValues:
             """
         )
         done = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / "registry.sqlite3")],
+            [sys.executable, "-P", "-c", program, str(tmp_path / "registry.sqlite3")],
             check=True,
             capture_output=True,
             timeout=60,

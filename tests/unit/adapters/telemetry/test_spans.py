@@ -1,4 +1,4 @@
-"""Spans of answered requests: whose part they are, what they tell, and what is needed where nobody wants them."""
+"""Check the spans of responses: their trace, their attributes, and the optional dependency."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from support.clocks import StandingClock
 from verifier.adapters.settings.settings import SettingsError, load_settings
 from verifier.adapters.telemetry.spans import SpanRecorder
 from verifier.core.tracing import TraceContext
-from verifier.ports.telemetry import CURRENT_TRACE, Exchange
+from verifier.ports.telemetry import CURRENT_TRACE, RequestFailed, ResponseSent
 from verifier.startup import load_spans
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -38,17 +38,17 @@ def recorder(exporter: InMemorySpanExporter) -> Iterator[SpanRecorder]:
 
 
 @pytest.fixture(autouse=True)
-def no_trace() -> Iterator[None]:
+def _no_trace() -> Iterator[None]:
     token = CURRENT_TRACE.set(None)
     yield
     CURRENT_TRACE.reset(token)
 
 
-def exchange(*, route: str = "POST /v1/attestations", status: int = 200, code: str = "") -> Exchange:
-    return Exchange(request_id="asked-for", route=route, status=status, code=code, seconds=0.25)
+def response(*, route: str = "POST /v1/attestations", status: int = 200, code: str = "") -> ResponseSent:
+    return ResponseSent(request_id="asked-for", route=route, status=status, code=code, seconds=0.25)
 
 
-def be_called_by_a_trace(*, flags: str = "01") -> None:
+def join_trace(*, flags: str = "01") -> None:
     CURRENT_TRACE.set(TraceContext(trace_id=TRACE_ID, parent_id=PARENT_ID, span_id=SPAN_ID, flags=flags))
 
 
@@ -57,8 +57,8 @@ def only(exporter: InMemorySpanExporter) -> ReadableSpan:
     return span
 
 
-def test_tells_one_server_span_for_an_answer(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
-    recorder.answered(exchange())
+def test_response_becomes_one_server_span(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.record(response())
     span = only(exporter)
     assert (span.name, span.kind) == ("POST /v1/attestations", SpanKind.SERVER)
     assert (span.start_time, span.end_time) == (NOW_NANOSECONDS - 250_000_000, NOW_NANOSECONDS)
@@ -72,11 +72,11 @@ def test_tells_one_server_span_for_an_answer(recorder: SpanRecorder, exporter: I
     assert span.resource.attributes["service.version"] == "1.2.3"
 
 
-def test_is_the_part_of_the_callers_trace_that_the_log_tells(
+def test_span_joins_the_callers_trace_under_the_logged_span_id(
     recorder: SpanRecorder, exporter: InMemorySpanExporter
 ) -> None:
-    be_called_by_a_trace()
-    recorder.answered(exchange())
+    join_trace()
+    recorder.record(response())
     span = only(exporter)
     assert span.context is not None
     assert f"{span.context.trace_id:032x}" == TRACE_ID
@@ -86,33 +86,31 @@ def test_is_the_part_of_the_callers_trace_that_the_log_tells(
     assert span.parent.is_remote
 
 
-def test_begins_a_trace_of_its_own_where_the_caller_named_none(
-    recorder: SpanRecorder, exporter: InMemorySpanExporter
-) -> None:
-    recorder.answered(exchange())
-    recorder.answered(exchange())
+def test_response_without_a_trace_starts_a_new_one(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.record(response())
+    recorder.record(response())
     contexts = [span.context for span in exporter.get_finished_spans()]
     assert [span.parent for span in exporter.get_finished_spans()] == [None, None]
     assert len({context.trace_id for context in contexts if context is not None}) == 2
     assert len({context.span_id for context in contexts if context is not None}) == 2
 
 
-def test_leaves_out_what_the_caller_does_not_sample(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
-    be_called_by_a_trace(flags="00")
-    recorder.answered(exchange())
+def test_unsampled_trace_gets_no_span(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    join_trace(flags="00")
+    recorder.record(response())
     assert exporter.get_finished_spans() == ()
 
 
-def test_a_failure_is_an_error_and_names_its_code(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
-    recorder.answered(exchange(status=503, code="store-unavailable"))
+def test_server_error_is_an_error_span_with_its_code(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.record(response(status=503, code="store-unavailable"))
     span = only(exporter)
     assert span.status.status_code is StatusCode.ERROR
     assert span.attributes is not None
     assert span.attributes["verifier.code"] == span.attributes["error.type"] == "store-unavailable"
 
 
-def test_a_refusal_is_an_answer_and_names_its_code(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
-    recorder.answered(exchange(status=409, code="nonce-replayed"))
+def test_refusal_is_no_error_span_and_has_its_code(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.record(response(status=409, code="nonce-replayed"))
     span = only(exporter)
     assert span.status.status_code is StatusCode.UNSET
     assert span.attributes is not None
@@ -120,10 +118,8 @@ def test_a_refusal_is_an_answer_and_names_its_code(recorder: SpanRecorder, expor
     assert "error.type" not in span.attributes
 
 
-def test_a_request_without_a_route_is_told_without_its_path(
-    recorder: SpanRecorder, exporter: InMemorySpanExporter
-) -> None:
-    recorder.answered(exchange(route="", status=404, code="not-found"))
+def test_span_of_an_unknown_route_has_no_path(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.record(response(route="", status=404, code="not-found"))
     span = only(exporter)
     assert span.name == "HTTP"
     assert span.attributes is not None
@@ -131,20 +127,20 @@ def test_a_request_without_a_route_is_told_without_its_path(
     assert "http.route" not in span.attributes
 
 
-def test_tells_nothing_that_a_caller_made_up(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
-    recorder.answered(exchange())
-    recorder.failed("asked-for", ValueError("the document was MIIB"))
-    told = only(exporter).to_json()
-    assert "asked-for" not in told
-    assert "MIIB" not in told
+def test_span_has_no_text_that_a_caller_chose(recorder: SpanRecorder, exporter: InMemorySpanExporter) -> None:
+    recorder.record(response())
+    recorder.record(RequestFailed(request_id="asked-for", error=ValueError("the document was MIIB")))
+    span = only(exporter).to_json()
+    assert "asked-for" not in span
+    assert "MIIB" not in span
 
 
-def test_opens_no_recorder_where_there_is_no_endpoint() -> None:
+def test_no_endpoint_opens_no_recorder() -> None:
     assert load_spans(None)(StandingClock(NOW), "1.2.3") == ()
 
 
-def test_needs_nothing_of_opentelemetry_where_there_is_no_endpoint() -> None:
-    """In a process of its own: this one has imported it."""
+def test_no_endpoint_imports_no_opentelemetry() -> None:
+    """Use a separate process, because this one has imported OpenTelemetry."""
     code = (
         "import sys; sys.modules['opentelemetry.sdk'] = None; import verifier.wiring as w; "
         "w.load_spans(None); assert 'verifier.adapters.telemetry.spans' not in sys.modules"
@@ -152,7 +148,7 @@ def test_needs_nothing_of_opentelemetry_where_there_is_no_endpoint() -> None:
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
 
 
-def test_says_what_to_install_where_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "verifier.adapters.telemetry.spans")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(SettingsError, match=r"otlp_endpoint: .*imds-verifier\[otel\]"):
@@ -160,9 +156,7 @@ def test_says_what_to_install_where_the_extra_is_missing(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:4318", "http://user:secret@collector", "ftp://collector", "http://"])
-def test_refuses_an_endpoint_that_is_no_base_url_or_holds_a_password(
-    monkeypatch: pytest.MonkeyPatch, endpoint: str
-) -> None:
+def test_endpoint_must_be_a_base_url_without_a_password(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("VERIFIER_OTLP_ENDPOINT", endpoint)
     with pytest.raises(SettingsError, match="otlp_endpoint") as refused:
         load_settings()

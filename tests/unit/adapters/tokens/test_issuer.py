@@ -35,7 +35,7 @@ from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.adapters.tokens.keys import KeyRing, load_ring
 from verifier.api.json_codec import key_set_json
-from verifier.ports.telemetry import ReloadOutcome
+from verifier.ports.telemetry import Event, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import TokenAlgorithm, TokenKeyError
 
 THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
@@ -45,8 +45,11 @@ THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 class KeyRecords(KeptRecords):
     reloads: list[tuple[ReloadOutcome, str]] = field(default_factory=list)
 
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        self.reloads.append((outcome, detail))
+    def record(self, event: Event) -> None:
+        if isinstance(event, TokenKeysReloaded):
+            self.reloads.append((event.outcome, event.detail))
+        else:
+            KeptRecords.record(self, event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,14 +22,13 @@ from verifier.adapters.trust.files import load_bundle
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.core.chain import build_chain
 from verifier.core.discovery import IssuerObservation
-from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import ChainRefused
 from verifier.core.trust.bundle import AuthorityIdentity, Denials, Origin, TrustBundle, TrustError
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import Change, Deny, Pin, PinDecision, Reject, Unpin, decide
-from verifier.ports.stores import StoreUnavailable, Unavailable
-from verifier.ports.telemetry import AppraisalRecord, Exchange, ReloadOutcome
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.telemetry import Event, RefreshFailed, ReloadOutcome, TrustReloaded
 from verifier.ports.trust import LiveTrustSource, TrustAuditEvent
 
 WAIT_SECONDS = 30
@@ -51,36 +50,14 @@ class KeptReloads:
     def details(self) -> list[str]:
         return [detail for _, _, detail in self.reloads]
 
-    def answered(self, exchange: Exchange) -> None:
-        raise AssertionError(exchange)
-
-    def failed(self, request_id: str, error: Exception) -> None:
-        assert request_id == ""
-        self.failures.append(error)
-
-    def decided(self, decision: AppraisalRecord) -> None:
-        raise AssertionError(decision)
-
-    def trail_failed(self, decision: AppraisalRecord, error: Unavailable) -> None:
-        raise AssertionError(decision) from error
-
-    def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        raise AssertionError(sighting, authorities)
-
-    def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        raise AssertionError(document)
-
-    def trust_changed(self, event: TrustAuditEvent) -> None:
-        raise AssertionError(event)
-
-    def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        self.reloads.append((outcome, generation, detail))
-
-    def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(outcome, detail)
-
-    def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(outcome, detail)
+    def record(self, event: Event) -> None:
+        match event:
+            case TrustReloaded(outcome=outcome, generation=generation, detail=detail):
+                self.reloads.append((outcome, generation, detail))
+            case RefreshFailed(error=error):
+                self.failures.append(error)
+            case _:
+                raise AssertionError(event)
 
 
 class Registry(SqliteTrustRegistry):

@@ -1,4 +1,4 @@
-"""What every audit trail does: keeps decisions in their order, up to a bound, and says so where it cannot."""
+"""Check that each appraisal log keeps records in order, up to a bound, and reports that it is unavailable."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from verifier.ports.telemetry import AppraisalLog, AppraisalRecord, Verdict
 MOST = 100
 
 
-def decision(number: int = 0) -> AppraisalRecord:
+def record(number: int = 0) -> AppraisalRecord:
     return AppraisalRecord(
         at=NOW, request_id=f"request-{number}", tenant="default", verdict=Verdict.VERIFIED, code="verified"
     )
@@ -49,26 +49,26 @@ def rows_of(path: Path) -> list[str]:
 
 
 class TestFile:
-    def test_has_one_line_for_each_decision_in_their_order(self, tmp_path: Path) -> None:
+    def test_file_has_one_line_for_each_record_in_order(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
-        trail = FileAppraisalLog(path, maximum_bytes=1_000_000)
+        log = FileAppraisalLog(path, maximum_bytes=1_000_000)
         for number in range(3):
-            trail.append(decision(number))
+            log.append(record(number))
         assert ids(lines_of(path)) == ["request-0", "request-1", "request-2"]
         assert json.loads(lines_of(path)[0])["time"] == "2026-11-23T08:00:00.000000Z"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
-    def test_goes_on_in_a_file_that_is_there(self, tmp_path: Path) -> None:
+    def test_existing_file_is_continued(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
         for number in range(2):
-            FileAppraisalLog(path, maximum_bytes=1_000_000).append(decision(number))
+            FileAppraisalLog(path, maximum_bytes=1_000_000).append(record(number))
         assert ids(lines_of(path)) == ["request-0", "request-1"]
 
-    def test_is_never_longer_than_its_bound_and_keeps_the_file_before(self, tmp_path: Path) -> None:
+    def test_file_is_rotated_at_its_bound_and_the_previous_one_kept(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
-        trail = FileAppraisalLog(path, maximum_bytes=2_000)
+        log = FileAppraisalLog(path, maximum_bytes=2_000)
         for number in range(20):
-            trail.append(decision(number))
+            log.append(record(number))
             assert path.stat().st_size <= 2_000
         kept = ids(lines_of(tmp_path / "audit.jsonl.1")) + ids(lines_of(path))
         assert kept == [f"request-{number}" for number in range(20 - len(kept), 20)]
@@ -78,7 +78,7 @@ class TestFile:
             "audit.jsonl.lock",
         ]
 
-    def test_mixes_no_lines_of_threads_and_processes_and_loses_none(self, tmp_path: Path) -> None:
+    def test_concurrent_threads_and_processes_lose_and_mix_no_lines(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
         program = (
             "import sys; from pathlib import Path; from datetime import UTC, datetime;"
@@ -89,11 +89,11 @@ class TestFile:
             " verdict=Verdict.REFUSED, code='c')) for n in range(40)]"
         )
         other = subprocess.Popen([sys.executable, "-c", program, str(path)], env=dict(os.environ))
-        trail = FileAppraisalLog(path, maximum_bytes=20_000)
+        log = FileAppraisalLog(path, maximum_bytes=20_000)
 
         def append(start: int) -> None:
             for number in range(start, start + 10):
-                trail.append(decision(number))
+                log.append(record(number))
 
         threads = [threading.Thread(target=append, args=(start,)) for start in (0, 100)]
         for thread in threads:
@@ -106,7 +106,7 @@ class TestFile:
         assert len(kept) == len(set(kept)) == 60
 
     @pytest.mark.parametrize("kind", ["directory", "missing", "link"])
-    def test_says_so_where_it_cannot_be_written(self, tmp_path: Path, kind: str) -> None:
+    def test_unwritable_file_raises_store_unavailable(self, tmp_path: Path, kind: str) -> None:
         path = tmp_path / "audit.jsonl"
         match kind:
             case "directory":
@@ -115,66 +115,64 @@ class TestFile:
                 path = tmp_path / "none" / "audit.jsonl"
             case _:
                 path.symlink_to(tmp_path / "elsewhere")
-        trail = FileAppraisalLog(path, maximum_bytes=2_000)
+        log = FileAppraisalLog(path, maximum_bytes=2_000)
         with pytest.raises(StoreUnavailable, match="The audit trail cannot be written"):
-            trail.append(decision())
+            log.append(record())
         with pytest.raises(StoreUnavailable, match="The audit trail cannot be opened"):
             open_appraisal_log(str(path), store_url="", link=None, maximum_bytes=2_000, maximum_entries=MOST)
 
-    def test_leaves_no_part_of_a_line_where_the_disk_is_full(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_full_disk_leaves_no_partial_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "audit.jsonl"
-        trail = FileAppraisalLog(path, maximum_bytes=1_000_000)
-        trail.append(decision())
+        log = FileAppraisalLog(path, maximum_bytes=1_000_000)
+        log.append(record())
         write = os.write
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
             with pytest.raises(StoreUnavailable, match="No space left"):
-                trail.append(decision(1))
-        trail.append(decision(2))
+                log.append(record(1))
+        log.append(record(2))
         assert ids(lines_of(path)) == ["request-0", "request-2"]
 
 
 class TestStore:
-    def test_on_sqlite_is_beside_the_nonces_and_keeps_the_latest(self, tmp_path: Path) -> None:
-        trail = open_appraisal_log(
+    def test_sqlite_log_is_beside_the_nonces_and_keeps_the_latest_records(self, tmp_path: Path) -> None:
+        log = open_appraisal_log(
             "store", store_url=f"sqlite://{tmp_path}/n.sqlite3", link=None, maximum_bytes=1, maximum_entries=MOST
         )
-        assert isinstance(trail, SqliteAppraisalLog)
+        assert isinstance(log, SqliteAppraisalLog)
         for number in range(MOST + 20):
-            trail.append(decision(number))
-        trail.close()
+            log.append(record(number))
+        log.close()
         assert ids(rows_of(tmp_path / "n-audit.sqlite3")) == [f"request-{n}" for n in range(20, MOST + 20)]
 
-    def test_on_sqlite_says_so_where_the_file_is_gone(self, tmp_path: Path) -> None:
+    def test_deleted_sqlite_file_raises_store_unavailable(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.sqlite3"
-        trail = SqliteAppraisalLog(path, maximum_entries=MOST)
+        log = SqliteAppraisalLog(path, maximum_entries=MOST)
         path.unlink()
         with pytest.raises(StoreUnavailable, match="The audit database"):
-            trail.append(decision())
+            log.append(record())
 
-    def test_on_redis_is_a_stream_with_a_bound(self) -> None:
+    def test_redis_log_is_a_bounded_stream(self) -> None:
         with running_redis_server() as server:
             link = RedisLink.open(server.url)
-            trail = open_appraisal_log("store", store_url=server.url, link=link, maximum_bytes=1, maximum_entries=MOST)
-            assert isinstance(trail, RedisAppraisalLog)
+            log = open_appraisal_log("store", store_url=server.url, link=link, maximum_bytes=1, maximum_entries=MOST)
+            assert isinstance(log, RedisAppraisalLog)
             for number in range(MOST * 4):
-                trail.append(decision(number))
+                log.append(record(number))
             entries: Any = link.once("XRANGE", STREAM, "-", "+")
             kept = ids([line.decode() for _, (_, line) in entries])
             link.close()
         assert MOST <= len(kept) < MOST * 3
         assert kept == [f"request-{number}" for number in range(MOST * 4 - len(kept), MOST * 4)]
 
-    def test_on_redis_says_so_where_the_server_is_away(self) -> None:
+    def test_stopped_redis_raises_store_unavailable(self) -> None:
         with running_redis_server() as server:
-            trail = RedisAppraisalLog(RedisLink.open(server.url), maximum_entries=MOST)
+            log = RedisAppraisalLog(RedisLink.open(server.url), maximum_entries=MOST)
         with pytest.raises(StoreUnavailable):
-            trail.append(decision())
+            log.append(record())
 
 
-def test_none_is_none() -> None:
+def test_setting_none_opens_no_log() -> None:
     opened: Callable[..., AppraisalLog | None] = open_appraisal_log
     assert opened("none", store_url="", link=None, maximum_bytes=1, maximum_entries=1) is None
 
