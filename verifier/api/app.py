@@ -12,9 +12,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from verifier.api import routes
 from verifier.api.admission import Admission
+from verifier.api.answers import ProblemJson
 from verifier.api.appraisals import Appraisals
 from verifier.api.documentation import create_documentation_blueprint
-from verifier.api.json_codec import Json, RequestError, problem_json, refusal_json
+from verifier.api.json_codec import RequestError, problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.api.token_routes import create_token_blueprint
 from verifier.core.policy import UnknownPolicyError
@@ -145,8 +146,7 @@ def _record_answers(app: Flask, recorder: Recorder) -> None:
 def _answer_faults(app: Flask, recorder: Recorder) -> None:
     @app.errorhandler(Refused)
     def refuse(refused: Refused) -> Response:
-        problem = refusal_json(refused, request_id=g.request_id)
-        return _problem(refused.reason, problem, retry_after=problem.get("retryAfterSeconds"))
+        return _answer_problem(refusal_json(refused, request_id=g.request_id))
 
     @app.errorhandler(RequestError)
     def reject(error: RequestError) -> Response:
@@ -187,18 +187,15 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
 
 
 def _fault(code: RequestFault | Failure, detail: str, *, retry_after: timedelta | None = None) -> Response:
-    problem = problem_json(code, detail, request_id=g.request_id)
-    if retry_after is None:
-        return _problem(code, problem)
-    seconds = max(1, round(retry_after.total_seconds()))
-    return _problem(code, problem | {"retryable": True, "retryAfterSeconds": seconds}, retry_after=seconds)
+    seconds = None if retry_after is None else max(1, round(retry_after.total_seconds()))
+    return _answer_problem(problem_json(code, detail, request_id=g.request_id, retry_after_seconds=seconds))
 
 
-def _problem(code: Code, problem: Json, *, retry_after: object = None) -> Response:
-    g.code = code.value
+def _answer_problem(problem: ProblemJson) -> Response:
+    g.code = problem["code"].value
     response = jsonify(problem)
-    response.status_code = DOCUMENTATION[code].status
+    response.status_code = problem["status"]
     response.mimetype = "application/problem+json"
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
+    if "retryAfterSeconds" in problem:
+        response.headers["Retry-After"] = str(problem["retryAfterSeconds"])
     return response

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from functools import cache
 from http import HTTPStatus
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
-from verifier.api import schemas
-from verifier.api.operations import OPERATIONS, Answer, Caller, Operation, Shape
+from verifier.api.answers import ProblemJson
+from verifier.api.operations import BODIES_WITHOUT_SCHEMA, OPERATIONS, Answer, Caller, Operation, Shape
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.core.reasons import Reason
 
@@ -183,28 +183,43 @@ def _refer_to_headers(names: Iterable[str]) -> Json:
 
 
 def _describe_shape(shape: Shape) -> Json:
-    if issubclass(shape, BaseModel):
-        return {"$ref": _COMPONENT.format(model=shape.__name__)}
     if shape is str:
         return {"type": "string"}
     if shape is bytes:
         return {"type": "string", "format": "binary"}
-    return {"type": "object"}
+    if shape is dict:
+        return {"type": "object"}
+    return {"$ref": _COMPONENT.format(model=_component_name(shape.__name__))}
 
 
 def _describe_models() -> Json:
     shapes = [shape for operation in OPERATIONS for _, shape in operation.takes]
     shapes += [answer.shape for operation in OPERATIONS for _, answer in operation.answers if answer.shape]
-    models = [shape for shape in dict.fromkeys([*shapes, schemas.Problem]) if issubclass(shape, BaseModel)]
-    _, described = models_json_schema([(model, "validation") for model in models], ref_template=_COMPONENT)
+    models = [shape for shape in dict.fromkeys([*shapes, ProblemJson]) if shape not in BODIES_WITHOUT_SCHEMA]
+    _, described = TypeAdapter.json_schemas(
+        [(model, "validation", TypeAdapter(model)) for model in models],
+        ref_template=_COMPONENT,
+        schema_generator=_Components,
+    )
     components: dict[str, Json] = described["$defs"]
     for component in components.values():
         _strip(component)
     return dict(sorted(components.items()))
 
 
+def _component_name(type_name: str) -> str:
+    return type_name.removesuffix("Json")
+
+
+class _Components(GenerateJsonSchema):
+    """Name components after their types, without the suffix that only the code needs."""
+
+    def normalize_name(self, name: str) -> str:
+        return _component_name(super().normalize_name(name))
+
+
 def _strip(component: Json) -> None:
-    """Without what pydantic adds for forms: titles made of names, and defaults that no answer is filled with."""
+    """Remove the titles and defaults that pydantic adds. The service fills no default into an answer."""
     component.pop("title", None)
     members = component.get("properties")
     if isinstance(members, dict):

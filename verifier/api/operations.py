@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydantic import BaseModel
-
-from verifier.api import schemas
+from verifier.api.answers import (
+    AliveJson,
+    AttestationResultJson,
+    JsonWebKeySetJson,
+    NonceJson,
+    ReadinessJson,
+    TrustSurveyJson,
+)
 from verifier.api.json_codec import AttestationRequest, NonceRequest
 from verifier.api.problems import Code, Failure, RequestFault
 from verifier.api.trust_json_codec import PinRequest
@@ -15,8 +20,10 @@ JSON = "application/json"
 TEXT = "text/plain"
 BYTES = "application/octet-stream"
 
-#: What a body can be: a JSON object of this type or of any, text, or bytes.
-Shape = type[BaseModel] | type[str] | type[bytes] | type[dict[str, object]]
+#: The type of a body: a request model, a TypedDict of `answers`, or one of BODIES_WITHOUT_SCHEMA.
+Shape = type
+#: Text, bytes, and a JSON object of any shape.
+BODIES_WITHOUT_SCHEMA: frozenset[Shape] = frozenset({str, bytes, dict})
 
 
 class Caller(StrEnum):
@@ -58,7 +65,7 @@ _BODY: frozenset[Code] = _ANY | {RequestFault.MALFORMED_REQUEST, Reason.TOO_LARG
 _KEY: frozenset[Code] = _BODY | {RequestFault.UNAUTHENTICATED, RequestFault.FORBIDDEN, Failure.STORE_UNAVAILABLE}
 _TENANT: frozenset[Code] = _KEY | {RequestFault.RATE_LIMITED}
 _NOT_CHANGED = Answer(description="What the caller has, by its ETag, is what there is.")
-_SURVEY = Answer(description="What stands now.", shape=schemas.TrustSurvey)
+_SURVEY = Answer(description="What stands now.", shape=TrustSurveyJson)
 
 
 def _administration(method: str, path: str, name: str, summary: str, *codes: Code) -> Operation:
@@ -87,7 +94,7 @@ OPERATIONS: tuple[Operation, ...] = (
         caller=Caller.TENANT,
         takes=((JSON, NonceRequest),),
         takes_required=False,
-        answers=((201, Answer(description="The nonce.", shape=schemas.Nonce)),),
+        answers=((201, Answer(description="The nonce.", shape=NonceJson)),),
         codes=_TENANT,
     ),
     Operation(
@@ -107,7 +114,7 @@ OPERATIONS: tuple[Operation, ...] = (
             ("application/cms", bytes),
             (BYTES, bytes),
         ),
-        answers=((200, Answer(description="The document is accepted.", shape=schemas.AttestationResult)),),
+        answers=((200, Answer(description="The document is accepted.", shape=AttestationResultJson)),),
         codes=_TENANT | frozenset(Reason),
     ),
     _administration("get", "", "showTrust", "What stands about trust"),
@@ -141,7 +148,7 @@ OPERATIONS: tuple[Operation, ...] = (
                 200,
                 Answer(
                     description="The keys, if there are any.",
-                    shape=schemas.JsonWebKeySet,
+                    shape=JsonWebKeySetJson,
                     media_type="application/jwk-set+json",
                 ),
             ),
@@ -155,7 +162,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="showLiveness",
         tag="Operation",
         summary="Whether the process answers",
-        answers=((200, Answer(description="It does.", shape=schemas.Alive)),),
+        answers=((200, Answer(description="It does.", shape=AliveJson)),),
         codes=_ANY,
     ),
     Operation(
@@ -165,8 +172,8 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="Operation",
         summary="Whether the service can decide",
         answers=(
-            (200, Answer(description="It can.", shape=schemas.Readiness)),
-            (503, Answer(description="It cannot, and says what is missing.", shape=schemas.Readiness)),
+            (200, Answer(description="It can.", shape=ReadinessJson)),
+            (503, Answer(description="It cannot, and says what is missing.", shape=ReadinessJson)),
         ),
         codes=_ANY,
     ),

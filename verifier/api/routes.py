@@ -7,6 +7,7 @@ from werkzeug.exceptions import NotFound
 
 from verifier.api import json_codec
 from verifier.api.admission import Admission, tell_allowance
+from verifier.api.answers import AliveJson
 from verifier.api.appraisals import Appraisals
 from verifier.api.bodies import read_body
 from verifier.api.problems import DOCUMENTATION, find_code
@@ -58,20 +59,13 @@ def create_blueprint(
 
     @blueprint.get("/healthz")
     def healthz() -> Response:
-        return jsonify({"status": "alive"})
+        alive: AliveJson = {"status": "alive"}
+        return jsonify(alive)
 
     @blueprint.get("/readyz")
     def readyz() -> tuple[Response, int]:
-        conditions = readiness.look()
-        ready = all(condition.ready for condition in conditions)
-        answer = {
-            "status": "ready" if ready else "not-ready",
-            "conditions": [
-                {"name": condition.name, "ready": condition.ready, "detail": condition.detail}
-                for condition in conditions
-            ],
-        }
-        return jsonify(answer), 200 if ready else 503
+        answer = json_codec.readiness_json(readiness.look())
+        return jsonify(answer), 200 if answer["status"] == "ready" else 503
 
     @blueprint.get("/problems/<code>")
     def explain(code: str) -> Response:

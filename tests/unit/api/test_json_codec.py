@@ -1,15 +1,19 @@
-"""Requests into types, types into JSON."""
+"""Convert requests to types and types to JSON."""
 
 import base64
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from support import documents
+from support.results import archived_result
 
 from verifier.api import json_codec
 from verifier.api.problems import RequestFault
 from verifier.core.reasons import Check, NonceRefused, Outcome, Reason, Refused, SignatureRefused, progress
+from verifier.core.trust.bundle import Origin, State
+from verifier.ports.tokens import PublishedKey
 from verifier.usecases.appraise import NonceBinding
 
 DER = b"\x30\x03\x02\x01\x05"
@@ -21,7 +25,7 @@ def body(**fields: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("media_type", "bytes"),
+    ("media_type", "data"),
     [
         ("application/json", body()),
         ("application/json", body(encoding="PKCS7")),
@@ -56,7 +60,8 @@ def test_reads_what_is_asked_beside_the_evidence() -> None:
         ({"policy": ["gold"]}, "'policy'"),
         ({"signature": None}, "'signature'"),
         ({"encoding": 7}, "'encoding'"),
-        ({"vmId": "x"}, "a field that is not known"),
+        ({"vmId": "x"}, "Unknown field 'vmId'."),
+        ({"Nonce": "x"}, "Unknown field 'Nonce'. Did you mean 'nonce'?"),
     ],
 )
 def test_says_which_field_is_wrong_without_what_it_holds(fields: dict[str, object], said: str) -> None:
@@ -117,17 +122,26 @@ def test_an_omitted_check_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("moment", "text"),
+    ("state", "origin", "status"),
     [
-        (datetime(2026, 11, 23, 8, tzinfo=UTC), "2026-11-23T08:00:00Z"),
-        (datetime(2026, 11, 23, 8, 0, 0, 1500, tzinfo=UTC), "2026-11-23T08:00:00.001500Z"),
+        (State.ACTIVE, Origin.LISTED, "active"),
+        (State.EXPIRING, Origin.LISTED, "expiring"),
+        (State.EXPIRING, Origin.ADMITTED, "admitted"),
     ],
 )
-def test_writes_moments_in_utc(moment: datetime, text: str) -> None:
-    assert json_codec.moment_json(moment) == text
-    assert datetime.fromisoformat(text) == moment
+def test_a_chain_link_has_the_status_of_its_pin(state: State, origin: Origin, status: str) -> None:
+    link = replace(archived_result().content.chain[0], state=state, origin=origin)
+    assert json_codec.chain_link_json(link)["pin"] == status
 
 
-def test_writes_a_moment_of_another_zone_in_utc_too() -> None:
-    moment = datetime(2026, 11, 23, 10, tzinfo=timezone(timedelta(hours=2)))
-    assert json_codec.moment_json(moment) == "2026-11-23T08:00:00Z"
+def test_a_chain_over_a_certificate_that_is_not_usable_is_an_error() -> None:
+    link = replace(archived_result().content.chain[0], state=State.RETIRED)
+    with pytest.raises(ValueError, match="retired"):
+        json_codec.chain_link_json(link)
+
+
+def test_a_key_set_has_no_private_member() -> None:
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": "eA", "kid": "1", "use": "sig", "alg": "EdDSA", "d": "ZA"}
+    assert json_codec.key_set_json([PublishedKey(kid="1", jwk=jwk)]) == {
+        "keys": [{name: value for name, value in jwk.items() if name != "d"}]
+    }

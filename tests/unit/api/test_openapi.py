@@ -55,6 +55,22 @@ def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
             place = place[part]
 
 
+def test_answers_are_open_and_requests_are_closed() -> None:
+    requests = {shape.__name__ for operation in OPERATIONS for _, shape in operation.takes} - {"str", "bytes"}
+    closed = {
+        name
+        for name, schema in json.loads(json.dumps(make_document("1.2.3")))["components"]["schemas"].items()
+        if "additionalProperties" in schema
+    }
+    assert closed == requests == {"AttestationRequest", "NonceRequest", "PinRequest"}
+
+
+def test_components_have_names_without_the_suffix_of_the_code() -> None:
+    schemas = make_document("1.2.3")["components"]["schemas"]  # type: ignore[index]  # a JSON object
+    assert {"AttestationResult", "Problem", "TrustSurvey", "JsonWebKeySet"} <= set(schemas)
+    assert [name for name in schemas if name.endswith("Json")] == []
+
+
 def test_serves_the_description_of_this_version(client: FlaskClient) -> None:
     answer = client.get("/openapi.json")
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
