@@ -90,7 +90,7 @@ def test_without_tenants_everybody_is_the_same_one(authorizations: list[str]) ->
         ({NORTH: [hash_of("")]}, "SHA-256"),
         ({NORTH: [hash_of("a"), hash_of("a")]}, "the same"),
         ({NORTH: [hash_of("a")], SOUTH: [hash_of("a")]}, "the same"),
-        ({NORTH: [hash_of("a")], Tenant(name="north"): [hash_of("b")]}, "one name"),
+        ({NORTH: [hash_of("a")], Tenant(name="north"): [hash_of("b")]}, "same name"),
     ],
 )
 def test_keys_that_cannot_tell_who_it_is_are_refused_at_construction(
