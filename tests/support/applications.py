@@ -1,4 +1,4 @@
-"""The Flask application in this process, over a real store, with a clock that stands where a test puts it."""
+"""Create the Flask application in this process, with a real store and a clock that the test sets."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -41,7 +41,7 @@ class StandingTrust:
 
 @dataclass(frozen=True, slots=True)
 class KeptRecords:
-    """Implements the Recorder port: keeps what it is told."""
+    """Implements the Recorder port and keeps all records."""
 
     exchanges: list[Exchange] = field(default_factory=list)
     failures: list[tuple[str, Exception]] = field(default_factory=list)
@@ -62,22 +62,22 @@ class KeptRecords:
         self.unkept.append(decision)
 
     def issuer_sighted(self, sighting: IssuerObservation, *, authorities: int) -> None:
-        raise AssertionError(f"no application here looks for issuers: {sighting}, {authorities}")
+        raise AssertionError(f"these applications discover no issuers: {sighting}, {authorities}")
 
     def nonconforming_genuine(self, document: NonconformingDocument) -> None:
-        raise AssertionError(f"no application here reports nonconforming documents: {document}")
+        raise AssertionError(f"these applications report no nonconforming documents: {document}")
 
     def trust_changed(self, event: TrustAuditEvent) -> None:
-        raise AssertionError(f"nobody changes trust here: {event}")
+        raise AssertionError(f"these applications do not change trust: {event}")
 
     def trust_reloaded(self, outcome: ReloadOutcome, *, generation: str, detail: str) -> None:
-        raise AssertionError(f"nothing reloads trust here: {outcome}, {generation}, {detail}")
+        raise AssertionError(f"these applications do not reload trust: {outcome}, {generation}, {detail}")
 
     def token_keys_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(f"nothing reloads token keys here: {outcome}, {detail}")
+        raise AssertionError(f"these applications do not reload token keys: {outcome}, {detail}")
 
     def settings_reloaded(self, outcome: ReloadOutcome, *, detail: str) -> None:
-        raise AssertionError(f"nothing reloads settings here: {outcome}, {detail}")
+        raise AssertionError(f"these applications do not reload settings: {outcome}, {detail}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +92,12 @@ class Application:
         return self.flask.test_client()
 
     def give_out(self, nonce: str) -> None:
-        """`nonce` is outstanding as if the service had issued it now."""
+        """Store the nonce as if the service had issued it now."""
         now = self.clock.now()
         record = NonceRecord(issued_at=now, expires_at=now + timedelta(minutes=5))
         key = NonceKey(tenant=DEFAULT_TENANT, nonce=nonce)
         if not self.nonces.issue(key, record, keep=timedelta(hours=7), now=now):
-            raise AssertionError("the nonce is known already")
+            raise AssertionError("the nonce already exists")
 
 
 def make_application(  # noqa: PLR0913 - each is one thing that a test changes
@@ -113,7 +113,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     limiter: RateLimiter | None = None,
     tokens: TokenIssuer | None = None,
 ) -> Application:
-    """One that accepts `support.documents`, with its nonces in `directory`, unless told otherwise."""
+    """Create an application that accepts `support.documents`, with its stores in `directory`."""
     clock = StandingClock(moment)
     trust = StandingTrust(in_force=bundle or documents.shared_bundle())
     store = nonces or SqliteNonceStore(directory / "nonces.sqlite3")
