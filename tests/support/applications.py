@@ -88,7 +88,7 @@ class Application:
         record = NonceRecord(issued_at=now, expires_at=now + timedelta(minutes=5))
         key = NonceKey(tenant=DEFAULT_TENANT, nonce=nonce)
         if not self.nonces.issue(key, record, keep=timedelta(hours=7), now=now):
-            raise AssertionError("the nonce is known already")
+            raise AssertionError("the nonce already exists")
 
 
 def make_application(  # noqa: PLR0913 - each is one thing that a test changes

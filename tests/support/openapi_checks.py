@@ -1,4 +1,8 @@
-"""Holds answers against the OpenAPI description that the service serves: status, media type, headers and body."""
+"""Compare requests and answers with the OpenAPI document that the service publishes.
+
+Published answers are open, so that a later version can add members. Here they are closed: an answer must have exactly
+the members that the document names.
+"""
 
 import json
 import re
@@ -17,18 +21,19 @@ from verifier.api.openapi import make_document
 
 _URI = "urn:description"
 _REFUSED = 300
-# What any path, and none, may be answered: no operation lists them.
+# Codes that every path may answer, also an unknown one. No operation lists them.
 _ANYWHERE = {"not-found", "method-not-allowed", "malformed-request", "internal"}
 
 
 class Undescribed(AssertionError):
-    """The service answered what its description does not say."""
+    """The document does not describe this request or this answer."""
 
 
 def check_answer(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """The answer is one that the description lists for the operation, or a problem that any request can meet.
+    """Check that the document lists this answer for the operation, or that it is a problem of no operation.
 
-    Raises Undescribed."""
+    Raises Undescribed.
+    """
     names = {name.lower(): value for name, value in headers.items()}
     operation = _find(method, path.partition("?")[0])
     if operation is None or (str(status) not in operation["responses"]):
@@ -52,9 +57,10 @@ def check_answer(method: str, path: str, status: int, headers: Mapping[str, str]
 
 
 def check_request(method: str, path: str, status: int, media_type: str, body: bytes) -> None:
-    """A request that was granted is one that the description allows: no more is taken than is described.
+    """Check that the document describes each request that the service accepted.
 
-    Raises Undescribed."""
+    Raises Undescribed.
+    """
     operation = _find(method, path.partition("?")[0])
     if operation is None or status >= _REFUSED or method == "HEAD":
         return
@@ -76,8 +82,7 @@ def check_request(method: str, path: str, status: int, media_type: str, body: by
 
 
 class DescribedClient(FlaskClient):
-    """The application's client, which holds every request that is granted, and every answer, against the
-    description."""
+    """A client that compares every accepted request and every answer with the document."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:  # noqa: ANN401 - the signature is the library's
         answer = super().open(*args, **kwargs)
@@ -131,7 +136,7 @@ def _validator(schema: Mapping[str, Any]) -> Draft202012Validator:
 
 @cache
 def _compile(schema: str) -> Draft202012Validator:
-    # The references are to places in the whole description.
+    # References point into the whole document.
     rooted = json.loads(schema.replace('"#/components', f'"{_URI}#/components'))
     return Draft202012Validator(rooted, registry=_registry())
 
@@ -145,8 +150,11 @@ def _registry() -> Registry[Any]:
 
 @cache
 def _document() -> Mapping[str, Any]:
-    """As it is served: through JSON."""
+    """Return the document as it is served, with closed answers."""
     document: Mapping[str, Any] = json.loads(json.dumps(make_document("1.2.3")))
+    for component in document["components"]["schemas"].values():
+        if "properties" in component:
+            component.setdefault("additionalProperties", False)
     return document
 
 

@@ -1,4 +1,4 @@
-"""What every answer that is not a result has to be: a problem document with a documented code (RFC 9457)."""
+"""Check problem documents (RFC 9457)."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ _FIELDS = {"type", "title", "status", "detail", "code", "checks", "retryable", "
 
 
 def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, object]:
-    """The problem document, which is whole, agrees with the status line, and whose code is documented."""
+    """Return the problem document after checking that it is complete, documented and consistent with its headers."""
     names = {name.lower(): value for name, value in headers.items()}
     assert names["content-type"] == "application/problem+json"
     problem: dict[str, object] = json.loads(body)

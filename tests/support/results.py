@@ -1,4 +1,4 @@
-"""Attestation results, without a service: valid by default."""
+"""Create attestation results without a service. They are valid by default."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ class _SharedTrust:
 
 @dataclass(frozen=True, slots=True)
 class _EveryNonce:
-    """Implements the NonceStore port: whatever nonce comes was issued with `record`."""
+    """Implements the NonceStore port. It redeems every nonce as unused, with `record`."""
 
     record: NonceRecord
 
@@ -35,29 +35,29 @@ class _EveryNonce:
         return FirstUse(record=self.record)
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
-        """No document was seen before."""
+        """Report that the document is new."""
         del key, keep, now
         return True
 
     def ping(self) -> None:
-        """Always there."""
+        """Report that the store is available."""
 
 
 def archived_result(document: bytes | None = None, *, at: datetime = documents.NOW) -> ArchivedResult:
-    """Return a result that answers no challenge."""
+    """Create the result of an archived document."""
     raw = RawDocument(raw_der=document or documents.document(created_on=at))
     return ArchiveVerifier(trust=_SharedTrust()).appraise(raw, at=at)
 
 
 def fresh_result(document: bytes | None = None, *, at: datetime = documents.NOW, jkt: str = "") -> LiveResult:
-    """One of a document that answers a nonce, issued for `jkt` where it is given."""
+    """Create the result of a document with a nonce, which is bound to `jkt` if given."""
     record = NonceRecord(issued_at=at - timedelta(minutes=1), expires_at=at + timedelta(minutes=4), jkt=jkt)
     verifier = Verifier(trust=_SharedTrust(), nonces=_EveryNonce(record), clock=StandingClock(at))
     return verifier.appraise(RawDocument(raw_der=document or documents.document(created_on=at)))
 
 
 def unchallenged_result(*, at: datetime = documents.NOW) -> LiveResult:
-    """One of a document with the nonce that IMDS puts by itself, from a service to which nonces are optional."""
+    """Create the result of a document without a nonce of ours, with optional nonces."""
     record = NonceRecord(issued_at=at, expires_at=at)
     verifier = Verifier(
         trust=_SharedTrust(),

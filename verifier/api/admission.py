@@ -1,4 +1,4 @@
-"""The way in for tenants: whose request it is, and whether its rate has room for it. Before anything of it is read."""
+"""Authenticate tenants and enforce their request rates, before the service reads a request body."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,19 @@ from verifier.ports.stores import RateLimiter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Tenants and administrators are asked for at each request: both change while the service runs."""
+    """Admit the requests of tenants.
+
+    Tenants and administrators are callables because settings can change while the service runs.
+    """
 
     tenants: Callable[[], Tenants]
     administrators: Callable[[], Administrators]
     limiter: RateLimiter
 
     def admit(self, path: LimitedPath) -> Tenant:
-        """The tenant whose request this is, which is counted, once, where the tenant has a rate.
+        """Authenticate the tenant of the current request and count the request against the tenant's rate.
 
-        A request without a tenant is nobody's and not counted. Raises RequestError and StoreUnavailable.
+        Requests that fail authentication are not counted. Raises RequestError and StoreUnavailable.
         """
         tenant = self.tenants().authenticate(
             request.headers.getlist("Authorization"), administrators=self.administrators()
@@ -35,15 +38,15 @@ class Admission:
         if not allowance.admitted:
             raise RequestError(
                 RequestFault.RATE_LIMITED,
-                f"At most {allowance.rate.amount} requests a {allowance.rate.unit} are taken here. Wait and repeat it.",
+                f"The rate of this tenant is {allowance.rate.amount} requests per {allowance.rate.unit}. Retry after "
+                "the time in Retry-After.",
                 retry_after=allowance.reset,
             )
         return tenant
 
 
-def tell_allowance(response: Response) -> Response:
-    """The answer says what the tenant may still send (draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4),
-    where the request was counted or turned away."""
+def add_rate_headers(response: Response) -> Response:
+    """Add the rate headers if the request was counted (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4)."""
     if "limited" in g:
         path, allowance = g.limited
         window = round(allowance.rate.unit.window.total_seconds())

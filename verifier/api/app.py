@@ -1,4 +1,4 @@
-"""The Flask application: what every request and every answer has in common."""
+"""Create the Flask application, with the handling that all requests and answers share."""
 
 import json
 import re
@@ -12,9 +12,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from verifier.api import routes
 from verifier.api.admission import Admission
+from verifier.api.answers import ProblemJson
 from verifier.api.appraisals import Appraisals
 from verifier.api.documentation import create_documentation_blueprint
-from verifier.api.json_codec import Json, RequestError, problem_json, refusal_json
+from verifier.api.json_codec import RequestError, problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.api.token_routes import create_token_blueprint
 from verifier.core.policy import UnknownPolicyError
@@ -26,14 +27,14 @@ from verifier.ports.tokens import TokenIssuer
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.readiness import Readiness
 
-_HIDDEN = "Something went wrong here; the log tells it under this requestId."
+_HIDDEN = "Internal error. Quote this requestId when you report it."
 _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What the application serves, wired."""
+    """The wired components that the application serves."""
 
     verifier: Verifier
     readiness: Readiness
@@ -41,16 +42,19 @@ class Service:
     appraisals: Appraisals
     admission: Admission
     maximum_body_bytes: int
-    #: Of this software, as the OpenAPI description names it.
+    #: The version of this software, for the OpenAPI document.
     version: str
-    #: None where results are not signed.
+    #: None if the service does not sign results.
     tokens: TokenIssuer | None = None
     blueprints: tuple[Blueprint, ...] = ()
 
 
 def create_app(service: Service) -> Flask:
-    """The application. Every answer carries its request's id and is not to be cached; every fault is a problem
-    document with a code; of an unexpected error the caller is told nothing but the id to ask for it by."""
+    """Create the application.
+
+    Every answer carries the request id, and by default caches must not store it. Every error is a problem document with
+    a code. An unexpected error shows the caller only the request id.
+    """
     app = Flask("verifier.api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.url_map.merge_slashes = False
@@ -76,12 +80,17 @@ def create_app(service: Service) -> Flask:
 
 
 def answer_unserved(recorder: Recorder, error: Exception, is_the_requests: bool) -> tuple[int, bytes]:  # noqa: FBT001 - the server calls it so
-    """Status and problem document for a request that the application was never given, or whose answer could not be
-    sent: it is not HTTP that the server reads, or the server failed."""
+    """Return the status and the problem document for a request that does not reach the application.
+
+    The server cannot parse the request, or the server itself failed.
+    """
     request_id = secrets.token_hex(16)
     code: Code
     if is_the_requests:
-        code, detail = RequestFault.MALFORMED_REQUEST, "The request is not HTTP that is understood here."
+        code, detail = (
+            RequestFault.MALFORMED_REQUEST,
+            "The request is not valid HTTP, or exceeds a limit of the server.",
+        )
     else:
         recorder.record(RequestFailed(request_id=request_id, error=error))
         code, detail = Failure.INTERNAL, _HIDDEN
@@ -95,7 +104,7 @@ def _identify_requests(app: Flask) -> None:
     @app.before_request
     def identify() -> None:
         asked = request.headers.get("X-Request-Id", "")
-        # A caller could choose the id of another request, so its own never takes the place of ours.
+        # A caller could send the id of another request, so the service always creates its own.
         g.request_id = secrets.token_hex(16)
         g.client_request_id = asked if _CLIENT_REQUEST_ID.fullmatch(asked) else ""
         g.started = perf_counter()
@@ -109,12 +118,14 @@ def _identify_requests(app: Flask) -> None:
 
 
 def _refuse_hidden_slashes(app: Flask) -> None:
-    """A path has the segments that it shows: whoever filters by path on the way reads the same one. Servers decode
-    %2F, and drop a slash that is doubled at the start."""
+    """Refuse paths that a proxy and this service could read differently.
+
+    Servers decode %2F and remove a second slash at the start, so a filter in front of the service could be bypassed.
+    """
 
     @app.before_request
     def compare() -> None:
-        # In absolute form (RFC 9112 section 3.2.2) the origin stands before it.
+        # The absolute form (RFC 9112 section 3.2.2) has the origin before the path.
         shown = _ORIGIN.sub("", request.environ.get("RAW_URI", request.path), count=1).partition("?")[0]
         if shown.startswith("//") or "%2f" in shown.lower():
             raise NotFound
@@ -132,7 +143,7 @@ def _record_answers(app: Flask, recorder: Recorder) -> None:
             ResponseSent(
                 request_id=g.request_id,
                 client_request_id=g.client_request_id,
-                # The rule, not the path: what a caller makes up is not for the log.
+                # The rule and not the path, so that callers cannot write into the log.
                 route=f"{request.method} {request.url_rule}" if request.url_rule else "",
                 status=response.status_code,
                 code=g.code,
@@ -145,8 +156,7 @@ def _record_answers(app: Flask, recorder: Recorder) -> None:
 def _answer_faults(app: Flask, recorder: Recorder) -> None:
     @app.errorhandler(Refused)
     def refuse(refused: Refused) -> Response:
-        problem = refusal_json(refused, request_id=g.request_id)
-        return _problem(refused.reason, problem, retry_after=problem.get("retryAfterSeconds"))
+        return _answer_problem(refusal_json(refused, request_id=g.request_id))
 
     @app.errorhandler(RequestError)
     def reject(error: RequestError) -> Response:
@@ -164,7 +174,7 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
         recorder.record(RequestFailed(request_id=g.request_id, error=error))
         return _fault(
             Failure.STORE_UNAVAILABLE,
-            "The service cannot decide now. There is no verdict; whether a change took effect is not known.",
+            "The service is temporarily unavailable. This is not a verdict. A change may or may not have taken effect.",
             retry_after=error.retry_after,
         )
 
@@ -172,13 +182,16 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
     def translate(error: HTTPException) -> Response:
         match error:
             case NotFound():
-                return _fault(RequestFault.NOT_FOUND, "There is nothing at this path.")
+                return _fault(RequestFault.NOT_FOUND, "This path does not exist.")
             case MethodNotAllowed():
-                response = _fault(RequestFault.METHOD_NOT_ALLOWED, f"This path does not take {request.method}.")
+                response = _fault(
+                    RequestFault.METHOD_NOT_ALLOWED,
+                    f"This path does not accept {request.method}. Use a method in the Allow header.",
+                )
                 response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
                 return response
             case _:
-                return _fault(RequestFault.MALFORMED_REQUEST, "The request is not understood.")
+                return _fault(RequestFault.MALFORMED_REQUEST, "The request is malformed.")
 
     @app.errorhandler(Exception)
     def hide(error: Exception) -> Response:
@@ -187,18 +200,15 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
 
 
 def _fault(code: RequestFault | Failure, detail: str, *, retry_after: timedelta | None = None) -> Response:
-    problem = problem_json(code, detail, request_id=g.request_id)
-    if retry_after is None:
-        return _problem(code, problem)
-    seconds = max(1, round(retry_after.total_seconds()))
-    return _problem(code, problem | {"retryable": True, "retryAfterSeconds": seconds}, retry_after=seconds)
+    seconds = None if retry_after is None else max(1, round(retry_after.total_seconds()))
+    return _answer_problem(problem_json(code, detail, request_id=g.request_id, retry_after_seconds=seconds))
 
 
-def _problem(code: Code, problem: Json, *, retry_after: object = None) -> Response:
-    g.code = code.value
+def _answer_problem(problem: ProblemJson) -> Response:
+    g.code = problem["code"].value
     response = jsonify(problem)
-    response.status_code = DOCUMENTATION[code].status
+    response.status_code = problem["status"]
     response.mimetype = "application/problem+json"
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
+    if "retryAfterSeconds" in problem:
+        response.headers["Retry-After"] = str(problem["retryAfterSeconds"])
     return response

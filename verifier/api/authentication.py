@@ -1,5 +1,8 @@
-"""Who calls: administrators, who may look at trust and change it, and tenants, for whom documents are appraised. Both
-by bearer keys of which only hashes are kept; a key of the one kind opens nothing of the other."""
+"""Authenticate administrators and tenants by API key.
+
+Administrators may read and change trust. Tenants may get nonces and post documents. The service keeps only hashes of
+keys, and a key of one kind never authenticates the other.
+"""
 
 import hashlib
 import hmac
@@ -11,58 +14,62 @@ from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
 from verifier.core.tenancy import Tenant
 
-# Keys have 256 bits of chance, so one round of SHA-256 hides them; nothing that a person chose belongs here.
+# Generated keys have 256 random bits, so one round of SHA-256 protects them. Passwords would need a slow hash.
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EMPTY = hashlib.sha256(b"").hexdigest()
-# No colon: no key is named like who works on the command line (`cli:NAME`).
+# No colon, so that no key name looks like an operator on the command line (`cli:NAME`).
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-# RFC 6750 section 2.1; the scheme is case-insensitive (RFC 9110 section 11.1). No comma is a part of it: two headers,
-# which servers join with one, do not pass as one.
+# RFC 6750 section 2.1. The scheme is case-insensitive (RFC 9110 section 11.1). No commas, because servers join two
+# headers with a comma.
 _CREDENTIALS = re.compile(r"(?i:bearer) ([A-Za-z0-9._~+/-]{1,256}={0,2})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Administrators:
-    """Names, each with the lower-case hex SHA-256 of its key. Without any, nobody is one."""
+    """The name of each admin key, with the SHA-256 of the key in lower-case hex."""
 
     key_hashes: Mapping[str, str] = field(repr=False)
 
     def __post_init__(self) -> None:
         for name, key_hash in self.key_hashes.items():
+            # The message does not show the name: it may be a key in the wrong place.
             if not _NAME.fullmatch(name):
-                raise ValueError("the name of an admin key is 1 to 64 letters, digits or . _ @ -")
+                raise ValueError("the name of an admin key must be 1 to 64 letters, digits or . _ @ -")
             if not _SHA256.fullmatch(key_hash) or key_hash == _EMPTY:
-                raise ValueError(f"the admin key {name} is not the SHA-256 of a key, in 64 lower-case hex digits")
+                raise ValueError(
+                    f"the value of admin key {name} must be the SHA-256 of a key, as 64 lower-case hex digits"
+                )
         if len(set(self.key_hashes.values())) != len(self.key_hashes):
-            raise ValueError("two admin keys are the same, so that nobody could say whose it is")
+            raise ValueError("two admin keys have the same hash; give each administrator a key")
         object.__setattr__(self, "key_hashes", dict(self.key_hashes))
 
     def authenticate(self, authorizations: Sequence[str], *, tenants: "Tenants | None" = None) -> str:
-        """The name whose key the one Authorization header carries.
+        """Return the name of the admin key in the Authorization header.
 
-        Every hash is compared, in constant time each: how long it takes tells nothing of any. Not checked: what the
-        administrator may do, which is everything. Raises RequestError, which says so where the key is a tenant's.
+        The time that this takes does not depend on which hash matches. Raises RequestError, with its own message for a
+        tenant key. Not checked: permissions, because every administrator may do everything.
         """
-        told = _read_key(authorizations)
-        name = self.find(told)
-        other = tenants.find(told) if tenants is not None else None
+        key_hash = _read_key(authorizations)
+        name = self.find(key_hash)
+        is_tenant_key = tenants is not None and tenants.find(key_hash) is not None
         if name is not None:
             return name
-        if other is not None:
-            raise RequestError(RequestFault.FORBIDDEN, "This path takes an admin key, and the key is not one.")
-        raise _unauthenticated("The key is not one of this service.")
+        if is_tenant_key:
+            raise RequestError(RequestFault.FORBIDDEN, "This endpoint needs an admin key; you sent a tenant key.")
+        raise _unauthenticated("Unknown API key. Check the key, or ask the operator of the service to add it.")
 
-    def find(self, told: str) -> str | None:
-        """The name of the key with this hash."""
-        matching = [name for name, key_hash in self.key_hashes.items() if hmac.compare_digest(told, key_hash)]
+    def find(self, key_hash: str) -> str | None:
+        """Return the name of the key with this hash. Compares all hashes, each in constant time."""
+        matching = [name for name, known in self.key_hashes.items() if hmac.compare_digest(key_hash, known)]
         return matching[0] if matching else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenants:
-    """Tenants, each with the lower-case hex SHA-256 of each of its keys: several, so that one can follow another.
+    """Each tenant, with the SHA-256 of each of its keys in lower-case hex.
 
-    Without any, the service is open: whoever reaches it is OPEN_TENANT, and no key is looked at.
+    A tenant may have several keys, so that an operator can rotate them. Without tenants the service is open: every
+    caller is OPEN_TENANT, and the service ignores keys.
     """
 
     key_hashes: Mapping[Tenant, Sequence[str]] = field(default_factory=dict, repr=False)
@@ -71,61 +78,67 @@ class Tenants:
         kept = {tenant: tuple(hashes) for tenant, hashes in self.key_hashes.items()}
         for tenant, hashes in kept.items():
             if not hashes:
-                raise ValueError(f"the tenant {tenant.name} has no key, so that nobody could be it")
+                raise ValueError(f"the tenant {tenant.name} has no key; add one or remove the tenant")
             if any(not _SHA256.fullmatch(key_hash) or key_hash == _EMPTY for key_hash in hashes):
                 raise ValueError(
-                    f"a key of the tenant {tenant.name} is not the SHA-256 of a key, in 64 lower-case hex digits"
+                    f"each key of the tenant {tenant.name} must be the SHA-256 of a key, as 64 lower-case hex digits"
                 )
         every = [key_hash for hashes in kept.values() for key_hash in hashes]
         if len(set(every)) != len(every):
-            raise ValueError("two keys of tenants are the same, so that nobody could say whose it is")
+            raise ValueError("two keys of tenants have the same hash; each key must be unique")
         if len({tenant.name for tenant in kept}) != len(kept):
-            raise ValueError("two tenants have one name")
+            raise ValueError("two tenants have the same name")
         object.__setattr__(self, "key_hashes", kept)
 
     @property
     def are_open(self) -> bool:
-        """Whether no key is asked for."""
+        """Return whether callers need no key."""
         return not self.key_hashes
 
     def authenticate(self, authorizations: Sequence[str], *, administrators: Administrators) -> Tenant:
-        """The tenant whose key the one Authorization header carries; compared as those of administrators are.
+        """Return the tenant whose key the Authorization header carries.
 
-        Raises RequestError, which says so where the key is an administrator's.
+        The time that this takes does not depend on which hash matches. Raises RequestError, with its own message for an
+        admin key.
         """
         if self.are_open:
             return OPEN_TENANT
-        told = _read_key(authorizations)
-        tenant = self.find(told)
-        other = administrators.find(told)
+        key_hash = _read_key(authorizations)
+        tenant = self.find(key_hash)
+        is_admin_key = administrators.find(key_hash) is not None
         if tenant is not None:
             return tenant
-        if other is not None:
-            raise RequestError(RequestFault.FORBIDDEN, "This path takes a tenant's key, and the key is not one.")
-        raise _unauthenticated("The key is not one of this service.")
+        if is_admin_key:
+            raise RequestError(RequestFault.FORBIDDEN, "This endpoint needs a tenant key; you sent an admin key.")
+        raise _unauthenticated("Unknown API key. Check the key, or ask the operator of the service to add it.")
 
-    def find(self, told: str) -> Tenant | None:
-        """The tenant of the key with this hash."""
+    def find(self, key_hash: str) -> Tenant | None:
+        """Return the tenant of the key with this hash. Compares all hashes, each in constant time."""
         matching = [
             tenant
             for tenant, hashes in self.key_hashes.items()
-            for key_hash in hashes
-            if hmac.compare_digest(told, key_hash)
+            for known in hashes
+            if hmac.compare_digest(key_hash, known)
         ]
         return matching[0] if matching else None
 
 
-#: Whoever calls a service that has no tenants.
+#: Every caller of a service without tenants.
 OPEN_TENANT = Tenant(name="default")
 
 
 def _read_key(authorizations: Sequence[str]) -> str:
-    """The SHA-256 of the key that the one Authorization header carries. Raises RequestError."""
+    """Return the SHA-256 of the key in the Authorization header.
+
+    Raises RequestError, also if there is more than one header.
+    """
     if not authorizations:
-        raise _unauthenticated("This path takes a key: Authorization: Bearer KEY.")
+        raise _unauthenticated("This endpoint needs an API key. Send the header Authorization: Bearer KEY.")
     credentials = _CREDENTIALS.fullmatch(authorizations[0]) if len(authorizations) == 1 else None
     if credentials is None:
-        raise _unauthenticated("Send one Authorization header: Bearer, one space, and the key.")
+        raise _unauthenticated(
+            "The Authorization header is malformed or repeated. Send it once, as Authorization: Bearer KEY."
+        )
     return hashlib.sha256(credentials[1].encode("ascii")).hexdigest()
 
 

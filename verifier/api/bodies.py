@@ -1,4 +1,4 @@
-"""Request bodies, bounded before anything reads them."""
+"""Read request bodies with a size limit."""
 
 from flask import Request
 from werkzeug.wsgi import get_input_stream
@@ -7,21 +7,24 @@ from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
 from verifier.core import evidence
 
-#: A body that is too large is read on to its end, up to this, and forgotten: a client that is still sending
-#: when the connection closes would see a reset and not the problem document.
+#: The service reads and discards a body over the limit, up to this size. If it closed the connection earlier, a client
+#: that is still sending would see a reset instead of the problem document.
 _DRAINED_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 
 
 def read_body(request: Request, *, limit: int) -> bytes:
-    """The body, of at most `limit` bytes, sent as itself, with no query string beside it.
+    """Return the body of at most `limit` bytes. Refuse query strings and compressed bodies.
 
-    Raises RequestError, and FormatRefused where it is larger.
+    Raises RequestError, and FormatRefused if the body exceeds the limit.
     """
     if request.query_string:
-        raise RequestError(RequestFault.MALFORMED_REQUEST, "This path takes no query string.")
+        raise RequestError(RequestFault.MALFORMED_REQUEST, "This path accepts no query string. Remove it.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise RequestError(RequestFault.UNSUPPORTED_MEDIA_TYPE, "The body is compressed, which is not taken.")
+        raise RequestError(
+            RequestFault.UNSUPPORTED_MEDIA_TYPE,
+            "Compressed bodies are not supported. Send the body without Content-Encoding.",
+        )
     try:
         stream = get_input_stream(request.environ)
         body = stream.read(limit + 1)
@@ -29,12 +32,12 @@ def read_body(request: Request, *, limit: int) -> bytes:
         while len(body) > limit and drained < _DRAINED_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
             drained += len(chunk)
     except Exception as error:
-        # Each server raises its own, e.g. for a chunk of no length; whatever it is, there is no body.
+        # Each server raises its own exceptions, for example for a chunk without a length.
         raise RequestError(
-            RequestFault.MALFORMED_REQUEST, "The body ended early, or is not encoded as announced."
+            RequestFault.MALFORMED_REQUEST, "The body is incomplete, or does not match its Transfer-Encoding."
         ) from error
     evidence.check_size(body, limit)
-    # A server may end its stream where the sender stopped.
+    # A server may end its stream early if the sender stops.
     if len(body) < (request.content_length or 0):
-        raise RequestError(RequestFault.MALFORMED_REQUEST, "The body ended before its announced length.")
+        raise RequestError(RequestFault.MALFORMED_REQUEST, "The body is shorter than its Content-Length.")
     return body

@@ -1,4 +1,4 @@
-"""The page for people: the OpenAPI description as one HTML text that needs no script, no font and no network."""
+"""Render the OpenAPI document as one HTML page without scripts, fonts or other resources."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-# A description is JSON: what its members are is said by OpenAPI 3.1, not by a type here.
+# OpenAPI 3.1 defines the members, so there is no type for them here.
 _Node = Mapping[str, Any]
 
 _STYLE = r"""
@@ -37,7 +37,7 @@ dl{margin:0;display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:
 dt{font-weight:600}dd{margin:0}dd p{margin:0}
 @media(max-width:34rem){dl{grid-template-columns:1fr;gap:0}dd{padding:0 0 .5rem .9rem}}
 """
-#: The only style that the page's Content-Security-Policy lets in.
+#: The only style that the Content-Security-Policy of the page allows.
 STYLE_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode('ascii')}"
 
 _WORDS = {
@@ -47,16 +47,16 @@ _WORDS = {
     "string": "text",
     "uri-reference": "path",
 }
-_KEYS = {"tenantKey": "a tenant's key, where the service has tenants", "adminKey": "an administrator's key"}
+_KEYS = {"tenantKey": "a tenant key, if the service has tenants", "adminKey": "an admin key"}
 
 
 def make_page(document: _Node) -> str:
-    """The whole page. Everything of the description is escaped."""
+    """Render the page. All text of the document is escaped."""
     return "\n".join(
         (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            f"<title>{escape(document['info']['title'])}: HTTP interface</title>",
+            f"<title>{escape(document['info']['title'])}: HTTP API</title>",
             f"<style>{_STYLE}</style>\n</head>\n<body>",
             *_header(document),
             *_operations(document),
@@ -71,7 +71,7 @@ def _header(document: _Node) -> Iterator[str]:
     yield f"<header><h1>{escape(info['title'])}</h1>"
     yield f'<p class="soft">Version {escape(info["version"])}. {_prose(info["summary"])}</p>'
     yield f"<p>{_prose(info['description'])}</p>"
-    yield '<p>For machines: <a href="/openapi.json">openapi.json</a> (OpenAPI 3.1).</p></header>'
+    yield '<p>As OpenAPI 3.1: <a href="/openapi.json">openapi.json</a>.</p></header>'
 
 
 def _operations(document: _Node) -> Iterator[str]:
@@ -94,16 +94,16 @@ def _operation(method: str, path: str, operation: _Node) -> Iterator[str]:
         yield f"<p>{_prose(operation['description'])}</p>"
     keys = [name for choice in operation["security"] for name in choice]
     if keys:
-        yield f"<p>Takes {escape(' or '.join(_KEYS[key] for key in keys))}: <code>Authorization: Bearer KEY</code>.</p>"
+        yield f"<p>Needs {escape(' or '.join(_KEYS[key] for key in keys))}: <code>Authorization: Bearer KEY</code>.</p>"
     if "parameters" in operation:
-        yield "<h4>In the path</h4><dl>"
+        yield "<h4>Path parameters</h4><dl>"
         for parameter in operation["parameters"]:
             yield f"<dt><code>{escape(parameter['name'])}</code></dt><dd>{_prose(parameter['description'])}</dd>"
         yield "</dl>"
     if "requestBody" in operation:
         body = operation["requestBody"]
-        yield f"<h4>Body{'' if body['required'] else ', optional'}</h4><dl>{_contents(body['content'])}</dl>"
-    yield "<h4>Answers</h4><dl>"
+        yield f"<h4>Request body{'' if body['required'] else ', optional'}</h4><dl>{_contents(body['content'])}</dl>"
+    yield "<h4>Responses</h4><dl>"
     for status, answer in operation["responses"].items():
         yield f"<dt>{escape(status)}</dt><dd><p>{_answer(answer)}</p></dd>"
     yield "</dl></div></details>"
@@ -134,38 +134,38 @@ def _schemas(document: _Node) -> Iterator[str]:
         if "enum" in schema:
             yield f"<p>{_type({**schema, 'title': ''})}</p>"
         else:
-            yield "<h4>Members</h4><dl>"
+            yield "<h4>Fields</h4><dl>"
             for member, described in schema.get("properties", {}).items():
-                optional = "" if member in schema.get("required", ()) else ", may be absent"
-                told = _prose(described.get("description", ""))
-                yield f"<dt><code>{escape(member)}</code></dt><dd>{_type(described)}{optional}. {told}</dd>"
+                optional = "" if member in schema.get("required", ()) else ", optional"
+                text = _prose(described.get("description", ""))
+                yield f"<dt><code>{escape(member)}</code></dt><dd>{_type(described)}{optional}. {text}</dd>"
             yield "</dl>"
         yield "</div></details>"
     yield "</section></main>"
 
 
 def _type(schema: _Node) -> str:
-    """One schema in a few words."""
+    """Describe one schema in a few words."""
     match schema:
         case {"$ref": str(reference)}:
             name = escape(reference.rsplit("/", 1)[-1])
-            told = f'<a href="#type-{name}">{name}</a>'
+            words = f'<a href="#type-{name}">{name}</a>'
         case {"anyOf": list(choices)}:
-            told = " or ".join(_type(choice) for choice in choices)
+            words = " or ".join(_type(choice) for choice in choices)
         case {"enum": list(values)}:
-            told = " | ".join(f"<code>{escape(json.dumps(value))}</code>" for value in values)
+            words = " | ".join(f"<code>{escape(json.dumps(value))}</code>" for value in values)
         case {"const": value}:
-            told = f"<code>{escape(json.dumps(value))}</code>"
+            words = f"<code>{escape(json.dumps(value))}</code>"
         case {"type": "array", "items": dict(items)}:
-            told = f"list of {_type(items)}"
+            words = f"list of {_type(items)}"
         case {"format": str(name)} | {"type": str(name)}:
-            told = _WORDS.get(name, escape(name))
+            words = _WORDS.get(name, escape(name))
         case _:
-            told = "anything"
-    return told
+            words = "anything"
+    return words
 
 
 def _prose(text: str) -> str:
-    """Escaped, with `code` in backquotes set as such."""
+    """Escape the text, and render parts in backquotes as code."""
     parts = escape(" ".join(text.split())).split("`")
     return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))

@@ -1,4 +1,4 @@
-"""The description of the service, for machines and for people. Both are made once, and may be kept for an hour."""
+"""Serve the OpenAPI document and the documentation page. Both are built once, and caches may keep them for an hour."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ _KEPT = "public, max-age=3600"
 
 
 def create_documentation_blueprint(version: str) -> Blueprint:
-    """Neither path takes a key: what they tell is in the source of the service too."""
+    """Create both routes. They need no key, because their content is public in the source code."""
     blueprint = Blueprint("documentation", __name__)
     description = make_document(version)
     document = json.dumps(description, ensure_ascii=False, separators=(",", ":")).encode()
@@ -35,7 +35,7 @@ def create_documentation_blueprint(version: str) -> Blueprint:
 
 
 def _serve(body: bytes, media_type: str) -> Response:
-    """The body, or 304 to who has it (RFC 9110 section 13.1.2)."""
+    """Answer with the body, or with 304 if the caller already has it (RFC 9110 section 13.1.2)."""
     response = Response(body, mimetype=media_type, headers={"Cache-Control": _KEPT})
     response.set_etag(hashlib.sha256(body).hexdigest()[:32])
     response.make_conditional(request)

@@ -1,31 +1,52 @@
-"""Types to JSON and back: what requests say, and what results and refusals look like."""
+"""Convert requests from JSON to types, and results and refusals from types to JSON."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from verifier.api.answers import (
+    AttestationResultJson,
+    ChainLinkJson,
+    CheckResultJson,
+    ClaimsJson,
+    JsonWebKeyJson,
+    JsonWebKeySetJson,
+    NonceJson,
+    PinStatus,
+    PlanJson,
+    ProblemJson,
+    ReadinessJson,
+    SignerJson,
+)
 from verifier.api.problems import DOCUMENTATION, Code, RequestFault, type_uri
+from verifier.api.request_bodies import InvalidBodyError, RequestBody, parse_body
 from verifier.core import evidence
 from verifier.core.bounds import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
-from verifier.core.encoding import strict_json
-from verifier.core.encoding.strict_json import JsonError
-from verifier.core.model import AttestationResult, Claims, RawDocument
+from verifier.core.encoding.moments import moment_json
+from verifier.core.model import AttestationResult, ChainLink, Claims, Plan, RawDocument
 from verifier.core.reasons import CheckResult, FormatRefused, Reason, Refused
-from verifier.core.trust.bundle import Origin
+from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.certificates import Certificate
 from verifier.ports.tokens import PublishedKey
 from verifier.usecases.appraise import IssuedNonce, NonceBinding
+from verifier.usecases.readiness import Condition
 
-Json = dict[str, object]
+#: A JSON object of any shape.
+Json = Mapping[str, object]
 
 _PolicyName = Annotated[str, Field(min_length=1, max_length=64)]
+_PUBLIC_KEY = TypeAdapter(JsonWebKeyJson)
+_Body = TypeVar("_Body", bound=RequestBody)
 
 
 class RequestError(ValueError):
-    """A request that is not understood, or not taken; `fault` is its code, the message one sentence for who sent it.
-    `retry_after` is set where the same request may be sent again."""
+    """The service cannot process the request.
+
+    `fault` is the code of the problem and `detail` one sentence for the caller. `retry_after` is set if the caller may
+    send the same request again.
+    """
 
     def __init__(self, fault: RequestFault, detail: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(detail)
@@ -34,21 +55,17 @@ class RequestError(ValueError):
         self.retry_after = retry_after
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class NonceRequest(_Request):
-    """The body of POST /v1/nonces; everything in it is optional, and so is the body."""
+class NonceRequest(RequestBody):
+    """The body of POST /v1/nonces. The body and each of its fields are optional."""
 
     vmId: Annotated[str, Field(min_length=1, max_length=MAX_VM_ID_CHARACTERS)] | None = None  # noqa: N815 - IMDS's name
     policy: _PolicyName | None = None
-    # RFC 7638 section 3: the base64url of a SHA-256.
+    # RFC 7638 section 3: the base64url form of a SHA-256.
     jkt: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")] | None = None
 
 
-class AttestationRequest(_Request):
-    """The body of POST /v1/attestations as JSON: the IMDS answer, untouched, and two fields beside it."""
+class AttestationRequest(RequestBody):
+    """The JSON body of POST /v1/attestations: the unchanged IMDS answer, and optionally `nonce` and `policy`."""
 
     encoding: str
     signature: str
@@ -57,7 +74,7 @@ class AttestationRequest(_Request):
 
 
 class Attestation(BaseModel):
-    """What POST /v1/attestations asks for, whichever form it came in."""
+    """What POST /v1/attestations asks for, in any of its input forms."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -70,22 +87,36 @@ _BINARY_TYPES = frozenset({"application/pkcs7-mime", "application/cms", "applica
 
 
 def read_nonce_request(media_type: str, body: bytes) -> NonceBinding:
-    """Raises RequestError."""
+    """Read the body of POST /v1/nonces.
+
+    Raises RequestError.
+    """
     if not body:
         return NonceBinding()
-    if media_type != "application/json":
-        raise RequestError(RequestFault.UNSUPPORTED_MEDIA_TYPE, "The body of this request is application/json.")
-    try:
-        request = NonceRequest.model_validate(strict_json.decode(body))
-    except JsonError as error:
-        raise RequestError(RequestFault.MALFORMED_REQUEST, f"The body is not understood: {error}.") from error
-    except ValidationError as error:
-        raise RequestError(RequestFault.MALFORMED_REQUEST, _explain(error)) from error
+    request = parse_request(NonceRequest, media_type, body)
     return NonceBinding(vm_id=request.vmId or "", policy=request.policy or "", jkt=request.jkt or "")
 
 
+def parse_request(model: type[_Body], media_type: str, body: bytes) -> _Body:
+    """Parse a request body that must be JSON of this shape.
+
+    Raises RequestError.
+    """
+    if media_type != "application/json":
+        raise RequestError(
+            RequestFault.UNSUPPORTED_MEDIA_TYPE, "Send the body as JSON, with Content-Type: application/json."
+        )
+    try:
+        return parse_body(model, body)
+    except InvalidBodyError as error:
+        raise RequestError(RequestFault.MALFORMED_REQUEST, str(error)) from error
+
+
 def read_attestation(media_type: str, body: bytes) -> Attestation:
-    """Raises RequestError for the media type, FormatRefused for the evidence."""
+    """Read the body of POST /v1/attestations.
+
+    Raises RequestError for the media type and FormatRefused for the evidence.
+    """
     if media_type == "application/json":
         return _read_json_attestation(body)
     if media_type == "text/plain":
@@ -94,30 +125,21 @@ def read_attestation(media_type: str, body: bytes) -> Attestation:
         return Attestation(document=evidence.from_der(body))
     raise RequestError(
         RequestFault.UNSUPPORTED_MEDIA_TYPE,
-        "Evidence is JSON, text/plain, application/pkcs7-mime, application/cms or application/octet-stream.",
+        "Send evidence as application/json, text/plain, application/pkcs7-mime, application/cms or "
+        "application/octet-stream.",
     )
 
 
 def _read_json_attestation(body: bytes) -> Attestation:
     try:
-        request = AttestationRequest.model_validate(strict_json.decode(body))
-    except JsonError as error:
-        raise FormatRefused(Reason.MALFORMED_EVIDENCE, f"The body is not understood: {error}.") from error
-    except ValidationError as error:
-        raise FormatRefused(Reason.MALFORMED_EVIDENCE, _explain(error)) from error
+        request = parse_body(AttestationRequest, body)
+    except InvalidBodyError as error:
+        raise FormatRefused(Reason.MALFORMED_EVIDENCE, str(error)) from error
     document = evidence.from_fields(encoding=request.encoding, signature=request.signature)
     return Attestation(document=document, nonce=request.nonce, policy=request.policy)
 
 
-def _explain(error: ValidationError) -> str:
-    """Which field is wrong and how, without what it holds; a field that is not known is not repeated either."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "extra_forbidden":
-        return "The body has a field that is not known."
-    return f"The field '{'.'.join(str(part) for part in first['loc'])}' is wrong: {first['msg']}."
-
-
-def nonce_json(issued: IssuedNonce) -> Json:
+def nonce_json(issued: IssuedNonce) -> NonceJson:
     return {
         "nonce": issued.nonce,
         "issuedAt": moment_json(issued.issued_at),
@@ -125,55 +147,49 @@ def nonce_json(issued: IssuedNonce) -> Json:
     }
 
 
-def result_json(result: AttestationResult, *, token: str = "") -> Json:
-    """The attestation result. Everything but `policies`, `checks` and `evaluatedAt` is signed, or is who signed.
-    `token`, where there is one, comes last."""
+def result_json(result: AttestationResult, *, token: str = "") -> AttestationResultJson:
+    """Build the answer for an accepted document, with `token` last if the service issued one."""
     content = result.content
-    signed = content.decoded.named.signed
-    return {
+    answer: AttestationResultJson = {
         "verdict": "verified",
-        "cloud": content.cloud.value,
+        "cloud": content.cloud,
         "claims": claims_json(result.claims),
         "document": dict(content.document),
-        "signer": signer_json(signed.signer, content.signer_names),
-        "chain": [
-            {
-                "subject": link.subject,
-                "sha256": link.sha256,
-                "notAfter": moment_json(link.not_after),
-                "pin": link.origin.value if link.origin is Origin.ADMITTED else link.state.value,
-            }
-            for link in content.chain
-        ],
+        "signer": signer_json(content.signer, content.signer_names),
+        "chain": [chain_link_json(link) for link in content.chain],
         "checks": checks_json(result.checks),
         "policies": list(result.policies),
         "trustGeneration": content.trust_generation,
         "evaluatedAt": moment_json(result.evaluated_at),
-        **({"token": token} if token else {}),
     }
+    if token:
+        answer["token"] = token
+    return answer
 
 
-def key_set_json(keys: Sequence[PublishedKey]) -> Json:
-    """RFC 7517 section 5."""
-    return {"keys": [dict(key.jwk) for key in keys]}
+def key_set_json(keys: Sequence[PublishedKey]) -> JsonWebKeySetJson:
+    """Build the key set (RFC 7517 section 5). Only the members that `JsonWebKeyJson` names are published."""
+    return {"keys": [_PUBLIC_KEY.validate_python(dict(key.jwk)) for key in keys]}
 
 
-def claims_json(claims: Claims) -> Json:
-    """Every claim that is known of; null where the document does not carry it."""
-    plan = claims.plan
+def claims_json(claims: Claims) -> ClaimsJson:
     return {
         "vmId": claims.vm_id,
         "subscriptionId": claims.subscription_id,
         "sku": claims.sku,
         "licenseType": claims.license_type,
         "nonce": claims.nonce,
-        "plan": None if plan is None else {"publisher": plan.publisher, "product": plan.product, "name": plan.name},
+        "plan": None if claims.plan is None else _plan_json(claims.plan),
         "createdOn": None if claims.created_on is None else moment_json(claims.created_on),
         "expiresOn": None if claims.expires_on is None else moment_json(claims.expires_on),
     }
 
 
-def signer_json(signer: Certificate, names: Sequence[str]) -> Json:
+def _plan_json(plan: Plan) -> PlanJson:
+    return {"publisher": plan.publisher, "product": plan.product, "name": plan.name}
+
+
+def signer_json(signer: Certificate, names: Sequence[str]) -> SignerJson:
     return {
         "subject": signer.subject,
         "names": list(names),
@@ -184,37 +200,74 @@ def signer_json(signer: Certificate, names: Sequence[str]) -> Json:
     }
 
 
-def checks_json(checks: Sequence[CheckResult]) -> list[Json]:
-    return [
-        {"name": check.name.value, "outcome": check.outcome.value, **({"detail": check.detail} if check.detail else {})}
-        for check in checks
-    ]
-
-
-def problem_json(code: Code, detail: str, *, request_id: str = "") -> Json:
-    """RFC 9457, for everything that is not a result."""
-    documentation = DOCUMENTATION[code]
+def chain_link_json(link: ChainLink) -> ChainLinkJson:
     return {
+        "subject": link.subject,
+        "sha256": link.sha256,
+        "notAfter": moment_json(link.not_after),
+        "pin": _pin_status(link),
+    }
+
+
+def _pin_status(link: ChainLink) -> PinStatus:
+    if link.origin is Origin.ADMITTED:
+        return link.origin
+    if link.state is State.ACTIVE or link.state is State.EXPIRING:
+        return link.state
+    raise ValueError(f"a chain contains a certificate that is {link.state}")
+
+
+def checks_json(checks: Sequence[CheckResult]) -> list[CheckResultJson]:
+    return [_check_json(check) for check in checks]
+
+
+def _check_json(check: CheckResult) -> CheckResultJson:
+    answer: CheckResultJson = {"name": check.name, "outcome": check.outcome}
+    if check.detail:
+        answer["detail"] = check.detail
+    return answer
+
+
+def readiness_json(conditions: Sequence[Condition]) -> ReadinessJson:
+    return {
+        "status": "ready" if all(condition.ready for condition in conditions) else "not-ready",
+        "conditions": [
+            {"name": condition.name, "ready": condition.ready, "detail": condition.detail} for condition in conditions
+        ],
+    }
+
+
+def problem_json(
+    code: Code,
+    detail: str,
+    *,
+    request_id: str = "",
+    checks: Sequence[CheckResult] = (),
+    retry_after_seconds: int | None = None,
+) -> ProblemJson:
+    """Build a problem document (RFC 9457), which is retryable if `retry_after_seconds` is given."""
+    documentation = DOCUMENTATION[code]
+    problem: ProblemJson = {
         "type": type_uri(code),
         "title": documentation.title,
         "status": documentation.status,
         "detail": detail,
-        "code": code.value,
-        "checks": [],
-        "retryable": False,
+        "code": code,
+        "checks": checks_json(checks),
+        "retryable": retry_after_seconds is not None,
         "requestId": request_id,
     }
-
-
-def refusal_json(refused: Refused, *, request_id: str = "") -> Json:
-    """The problem of a refusal; `retryAfterSeconds` stands where `retryable` is true."""
-    problem = problem_json(refused.reason, refused.detail, request_id=request_id)
-    problem["checks"] = checks_json(refused.checks)
-    if refused.retry_after is not None:
-        problem |= {"retryable": True, "retryAfterSeconds": int(refused.retry_after.total_seconds())}
+    if retry_after_seconds is not None:
+        problem["retryAfterSeconds"] = retry_after_seconds
     return problem
 
 
-def moment_json(moment: datetime) -> str:
-    """RFC 3339, in UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def refusal_json(refused: Refused, *, request_id: str = "") -> ProblemJson:
+    """Build the problem document of a refusal, with the outcome of each check."""
+    return problem_json(
+        refused.reason,
+        refused.detail,
+        request_id=request_id,
+        checks=refused.checks,
+        retry_after_seconds=None if refused.retry_after is None else int(refused.retry_after.total_seconds()),
+    )

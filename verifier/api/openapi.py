@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the service, made of the table of operations and of the types in the code."""
+"""Generate the OpenAPI 3.1 document from the table of operations and the types in the code."""
 
 import re
 from collections import defaultdict
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from functools import cache
 from http import HTTPStatus
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
-from verifier.api import schemas
-from verifier.api.operations import OPERATIONS, Answer, Caller, Operation, Shape
+from verifier.api.answers import ProblemJson
+from verifier.api.operations import BODIES_WITHOUT_SCHEMA, OPERATIONS, Answer, Caller, Operation, Shape
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.core.reasons import Reason
 
@@ -20,12 +20,12 @@ PROBLEM = "application/problem+json"
 _COMPONENT = "#/components/schemas/{model}"
 _PARAMETERS: dict[str, Json] = {
     "sha256": {
-        "description": "The SHA-256 of an authority's certificate, in hex; openssl's colons are read too.",
+        "description": "The SHA-256 of an authority's certificate in hex, with or without the colons of openssl.",
         "schema": {"type": "string", "pattern": "^[0-9A-Fa-f:]{64,128}$"},
         "example": "5a" * 32,
     },
     "what": {
-        "description": "The SHA-256 of a public key, or a serial number, in hex.",
+        "description": "The SHA-256 of a public key (subjectPublicKeyInfo), or a serial number, in hex.",
         "schema": {"type": "string", "minLength": 1},
         "example": "5a" * 32,
     },
@@ -36,8 +36,8 @@ _PARAMETERS: dict[str, Json] = {
 }
 _HEADERS: dict[str, Json] = {
     "X-Request-Id": {
-        "description": "The service's own id of this request, in its log and its decision record. A caller's "
-        "X-Request-Id is kept beside it there, as `clientRequestId`.",
+        "description": "The id that the service gave this request, in its log and its decision record. They also "
+        "contain the X-Request-Id of the caller, as `clientRequestId`.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     },
@@ -46,24 +46,32 @@ _HEADERS: dict[str, Json] = {
         "schema": {"type": "integer", "minimum": 0},
     },
     "WWW-Authenticate": {
-        "description": "How to authenticate (RFC 9110 section 11.6.1).",
+        "description": "The authentication scheme (RFC 9110 section 11.6.1).",
         "required": True,
         "schema": {"const": "Bearer"},
     },
     "RateLimit": {
-        "description": "What is left of the tenant's rate (draft-ietf-httpapi-ratelimit-headers).",
+        "description": "The remaining requests of the tenant (draft-ietf-httpapi-ratelimit-headers).",
         "schema": {"type": "string"},
     },
     "RateLimit-Policy": {
-        "description": "The tenant's rate (draft-ietf-httpapi-ratelimit-headers).",
+        "description": "The rate of the tenant (draft-ietf-httpapi-ratelimit-headers).",
         "schema": {"type": "string"},
     },
-    "Cache-Control": {"description": "How long this may be kept.", "required": True, "schema": {"type": "string"}},
-    "ETag": {"description": "What this version is known by.", "required": True, "schema": {"type": "string"}},
+    "Cache-Control": {
+        "description": "How long caches may keep the response.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "ETag": {
+        "description": "The validator of this version, for If-None-Match.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
 }
 _SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
     Caller.ANYBODY: [],
-    # A service without tenants asks nobody for a key.
+    # The empty requirement: a service without tenants needs no key.
     Caller.TENANT: [{"tenantKey": []}, {}],
     Caller.ADMINISTRATOR: [{"adminKey": []}],
 }
@@ -71,7 +79,10 @@ _SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
 
 @cache
 def make_document(version: str) -> Json:
-    """The whole description. Its component names are those of the types, and stay."""
+    """Generate the document.
+
+    Component names come from the types. Generated clients use these names, so they must not change.
+    """
     operations: dict[str, Json] = defaultdict(dict)
     for operation in OPERATIONS:
         operations[operation.path][operation.method] = _describe(operation)
@@ -81,9 +92,10 @@ def make_document(version: str) -> Json:
         "info": {
             "title": "imds-verifier",
             "version": version,
-            "summary": "Decides whether a virtual machine is what it says it is.",
-            "description": "Appraises attested documents of the Azure instance metadata service. Times are RFC 3339 in "
-            "UTC; whatever is no result is a problem document (RFC 9457), whose `code` is stable.",
+            "summary": "Verifies that a virtual machine is what it claims to be.",
+            "description": "Appraises attested documents of the Azure Instance Metadata Service (IMDS). Times are "
+            "RFC 3339 in UTC. Every error is a problem document (RFC 9457) with a stable `code`. Requests with unknown "
+            "fields are refused. Responses may gain fields in later versions, and clients must ignore unknown ones.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -96,9 +108,9 @@ def make_document(version: str) -> Json:
                 "tenantKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A key of a tenant, where the service has tenants.",
+                    "description": "A tenant key. Not needed if the service has no tenants.",
                 },
-                "adminKey": {"type": "http", "scheme": "bearer", "description": "A key of an administrator."},
+                "adminKey": {"type": "http", "scheme": "bearer", "description": "An admin key."},
             },
         },
     }
@@ -183,28 +195,43 @@ def _refer_to_headers(names: Iterable[str]) -> Json:
 
 
 def _describe_shape(shape: Shape) -> Json:
-    if issubclass(shape, BaseModel):
-        return {"$ref": _COMPONENT.format(model=shape.__name__)}
     if shape is str:
         return {"type": "string"}
     if shape is bytes:
         return {"type": "string", "format": "binary"}
-    return {"type": "object"}
+    if shape is dict:
+        return {"type": "object"}
+    return {"$ref": _COMPONENT.format(model=_component_name(shape.__name__))}
 
 
 def _describe_models() -> Json:
     shapes = [shape for operation in OPERATIONS for _, shape in operation.takes]
     shapes += [answer.shape for operation in OPERATIONS for _, answer in operation.answers if answer.shape]
-    models = [shape for shape in dict.fromkeys([*shapes, schemas.Problem]) if issubclass(shape, BaseModel)]
-    _, described = models_json_schema([(model, "validation") for model in models], ref_template=_COMPONENT)
+    models = [shape for shape in dict.fromkeys([*shapes, ProblemJson]) if shape not in BODIES_WITHOUT_SCHEMA]
+    _, described = TypeAdapter.json_schemas(
+        [(model, "validation", TypeAdapter(model)) for model in models],
+        ref_template=_COMPONENT,
+        schema_generator=_Components,
+    )
     components: dict[str, Json] = described["$defs"]
     for component in components.values():
         _strip(component)
     return dict(sorted(components.items()))
 
 
+def _component_name(type_name: str) -> str:
+    return type_name.removesuffix("Json")
+
+
+class _Components(GenerateJsonSchema):
+    """Name components after their types, without the suffix that only the code needs."""
+
+    def normalize_name(self, name: str) -> str:
+        return _component_name(super().normalize_name(name))
+
+
 def _strip(component: Json) -> None:
-    """Without what pydantic adds for forms: titles made of names, and defaults that no answer is filled with."""
+    """Remove the titles and defaults that pydantic adds. The service fills no default into an answer."""
     component.pop("title", None)
     members = component.get("properties")
     if isinstance(members, dict):

@@ -1,11 +1,16 @@
-"""What the service can be asked, one row an operation: what it takes, what it answers, and which codes it can give."""
+"""List every operation of the HTTP API, with its request bodies, answers and problem codes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydantic import BaseModel
-
-from verifier.api import schemas
+from verifier.api.answers import (
+    AliveJson,
+    AttestationResultJson,
+    JsonWebKeySetJson,
+    NonceJson,
+    ReadinessJson,
+    TrustSurveyJson,
+)
 from verifier.api.json_codec import AttestationRequest, NonceRequest
 from verifier.api.problems import Code, Failure, RequestFault
 from verifier.api.trust_json_codec import PinRequest
@@ -15,12 +20,14 @@ JSON = "application/json"
 TEXT = "text/plain"
 BYTES = "application/octet-stream"
 
-#: What a body can be: a JSON object of this type or of any, text, or bytes.
-Shape = type[BaseModel] | type[str] | type[bytes] | type[dict[str, object]]
+#: The type of a body: a request model, a TypedDict of `answers`, or one of BODIES_WITHOUT_SCHEMA.
+Shape = type
+#: Text, bytes, and a JSON object of any shape.
+BODIES_WITHOUT_SCHEMA: frozenset[Shape] = frozenset({str, bytes, dict})
 
 
 class Caller(StrEnum):
-    """Who may ask."""
+    """Who may call an operation."""
 
     ANYBODY = "anybody"
     TENANT = "tenant"
@@ -29,7 +36,7 @@ class Caller(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """`shape` is None where there is no body."""
+    """One answer that is not a problem. `shape` is None if it has no body."""
 
     description: str
     shape: Shape | None = None
@@ -38,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path. `answers` are those that are no problem, by status; `takes` the bodies, by media type."""
+    """One method of one path. `answers` lists the answers that are not problems, and `takes` the accepted bodies."""
 
     method: str
     path: str
@@ -57,8 +64,8 @@ _ANY: frozenset[Code] = frozenset({Failure.INTERNAL})
 _BODY: frozenset[Code] = _ANY | {RequestFault.MALFORMED_REQUEST, Reason.TOO_LARGE, RequestFault.UNSUPPORTED_MEDIA_TYPE}
 _KEY: frozenset[Code] = _BODY | {RequestFault.UNAUTHENTICATED, RequestFault.FORBIDDEN, Failure.STORE_UNAVAILABLE}
 _TENANT: frozenset[Code] = _KEY | {RequestFault.RATE_LIMITED}
-_NOT_CHANGED = Answer(description="What the caller has, by its ETag, is what there is.")
-_SURVEY = Answer(description="What stands now.", shape=schemas.TrustSurvey)
+_NOT_CHANGED = Answer(description="The caller already has this version (ETag).")
+_SURVEY = Answer(description="The trust after the operation.", shape=TrustSurveyJson)
 
 
 def _administration(method: str, path: str, name: str, summary: str, *codes: Code) -> Operation:
@@ -82,12 +89,12 @@ OPERATIONS: tuple[Operation, ...] = (
         name="issueNonce",
         tag="Attestation",
         summary="Get a nonce for one document",
-        description="The body is optional, and so is everything in it. `vmId` refuses documents of other VMs. `policy` "
-        "names one more policy that the document must satisfy, beside the tenant's.",
+        description="The body and its fields are optional. With `vmId`, the nonce is only valid for a document of that "
+        "VM. `policy` names a policy that the document must satisfy in addition to the tenant's.",
         caller=Caller.TENANT,
         takes=((JSON, NonceRequest),),
         takes_required=False,
-        answers=((201, Answer(description="The nonce.", shape=schemas.Nonce)),),
+        answers=((201, Answer(description="The nonce.", shape=NonceJson)),),
         codes=_TENANT,
     ),
     Operation(
@@ -95,10 +102,10 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/attestations",
         name="appraise",
         tag="Attestation",
-        summary="Have a document appraised",
-        description="Post the answer of IMDS as it came. 200 is the only verdict that admits a VM; a refusal says why, "
-        "and whether the same agent may try again. The document must satisfy the tenant's policy, and those that its "
-        "nonce and the request name.",
+        summary="Appraise a document",
+        description="Post the answer of IMDS unchanged. Admit the VM only if the status is 200. A refusal says why, "
+        "and whether the agent may retry. The document must satisfy the policies of the tenant, the nonce and the "
+        "request.",
         caller=Caller.TENANT,
         takes=(
             (JSON, AttestationRequest),
@@ -107,41 +114,41 @@ OPERATIONS: tuple[Operation, ...] = (
             ("application/cms", bytes),
             (BYTES, bytes),
         ),
-        answers=((200, Answer(description="The document is accepted.", shape=schemas.AttestationResult)),),
+        answers=((200, Answer(description="The document is accepted.", shape=AttestationResultJson)),),
         codes=_TENANT | frozenset(Reason),
     ),
-    _administration("get", "", "showTrust", "What stands about trust"),
+    _administration("get", "", "showTrust", "Show the trust in force"),
     _administration(
         "post",
         "/discovered/{sha256}/approve",
         "approveAuthority",
-        "Pin an authority that was discovered",
+        "Pin a discovered authority",
         RequestFault.NOT_FOUND,
     ),
     _administration(
         "post",
         "/discovered/{sha256}/reject",
         "rejectAuthority",
-        "Reject a CA, in all its certificates",
+        "Reject a CA with all its certificates",
         RequestFault.NOT_FOUND,
     ),
     _administration("post", "/pins", "pinAuthority", "Pin an authority by its certificate"),
-    _administration("delete", "/pins/{sha256}", "unpinAuthority", "Take back a pin", RequestFault.NOT_FOUND),
-    _administration("put", "/denied/{what}", "denyKeyOrSerial", "Deny a key or a serial number at once"),
-    _administration("delete", "/denied/{what}", "allowKeyOrSerial", "Take back a denial", RequestFault.NOT_FOUND),
+    _administration("delete", "/pins/{sha256}", "unpinAuthority", "Remove a pin", RequestFault.NOT_FOUND),
+    _administration("put", "/denied/{what}", "denyKeyOrSerial", "Deny a key or a serial number"),
+    _administration("delete", "/denied/{what}", "allowKeyOrSerial", "Remove a denial", RequestFault.NOT_FOUND),
     Operation(
         method="get",
         path="/.well-known/jwks.json",
         name="showKeys",
         tag="Attestation",
-        summary="The public keys of the result tokens",
-        description="The one that signs is first. A token names its key by `kid`.",
+        summary="Get the public keys of the result tokens",
+        description="The signing key is first. A token names its key in `kid`.",
         answers=(
             (
                 200,
                 Answer(
-                    description="The keys, if there are any.",
-                    shape=schemas.JsonWebKeySet,
+                    description="The keys. The list is empty if the service signs no results.",
+                    shape=JsonWebKeySetJson,
                     media_type="application/jwk-set+json",
                 ),
             ),
@@ -154,8 +161,8 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/healthz",
         name="showLiveness",
         tag="Operation",
-        summary="Whether the process answers",
-        answers=((200, Answer(description="It does.", shape=schemas.Alive)),),
+        summary="Check that the process answers",
+        answers=((200, Answer(description="The process answers.", shape=AliveJson)),),
         codes=_ANY,
     ),
     Operation(
@@ -163,10 +170,10 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/readyz",
         name="showReadiness",
         tag="Operation",
-        summary="Whether the service can decide",
+        summary="Check that the service can appraise documents",
         answers=(
-            (200, Answer(description="It can.", shape=schemas.Readiness)),
-            (503, Answer(description="It cannot, and says what is missing.", shape=schemas.Readiness)),
+            (200, Answer(description="The service is ready.", shape=ReadinessJson)),
+            (503, Answer(description="The service is not ready. `conditions` shows why.", shape=ReadinessJson)),
         ),
         codes=_ANY,
     ),
@@ -175,8 +182,8 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/metrics",
         name="showMetrics",
         tag="Operation",
-        summary="Counts and durations, for Prometheus",
-        answers=((200, Answer(description="Prometheus's text format.", shape=str, media_type=TEXT)),),
+        summary="Get the metrics",
+        answers=((200, Answer(description="The Prometheus text format.", shape=str, media_type=TEXT)),),
         codes=_ANY,
     ),
     Operation(
@@ -184,8 +191,8 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/problems/{code}",
         name="explainCode",
         tag="Documentation",
-        summary="What a code means, and what to do",
-        answers=((200, Answer(description="For a person.", shape=str, media_type=TEXT)),),
+        summary="Explain a problem code",
+        answers=((200, Answer(description="The meaning of the code and what to do.", shape=str, media_type=TEXT)),),
         codes=_ANY | {RequestFault.NOT_FOUND},
     ),
     Operation(
@@ -193,7 +200,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/openapi.json",
         name="showOpenApi",
         tag="Documentation",
-        summary="This description",
+        summary="Get this OpenAPI document",
         answers=((200, Answer(description="OpenAPI 3.1.", shape=dict)), (304, _NOT_CHANGED)),
         codes=_ANY,
     ),
@@ -202,8 +209,8 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/docs",
         name="showDocumentation",
         tag="Documentation",
-        summary="This description, for people",
-        answers=((200, Answer(description="A page.", shape=str, media_type="text/html")), (304, _NOT_CHANGED)),
+        summary="Show this documentation",
+        answers=((200, Answer(description="An HTML page.", shape=str, media_type="text/html")), (304, _NOT_CHANGED)),
         codes=_ANY,
     ),
 )

@@ -1,5 +1,4 @@
-"""Every code that an answer can carry, with its status and its documentation (RFC 9457). The one place where
-a reason becomes HTTP."""
+"""Map each reason and fault to its HTTP status and its documentation (RFC 9457)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +7,7 @@ from verifier.core.reasons import Reason
 
 
 class RequestFault(StrEnum):
-    """What is wrong with a request, apart from its evidence."""
+    """Faults of a request that do not concern its evidence."""
 
     MALFORMED_REQUEST = "malformed-request"
     NOT_FOUND = "not-found"
@@ -20,7 +19,7 @@ class RequestFault(StrEnum):
 
 
 class Failure(StrEnum):
-    """What went wrong on this side: never a verdict."""
+    """Failures of the service. They are never verdicts."""
 
     STORE_UNAVAILABLE = "store-unavailable"
     INTERNAL = "internal"
@@ -31,7 +30,7 @@ Code = Reason | RequestFault | Failure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documentation:
-    """What one code means. `meaning` and `remedy` are for the person who meets it."""
+    """Explain one code to the person who receives it."""
 
     status: int
     title: str
@@ -43,170 +42,175 @@ DOCUMENTATION: dict[Code, Documentation] = {
     Reason.MALFORMED_EVIDENCE: Documentation(
         status=400,
         title="The evidence is malformed",
-        meaning="What was posted is not one DER-encoded CMS SignedData with one signer, whose content is one strict "
-        "JSON object, or its wrapping (JSON, base64, PEM) is broken.",
-        remedy="Post the answer of GET /metadata/attested/document as IMDS gave it, byte for byte.",
+        meaning="The body is not an attested document. A document is one DER-encoded CMS SignedData with one signer, and its "
+        "content is one strict JSON object. Or the JSON, base64 or PEM around the document is malformed.",
+        remedy="Post the answer of GET /metadata/attested/document exactly as IMDS sent it.",
     ),
     Reason.UNSUPPORTED_ENCODING: Documentation(
         status=400,
         title="The encoding is not supported",
-        meaning="The field `encoding` names something other than pkcs7.",
-        remedy="Post the answer of IMDS untouched; it says pkcs7.",
+        meaning="The field `encoding` is not `pkcs7`.",
+        remedy="Post the answer of IMDS unchanged. Its `encoding` is `pkcs7`.",
     ),
     Reason.TOO_LARGE: Documentation(
         status=413,
         title="The evidence is too large",
-        meaning="The body is larger than the service reads: 16 KiB unless set otherwise. Real documents have 1.4 to 4.4 KB.",
-        remedy="Post one attested document and nothing else.",
+        meaning="The body exceeds the limit of this service, which is 16 KiB by default. Real documents have 1.4 to 4.4 KB.",
+        remedy="Post only one attested document.",
     ),
     Reason.SIGNATURE_INVALID: Documentation(
         status=422,
-        title="The signature does not fit the content",
-        meaning="The content, the signature or the signer's key was changed after signing.",
-        remedy="Fetch the document from IMDS again, and post it unchanged. If it happens again, something between "
-        "IMDS and this service changes documents.",
+        title="The signature is not valid",
+        meaning="The signature does not match the content. The content, the signature or the signer's key was changed after signing.",
+        remedy="Get a new document from IMDS and post it unchanged. If the error persists, look for software between IMDS and "
+        "this service that changes documents.",
     ),
     Reason.ALGORITHM_REFUSED: Documentation(
         status=422,
-        title="An algorithm or key is too weak, or not accepted",
+        title="An algorithm or key is not accepted",
         meaning="The document or its signer's certificate uses a broken digest (MD2, MD5, SHA-1), an RSA key outside 2048 to "
-        "8192 bits, another curve than P-256, P-384 or P-521, or algorithms that contradict each other.",
-        remedy="Nothing that an agent can do: Azure does not sign like this. Look at the document with `imds-verifier inspect`.",
+        "8192 bits, an elliptic curve other than P-256, P-384 or P-521, or algorithms that contradict each other.",
+        remedy="The agent cannot fix this: Azure does not sign this way. Examine the document with `imds-verifier inspect`.",
     ),
     Reason.SIGNER_NAME_MISMATCH: Documentation(
         status=422,
-        title="The signer is not an Azure metadata service by name",
-        meaning="The signer's common name or alternative names are not in the domain of one Azure cloud, "
-        "or its certificate is not one of a TLS server.",
-        remedy="Post a document from IMDS at 169.254.169.254, not from something that imitates it.",
+        title="The signer's name is not that of an Azure metadata service",
+        meaning="The signer's common name or alternative names are not in the domain of one Azure cloud, or its certificate is "
+        "not a TLS server certificate.",
+        remedy="Post a document from IMDS at 169.254.169.254. Look for software on the VM that imitates IMDS.",
     ),
     Reason.CLAIMS_INCOMPLETE: Documentation(
         status=422,
-        title="The document lacks what is needed",
-        meaning="The signed content names no VM, carries no nonce where one is required, or has no times where nothing else "
-        "shows that it is fresh.",
-        remedy="Ask IMDS with the nonce issued here, and with api-version 2018-10-01 or later.",
+        title="The document lacks required claims",
+        meaning="The signed content has no vmId, lacks the required nonce, or has no times although no other check proves its "
+        "freshness.",
+        remedy="Request the document from IMDS with a nonce of this service and api-version 2018-10-01 or later.",
     ),
     Reason.DOCUMENT_EXPIRED: Documentation(
         status=422,
         title="The document is expired or too old",
-        meaning="Its expiresOn has passed, or its createdOn lies further back than the maximum age (6 h unless set otherwise).",
-        remedy="Fetch a new document. If new ones are refused too, compare this service's clock with UTC.",
+        meaning="The time in expiresOn has passed, or createdOn is older than the maximum age (6 h by default).",
+        remedy="Get a new document. If the service refuses new documents too, compare its clock with UTC.",
     ),
     Reason.DOCUMENT_NOT_YET_VALID: Documentation(
         status=422,
-        title="The document lies in the future",
-        meaning="Its createdOn is later than this service's clock, by more than the skew allowed (60 s unless set otherwise).",
-        remedy="Compare this service's clock with UTC.",
+        title="The document is from the future",
+        meaning="The time in createdOn is ahead of this service's clock by more than the allowed skew (60 s by default).",
+        remedy="Compare the clock of this service with UTC.",
     ),
     Reason.CHAIN_UNTRUSTED: Documentation(
         status=422,
         title="The signer does not chain to a trusted root",
-        meaning="No chain of usable certificates leads from the signer to an anchor of the cloud that it names, at this moment; "
-        "or the service does not serve that cloud (VERIFIER_CLOUDS), or the cloud is closed.",
-        remedy="If documents of all VMs are refused, look at the trust bundle; if only this one is, it is not from Azure.",
+        meaning="No chain of currently usable certificates leads from the signer to a trust anchor of its cloud. Or the service "
+        "does not serve that cloud (VERIFIER_CLOUDS), or the manifest has closed it.",
+        remedy="If the service refuses the documents of all VMs, check the trust bundle. If it refuses only this one, the document "
+        "is not from Azure.",
     ),
     Reason.ISSUER_UNPINNED: Documentation(
         status=422,
         title="The signer's issuer is not pinned",
-        meaning="The signer names an issuer that is not among the pinned authorities of its cloud, or whose pinned certificates "
-        "have expired: Azure has changed or renewed its authorities, or the document is forged.",
-        remedy="Compare the issuer named in the detail with Azure's page of certificate authorities, and pin it if it is there.",
+        meaning="The trust of this cloud does not contain the signer's issuer, or all pinned certificates of the issuer have "
+        "expired. Azure rotated its CAs, or the document is forged.",
+        remedy="Look for the issuer that the detail names on Azure's page of certificate authorities. If the page lists it, pin it.",
     ),
     Reason.NONCE_MISMATCH: Documentation(
         status=422,
-        title="The nonce is not the right one",
-        meaning="The document carries another nonce than the request names (IMDS may answer from its cache), or its nonce was "
-        "issued later than the document was made, or for another VM.",
-        remedy="If `retryable` is true, wait as long as Retry-After says, and ask IMDS again.",
+        title="The nonce does not match",
+        meaning="The document carries another nonce than the request names; IMDS may have answered from its cache. Or the service "
+        "issued the nonce after the document was created, or for another VM.",
+        remedy="If `retryable` is true, wait for the seconds in Retry-After and request a new document from IMDS.",
     ),
     Reason.NONCE_UNKNOWN: Documentation(
         status=422,
-        title="The nonce was not issued here, or is expired",
-        meaning="The document's nonce is not one that this service issued to this caller within its lifetime (300 s unless "
-        "set otherwise).",
-        remedy="Get a nonce from POST /v1/nonces, ask IMDS with it, and post the document at once.",
+        title="The nonce is unknown or expired",
+        meaning="This service did not issue the document's nonce to this caller, or the nonce has expired (after 300 s by default).",
+        remedy="Get a nonce from POST /v1/nonces, request a document from IMDS with it, and post the document immediately.",
     ),
     Reason.NONCE_REPLAYED: Documentation(
         status=409,
         title="The nonce was used before",
-        meaning="A document with this nonce was appraised before: this is a replay, or a second post of the same document. "
-        "Where nonces are optional: one with this content was, and IMDS may have answered from its cache.",
-        remedy="Get a new nonce and a new document; each is good for one acceptance.",
+        meaning="The service has already appraised a document with this nonce. This is a replay, or a second post of the same "
+        "document. If nonces are optional: the service has already accepted this content, and IMDS may have answered from its cache.",
+        remedy="Get a new nonce and a new document. The service accepts each of them once.",
     ),
     Reason.POLICY_DENIED: Documentation(
         status=403,
         title="A policy does not allow this VM",
-        meaning="The document is authentic and fresh, but it does not satisfy the policy that the detail names: a claim has another "
-        "value, or is absent. The policy is the tenant's, the nonce's or the request's: all of them apply. Or the nonce is bound to "
-        "a policy that no longer exists.",
-        remedy="Compare the claims with the policy; a claim that is absent needs a later api-version of IMDS.",
+        meaning="The document is authentic and fresh, but does not satisfy the policy that the detail names: a claim is absent or "
+        "has another value. The policies of the tenant, the nonce and the request all apply. Or the nonce is bound to a policy that "
+        "no longer exists.",
+        remedy="Compare the claims with the policy. If a claim is absent, use a later api-version of IMDS.",
     ),
     RequestFault.MALFORMED_REQUEST: Documentation(
         status=400,
         title="The request is malformed",
-        meaning="The body is not the JSON object that this path takes, has fields that it does not know, or the request has a "
-        "query string where none belongs, names a policy that is not there, or a certificate that cannot be pinned.",
-        remedy="Send the request as the documentation of the path shows it.",
+        meaning="The body is not the JSON object that this path requires, or has an unknown field. Or the request has a query "
+        "string that the path does not accept, names an unknown policy, or contains a certificate that cannot be pinned.",
+        remedy="Correct what the detail names. GET /docs shows the requests of each path.",
     ),
     RequestFault.NOT_FOUND: Documentation(
         status=404,
-        title="There is nothing at this path",
-        meaning="The path is not one of this service, or names an authority that is neither discovered, pinned nor denied here.",
-        remedy="Look at the paths in the documentation, and at GET /v1/trust for the authorities.",
+        title="Not found",
+        meaning="This service does not have this path. Or the path names an authority that is not discovered or pinned, or a "
+        "denial that does not exist.",
+        remedy="Compare the path with GET /docs, and authorities and denials with GET /v1/trust.",
     ),
     RequestFault.METHOD_NOT_ALLOWED: Documentation(
         status=405,
-        title="The method is not allowed here",
-        meaning="The path exists, and takes the methods that the Allow header lists.",
+        title="The method is not allowed",
+        meaning="The path exists, but does not accept this method.",
         remedy="Use one of the methods in the Allow header.",
     ),
     RequestFault.UNSUPPORTED_MEDIA_TYPE: Documentation(
         status=415,
         title="The media type is not supported",
-        meaning="Evidence is taken as application/json, text/plain, application/pkcs7-mime, application/cms or "
-        "application/octet-stream; other requests as application/json; nothing is taken compressed.",
-        remedy="Name the type of the body in Content-Type.",
+        meaning="Evidence must be application/json, text/plain, application/pkcs7-mime, application/cms or "
+        "application/octet-stream. Other bodies must be application/json. The service accepts no compressed body.",
+        remedy="Set Content-Type to the type of the body, and send the body uncompressed.",
     ),
     RequestFault.UNAUTHENTICATED: Documentation(
         status=401,
-        title="A key is needed",
-        meaning="The request has no Authorization header, more than one, or a key that this service does not know. Paths of trust "
-        "take an admin key; where the service has tenants, nonces and attestations take a tenant's.",
-        remedy="Send `Authorization: Bearer KEY`, once. Who runs the service adds the SHA-256 of a key to its settings; a "
-        "service without admin keys takes none, and is administered by `imds-verifier trust` beside it.",
+        title="A valid API key is required",
+        meaning="The request has no Authorization header, more than one, or an unknown key. `/v1/trust` requires an admin key. If "
+        "the service has tenants, nonces and attestations require a tenant key.",
+        remedy="Send `Authorization: Bearer KEY` once. To add a key, the operator adds its SHA-256 to the settings. Without "
+        "admin keys, `/v1/trust` refuses every request; use `imds-verifier trust` on the host of the service.",
     ),
     RequestFault.FORBIDDEN: Documentation(
         status=403,
-        title="The key is of the other kind",
-        meaning="A tenant's key was sent to a path of trust, or an admin key to one of a tenant: neither opens the other's.",
-        remedy="Use an admin key for trust, and a tenant's key for nonces and attestations.",
+        title="This kind of key is not allowed here",
+        meaning="The request sent a tenant key to an endpoint that needs an admin key, or an admin key to an endpoint that needs a "
+        "tenant key.",
+        remedy="Use an admin key for `/v1/trust`, and a tenant key for nonces and attestations.",
     ),
     RequestFault.RATE_LIMITED: Documentation(
         status=429,
         title="Too many requests",
-        meaning="The tenant has sent more requests to this path than its rate allows; the header RateLimit-Policy says which that "
-        "is. Nothing of the request was looked at: a nonce in it is as it was.",
-        remedy="Wait as long as Retry-After says, and send the same request again.",
+        meaning="The tenant has sent more requests to this path than its rate allows; RateLimit-Policy names the rate. The request "
+        "was not processed. Its nonce is still valid.",
+        remedy="Wait for the seconds in Retry-After, then send the same request again.",
     ),
     Failure.STORE_UNAVAILABLE: Documentation(
         status=503,
-        title="The service cannot decide now",
-        meaning="A store is unavailable, so that nonces cannot be issued or redeemed, or operators' trust decisions cannot be read or "
-        "changed. Or a worker is loading settings, and the tenant's policy is not among them. There is no verdict.",
-        remedy="Wait as long as Retry-After says, and send the same request again.",
+        title="The service is temporarily unavailable",
+        meaning="A store is unavailable, so the service cannot issue or redeem nonces, or read or change operators' trust decisions. "
+        "Or a worker is still loading settings and does not have the tenant's policy yet. This is not a verdict.",
+        remedy="Wait for the seconds in Retry-After, then send the same request again.",
     ),
     Failure.INTERNAL: Documentation(
         status=500,
-        title="Something went wrong here",
-        meaning="A fault of this service, which its log tells under the requestId.",
-        remedy="Report the requestId to whoever runs this service.",
+        title="Internal error",
+        meaning="The service failed. Its log has the error under the requestId. This is not a verdict.",
+        remedy="Quote the requestId when you report the error to the operator of the service.",
     ),
 }
 
 
 def find_code(text: str) -> Code:
-    """The code with this text. Raises KeyError."""
+    """Return the code with this text.
+
+    Raises KeyError.
+    """
     for code in DOCUMENTATION:
         if code.value == text:
             return code
@@ -214,5 +218,5 @@ def find_code(text: str) -> Code:
 
 
 def type_uri(code: Code) -> str:
-    """RFC 9457 3.1.1: a reference to the code's documentation, which every instance of the service serves."""
+    """Return the path of the page that explains the code, for the member `type` (RFC 9457 section 3.1.1)."""
     return f"/problems/{code.value}"

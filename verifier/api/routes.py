@@ -1,4 +1,4 @@
-"""The paths of the service, each one use case."""
+"""Define the routes of nonces, attestations, health and problem pages."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,8 @@ from flask import Blueprint, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from verifier.api import json_codec
-from verifier.api.admission import Admission, tell_allowance
+from verifier.api.admission import Admission, add_rate_headers
+from verifier.api.answers import AliveJson
 from verifier.api.appraisals import Appraisals
 from verifier.api.bodies import read_body
 from verifier.api.problems import DOCUMENTATION, find_code
@@ -26,7 +27,7 @@ def create_blueprint(
     maximum_body_bytes: int,
 ) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
-    blueprint.after_request(tell_allowance)
+    blueprint.after_request(add_rate_headers)
 
     @blueprint.post("/v1/nonces")
     def issue_nonce() -> tuple[Response, int]:
@@ -58,20 +59,13 @@ def create_blueprint(
 
     @blueprint.get("/healthz")
     def healthz() -> Response:
-        return jsonify({"status": "alive"})
+        alive: AliveJson = {"status": "alive"}
+        return jsonify(alive)
 
     @blueprint.get("/readyz")
     def readyz() -> tuple[Response, int]:
-        conditions = readiness.look()
-        ready = all(condition.ready for condition in conditions)
-        answer = {
-            "status": "ready" if ready else "not-ready",
-            "conditions": [
-                {"name": condition.name, "ready": condition.ready, "detail": condition.detail}
-                for condition in conditions
-            ],
-        }
-        return jsonify(answer), 200 if ready else 503
+        answer = json_codec.readiness_json(readiness.look())
+        return jsonify(answer), 200 if answer["status"] == "ready" else 503
 
     @blueprint.get("/problems/<code>")
     def explain(code: str) -> Response:
@@ -89,8 +83,10 @@ def create_blueprint(
 
 
 def create_metrics_blueprint(render: Callable[[], tuple[bytes, str]], *, own_listener: bool = False) -> Blueprint:
-    """`render` gives the metrics and their media type. With their own listener, they are on that one alone, and
-    nothing else is."""
+    """Create the route of the metrics. `render` returns them with their media type.
+
+    If the metrics have their own listener, that listener serves only them, and the other listener does not serve them.
+    """
     blueprint = Blueprint("metrics", __name__)
 
     if own_listener:

@@ -1,4 +1,4 @@
-"""The public keys of the result tokens, for whoever checks one."""
+"""Serve the public keys of the result tokens to relying parties."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ KEY_SET_TYPE = "application/jwk-set+json"
 
 
 def create_token_blueprint(tokens: TokenIssuer | None) -> Blueprint:
-    """Without `tokens`, the set is empty."""
+    """Create the route. The key set is empty if `tokens` is None."""
     blueprint = Blueprint("tokens", __name__)
 
     @blueprint.get("/.well-known/jwks.json")

@@ -1,17 +1,29 @@
-"""Trust to JSON and back: the same for HTTP and for the command line's `--json`."""
+"""Convert trust to JSON and read what operators send. HTTP and the command line's `--json` share this module."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from verifier.api.json_codec import Json, RequestError, moment_json
+from verifier.api.answers import (
+    AuditEventJson,
+    DenialJson,
+    DiscoveredAuthorityJson,
+    DiscoveredIssuerJson,
+    KnownCertificateJson,
+    NonconformingDocumentJson,
+    RejectionJson,
+    TrustedCloudJson,
+    TrustEntryJson,
+    TrustSurveyJson,
+)
+from verifier.api.json_codec import RequestError, parse_request
 from verifier.api.problems import RequestFault
-from verifier.core.encoding import strict_json
-from verifier.core.encoding.strict_json import JsonError
-from verifier.core.issuer_review import SurveyedIssuer
+from verifier.api.request_bodies import RequestBody
+from verifier.core.encoding.moments import moment_json
+from verifier.core.issuer_review import SurveyedAuthority, SurveyedIssuer
 from verifier.core.trust.bundle import Denials
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
@@ -24,20 +36,21 @@ MAX_NOTE_CHARACTERS = 500
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
-class PinRequest(BaseModel):
+class PinRequest(RequestBody):
     """The body of POST /v1/trust/pins."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
     certificate: Annotated[str, Field(min_length=1)]
-    # JSON has no enumerations: the names are compared with those of the clouds, and nothing else is converted.
+    # JSON has no enumerations, so pydantic must convert the names of clouds.
     clouds: Annotated[list[Annotated[Cloud, Field(strict=False)]], Field(min_length=1)]
     note: Annotated[str, Field(max_length=MAX_NOTE_CHARACTERS)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPin:
-    """What an operator wants to pin. Nothing is known of the certificate but that it is one."""
+    """A certificate that an operator wants to pin.
+
+    Not checked: whether it is an authority, and whether it chains to an anchor.
+    """
 
     certificate: Certificate
     clouds: frozenset[Cloud]
@@ -45,15 +58,11 @@ class NewPin:
 
 
 def read_pin_request(media_type: str, body: bytes) -> NewPin:
-    """Raises RequestError."""
-    if media_type != "application/json":
-        raise RequestError(RequestFault.UNSUPPORTED_MEDIA_TYPE, "The body of this request is application/json.")
-    try:
-        request = PinRequest.model_validate(strict_json.decode(body))
-    except JsonError as error:
-        raise _malformed(f"The body is not understood: {error}.") from error
-    except ValidationError as error:
-        raise _malformed(_explain(error)) from error
+    """Read the body of POST /v1/trust/pins.
+
+    Raises RequestError.
+    """
+    request = parse_request(PinRequest, media_type, body)
     try:
         return NewPin(
             certificate=read_pem(request.certificate.encode("utf-8")),
@@ -61,28 +70,31 @@ def read_pin_request(media_type: str, body: bytes) -> NewPin:
             note=read_note(request.note),
         )
     except ValueError as error:
-        raise _malformed(f"{error}.") from error
+        raise RequestError(RequestFault.MALFORMED_REQUEST, f"{error}.") from error
 
 
 def read_pem(raw: bytes) -> Certificate:
-    """The certificate that is the only PEM block of `raw`: a key beside it has no business here.
+    """Read the certificate that is the only PEM block of `raw`. A second block may be a private key.
 
     Raises UnfitAuthorityError.
     """
     if raw.count(b"-----BEGIN ") != 1:
-        raise UnfitAuthorityError("Expected exactly one PEM block, which is a certificate")
+        raise UnfitAuthorityError("Send exactly one PEM block, and in it a certificate")
     return read_authority(raw)
 
 
 def read_note(text: str) -> str:
-    """One line that a terminal and a manifest can show. Raises ValueError."""
+    """Check that the note is one line that terminals and manifests can show.
+
+    Raises ValueError.
+    """
     if len(text) > MAX_NOTE_CHARACTERS or not text.isprintable():
-        raise ValueError(f"A note is one line of at most {MAX_NOTE_CHARACTERS} printable characters")
+        raise ValueError(f"A note must be one line of at most {MAX_NOTE_CHARACTERS} printable characters")
     return text
 
 
 def read_fingerprint(text: str) -> str:
-    """The SHA-256 of a certificate as everything here writes it; openssl's colons and upper case are read too.
+    """Return the SHA-256 of a certificate in lower-case hex. The colons and upper case of openssl are accepted.
 
     Raises ValueError.
     """
@@ -93,30 +105,35 @@ def read_fingerprint(text: str) -> str:
 
 
 def read_denial_of(text: str, known: Sequence[Certificate]) -> Denials:
-    """As `read_denial`, and it is not one of the known certificates' own SHA-256: to deny that would deny nothing,
-    and look done. Raises ValueError."""
+    """Read a denial like `read_denial`, and refuse the SHA-256 of a known certificate.
+
+    Denials name public keys, so a denial of that value would have no effect. Raises ValueError.
+    """
     denials = read_denial(text)
     for certificate in known:
         if certificate.sha256 in denials.spki_sha256:
             raise ValueError(
-                "This is the SHA-256 of a certificate; a denial names its public key: "
-                f"{certificate.spki_sha256}, or its serial number: {certificate.serial_hex}"
+                "This is the SHA-256 of a certificate. Deny its public key "
+                f"({certificate.spki_sha256}) or its serial number ({certificate.serial_hex})"
             )
     return denials
 
 
 def are_denied(denials: Denials, among: Denials) -> bool:
-    """All of `denials` are in `among`."""
+    """Return whether `among` contains all of `denials`."""
     return denials.serial_numbers <= among.serial_numbers and denials.spki_sha256 <= among.spki_sha256
 
 
 def sha1_of(certificate: Certificate) -> str:
-    """Its SHA-1 as Azure's page of certificate authorities prints it, to compare by eye: it secures nothing."""
+    """Return the SHA-1 in the form of Azure's page of certificate authorities.
+
+    Operators compare it by eye. No check depends on it.
+    """
     return certificate.sha1.upper()
 
 
-def survey_json(survey: TrustSurvey) -> Json:
-    """What GET /v1/trust answers."""
+def survey_json(survey: TrustSurvey) -> TrustSurveyJson:
+    """Build the answer of GET /v1/trust."""
     return {
         "generation": survey.generation,
         "evaluatedAt": moment_json(survey.at),
@@ -130,9 +147,9 @@ def survey_json(survey: TrustSurvey) -> Json:
     }
 
 
-def _cloud_json(cloud: SurveyedCloud) -> Json:
+def _cloud_json(cloud: SurveyedCloud) -> TrustedCloudJson:
     return {
-        "name": cloud.cloud.value,
+        "name": cloud.cloud,
         "domain": cloud.cloud.domain,
         "served": cloud.served,
         "closed": cloud.closed,
@@ -142,7 +159,7 @@ def _cloud_json(cloud: SurveyedCloud) -> Json:
     }
 
 
-def _entry_json(surveyed: SurveyedEntry) -> Json:
+def _entry_json(surveyed: SurveyedEntry) -> TrustEntryJson:
     entry, certificate = surveyed.entry, surveyed.entry.certificate
     return {
         "subject": certificate.subject,
@@ -155,8 +172,8 @@ def _entry_json(surveyed: SurveyedEntry) -> Json:
         "notAfter": moment_json(certificate.not_after),
         "activateAt": None if entry.activate_at is None else moment_json(entry.activate_at),
         "retireAt": None if entry.retire_at is None else moment_json(entry.retire_at),
-        "state": surveyed.state.value,
-        "origin": entry.origin.value,
+        "state": surveyed.state,
+        "origin": entry.origin,
         "chainable": surveyed.chainable,
         "denied": surveyed.denied,
         "source": entry.source,
@@ -164,11 +181,11 @@ def _entry_json(surveyed: SurveyedEntry) -> Json:
     }
 
 
-def _issuer_json(surveyed: SurveyedIssuer) -> Json:
+def _issuer_json(surveyed: SurveyedIssuer) -> DiscoveredIssuerJson:
     issuer, sighting = surveyed.issuer, surveyed.issuer.sighting
     return {
         "id": sighting.id,
-        "cloud": sighting.cloud.value,
+        "cloud": sighting.cloud,
         "issuer": sighting.issuer,
         "authorityKeyIdentifier": sighting.authority_key_identifier,
         "issuerUrls": list(sighting.issuer_urls),
@@ -176,21 +193,23 @@ def _issuer_json(surveyed: SurveyedIssuer) -> Json:
         "lastSeen": moment_json(issuer.last_seen),
         "documents": issuer.documents,
         "sampleSigner": sighting.signer_sha256,
-        "standing": surveyed.standing.value,
-        "authorities": [
-            {
-                "sha256": authority.certificate.sha256,
-                "sha1": sha1_of(authority.certificate),
-                "subject": authority.certificate.subject,
-                "notAfter": moment_json(authority.certificate.not_after),
-                "standing": authority.standing.value,
-            }
-            for authority in surveyed.authorities
-        ],
+        "standing": surveyed.standing,
+        "authorities": [_authority_json(authority) for authority in surveyed.authorities],
     }
 
 
-def _rejection_json(rejection: SurveyedRejection) -> Json:
+def _authority_json(surveyed: SurveyedAuthority) -> DiscoveredAuthorityJson:
+    certificate = surveyed.certificate
+    return {
+        "sha256": certificate.sha256,
+        "sha1": sha1_of(certificate),
+        "subject": certificate.subject,
+        "notAfter": moment_json(certificate.not_after),
+        "standing": surveyed.standing,
+    }
+
+
+def _rejection_json(rejection: SurveyedRejection) -> RejectionJson:
     return {
         "subject": rejection.authority.subject,
         "spkiSha256": rejection.authority.spki_sha256,
@@ -198,7 +217,7 @@ def _rejection_json(rejection: SurveyedRejection) -> Json:
     }
 
 
-def _nonconforming_json(record: NonconformingRecord) -> Json:
+def _nonconforming_json(record: NonconformingRecord) -> NonconformingDocumentJson:
     document = record.document
     return {
         "issuer": document.issuer,
@@ -213,11 +232,11 @@ def _nonconforming_json(record: NonconformingRecord) -> Json:
     }
 
 
-def _certificates_json(certificates: Sequence[Certificate]) -> list[Json]:
+def _certificates_json(certificates: Sequence[Certificate]) -> list[KnownCertificateJson]:
     return [{"sha256": certificate.sha256, "subject": certificate.subject} for certificate in certificates]
 
 
-def _denial_json(denial: SurveyedDenial) -> Json:
+def _denial_json(denial: SurveyedDenial) -> DenialJson:
     kind, value = denial_parts(denial.denials)
     return {
         "kind": kind,
@@ -226,15 +245,15 @@ def _denial_json(denial: SurveyedDenial) -> Json:
     }
 
 
-def denial_parts(denials: Denials) -> tuple[str, str]:
-    """Which kind the one denial is, and its value in hex, as the path of DELETE takes it."""
+def denial_parts(denials: Denials) -> tuple[Literal["spki", "serial"], str]:
+    """Return the kind of the single denial, and its value in hex as the path of DELETE takes it."""
     for spki in denials.spki_sha256:
         return "spki", spki
     (serial,) = denials.serial_numbers
     return "serial", f"{serial:x}"
 
 
-def _event_json(event: TrustAuditEvent) -> Json:
+def _event_json(event: TrustAuditEvent) -> AuditEventJson:
     return {
         "at": moment_json(event.at),
         "by": event.by,
@@ -243,15 +262,3 @@ def _event_json(event: TrustAuditEvent) -> Json:
         "before": event.before,
         "after": event.after,
     }
-
-
-def _malformed(detail: str) -> RequestError:
-    return RequestError(RequestFault.MALFORMED_REQUEST, detail)
-
-
-def _explain(error: ValidationError) -> str:
-    """As in `wire`: which field is wrong, without what it holds."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "extra_forbidden":
-        return "The body has a field that is not known."
-    return f"The field '{'.'.join(str(part) for part in first['loc'])}' is wrong: {first['msg']}."

@@ -1,4 +1,4 @@
-"""The paths of trust: what stands, and an administrator's decisions. Each change answers with what stands after it."""
+"""Define the routes that show and change trust. Each change answers with the trust after it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,8 +25,10 @@ def create_trust_blueprint(
     tenants: Callable[[], Tenants],
     maximum_body_bytes: int,
 ) -> Blueprint:
-    """Every path of it, GET too, takes an admin key, which is looked at before anything else of the request. A
-    tenant's key is told from one that nobody knows."""
+    """Create the routes. Each one, also GET, needs an admin key, and checks it before the rest of the request.
+
+    `tenants` serves only to give tenant keys an error message of their own.
+    """
     blueprint = Blueprint("trust", __name__)
     paths = _Paths(administration=administration, clock=clock, maximum_body_bytes=maximum_body_bytes)
     _guard(blueprint, administrators, tenants)
@@ -54,62 +56,62 @@ class _Paths:
 
     def show(self) -> Response:
         self._expect_no_body()
-        return self._tell()
+        return self._answer()
 
     def approve(self, sha256: str) -> Response:
         self._expect_no_body()
-        with _told():
+        with _refusals_as_problems():
             self.administration.approve(trust_json_codec.read_fingerprint(sha256), by=g.administrator)
-        return self._tell()
+        return self._answer()
 
     def reject(self, sha256: str) -> Response:
         self._expect_no_body()
-        with _told():
+        with _refusals_as_problems():
             self.administration.reject(trust_json_codec.read_fingerprint(sha256), by=g.administrator)
-        return self._tell()
+        return self._answer()
 
     def pin(self) -> Response:
         body = read_body(request, limit=self.maximum_body_bytes)
         new = trust_json_codec.read_pin_request(request.mimetype, body)
-        with _told():
+        with _refusals_as_problems():
             self.administration.pin(new.certificate, new.clouds, by=g.administrator, note=new.note)
-        return self._tell()
+        return self._answer()
 
     def unpin(self, sha256: str) -> Response:
         self._expect_no_body()
-        with _told():
+        with _refusals_as_problems():
             self.administration.unpin(trust_json_codec.read_fingerprint(sha256), by=g.administrator)
-        return self._tell()
+        return self._answer()
 
     def deny(self, what: str) -> Response:
         self._expect_no_body()
-        with _told():
+        with _refusals_as_problems():
             self.administration.deny(self._read_denial(what), by=g.administrator)
-        return self._tell()
+        return self._answer()
 
     def allow(self, what: str) -> Response:
         self._expect_no_body()
-        with _told():
+        with _refusals_as_problems():
             denials = self._read_denial(what)
             if not trust_json_codec.are_denied(denials, self.administration.decisions().denials):
-                raise UnknownAuthorityError("it is not on the deny list")
+                raise UnknownAuthorityError("this key or serial number is not denied")
             self.administration.allow(denials, by=g.administrator)
-        return self._tell()
+        return self._answer()
 
-    def _tell(self) -> Response:
+    def _answer(self) -> Response:
         return jsonify(trust_json_codec.survey_json(survey_trust(self.administration, at=self.clock.now())))
 
     def _expect_no_body(self) -> None:
         if read_body(request, limit=self.maximum_body_bytes):
-            raise RequestError(RequestFault.MALFORMED_REQUEST, "This request takes no body.")
+            raise RequestError(RequestFault.MALFORMED_REQUEST, "This request accepts no body. Remove it.")
 
     def _read_denial(self, text: str) -> Denials:
         return trust_json_codec.read_denial_of(text, self.administration.known_authorities())
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What the use cases refuse is told to who asked, as a fault of the request."""
+def _refusals_as_problems() -> Iterator[None]:
+    """Turn the exceptions of the use cases into faults of the request."""
     try:
         yield
     except UnknownAuthorityError as error:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 from verifier.api import trust_json_codec
-from verifier.api.json_codec import Json, moment_json
+from verifier.api.json_codec import Json
 from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
 from verifier.cli.trust_text import list_text, shown, status_text
+from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.bundle import EXPIRY_WARNING, AuthorityIdentity, Denials, Origin, oddities_of
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud

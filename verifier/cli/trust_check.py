@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from verifier.api.json_codec import Json, moment_json
+from verifier.api.json_codec import Json
 from verifier.cli.azure_ca_page import Finding, PublishedAuthority, compare, publish, read_page
 from verifier.cli.commands import ExitStatus, UsageError, read_document_file
 from verifier.cli.trust_text import shown, table_text
+from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.ports.clock import Clock
 from verifier.ports.trust import FetchFailed, IssuerFetcher

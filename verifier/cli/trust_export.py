@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifier.api.json_codec import Json, moment_json
+from verifier.api.json_codec import Json
 from verifier.cli.commands import UsageError
+from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.bundle import Role
 from verifier.core.trust.certificates import Certificate
 from verifier.usecases.trust_survey import OperatorPin

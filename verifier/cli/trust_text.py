@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from verifier.api.json_codec import moment_json
 from verifier.api.trust_json_codec import denial_parts, sha1_of
+from verifier.core.encoding.moments import moment_json
 from verifier.core.issuer_review import ReviewStatus, SurveyedIssuer
 from verifier.core.trust.bundle import TrustedCertificate
 from verifier.ports.trust import NonconformingRecord

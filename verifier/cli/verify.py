@@ -9,6 +9,7 @@ from pathlib import Path
 from verifier.api import json_codec
 from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.core import evidence
+from verifier.core.encoding.moments import moment_json
 from verifier.core.envelope import read_envelope
 from verifier.core.model import AttestationResult, Envelope
 from verifier.core.policy import UnknownPolicyError
@@ -88,7 +89,7 @@ def _tell_refusal(refused: Refused, *, as_json: bool) -> int:
 def _as_text(result: AttestationResult) -> str:
     shown = json_codec.result_json(result)
     lines = [f"verified: a document of {shown['cloud']}, as of {shown['evaluatedAt']}"]
-    claims = json_codec.claims_json(result.claims)
+    claims: dict[str, object] = {**json_codec.claims_json(result.claims)}
     plan = claims.pop("plan")
     if isinstance(plan, dict):
         claims |= {f"plan.{name}": value for name, value in plan.items()}
@@ -111,7 +112,7 @@ def _inspected(envelope: Envelope) -> json_codec.Json:
             **json_codec.signer_json(
                 signer, [name.decode("ascii", "backslashreplace") for name in signer.common_names + signer.dns_names]
             ),
-            "notBefore": json_codec.moment_json(signer.not_before),
+            "notBefore": moment_json(signer.not_before),
         },
         "digestAlgorithm": envelope.digest_oid,
         "signatureAlgorithm": envelope.signature_oid,

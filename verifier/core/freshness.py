@@ -6,6 +6,7 @@ verifier.core.unchallenged is step 7 for documents that answer no challenge.
 import hmac
 from datetime import datetime
 
+from verifier.core.encoding.moments import moment_json
 from verifier.core.model import AuthenticContent, DecodedClaims, Limits, Redeemed, UnverifiedClaims
 from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.core.reasons import NONCE_RETRY_AFTER, NonceRefused, Reason, WindowRefused
@@ -105,4 +106,4 @@ def _check_record(content: AuthenticContent, record: NonceRecord, *, now: dateti
 
 
 def _rfc3339(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment_json(moment.replace(microsecond=0))

@@ -3,9 +3,10 @@
 The profile is a draft. A later one changes `PROFILE`, and what is here; nothing else names any of it.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import assert_never
 
+from verifier.core.encoding.moments import moment_json
 from verifier.core.model import Claims, FirstSight, LiveResult, Redeemed
 from verifier.core.nonces import NonceRecord
 
@@ -112,4 +113,4 @@ def _plan(claims: Claims) -> dict[str, str | None] | None:
 
 def _moment(moment: datetime | None) -> str | None:
     """Format a moment by RFC 3339, in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else moment_json(moment)

@@ -1,15 +1,19 @@
-"""Requests into types, types into JSON."""
+"""Convert requests to types and types to JSON."""
 
 import base64
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from support import documents
+from support.results import archived_result
 
 from verifier.api import json_codec
 from verifier.api.problems import RequestFault
 from verifier.core.reasons import Check, NonceRefused, Outcome, Reason, Refused, Remarks, SignatureRefused, progress
+from verifier.core.trust.bundle import Origin, State
+from verifier.ports.tokens import PublishedKey
 from verifier.usecases.appraise import NonceBinding
 
 DER = b"\x30\x03\x02\x01\x05"
@@ -40,7 +44,7 @@ def test_reads_evidence_in_every_form(media_type: str, data: bytes) -> None:
     assert (asked.nonce, asked.policy) == (None, None)
 
 
-def test_reads_what_is_asked_beside_the_evidence() -> None:
+def test_reads_nonce_and_policy_of_the_request() -> None:
     asked = json_codec.read_attestation("application/json", body(nonce="4711", policy="gold"))
     assert (asked.nonce, asked.policy) == ("4711", "gold")
 
@@ -56,10 +60,11 @@ def test_reads_what_is_asked_beside_the_evidence() -> None:
         ({"policy": ["gold"]}, "'policy'"),
         ({"signature": None}, "'signature'"),
         ({"encoding": 7}, "'encoding'"),
-        ({"vmId": "x"}, "a field that is not known"),
+        ({"vmId": "x"}, "Unknown field 'vmId'."),
+        ({"Nonce": "x"}, "Unknown field 'Nonce'. Did you mean 'nonce'?"),
     ],
 )
-def test_says_which_field_is_wrong_without_what_it_holds(fields: dict[str, object], said: str) -> None:
+def test_invalid_field_is_named_without_its_value(fields: dict[str, object], said: str) -> None:
     with pytest.raises(Refused) as refusal:
         json_codec.read_attestation("application/json", body(**fields))
     assert refusal.value.reason is Reason.MALFORMED_EVIDENCE
@@ -69,13 +74,13 @@ def test_says_which_field_is_wrong_without_what_it_holds(fields: dict[str, objec
 
 
 @pytest.mark.parametrize("media_type", ["", "text/html", "application/jsonx", "application/x-pkcs7-mime"])
-def test_takes_no_other_media_type(media_type: str) -> None:
+def test_other_media_types_are_refused(media_type: str) -> None:
     with pytest.raises(json_codec.RequestError) as refusal:
         json_codec.read_attestation(media_type, body())
     assert refusal.value.fault is RequestFault.UNSUPPORTED_MEDIA_TYPE
 
 
-def test_reads_a_request_for_a_nonce() -> None:
+def test_reads_a_nonce_request() -> None:
     assert json_codec.read_nonce_request("", b"") == NonceBinding()
     data = json.dumps({"vmId": "v", "policy": "gold", "jkt": "x" * 43}).encode()
     expected = NonceBinding(vm_id="v", policy="gold", jkt="x" * 43)
@@ -83,14 +88,14 @@ def test_reads_a_request_for_a_nonce() -> None:
 
 
 @pytest.mark.parametrize("jkt", ["x" * 42, "x" * 44, "x" * 42 + "=", "x" * 42 + "+", "x" * 43 + "\n", "ä" * 43])
-def test_takes_no_thumbprint_that_is_none(jkt: str) -> None:
+def test_invalid_thumbprint_is_refused(jkt: str) -> None:
     with pytest.raises(json_codec.RequestError) as refusal:
         json_codec.read_nonce_request("application/json", json.dumps({"jkt": jkt}).encode())
     assert refusal.value.fault is RequestFault.MALFORMED_REQUEST
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_refusal_is_a_problem_with_the_checks_made(reason: Reason) -> None:
+def test_refusal_is_a_problem_with_its_checks(reason: Reason) -> None:
     problem = json_codec.refusal_json(SignatureRefused(reason, "Why."), request_id="r-1")
     assert (problem["code"], problem["detail"], problem["requestId"]) == (reason.value, "Why.", "r-1")
     assert problem["type"] == f"/problems/{reason.value}"
@@ -104,30 +109,39 @@ def test_a_refusal_is_a_problem_with_the_checks_made(reason: Reason) -> None:
     ]
 
 
-def test_a_retryable_refusal_says_after_how_long() -> None:
+def test_retryable_refusal_has_retry_after_seconds() -> None:
     refused = NonceRefused(Reason.NONCE_UNKNOWN, "Why.", retry_after=timedelta(seconds=7))
     problem = json_codec.refusal_json(refused)
     assert (problem["retryable"], problem["retryAfterSeconds"]) == (True, 7)
 
 
-def test_an_omitted_check_says_why() -> None:
+def test_omitted_check_has_its_reason() -> None:
     checks = json_codec.checks_json(progress(remarks=Remarks(omitted={Check.NONCE: "no challenge"})))
     assert {"name": "nonce", "outcome": "skipped", "detail": "no challenge"} in checks
     assert [check for check in checks if "detail" in check] == [checks[6]]
 
 
 @pytest.mark.parametrize(
-    ("moment", "text"),
+    ("state", "origin", "status"),
     [
-        (datetime(2026, 11, 23, 8, tzinfo=UTC), "2026-11-23T08:00:00Z"),
-        (datetime(2026, 11, 23, 8, 0, 0, 1500, tzinfo=UTC), "2026-11-23T08:00:00.001500Z"),
+        (State.ACTIVE, Origin.LISTED, "active"),
+        (State.EXPIRING, Origin.LISTED, "expiring"),
+        (State.EXPIRING, Origin.ADMITTED, "admitted"),
     ],
 )
-def test_writes_moments_in_utc(moment: datetime, text: str) -> None:
-    assert json_codec.moment_json(moment) == text
-    assert datetime.fromisoformat(text) == moment
+def test_a_chain_link_has_the_status_of_its_pin(state: State, origin: Origin, status: str) -> None:
+    link = replace(archived_result().content.chain[0], state=state, origin=origin)
+    assert json_codec.chain_link_json(link)["pin"] == status
 
 
-def test_writes_a_moment_of_another_zone_in_utc_too() -> None:
-    moment = datetime(2026, 11, 23, 10, tzinfo=timezone(timedelta(hours=2)))
-    assert json_codec.moment_json(moment) == "2026-11-23T08:00:00Z"
+def test_a_chain_over_a_certificate_that_is_not_usable_is_an_error() -> None:
+    link = replace(archived_result().content.chain[0], state=State.RETIRED)
+    with pytest.raises(ValueError, match="retired"):
+        json_codec.chain_link_json(link)
+
+
+def test_a_key_set_has_no_private_member() -> None:
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": "eA", "kid": "1", "use": "sig", "alg": "EdDSA", "d": "ZA"}
+    assert json_codec.key_set_json([PublishedKey(kid="1", jwk=jwk)]) == {
+        "keys": [{name: value for name, value in jwk.items() if name != "d"}]
+    }

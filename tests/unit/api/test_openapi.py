@@ -1,4 +1,4 @@
-"""The OpenAPI description and its page: whole, kept for a while, and in need of nothing from outside."""
+"""Test the OpenAPI document and the documentation page."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from verifier.api.openapi import make_document
 from verifier.api.operations import OPERATIONS
 from verifier.api.problems import DOCUMENTATION, RequestFault
 
-#: Of any path, and of none: what a request meets before it is an operation's.
+#: Codes that occur before a request is matched to an operation.
 _OF_NO_OPERATION = {RequestFault.METHOD_NOT_ALLOWED}
 
 
@@ -35,17 +35,17 @@ class _Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def test_every_code_is_one_of_some_operation() -> None:
+def test_every_code_belongs_to_an_operation() -> None:
     told = {code for operation in OPERATIONS for code in operation.codes}
     assert told | _OF_NO_OPERATION == set(DOCUMENTATION)
 
 
-def test_every_operation_has_a_name_of_its_own() -> None:
+def test_operation_names_are_unique() -> None:
     assert len({operation.name for operation in OPERATIONS}) == len(OPERATIONS)
     assert len({(operation.method, operation.path) for operation in OPERATIONS}) == len(OPERATIONS)
 
 
-def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
+def test_schemas_are_valid_and_references_resolve() -> None:
     document = json.loads(json.dumps(make_document("1.2.3")))
     for schema in document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
@@ -55,21 +55,37 @@ def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
             place = place[part]
 
 
-def test_serves_the_description_of_this_version(client: FlaskClient) -> None:
+def test_answers_are_open_and_requests_are_closed() -> None:
+    requests = {shape.__name__ for operation in OPERATIONS for _, shape in operation.takes} - {"str", "bytes"}
+    closed = {
+        name
+        for name, schema in json.loads(json.dumps(make_document("1.2.3")))["components"]["schemas"].items()
+        if "additionalProperties" in schema
+    }
+    assert closed == requests == {"AttestationRequest", "NonceRequest", "PinRequest"}
+
+
+def test_components_have_names_without_the_suffix_of_the_code() -> None:
+    schemas = make_document("1.2.3")["components"]["schemas"]  # type: ignore[index]  # a JSON object
+    assert {"AttestationResult", "Problem", "TrustSurvey", "JsonWebKeySet"} <= set(schemas)
+    assert [name for name in schemas if name.endswith("Json")] == []
+
+
+def test_serves_the_document_of_this_version(client: FlaskClient) -> None:
     answer = client.get("/openapi.json")
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     assert answer.json == json.loads(json.dumps(make_document("1.2.3")))
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-def test_may_be_kept_and_asked_for_again(client: FlaskClient, path: str) -> None:
+def test_document_and_page_are_cacheable(client: FlaskClient, path: str) -> None:
     first = client.get(path)
     assert first.headers["Cache-Control"] == "public, max-age=3600"
     again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_the_page_needs_nothing_from_outside(client: FlaskClient) -> None:
+def test_page_loads_no_other_resource(client: FlaskClient) -> None:
     elements = _Elements()
     elements.feed(client.get("/docs").text)
     assert {tag for tag, _ in elements.found}.isdisjoint({"script", "link", "img", "iframe", "form", "object", "base"})
@@ -79,7 +95,7 @@ def test_the_page_needs_nothing_from_outside(client: FlaskClient) -> None:
         assert re.fullmatch(r"#[\w-]+|/[\w./-]+", attributes.get("href") or "#none")
 
 
-def test_the_page_lets_in_its_own_style_alone(client: FlaskClient) -> None:
+def test_page_allows_only_its_own_style(client: FlaskClient) -> None:
     answer = client.get("/docs")
     (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -89,7 +105,7 @@ def test_the_page_lets_in_its_own_style_alone(client: FlaskClient) -> None:
     assert "@import" not in style
 
 
-def test_the_page_shows_every_operation_and_type_and_every_link_leads_somewhere(client: FlaskClient) -> None:
+def test_page_shows_every_operation_and_type_and_its_links_resolve(client: FlaskClient) -> None:
     elements = _Elements()
     elements.feed(client.get("/docs").text)
     ids = {attributes["id"] for _, attributes in elements.found if "id" in attributes}
@@ -101,8 +117,8 @@ def test_the_page_shows_every_operation_and_type_and_every_link_leads_somewhere(
     assert all(client.get(link).status_code == 200 for link in links if link.startswith("/"))
 
 
-class TestTheHook:
-    """That holds every answer of the suite against the description notices what is wrong with one."""
+class TestAnswerChecks:
+    """Test that the checks of `openapi_checks` find wrong answers."""
 
     HEADERS = {"Content-Type": "application/json", "X-Request-Id": "a" * 32, "Cache-Control": "no-store"}  # noqa: RUF012 - never changed
 
@@ -117,16 +133,16 @@ class TestTheHook:
             (409, {"Content-Type": "application/problem+json"}, b'{"code": "nonce-replayed"}'),
         ],
     )
-    def test_notices(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    def test_wrong_answer_is_found(self, status: int, headers: dict[str, str], body: bytes) -> None:
         with pytest.raises(Undescribed):
             check_answer("GET", "/healthz", status, self.HEADERS | headers, body)
 
-    def test_notices_a_header_that_is_missing(self) -> None:
+    def test_missing_header_is_found(self) -> None:
         headers = {"Content-Type": "application/json", "X-Request-Id": "a" * 32}
         with pytest.raises(Undescribed, match="Cache-Control"):
             check_answer("GET", "/healthz", 200, headers, b'{"status": "alive"}')
 
-    def test_lets_pass_what_is_described(self) -> None:
+    def test_described_answer_passes(self) -> None:
         check_answer("GET", "/healthz", 200, self.HEADERS, b'{"status": "alive"}')
 
 
@@ -142,14 +158,12 @@ class TestTheHook:
         ("GET", "/healthz", "application/json", b"{}"),
     ],
 )
-def test_a_request_that_is_not_described_and_granted_fails_the_suite(
-    method: str, path: str, media_type: str, body: bytes
-) -> None:
+def test_accepted_request_that_is_not_described_is_found(method: str, path: str, media_type: str, body: bytes) -> None:
     with pytest.raises(Undescribed):
         check_request(method, path, 200, media_type, body)
 
 
-def test_a_request_that_is_described_passes() -> None:
+def test_described_request_passes() -> None:
     check_request("POST", "/v1/nonces", 201, "", b"")
     check_request("POST", "/v1/nonces", 201, "application/json; charset=utf-8", b'{"vmId": "x"}')
     check_request("POST", "/v1/attestations", 200, "application/json", b'{"encoding": "pkcs7", "signature": "MA=="}')

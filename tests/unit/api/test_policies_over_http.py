@@ -1,4 +1,4 @@
-"""Policies of the settings file, as a caller meets them: what is denied, why, and since when IMDS says it."""
+"""Test policies of the settings file over HTTP."""
 
 import tomllib
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def application(tmp_path: Path) -> Application:
 
 
 def post(application: Application, policy: str, fields: dict[str, object]) -> tuple[int, dict[str, object]]:
-    """Status and body; of a problem, one that is whole."""
+    """Post the document and return status and body. A problem must be complete."""
     application.give_out(documents.NONCE)
     evidence = documents.imds_answer(documents.sign(documents.encode(fields)))
     answer = application.client.post("/v1/attestations", json={**evidence, "policy": policy})
@@ -76,7 +76,7 @@ def empty_plan(fields: dict[str, object]) -> None:
     fields["plan"] = {"name": "", "product": "", "publisher": ""}
 
 
-def test_accepts_what_satisfies_every_rule_whatever_its_case(application: Application) -> None:
+def test_document_that_satisfies_every_rule_is_accepted_in_any_case(application: Application) -> None:
     status, result = post(application, "everything", documents.content())
     assert (status, result["policies"]) == (200, ["default", "everything"])
 
@@ -89,7 +89,7 @@ def test_accepts_what_satisfies_every_rule_whatever_its_case(application: Applic
         ("either", "plan.publisher is allowed or sku is allowed"),
     ],
 )
-def test_denies_with_the_rule_that_failed(application: Application, policy: str, rule: str) -> None:
+def test_denial_names_the_failed_rule(application: Application, policy: str, rule: str) -> None:
     status, problem = post(application, policy, documents.content())
     assert (status, problem["code"], problem["retryable"]) == (403, "policy-denied", False)
     assert f"Policy '{policy}', rule '{rule}'" in str(problem["detail"])
@@ -110,7 +110,7 @@ def test_denies_with_the_rule_that_failed(application: Application, policy: str,
         ("either", without("plan", "sku"), "plan.publisher", "2018-10-01"),
     ],
 )
-def test_denies_what_lacks_a_claim_with_the_version_that_introduced_it(
+def test_denial_for_an_absent_claim_names_the_api_version_that_has_it(
     application: Application, policy: str, change: Callable[[dict[str, object]], None], claim: str, version: str
 ) -> None:
     fields = documents.content()
@@ -121,7 +121,7 @@ def test_denies_what_lacks_a_claim_with_the_version_that_introduced_it(
     assert f"does not carry {claim}; IMDS adds it from api-version {version} on." in str(problem["detail"])
 
 
-def test_denies_a_nonce_whose_policy_was_taken_away_meanwhile(tmp_path: Path) -> None:
+def test_nonce_of_a_removed_policy_is_denied(tmp_path: Path) -> None:
     in_force = [Policies({"gold": PolicyTable.model_validate({"requirePlan": True}).rule()})]
     application = make_application(tmp_path, policies=lambda: in_force[-1])
     issued = application.client.post("/v1/nonces", json={"policy": "gold"}).get_json()

@@ -1,4 +1,4 @@
-"""HTTP: a caller may add policies to its tenant's, and leaves none."""
+"""Test that callers can add policies to their tenant's policy and cannot remove it."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ from verifier.api.authentication import Tenants
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Tenant
 
-#: One tenant for each policy, by the same name, and its key.
+#: One tenant for each policy, with the same name, and its key.
 TENANTS = Tenants(
     key_hashes={Tenant(name=name, policy=name): [hashlib.sha256(name.encode()).hexdigest()] for name in ALLOWED}
 )
@@ -50,7 +50,9 @@ def issue(application: Application, key: str, **binding: str) -> str:
 
 @settings(max_examples=100, deadline=None)
 @given(choice=choices(), form=st.sampled_from(["JSON", "DER"]))
-def test_no_nonce_and_no_request_leaves_the_tenants_policy(application: Application, choice: Choice, form: str) -> None:
+def test_policies_of_nonce_and_request_never_replace_the_tenants_policy(
+    application: Application, choice: Choice, form: str
+) -> None:
     nonce = issue(application, choice.tenant, **({"policy": choice.nonce} if choice.nonce else {}))
     document = documents.document(nonce=nonce, vm=choice.vm)
     beside = {"policy": choice.request} if choice.request else {}
@@ -69,7 +71,7 @@ def test_no_nonce_and_no_request_leaves_the_tenants_policy(application: Applicat
     assert choice.tenant_allows or answer.status_code == 403
 
 
-# --- What an attacker on a VM tries: its tenant's policy refuses the VM, and `default` would not.
+# --- Attacks from a VM that its tenant's policy refuses and `default` would accept
 
 
 def in_the_request(application: Application, key: str) -> TestResponse:
@@ -94,7 +96,7 @@ def in_the_nonce_of_a_document_as_der(application: Application, key: str) -> Tes
 
 
 @pytest.mark.parametrize("attack", [in_the_request, in_the_nonce, in_both, in_the_nonce_of_a_document_as_der])
-def test_naming_the_default_does_not_leave_the_tenants_policy(application: Application, attack: Post) -> None:
+def test_naming_the_default_policy_does_not_replace_the_tenants_policy(application: Application, attack: Post) -> None:
     assert attack(application, "default").status_code == 200  # of a tenant whose policy it is
     denied = attack(application, STRICT)
     problem = read_problem(denied.status_code, dict(denied.headers), denied.data)
@@ -126,7 +128,7 @@ def with_the_field_of_the_result(signature: str) -> str:
 @pytest.mark.parametrize(
     "body", [with_another_case, with_an_empty_name, with_two_names, with_a_list, with_the_field_of_the_result]
 )
-def test_a_policy_that_is_not_one_known_name_is_refused_and_uses_no_nonce(
+def test_unknown_policy_is_refused_and_the_nonce_stays_valid(
     application: Application, body: Callable[[str], str]
 ) -> None:
     nonce = issue(application, "default")
@@ -143,10 +145,8 @@ def test_the_nonce_of_a_tenant_with_a_wider_policy_is_unknown(application: Appli
 
 
 @pytest.mark.parametrize("beside", [{}, {"policy": "default"}], ids=str)
-def test_without_the_tenants_policy_there_is_no_verdict_and_the_nonce_stays_unused(
-    tmp_path: Path, beside: dict[str, str]
-) -> None:
-    """A worker that just loaded settings may have the tenant of before and the policies of after."""
+def test_missing_tenant_policy_is_no_verdict_and_the_nonce_stays_valid(tmp_path: Path, beside: dict[str, str]) -> None:
+    """While a worker loads settings, it may have the old tenant and the new policies."""
     in_force = [policies_of(ALLOWED), policies_of({"default": ALLOWED["default"]})]
     application = make_application(tmp_path, policies=lambda: in_force[-1], tenants=TENANTS)
     vm = Choice(product="db", tenant=STRICT, nonce=None, request=None, allowed=ALLOWED).vm

@@ -1,4 +1,4 @@
-"""Every code is documented once, with a status that fits it, and explained where its `type` points to."""
+"""Test that every code is documented and that the service serves its page."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from verifier.core.reasons import Reason
 EVERY = [*Reason, *RequestFault, *Failure]
 
 
-def test_documents_every_code_and_no_other() -> None:
+def test_exactly_the_existing_codes_are_documented() -> None:
     assert set(DOCUMENTATION) == set(EVERY)
 
 
-def test_no_two_codes_have_one_text() -> None:
+def test_codes_are_unique() -> None:
     texts = [code.value for code in EVERY]
     assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize("code", EVERY, ids=lambda code: code.value)
-def test_says_what_a_code_means_and_what_to_do(code: Code) -> None:
+def test_documentation_is_complete_sentences(code: Code) -> None:
     documentation = DOCUMENTATION[code]
     assert documentation.title
     assert not documentation.title.endswith(".")
@@ -30,24 +30,24 @@ def test_says_what_a_code_means_and_what_to_do(code: Code) -> None:
 
 
 @pytest.mark.parametrize("code", EVERY, ids=lambda code: code.value)
-def test_the_status_is_of_the_family_of_the_code(code: Code) -> None:
-    """What is refused is 4xx; what is no verdict is 5xx, so that nobody takes the one for the other."""
+def test_refusals_are_4xx_and_failures_are_5xx(code: Code) -> None:
+    """Clients must be able to distinguish a refusal from a missing verdict by the status."""
     assert DOCUMENTATION[code].status // 100 == (5 if isinstance(code, Failure) else 4)
 
 
 @pytest.mark.parametrize("code", EVERY, ids=lambda code: code.value)
-def test_finds_a_code_by_its_text(code: Code) -> None:
+def test_code_is_found_by_its_text(code: Code) -> None:
     assert find_code(code.value) is code
 
 
 @pytest.mark.parametrize("text", ["", "none", "MALFORMED-EVIDENCE", "malformed_evidence"])
-def test_finds_no_other(text: str) -> None:
+def test_unknown_code_is_not_found(text: str) -> None:
     with pytest.raises(KeyError):
         find_code(text)
 
 
 @pytest.mark.parametrize("code", EVERY, ids=lambda code: code.value)
-def test_serves_the_page_that_the_type_points_to(tmp_path: Path, code: Code) -> None:
+def test_service_serves_the_page_of_each_type(tmp_path: Path, code: Code) -> None:
     answer = make_application(tmp_path).client.get(type_uri(code))
     assert (answer.status_code, answer.mimetype) == (200, "text/plain")
     documentation = DOCUMENTATION[code]

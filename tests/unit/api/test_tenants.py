@@ -1,4 +1,4 @@
-"""Who is a tenant: one header, one key, and whatever hangs on whose it is: nonces, policy, rate."""
+"""Test the authentication and the rates of tenants."""
 
 import hashlib
 from datetime import timedelta
@@ -42,7 +42,7 @@ def code_of(response: TestResponse) -> object:
     return read_problem(response.status_code, dict(response.headers), response.data)["code"]
 
 
-def test_tells_whose_key_it_is_whichever_of_its_keys() -> None:
+def test_each_key_of_a_tenant_authenticates_it() -> None:
     for key, tenant in (("north-1", NORTH), ("north-2", NORTH), ("south-1", SOUTH)):
         assert TENANTS.authenticate([f"Bearer {key}"], administrators=ADMINISTRATORS) is tenant
 
@@ -59,7 +59,7 @@ def test_tells_whose_key_it_is_whichever_of_its_keys() -> None:
         (["Bearer alice-1"], "forbidden"),
     ],
 )
-def test_refuses_whatever_is_not_one_right_key(authorizations: list[str], fault: str) -> None:
+def test_missing_malformed_or_unknown_key_is_refused(authorizations: list[str], fault: str) -> None:
     with pytest.raises(RequestError) as refusal:
         TENANTS.authenticate(authorizations, administrators=ADMINISTRATORS)
     assert refusal.value.fault == fault
@@ -67,7 +67,7 @@ def test_refuses_whatever_is_not_one_right_key(authorizations: list[str], fault:
         assert name not in refusal.value.detail
 
 
-def test_an_administrator_is_told_from_a_tenant() -> None:
+def test_admin_key_is_forbidden_for_tenants() -> None:
     with pytest.raises(RequestError) as refusal:
         ADMINISTRATORS.authenticate(["Bearer north-2"], tenants=TENANTS)
     assert refusal.value.fault == "forbidden"
@@ -75,7 +75,7 @@ def test_an_administrator_is_told_from_a_tenant() -> None:
 
 
 @pytest.mark.parametrize("authorizations", [[], ["Bearer nobody"], ["Bearer alice-1"], ["x", "y"]])
-def test_without_tenants_everybody_is_the_same_one(authorizations: list[str]) -> None:
+def test_without_tenants_every_caller_is_the_open_tenant(authorizations: list[str]) -> None:
     open_to_all = Tenants()
     assert open_to_all.are_open
     assert open_to_all.authenticate(authorizations, administrators=ADMINISTRATORS) is OPEN_TENANT
@@ -90,22 +90,22 @@ def test_without_tenants_everybody_is_the_same_one(authorizations: list[str]) ->
         ({NORTH: [hash_of("")]}, "SHA-256"),
         ({NORTH: [hash_of("a"), hash_of("a")]}, "the same"),
         ({NORTH: [hash_of("a")], SOUTH: [hash_of("a")]}, "the same"),
-        ({NORTH: [hash_of("a")], Tenant(name="north"): [hash_of("b")]}, "one name"),
+        ({NORTH: [hash_of("a")], Tenant(name="north"): [hash_of("b")]}, "same name"),
     ],
 )
-def test_keys_that_cannot_tell_who_it_is_are_refused_at_construction(
+def test_missing_invalid_or_ambiguous_keys_are_refused_at_construction(
     key_hashes: dict[Tenant, list[str]], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
         Tenants(key_hashes=key_hashes)
 
 
-def test_does_not_show_the_hashes() -> None:
+def test_representation_does_not_show_the_hashes() -> None:
     assert hash_of("north-1") not in repr(TENANTS)
 
 
-def test_every_answer_of_a_limited_path_says_what_is_left(application: Application) -> None:
-    """A refusal counts, as an answer does; each path for itself."""
+def test_answers_of_a_limited_path_have_rate_headers(application: Application) -> None:
+    """Refusals count too. Each path has its own count."""
     bodies: list[dict[str, object] | None] = [None, {"x": 1}, None]
     answers = [post(application, "/v1/nonces", "north-1", body) for body in bodies]
     assert [answer.status_code for answer in answers] == [201, 400, 201]
@@ -117,7 +117,7 @@ def test_every_answer_of_a_limited_path_says_what_is_left(application: Applicati
     assert other.headers["RateLimit"].startswith('"attestations";r=2;t=')
 
 
-def test_too_many_requests_are_told_when_to_come_back(application: Application) -> None:
+def test_rate_limited_request_gets_retry_after(application: Application) -> None:
     for _ in range(3):
         assert post(application, "/v1/nonces", "north-1").status_code == 201
     refused = post(application, "/v1/nonces", "north-2")
@@ -130,7 +130,7 @@ def test_too_many_requests_are_told_when_to_come_back(application: Application) 
     assert "north" not in refused.text
 
 
-def test_who_has_no_rate_is_told_of_none_and_nobody_else_is_limited(application: Application) -> None:
+def test_tenant_without_a_rate_is_not_limited_and_gets_no_rate_headers(application: Application) -> None:
     for _ in range(5):
         post(application, "/v1/nonces", "north-1")
     for _ in range(5):
@@ -139,7 +139,7 @@ def test_who_has_no_rate_is_told_of_none_and_nobody_else_is_limited(application:
         assert "RateLimit" not in answer.headers
 
 
-def test_requests_of_nobody_count_for_nobody(application: Application) -> None:
+def test_unauthenticated_requests_are_not_counted(application: Application) -> None:
     for key in ("nobody", "north-3", ""):
         refused = post(application, "/v1/nonces", key)
         assert refused.status_code == 401
@@ -147,7 +147,7 @@ def test_requests_of_nobody_count_for_nobody(application: Application) -> None:
     assert post(application, "/v1/nonces", "north-1").headers["RateLimit"].startswith('"nonces";r=2')
 
 
-def test_a_limited_request_leaves_its_nonce_unused(application: Application) -> None:
+def test_rate_limited_request_leaves_its_nonce_valid(application: Application) -> None:
     issued = post(application, "/v1/nonces", "north-1").get_json()["nonce"]
     evidence = documents.imds_answer(documents.document(nonce=issued))
     for _ in range(3):
@@ -163,18 +163,18 @@ def evidence_is_unused(application: Application, nonce: str) -> bool:
 
 
 class _AwayLimiter:
-    """Implements the RateLimiter port, and is away."""
+    """Implements the RateLimiter port and is always unavailable."""
 
     def hit(self, key: str, rate: Rate) -> Allowance:
         raise StoreUnavailable(f"The test took it from {key}, {rate}.")
 
 
-def test_says_503_and_decides_nothing_while_the_limiter_is_away(tmp_path: Path) -> None:
+def test_unavailable_rate_limiter_is_503_without_a_verdict(tmp_path: Path) -> None:
     application = make_application(tmp_path, tenants=TENANTS, policies=POLICIES, limiter=_AwayLimiter())
     for path in ("/v1/nonces", "/v1/attestations"):
         refused = post(application, path, "north-1")
         assert (refused.status_code, code_of(refused)) == (503, "store-unavailable")
         assert "Retry-After" in refused.headers
         assert "north" not in refused.text
-    # Who has no rate needs no limiter.
+    # A tenant without a rate needs no limiter.
     assert post(application, "/v1/nonces", "south-1").status_code == 201

@@ -1,4 +1,4 @@
-"""Tokens over HTTP: in the result, the key set, and readiness."""
+"""Test result tokens over HTTP: in results, the key set and readiness."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -56,7 +56,7 @@ def condition(application: Application) -> dict[str, object]:
     return dict(found)
 
 
-def test_the_result_ends_with_a_token_that_the_published_keys_verify(application: Application) -> None:
+def test_result_has_a_token_that_the_published_keys_verify(application: Application) -> None:
     nonce = application.client.post("/v1/nonces", json={"jkt": THUMBPRINT}).get_json()["nonce"]
     document = documents.document(nonce=nonce)
 
@@ -71,7 +71,7 @@ def test_the_result_ends_with_a_token_that_the_published_keys_verify(application
     assert claims["cnf"] == {"jkt": THUMBPRINT}
 
 
-def test_there_is_no_token_without_keys_nor_in_a_refusal(application: Application, tmp_path: Path) -> None:
+def test_no_token_without_keys_or_in_a_refusal(application: Application, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     keyless = make_application(tmp_path / "other")
     keyless.give_out(documents.NONCE)
@@ -83,9 +83,7 @@ def test_there_is_no_token_without_keys_nor_in_a_refusal(application: Applicatio
     assert "token" not in refused.get_json()
 
 
-def test_the_key_set_may_be_kept_for_five_minutes_and_is_not_sent_twice(
-    application: Application, keys: TokenKeyDirectory
-) -> None:
+def test_key_set_is_cacheable_for_five_minutes_with_an_etag(application: Application, keys: TokenKeyDirectory) -> None:
     first = application.client.get(KEYS)
     assert first.headers["Cache-Control"] == "public, max-age=300"
     assert first.mimetype == "application/jwk-set+json"
@@ -100,14 +98,14 @@ def test_the_key_set_may_be_kept_for_five_minutes_and_is_not_sent_twice(
     assert changed.headers["ETag"] != first.headers["ETag"]
 
 
-def test_the_key_set_is_empty_without_keys(tmp_path: Path) -> None:
+def test_key_set_is_empty_without_keys(tmp_path: Path) -> None:
     answer = make_application(tmp_path).client.get(KEYS)
 
     assert (answer.status_code, answer.get_json(force=True)) == (200, {"keys": []})
     assert answer.headers["Cache-Control"] == "public, max-age=300"
 
 
-def test_readiness_names_the_keys(application: Application, tmp_path: Path) -> None:
+def test_readiness_shows_the_keys(application: Application, tmp_path: Path) -> None:
     assert condition(application) == {"name": "token-key", "ready": True, "detail": ""}
 
     (tmp_path / "keys" / "current").write_text("another", "ascii")
@@ -125,7 +123,7 @@ def test_readiness_names_the_keys(application: Application, tmp_path: Path) -> N
 
 
 class _NoKey:
-    """Implements the TokenIssuer port, and has no key."""
+    """Implements the TokenIssuer port without a key."""
 
     def issue(self, result: AttestationResult, *, tenant: str) -> str:
         raise AssertionError(result, tenant)
@@ -137,7 +135,7 @@ class _NoKey:
         return "the disk is gone"
 
 
-def test_is_not_ready_where_keys_are_configured_and_none_is_there(tmp_path: Path) -> None:
+def test_service_with_configured_but_missing_keys_is_not_ready(tmp_path: Path) -> None:
     application = make_application(tmp_path, tokens=_NoKey())
 
     assert condition(application) == {"name": "token-key", "ready": False, "detail": "the disk is gone"}

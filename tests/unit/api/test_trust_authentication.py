@@ -1,4 +1,4 @@
-"""Who is an administrator: one header, one key, and no other way."""
+"""Test the authentication of administrators."""
 
 import hashlib
 
@@ -18,7 +18,7 @@ ADMINISTRATORS = Administrators(key_hashes={"alice": hash_of(KEY), "bob": hash_o
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_tells_whose_key_it_is_whatever_the_case_of_the_scheme(scheme: str) -> None:
+def test_scheme_is_case_insensitive(scheme: str) -> None:
     assert ADMINISTRATORS.authenticate([f"{scheme} {KEY}"]) == "alice"
     assert ADMINISTRATORS.authenticate([f"{scheme} k3y-of-bob"]) == "bob"
 
@@ -48,7 +48,7 @@ def test_tells_whose_key_it_is_whatever_the_case_of_the_scheme(scheme: str) -> N
     ],
     ids=repr,
 )
-def test_refuses_whatever_is_not_one_right_key(authorizations: list[str]) -> None:
+def test_missing_malformed_or_unknown_key_is_refused(authorizations: list[str]) -> None:
     with pytest.raises(RequestError) as refusal:
         ADMINISTRATORS.authenticate(authorizations)
 
@@ -56,7 +56,7 @@ def test_refuses_whatever_is_not_one_right_key(authorizations: list[str]) -> Non
     assert KEY not in refusal.value.detail
 
 
-def test_without_keys_nobody_is_an_administrator() -> None:
+def test_without_admin_keys_every_key_is_refused() -> None:
     with pytest.raises(RequestError):
         Administrators(key_hashes={}).authenticate([f"Bearer {KEY}"])
 
@@ -75,12 +75,12 @@ def test_without_keys_nobody_is_an_administrator() -> None:
     ],
     ids=["plain", "upper", "empty-hash", "hash-of-nothing", "no-name", "like-the-cli", "long-name", "shared"],
 )
-def test_keys_that_cannot_tell_who_it_is_are_refused_at_construction(key_hashes: dict[str, str]) -> None:
+def test_invalid_or_ambiguous_keys_are_refused_at_construction(key_hashes: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="admin key") as refusal:
         Administrators(key_hashes=key_hashes)
 
     assert KEY not in str(refusal.value)
 
 
-def test_does_not_show_the_hashes() -> None:
+def test_representation_does_not_show_the_hashes() -> None:
     assert hash_of(KEY) not in repr(ADMINISTRATORS)

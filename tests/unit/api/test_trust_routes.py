@@ -1,4 +1,4 @@
-"""The paths of trust, over HTTP, on a real registry."""
+"""Test the trust routes over HTTP, with a real registry."""
 
 import hashlib
 import json
@@ -92,7 +92,7 @@ def sha1_of(authority: pki.Identity) -> str:
     return hashlib.sha1(der(authority.certificate), usedforsecurity=False).hexdigest().upper()
 
 
-# --- Who may
+# --- Authentication
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
@@ -111,7 +111,7 @@ def sha1_of(authority: pki.Identity) -> str:
     ],
     ids=["none", "empty", "empty-key", "wrong", "basic", "twice", "huge", "other-header", "cookie"],
 )
-def test_every_path_refuses_who_has_no_admin_key(
+def test_every_path_requires_an_admin_key(
     client: FlaskClient, operations: Operations, method: str, path: str, headers: list[tuple[str, str]]
 ) -> None:
     response = client.open(path, method=method, headers=headers)
@@ -123,15 +123,15 @@ def test_every_path_refuses_who_has_no_admin_key(
 
 
 @pytest.mark.parametrize("name", ["key", "access_token", "authorization"])
-def test_a_key_in_the_query_counts_for_nothing(client: FlaskClient, name: str) -> None:
+def test_key_in_the_query_does_not_authenticate(client: FlaskClient, name: str) -> None:
     assert client.get(f"/v1/trust?{name}={KEY}").status_code == 401
 
 
-def test_a_query_beside_the_key_is_refused(client: FlaskClient) -> None:
+def test_query_string_is_refused(client: FlaskClient) -> None:
     assert refused(client.get("/v1/trust?at=now", headers=AUTHORIZED))["code"] == "malformed-request"
 
 
-def test_the_scheme_may_be_in_lower_case(client: FlaskClient) -> None:
+def test_scheme_may_be_lower_case(client: FlaskClient) -> None:
     assert client.get("/v1/trust", headers={"Authorization": f"bearer {KEY}"}).status_code == 200
 
 
@@ -149,14 +149,14 @@ def test_the_scheme_may_be_in_lower_case(client: FlaskClient) -> None:
         "/v1/trust/denied/12/34",
     ],
 )
-def test_no_other_spelling_of_a_path_leads_there(client: FlaskClient, path: str) -> None:
+def test_other_spellings_of_a_path_do_not_bypass_authentication(client: FlaskClient, path: str) -> None:
     response = client.get(path)
 
-    # Werkzeug's client resolves dots as browsers do; what then is the path wants the key like any other.
+    # Werkzeug's client resolves dots like browsers, and the resolved path needs the key too.
     assert response.status_code in {401, 404, 405}
 
 
-# --- What stands
+# --- Show trust
 
 
 def test_shows_the_clouds_with_their_certificates_and_horizons(client: FlaskClient, operations: Operations) -> None:
@@ -177,7 +177,7 @@ def test_shows_the_clouds_with_their_certificates_and_horizons(client: FlaskClie
     assert shown["discovered"] == shown["denied"] == shown["audit"] == shown["rejected"] == []
 
 
-def test_shows_an_unknown_issuer_with_what_is_known_of_it(client: FlaskClient, operations: Operations) -> None:
+def test_shows_a_discovered_issuer(client: FlaskClient, operations: Operations) -> None:
     unresolved = operations.discover(issuer="CN=Stranger", key_identifier="0a0b")
 
     [shown] = stands(send(client, "GET", "/v1/trust"))["discovered"]
@@ -197,9 +197,7 @@ def test_shows_an_unknown_issuer_with_what_is_known_of_it(client: FlaskClient, o
     }
 
 
-def test_shows_the_sha1_of_every_authority_as_azures_page_prints_it(
-    client: FlaskClient, operations: Operations
-) -> None:
+def test_shows_the_sha1_in_the_form_of_azures_page(client: FlaskClient, operations: Operations) -> None:
     operations.discover(new_authority())
 
     shown = stands(send(client, "GET", "/v1/trust"))
@@ -211,7 +209,9 @@ def test_shows_the_sha1_of_every_authority_as_azures_page_prints_it(
     assert authority["sha1"] == sha1_of(new_authority())
 
 
-def test_an_issuer_that_somebody_pinned_by_hand_waits_for_nobody(client: FlaskClient, operations: Operations) -> None:
+def test_discovered_issuer_that_is_already_pinned_needs_no_approval(
+    client: FlaskClient, operations: Operations
+) -> None:
     authority = read(new_authority())
     operations.discover(issuer=authority.subject, key_identifier=(authority.subject_key_identifier or b"").hex())
 
@@ -222,9 +222,7 @@ def test_an_issuer_that_somebody_pinned_by_hand_waits_for_nobody(client: FlaskCl
     assert [issuer["standing"] for issuer in shown["discovered"]] == ["pinned"]
 
 
-def test_a_store_that_is_away_is_503(
-    client: FlaskClient, operations: Operations, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unavailable_store_is_503(client: FlaskClient, operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise StoreUnavailable("away")
 
@@ -239,7 +237,7 @@ def test_a_store_that_is_away_is_503(
 # --- Discovered issuers
 
 
-def test_approving_pins_the_authority_with_those_above_it(client: FlaskClient, operations: Operations) -> None:
+def test_approval_pins_the_authority_and_its_issuers(client: FlaskClient, operations: Operations) -> None:
     above, below = new_authority("New Root's CA"), new_authority("New CA", under="New Root's CA")
     operations.discover(below, above)
 
@@ -257,7 +255,7 @@ def test_approving_pins_the_authority_with_those_above_it(client: FlaskClient, o
     assert "pinned for AzurePublicCloud by alice" in event["after"]
 
 
-def test_approving_pins_it_for_every_cloud_that_it_was_seen_in(client: FlaskClient, operations: Operations) -> None:
+def test_approval_applies_to_every_cloud_of_the_issuer(client: FlaskClient, operations: Operations) -> None:
     operations.discover(new_authority())
     operations.discover(new_authority(), cloud=Cloud.US_GOVERNMENT)
 
@@ -267,7 +265,7 @@ def test_approving_pins_it_for_every_cloud_that_it_was_seen_in(client: FlaskClie
     assert read(new_authority()).sha256 in pins(shown, Cloud.US_GOVERNMENT)
 
 
-def test_approving_in_one_cloud_takes_nothing_from_another(client: FlaskClient, operations: Operations) -> None:
+def test_approval_in_one_cloud_keeps_the_pins_of_another(client: FlaskClient, operations: Operations) -> None:
     above = new_authority("Shared CA")
     first, second = new_authority("First", under="Shared CA"), new_authority("Second", under="Shared CA")
     operations.discover(first, above)
@@ -280,7 +278,7 @@ def test_approving_in_one_cloud_takes_nothing_from_another(client: FlaskClient, 
     assert pins(shown, Cloud.US_GOVERNMENT)[read(second).sha256]["chainable"]
 
 
-def test_a_fingerprint_may_be_spelled_as_openssl_does(client: FlaskClient, operations: Operations) -> None:
+def test_fingerprint_may_have_the_form_of_openssl(client: FlaskClient, operations: Operations) -> None:
     operations.discover(new_authority())
     sha256 = read(new_authority()).sha256.upper()
     spelled = ":".join(sha256[start : start + 2] for start in range(0, 64, 2))
@@ -288,7 +286,7 @@ def test_a_fingerprint_may_be_spelled_as_openssl_does(client: FlaskClient, opera
     assert send(client, "POST", f"/v1/trust/discovered/{spelled}/approve").status_code == 200
 
 
-def test_an_authority_that_was_never_seen_cannot_be_approved(client: FlaskClient, operations: Operations) -> None:
+def test_unknown_authority_cannot_be_approved(client: FlaskClient, operations: Operations) -> None:
     response = send(client, "POST", f"/v1/trust/discovered/{UNKNOWN}/approve")
 
     assert response.status_code == 404
@@ -296,7 +294,7 @@ def test_an_authority_that_was_never_seen_cannot_be_approved(client: FlaskClient
     assert not operations.events.changes
 
 
-def test_rejecting_leaves_an_approval_alone(client: FlaskClient, operations: Operations) -> None:
+def test_rejection_keeps_an_approval(client: FlaskClient, operations: Operations) -> None:
     operations.discover(new_authority())
     sha256 = read(new_authority()).sha256
     send(client, "POST", f"/v1/trust/discovered/{sha256}/approve")
@@ -309,7 +307,7 @@ def test_rejecting_leaves_an_approval_alone(client: FlaskClient, operations: Ope
     assert [event["what"] for event in shown["audit"]] == ["reject", "approve"]
 
 
-def test_a_rejection_is_of_the_ca_in_all_its_certificates(client: FlaskClient, operations: Operations) -> None:
+def test_rejection_covers_all_certificates_of_the_ca(client: FlaskClient, operations: Operations) -> None:
     operations.discover(renewed_authority(), cloud=Cloud.US_GOVERNMENT)
     operations.discover(new_authority(), seen_at=NOW + timedelta(seconds=1))
     first, second = read(new_authority()), read(renewed_authority())
@@ -326,7 +324,7 @@ def test_a_rejection_is_of_the_ca_in_all_its_certificates(client: FlaskClient, o
     }
 
 
-def test_an_authority_that_is_not_known_cannot_be_rejected(client: FlaskClient) -> None:
+def test_unknown_authority_cannot_be_rejected(client: FlaskClient) -> None:
     response = send(client, "POST", f"/v1/trust/discovered/{UNKNOWN}/reject")
 
     assert response.status_code == 404
@@ -378,19 +376,19 @@ def test_shows_genuine_documents_that_are_refused_for_their_form(client: FlaskCl
         ("DELETE", "/v1/trust/pins/{}"),
     ],
 )
-def test_what_is_no_sha256_is_refused(client: FlaskClient, method: str, path: str, sha256: str) -> None:
+def test_invalid_sha256_is_refused(client: FlaskClient, method: str, path: str, sha256: str) -> None:
     assert refused(send(client, method, path.format(sha256)))["code"] == "malformed-request"
 
 
 @pytest.mark.parametrize(("method", "path"), [path for path in PATHS if path[1] != "/v1/trust/pins"])
-def test_a_body_where_none_belongs_is_refused(client: FlaskClient, method: str, path: str) -> None:
+def test_unexpected_body_is_refused(client: FlaskClient, method: str, path: str) -> None:
     assert refused(send(client, method, path, {"force": True}))["code"] == "malformed-request"
 
 
 # --- Pins
 
 
-def test_a_pin_is_in_force_and_can_be_taken_back(client: FlaskClient) -> None:
+def test_pin_is_in_force_until_it_is_removed(client: FlaskClient) -> None:
     body = {"certificate": pem(new_authority()), "clouds": ["AzurePublicCloud"], "note": "from the CA's page"}
     sha256 = read(new_authority()).sha256
 
@@ -403,7 +401,7 @@ def test_a_pin_is_in_force_and_can_be_taken_back(client: FlaskClient) -> None:
     assert refused(send(client, "DELETE", f"/v1/trust/pins/{sha256}"))["code"] == "not-found"
 
 
-def test_a_pin_of_a_manifest_cannot_be_taken_back_here(client: FlaskClient) -> None:
+def test_pin_of_the_manifest_cannot_be_removed(client: FlaskClient) -> None:
     listed = read(shared_pki().issuing_ca).sha256
 
     assert refused(send(client, "DELETE", f"/v1/trust/pins/{listed}"))["code"] == "not-found"
@@ -417,7 +415,7 @@ def test_a_pin_of_a_manifest_cannot_be_taken_back_here(client: FlaskClient) -> N
         ("stranger", "o trusted authority of AzurePublicCloud issued it"),
     ],
 )
-def test_what_is_unfit_as_a_pin_is_refused_with_the_reason(
+def test_unfit_pin_is_refused_with_the_reason(
     client: FlaskClient, operations: Operations, authority: str, reason: str
 ) -> None:
     made = shared_pki()
@@ -463,7 +461,7 @@ def test_a_pin_for_a_cloud_whose_anchors_did_not_issue_it_is_refused(client: Fla
     ],
     ids=repr,
 )
-def test_a_body_that_is_no_pin_is_refused(client: FlaskClient, operations: Operations, body: object) -> None:
+def test_invalid_pin_request_is_refused(client: FlaskClient, operations: Operations, body: object) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).replace("PEM", json.dumps(pem(new_authority()))[1:-1])
 
     response = client.post("/v1/trust/pins", data=raw, headers=AUTHORIZED, content_type="application/json")
@@ -489,7 +487,7 @@ def test_a_body_that_is_too_large_is_refused(client: FlaskClient) -> None:
 # --- Denials
 
 
-def test_a_denied_key_builds_no_chain_until_it_is_allowed(client: FlaskClient) -> None:
+def test_denied_key_builds_no_chain_until_the_denial_is_removed(client: FlaskClient) -> None:
     issuing_ca = read(shared_pki().issuing_ca)
     path = f"/v1/trust/denied/{issuing_ca.spki_sha256}"
 
@@ -511,19 +509,17 @@ def test_a_denied_key_builds_no_chain_until_it_is_allowed(client: FlaskClient) -
     assert denied["generation"] != allowed["generation"]
 
 
-def test_a_serial_number_may_be_that_of_a_certificate_nobody_knows(client: FlaskClient) -> None:
+def test_serial_number_of_an_unknown_certificate_can_be_denied(client: FlaskClient) -> None:
     shown = stands(send(client, "PUT", "/v1/trust/denied/0x00:AB:CD"))
 
     assert shown["denied"] == [{"kind": "serial", "value": "abcd", "certificates": []}]
 
 
-def test_what_is_not_denied_cannot_be_allowed(client: FlaskClient) -> None:
+def test_missing_denial_cannot_be_removed(client: FlaskClient) -> None:
     assert refused(send(client, "DELETE", "/v1/trust/denied/1234"))["code"] == "not-found"
 
 
-def test_the_fingerprint_of_a_certificate_is_not_taken_for_that_of_its_key(
-    client: FlaskClient, operations: Operations
-) -> None:
+def test_fingerprint_of_a_certificate_is_refused_as_a_denial(client: FlaskClient, operations: Operations) -> None:
     issuing_ca = read(shared_pki().issuing_ca)
 
     problem = refused(send(client, "PUT", f"/v1/trust/denied/{issuing_ca.sha256}"))
@@ -533,14 +529,12 @@ def test_the_fingerprint_of_a_certificate_is_not_taken_for_that_of_its_key(
 
 
 @pytest.mark.parametrize("what", ["0", "00", "xyz", "-1", "1" * 63, "1" * 43, "1" * 65, "0x", "1 2"])
-def test_what_is_neither_key_nor_serial_number_is_not_denied(
-    client: FlaskClient, operations: Operations, what: str
-) -> None:
+def test_invalid_key_or_serial_number_cannot_be_denied(client: FlaskClient, operations: Operations, what: str) -> None:
     assert refused(send(client, "PUT", f"/v1/trust/denied/{what}"))["code"] == "malformed-request"
     assert not operations.events.changes
 
 
-def test_the_audit_trail_names_who_decided(client: FlaskClient, operations: Operations) -> None:
+def test_audit_events_name_the_administrator(client: FlaskClient, operations: Operations) -> None:
     send(client, "PUT", "/v1/trust/denied/1234")
 
     assert [(event.by, event.what, event.before, event.after) for event in operations.events.changes] == [

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -398,12 +398,12 @@ def test_nothing_secret_shows_in_the_text_of_keys(issuer: Issuer) -> None:
 
 
 @pytest.fixture
-def example() -> Callable[[str, dict[str, object]], dict[str, object]]:
+def example() -> Callable[[str, Mapping[str, object]], dict[str, object]]:
     page = (Path(__file__).parents[3] / "docs" / "tokens.md").read_text("utf-8")
     [code] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 - our own page
-    check: Callable[[str, dict[str, object]], dict[str, object]] = names["check"]
+    check: Callable[[str, Mapping[str, object]], dict[str, object]] = names["check"]
     return check
 
 
@@ -424,7 +424,7 @@ def now_signed(issuer: Issuer, *, policies: object = ("default", "appliance"), *
 
 
 def test_the_documented_check_takes_a_token_and_refuses_every_other(
-    issuer: Issuer, example: Callable[[str, dict[str, object]], dict[str, object]]
+    issuer: Issuer, example: Callable[[str, Mapping[str, object]], dict[str, object]]
 ) -> None:
     key_set = key_set_json(issuer.tokens.published())
     token = now_signed(issuer)

@@ -1,0 +1,299 @@
+"""Define the JSON shape of each answer.
+
+The builders in `json_codec` and `trust_json_codec` return these types, so mypy compares the code with them. The OpenAPI
+document is generated from them. Answers are open: a later version may add members, and clients must accept them.
+"""
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+
+# pydantic requires this TypedDict before Python 3.12.
+from typing_extensions import TypedDict
+
+from verifier.api.problems import Code
+from verifier.core.issuer_review import ReviewStatus
+from verifier.core.reasons import Check, Outcome
+from verifier.core.trust.bundle import Origin, State
+from verifier.core.trust.clouds import Cloud
+
+# The output of `moment_json`: RFC 3339 in UTC.
+Moment = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$",
+        json_schema_extra={"format": "date-time"},
+    ),
+]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha1 = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
+SerialNumber = Annotated[str, Field(pattern=r"^[0-9a-f]+$")]
+PinStatus = Literal[State.ACTIVE, State.EXPIRING, Origin.ADMITTED]
+
+
+class NonceJson(TypedDict):
+    """A nonce for one document."""
+
+    nonce: Annotated[str, Field(min_length=1)]
+    issuedAt: Moment
+    expiresAt: Moment
+
+
+class PlanJson(TypedDict):
+    """The Marketplace plan of the VM. The texts are empty if the VM has no plan."""
+
+    publisher: str | None
+    product: str | None
+    name: str | None
+
+
+class ClaimsJson(TypedDict):
+    """Every claim that this version knows. A claim is null if the document does not carry it."""
+
+    vmId: str
+    subscriptionId: str | None
+    sku: str | None
+    licenseType: str | None
+    nonce: str | None
+    plan: PlanJson | None
+    createdOn: Moment | None
+    expiresOn: Moment | None
+
+
+class SignerJson(TypedDict):
+    """The certificate that signed the document."""
+
+    subject: str
+    names: list[str]
+    issuer: str
+    serialNumber: SerialNumber
+    sha256: Sha256
+    notAfter: Moment
+
+
+class ChainLinkJson(TypedDict):
+    """One certificate authority of the chain. `pin` is its status in the trust bundle."""
+
+    subject: str
+    sha256: Sha256
+    notAfter: Moment
+    pin: PinStatus
+
+
+class CheckResultJson(TypedDict):
+    """The outcome of one check."""
+
+    name: Check
+    outcome: Outcome
+    detail: NotRequired[str]
+
+
+class AttestationResultJson(TypedDict):
+    """The document is authentic, fresh and unused. It satisfies every policy in `policies`; the tenant's is first."""
+
+    verdict: Literal["verified"]
+    cloud: Cloud
+    claims: ClaimsJson
+    document: Annotated[dict[str, object], Field(description="The JSON object that Azure signed, unchanged.")]
+    signer: SignerJson
+    chain: Annotated[list[ChainLinkJson], Field(min_length=1)]
+    checks: list[CheckResultJson]
+    policies: Annotated[list[str], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
+    trustGeneration: str
+    evaluatedAt: Moment
+    token: NotRequired[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
+                description="The result as a signed JWT (RFC 7519), if the service has a signing key.",
+            ),
+        ]
+    ]
+
+
+class ProblemJson(TypedDict):
+    """A problem document (RFC 9457). `type` is the path of the page that explains the code."""
+
+    type: Annotated[str, Field(pattern=r"^/problems/[a-z-]+$", json_schema_extra={"format": "uri-reference"})]
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: Annotated[str, Field(min_length=1, description="What is wrong with this request, for a person.")]
+    code: Code
+    checks: list[CheckResultJson]
+    retryable: Annotated[
+        bool,
+        Field(
+            description="Whether the same caller may retry after `retryAfterSeconds`. If the code is about the nonce, "
+            "retry with a new nonce and a new document."
+        ),
+    ]
+    requestId: str
+    retryAfterSeconds: NotRequired[Annotated[int, Field(ge=0, description="Present if `retryable` is true.")]]
+
+
+class AliveJson(TypedDict):
+    """The process answers requests."""
+
+    status: Literal["alive"]
+
+
+class ConditionJson(TypedDict):
+    """One condition that must be met before the service can appraise documents."""
+
+    name: str
+    ready: bool
+    detail: str
+
+
+class ReadinessJson(TypedDict):
+    """Whether the service can appraise documents, with each condition for it."""
+
+    status: Literal["ready", "not-ready"]
+    conditions: list[ConditionJson]
+
+
+class TrustEntryJson(TypedDict):
+    """One certificate in the trust of one cloud. `chainable` says whether a chain may contain it now."""
+
+    subject: str
+    issuer: str
+    sha256: Sha256
+    sha1: Sha1
+    spkiSha256: Sha256
+    serialNumber: SerialNumber
+    notBefore: Moment
+    notAfter: Moment
+    activateAt: Moment | None
+    retireAt: Moment | None
+    state: State
+    origin: Origin
+    chainable: bool
+    denied: bool
+    source: str
+    note: str
+
+
+class TrustedCloudJson(TypedDict):
+    """The trust of one cloud. `horizon` is when its last chain ends, or null if no chain exists.
+
+    The service accepts live documents of clouds that are `served` and not `closed`. A cloud is closed when the manifest
+    has retired all its anchors.
+    """
+
+    name: Cloud
+    domain: str
+    served: bool
+    closed: bool
+    horizon: Moment | None
+    anchors: list[TrustEntryJson]
+    pins: list[TrustEntryJson]
+
+
+class DiscoveredAuthorityJson(TypedDict):
+    """A certificate of a discovered issuer that chains to an anchor."""
+
+    sha256: Sha256
+    sha1: Sha1
+    subject: str
+    notAfter: Moment
+    standing: ReviewStatus
+
+
+class DiscoveredIssuerJson(TypedDict):
+    """An issuer that documents name and no manifest contains."""
+
+    id: str
+    cloud: Cloud
+    issuer: str
+    authorityKeyIdentifier: str
+    issuerUrls: list[str]
+    firstSeen: Moment
+    lastSeen: Moment
+    documents: Annotated[int, Field(ge=1)]
+    sampleSigner: Sha256
+    standing: ReviewStatus
+    authorities: list[DiscoveredAuthorityJson]
+
+
+class KnownCertificateJson(TypedDict):
+    """A known certificate to which a denial or a rejection applies."""
+
+    sha256: Sha256
+    subject: str
+
+
+class DenialJson(TypedDict):
+    """One denied key or serial number. Use `value` in the path of DELETE to remove it."""
+
+    kind: Literal["spki", "serial"]
+    value: SerialNumber
+    certificates: list[KnownCertificateJson]
+
+
+class RejectionJson(TypedDict):
+    """A rejected CA with its known certificates. The service admits none of them."""
+
+    subject: str
+    spkiSha256: Sha256
+    certificates: list[KnownCertificateJson]
+
+
+class NonconformingDocumentJson(TypedDict):
+    """Genuine documents that the service refuses for their form.
+
+    Their signatures verify, and a pinned CA issued their signers.
+    """
+
+    issuer: str
+    pinSha256: Sha256
+    clouds: list[Cloud]
+    detail: str
+    firstSeen: Moment
+    lastSeen: Moment
+    documents: Annotated[int, Field(ge=1)]
+    sampleSigner: Sha256
+    sampleDocument: Sha256
+
+
+class AuditEventJson(TypedDict):
+    """One change of trust: who changed what, and the state before and after."""
+
+    at: Moment
+    by: str
+    what: str
+    subject: str
+    before: str
+    after: str
+
+
+class TrustSurveyJson(TypedDict):
+    """The trust in force, the operators' decisions, and the latest changes."""
+
+    generation: str
+    evaluatedAt: Moment
+    clouds: list[TrustedCloudJson]
+    discovered: list[DiscoveredIssuerJson]
+    rejected: list[RejectionJson]
+    denied: list[DenialJson]
+    nonconforming: list[NonconformingDocumentJson]
+    oddities: Annotated[list[str], Field(description="Formal oddities of trusted certificates. They cause no refusal.")]
+    audit: list[AuditEventJson]
+
+
+class JsonWebKeyJson(TypedDict):
+    """One public key (RFC 7517, RFC 8037)."""
+
+    kty: Literal["EC", "OKP"]
+    crv: Literal["P-256", "Ed25519"]
+    x: str
+    y: NotRequired[Annotated[str, Field(description="Present if the key is an EC key.")]]
+    kid: str
+    use: Literal["sig"]
+    alg: Literal["ES256", "EdDSA"]
+
+
+class JsonWebKeySetJson(TypedDict):
+    """The public keys of the result tokens (RFC 7517 section 5). The signing key is first."""
+
+    keys: list[JsonWebKeyJson]

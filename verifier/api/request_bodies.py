@@ -1,0 +1,60 @@
+"""Read JSON request bodies strictly: unknown fields, other types and duplicate names are refused."""
+
+import re
+from difflib import get_close_matches
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from verifier.core.encoding import strict_json
+from verifier.core.encoding.strict_json import JsonError
+
+# A field name that an error message may repeat: no control character, no markup, bounded.
+_QUOTABLE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+
+
+class RequestBody(BaseModel):
+    """A JSON request body. It is closed: pydantic refuses unknown fields and converts no value."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class InvalidBodyError(ValueError):
+    """The body does not have the required shape. The message is a sentence for the caller, without any value."""
+
+
+_Body = TypeVar("_Body", bound=RequestBody)
+
+
+def parse_body(model: type[_Body], body: bytes) -> _Body:
+    """Parse the body as strict JSON of this shape. The caller bounds its size.
+
+    Raises InvalidBodyError.
+    """
+    try:
+        return model.model_validate(strict_json.decode(body))
+    except JsonError as error:
+        raise InvalidBodyError(f"The body is not acceptable JSON: {error}.") from error
+    except ValidationError as error:
+        raise InvalidBodyError(_explain(error, list(model.model_fields))) from error
+
+
+def _explain(error: ValidationError, known: list[str]) -> str:
+    """Name the first wrong field and its fault, without its value."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    match first["type"]:
+        case "extra_forbidden":
+            return _explain_unknown(name, known)
+        case "missing":
+            return f"Missing field '{name}'."
+        case _:
+            return f"Invalid field '{name}': {first['msg'][:1].lower()}{first['msg'][1:]}."
+
+
+def _explain_unknown(name: str, known: list[str]) -> str:
+    if not _QUOTABLE.fullmatch(name):
+        return f"Unknown field. Known fields: {', '.join(known)}."
+    closest = get_close_matches(name, known, n=1)
+    hint = f"Did you mean '{closest[0]}'?" if closest else f"Known fields: {', '.join(known)}."
+    return f"Unknown field '{name}'. {hint}"
