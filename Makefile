@@ -48,8 +48,9 @@ lock: $(UV)  ## the locked versions, anew
 .runtime: $(UV)
 	$(UV) sync --quiet --locked --no-editable --no-default-groups --inexact
 
+# The suite starts hundreds of processes: the modules are compiled once, and not in each of them.
 .development: $(UV)
-	$(UV) sync --quiet --locked --no-editable
+	$(UV) sync --quiet --locked --no-editable --compile-bytecode
 
 $(UV): tools/uv.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found" >&2; exit 1; }
