@@ -1,7 +1,5 @@
 """What every NonceStore promises (verifier.ports), on the real servers."""
 
-import subprocess
-import sys
 import threading
 import uuid
 from collections import Counter
@@ -15,6 +13,8 @@ from typing import Protocol
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.forking import from_processes
+from support.redeemer import redeem
 from support.redis_groups import running_cluster, running_sentinel_group
 from support.redis_server import (
     RedisServer,
@@ -285,34 +285,8 @@ def test_of_several_processes_exactly_one_is_first(place: Place, store: NonceSto
 
 def at_once(place: Place, kind: str, tenant: str, text: str) -> Counter[str]:
     """Let PROCESSES act at the same time on one nonce or document, and return their outcomes."""
-    script = Path(__file__).with_name("redeemer.py")
-    command = [
-        sys.executable,
-        str(script),
-        place.kind,
-        place.where,
-        kind,
-        tenant,
-        text,
-        NOW.isoformat(),
-        *place.files,
-    ]
-    redeemers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
-    ]
-    try:
-        for redeemer in redeemers:
-            assert redeemer.stdout is not None
-            assert redeemer.stdout.readline() == "ready\n"
-        for redeemer in redeemers:
-            assert redeemer.stdin is not None
-            redeemer.stdin.write("go\n")
-            redeemer.stdin.flush()
-        return Counter(redeemer.communicate(timeout=30)[0].strip() for redeemer in redeemers)
-    finally:
-        for redeemer in redeemers:
-            redeemer.kill()
-            redeemer.communicate()
+    arguments = (place.kind, place.where, kind, tenant, text, NOW.isoformat(), *place.files)
+    return Counter(from_processes(redeem, [arguments] * PROCESSES))
 
 
 def remember(store: NonceStore, key: DocumentKey, *, keep: timedelta = KEEP) -> bool:

@@ -1,7 +1,5 @@
 """The promises of the RateLimiter port, on SQLite and on real servers."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from support.forking import from_processes
+from support.rate_hitter import hit
 from support.redis_groups import ClusterGroup, ask
 from support.redis_server import RedisServer, running_redis_server
 
@@ -116,26 +116,8 @@ def test_of_many_threads_as_many_are_admitted_as_the_rate_says(limiter: Limiter,
 
 
 def test_of_several_processes_as_many_are_admitted_as_the_rate_says(place: Place, tenant: str) -> None:
-    processes = 4
-    script = Path(__file__).with_name("limiter_process.py")
-    command = [sys.executable, str(script), place.kind, place.where, tenant, "50/hour", "25"]
-    started = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
-    ]
-    try:
-        for process in started:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        admitted = sum(int(process.communicate(timeout=60)[0]) for process in started)
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-    assert admitted == 50
+    admitted = from_processes(hit, [(place.kind, place.where, tenant, "50/hour", "25")] * 4)
+    assert sum(map(int, admitted)) == 50
 
 
 def test_works_on_after_close(place: Place, tenant: str) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.forking import from_processes
+from support.redeemer import redeem
 
 from verifier.adapters.records.nonces import encode_record
 from verifier.adapters.sqlite.files import GIVE_BACK_PAGES, LOG_PAGES, SPARE_PAGES
@@ -97,23 +99,15 @@ def test_survives_a_restart(path: Path) -> None:
 def test_survives_the_death_of_its_process(path: Path) -> None:
     with opened(path) as store:
         issue(store)
-    script = Path(__file__).with_name("redeemer.py")  # ends by os._exit, without closing anything
-    command = [sys.executable, str(script), "sqlite", str(path), "nonce", KEY.tenant, KEY.nonce, NOW.isoformat()]
-    done = subprocess.run(command, input="go\n", capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout.split() == ["ready", "FirstUse"]
+    arguments = ("sqlite", str(path), "nonce", KEY.tenant, KEY.nonce, NOW.isoformat())
+    assert from_processes(redeem, [arguments]) == ["FirstUse"]  # the process closes nothing
     with opened(path) as store:
         assert store.redeem(KEY, now=NOW) == AlreadyUsed()
 
 
 def test_many_processes_may_make_the_store_at_once(path: Path) -> None:
-    script = Path(__file__).with_name("redeemer.py")
-    command = [sys.executable, str(script), "sqlite", str(path), "nonce", KEY.tenant, KEY.nonce, NOW.isoformat()]
-    starters = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    answers = [starter.communicate("go\n", timeout=60) for starter in starters]
-    assert answers == [("ready\nUnknownNonce\n", "")] * 4
+    arguments = ("sqlite", str(path), "nonce", KEY.tenant, KEY.nonce, NOW.isoformat())
+    assert from_processes(redeem, [arguments] * 4) == ["UnknownNonce"] * 4
     assert {file.name for file in path.parent.iterdir()} <= {path.name, f"{path.name}-wal", f"{path.name}-shm"}
 
 

@@ -1,19 +1,18 @@
 """What every TrustRegistry promises (verifier.ports), on the real servers."""
 
 import hashlib
-import subprocess
-import sys
 import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.forking import from_processes
+from support.registrar import register
 
 from verifier.adapters.redis.trust_registry import RedisTrustRegistry
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
@@ -140,30 +139,15 @@ def at_once(threads: int, act: Callable[[int], object]) -> list[object]:
         return list(pool.map(meet_and_act, range(threads)))
 
 
-def from_processes(place: Place, *arguments: Callable[[int], str]) -> list[str]:
+def registered(place: Place, *arguments: Callable[[int], str]) -> list[str]:
     """What several processes say that do it together."""
-    script = str(Path(__file__).with_name("registrar.py"))
-    command = [sys.executable, script, place.kind, place.where, place.prefix]
-    with ExitStack() as stack:
-        processes = []
-        for index in range(PROCESSES):
-            process = subprocess.Popen(
-                [*command, *(argument(index) for argument in arguments)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            processes.append(process)
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        return [process.communicate(timeout=60)[0].strip() for process in processes]
+    return from_processes(
+        register,
+        [
+            (place.kind, place.where, place.prefix, *(argument(index) for argument in arguments))
+            for index in range(PROCESSES)
+        ],
+    )
 
 
 # Decisions, their revision, and the audit trail.
@@ -241,7 +225,7 @@ def test_no_decision_of_many_threads_is_lost(registry: TrustRegistry) -> None:
 
 def test_no_decision_of_several_processes_is_lost(place: Place, registry: TrustRegistry) -> None:
     times = 25
-    said = from_processes(place, lambda _: "decide", lambda index: f"process-{index}", lambda _: str(times))
+    said = registered(place, lambda _: "decide", lambda index: f"process-{index}", lambda _: str(times))
     assert said == ["decided"] * PROCESSES
     expected = {f"process-{index}-{time}" for index in range(PROCESSES) for time in range(times)}
     assert registry.decisions()[0].rejected == set(map(identity, expected))
@@ -399,7 +383,7 @@ def test_a_nonconforming_document_changes_no_revision_and_is_no_issuer(registry:
 
 
 def test_a_nonconforming_document_is_new_to_one_of_several_processes(place: Place, registry: TrustRegistry) -> None:
-    said = from_processes(place, lambda _: "record-nonconforming", lambda _: "aa" * 32, lambda _: "25")
+    said = registered(place, lambda _: "record-nonconforming", lambda _: "aa" * 32, lambda _: "25")
     assert sorted(said) == ["0"] * (PROCESSES - 1) + ["1"]
     assert [record.documents for record in registry.nonconforming()] == [25 * PROCESSES]
 
@@ -521,7 +505,7 @@ def test_loses_no_document_of_many_threads(registry: TrustRegistry) -> None:
 
 def test_loses_no_document_of_several_processes(place: Place, registry: TrustRegistry) -> None:
     times = 50
-    news = from_processes(place, lambda _: "record", lambda _: "CN=Common", lambda _: str(times))
+    news = registered(place, lambda _: "record", lambda _: "CN=Common", lambda _: str(times))
     assert sum(map(int, news)) == 1
     assert [found.documents for found in registry.discovered()] == [PROCESSES * times]
 
@@ -562,7 +546,7 @@ def test_of_many_threads_exactly_one_claims(registry: TrustRegistry) -> None:
 
 
 def test_of_several_processes_exactly_one_claims(place: Place, registry: TrustRegistry) -> None:
-    said = from_processes(place, lambda _: "claim", lambda _: "fetch")
+    said = registered(place, lambda _: "claim", lambda _: "fetch")
     assert Counter(said) == {"True": 1, "False": PROCESSES - 1}
     assert registry.is_claimed("fetch")
 

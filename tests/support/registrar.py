@@ -1,12 +1,6 @@
-"""One process that uses a trust registry, for the tests that need several. It says that it is ready, waits for a line,
-acts, says the outcome and dies without any clearing up.
+"""Use a trust registry in a process that may be one of several (`support.forking`)."""
 
-    python registrar.py sqlite PATH | redis URL  PREFIX
-        claim NAME | decide NAME TIMES | record NAME TIMES | record-nonconforming NAME TIMES
-"""
-
-import os
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,7 +51,7 @@ def record_nonconforming(registry: TrustRegistry, pin_sha256: str) -> bool:
     return registry.record_nonconforming(document)
 
 
-def act(registry: TrustRegistry, action: str, name: str, times: int) -> str:
+def _act(registry: TrustRegistry, action: str, name: str, times: int) -> str:
     match action:
         case "claim":
             return str(registry.claim(name, lasting=timedelta(hours=1)))
@@ -72,21 +66,15 @@ def act(registry: TrustRegistry, action: str, name: str, times: int) -> str:
     raise ValueError(action)
 
 
-def main(kind: str, place: str, prefix: str, action: str, name: str, times: str = "1") -> None:
+def register(
+    meet: Callable[[], None], kind: str, place: str, prefix: str, action: str, name: str, times: str = "1"
+) -> str:
+    """Return the outcome of `action`: "claim", "decide" or "record". `kind` is "sqlite" or "redis"."""
     registry: TrustRegistry
     if kind == "sqlite":
         registry = SqliteTrustRegistry(Path(place))
     else:
         registry = RedisTrustRegistry.from_url(place, prefix=prefix)
     registry.revision()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
-    outcome = act(registry, action, name, int(times))
-    sys.stdout.write(outcome + "\n")
-    sys.stdout.flush()
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    meet()
+    return _act(registry, action, name, int(times))

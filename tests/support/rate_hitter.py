@@ -1,11 +1,6 @@
-"""Send hits from one process, for the tests that need several.
+"""Hit a rate limiter in a process that may be one of several (`support.forking`)."""
 
-It prints `ready`, waits for a line, sends the hits, and prints how many were admitted.
-
-    python limiter_process.py sqlite PATH | redis URL  KEY RATE HITS
-"""
-
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from verifier.adapters.redis.link import RedisLink
@@ -14,16 +9,11 @@ from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.core.tenancy import Rate
 
 
-def main(kind: str, place: str, key: str, rate: str, hits: str) -> None:
+def hit(meet: Callable[[], None], kind: str, place: str, key: str, rate: str, hits: str) -> str:
+    """Return how many of `hits` are admitted by the limiter of `kind` ("sqlite" or "redis") at `place`."""
     limiter = SqliteRateLimiter(Path(place)) if kind == "sqlite" else RedisRateLimiter(RedisLink.open(place))
     limit = Rate.parse(rate)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
+    meet()
     admitted = sum(limiter.hit(key, limit).admitted for _ in range(int(hits)))
     limiter.close()
-    sys.stdout.write(f"{admitted}\n")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return str(admitted)
