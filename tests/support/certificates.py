@@ -14,7 +14,7 @@ from support.documents import around, der, shared_pki
 
 from verifier.emulator import pki
 
-#: DigestInfo without the digest (RFC 8017 section 9.2, notes 1). Libraries stop to sign with such digests.
+#: DigestInfo without the digest (RFC 8017 section 9.2, notes 1). Libraries no longer sign with broken digests.
 _DIGEST_INFO: Final = {
     "md5": bytes.fromhex("3020300c06082a864886f70d020505000410"),
     "sha1": bytes.fromhex("3021300906052b0e03021a05000414"),

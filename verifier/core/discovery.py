@@ -161,8 +161,8 @@ def extend(bundle: TrustBundle, entries: Sequence[TrustedCertificate]) -> TrustB
     """Return the bundle with these entries added.
 
     A certificate that the bundle already has keeps its entry, which then also serves the new clouds. An admitted
-    certificate serves them only if its planned times equal those of the entry, because an operator's pin of a retired
-    CA holds only for the clouds that it names.
+    certificate serves them only if its planned times equal those of the entry. The reason is that an operator's pin of
+    a retired CA holds only for the clouds that it names.
     """
     known = {entry.certificate.sha256: entry for entry in bundle.entries}
     for entry in entries:

@@ -190,7 +190,7 @@ def test_a_changed_document_raises_only_refusals(position: int, byte: int, *, at
 def test_a_replaced_element_raises_only_refusals(*, attributes: bool) -> None:
     base = document() if not attributes else with_info(signed_attributes=(CONTENT_TYPE, MESSAGE_DIGEST)).encode()
     count = 0
-    for count, changed in enumerate(mutants(base), start=1):  # noqa: B007 - it is told below
+    for count, changed in enumerate(mutants(base), start=1):  # noqa: B007 - used after the loop
         with suppress(Refused):
             claims = read_in_time(RawDocument(raw_der=changed), now=documents.NOW, limits=Limits())
             assert claims.decoded.named.signed.content == CONTENT

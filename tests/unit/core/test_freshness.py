@@ -90,13 +90,13 @@ def redemption(found: AuthenticContent, of: NonceRecord) -> NonceRefused | None:
         (None, None, None),
     ],
 )
-def test_the_window_ends_to_the_microsecond(
+def test_the_window_is_exact_to_the_microsecond(
     created_on: datetime | None, expires_on: datetime | None, reason: Reason | None
 ) -> None:
     assert window(created_on, expires_on) is reason
 
 
-def test_the_window_is_that_of_the_settings() -> None:
+def test_the_limits_set_the_window() -> None:
     strict = Limits(clock_skew=timedelta(0), maximum_age=SECOND)
     assert window(NOW, NOW, strict) is None
     assert window(NOW, NOW - MICROSECOND, strict) is Reason.DOCUMENT_EXPIRED
@@ -106,7 +106,7 @@ def test_the_window_is_that_of_the_settings() -> None:
 
 
 @pytest.mark.parametrize(("created_on", "expires_on"), [(None, NOW), (NOW, None), (None, None)])
-def test_times_are_required_where_no_nonce_proves_freshness(
+def test_times_are_required_if_no_nonce_proves_freshness(
     created_on: datetime | None, expires_on: datetime | None
 ) -> None:
     with pytest.raises(WindowRefused) as caught:
@@ -114,7 +114,7 @@ def test_times_are_required_where_no_nonce_proves_freshness(
     assert caught.value.reason is Reason.CLAIMS_INCOMPLETE
 
 
-def test_times_that_are_there_are_enough() -> None:
+def test_present_times_are_accepted() -> None:
     assert check_window(decoded(), now=NOW, limits=LIMITS, needs_times=True).decoded == decoded()
 
 
@@ -135,7 +135,7 @@ def test_without_a_nonce_there_is_no_challenge(nonce: str | None, expected: str 
 @pytest.mark.parametrize(
     "expected", ["", "012345678", "01234567890", "9876543210", "\uff10123456789", "\ud800", "0123456789\0"]
 )
-def test_another_nonce_than_the_one_named_is_a_mismatch_and_worth_another_try(expected: str) -> None:
+def test_another_nonce_than_the_named_one_is_a_retryable_mismatch(expected: str) -> None:
     with pytest.raises(NonceRefused) as caught:
         challenge(content(), expected=expected)
     assert caught.value.reason is Reason.NONCE_MISMATCH
@@ -168,7 +168,7 @@ def test_a_nonce_that_is_not_outstanding_is_refused(
         ({"vm_id": VM.vm_id[:-1]}, Reason.NONCE_MISMATCH),
     ],
 )
-def test_a_nonce_is_good_for_what_it_was_issued_for(changed: dict[str, object], reason: Reason | None) -> None:
+def test_a_nonce_is_accepted_only_for_its_vm_and_time(changed: dict[str, object], reason: Reason | None) -> None:
     refused = redemption(content(), replace(record(), **changed))  # type: ignore[arg-type] # it checks the names
     assert (refused.reason if refused else None) is reason
 
@@ -181,7 +181,7 @@ def test_a_nonce_is_good_for_what_it_was_issued_for(changed: dict[str, object], 
         ({"vm_id": "another"}, False),
     ],
 )
-def test_another_document_helps_where_time_was_the_fault_and_not_where_the_vm_was(
+def test_a_fault_of_time_is_retryable_and_a_fault_of_the_vm_is_not(
     changed: dict[str, object], *, retryable: bool
 ) -> None:
     refused = redemption(content(), replace(record(), **changed))  # type: ignore[arg-type] # it checks the names
@@ -189,11 +189,11 @@ def test_another_document_helps_where_time_was_the_fault_and_not_where_the_vm_wa
     assert refused.retryable is retryable
 
 
-def test_a_document_that_does_not_say_when_it_was_made_is_proved_fresh_by_its_nonce() -> None:
+def test_a_nonce_proves_the_freshness_of_a_document_without_a_creation_time() -> None:
     assert redemption(content(created_on=None), record()) is None
 
 
-def test_details_tell_no_nonce() -> None:
+def test_details_contain_no_nonce() -> None:
     refusals: list[Refused | None] = [redemption(content(), record(vm_id="another"))]
     with pytest.raises(NonceRefused) as caught:
         challenge(content(), expected="9876543210")

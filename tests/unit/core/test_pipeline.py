@@ -29,7 +29,7 @@ def refused(data: bytes, *, at: datetime = NOW) -> Refused:
     return caught.value
 
 
-def test_an_authentic_document_comes_through_with_what_was_signed() -> None:
+def test_an_authentic_document_returns_its_signed_content() -> None:
     content = authenticate_archived(raw(document()), at=NOW, bundle=shared_bundle(), limits=LIMITS)
     assert content.cloud is Cloud.PUBLIC
     assert content.document == documents.content()
@@ -38,7 +38,7 @@ def test_an_authentic_document_comes_through_with_what_was_signed() -> None:
     assert content.trust_generation == shared_bundle().generation
 
 
-def test_the_same_arguments_give_the_same_answer() -> None:
+def test_the_result_depends_only_on_the_arguments() -> None:
     data = document()
     one, other = (authenticate_archived(raw(data), at=NOW, bundle=shared_bundle(), limits=LIMITS) for _ in range(2))
     assert one == other
@@ -64,17 +64,17 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("first", range(len(FAULTS)))
-def test_of_several_faults_the_first_step_to_find_one_tells_it(first: int) -> None:
+def test_the_first_failing_step_gives_the_reason(first: int) -> None:
     check, _ = FAULTS[first]
     assert refused(faulty(**{fault: True for _, fault in FAULTS[first:]})).check is check
 
 
 @pytest.mark.parametrize(("check", "fault"), FAULTS)
-def test_each_step_finds_its_fault(check: Check, fault: str) -> None:
+def test_each_step_refuses_its_fault(check: Check, fault: str) -> None:
     assert refused(faulty(**{fault: True})).check is check
 
 
-def test_a_document_whose_signature_is_bad_is_read_no_further() -> None:
+def test_no_step_after_the_signature_reads_a_document_with_a_bad_signature() -> None:
     data = faulty(names=True, claims=True).replace(b'"vmId":5', b'"vmId":6')
     assert refused(data).reason is Reason.SIGNATURE_INVALID
 
@@ -87,14 +87,14 @@ def test_without_times_a_document_is_read_and_not_archived() -> None:
     assert (refusal.reason, refusal.check) == (Reason.CLAIMS_INCOMPLETE, Check.VALIDITY_WINDOW)
 
 
-def test_the_moment_decides_and_not_the_machines_clock() -> None:
+def test_the_argument_sets_the_time() -> None:
     data = document(created_on=NOW)
     assert authenticate(data, at=NOW + timedelta(hours=6))
     assert refused(data, at=NOW + timedelta(hours=6, seconds=61)).reason is Reason.DOCUMENT_EXPIRED
     assert refused(data, at=NOW - timedelta(seconds=61)).reason is Reason.DOCUMENT_NOT_YET_VALID
 
 
-def test_the_bundle_decides_whom_to_trust() -> None:
+def test_the_bundle_sets_the_trusted_authorities() -> None:
     stranger = bundle_of(root("Stranger").certificate)
     with pytest.raises(Refused) as caught:
         authenticate_archived(raw(document()), at=NOW, bundle=stranger, limits=LIMITS)
@@ -108,7 +108,7 @@ def test_the_bundle_decides_whom_to_trust() -> None:
         ("public-eastus-2026-07-28", datetime(2026, 7, 28, 13, 24, tzinfo=UTC), "eastus"),
     ],
 )
-def test_the_real_documents_are_authentic_at_their_own_time_and_no_other(name: str, at: datetime, region: str) -> None:
+def test_real_documents_are_authentic_only_at_their_own_time(name: str, at: datetime, region: str) -> None:
     content = authenticate_archived(raw(sample(name)), at=at, bundle=load_bundle(), limits=LIMITS)
     assert content.cloud is Cloud.PUBLIC
     assert f"{region}.metadata.azure.com" in content.signer_names
@@ -118,7 +118,7 @@ def test_the_real_documents_are_authentic_at_their_own_time_and_no_other(name: s
 
 
 @pytest.mark.parametrize("name", ["public-southcentralus-2022-04-19", "public-eastus-2026-07-28"])
-def test_the_real_documents_are_refused_for_any_change_of_what_is_signed(name: str) -> None:
+def test_real_documents_with_changed_signed_content_are_refused(name: str) -> None:
     data = sample(name)
     claims = read_in_time(raw(data), now=at_creation(data), limits=LIMITS)
     vm_id = claims.decoded.claims.vm_id.encode()
@@ -132,7 +132,7 @@ def at_creation(data: bytes) -> datetime:
     return datetime.strptime(text, "%m/%d/%y %H:%M:%S").replace(tzinfo=UTC)
 
 
-def test_progress_tells_every_check_once_and_in_order() -> None:
+def test_progress_lists_every_check_once_and_in_order() -> None:
     for failed in (None, *Check):
         results = progress(failed=failed)
         assert [result.name for result in results] == list(Check)
@@ -145,7 +145,7 @@ def test_progress_tells_every_check_once_and_in_order() -> None:
         assert [result.name for result in results if result.outcome is Outcome.FAIL] == ([failed] if failed else [])
 
 
-def test_a_result_cannot_be_changed() -> None:
+def test_a_result_is_immutable() -> None:
     content = authenticate_archived(raw(document()), at=NOW, bundle=shared_bundle(), limits=LIMITS)
     with pytest.raises(AttributeError):
         content.chain = ()  # type: ignore[misc] # which is what is tested

@@ -37,7 +37,7 @@ def expiring(at: datetime) -> bytes:
     return documents.sign(documents.encode(content))
 
 
-def test_are_those_of_the_profile_and_no_other() -> None:
+def test_are_exactly_those_of_the_profile() -> None:
     claims = claims_of(fresh_result())
 
     assert claims.pop("submods")["azure-imds"] | {CLAIMS_KEY: None} == {
@@ -60,7 +60,7 @@ def test_are_those_of_the_profile_and_no_other() -> None:
     assert PROFILE == "tag:ietf.org,2026:rats/ear#04"
 
 
-def test_carry_what_the_document_says_as_the_result_spells_it() -> None:
+def test_have_the_claims_of_the_document_with_the_names_of_the_result() -> None:
     result = fresh_result()
     own = claims_of(result)["submods"]["azure-imds"][CLAIMS_KEY]
 
@@ -77,7 +77,7 @@ def test_carry_what_the_document_says_as_the_result_spells_it() -> None:
     assert own["signerSha256"] == result.content.signer.sha256
 
 
-def test_say_null_of_what_the_document_does_not_carry() -> None:
+def test_are_null_for_absent_claims_of_the_document() -> None:
     content = documents.content()
     for name in ("plan", "sku", "licenseType", "subscriptionId"):
         del content[name]
@@ -88,19 +88,19 @@ def test_say_null_of_what_the_document_does_not_carry() -> None:
 
 
 @pytest.mark.parametrize("seconds", [1, 59, 599, 600, 601])
-def test_end_with_the_lifetime_or_the_document_whichever_is_first(seconds: int) -> None:
+def test_expire_with_the_earlier_of_lifetime_and_document(seconds: int) -> None:
     result = fresh_result(expiring(NOW + timedelta(seconds=seconds)))
 
     assert claims_of(result)["exp"] == int(NOW.timestamp()) + min(seconds, 600)
 
 
-def test_of_a_document_that_expired_within_the_skew_have_ended_already() -> None:
+def test_are_already_expired_if_the_document_expired_within_the_skew() -> None:
     claims = claims_of(fresh_result(expiring(NOW - timedelta(seconds=30))))
 
     assert claims["exp"] == claims["iat"] - 30
 
 
-def test_end_with_the_lifetime_where_the_document_has_no_end() -> None:
+def test_expire_with_the_lifetime_if_the_document_does_not_expire() -> None:
     content = documents.content()
     del content["timeStamp"]
 
@@ -109,7 +109,7 @@ def test_end_with_the_lifetime_where_the_document_has_no_end() -> None:
     assert claims_of(result)["exp"] == int(NOW.timestamp()) + 600
 
 
-def test_have_whole_seconds_rounded_down() -> None:
+def test_round_times_down_to_whole_seconds() -> None:
     at = NOW + timedelta(microseconds=999_999)
 
     claims = claims_of(fresh_result(documents.document(created_on=NOW), at=at))
@@ -117,12 +117,12 @@ def test_have_whole_seconds_rounded_down() -> None:
     assert (claims["iat"], claims["exp"]) == (int(NOW.timestamp()), int(NOW.timestamp()) + 600)
 
 
-def test_name_the_agents_key_where_the_nonce_did() -> None:
+def test_name_the_agents_key_if_the_nonce_did() -> None:
     assert claims_of(fresh_result(jkt=THUMBPRINT))["cnf"] == {"jkt": THUMBPRINT}
     assert "cnf" not in claims_of(fresh_result())
 
 
-def test_claim_no_answered_challenge_where_there_was_none() -> None:
+def test_claim_no_answered_challenge_without_a_challenge() -> None:
     """Nor what IMDS put in a nonce's place, nor a key: a relying party that needs a challenge finds none."""
     result = unchallenged_result()
     claims = claims_of(result)

@@ -177,7 +177,7 @@ def _embedding(others: int) -> bytes:
 def _contents() -> Iterator[Recipe]:
     contents: dict[str, tuple[str, bytes]] = {
         "classic-vm": (
-            "A classic VM: nothing but vmId and the nonce.",
+            "A classic VM: only vmId and the nonce.",
             sign(encode({"nonce": NONCE, "vmId": VM.vm_id})),
         ),
         "fields-of-2018": (

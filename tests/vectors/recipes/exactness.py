@@ -137,7 +137,7 @@ def _encodings() -> Iterator[Recipe]:
             edited(good, DIGEST, lambda _: sequence(tlv(0x06, digest_oid[2:-1] + b"\x80\x0b"), b"\x05\x00")),
         ),
         "length-not-minimal": (
-            "The length of the signature is in three bytes where two do (X.690 10.1).",
+            "The length of the signature is in three bytes, and two are enough (X.690 10.1).",
             edited(good, SIGNATURE, lambda _: b"\x04\x83\x00" + len(info.signature).to_bytes(2) + info.signature),
         ),
         "length-indefinite": (

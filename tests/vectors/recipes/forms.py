@@ -77,7 +77,7 @@ def _base64() -> Iterator[Recipe]:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     stray = alphabet[alphabet.index(text[-3]) + 1]
     faults = {
-        "non-canonical": ("The last bits of the base64, which stand for nothing, are not 0.", text[:-3] + stray + "=="),
+        "non-canonical": ("The unused last bits of the base64 are not 0.", text[:-3] + stray + "=="),
         "unpadded": ("The base64 lacks its padding.", text[:-2]),
         "url-safe": (
             "The base64 is of the URL-safe alphabet.",
@@ -176,7 +176,7 @@ def _signed_data() -> Iterator[Recipe]:
             replace(good, content_type=_TIMESTAMP_INFO),
         ),
         "rsa-with-parameters": (
-            "rsaEncryption has an INTEGER for its parameters, where a NULL belongs (RFC 3279 2.3.1).",
+            "rsaEncryption has an INTEGER as its parameters instead of NULL (RFC 3279 2.3.1).",
             replace(
                 good,
                 signer_infos=(

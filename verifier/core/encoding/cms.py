@@ -141,7 +141,7 @@ def _certificates(signed_data: Reader) -> tuple[bytes, ...]:
         if len(certificates) == MAX_EMBEDDED_CERTIFICATES:
             raise CmsError(f"The document embeds more than {MAX_EMBEDDED_CERTIFICATES} certificates.")
         if not embedded.has_next(der.SEQUENCE):
-            raise CmsError("The document embeds something else than X.509 certificates.")
+            raise CmsError("The document embeds elements that are not X.509 certificates.")
         certificates.append(embedded.element(der.SEQUENCE))
     return tuple(certificates)
 

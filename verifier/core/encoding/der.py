@@ -94,12 +94,12 @@ class Reader:
             raise DerError("it has bytes or elements that do not belong in it")
 
     def _take(self, tag: int) -> int:
-        """Move behind the next element, and return the position of its contents."""
+        """Move past the next element, and return the position of its contents."""
         position = self._position
         if position >= self._limit:
             raise DerError("it lacks an element")
         if self._raw[position] != tag:
-            raise DerError(f"it has an element of tag {self._raw[position]:#04x} in the place of {tag:#04x}")
+            raise DerError(f"it has an element of tag {self._raw[position]:#04x} instead of {tag:#04x}")
         start = position + 2
         if start <= self._limit:
             end = start + self._raw[position + 1]
@@ -173,12 +173,12 @@ def check(raw: bytes, *, max_elements: int = MAX_ELEMENTS) -> int:
         if not ends:
             return count
         if len(ends) == 1 and position:
-            raise DerError("it has bytes behind the element")
+            raise DerError("it has bytes after the element")
         count += 1
         if count > max_elements:
             raise BoundError(max_elements, "elements")
         if len(ends) > MAX_DEPTH:
-            raise DerError("it is nested too deep")
+            raise DerError("it is nested too deeply")
         tag = raw[position]
         start, end = _contents(raw, position, ends[-1])
         if tag & CONSTRUCTED:
@@ -194,7 +194,7 @@ def children(raw: bytes) -> tuple[bytes, ...]:
     """Return the encodings of the elements inside the one constructed element `raw`. Raises DerError."""
     start, end = _contents(raw, 0, len(raw))
     if end != len(raw):
-        raise DerError("it has bytes behind the element")
+        raise DerError("it has bytes after the element")
     inside = Reader(raw, start, end)
     found: list[bytes] = []
     while inside.has_more():

@@ -77,18 +77,18 @@ def _values(text: str) -> int:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise JsonError("it has one name twice")
+        raise JsonError("it has a duplicate name")
     return found
 
 
 def _refuse_constant(_: str) -> NoReturn:
-    raise JsonError("it has a number that is none")
+    raise JsonError("it has a number that is not finite")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise JsonError("it has a number that is none")
+        raise JsonError("it has a number that is not finite")
     return number
 
 

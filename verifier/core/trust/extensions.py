@@ -99,7 +99,7 @@ def _values(extensions: Reader) -> dict[bytes, bytes]:
         value = extension.contents(der.OCTET_STRING)
         extension.end()
         if oid in values:
-            raise DerError("it has an extension twice")  # RFC 5280 4.2
+            raise DerError("it has a duplicate extension")  # RFC 5280 4.2
         elements += der.check(value, max_elements=MAX_EXTENSION_ELEMENTS)
         if elements > MAX_EXTENSION_ELEMENTS:
             raise BoundError(MAX_EXTENSION_ELEMENTS, "elements in its extensions")

@@ -96,7 +96,7 @@ def message(raw: bytes) -> str:
         (SIGNED_DATA, lambda one: one + b"\x05\x00", "do not belong"),
         (CERTIFICATES, lambda one: one + b"\xa1\x00", "revocation lists"),
         (CERTIFICATES, lambda _: b"", "embeds no certificate"),
-        (CERTIFICATES, lambda _: tlv(0xA0, b"\xa1\x00"), "something else than X.509"),
+        (CERTIFICATES, lambda _: tlv(0xA0, b"\xa1\x00"), "not X.509 certificates"),
         (CERTIFICATES, lambda _: tlv(0xA0, b"\x30\x00" * 9), "more than 8 certificates"),
         (DIGESTS, lambda _: b"\x31\x00", "announces no digest"),
         (ENCAPSULATED, lambda _: sequence(oid(cms.ID_DATA)), "carries no content"),

@@ -104,8 +104,8 @@ def test_refuses_bytes_after_the_element(raw: bytes, more: bytes) -> None:
         (b"\x10\x00", "not constructed"),
         (b"\x11\x00", "not constructed"),
         (b"\x30\x02\x10\x00", "not constructed"),
-        (b"\x05\x00\x05\x00", "bytes behind"),
-        (b"\x30\x00\x00", "bytes behind"),
+        (b"\x05\x00\x05\x00", "bytes after"),
+        (b"\x30\x00\x00", "bytes after"),
     ],
 )
 def test_refuses_bytes_that_are_not_der(raw: bytes, fault: str) -> None:
@@ -217,7 +217,7 @@ class TestReader:
 
     def test_refuses_another_tag_without_taking_the_element(self) -> None:
         reader = Reader(NULL)
-        with pytest.raises(DerError, match="0x05 in the place of 0x30"):
+        with pytest.raises(DerError, match="0x05 instead of 0x30"):
             reader.element(der.SEQUENCE)
         assert reader.any_element() == NULL
 

@@ -202,7 +202,7 @@ def test_a_changed_certificate_raises_only_certificate_errors(position: int, byt
 
 def test_a_replaced_element_raises_only_certificate_errors() -> None:
     count = 0
-    for count, changed in enumerate(mutants(der(SIGNER)), start=1):  # noqa: B007 - it is told below
+    for count, changed in enumerate(mutants(der(SIGNER)), start=1):  # noqa: B007 - used after the loop
         with suppress(CertificateError):
             assert Certificate.from_der(changed).der == changed
     assert count > 2000

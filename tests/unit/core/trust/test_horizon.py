@@ -123,7 +123,7 @@ class TestHorizon:
         assert horizon(made, now=NOW) == day(40)
 
     def test_is_none_if_no_anchor_issued_a_pin(self) -> None:
-        assert horizon(trust(root("Stranger").certificate, issuer("First CA", span(-10, 100))), now=NOW) is None
+        assert horizon(trust(root("Unknown Root").certificate, issuer("First CA", span(-10, 100))), now=NOW) is None
 
     def test_is_none_if_all_entries_are_retired(self) -> None:
         retired = trusted(issuer("First CA", span(-10, 100)), retire_at=day(-1))
