@@ -431,7 +431,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from verifier.core.nonces import NonceRecord
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
-from verifier.ports import NonceKey, StoreUnavailable
+from verifier.ports.stores import NonceKey, StoreUnavailable
 now = datetime.fromisoformat({NOW.isoformat()!r})
 store = SqliteNonceStore(Path({str(path)!r}))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -24,7 +24,7 @@ from collections import Counter
 from verifier.adapters.telemetry.metrics import MetricsRecorder, shared_values
 from verifier.adapters.settings.settings import load_settings
 from verifier.adapters.telemetry.log import configure_logging
-from verifier.startup import prepare
+from verifier.startup import start_up
 from verifier.wiring import create_service
 
 tenant, admin = ({"Authorization": f"Bearer {key}"} for key in sys.argv[1:3])
@@ -42,7 +42,7 @@ answers = Counter()
 with shared_values():
     configure_logging()
     settings = load_settings()
-    app = create_service(settings, MetricsRecorder(), prepare(settings))
+    app = create_service(settings, MetricsRecorder(), start_up(settings))
     barrier = threading.Barrier(len(requests))
 
     def ask(method, path, headers, body):

@@ -272,7 +272,7 @@ _INSPECT = """
 import json, sys
 from verifier.adapters.telemetry.metrics import MetricsRecorder, shared_values
 from verifier.adapters.settings.settings import load_settings
-from verifier.startup import prepare
+from verifier.startup import start_up
 from verifier.wiring import create_service
 
 def fail(**parts):
@@ -280,7 +280,7 @@ def fail(**parts):
 
 with shared_values():
     settings = load_settings()
-    app = create_service(settings, MetricsRecorder(), prepare(settings))
+    app = create_service(settings, MetricsRecorder(), start_up(settings))
     rules = sorted((method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD"})
     for name in app.view_functions:
         app.view_functions[name] = fail

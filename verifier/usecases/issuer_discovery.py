@@ -73,7 +73,7 @@ class IssuerDiscovery:
 
         The result differs from `bundle` if the issuer is admitted. Raises StoreUnavailable only in the mode `admit`,
         because the registry decides there.
-        Not checked: more than the format, the signature, the signer's name and the validity window of the document.
+        Not checked: the document, beyond its format, its signature, the signer's name and the validity window.
         """
         try:
             self._consider(claims, now=now, bundle=bundle)
