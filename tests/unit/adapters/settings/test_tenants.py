@@ -94,7 +94,7 @@ def test_the_settings_in_force_show_the_rate_and_no_whole_hash(monkeypatch: pyte
 
 def test_the_last_tenant_is_needed_where_there_was_one() -> None:
     assert tenants_of(load_settings()).are_open
-    with pytest.raises(SettingsError, match="the last one is gone"):
+    with pytest.raises(SettingsError, match="without a tenant, the service would be open"):
         tenants_of(load_settings(), are_needed=True)
 
 
