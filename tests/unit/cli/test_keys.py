@@ -82,7 +82,7 @@ def test_a_service_does_not_start_on_keys_that_are_refused_or_without_an_issuer(
 
     nameless = call("serve", environment=settings)
     assert nameless.status == 2
-    assert "VERIFIER_TOKEN_ISSUER is needed too" in nameless.err
+    assert "set VERIFIER_TOKEN_ISSUER too" in nameless.err
     keyless = call("serve", environment={**settings, "VERIFIER_TOKEN_ISSUER": "us"})
     assert keyless.status == 2
     assert f"token_keys_dir: {tmp_path}: no key" in keyless.err

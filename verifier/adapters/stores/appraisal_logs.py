@@ -1,4 +1,4 @@
-"""Where decisions are kept: a file of JSON lines, a stream in Redis, or a table in SQLite. Each is bounded."""
+"""Open the appraisal log: a file of JSON lines, a stream in Redis, or a table in SQLite. Each has a size limit."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,9 +13,11 @@ from verifier.ports.telemetry import AppraisalLog
 def open_appraisal_log(
     audit: str, *, store_url: str, link: RedisLink | None, maximum_bytes: int, maximum_entries: int
 ) -> AppraisalLog | None:
-    """The trail that the setting names: `none`, `store` (beside the nonces: on Redis, by their `link`), or the absolute
-    path of a file.
-    Raises StoreUnavailable where a file cannot be made; ValueError where the setting is neither."""
+    """Open the log that the setting `audit` names: `none`, `store`, or the absolute path of a file.
+
+    `store` keeps the log beside the nonces; on Redis, it uses their `link`.
+    Raises StoreUnavailable if the file cannot be created, and ValueError if the setting is invalid.
+    """
     if audit == "none":
         return None
     if audit == "store":
