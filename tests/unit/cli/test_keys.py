@@ -33,7 +33,7 @@ def test_rotate_waits_for_the_caches_and_now_does_not(tmp_path: Path) -> None:
 
     waits = call("keys", "rotate", "--dir", str(tmp_path), second)
     assert waits.status == 1
-    assert waits.err.startswith(f"refused: {second} is not known yet")
+    assert waits.err.startswith(f"refused: relying parties with a cached key set do not know {second} yet")
     assert waits.out == ""
 
     done = call("keys", "rotate", "--dir", str(tmp_path), second, "--now")
