@@ -1,4 +1,4 @@
-"""The composition root: the one module that knows all the others, and makes the service of them."""
+"""Connect all parts of the service: this is the composition root."""
 
 import argparse
 import sys
@@ -54,7 +54,7 @@ from verifier.usecases.trust_administration import TrustAdministration
 
 
 def administrators_of(settings: Settings) -> Administrators:
-    """Raises SettingsError."""
+    """Return the administrators of the settings. Raises SettingsError."""
     try:
         return Administrators(key_hashes=settings.admin_keys)
     except ValueError as error:
@@ -62,9 +62,12 @@ def administrators_of(settings: Settings) -> Administrators:
 
 
 def tenants_of(settings: Settings, *, are_needed: bool = False) -> Tenants:
-    """Raises SettingsError; also where there is none and `are_needed`, since the service would be open."""
+    """Return the tenants of the settings.
+
+    Raises SettingsError, also if `are_needed` and the settings have no tenant: the service would be open.
+    """
     if are_needed and not settings.tenants:
-        raise SettingsError("tenants: the last one is gone, and without any the service would be open; restart it")
+        raise SettingsError("tenants: without a tenant, the service would be open; add one, or restart the service")
     try:
         return Tenants(key_hashes=settings.tenant_keys)
     except ValueError as error:
@@ -72,13 +75,18 @@ def tenants_of(settings: Settings, *, are_needed: bool = False) -> Tenants:
 
 
 def follow_settings(settings: Settings, recorder: Recorder) -> LiveSettings:
-    """The settings over the file that they came from, where there is one. Not checked: that it is still as it was;
-    `refresh` finds out, once everything that is made of settings is a view of them."""
+    """Return the settings as a view of their file, if they have one.
+
+    Not checked: that the file has not changed since it was loaded. Call `refresh` after all views are registered.
+    """
     return LiveSettings(settings, load=load_settings, file=settings_file(), recorder=recorder)
 
 
 def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRing | None) -> SignedResults | None:
-    """None where no keys are configured. Raises TokenKeyError where there is no `last_good` to go on with."""
+    """Create the token issuer and follow its key directory. Return None if no keys are configured.
+
+    Raises TokenKeyError if the keys cannot be read and there is no `last_good`.
+    """
     if settings.token_keys_dir is None or settings.token_issuer is None:
         return None
     tokens = SignedResults(
@@ -95,7 +103,7 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
 
 
 def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> Flask:
-    """The application over the stores and the trust that the settings name. One for each worker."""
+    """Create the application of one worker, over the stores and the trust that the settings name."""
     clock = SystemClock()
     recorder = CompositeRecorder((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
     stores = instrument_stores(prepared.stores, recorder)
@@ -201,6 +209,7 @@ def open_trust(*, create: bool) -> OpenTrust:
 
 
 def create_archive_verifier(trust_dir: Path | None) -> ArchiveVerifier:
+    """Create a verifier of archived documents, over `trust_dir` or the trust directory of the settings."""
     settings = load_settings()
     return ArchiveVerifier(
         trust=TrustDirectory(trust_dir or settings.trust_dir),
@@ -210,7 +219,7 @@ def create_archive_verifier(trust_dir: Path | None) -> ArchiveVerifier:
 
 
 def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
-    """Of `directory`, or of the one that the settings name."""
+    """Open the token keys in `directory`, or in the directory that the settings name."""
     settings = load_settings()
     keys_dir = directory or settings.token_keys_dir
     if keys_dir is None:
@@ -224,7 +233,7 @@ def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
 
 
 def run_service(arguments: argparse.Namespace) -> int:
-    """Serves until told to stop. What cannot work is told before the first worker starts."""
+    """Serve until a signal stops the service. Report invalid settings before the first worker starts."""
     settings = load_settings()
     if arguments.print_settings:
         sys.stdout.write(f"{settings_text(settings)}\n")
@@ -250,7 +259,7 @@ def run_service(arguments: argparse.Namespace) -> int:
         metrics_port=settings.metrics_port,
     )
     with shared_values():
-        # Before the workers: they add up what they count in files that this process makes.
+        # Before the workers start: they share counters in files that this process creates.
         counts = MetricsRecorder()
         serve(
             partial(create_service, settings, counts, prepared),
@@ -270,11 +279,13 @@ def _announce(url: str, metrics_url: str) -> None:
 
 
 def _configure_service(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Settings are environment variables, VERIFIER_*, and the TOML file that VERIFIER_CONFIG names."
+    parser.epilog = (
+        "Settings are read from the environment (VERIFIER_*) and from the TOML file that VERIFIER_CONFIG names."
+    )
     parser.add_argument(
         "--print-settings",
         action="store_true",
-        help="print the settings in force as JSON, with secrets masked, and serve nothing",
+        help="print the settings as JSON with secrets masked, and exit",
     )
 
 
@@ -287,13 +298,13 @@ COMMANDS = (
     keys_command(create_key_administration),
     Command(
         name="attest",
-        summary="Attest this VM to a service: the agent.",
+        summary="Run the agent: attest this VM to a service.",
         configure=agent_command.configure,
         run=agent_command.run,
     ),
     Command(
         name="emulator",
-        summary="Serve an instance metadata service for tests, for the machine of a file.",
+        summary="Run an emulated instance metadata service for tests, with a VM described in a file.",
         configure=emulator_command.configure,
         run=emulator_command.run,
     ),
@@ -302,7 +313,7 @@ COMMANDS = (
 
 
 def main() -> int:
-    """The console script."""
+    """Run the console script and return its exit status."""
     try:
         return run_command(COMMANDS, sys.argv[1:])
     except (SettingsError, TrustError) as error:

@@ -53,7 +53,7 @@ def test_takes_the_files_from_the_settings(
     monkeypatch.setenv("VERIFIER_REDIS_CERTIFICATE_FILE", str(tls.client.certificate))
     with fronted(redis_server, tls.context()) as proxy:
         monkeypatch.setenv("VERIFIER_NONCE_STORE", f"rediss://127.0.0.1:{proxy.port}")
-        with pytest.raises(SettingsError, match="have to be set together"):
+        with pytest.raises(SettingsError, match="must be set together"):
             load_settings()
         monkeypatch.setenv("VERIFIER_REDIS_KEY_FILE", str(tls.client.key))
         stores = connect_stores(load_settings())

@@ -127,7 +127,7 @@ def test_gives_no_verdict_that_cannot_be_kept_where_that_is_required(tmp_path: P
     ("settings", "said"),
     [
         ({"VERIFIER_AUDIT": "relative.jsonl"}, "audit"),
-        ({"VERIFIER_AUDIT_REQUIRED": "true"}, "VERIFIER_AUDIT has to name a trail"),
+        ({"VERIFIER_AUDIT_REQUIRED": "true"}, "VERIFIER_AUDIT must name an audit trail"),
         ({"VERIFIER_AUDIT_MAXIMUM_BYTES": "1"}, "audit_maximum_bytes"),
         ({"VERIFIER_AUDIT_MAXIMUM_ENTRIES": "1"}, "audit_maximum_entries"),
         ({"VERIFIER_METRICS_PORT": "8080", "VERIFIER_PORT": "8080"}, "VERIFIER_METRICS_PORT"),

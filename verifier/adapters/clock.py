@@ -1,10 +1,10 @@
-"""The machine's clock."""
+"""Read the clock of the machine."""
 
 from datetime import UTC, datetime
 
 
 class SystemClock:
-    """Implements the Clock port. Not checked: that the machine keeps the right time."""
+    """Implement the Clock port. Not checked: that the machine's time is correct."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

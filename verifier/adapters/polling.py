@@ -1,4 +1,4 @@
-"""Something that is looked at again and again, in a thread of each worker: trust, settings, keys."""
+"""Refresh trust, settings and keys at an interval, in a thread of each worker."""
 
 import threading
 from collections.abc import Callable
@@ -7,27 +7,31 @@ from verifier.ports.telemetry import Recorder, RefreshFailed
 
 
 def poll(refresh: Callable[[], object], recorder: Recorder, stop: threading.Event, *, interval_seconds: float) -> None:
-    """Calls `refresh` at each interval until `stop` is set. What goes wrong is told once, until it is another
-    fault, and never ends the watch: what nobody looks at any more is a rollover, or a key that was taken back,
-    that nobody sees."""
-    told = ""
+    """Call `refresh` at each interval until `stop` is set.
+
+    An error does not end the polling: the worker would miss a rollover or a revoked key. The same error is recorded
+    once until `refresh` succeeds or fails with another error.
+    """
+    recorded = ""
     while not stop.wait(interval_seconds):
         try:
             refresh()
         except Exception as error:  # noqa: BLE001 - see above
             fault = f"{type(error).__name__}: {error}"
-            if fault != told:
+            if fault != recorded:
                 recorder.record(RefreshFailed(error=error))
-            told = fault
+            recorded = fault
         else:
-            told = ""
+            recorded = ""
 
 
 def start_polling(
     refresh: Callable[[], object], recorder: Recorder, *, name: str, interval_seconds: float
 ) -> threading.Event:
-    """A daemon thread of this process watches until the event that is returned is set. Threads do not survive a
-    fork: each worker starts its own, after it."""
+    """Start a daemon thread that polls until the returned event is set.
+
+    Threads do not survive a fork, so each worker starts its own thread after the fork.
+    """
     stop = threading.Event()
     threading.Thread(
         target=poll,

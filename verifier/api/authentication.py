@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
-from verifier.core.tenancy import Tenant
+from verifier.core.tenancy import NAME_PATTERN, Tenant
 
 # Generated keys have 256 random bits, so one round of SHA-256 protects them. Passwords would need a slow hash.
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EMPTY = hashlib.sha256(b"").hexdigest()
 # No colon, so that no key name looks like an operator on the command line (`cli:NAME`).
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_NAME = re.compile(NAME_PATTERN)
 # RFC 6750 section 2.1. The scheme is case-insensitive (RFC 9110 section 11.1). No commas, because servers join two
 # headers with a comma.
 _CREDENTIALS = re.compile(r"(?i:bearer) ([A-Za-z0-9._~+/-]{1,256}={0,2})", re.ASCII)

@@ -1,4 +1,4 @@
-"""A new key for a tenant or an administrator, shown once with the hash that the settings take."""
+"""Implement `imds-verifier api-key`: create an API key for a tenant or an administrator, and print its hash."""
 
 import argparse
 import hashlib
@@ -7,14 +7,14 @@ import sys
 
 from verifier.cli.commands import Command, ExitStatus
 
-#: As much chance as SHA-256 can keep: one round of it then hides the key.
+#: 256 random bits. A single SHA-256 hides a key of this entropy.
 _BYTES = 32
 
 
 def api_key_command() -> Command:
     return Command(
         name="api-key",
-        summary="Make an API key: print it, and the SHA-256 that the settings take.",
+        summary="Create an API key: print the key, and its SHA-256 for the settings.",
         configure=_configure,
         run=_run,
     )
@@ -22,8 +22,8 @@ def api_key_command() -> Command:
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "The key goes to whoever calls, the hash into the settings: tenants.NAME.keys, or admin_keys. "
-        "Nothing is kept here, so that a key that is lost is lost."
+        "Give the key to the caller. Put the hash into the settings: tenants.NAME.keys or admin_keys. "
+        "The command does not store the key, so a lost key cannot be recovered."
     )
 
 

@@ -1,6 +1,6 @@
-"""What Azure publishes about its certificate authorities, and how the pins compare with it. Pure: text to findings.
+"""Compare the pins with the certificate authorities that Azure publishes. Pure: text to findings.
 
-Nothing here is trusted: a page proposes work to a person, and pins nothing.
+A page is not trusted. A finding proposes work to an operator and changes no pin.
 """
 
 import re
@@ -24,7 +24,7 @@ _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedAuthority:
-    """One authority as published. `thumbprint` is the lower-case hex SHA-1 of its certificate; `url` may be empty."""
+    """Describe one published authority. `thumbprint` is the SHA-1 of its certificate in lower-case hex."""
 
     name: str
     thumbprint: str
@@ -33,17 +33,17 @@ class PublishedAuthority:
 
 
 class FindingKind(StrEnum):
-    #: Published as an issuing authority, and not pinned.
+    #: Published as an issuing authority, but not pinned.
     MISSING = "missing"
-    #: Pinned, usable or staged, and not published any more: perhaps retired.
+    #: Pinned (usable or staged), but no longer published. Azure may have retired it.
     UNPUBLISHED = "unpublished"
-    #: Pinned and usable, and near its end.
+    #: Pinned and usable, but expires soon.
     ENDING = "ending"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something for a person to look at. `url` is where a missing one is said to be; `ends_at` is a pin's end."""
+    """Describe one item for an operator. `url` locates a missing certificate; `ends_at` is the end of a pin."""
 
     kind: FindingKind
     name: str
@@ -53,10 +53,10 @@ class Finding:
 
 
 def read_page(text: str) -> tuple[PublishedAuthority, ...]:
-    """The authorities in the tables of Azure's page "Azure Certificate Authority details", Markdown or HTML, each
-    once; empty where it is another page.
+    """Return the authorities in the tables of Azure's page "Azure Certificate Authority details", each once.
 
-    An authority is a root where it stands under a heading that says Root and not Subordinate, wherever else it stands.
+    The page is Markdown or HTML. The result is empty if it is a different page. An authority is a root if at least
+    one heading above it contains "Root" and not "Subordinate".
     """
     found: dict[str, PublishedAuthority] = {}
     rows = _html_rows(text) if "<table" in text.lower() else _markdown_rows(text)
@@ -65,7 +65,7 @@ def read_page(text: str) -> tuple[PublishedAuthority, ...]:
         thumbprints = [number.lower() for number in numbers if len(number) == _SHA1_DIGITS]
         if not thumbprints:
             continue
-        # The thumbprint is the last: a serial number may have as many digits.
+        # The thumbprint comes last. A serial number may have the same number of digits.
         authority = PublishedAuthority(
             name=_name(row.cells[0]), thumbprint=thumbprints[-1], url=row.url, is_root=_is_root_section(row.heading)
         )
@@ -76,7 +76,7 @@ def read_page(text: str) -> tuple[PublishedAuthority, ...]:
 
 
 def publish(certificate: Certificate, url: str) -> PublishedAuthority:
-    """The authority whose certificate is published at `url`."""
+    """Return the authority whose certificate is published at `url`."""
     return PublishedAuthority(
         name=certificate.subject,
         thumbprint=certificate.sha1,
@@ -93,11 +93,11 @@ def compare(
     within: timedelta,
     left_out: frozenset[str] = frozenset(),
 ) -> tuple[Finding, ...]:
-    """What there is to do: published and not pinned, pinned and not published, pinned and ending `within`.
+    """Return the findings: published but not pinned, pinned but not published, and pins that end `within`.
 
-    Roots are not compared: which ones are anchors is no page's to say. Pins that are expired or retired are kept for
-    archives, and are nothing to do. Thumbprints in `left_out` were looked at: they are neither missing nor
-    unpublished. Not checked: that what is missing signs documents, which only documents show.
+    Roots are not compared, because a page cannot define trust anchors. Expired and retired pins are skipped: archives
+    still need them. An operator has reviewed the thumbprints in `left_out`: they are neither missing nor unpublished.
+    Not checked: that a missing authority signs documents.
     """
     authorities: Mapping[str, PublishedAuthority] = {one.thumbprint: one for one in published}
     trusted = {entry.certificate.sha1: entry for entry in entries}
@@ -136,7 +136,7 @@ class _Row:
 
 
 def _name(cell: str) -> str:
-    """Without the marks that show what stands under what."""
+    """Remove the characters that draw the tree of authorities."""
     return " ".join(cell.lstrip("↳└─│├ \t\xa0*").split())
 
 
@@ -166,7 +166,7 @@ def _html_rows(text: str) -> Sequence[_Row]:
 
 
 class _TableReader(HTMLParser):
-    """Collects the rows of every table, under the heading before it."""
+    """Collect the rows of every table, each with the heading before it."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

@@ -1,4 +1,4 @@
-"""What a command is, and how one is found and run. The composition root decides which there are."""
+"""Define commands, and run the one that the command line names. The composition root lists the commands."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ class ExitStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One subcommand: `configure` adds its arguments, `run` does it and returns the exit status."""
+    """Describe one subcommand: `configure` adds its arguments, `run` executes it and returns the exit status."""
 
     name: str
     summary: str
@@ -30,16 +30,18 @@ class Command:
 
 
 class UsageError(Exception):
-    """What was typed cannot be done; the message says why. Ends with ExitStatus.USAGE."""
+    """Report a command line or an input file that cannot be used. The exit status is ExitStatus.USAGE."""
 
 
 def run_command(commands: Sequence[Command], arguments: Sequence[str]) -> int:
-    """Runs the command that `arguments` name, and returns its exit status. Results go to standard output,
-    everything else to standard error."""
+    """Run the command that `arguments` name, and return its exit status.
+
+    Results go to standard output, everything else to standard error.
+    """
     parser = argparse.ArgumentParser(
         prog="imds-verifier",
-        description="Decides whether a virtual machine is what it says it is, by its Azure IMDS attested document.",
-        epilog="Exit status: 0 verified or done, 1 refused, 2 usage or malformed input, 3 a dependency is missing.",
+        description="Verify the identity of an Azure virtual machine with its IMDS attested document.",
+        epilog="Exit status: 0 verified or done, 1 refused, 2 usage or malformed input, 3 a dependency is unavailable.",
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in commands:
@@ -54,14 +56,14 @@ def run_command(commands: Sequence[Command], arguments: Sequence[str]) -> int:
         sys.stderr.write(f"imds-verifier {parsed.command}: {error}\n")
         return ExitStatus.USAGE
     except BrokenPipeError:
-        # Whoever read the output has read enough; nothing more may be written on the way out.
+        # The reader of the output has closed it. Discard the rest, so that the final flush does not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.DONE
     return status
 
 
 def read_moment(option: str, text: str) -> datetime:
-    """The RFC 3339 time that an option was given. Raises UsageError."""
+    """Parse the RFC 3339 time of an option. Raises UsageError."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
@@ -72,7 +74,7 @@ def read_moment(option: str, text: str) -> datetime:
 
 
 def read_document_file(name: str, *, limit: int = MAX_EVIDENCE_BYTES) -> bytes:
-    """The bytes of a file, or of standard input for `-`; one more than `limit` at most, for it to be refused.
+    """Read a file, or standard input for `-`. Return at most `limit` + 1 bytes, so that the caller can refuse them.
 
     Raises UsageError.
     """

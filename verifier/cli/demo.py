@@ -1,4 +1,4 @@
-"""`imds-verifier demo`: the main job on this machine, with an emulated IMDS, and two attempts to cheat."""
+"""Implement `imds-verifier demo`: one attestation on this machine with an emulated IMDS, and two attacks."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ _ANNOUNCEMENT = "listening on "
 
 
 class DemoError(Exception):
-    """Something did not happen as it must."""
+    """Report a step of the demo with an unexpected result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +33,7 @@ class _Answer:
 
 def demo_command() -> Command:
     def configure(parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--vm", metavar="FILE", help="describes the machine that is shown, as for the command `emulator`"
-        )
+        parser.add_argument("--vm", metavar="FILE", help="a file that describes the VM, as for the command `emulator`")
 
     def run(arguments: Namespace) -> int:
         try:
@@ -48,18 +46,18 @@ def demo_command() -> Command:
 
     return Command(
         name="demo",
-        summary="Show the main job on this machine: emulated IMDS, service, agent, and two attempts to cheat.",
+        summary="Run the service, the agent and an emulated IMDS on this machine, and try two attacks.",
         configure=configure,
         run=run,
     )
 
 
 def _demonstrate(directory: Path, machine: Sequence[str]) -> None:
-    """Every step happened, or DemoError; in either case nothing that was started still runs."""
+    """Run every step, and stop all servers at the end. Raises DemoError."""
     trust, document = directory / "trust", directory / "document.json"
     with ExitStack() as running:
         imds = running.enter_context(_server("emulator", "--port", "0", "--trust-dir", str(trust), *machine))
-        _say(f"An emulated IMDS answers at {imds}, signing with a throw-away PKI.")
+        _say(f"An emulated IMDS listens at {imds}. It signs with a temporary PKI.")
         service = running.enter_context(
             _server(
                 "serve",
@@ -71,8 +69,8 @@ def _demonstrate(directory: Path, machine: Sequence[str]) -> None:
                 },
             )
         )
-        _say(f"The service answers at {service}, with its nonces in SQLite.")
-        _say("The agent asks the service for a nonce, IMDS for a document with it, and posts that:")
+        _say(f"The service listens at {service}. It stores its nonces in SQLite.")
+        _say("The agent gets a nonce from the service and a document from IMDS, and posts the document:")
         agent = subprocess.run(  # noqa: S603 - our own command line
             _command("attest", "--verifier", service, "--imds", imds, "--save-document", str(document)),
             check=False,
@@ -83,16 +81,16 @@ def _demonstrate(directory: Path, machine: Sequence[str]) -> None:
             raise DemoError(f"the agent was not verified: {agent.stderr.strip()}")
         _say(agent.stdout.rstrip(), indent="    ")
         answer = json.loads(document.read_bytes())
-        _say("The same document, posted again:")
+        _say("Attack 1: post the same document again:")
         _expect(_post(service, answer), code="nonce-replayed", status=409)
-        _say("One byte of its signed content changed:")
+        _say("Attack 2: change one byte of the signed content:")
         _expect(_post(service, _change_one_byte(answer)), code="signature-invalid", status=422)
-    _say("Verified once, and cheated never. Everything is stopped.")
+    _say("1 document accepted, 2 attacks rejected. All servers are stopped.")
 
 
 def _change_one_byte(answer: Mapping[str, str]) -> dict[str, str]:
     document = base64.b64decode(answer["signature"])
-    # The value of vmId stands in the clear in the signed content.
+    # The signed content is not encrypted, so the value of vmId can be found in it.
     place = document.index(b'"vmId":"') + len(b'"vmId":"')
     changed = b"0" if document[place : place + 1] != b"0" else b"1"
     tampered = document[:place] + changed + document[place + 1 :]
@@ -120,7 +118,7 @@ def _expect(answer: _Answer, *, code: str, status: int) -> None:
 
 @contextmanager
 def _server(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """A command of ours that serves, by its base URL; stopped by its own process id on the way out."""
+    """Start a server command, yield its base URL, and stop the process at the end."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("VERIFIER_")}
     process = subprocess.Popen(  # noqa: S603 - our own command line
         _command(*arguments),
@@ -141,18 +139,18 @@ def _server(*arguments: str, environment: Mapping[str, str] | None = None) -> It
 
 
 def _await_announcement(process: subprocess.Popen[str]) -> str:
-    """The URL in the first line that the server prints, which it does when it accepts connections."""
+    """Return the URL in the first line that the server prints as soon as it accepts connections."""
     if process.stdout is None:
-        raise DemoError("a server without standard output")
+        raise DemoError("the server has no standard output")
     line = process.stdout.readline()
     if _ANNOUNCEMENT not in line:
         _, complaint = process.communicate(timeout=_STOP_SECONDS)
-        raise DemoError(f"a server did not start: {complaint.strip()}")
+        raise DemoError(f"the server did not start: {complaint.strip()}")
     return line.split(_ANNOUNCEMENT, 1)[1].strip()
 
 
 def _command(*arguments: str) -> list[str]:
-    # -P: what is installed runs, not what happens to stand in the current directory.
+    # -P: run the installed package, not a `verifier` in the current directory.
     return [sys.executable, "-P", "-m", "verifier", *arguments]
 
 

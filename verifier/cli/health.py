@@ -1,6 +1,6 @@
-"""`python -m verifier.cli.health [URL]`: whether a service answers, as a container's health check asks it.
+"""Check the health of a service from its container: `python -m verifier.cli.health [URL]`.
 
-Of the standard library alone, and apart from the command: it is started every few seconds, and reads no settings.
+The module imports only the standard library and reads no settings, because it runs every few seconds.
 """
 
 import os
@@ -18,9 +18,11 @@ _MOST_BYTES: Final = 64 * 1024
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 where GET of the URL is answered by 200 within the time; 1, with the reason on stderr, where it is not; 2 where
-    there is no such URL. Without one it is that of /healthz of the service in the same container. No proxy is used and
-    no redirect followed; what the answer holds is not judged."""
+    """Return 0 if the service answers with 200, 1 with the reason on stderr if not, and 2 if the URL is invalid.
+
+    The default URL is /healthz of the service in the same container. Proxies and redirects are not used.
+    Not checked: the body of the answer.
+    """
     url = arguments[0] if arguments else f"http://127.0.0.1:{os.environ.get('VERIFIER_PORT', '8080')}/healthz"
     try:
         parts = urlsplit(url)
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         connection.request("GET", parts.path or "/")
         answer = connection.getresponse()
-        told = answer.read(_MOST_BYTES)
+        body = answer.read(_MOST_BYTES)
     except (OSError, HTTPException) as error:
         sys.stderr.write(f"health: no answer: {type(error).__name__}\n")
         return _UNHEALTHY
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         connection.close()
     if answer.status == 200:  # noqa: PLR2004 - RFC 9110 15.3.1
         return _HEALTHY
-    sys.stderr.write(f"health: {answer.status} {told.decode('utf-8', 'replace')!a}\n")
+    sys.stderr.write(f"health: {answer.status} {body.decode('utf-8', 'replace')!a}\n")
     return _UNHEALTHY
 
 

@@ -1,4 +1,4 @@
-"""`imds-verifier keys`: the keys that sign results, on the directory of the settings. The running service follows."""
+"""Implement `imds-verifier keys`: manage the keys that sign results. A running service follows each change."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ _Action = Callable[[TokenKeyAdministration, argparse.Namespace], str]
 
 
 def keys_command(create: Callable[[Path | None], TokenKeyAdministration]) -> Command:
-    """`create` is called when a subcommand runs, with the directory that was named, if one was."""
+    """Return the command. It calls `create` with the directory of `--dir`, or None, when a subcommand runs."""
 
     def run(arguments: argparse.Namespace) -> int:
         keys = create(arguments.dir)
@@ -27,7 +27,10 @@ def keys_command(create: Callable[[Path | None], TokenKeyAdministration]) -> Com
         return ExitStatus.DONE
 
     return Command(
-        name="keys", summary="Make, show and change the keys that sign results.", configure=_configure, run=run
+        name="keys",
+        summary="Create, show, rotate and retire the keys that sign results.",
+        configure=_configure,
+        run=run,
     )
 
 
@@ -36,22 +39,20 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, summary: str, action: _Action) -> argparse.ArgumentParser:
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        subparser.add_argument(
-            "--dir", type=Path, help="the directory, in place of the one that VERIFIER_TOKEN_KEYS_DIR names"
-        )
+        subparser.add_argument("--dir", type=Path, help="the key directory (default: VERIFIER_TOKEN_KEYS_DIR)")
         subparser.set_defaults(keys_run=action)
         return subparser
 
-    generate = add("generate", "Make a key, which is published; the first one signs. Prints its kid.", _generate)
+    generate = add("generate", "Create and publish a key, and print its kid. The first key signs.", _generate)
     algorithms = [algorithm.value for algorithm in TokenAlgorithm]
     generate.add_argument("--algorithm", choices=algorithms, default=TokenAlgorithm.ES256.value)
-    add("show", "Print the public keys (JWKS), the one that signs first.", _show)
-    rotate = add("rotate", "Let a published key sign from now on; the others stay published.", _rotate)
-    rotate.add_argument("--now", action="store_true", help="although not everybody can know the key yet")
-    retire = add("retire", "Remove a key that signs no more.", _retire)
-    retire.add_argument("--now", action="store_true", help="although tokens that it signed may still be shown")
+    add("show", "Print the public keys (JWKS). The signing key comes first.", _show)
+    rotate = add("rotate", "Sign with another published key. All keys stay published.", _rotate)
+    rotate.add_argument("--now", action="store_true", help="do not wait until relying parties know the key")
+    retire = add("retire", "Remove a key that no longer signs.", _retire)
+    retire.add_argument("--now", action="store_true", help="do not wait until the tokens that it signed expire")
     for subparser in (rotate, retire):
-        subparser.add_argument("kid", help="the key, by its kid")
+        subparser.add_argument("kid", help="the kid of the key")
 
 
 def _generate(keys: TokenKeyAdministration, arguments: argparse.Namespace) -> str:
@@ -69,4 +70,4 @@ def _rotate(keys: TokenKeyAdministration, arguments: argparse.Namespace) -> str:
 
 def _retire(keys: TokenKeyAdministration, arguments: argparse.Namespace) -> str:
     keys.retire(arguments.kid, at_once=arguments.now)
-    return f"{arguments.kid} is gone"
+    return f"{arguments.kid} is removed"

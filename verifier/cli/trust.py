@@ -1,4 +1,4 @@
-"""`imds-verifier trust`: what stands about trust, and an operator's decisions, on the store of the settings."""
+"""Implement `imds-verifier trust`: show and change the trusted certificate authorities, in the configured store."""
 
 import argparse
 import getpass
@@ -33,7 +33,7 @@ from verifier.usecases.trust_administration import (
 )
 from verifier.usecases.trust_survey import TrustSurvey, survey_trust
 
-#: A certificate file; the loader of trust directories takes as much.
+#: The largest certificate file, as in trust directories.
 MAX_CERTIFICATE_BYTES = 64 * 1024
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._@-]")
@@ -41,7 +41,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._@-]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenTrust:
-    """The use cases over one store and one trust directory, with the names of both for the operator."""
+    """Hold the use cases over one store and one trust directory, and the names of both for the operator."""
 
     administration: TrustAdministration
     #: A URL with its password masked.
@@ -53,13 +53,13 @@ class OpenTrust:
 
 
 class TrustOpener(Protocol):
-    """Opens the store and the trust directory of the settings; only with `create`, a store that does not exist."""
+    """Open the store and the trust directory of the settings. `create` permits it to create a missing store."""
 
     def __call__(self, *, create: bool) -> OpenTrust: ...
 
 
 def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callable[[], IssuerFetcher]) -> Command:
-    """`open_trust` and `create_fetcher` are called when a subcommand runs that needs them."""
+    """Return the command. It calls `open_trust` and `create_fetcher` when a subcommand needs them."""
     actions = _Actions(open_trust=open_trust, clock=clock, create_fetcher=create_fetcher)
 
     def configure(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +92,7 @@ def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callabl
 
 
 def operator_name() -> str:
-    """Who works on the command line, for the audit trail: `cli:NAME`. Not checked: anybody sets LOGNAME."""
+    """Return the operator's name for the audit trail: `cli:NAME`. Not checked: LOGNAME, which any user can set."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container may run as a user without a name
@@ -112,15 +112,15 @@ class _Actions:
 
     def table(self) -> tuple[tuple[str, str, _Configure, _Run], ...]:
         return (
-            ("status", "Until when trust holds, and what waits for a decision.", _configure_status, self.status),
-            ("list", "Every trusted certificate with its state.", _configure_list, self.show_list),
+            ("status", "Show when trust expires, and what needs a decision.", _configure_status, self.status),
+            ("list", "Show every trusted certificate with its state.", _configure_list, self.show_list),
             ("check", "Compare the pins with what Azure publishes.", configure_check, self.check),
             ("add", "Pin an intermediate authority from a file.", _configure_add, self.add),
-            ("approve", "Pin a discovered authority, with those above it.", _configure_sha256, self.approve),
-            ("reject", "Never admit a CA, in any of its certificates.", _configure_sha256, self.reject),
-            ("remove", "Take back an operator's pin.", _configure_sha256, self.remove),
+            ("approve", "Pin a discovered authority and the authorities above it.", _configure_sha256, self.approve),
+            ("reject", "Never admit any certificate of a CA.", _configure_sha256, self.reject),
+            ("remove", "Remove an operator's pin.", _configure_sha256, self.remove),
             ("deny", "Revoke a key or serial number at once.", _configure_denial, self.deny),
-            ("allow", "Take a denial back.", _configure_denial, self.allow),
+            ("allow", "Remove a denial.", _configure_denial, self.allow),
             ("export", "Print operators' pins as manifest entries and PEM.", _configure_export, self.export),
         )
 
@@ -155,7 +155,7 @@ class _Actions:
     def add(self, arguments: argparse.Namespace) -> int:
         raw = read_document_file(arguments.file, limit=MAX_CERTIFICATE_BYTES)
         if len(raw) > MAX_CERTIFICATE_BYTES:
-            raise UsageError(f"{arguments.file}: larger than a certificate")
+            raise UsageError(f"{arguments.file}: larger than {MAX_CERTIFICATE_BYTES} bytes")
         try:
             certificate = trust_json_codec.read_pem(raw) if b"-----BEGIN " in raw else read_authority(raw)
             note = trust_json_codec.read_note(arguments.note)
@@ -210,13 +210,13 @@ class _Actions:
         return ExitStatus.DONE
 
     def _open(self, arguments: argparse.Namespace) -> OpenTrust:
-        """Open trust and name the place before anything is done there, so that a failure names it too."""
+        """Open the store and print its name first, so that the output names it even if the command fails."""
         opened = self.open_trust(create=arguments.create)
         sys.stderr.write(f"store {opened.store}, trust directory {opened.trust_directory}\n")
         return opened
 
     def _warn_of(self, certificate: Certificate, *, force: bool) -> None:
-        """Warn of what is odd about the certificate. Raises UnfitAuthorityError if it is not in its time."""
+        """Print a warning for each oddity of the certificate. Raises UnfitAuthorityError outside its validity."""
         now = self.clock.now()
         warnings = list(oddities_of(certificate))
         if not certificate.not_before <= now <= certificate.not_after:
@@ -245,13 +245,13 @@ def _print(arguments: argparse.Namespace, opened: OpenTrust, survey: TrustSurvey
 
 
 def _pins_left(opened: OpenTrust, sha256: str) -> Iterable[str]:
-    """Describe the pins and anchors of the CA of this certificate, which a rejection leaves alone."""
+    """Describe the pins and anchors of the rejected CA. A rejection does not remove them."""
     entries = opened.administration.bundle().entries
     rejected = {AuthorityIdentity.of(one) for one in opened.administration.known_authorities() if one.sha256 == sha256}
     for entry in entries:
         if entry.origin is not Origin.ADMITTED and AuthorityIdentity.of(entry.certificate) in rejected:
             subject = shown(entry.certificate.subject)
-            yield f"still pinned, a rejection leaves pins alone: {entry.certificate.sha256} {subject}"
+            yield f"still pinned, because a rejection does not remove pins: {entry.certificate.sha256} {subject}"
 
 
 def _read_sha256(arguments: argparse.Namespace) -> str:
@@ -269,7 +269,7 @@ def _read_denial(arguments: argparse.Namespace, administration: TrustAdministrat
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--at", metavar="TIME", help="as of this moment, e.g. 2028-05-26T00:00:00Z")
+    parser.add_argument("--at", metavar="TIME", help="evaluate at this time, e.g. 2028-05-26T00:00:00Z")
     _add_json(parser)
 
 
@@ -286,8 +286,8 @@ def _configure_status(parser: argparse.ArgumentParser) -> None:
         "--cloud",
         action="append",
         choices=[cloud.value for cloud in Cloud],
-        help="count only this cloud for the exit status, also if it is closed or not served; may be repeated. One that "
-        "is not configured has no chain",
+        help="count only this cloud for the exit status, even if it is closed or not served; may be repeated. A cloud "
+        "that is not configured has no chain",
     )
 
 
@@ -298,16 +298,16 @@ def _configure_add(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         choices=[cloud.value for cloud in Cloud],
-        help="a cloud that it is to serve; may be repeated",
+        help="a cloud that the authority serves; may be repeated",
     )
-    parser.add_argument("--note", default="", help="why, for a later reader")
+    parser.add_argument("--note", default="", help="the reason for the pin")
     parser.add_argument("--force", action="store_true", help="pin a certificate that is expired or not yet valid")
     _add_json(parser)
 
 
 def _configure_sha256(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "sha256", metavar="SHA256", help="of the certificate, as `trust status` and `trust list` show it"
+        "sha256", metavar="SHA256", help="SHA-256 of the certificate, from `trust status` or `trust list`"
     )
     _add_json(parser)
 
@@ -322,13 +322,11 @@ def _configure_denial(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--into", metavar="DIR", type=Path, help="write them there instead, as a directory for VERIFIER_TRUST_DIR"
-    )
+    parser.add_argument("--into", metavar="DIR", type=Path, help="write a directory for VERIFIER_TRUST_DIR instead")
     _add_json(parser)
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--json", action="store_true", help="print what HTTP would answer, with the store and the trust directory"
+        "--json", action="store_true", help="print the JSON of the HTTP API, with the store and the trust directory"
     )

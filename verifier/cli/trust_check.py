@@ -1,4 +1,4 @@
-"""`imds-verifier trust check`: the pins against what Azure publishes."""
+"""Implement `imds-verifier trust check`: compare the pins with the authorities that Azure publishes."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from verifier.ports.clock import Clock
 from verifier.ports.trust import FetchFailed, IssuerFetcher
 from verifier.usecases.trust_administration import TrustAdministration
 
-#: The page has about 200 KB.
+#: The page has about 200 KB; the limit leaves room for growth.
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 FETCH_SECONDS = 10.0
 DEFAULT_WARN_DAYS = 180
@@ -27,21 +27,19 @@ _THUMBPRINT = re.compile(r"[0-9a-f]{40}")
 
 def configure_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page", metavar="FILE", help='a saved copy of the page "Azure Certificate Authority details"')
-    parser.add_argument("--urls", metavar="FILE", help="a list of URLs of CA certificates, one a line, to fetch")
+    parser.add_argument("--urls", metavar="FILE", help="a list of URLs of CA certificates to fetch, one per line")
+    parser.add_argument("--known", metavar="FILE", help="a list of SHA-1 thumbprints to ignore, one per line")
     parser.add_argument(
-        "--known", metavar="FILE", help="SHA-1 thumbprints that were looked at and are nothing to do, one a line"
-    )
-    parser.add_argument(
-        "--warn-days", metavar="N", type=int, default=DEFAULT_WARN_DAYS, help="tell of pins that end within N days"
+        "--warn-days", metavar="N", type=int, default=DEFAULT_WARN_DAYS, help="report pins that end within N days"
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    parser.epilog = "Exit status: 0 nothing to do, 1 something to do, 2 usage, 3 a URL or the store did not answer."
+    parser.epilog = "Exit status: 0 no findings, 1 findings, 2 usage, 3 a URL or the store is unavailable."
 
 
 def require_source(arguments: argparse.Namespace) -> None:
-    """Raises UsageError if the arguments name no source to compare with, or no number of days."""
+    """Raise UsageError if the arguments name no source to compare with, or an invalid number of days."""
     if arguments.page is None and arguments.urls is None:
-        raise UsageError("check: name what to compare with, --page FILE or --urls FILE")
+        raise UsageError("check: name a source to compare with: --page FILE or --urls FILE")
     if arguments.warn_days < 0:
         raise UsageError("--warn-days: expected a number of days from 0")
 
@@ -54,7 +52,7 @@ def check_trust(
     clock: Clock,
     create_fetcher: Callable[[], IssuerFetcher],
 ) -> int:
-    """Print what there is to do; pin nothing. `place` says in JSON what was compared.
+    """Print the findings, and change no pin. `place` names the store and the trust directory in JSON.
 
     Raises UsageError and StoreUnavailable.
     """
@@ -74,18 +72,18 @@ def check_trust(
         left_out=_read_known(arguments.known),
     )
     if arguments.json:
-        told = {
+        report = {
             "evaluatedAt": moment_json(now),
             "published": len({one.thumbprint for one in published}),
             "findings": [_finding_json(finding) for finding in findings],
             "unanswered": silent,
             **place,
         }
-        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
     else:
         sys.stdout.write(_as_text(findings))
     for url in silent:
-        sys.stderr.write(f"no certificate came from {shown(url)}\n")
+        sys.stderr.write(f"no certificate received from {shown(url)}\n")
     if silent:
         return ExitStatus.UNAVAILABLE
     return ExitStatus.REFUSED if findings else ExitStatus.DONE
@@ -94,7 +92,7 @@ def check_trust(
 def _read_page(name: str) -> tuple[PublishedAuthority, ...]:
     page = read_page(_read_text("--page", name))
     if not page:
-        # A page that was moved or rebuilt must not read as "everything is retired".
+        # A page that Azure moved or rebuilt must not look as if all authorities were retired.
         raise UsageError(f"--page: {name} has no table of certificate authorities with thumbprints")
     return page
 
@@ -110,7 +108,7 @@ def _read_text(option: str, name: str) -> str:
 
 
 def _read_lines(option: str, name: str) -> list[str]:
-    """Without empty ones, and without what stands behind a # and a space before it."""
+    """Read the lines without empty lines and comments. A comment starts with # at the start or after a space."""
     lines = [re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in _read_text(option, name).splitlines()]
     return [line for line in lines if line]
 
@@ -121,12 +119,12 @@ def _read_known(name: str | None) -> frozenset[str]:
     known = [line.replace(":", "").lower() for line in _read_lines("--known", name)]
     for thumbprint in known:
         if not _THUMBPRINT.fullmatch(thumbprint):
-            raise UsageError(f"--known: {thumbprint!r} is not a SHA-1 thumbprint, of 40 hex digits")
+            raise UsageError(f"--known: {thumbprint!r} is not a SHA-1 thumbprint (40 hex digits)")
     return frozenset(known)
 
 
 def _fetch_all(urls: Sequence[str], fetcher: IssuerFetcher) -> tuple[list[PublishedAuthority], list[str]]:
-    """What is published at the URLs, and the URLs from which nothing came."""
+    """Fetch the authorities that are published at the URLs. Return them and the URLs without a certificate."""
     if not urls:
         raise UsageError("--urls: the file names no URL")
     found: list[PublishedAuthority] = []
@@ -154,7 +152,7 @@ def _finding_json(finding: Finding) -> Json:
 
 def _as_text(findings: Sequence[Finding]) -> str:
     if not findings:
-        return "nothing to do: the pins are those that are published, and none ends soon\n"
+        return "no findings: the pins match the published authorities, and none expires soon\n"
     rows = [("WHAT", "SHA-1", "ENDS", "NAME", "AT")]
     rows += [
         (

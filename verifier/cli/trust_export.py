@@ -1,4 +1,4 @@
-"""What operators pinned on the running service, as manifest entries and PEM files to commit."""
+"""Export the pins of operators as manifest entries and PEM files to commit."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ _PEM_COLUMNS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedPin:
-    """One entry of a manifest, and the file that it names. `file` differs between any two certificates."""
+    """Hold one manifest entry and the content of its file. No two certificates have the same `file`."""
 
     file: str
     sha256: str
@@ -31,8 +31,11 @@ class ExportedPin:
 
 
 def export_pins(pins: Sequence[OperatorPin]) -> tuple[ExportedPin, ...]:
-    """Of every pin, in the order of the file names. `source` says who pinned it: where the certificate is officially
-    published is for a person to put there, since nothing that was seen is to be believed about it."""
+    """Export every pin, sorted by file name.
+
+    `source` names the operator who pinned it. A person replaces it with the official location of the certificate,
+    because locations in documents and certificates are not verified.
+    """
     exported = [
         ExportedPin(
             file=f"intermediates/{_file_stem(pin.certificate)}.pem",
@@ -65,19 +68,21 @@ def export_json(pins: Sequence[ExportedPin]) -> Json:
 
 
 def export_text(pins: Sequence[ExportedPin]) -> str:
-    """Each file's content under its name, then the entries: TOML throughout, the files as comments."""
+    """Format the pins as TOML: the content of each file as a comment, then the manifest entries."""
     files = "".join(f"# --- {pin.file}\n" + textwrap.indent(pin.pem, "# ") + "\n" for pin in pins)
     return files + _entries(pins)
 
 
 def write_overlay(directory: Path, pins: Sequence[ExportedPin]) -> None:
-    """`directory` is a trust directory that adds these pins to the shipped ones. Raises UsageError where something is
-    there already, or nothing can be written."""
+    """Write a trust directory that adds these pins to the shipped ones.
+
+    Raises UsageError if the directory already has a bundle or cannot be written.
+    """
     try:
         (directory / "intermediates").mkdir(parents=True)
         for pin in pins:
             (directory / pin.file).write_text(pin.pem, encoding="ascii")
-        # The manifest last: without it nothing takes the directory for one.
+        # Write the manifest last: without it, the directory is not a trust directory.
         manifest = 'format = 1\nmode = "add"\n\n' + _entries(pins)
         with (directory / "manifest.toml").open("x", encoding="utf-8") as file:
             file.write(manifest)
@@ -100,19 +105,19 @@ def _entries(pins: Sequence[ExportedPin]) -> str:
 
 
 def _toml(text: str) -> str:
-    """A basic string (TOML 1.0): JSON's escapes are TOML's, but for DEL, which JSON leaves as it is."""
+    """Format a basic string (TOML 1.0). JSON and TOML have the same escapes, but only TOML escapes DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _file_stem(certificate: Certificate) -> str:
-    """Its common name in what the manifest allows, and enough of its fingerprint that no two are one file."""
+    """Return the common name in characters that a manifest allows, and a part of the fingerprint."""
     name = certificate.common_names[0].decode("utf-8", "replace") if certificate.common_names else ""
     readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "authority"
     return f"{readable}-{certificate.sha256[:8]}"
 
 
 def _pem(der: bytes) -> str:
-    """RFC 7468 section 5."""
+    """Format a certificate as PEM (RFC 7468 section 5)."""
     encoded = base64.b64encode(der).decode("ascii")
     lines = [encoded[start : start + _PEM_COLUMNS] for start in range(0, len(encoded), _PEM_COLUMNS)]
     return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))

@@ -1,4 +1,4 @@
-"""What stands about trust, for a terminal. What strangers say is shown escaped, and said to be theirs."""
+"""Format the state of trust for a terminal. Text from untrusted senders is escaped and marked as unverified."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ _ATTENTION = "  ! "
 
 
 def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
-    """Until when each cloud holds, what ends within `warning`, and what waits for an operator, with what to type."""
+    """Format when trust in each cloud ends, what ends within `warning`, and what needs a decision of an operator."""
     lines = [f"trust generation {survey.generation}, as of {moment_json(survey.at)}"]
     lines += [f"  {cloud.cloud.value:<24}{_horizon(cloud, survey.at)}" for cloud in survey.clouds]
     ending = survey.ending_within(warning)
@@ -26,7 +26,7 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
         ]
     open_issuers = [issuer for issuer in survey.discovered if issuer.standing.is_open]
     if open_issuers:
-        lines.append("issuers that nobody pinned:")
+        lines.append("issuers that are not pinned:")
         for issuer in open_issuers:
             lines += _issuer_lines(issuer)
     if survey.nonconforming:
@@ -34,22 +34,22 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
         for record in survey.nonconforming:
             lines += _nonconforming_lines(record)
     if survey.rejected:
-        lines.append("rejected, and admitted in no certificate:")
+        lines.append("rejected CAs (no certificate of these is admitted):")
         lines += [f"  {shown(one.authority.subject)}, key {one.authority.spki_sha256}" for one in survey.rejected]
     if survey.denied:
         lines.append("denied:")
         for denial in survey.denied:
             kind, value = denial_parts(denial.denials)
             named = ", ".join(shown(certificate.subject) for certificate in denial.certificates)
-            lines.append(f"  {kind} {value}: {named or 'no authority that is known here'}")
+            lines.append(f"  {kind} {value}: {named or 'no known authority'}")
     if survey.oddities:
-        lines.append("odd certificates, which refuse no document:")
+        lines.append("odd certificates (documents are still accepted):")
         lines += [f"  {shown(oddity)}" for oddity in survey.oddities]
     return "\n".join(lines) + "\n"
 
 
 def list_text(survey: TrustSurvey) -> str:
-    """Every certificate of the bundle, one a line, with what it is now."""
+    """Format every certificate of the bundle with its state, one per line."""
     rows = [("STATE", "ORIGIN", "ROLE", "UNTIL", "SHA-256", "SUBJECT", "CLOUDS")]
     chainable = {
         one.entry.certificate.sha256
@@ -63,14 +63,14 @@ def list_text(survey: TrustSurvey) -> str:
     for entry in survey.entries:
         certificate = entry.certificate
         state = entry.state_at(survey.at)
-        told = state.value
+        label = state.value
         if certificate.sha256 in denied:
-            told = "denied"
+            label = "denied"
         elif state.is_usable and certificate.sha256 not in chainable:
-            told = f"{state.value}, no chain"
+            label = f"{state.value}, no chain"
         rows.append(
             (
-                told,
+                label,
                 entry.origin.value,
                 entry.role.value,
                 moment_json(entry.usable_until),
@@ -90,7 +90,7 @@ def table_text(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def shown(text: str) -> str:
-    """What somebody else wrote, with nothing in it that a terminal obeys."""
+    """Escape the characters of an untrusted text that a terminal would interpret."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
@@ -104,25 +104,25 @@ def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
         f"      {issuer.documents} documents, {moment_json(issuer.first_seen)} to {moment_json(issuer.last_seen)}",
         f"      key identifier {sighting.authority_key_identifier or '(none)'}",
     ]
-    lines += [f"      the document says it is at {shown(url)}" for url in sighting.issuer_urls]
+    lines += [f"      unverified location from the document: {shown(url)}" for url in sighting.issuer_urls]
     for authority in surveyed.authorities:
         certificate = authority.certificate
         until = moment_json(certificate.not_after)
         lines += [
             f"      checked: {shown(certificate.subject)}, until {until}, {authority.standing.value}",
-            f"        its SHA-1, as on Azure's page: {sha1_of(certificate)}",
+            f"        SHA-1, to compare with Azure's page: {sha1_of(certificate)}",
         ]
     if surveyed.standing is ReviewStatus.UNRESOLVED:
         lines += [
-            "      get its certificate from Azure's page of certificate authorities, never from the document, and:",
+            "      get its certificate from Azure's page of certificate authorities, not from the document. Then run:",
             f"      imds-verifier trust add FILE --cloud {sighting.cloud.value}",
         ]
     else:
         sha256 = surveyed.authorities[0].certificate.sha256
         lines += [
-            "      compare it with Azure's page of certificate authorities, and:",
+            "      compare it with Azure's page of certificate authorities. If it matches, run:",
             f"      imds-verifier trust approve {sha256}",
-            "      or, where it is not there:",
+            "      if it is not on the page, run:",
             f"      imds-verifier trust reject {sha256}",
         ]
     return lines
@@ -134,18 +134,18 @@ def _nonconforming_lines(record: NonconformingRecord) -> list[str]:
         f"{_ATTENTION}{shown(document.issuer)} ({', '.join(sorted(document.clouds))}): {shown(document.detail)}",
         f"      {record.documents} documents, {moment_json(record.first_seen)} to {moment_json(record.last_seen)}",
         f"      the last has the SHA-256 {document.document_sha256}, its signer {document.signer_sha256}",
-        "      compare it with Azure's documentation, and report it: docs/rollover-handbook.md",
+        "      compare it with Azure's documentation, and report it (docs/rollover-handbook.md)",
     ]
 
 
 def _horizon(cloud: SurveyedCloud, at: datetime) -> str:
     if cloud.closed:
-        return "closed: documents are appraised as of an earlier moment alone"
+        return "closed: only archived documents are appraised"
     if cloud.horizon is None:
-        told = "NO USABLE CHAIN: every document of it is refused"
+        state = "NO USABLE CHAIN: every document of this cloud is refused"
     else:
-        told = f"holds until {moment_json(cloud.horizon)} ({_days(cloud.horizon, at)})"
-    return told if cloud.served else f"not served (VERIFIER_CLOUDS): {told}"
+        state = f"holds until {moment_json(cloud.horizon)} ({_days(cloud.horizon, at)})"
+    return state if cloud.served else f"not served (VERIFIER_CLOUDS): {state}"
 
 
 def _days(moment: datetime, at: datetime) -> str:

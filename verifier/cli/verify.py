@@ -1,4 +1,4 @@
-"""`imds-verifier verify` and `inspect`: documents from a file, without a service."""
+"""Implement `imds-verifier verify` and `inspect`: appraise or show a document from a file, without a service."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from verifier.core.trust.bundle import TrustError
 from verifier.ports.clock import Clock
 from verifier.usecases.archive import ArchiveVerifier
 
-#: Makes the verifier over the trust directory that was named, or over the one of the settings.
+#: Creates the verifier over the trust directory that is given, or over the one of the settings.
 ArchiveVerifierFactory = Callable[[Path | None], ArchiveVerifier]
 
 
@@ -40,14 +40,14 @@ def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> Command:
     def configure(parser: argparse.ArgumentParser) -> None:
         _add_file(parser)
         parser.add_argument("--at", metavar="TIME", help="appraise as of this moment, e.g. 2026-07-28T13:24:00Z")
-        parser.add_argument("--nonce", help="refuse a document that carries another nonce than this")
-        parser.add_argument("--policy", metavar="NAME", help="the policy to satisfy, in place of `default`")
+        parser.add_argument("--nonce", help="refuse a document that carries a different nonce")
+        parser.add_argument("--policy", metavar="NAME", help="the policy to satisfy (default: `default`)")
         parser.add_argument("--trust-dir", metavar="DIR", type=Path, help="add to or replace the shipped trust bundle")
-        parser.add_argument("--json", action="store_true", help="print what HTTP would answer")
+        parser.add_argument("--json", action="store_true", help="print the JSON of the HTTP API")
 
     return Command(
         name="verify",
-        summary="Verify an attested document from a file, as of now or of an earlier moment, and print its claims.",
+        summary="Verify an attested document from a file, at present or at an earlier time, and print its claims.",
         configure=configure,
         run=run,
     )
@@ -66,7 +66,7 @@ def inspect_command() -> Command:
 
     return Command(
         name="inspect",
-        summary="Show what a document says without verifying any of it.",
+        summary="Show the content of a document without verifying it.",
         configure=_add_file,
         run=run,
     )
@@ -74,7 +74,7 @@ def inspect_command() -> Command:
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "file", metavar="FILE", help="the document: IMDS's JSON, base64, DER or PEM; - is standard input"
+        "file", metavar="FILE", help="the document as JSON from IMDS, base64, DER or PEM; - is standard input"
     )
 
 
@@ -106,7 +106,7 @@ def _as_text(result: AttestationResult) -> str:
 def _inspected(envelope: Envelope) -> json_codec.Json:
     signer = envelope.signer
     return {
-        "UNVERIFIED": "nothing below was verified: anybody can write such a document",
+        "UNVERIFIED": "the fields below are not verified: anyone can forge such a document",
         "unverifiedContent": envelope.unverified_content.decode("utf-8", errors="backslashreplace"),
         "unverifiedSigner": {
             **json_codec.signer_json(

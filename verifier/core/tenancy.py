@@ -6,8 +6,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Self
 
-# No slash and no colon: stores use the name in their keys, and `cli:NAME` names an operator on the command line.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+#: The form of the names of tenants and administrators. Without a colon, a name cannot imitate `cli:NAME`, which names
+#: an operator on the command line. Without a slash or colon, it cannot leave its part of a store key.
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
+_NAME = re.compile(NAME_PATTERN)
 _RATE = re.compile(r"([1-9][0-9]{0,6})/(second|minute|hour)")
 
 

@@ -111,7 +111,7 @@ def test_readiness_shows_the_keys(application: Application, tmp_path: Path) -> N
     (tmp_path / "keys" / "current").write_text("another", "ascii")
     broken = condition(application)
     assert broken["ready"] is True
-    assert "current: names no key that is there" in str(broken["detail"])
+    assert "current: names a key that does not exist" in str(broken["detail"])
 
     (tmp_path / "other").mkdir()
     keyless = condition(make_application(tmp_path / "other"))

@@ -33,7 +33,7 @@ def test_rotate_waits_for_the_caches_and_now_does_not(tmp_path: Path) -> None:
 
     waits = call("keys", "rotate", "--dir", str(tmp_path), second)
     assert waits.status == 1
-    assert waits.err.startswith(f"refused: {second} is not known yet")
+    assert waits.err.startswith(f"refused: relying parties with a cached key set do not know {second} yet")
     assert waits.out == ""
 
     done = call("keys", "rotate", "--dir", str(tmp_path), second, "--now")
@@ -82,7 +82,7 @@ def test_a_service_does_not_start_on_keys_that_are_refused_or_without_an_issuer(
 
     nameless = call("serve", environment=settings)
     assert nameless.status == 2
-    assert "VERIFIER_TOKEN_ISSUER is needed too" in nameless.err
+    assert "set VERIFIER_TOKEN_ISSUER too" in nameless.err
     keyless = call("serve", environment={**settings, "VERIFIER_TOKEN_ISSUER": "us"})
     assert keyless.status == 2
     assert f"token_keys_dir: {tmp_path}: no key" in keyless.err

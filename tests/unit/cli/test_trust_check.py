@@ -185,7 +185,7 @@ def test_roots_are_not_compared() -> None:
 
 def test_nothing_to_do_ends_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert runner(tmp_path)("--page", str(PAGES / "page.html"), "--known", str(KNOWN)) == 0
-    assert capsys.readouterr().out.startswith("nothing to do")
+    assert capsys.readouterr().out.startswith("no findings")
 
 
 def test_something_to_do_ends_with_1_and_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,7 +228,7 @@ def test_a_url_that_does_not_answer_ends_with_3(tmp_path: Path, capsys: pytest.C
     run = runner(tmp_path, Shelf({"http://www.microsoft.com/pkiops/certs/b.crt": b"no certificate"}))
 
     assert run("--urls", str(urls), "--page", str(PAGES / "page.md"), "--known", str(KNOWN)) == 3
-    assert capsys.readouterr().err.count("no certificate came from") == 2
+    assert capsys.readouterr().err.count("no certificate received from") == 2
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Settings on a running service: those that may change are as the file says now, the others as the service started."""
+"""Reload the settings of a running service. Only RELOADABLE settings change; the others need a restart."""
 
 import hashlib
 import threading
@@ -19,17 +19,17 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _InForce:
-    """Settings, and what each view made of them, which change together."""
+    """Hold the settings and the value of each view. Both change together."""
 
     settings: Settings
     made: tuple[object, ...] = ()
 
 
 class LiveSettings:
-    """The settings in force, over the file that they came from. Thread-safe; a request never waits for a reload.
+    """Follow the settings file. Thread-safe; a request never waits for a reload.
 
-    `settings` are those of the start, and stay as they are but for RELOADABLE; `load` gives those of now, and raises
-    SettingsError; `file` is None where there is none, and nothing changes then.
+    `settings` are the settings at the start. `load` returns the present settings and raises SettingsError. If `file` is
+    None, the settings do not change.
     """
 
     def __init__(
@@ -42,19 +42,22 @@ class LiveSettings:
         self._turn = threading.Lock()
         self._views: list[Callable[[Settings], object]] = []
         self._in_force = _InForce(settings=settings)
-        # Digests of the file: as it was looked at last, and as it was read last.
+        # Digests of the file: at the last check, and at the last load.
         self._seen = self._read = ""
         self._refusal = ""
         self._waiting: frozenset[str] = frozenset()
         self.policies: Callable[[], Policies] = self.view(lambda now: now.named_policies)
 
     def settings(self) -> Settings:
-        """The settings in force: the same object until others are."""
+        """Return the settings in force: the same object until a reload changes them."""
         return self._in_force.settings
 
     def view(self, make: Callable[[Settings], _T]) -> Callable[[], _T]:
-        """Gives what `make` makes of the settings in force: made once for each, before they are in force. Settings of
-        which it makes nothing, since it raises ValueError, are refused; those of the start are not, and it raises."""
+        """Register a view, and return a function that returns its present value.
+
+        `make` computes the value once for each reload, before the settings take effect. If it raises ValueError, the
+        reload is refused. Raises the error of `make` for the settings at the start.
+        """
         with self._turn:
             number = len(self._views)
             before = self._in_force
@@ -63,11 +66,11 @@ class LiveSettings:
         return lambda: cast("_T", self._in_force.made[number])
 
     def refresh(self) -> None:
-        """The settings in force are those of the file, where it was the same at the last look too: one that is being
-        written says less than it will, and an empty one nothing. The first look is taken as it is.
+        """Load the file if it has changed and was the same at two checks in a row, or if this is the first check.
 
-        What is no settings is refused, told once until the reason is another one, and the ones before stay. It is
-        tried again at each look: the reason may lie in another file, or in none.
+        The second check avoids loading a file that is still being written. Invalid settings are refused, and the
+        previous ones stay in force. The same reason is recorded once. Each check tries again, because the reason may
+        be in a file that the settings name.
         """
         if self._file is None:
             return
@@ -81,7 +84,7 @@ class LiveSettings:
             except ValueError as error:
                 self._refuse(_sentence(error))
                 return
-            # What changed while it was read is seen by the next look.
+            # If the file changed during the load, the next check loads it again.
             if _digest(self._file) == self._seen:
                 self._read = self._seen
                 self._put_in_force(in_force, waiting=_differing(self._start, loaded) - RELOADABLE)
@@ -95,9 +98,9 @@ class LiveSettings:
         return start_polling(self.refresh, self._recorder, name="settings", interval_seconds=interval_seconds)
 
     def _make(self, loaded: Settings) -> _InForce:
-        """Raises ValueError."""
+        """Compute the settings in force and the views from `loaded`. Raises ValueError."""
         changed = self._start.model_copy(update={name: getattr(loaded, name) for name in RELOADABLE})
-        # What holds of both need not hold of the two together: tenants are what lets a service listen openly.
+        # Validate the combination: the start and the file are both valid, but a mix may listen openly without tenants.
         settings = Settings.model_validate(changed)
         return _InForce(settings=settings, made=tuple(make(settings) for make in self._views))
 
@@ -112,10 +115,10 @@ class LiveSettings:
         if changed:
             self._in_force = in_force
         if changed or self._refusal or waiting != self._waiting:
-            told = [f"changed: {_list(changed)}"]
+            parts = [f"changed: {_list(changed)}"]
             if waiting:
-                told.append(f"changed after a restart: {_list(waiting)}")
-            self._recorder.record(SettingsReloaded(outcome=ReloadOutcome.LOADED, detail="; ".join(told)))
+                parts.append(f"changed after a restart: {_list(waiting)}")
+            self._recorder.record(SettingsReloaded(outcome=ReloadOutcome.LOADED, detail="; ".join(parts)))
         self._refusal = ""
         self._waiting = waiting
 
@@ -125,7 +128,7 @@ def _differing(one: Settings, other: Settings) -> frozenset[str]:
 
 
 def _list(names: frozenset[str]) -> str:
-    return ", ".join(sorted(names)) or "nothing"
+    return ", ".join(sorted(names)) or "none"
 
 
 def _sentence(error: ValueError) -> str:
@@ -133,8 +136,11 @@ def _sentence(error: ValueError) -> str:
 
 
 def _digest(file: Path) -> str:
-    """Of what a reader of the file sees now, however it came there: written, renamed, or by a symbolic link that
-    leads elsewhere (a Kubernetes mount). A digest, since the file may hold a password."""
+    """Return the digest of the file's present content, or the error number if it cannot be read.
+
+    The content reveals every kind of change: a write, a rename, or a switched symbolic link (a Kubernetes mount).
+    Only a digest is kept, because the file may hold a password.
+    """
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Named policies as tables of the settings file: each is all of the rules that it names, and of the tables in it."""
+"""Read named policies from tables of the settings file. A document must satisfy every rule of a table."""
 
 from datetime import timedelta
 from typing import Annotated, Self
@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from verifier.core.policy import AllOf, AnyOf, ClaimIn, ClaimName, CloudIn, MaximumAge, Not, RequirePlan, Rule
 from verifier.core.trust.clouds import Cloud
 
-#: How deep tables may stand in one another, and how many a policy may have in all: what nobody can read is no policy,
-#: and every document is held against all of it.
+#: The greatest depth and number of tables in one policy. Each document is checked against all of them, and an
+#: operator must be able to read them.
 MAX_DEPTH = 8
 MAX_TABLES = 128
 
@@ -17,8 +17,7 @@ _Values = Annotated[frozenset[str], Field(min_length=1)] | None
 
 
 class PolicyTable(BaseModel):
-    """One policy, e.g. `[policies.gold]`, or a part of one. What is not named is not asked; a table that asks nothing
-    is refused, wherever it stands."""
+    """Read one policy, e.g. `[policies.gold]`, or a part of one. A table without a rule is refused at every depth."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,9 +36,9 @@ class PolicyTable(BaseModel):
 
     @model_validator(mode="after")
     def _is_of_a_readable_size(self) -> Self:
-        """Each table is checked when those in it are, so that nothing here goes deeper than the bound."""
+        """Check the size. Pydantic validates inner tables first, so the recursion does not exceed the bound."""
         if self._depth() > MAX_DEPTH:
-            raise ValueError(f"tables more than {MAX_DEPTH} deep in one another")
+            raise ValueError(f"more than {MAX_DEPTH} levels of nested tables")
         if self._count() > MAX_TABLES:
             raise ValueError(f"more than {MAX_TABLES} tables in one policy")
         return self
@@ -50,7 +49,7 @@ class PolicyTable(BaseModel):
         return self
 
     def rule(self) -> Rule:
-        """All that the table asks. Raises ValueError where that is nothing."""
+        """Return the rules of the table as one rule. Raises ValueError if the table has none."""
         claims = {
             ClaimName.PUBLISHER: self.publishers,
             ClaimName.PRODUCT: self.products,
@@ -73,14 +72,14 @@ class PolicyTable(BaseModel):
         if self.negated is not None:
             rules.append(Not(self.negated.rule()))
         if not rules:
-            raise ValueError("a policy that asks nothing")
+            raise ValueError("the policy has no rule")
         return AllOf(*rules)
 
     def _parts(self) -> tuple["PolicyTable", ...]:
         return (*(self.all_of or ()), *(self.any_of or ()), *(() if self.negated is None else (self.negated,)))
 
     def _depth(self) -> int:
-        """The policy itself stands at no depth."""
+        """Return the number of levels below this table."""
         return max((1 + part._depth() for part in self._parts()), default=0)  # noqa: SLF001 - of the same class
 
     def _count(self) -> int:

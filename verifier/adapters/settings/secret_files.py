@@ -1,4 +1,4 @@
-"""Secrets from files: the variable of a secret setting, with `_FILE` after it, names the file that holds its value."""
+"""Read secrets from files: the variable of a secret setting with the suffix `_FILE` names the file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +9,13 @@ MAX_BYTES = 64 * 1024
 
 
 def read_secret_files(environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
-    """The values of the settings whose secret a file holds. `variables` are the names of the secret settings, by the
-    variables that set them directly; in `environment`, upper and lower case are one.
+    """Return the values of the settings whose secret is in a file.
 
-    One line feed, or carriage return and line feed, at the end of a file is not a part of its secret: editors put it
-    there. Not checked: who else may read the file. Raises ValueError, with the variable's name and nothing of the
-    file's content.
+    `variables` maps the variable of each secret setting to the name of the setting. The case of names in `environment`
+    does not matter. One line break at the end of a file is not a part of the secret, because editors add it.
+    Not checked: who else may read the file.
+
+    Raises ValueError with the name of the variable, and without the content of the file.
     """
     given = {name.upper(): value for name, value in environment.items()}
     secrets: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The settings: environment variables `VERIFIER_*`, over one TOML file, over the defaults. Checked whole at start."""
+"""Define and load the settings: environment variables `VERIFIER_*`, then one TOML file, then the defaults."""
 
 import ipaddress
 import os
@@ -25,51 +25,50 @@ from verifier.core.discovery import DiscoveryMode
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceForm, NonceMode
 from verifier.core.policy import Policies
-from verifier.core.tenancy import Tenant
+from verifier.core.tenancy import NAME_PATTERN, Tenant
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 
 PREFIX = "VERIFIER_"
-#: Names the TOML file; the one variable that is not a setting.
+#: Names the TOML file. It is the only variable that is not a setting.
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
-#: What may change while the service runs; the rest is as it was at the start.
+#: The settings that may change while the service runs. The others need a restart.
 RELOADABLE = frozenset({"admin_keys", "policies", "tenants"})
 
 
-#: No colon: on the command line people are named `cli:NAME`.
-AdminName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
+AdminName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 
 
 def _split(value: object) -> object:
-    """Split the text of an environment variable at its commas; a list of the file stays as it is."""
+    """Split the text of an environment variable at commas. A list from the file is not changed."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 class SettingsError(ValueError):
-    """A setting is unknown or bad; the message names it and says what was expected."""
+    """Report an unknown or invalid setting. The message names it and states the expected value."""
 
 
 class Settings(BaseSettings):
-    """What can be set. In the environment, names are upper-case with the prefix; in the file they stand as here."""
+    """Hold all settings. The file uses these names; the environment uses them in upper case with the prefix."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     trust_dir: Path | None = None
     # The clouds whose documents are accepted live; archives are appraised for every cloud.
     clouds: Annotated[frozenset[Cloud], NoDecode, BeforeValidator(_split), Field(min_length=1)] = SERVED_BY_DEFAULT
-    # How soon a change of the trust directory, or of another replica's operator, is in force here.
     discovery: DiscoveryMode = DiscoveryMode.PINNED
+    # The interval at which the service checks the trust directory, the trust registry, the settings file and the keys.
     trust_refresh_seconds: Annotated[float, Field(ge=0.2, le=60)] = 1.0
-    # A URL of a store may hold its password.
+    # The URL of a store may contain its password.
     nonce_store: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{_state_directory()}/nonces.sqlite3"))
-    # How many replicas of a Redis have to have a redemption before it counts, and how long they may take.
+    # The number of Redis replicas that must acknowledge a redemption, and the time limit for them.
     nonce_wait_replicas: Annotated[int, Field(ge=0, le=16)] = 0
     nonce_wait_seconds: Annotated[float, Field(ge=0.01, le=1.5)] = 0.5
-    # Of a Redis over TLS. Without a CA file, the system's certificate authorities count.
+    # For Redis over TLS. Without a CA file, the system's certificate authorities are trusted.
     redis_ca_file: Path | None = None
     redis_certificate_file: Path | None = None
     redis_key_file: Path | None = None
-    # Sentinels have credentials of their own, or none.
+    # Sentinels do not use the credentials of the Redis data nodes.
     redis_sentinel_username: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     redis_sentinel_password: SecretStr | None = None
     nonce_form: NonceForm = NonceForm.DIGITS_10
@@ -80,16 +79,16 @@ class Settings(BaseSettings):
     maximum_body_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = MAX_EVIDENCE_BYTES
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    # Without keys, whoever reaches the service may use it: elsewhere than on loopback that has to be said.
+    # Without tenants, any client can use the service. Outside loopback, an operator must confirm that here.
     allow_open_listening: bool = False
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     threads: Annotated[int, Field(ge=1, le=64)] = 8
     request_seconds: Annotated[int, Field(ge=1, le=600)] = 20
     graceful_stop_seconds: Annotated[int, Field(ge=1, le=600)] = 30
-    # Without a port of their own, the metrics are on the service's.
+    # Without a separate port, the service's port serves the metrics.
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     metrics_host: str = "127.0.0.1"
-    # A base URL, without credentials: it is printed. Without one, there are no spans.
+    # A base URL without credentials, because it is printed. Without it, no spans are sent.
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s@/?#]+(/[^\s@?#]*)?$")] | None = None
     # none, store, or the absolute path of a file.
     audit: Annotated[str, Field(pattern=r"^(none|store|/.*[^/])$")] = "none"
@@ -100,12 +99,12 @@ class Settings(BaseSettings):
     # Without keys, results are not signed.
     token_keys_dir: Path | None = None
     token_issuer: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    # Without one, the audience of a token is the tenant that asked for it.
+    # Without it, the audience of a token is the name of the tenant.
     token_audience: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     token_lifetime_seconds: Annotated[int, Field(ge=30, le=24 * 3600)] = 600
-    # Names, each with the SHA-256 of its key in hex: a copy of the settings lets nobody in.
+    # Each name with the SHA-256 of its key in hex. A copy of the settings does not grant access.
     admin_keys: dict[AdminName, KeyHash] = Field(default_factory=dict)
-    # Without any, whoever reaches the service may use it, but for trust.
+    # Without tenants, only the trust endpoints require an API key.
     tenants: dict[TenantName, TenantTable] = Field(default_factory=dict)
 
     @classmethod
@@ -124,8 +123,9 @@ class Settings(BaseSettings):
     def _guard_open_listening(self) -> Self:
         if not (self.tenants or self.allow_open_listening or _is_loopback(self.host)):
             raise ValueError(
-                f"{PREFIX}HOST is {self.host}, where anybody may reach a service without keys: name {PREFIX}TENANTS, "
-                f"keep to loopback, or set {PREFIX}ALLOW_OPEN_LISTENING=true where something else guards the way"
+                f"{PREFIX}HOST is {self.host}, but there are no tenants, so any client could use the service: set "
+                f"{PREFIX}TENANTS, listen on loopback, or set {PREFIX}ALLOW_OPEN_LISTENING=true if the network "
+                "restricts access"
             )
         return self
 
@@ -134,34 +134,36 @@ class Settings(BaseSettings):
         known = {Policies.DEFAULT, *self.policies}
         for name, table in self.tenants.items():
             if table.policy not in known:
-                raise ValueError(f"tenants.{name}.policy: there is no policy of this name")
+                raise ValueError(f"tenants.{name}.policy: there is no policy with this name")
         every = [key_hash for table in self.tenants.values() for key_hash in table.keys]
         every += self.admin_keys.values()
         if len(set(every)) != len(every):
-            raise ValueError("tenants and admin_keys: a key is given twice, so that nobody could say whose it is")
+            raise ValueError("tenants and admin_keys: the same key is listed twice; give each caller its own key")
         return self
 
     @model_validator(mode="after")
     def _keep_metrics_apart(self) -> Self:
         if self.metrics_port and self.metrics_port == self.port:
-            raise ValueError(f"{PREFIX}METRICS_PORT is the service's own: leave it unset to have the metrics there")
+            raise ValueError(
+                f"{PREFIX}METRICS_PORT equals {PREFIX}PORT: unset it to serve the metrics on the service's port"
+            )
         if self.audit_required and self.audit == "none":
-            raise ValueError(f"{PREFIX}AUDIT_REQUIRED is set: {PREFIX}AUDIT has to name a trail")
+            raise ValueError(f"{PREFIX}AUDIT_REQUIRED is set: {PREFIX}AUDIT must name an audit trail")
         return self
 
     @model_validator(mode="after")
     def _name_the_issuer(self) -> Self:
         if self.token_keys_dir is not None and self.token_issuer is None:
             raise ValueError(
-                f"{PREFIX}TOKEN_KEYS_DIR is set: {PREFIX}TOKEN_ISSUER is needed too, "
-                f"the URL or name of this service by which relying parties know it"
+                f"{PREFIX}TOKEN_KEYS_DIR is set: set {PREFIX}TOKEN_ISSUER too, "
+                f"the URL or name by which relying parties know this service"
             )
         return self
 
     @model_validator(mode="after")
     def _pair_the_certificate(self) -> Self:
         if (self.redis_certificate_file is None) != (self.redis_key_file is None):
-            raise ValueError(f"{PREFIX}REDIS_CERTIFICATE_FILE and {PREFIX}REDIS_KEY_FILE have to be set together")
+            raise ValueError(f"{PREFIX}REDIS_CERTIFICATE_FILE and {PREFIX}REDIS_KEY_FILE must be set together")
         return self
 
     @property
@@ -174,12 +176,12 @@ class Settings(BaseSettings):
 
     @property
     def tenant_keys(self) -> dict[Tenant, tuple[str, ...]]:
-        """Each tenant, with the hashes of its keys."""
+        """Return each tenant with the hashes of its keys."""
         return {table.tenant(name): table.keys for name, table in self.tenants.items()}
 
     @property
     def tenants_sharing_an_audience(self) -> tuple[str, ...]:
-        """The tenants whose tokens `aud` does not tell apart; none, if results are not signed or each has its own."""
+        """Return the tenants whose tokens have the same `aud`. Empty if each has its own, or if there are no tokens."""
         shared = self.token_keys_dir is not None and self.token_audience is not None and len(self.tenants) > 1
         return tuple(sorted(self.tenants)) if shared else ()
 
@@ -189,16 +191,16 @@ class Settings(BaseSettings):
 
 
 def settings_file() -> Path | None:
-    """The file that VERIFIER_CONFIG names, where it names one."""
+    """Return the file that VERIFIER_CONFIG names, or None."""
     name = os.environ.get(CONFIG_VARIABLE)
     return Path(name) if name else None
 
 
 def load_settings() -> Settings:
-    """The settings in force, from the environment and the file that VERIFIER_CONFIG names.
+    """Load the settings from the environment and the file that VERIFIER_CONFIG names.
 
-    Every value has its type and lies in its bounds, and nothing that is set is unknown. Not checked: that what
-    they name can be reached. Raises SettingsError.
+    Every setting is known, and every value has its type and is within its bounds. Not checked: that the files and
+    servers that they name can be reached. Raises SettingsError.
     """
     secrets = {f"{PREFIX}{name.upper()}": name for name in secret_settings()}
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
@@ -218,16 +220,16 @@ def load_settings() -> Settings:
     except ValidationError as error:
         raise SettingsError(explain(error)) from error
     except UnreadableSettingError as error:
-        # JSON that is none, in the variable of a setting that is a table; the value is not repeated.
+        # The variable of a table does not contain valid JSON. The message does not repeat the value.
         raise SettingsError(str(error)) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: {error}") from error
     except RecursionError as error:
-        raise SettingsError(f"{CONFIG_VARIABLE}: values stand too deep in one another") from error
+        raise SettingsError(f"{CONFIG_VARIABLE}: values are nested too deeply") from error
 
 
 def secret_settings() -> tuple[str, ...]:
-    """The names of the settings that may hold a secret, which a file can hold instead."""
+    """Return the names of the settings that may hold a secret. A file can hold their value instead."""
     return tuple(name for name, field in Settings.model_fields.items() if SecretStr in _types_of(field.annotation))
 
 
@@ -236,7 +238,7 @@ def _types_of(annotation: object) -> tuple[object, ...]:
 
 
 def explain(error: ValidationError) -> str:
-    """What is wrong with which setting."""
+    """Format the errors, each with the name of its setting."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in fault["loc"])
@@ -254,6 +256,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _state_directory() -> Path:
-    """XDG Base Directory: state that should persist between restarts."""
+    """Return the directory for state that persists between restarts (XDG Base Directory)."""
     state_home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state_home) / "imds-verifier"

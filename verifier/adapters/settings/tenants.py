@@ -1,27 +1,27 @@
-"""Tenants as tables of the settings file: each with its keys, its policy and its rate."""
+"""Read tenants from tables of the settings file: keys, policy and rate."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
-from verifier.core.tenancy import Rate, Tenant
+from verifier.core.tenancy import NAME_PATTERN, Rate, Tenant
 
-TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
-#: The SHA-256 of a key in hex: a copy of the settings lets nobody in.
+TenantName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
+#: The SHA-256 of a key in hex. A copy of the settings does not grant access.
 KeyHash = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9A-Fa-f]{64}$")]
 
-#: Enough for a key to follow another; more are a sign of one that nobody takes away.
+#: Enough for key rotation. More keys indicate that old ones are not removed.
 MAX_KEYS = 16
 
 
 def _parse(value: object) -> Rate:
     if not isinstance(value, str):
-        raise ValueError("a rate is written as 600/minute")  # noqa: TRY004 - pydantic makes a fault of a ValueError alone
+        raise ValueError("expected a rate such as 600/minute")  # noqa: TRY004 - pydantic reports only ValueError
     return Rate.parse(value)
 
 
 class TenantTable(BaseModel):
-    """One tenant, e.g. `[tenants.contoso]`. What is not named: the policy `default`, and no limit."""
+    """Read one tenant, e.g. `[tenants.contoso]`. The defaults are the policy `default` and no rate limit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""The settings in force as text for an operator: everything that counts, and nothing that lets anybody in."""
+"""Format the settings for an operator, without secrets."""
 
 import json
 import re
@@ -12,19 +12,21 @@ from pydantic import BaseModel, SecretStr
 from verifier.adapters.settings.settings import Settings
 
 MASK = "***"
-#: Of a key's hash, enough to tell it from others.
+#: The digits of a key's hash that are shown: enough to distinguish keys.
 _SHOWN_DIGITS = 12
 _KEY_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def settings_text(settings: Settings) -> str:
-    """One JSON object: names as in the settings file, values as they are in force, with passwords masked and hashes
-    of keys shortened. What a table does not set is not shown."""
+    """Format the settings as one JSON object, with the names of the settings file.
+
+    Passwords are masked, and hashes of keys are shortened. Tables omit defaults.
+    """
     shown = {name: _show(getattr(settings, name)) for name in Settings.model_fields}
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
-def _show(value: object) -> object:  # noqa: PLR0911 - one a kind of value
+def _show(value: object) -> object:  # noqa: PLR0911 - one return per type of value
     match value:
         case SecretStr():
             return mask_url(value.get_secret_value())
@@ -47,8 +49,10 @@ def _show(value: object) -> object:  # noqa: PLR0911 - one a kind of value
 
 
 def mask_url(url: str) -> str:
-    """The URL with its password masked, and all of its query's values; MASK alone where it is no URL whose parts are
-    beyond doubt, since a password with a reserved character may be anywhere in it."""
+    """Mask the password and all query values of a URL.
+
+    Return only MASK if the parts of the URL are ambiguous: a password with a reserved character may be in any part.
+    """
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -59,7 +63,7 @@ def mask_url(url: str) -> str:
         return MASK
     if at:
         user, colon, _ = user_info.partition(":")
-        # Some clients take a password without a user, and without the colon too.
+        # Some clients accept a password without a user name and without a colon.
         host = f"{user}:{MASK}@{host}" if colon else f"{MASK}@{host}"
     query = "&".join(f"{pair.partition('=')[0]}={MASK}" for pair in parts.query.split("&") if "=" in pair)
     masked = f"{parts.scheme}://{host}{parts.path}"

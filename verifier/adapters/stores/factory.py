@@ -1,4 +1,4 @@
-"""Which stores a URL names: nonces, what all replicas share about trust, and the counters of rates, in one place."""
+"""Open the stores that a URL names: nonces, trust registry and rate counters."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.ports.stores import NonceStore, RateLimiter
 from verifier.ports.trust import TrustRegistry
 
-# The threads that answer requests hold one connection each at the most; one more reads the registry. The library's pool
-# gives a connection to whoever asks first, not to who waits longest: nobody should have to wait.
+# Each request thread holds at most one connection, and one more thread reads the registry. The library's pool does not
+# serve waiting threads in order, so no thread should have to wait.
 _SPARE_CONNECTIONS = 2
 
 
 class MissingStoreError(Exception):
-    """The store does not exist, and must not be created."""
+    """Report a store that does not exist and must not be created."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +29,16 @@ class Stores:
     nonces: NonceStore
     registry: TrustRegistry
     limiter: RateLimiter
-    #: What all of them go by on Redis.
+    #: The link that all stores share on Redis.
     link: RedisLink | None = None
 
 
 def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) -> Stores:
-    """The stores that the URL names, for a process of this many threads. Those on Redis have not connected yet, and
-    share their connections.
+    """Open the stores that the URL names, for a process with this many threads.
 
-    On SQLite, the registry is a file of its own beside the nonces, since the two change at different times; the
-    counters of the rates are another one, whose commits wait for no disk.
-    Raises ValueError, which does not repeat the URL, where it names none; StoreUnavailable.
+    Stores on Redis share their connections and connect on first use. On SQLite, each store has its own file: the nonces
+    and the registry change at different times, and commits of the rate counters do not wait for the disk.
+    Raises ValueError without repeating an invalid URL, and StoreUnavailable.
     """
     path = _sqlite_path(url)
     if path is not None:
@@ -76,7 +75,7 @@ def open_registry(url: str, *, create: bool, options: RedisOptions | None = None
 
 
 def _sqlite_path(url: str) -> Path | None:
-    """The file of the nonces, where the URL names one; None where it names a Redis. Raises ValueError."""
+    """Return the file of the nonces, or None if the URL names a Redis. Raises ValueError."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Result tokens: signs them, with keys that change while the service runs."""
+"""Sign result tokens with keys that may change while the service runs."""
 
 import secrets
 import threading
@@ -14,15 +14,15 @@ from verifier.core.model import LiveResult
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import PublishedKey, TokenKeyError
 
-#: A directory that changes while it is read is read again, as often at most before it is called broken.
+#: How often a directory is read again if it changes during the read. After that, it is refused.
 _ATTEMPTS = 3
 
 
 class SignedResults:
-    """Implements the TokenIssuer port. Thread-safe; no token waits for a reload.
+    """Implement the TokenIssuer port. Thread-safe; a token never waits for a reload.
 
-    The directory must hold keys at construction (raises TokenKeyError), unless there is a `last_good` ring of it.
-    The audience of a token is `audience`, or the tenant that asked, by its name, if there is none.
+    Construction raises TokenKeyError if the directory has no valid keys and there is no `last_good` ring. The audience
+    of a token is `audience`, or else the name of the tenant.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SignedResults:
         self._ring = ring
 
     def issue(self, result: LiveResult, *, tenant: str) -> str:
-        """Signed by the key in force, which its header names; it carries no key, and no address of one."""
+        """Sign a token with the present key. The header names the key, and contains neither a key nor a URL of one."""
         signing = self._ring.signing
         claims = result_claims.build_claims(
             result,
@@ -62,7 +62,7 @@ class SignedResults:
             issuer=self._issuer,
             audience=self._audience or tenant,
             lifetime=self._lifetime,
-            # RFC 7519 section 4.1.7: 128 random bits meet no others.
+            # RFC 7519 section 4.1.7: 128 random bits do not collide.
             token_id=secrets.token_urlsafe(16),
             build=self._build,
         )
@@ -70,8 +70,10 @@ class SignedResults:
         return jwt.encode(claims, signing.private_key, algorithm=signing.algorithm.value, headers=headers)
 
     def published(self) -> tuple[PublishedKey, ...]:
-        """The directory is looked at first: whatever worker signed a token, its key was there before, and so is in
-        what any worker of this host publishes after."""
+        """Reload the directory and return its public keys.
+
+        The reload ensures that every worker of this host publishes the key of a token that any other worker signed.
+        """
         self.refresh()
         return self._ring.published
 
@@ -79,8 +81,10 @@ class SignedResults:
         return self._trouble
 
     def refresh(self) -> None:
-        """The keys in force are those of the directory as it is now, or, where they are refused, those before: told
-        once for each fault."""
+        """Reload the keys of the directory if they have changed.
+
+        If they are invalid, the previous keys stay in force, and the reason is recorded once.
+        """
         with self._turn:
             before = self._trouble
             ring = self._read()
@@ -95,12 +99,12 @@ class SignedResults:
         return start_polling(self.refresh, self._recorder, name="token keys", interval_seconds=interval_seconds)
 
     def _read(self) -> KeyRing | None:
-        """The keys of the directory, where they are others than before; `trouble` says why there are none."""
+        """Return the keys of the directory if they have changed. `trouble` is the reason if they are invalid."""
         trouble = ""
         for _ in range(_ATTEMPTS):
             try:
                 files = read_files(self._directory)
-                # The bytes are compared, and the modes: no times, which file systems keep coarsely.
+                # Compare bytes and modes. File times are too coarse.
                 if files == self._files:
                     return None
                 ring = make_ring(self._directory, files)

@@ -1,4 +1,4 @@
-"""What an operator does to the keys of result tokens: each change is one file, there whole or not at all."""
+"""Manage the keys of result tokens in a directory. Each change replaces one file atomically."""
 
 import os
 import tempfile
@@ -15,9 +15,9 @@ from verifier.ports.tokens import JWKS_LIFETIME, PublishedKey, TokenAlgorithm, T
 
 
 class TokenKeyDirectory:
-    """Implements the TokenKeyAdministration port over a directory, with or without a service that reads it.
+    """Implement the TokenKeyAdministration port over a directory, with or without a running service.
 
-    `token_lifetime` and `refresh` are the service's: how long a token can be shown, and how soon it sees a change.
+    `token_lifetime` is the lifetime of the service's tokens. `refresh` is its reload interval.
     """
 
     def __init__(self, directory: Path, *, clock: Clock, token_lifetime: timedelta, refresh: timedelta) -> None:
@@ -29,7 +29,7 @@ class TokenKeyDirectory:
     def generate(self, algorithm: TokenAlgorithm) -> str:
         self._make_directory()
         names = {file.name for file in read_files(self._directory)}
-        # Beside keys that the service refuses, a new one would be of no use.
+        # Raise if the existing keys are invalid: the service would refuse the new key too.
         signing = load_ring(self._directory).signing.kid if names else None
         key: PrivateKey
         match algorithm:
@@ -39,7 +39,7 @@ class TokenKeyDirectory:
                 key = Ed25519PrivateKey.generate()
         kid = f"{self._clock.now():%Y%m%d}-{thumbprint(key).hex()[:12]}"
         if signing is not None and CURRENT not in names:
-            # Several keys and no `current` are refused: the one that signs is named before there is a second.
+            # The service refuses several keys without `current`, so name the signing key before adding the second one.
             self._write(CURRENT, f"{signing}\n".encode())
         self._write(f"{kid}{SUFFIX}", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         if signing is None:
@@ -57,7 +57,7 @@ class TokenKeyDirectory:
             return
         if not at_once:
             known = self._changed(f"{kid}{SUFFIX}") + JWKS_LIFETIME + self._refresh
-            self._wait_for(known, f"{kid} is not known yet to everybody who keeps the key set")
+            self._wait_for(known, f"relying parties with a cached key set do not know {kid} yet")
         self._write(CURRENT, f"{kid}\n".encode())
 
     def retire(self, kid: str, *, at_once: bool = False) -> None:
@@ -65,10 +65,10 @@ class TokenKeyDirectory:
         if kid not in {key.kid for key in ring.keys}:
             raise TokenKeyError(f"{self._directory}: there is no key of that name")
         if kid == ring.signing.kid:
-            raise TokenKeyError(f"{kid} is the key that signs; let another one sign first")
+            raise TokenKeyError(f"{kid} is the signing key; rotate to another key first")
         if not at_once:
             unused = self._changed(CURRENT) + self._refresh + self._token_lifetime
-            self._wait_for(unused, f"tokens that {kid} signed may still be shown")
+            self._wait_for(unused, f"tokens that {kid} signed may still be valid")
         path = self._directory / f"{kid}{SUFFIX}"
         try:
             path.unlink()
@@ -77,9 +77,9 @@ class TokenKeyDirectory:
             raise TokenKeyError(f"{path}: {error.strerror}") from error
 
     def _wait_for(self, moment: datetime, why: str) -> None:
-        """Refuses until `moment`."""
+        """Raise TokenKeyError before `moment`."""
         if self._clock.now() < moment:
-            raise TokenKeyError(f"{why}: wait until {moment:%Y-%m-%dT%H:%M:%SZ}, or say --now")
+            raise TokenKeyError(f"{why}: wait until {moment:%Y-%m-%dT%H:%M:%SZ}, or use --now")
 
     def _changed(self, name: str) -> datetime:
         try:
@@ -94,7 +94,7 @@ class TokenKeyDirectory:
             raise TokenKeyError(f"{self._directory}: {error.strerror}") from error
 
     def _write(self, name: str, data: bytes) -> None:
-        """The file holds `bytes`, also after a power failure; nobody ever sees a part of them. Mode 0600."""
+        """Write the file atomically and durably, with mode 0600."""
         temporary: str | None = None
         try:
             descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=self._directory)

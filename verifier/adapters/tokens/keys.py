@@ -1,5 +1,7 @@
-"""The keys of result tokens, in a directory: `<kid>.pem` (PKCS 8, PEM) each, and `current`, which names the one that
-signs. All are published."""
+"""Read the keys of result tokens from a directory.
+
+Each key is a file `<kid>.pem` (PKCS 8, PEM). The file `current` names the signing key. All keys are published.
+"""
 
 import base64
 import hashlib
@@ -17,10 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from verifier.ports.tokens import PublishedKey, TokenAlgorithm, TokenKeyError
 
 SUFFIX = ".pem"
-#: Names the signing key. Without it, the only key signs; several are refused, since none of them is the obvious one.
+#: The file that names the signing key. It is optional only if there is a single key.
 CURRENT = "current"
 _KID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-#: More than an overlap ever needs, and few enough to read each second.
+#: More than key rotation needs, and few enough to read each second.
 MAX_KEYS = 32
 _MAX_BYTES = 16 * 1024
 
@@ -29,7 +31,7 @@ PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenKey:
-    """A private key that tokens can be signed with, and the algorithm that goes with its kind."""
+    """Hold a private key and its signature algorithm."""
 
     kid: str
     algorithm: TokenAlgorithm
@@ -37,14 +39,14 @@ class TokenKey:
 
     @property
     def published(self) -> PublishedKey:
-        """RFC 7517: public members alone, since they are built from the public key."""
+        """Return the JWK (RFC 7517). It is built from the public key, so it has only public members."""
         use = {"kid": self.kid, "use": "sig", "alg": self.algorithm.value}
         return PublishedKey(kid=self.kid, jwk={**_public_members(self.private_key), **use})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRing:
-    """At least one key; `signing` is one of them."""
+    """Hold at least one key. `signing` is one of them."""
 
     keys: tuple[TokenKey, ...]
     signing: TokenKey
@@ -55,14 +57,14 @@ class KeyRing:
 
     @property
     def published(self) -> tuple[PublishedKey, ...]:
-        """The one that signs first, the others by name."""
+        """Return the public keys: the signing key first, then the others by name."""
         others = (key for key in self.keys if key is not self.signing)
         return tuple(key.published for key in (self.signing, *others))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFile:
-    """One file as it was read: whose it is, who else may use it, and what is in it."""
+    """Hold one file with its owner, mode and content."""
 
     name: str
     owner: int
@@ -71,15 +73,15 @@ class KeyFile:
 
 
 def read_files(directory: Path) -> tuple[KeyFile, ...]:
-    """The files of a key directory, by name: keys and `current` alone. Nothing is known of what they hold.
+    """Read the key files and `current` of a directory, sorted by name. Not checked: their content.
 
-    Names that begin with a dot are another's business: half-written files, and what Kubernetes mounts with.
+    Names that begin with a dot are ignored: temporary files, and the links of a Kubernetes mount.
     Raises TokenKeyError.
     """
     try:
         names = sorted(
             name
-            for name in os.listdir(directory)  # noqa: PTH208 - names are what is asked for
+            for name in os.listdir(directory)  # noqa: PTH208 - only the names are needed
             if not name.startswith(".") and (name == CURRENT or name.endswith(SUFFIX))
         )
     except OSError as error:
@@ -90,25 +92,27 @@ def read_files(directory: Path) -> tuple[KeyFile, ...]:
 
 
 def make_ring(directory: Path, files: tuple[KeyFile, ...]) -> KeyRing:
-    """The keys that these files are. Every one is usable, and nobody but this user, or root, can have read it from
-    there. Raises TokenKeyError, which names the file and never quotes it."""
+    """Parse the files into a key ring, and check that only this user or root can read them.
+
+    Raises TokenKeyError, which names the file and never quotes its content.
+    """
     keys = tuple(_read_key(directory, file) for file in files if file.name != CURRENT)
     if not keys:
-        raise TokenKeyError(f"{directory}: no key; `imds-verifier keys generate` makes one")
+        raise TokenKeyError(f"{directory}: no key; create one with `imds-verifier keys generate`")
     named = [file.data for file in files if file.name == CURRENT]
     if not named:
         if len(keys) > 1:
-            raise TokenKeyError(f"{directory}: several keys, and no file '{CURRENT}' that names the one that signs")
+            raise TokenKeyError(f"{directory}: several keys, but no file '{CURRENT}' that names the signing key")
         return KeyRing(keys=keys, signing=keys[0])
     kid = named[0].strip()
     for key in keys:
         if key.kid.encode() == kid:
             return KeyRing(keys=keys, signing=key)
-    raise TokenKeyError(f"{directory / CURRENT}: names no key that is there")
+    raise TokenKeyError(f"{directory / CURRENT}: names a key that does not exist")
 
 
 def load_ring(directory: Path) -> KeyRing:
-    """The keys in the directory as it is now. Raises TokenKeyError."""
+    """Read and parse the keys of the directory. Raises TokenKeyError."""
     return make_ring(directory, read_files(directory))
 
 
@@ -117,7 +121,7 @@ def is_kid(text: str) -> bool:
 
 
 def thumbprint(key: PrivateKey) -> bytes:
-    """RFC 7638 section 3: the SHA-256 of the public key's required members, in their one spelling."""
+    """Return the SHA-256 of the public key's required members in canonical form (RFC 7638 section 3)."""
     canonical = json.dumps(_public_members(key), separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(canonical.encode()).digest()
 
@@ -125,16 +129,16 @@ def thumbprint(key: PrivateKey) -> bytes:
 def _read_file(directory: Path, name: str) -> KeyFile:
     path = directory / name
     try:
-        # Not blocking: a pipe of that name must not hold up the service.
+        # Non-blocking: a named pipe must not block the service.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            # Of what is open, not of the name: that may be another file by now.
+            # Use the descriptor: the name may refer to another file by now.
             status = os.fstat(descriptor)
             data = file.read(_MAX_BYTES + 1) or b""
     except OSError as error:
         raise TokenKeyError(f"{path}: {error.strerror}") from error
     if len(data) > _MAX_BYTES:
-        raise TokenKeyError(f"{path}: larger than a key")
+        raise TokenKeyError(f"{path}: larger than {_MAX_BYTES} bytes")
     return KeyFile(name=name, owner=status.st_uid, mode=status.st_mode, data=data)
 
 
@@ -142,12 +146,12 @@ def _read_key(directory: Path, file: KeyFile) -> TokenKey:
     path = directory / file.name
     kid = file.name.removesuffix(SUFFIX)
     if not is_kid(kid):
-        raise TokenKeyError(f"{path}: a key's name is of letters, digits, '-' and '_', at most 64")
+        raise TokenKeyError(f"{path}: a key's name has at most 64 letters, digits, '-' and '_'")
     _check_access(path, file)
     try:
         key = load_pem_private_key(file.data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # Not chained: what the parser says may quote the key.
+        # Not chained: the parser's message may quote the key.
         raise TokenKeyError(f"{path}: not one unencrypted private key in PEM (PKCS 8)") from None
     match key:
         case EllipticCurvePrivateKey(curve=SECP256R1()):
@@ -159,8 +163,11 @@ def _read_key(directory: Path, file: KeyFile) -> TokenKey:
 
 
 def _check_access(path: Path, file: KeyFile) -> None:
-    """A key of this user is its alone. One of root's may be read by its group too: so a Kubernetes Secret reaches a
-    service that is not root (fsGroup), and there is no other way to it."""
+    """Check the owner and the mode of a key file.
+
+    Only its owner may access a key of this user. The group may read a key of root, because a Kubernetes Secret reaches
+    a service without root privileges only through its group (fsGroup).
+    """
     user = os.geteuid()
     if file.owner not in {user, 0}:
         raise TokenKeyError(f"{path}: belongs to another user")
@@ -170,7 +177,7 @@ def _check_access(path: Path, file: KeyFile) -> None:
 
 
 def _public_members(key: PrivateKey) -> dict[str, str]:
-    """RFC 7518 section 6.2.1, RFC 8037 section 2: the members that make up the public key, and no other."""
+    """Return the members of the public key (RFC 7518 section 6.2.1, RFC 8037 section 2)."""
     public = key.public_key()
     if isinstance(key, Ed25519PrivateKey):
         raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)

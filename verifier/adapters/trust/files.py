@@ -1,6 +1,6 @@
-"""Trust bundles on disk: a manifest, one certificate a file, and the overlay that an operator mounts.
+"""Read trust bundles from disk: a manifest, one file per certificate, and the overlay of an operator.
 
-`trust_roots/README.md` describes the format for those who write it.
+`trust_roots/README.md` describes the format.
 """
 
 import re
@@ -19,21 +19,21 @@ from verifier.core.trust.clouds import Cloud
 MANIFEST = "manifest.toml"
 FORMAT = 1
 
-#: The shipped bundle is at most a tenth of each: what is larger is not a trust bundle.
+#: Limits of a bundle. The shipped bundle uses at most a tenth of each.
 MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_CERTIFICATE_BYTES = 64 * 1024
 MAX_ENTRIES = 512
 
 _DIRECTORIES = {Role.ROOT: "roots", Role.INTERMEDIATE: "intermediates"}
-#: The name begins with a letter or digit and has no separator, so it does not lead out of its directory.
+#: The name begins with a letter or digit and has no separator, so it cannot leave its directory.
 _FILE = re.compile(r"((?P<folder>roots|intermediates)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.pem")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-#: What looks like a pin to whoever lists the directory.
+#: A person who lists the directory takes files with these suffixes for pins.
 _CERTIFICATE_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})
 
 
 class _Mode(StrEnum):
-    """What an overlay does with the shipped bundle."""
+    """Name the effect of an overlay on the shipped bundle."""
 
     ADD = "add"
     REPLACE = "replace"
@@ -41,16 +41,16 @@ class _Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing:
-    """What one manifest lists, by the fingerprint of the certificate. The shipped one has no mode."""
+    """Hold the entries of one manifest by the fingerprint of the certificate. The shipped manifest has no mode."""
 
     mode: _Mode | None
     entries: dict[str, TrustedCertificate]
 
 
 class TrustDirectory:
-    """The trust bundle of the shipped directory and an overlay, as both were at construction: a TrustSource.
+    """Load the trust bundle of the shipped directory and an overlay once. Implements the TrustSource port.
 
-    Raises TrustError. Not checked: whether any certificate is usable now, which is the clock's to say.
+    Raises TrustError. Not checked: whether any certificate is valid at present.
     """
 
     def __init__(self, overlay: Path | None = None) -> None:
@@ -61,20 +61,20 @@ class TrustDirectory:
 
 
 def shipped_directory() -> Path:
-    """Where the shipped bundle is: in the package where it was installed, beside it in a source checkout."""
+    """Return the directory of the shipped bundle: in the installed package, or beside it in a source checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "trust_roots"
     return installed if installed.is_dir() else package.parent / "trust_roots"
 
 
 def load_bundle(overlay: Path | None = None) -> TrustBundle:
-    """The shipped bundle, or what the overlay's `mode` makes of it.
+    """Load the shipped bundle and apply the overlay by its `mode`.
 
-    `add`: the shipped entries and the overlay's; an entry for a shipped certificate stands in its place.
-    `replace`: the overlay alone. Every file was read once, and every certificate is the one that its entry
-    names by SHA-256. Not checked: signatures, and that a pin chains to an anchor.
+    `add` merges the entries; an overlay entry replaces the shipped entry for the same certificate. `replace` uses only
+    the overlay. Each file is read once, and each certificate has the SHA-256 that its entry names.
+    Not checked: signatures, and that a pin chains to an anchor.
 
-    Raises TrustError, which names the file and the entry; also where a file cannot be read.
+    Raises TrustError, which names the file and the entry, also if a file cannot be read.
     """
     if overlay is None:
         return _bundle(_read_directory(shipped_directory(), is_overlay=False).entries, shipped_directory())
@@ -109,7 +109,7 @@ def _read_manifest(directory: Path, *, is_overlay: bool) -> _Listing:
     tables = table.take_optional("certificates", list) or []
     table.finish()
     if len(tables) > MAX_ENTRIES:
-        raise table.error(f"{len(tables)} certificates, where {MAX_ENTRIES} are the most")
+        raise table.error(f"{len(tables)} certificates; at most {MAX_ENTRIES} are allowed")
     files: dict[str, TrustedCertificate] = {}
     entries: dict[str, TrustedCertificate] = {}
     for position, values in enumerate(tables, start=1):
@@ -144,7 +144,7 @@ def _mode(table: Table, *, is_overlay: bool) -> _Mode | None:
 
 
 def _read_clouds(table: Table) -> dict[Cloud, tuple[str, ...]]:
-    """The files that each cloud lists as its anchors."""
+    """Return the files that each cloud lists as its anchors."""
     anchors: dict[Cloud, tuple[str, ...]] = {}
     for name, values in (table.take_optional("clouds", dict) or {}).items():
         cloud = table.member(name, Cloud)
@@ -157,10 +157,10 @@ def _read_clouds(table: Table) -> dict[Cloud, tuple[str, ...]]:
 
 
 def _read_entry(table: Table, directory: Path, *, is_overlay: bool) -> tuple[str, TrustedCertificate]:
-    """The entry, and its file as the manifest writes it."""
+    """Read one entry. Return its file name from the manifest, and the entry."""
     file = table.take("file", str)
     form = _FILE.fullmatch(file)
-    # The keys of a ConfigMap have no folders: a certificate of an overlay may lie beside its manifest.
+    # The keys of a ConfigMap have no folders, so the certificates of an overlay may be beside its manifest.
     if form is None or not (is_overlay or form["folder"]):
         forms = "roots/NAME.pem, intermediates/NAME.pem or NAME.pem" if is_overlay else "in roots/ or intermediates/"
         raise table.error(f"file must be {forms}, not {file!r}")
@@ -193,15 +193,15 @@ def _read_entry(table: Table, directory: Path, *, is_overlay: bool) -> tuple[str
 
 
 def _locate(table: Table, directory: Path, file: str, role: Role) -> Path:
-    """Where `file` really is, which is inside the directory.
+    """Resolve `file` to a path inside the directory. Raises TrustError if it is outside.
 
-    Symbolic links that stay inside are followed: Kubernetes mounts a ConfigMap as such links.
+    Symbolic links inside the directory are followed, because Kubernetes mounts a ConfigMap with such links.
     """
     if "/" in file and not file.startswith(f"{_DIRECTORIES[role]}/"):
         raise table.error(f"file must be in {_DIRECTORIES[role]}/, as its role is {role}")
     try:
         path = (directory / file).resolve()
-    except RuntimeError as error:  # before Python 3.13; from then on, reading it fails
+    except RuntimeError as error:  # before Python 3.13; later versions fail when they read the file
         raise table.error("file is a loop of symbolic links") from error
     if not path.is_relative_to(directory.resolve()):
         raise table.error("file leads out of the directory")
@@ -215,7 +215,7 @@ def _read_certificate(table: Table, path: Path) -> Certificate:
         raise table.error(f"cannot be read: {error.strerror or error}") from error
     except TrustError as error:
         raise table.error(str(error)) from error
-    # The PEM parser passes over blocks of other kinds; a key has no business in a trust directory.
+    # The PEM parser skips other kinds of blocks, but a trust directory must not contain a private key.
     if raw.count(b"-----BEGIN ") != 1:
         raise table.error("file must hold exactly one PEM block")
     try:
@@ -225,7 +225,7 @@ def _read_certificate(table: Table, path: Path) -> Certificate:
 
 
 def _read(path: Path, limit: int) -> bytes:
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for its writer
+    if not stat.S_ISREG(path.stat().st_mode):  # open() on a named pipe would block
         raise TrustError(f"{path}: not a file")
     with path.open("rb") as file:
         raw = file.read(limit + 1)
@@ -235,7 +235,7 @@ def _read(path: Path, limit: int) -> bytes:
 
 
 def _utc(table: Table, key: str) -> datetime | None:
-    """The moment in UTC, so that one moment written with two offsets is one content and one generation."""
+    """Read a time and convert it to UTC, so that the offset does not change the generation of the bundle."""
     moment = table.take_optional(key, datetime)
     if moment is None:
         return None
@@ -248,9 +248,9 @@ def _utc(table: Table, key: str) -> datetime | None:
 
 
 def _check_anchors(anchors: dict[Cloud, tuple[str, ...]], files: dict[str, TrustedCertificate], manifest: Path) -> None:
-    """The anchors that the clouds list are exactly the roots that name those clouds.
+    """Check that the anchors that clouds list are exactly the roots that name those clouds.
 
-    Stated twice in the manifest on purpose: one slip of the pen cannot make an anchor.
+    The manifest states both, so that a single mistake cannot create an anchor.
     """
     for cloud, names in anchors.items():
         for name in names:
@@ -264,11 +264,11 @@ def _check_anchors(anchors: dict[Cloud, tuple[str, ...]], files: dict[str, Trust
 
 
 def _refuse_unlisted(directory: Path, files: dict[str, TrustedCertificate]) -> None:
-    """No file of the directory looks pinned and is not."""
+    """Refuse a certificate file that the manifest does not list."""
     for folder in ("", *_DIRECTORIES.values()):
         path = directory / folder
         if not path.is_dir():
-            continue  # a manifest may list no root, or no intermediate
+            continue  # the manifest may have no roots or no intermediates
         for found in sorted(path.iterdir()):
             name = found.relative_to(directory).as_posix()
             if found.suffix.lower() in _CERTIFICATE_SUFFIXES and name not in files:

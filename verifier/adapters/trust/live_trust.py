@@ -1,4 +1,4 @@
-"""Trust on a running service: the files as they are now, with what operators decided and what was admitted."""
+"""Combine the trust files, operators' decisions and admitted authorities on a running service."""
 
 import hashlib
 import threading
@@ -20,18 +20,18 @@ from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TrustReloaded
 from verifier.ports.trust import TrustRegistry
 
-#: After a change this young, another one may look the same: file systems keep times as coarsely.
+#: File systems have coarse times: a second change within this time may not be visible.
 SETTLING_SECONDS = 2.0
 
-#: Where `load_bundle` looks for files, in each directory.
+#: The folders of each directory that `load_bundle` reads.
 _FOLDERS = ("", "roots", "intermediates")
-#: A directory that changes while it is read is read again, as often at most before it is called broken.
+#: How often a directory is read again if it changes during the read. After that, it is refused.
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What the directories look like, no file read. `is_settled` where no later change can look the same."""
+    """Hold the metadata of the directories. `is_settled` is true if every later change will be visible in it."""
 
     entries: tuple[tuple[object, ...], ...]
     is_settled: bool
@@ -39,7 +39,7 @@ class _Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Refusal:
-    """A state of the directories that is no trust bundle, and why."""
+    """Hold a state of the directories that is not a valid trust bundle, and the reason."""
 
     entries: tuple[tuple[object, ...], ...]
     detail: str
@@ -47,7 +47,7 @@ class _Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wish:
-    """An authority that the registry says to trust, which may or may not be possible here."""
+    """Hold an authority that the registry asks to trust, before it is checked."""
 
     sha256: str
     der: bytes
@@ -58,11 +58,11 @@ class _Wish:
 
 
 class LiveTrust:
-    """The bundle of the files and the registry: a LiveTrustSource. Thread-safe; a request never waits for a reload.
+    """Combine the bundle of the files and the registry. Implements the LiveTrustSource port.
 
-    In the mode `admit`, the discovered authorities that are admissible (core.discovery) are in it. The files must be
-    a bundle at construction (raises TrustError), unless there is a `last_good` one of them to go on with. The
-    registry may be unavailable then: there is no bundle until the first `refresh` that reaches it.
+    Thread-safe; a request never waits for a reload. In the mode `admit`, the bundle includes the discovered
+    authorities that are admissible (core.discovery). Construction raises TrustError if the files are not a valid bundle
+    and there is no `last_good` one. If the registry is unavailable, there is no bundle until a `refresh` reaches it.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class LiveTrust:
         self._is_known = False
         self._decisions = OperatorDecisions()
         self._discovered: tuple[DiscoveredIssuer, ...] = ()
-        # Looked at before it is read: what changes in between is seen by the next look.
+        # Read the metadata first: the next refresh then detects a change during the load.
         self._look = _look_at(self._directories)
         try:
             self._files = self._bundle = load_bundle(overlay)
@@ -102,18 +102,22 @@ class LiveTrust:
         self._is_known = self._revision is not None
 
     def bundle(self) -> TrustBundle:
-        """As the port says: there is none before the registry was read once, since a denied certificate must not
-        count for want of it. Until then whoever asks tries, so that nobody waits for the next look."""
+        """Return the bundle. Raises StoreUnavailable until the registry was read once.
+
+        Without the registry, a denied certificate would be trusted. Until then, each call tries to read it, so that
+        requests do not wait for the next interval.
+        """
         if not self._is_known:
             self.refresh()
         return self._bundle
 
     def refresh(self) -> None:
-        """The bundle in force is that of the files and the registry as they are now. Files that are no bundle are
-        refused, once for each state of them, and the last good ones stay; where the registry is away, what it said
-        last stays.
+        """Reload the files and the registry if they have changed.
 
-        Raises StoreUnavailable, with the files' changes in force.
+        If the files are not a valid bundle, the last good ones stay in force, and the reason is recorded once for each
+        state of the files. If the registry is unavailable, its last content stays in force.
+
+        Raises StoreUnavailable after the changes of the files have taken effect.
         """
         with self._turn:
             was_refused = self._refusal is not None
@@ -133,7 +137,7 @@ class LiveTrust:
         return start_polling(self.refresh, self._recorder, name="trust", interval_seconds=interval_seconds)
 
     def _read_files(self) -> bool:
-        """True where the files were read, and are a bundle."""
+        """Load the files if they have changed. Return whether there is a new valid bundle."""
         look = _look_at(self._directories)
         if look.entries == self._look.entries and self._look.is_settled:
             return False
@@ -157,8 +161,8 @@ class LiveTrust:
         return False
 
     def _read_registry(self) -> bool:
-        """True where the registry was read. Raises StoreUnavailable."""
-        # Asked before what it numbers: what changes in between is read twice, and not missed.
+        """Read the registry if its revision has changed. Return whether it was read. Raises StoreUnavailable."""
+        # Read the revision before the content: a change in between is then read twice instead of missed.
         revision = self._registry.revision()
         if revision == self._revision:
             return False
@@ -172,17 +176,20 @@ class LiveTrust:
         if bundle.generation != self._bundle.generation:
             self._bundle = bundle
             is_news = True
-        # Not before: nobody sees the bundle without the denials that were read just now.
+        # Only now: requests must not use the bundle before it includes the denials.
         self._is_known = self._revision is not None
         if is_news:
             origins = Counter(entry.origin for entry in bundle.entries)
             numbers = ", ".join(f"{origins[origin]} {origin}" for origin in Origin)
-            told = [f"{len(bundle.entries)} certificates: {numbers}", *bundle.oddities()]
-            self._tell(ReloadOutcome.LOADED, "; ".join(told))
+            parts = [f"{len(bundle.entries)} certificates: {numbers}", *bundle.oddities()]
+            self._tell(ReloadOutcome.LOADED, "; ".join(parts))
 
     def _compose(self) -> TrustBundle:
-        """The bundle of what was read last. What the registry holds and cannot stand in it is left out, and told;
-        it keeps neither the rest nor a denial from counting."""
+        """Build the bundle from the latest files and registry content.
+
+        An authority that cannot be in the bundle is omitted, and the reason is recorded. The other authorities and all
+        denials stay effective.
+        """
         bundle = TrustBundle.of(self._files.entries, denials=self._decisions.denials)
         entries: list[TrustedCertificate] = []
         omissions: list[str] = []
@@ -238,10 +245,10 @@ def _grant(wish: _Wish, clouds: frozenset[Cloud], bundle: TrustBundle) -> Iterab
     """Return the entries that grant the wish. Raises CertificateError and TrustError."""
     certificate = Certificate.from_der(wish.der)
     if certificate.sha256 != wish.sha256:
-        raise TrustError("its certificate is another one")
-    # As an entry it would be a pin; but a listed root of other clouds would become an anchor of these.
+        raise TrustError("the stored certificate does not have this SHA-256")
+    # A root that is listed for other clouds would become an anchor of these clouds.
     if certificate.is_self_issued:
-        raise TrustError("a root is trusted by a manifest alone")
+        raise TrustError("only a manifest can add a root")
     if wish.origin is Origin.ADMITTED:
         return [admit(certificate, cloud, bundle=bundle) for cloud in clouds]
     return [
@@ -257,8 +264,11 @@ def _grant(wish: _Wish, clouds: frozenset[Cloud], bundle: TrustBundle) -> Iterab
 
 
 def _look_at(directories: Iterable[Path]) -> _Look:
-    """Names, and of each what it resolves to, its identity, size and times (a Kubernetes mount swaps a symbolic link;
-    a change of nothing but permissions may be what a broken directory needed)."""
+    """Collect the name, link target, identity, size, mode and times of each file, without reading the files.
+
+    The link target matters because a Kubernetes mount switches a symbolic link. The mode matters because a change of
+    permissions may repair a broken directory.
+    """
     entries: list[tuple[object, ...]] = []
     changes: list[int] = []
     for directory in directories:

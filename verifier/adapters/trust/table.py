@@ -1,4 +1,4 @@
-"""One table of a trust manifest, read with the type that each key must have."""
+"""Read one table of a trust manifest, and check the type of each key."""
 
 from collections import Counter
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 from verifier.core.trust.bundle import TrustError
 
-#: What the types that a manifest holds are called in TOML.
+#: The TOML names of the types in a manifest.
 _TYPES: dict[type, str] = {
     str: "a string",
     int: "an integer",
@@ -21,9 +21,9 @@ _Member = TypeVar("_Member", bound=StrEnum)
 
 
 class Table:
-    """One TOML table, taken key by key with the type that the key must have; `finish` refuses the rest by name.
+    """Take the keys of one TOML table with their types. `finish` refuses the keys that are left.
 
-    `place` is how errors call the table.
+    `place` names the table in errors.
     """
 
     def __init__(self, place: str, values: object) -> None:
@@ -50,7 +50,7 @@ class Table:
         return value
 
     def take_texts(self, key: str) -> tuple[str, ...]:
-        """One or more strings, each there once."""
+        """Take one or more strings without duplicates."""
         values = self.take(key, list)
         if not values or not all(type(value) is str for value in values):
             raise self.error(f"{key} must be one or more strings")

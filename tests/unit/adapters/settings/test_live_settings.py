@@ -162,7 +162,7 @@ def test_keeps_what_was_in_force_where_the_file_is_broken_and_says_so_once(
 
     file.write_text(GOLD)
     look_twice(live)
-    assert recorder.reloads[1:] == [(LOADED, "changed: nothing")]
+    assert recorder.reloads[1:] == [(LOADED, "changed: none")]
 
     file.write_text(SILVER)
     look_twice(live)

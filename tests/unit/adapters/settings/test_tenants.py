@@ -47,12 +47,12 @@ def test_reads_tenants_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ({"north": {"keys": ONE}}, "tenants.north.keys: "),
         ({"north": {"keys": [f"{number:064x}" for number in range(MAX_KEYS + 1)]}}, "tenants.north.keys: "),
         ({"north": {"keys": [ONE], "key": ONE}}, "tenants.north.key: "),
-        ({"north": {"keys": [ONE], "policy": "gold"}}, "tenants.north.policy: there is no policy of this name"),
+        ({"north": {"keys": [ONE], "policy": "gold"}}, "tenants.north.policy: there is no policy with this name"),
         ({"north": {"keys": [ONE], "rate": "600"}}, "tenants.north.rate: "),
         ({"north": {"keys": [ONE], "rate": 600}}, "tenants.north.rate: "),
         ({"north": {"keys": [ONE], "rate": "0/minute"}}, "tenants.north.rate: "),
-        ({"north": {"keys": [ONE, ONE]}}, "a key is given twice"),
-        ({"north": {"keys": [ONE]}, "south": {"keys": [ONE.upper()]}}, "a key is given twice"),
+        ({"north": {"keys": [ONE, ONE]}}, "the same key is listed twice"),
+        ({"north": {"keys": [ONE]}, "south": {"keys": [ONE.upper()]}}, "the same key is listed twice"),
         ({"a/b": {"keys": [ONE]}}, "tenants"),
         ({"": {"keys": [ONE]}}, "tenants"),
         ("{", "tenants"),
@@ -72,7 +72,7 @@ def test_names_what_is_wrong_without_the_value(
 def test_a_key_is_not_of_both_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERIFIER_TENANTS", json.dumps({"north": {"keys": [ONE]}}))
     monkeypatch.setenv("VERIFIER_ADMIN_KEYS", json.dumps({"alice": ONE}))
-    with pytest.raises(SettingsError, match="a key is given twice"):
+    with pytest.raises(SettingsError, match="the same key is listed twice"):
         load_settings()
 
 
@@ -94,7 +94,7 @@ def test_the_settings_in_force_show_the_rate_and_no_whole_hash(monkeypatch: pyte
 
 def test_the_last_tenant_is_needed_where_there_was_one() -> None:
     assert tenants_of(load_settings()).are_open
-    with pytest.raises(SettingsError, match="the last one is gone"):
+    with pytest.raises(SettingsError, match="without a tenant, the service would be open"):
         tenants_of(load_settings(), are_needed=True)
 
 

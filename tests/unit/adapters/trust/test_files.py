@@ -483,7 +483,7 @@ def test_takes_a_manifest_of_the_largest_size_and_no_larger(overlay: Path) -> No
 def test_refuses_more_entries_than_the_most(tmp_path: Path) -> None:
     entries = pin_entry(PIN, PIN_SHA256) * (MAX_ENTRIES + 1)
     directory = write_overlay(tmp_path, 'format = 1\nmode = "add"\n' + entries, {})
-    with pytest.raises(TrustError, match="513 certificates, where 512 are the most"):
+    with pytest.raises(TrustError, match="513 certificates; at most 512 are allowed"):
         load_bundle(directory)
 
 

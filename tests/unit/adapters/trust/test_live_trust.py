@@ -489,9 +489,9 @@ class TestDecisions:
         ("sha256", "raw", "why"),
         [
             ("0" * 64, b"\x30\x00", "not a certificate that can be read"),
-            ("0" * 64, der(pin("Other CA")), "its certificate is another one"),
-            (fingerprint(anchor("New Root")), der(anchor("New Root")), "a root is trusted by a manifest alone"),
-            (fingerprint(anchor()), der(anchor()), "a root is trusted by a manifest alone"),
+            ("0" * 64, der(pin("Other CA")), "the stored certificate does not have this SHA-256"),
+            (fingerprint(anchor("New Root")), der(anchor("New Root")), "only a manifest can add a root"),
+            (fingerprint(anchor()), der(anchor()), "only a manifest can add a root"),
             (fingerprint(make_signer().certificate), b"", "not a certificate"),
         ],
         ids=["unreadable", "another", "new-root", "listed-root", "empty"],
