@@ -35,7 +35,7 @@ CONTENT = documents.encode(documents.content())
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 #: The forms in which the same document can be written. None changes the signed content.
-OTHER_NAME = "another name of the same algorithm, or NULL for absent parameters (evidence.md 6, RFC 5754 2)"
+OTHER_NAME = "another name of the same algorithm, or NULL for absent parameters (RFC 5754 2)"
 OTHER_CERTIFICATES = "other certificates beside the signer's, on which no verdict depends"
 NEGATED = "(r, n - s) instead of the ECDSA signature (r, s)"
 
