@@ -99,7 +99,7 @@ def test_is_a_module_of_the_standard_library_alone() -> None:
         done = subprocess.run(
             [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60
         )
-        assert done.stdout == "['verifier', 'verifier.cli.health']\n"
+        assert done.stdout == "['verifier', 'verifier.cli', 'verifier.cli.health']\n"
         ended = subprocess.run(
             [sys.executable, "-P", "-m", "verifier.cli.health"],
             env={**os.environ, "VERIFIER_PORT": str(port)},

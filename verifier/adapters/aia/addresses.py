@@ -1,4 +1,4 @@
-"""The addresses of a host: asked for once, within a bound, and all of them public."""
+"""Resolve a host once within a time limit, and require that all of its addresses are public."""
 
 import ipaddress
 import socket
@@ -9,14 +9,13 @@ from queue import Empty, SimpleQueue
 
 from verifier.ports.trust import FetchFailed
 
-#: Lookups that wait for the name service at once, at most, in one process.
+#: The greatest number of concurrent lookups in one process.
 MAX_LOOKUPS = 4
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# What `is_global` of one Python release or another takes for public (the registries changed, and the releases follow
-# them late): the IANA special-purpose address registries, and RFC 7526 for 6to4, which nobody runs any more. And what
-# no registry knows: one address out of the public range at which every machine in Azure reaches its own host.
+# Networks that `is_global` of some Python releases reports as public, because releases follow the IANA special-purpose
+# registries late; 6to4, which RFC 7526 retired; and one public address that is special only in Azure.
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -36,10 +35,10 @@ _NOT_PUBLIC = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicAddress:
-    """An address of the public internet: there is no other PublicAddress.
+    """Hold an address of the public internet. Construction raises FetchFailed for any other address.
 
-    One that stands for an IPv4 address (IPv4-mapped, NAT64) is public where that one is; tunnels that hold
-    one (6to4, Teredo) are refused whole. A network's own NAT64 prefix cannot be told from other addresses.
+    An address that represents an IPv4 address (IPv4-mapped, NAT64) is public if the IPv4 address is. Tunnel addresses
+    (6to4, Teredo) are refused. Not checked: NAT64 prefixes of single networks, which look like other addresses.
     """
 
     text: str
@@ -48,14 +47,14 @@ class PublicAddress:
         try:
             address = ipaddress.ip_address(self.text)
         except ValueError as error:
-            raise FetchFailed("The name service gave something that is no address.") from error
+            raise FetchFailed("The name service returned an invalid address.") from error
         if not _is_public(address):
             raise FetchFailed("An address of the host is not public.")
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
-        if address.scope_id is not None:  # RFC 4007 11: of one link
+        if address.scope_id is not None:  # RFC 4007 11: valid on one link only
             return False
         if address.ipv4_mapped is not None:
             return _is_public(address.ipv4_mapped)
@@ -69,25 +68,26 @@ def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 def check_addresses(found: Sequence[str]) -> tuple[PublicAddress, ...]:
-    """Each address once, in order. Raises FetchFailed where there is none, or one that is not public: a host
-    with one public and one private address is somebody's trick."""
+    """Return each address once, in order.
+
+    Raises FetchFailed if there is no address, or if one is not public: a mix of both indicates an attack.
+    """
     if not found:
         raise FetchFailed("The host has no address.")
     return tuple(PublicAddress(text=text) for text in dict.fromkeys(found))
 
 
 def look_up(host: str) -> tuple[str, ...]:
-    """The addresses that the system's resolver knows, within whatever time it takes. Raises OSError."""
+    """Return the addresses from the system's resolver, without a time limit. Raises OSError."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return tuple(str(address[0]) for *_, address in found)
 
 
 class NameService:
-    """Lookups with a bound in time, which getaddrinfo has not.
+    """Resolve hosts within a time limit, which getaddrinfo does not support.
 
-    Each has a thread to itself. One that hangs is left behind when its caller's time is over; it keeps its
-    thread until the system's resolver gives up (half a minute, by the usual resolv.conf), harms nothing, and
-    does not keep the process from ending. MAX_LOOKUPS can hang at once: further ones fail without waiting.
+    Each lookup has its own daemon thread. When the time limit passes, the caller returns and the thread continues until
+    the system's resolver gives up (usually 30 seconds). If MAX_LOOKUPS are pending, further lookups fail at once.
     """
 
     def __init__(self, look_up: Callable[[str], Sequence[str]] = look_up) -> None:
@@ -95,16 +95,16 @@ class NameService:
         self._free = threading.BoundedSemaphore(MAX_LOOKUPS)
 
     def resolve(self, host: str, seconds: float) -> Sequence[str]:
-        """The addresses of `host`, unchecked, after `seconds` at the latest. Raises FetchFailed."""
+        """Return the unchecked addresses of `host` within `seconds`. Raises FetchFailed."""
         if not self._free.acquire(blocking=False):
-            raise FetchFailed("The name service does not answer: too many lookups wait for it.")
+            raise FetchFailed("The name service does not answer: too many lookups are pending.")
         answers: SimpleQueue[Sequence[str]] = SimpleQueue()
         worker = threading.Thread(target=self._work, args=(host, answers), name="issuer-lookup", daemon=True)
         try:
             worker.start()
         except RuntimeError as error:
             self._free.release()
-            raise FetchFailed("No thread is left for a lookup.") from error
+            raise FetchFailed("No thread is available for a lookup.") from error
         try:
             return answers.get(timeout=seconds)
         except Empty as error:
@@ -115,7 +115,7 @@ class NameService:
         try:
             found = self._look_up(host)
         except (OSError, UnicodeError):
-            pass  # as a host without an address
+            pass  # handled like a host without an address
         finally:
             self._free.release()
             answers.put(found)

@@ -1,4 +1,4 @@
-"""What a fetched answer is, by its bytes: servers' media types are as often wrong as right."""
+"""Read certificates from a fetched answer. The format is detected from the bytes; media types are unreliable."""
 
 import base64
 import binascii
@@ -7,7 +7,7 @@ from verifier.core.encoding import der
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.ports.trust import FetchFailed
 
-#: In one answer. A CA publishes its certificate, at times in the forms of its several issuers.
+#: The limit for one answer. A CA may publish one certificate for each of its issuers.
 MAX_CERTIFICATES = 4
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
@@ -22,29 +22,29 @@ _SIGNED_DATA_FIELDS = 4
 
 
 def read_certificates(body: bytes) -> tuple[bytes, ...]:
-    """The DER of the certificates in `body`: one as DER, PEM texts, or a degenerate SignedData (RFC 5652 5.1),
-    with nothing before it and, but for PEM, nothing behind it. At least one, at most MAX_CERTIFICATES.
+    """Return the DER of the certificates in `body`: at least one, at most MAX_CERTIFICATES.
 
-    What cannot be read as a certificate beside one that can is left out. Nothing is known of any of them.
-    Raises FetchFailed.
+    The body is one DER certificate, PEM blocks, or a degenerate SignedData (RFC 5652 5.1). Other bytes before it are
+    refused, and also after DER. Invalid certificates are skipped if at least one is valid.
+    Not checked: signatures and names of the certificates. Raises FetchFailed.
     """
     found = _from_pem(body) if body.lstrip().startswith(_BEGIN) else _from_der(body)
     if len(found) > MAX_CERTIFICATES:
         raise FetchFailed(f"The answer has more than {MAX_CERTIFICATES} certificates.")
     readable = tuple(one for one in found if _is_certificate(one))
     if not readable:
-        raise FetchFailed("The answer is no certificate.")
+        raise FetchFailed("The answer is not a certificate.")
     return readable
 
 
 def _from_pem(body: bytes) -> list[bytes]:
-    """RFC 7468 5.1."""
+    """Decode PEM blocks (RFC 7468 5.1)."""
     found: list[bytes] = []
     for text in body.split(_BEGIN)[1:]:
         try:
             found.append(base64.b64decode(b"".join(text.partition(_END)[0].split()), validate=True))
         except binascii.Error:
-            found.append(b"")  # counted, and no certificate
+            found.append(b"")  # counts towards the limit, and is not a certificate
     return found
 
 
@@ -60,7 +60,7 @@ def _from_der(body: bytes) -> list[bytes]:
         if len(fields) < _SIGNED_DATA_FIELDS or fields[-1] != _NO_SIGNERS or fields[3][0] != _TAG_0:
             return []
         return list(der.children(fields[3]))
-    except ValueError:  # DerError, and a structure of other parts than these
+    except ValueError:  # DerError, or an unexpected structure
         return []
 
 

@@ -1,4 +1,4 @@
-"""One HTTP request over one connection, which is bounded in bytes and, whatever the peer does, in time."""
+"""Send one HTTP request over one connection, with limits on bytes and time that the peer cannot exceed."""
 
 import socket
 import ssl
@@ -18,14 +18,14 @@ from verifier.adapters.aia.urls import IssuerUrl
 from verifier.ports.trust import FetchFailed
 
 MAX_BODY_BYTES = 16 * 1024
-#: All that is read of one answer: interim answers, header, framing of chunks, and trailers too.
+#: The limit for all bytes of one answer: interim answers, header, chunk framing, body and trailers.
 MAX_ANSWER_BYTES = 2 * MAX_BODY_BYTES
 
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {
     "Accept": "application/pkix-cert, application/pkcs7-mime, */*",
-    # A body that grows while it is decoded has no bound: nothing is decoded here.
+    # Request no encoding: a compressed body could exceed the limit when it is decoded.
     "Accept-Encoding": "identity",
     "Connection": "close",
     "User-Agent": "imds-verifier",
@@ -34,18 +34,17 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Either where to ask instead, or the body of a plain success. Nothing of it is checked."""
+    """Hold the location of a redirect, or the body of a successful answer. Not checked: the content of both."""
 
     unverified_location: str | None = None
     body: bytes = field(default=b"", repr=False)
 
 
 def ask(url: IssuerUrl, opened: socket.socket, *, tls: ssl.SSLContext, seconds: float) -> Answer:
-    """The answer to GET `url` over `opened`, which is connected to an address of its host and closed afterwards.
+    """Send GET `url` over `opened`, a connection to an address of its host, and close the connection.
 
-    Where the scheme is https, the server has shown by `tls` that it is the host, whatever the address. Proxies
-    of the environment have no say: there is a connection already. Raises FetchFailed, after `seconds` at the
-    latest.
+    For https, `tls` verifies the name of the host. Proxies of the environment are not used, because the connection is
+    already open. Raises FetchFailed within `seconds`.
     """
     try:
         with opened, _Deadline(opened, seconds) as deadline:
@@ -66,7 +65,7 @@ def ask(url: IssuerUrl, opened: socket.socket, *, tls: ssl.SSLContext, seconds: 
 def _exchange(url: IssuerUrl, opened: socket.socket, seconds: float) -> Answer:
     connection = _Connection(url.host, opened, seconds)
     try:
-        # The Host field without the port, which may be the one that http.client takes for a strange one.
+        # Set Host explicitly: http.client would add a port that is not the default of http.
         connection.request("GET", url.path, headers={**_HEADERS, "Host": url.host}, preload_content=False)
         response = connection.getresponse()
         try:
@@ -75,7 +74,7 @@ def _exchange(url: IssuerUrl, opened: socket.socket, seconds: float) -> Answer:
             if response.status != _OK:
                 raise FetchFailed(f"The server answered {response.status}.")
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise FetchFailed("The body is encoded, which nobody asked for.")
+                raise FetchFailed("The body has an encoding that was not requested.")
             return Answer(body=_read_body(response))
         finally:
             response.close()
@@ -94,10 +93,10 @@ def _read_body(response: BaseHTTPResponse) -> bytes:
 
 
 class _Deadline:
-    """Shuts a connection down after `seconds`, whatever its two ends are doing.
+    """Shut a connection down after `seconds`.
 
-    A socket's own timeout is none: it starts anew with each byte that trickles in. What shuts down is a
-    duplicate of the descriptor, since TLS takes the socket's own away while it shakes hands.
+    The timeout of a socket does not limit the total time, because each received byte restarts it. The timer shuts down
+    a duplicate of the descriptor, because TLS detaches the original one during the handshake.
     """
 
     def __init__(self, watched: socket.socket, seconds: float) -> None:
@@ -111,7 +110,7 @@ class _Deadline:
             self._timer.start()
         except RuntimeError as error:
             self._own.close()
-            raise FetchFailed("No thread is left for a deadline.") from error
+            raise FetchFailed("No thread is available for a deadline.") from error
         return self
 
     def __exit__(
@@ -122,7 +121,7 @@ class _Deadline:
         self._own.close()
 
     def require_not_passed(self) -> None:
-        """A connection that was shut down looks like one that the server ended. Raises FetchFailed."""
+        """Raise FetchFailed after the deadline: the shutdown looks as if the server had closed the connection."""
         if self._passed:
             raise FetchFailed("The answer was not complete in time.")
 
@@ -133,7 +132,7 @@ class _Deadline:
 
 
 class _Meter(RawIOBase):
-    """Reads on from `source`, MAX_ANSWER_BYTES at most."""
+    """Read at most MAX_ANSWER_BYTES from `source`."""
 
     def __init__(self, source: BufferedReader) -> None:
         super().__init__()
@@ -147,7 +146,7 @@ class _Meter(RawIOBase):
         data = self._source.read1(len(buffer))
         self._left -= len(data)
         if self._left < 0:
-            raise HTTPException("too long an answer")
+            raise HTTPException("the answer is too long")
         buffer[: len(data)] = data
         return len(data)
 
@@ -157,7 +156,7 @@ class _Meter(RawIOBase):
 
 
 class _Response(HTTPResponse):
-    """http.client alone allows 100 header lines of 64 KiB, and interim answers and trailers without end."""
+    """Limit the whole answer: http.client allows 100 header lines of 64 KiB, and endless trailers."""
 
     def __init__(
         self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
@@ -168,12 +167,12 @@ class _Response(HTTPResponse):
     def begin(self) -> None:
         super().begin()
         if self.msg.defects or self.msg.get_payload():
-            # urllib3 takes what it can read, and writes the rest to the log.
+            # urllib3 would accept the readable part of the header and log the rest.
             raise HTTPException("a malformed header")
 
 
 class _Connection(HTTPConnection):
-    """A connection that is there already. It asks no name service and connects nowhere, not even again."""
+    """Use an open connection. Never resolve a name, connect or reconnect."""
 
     response_class = _Response
 

@@ -1,9 +1,9 @@
-"""Certificates of issuers, fetched from where Microsoft's and DigiCert's authorities publish them.
+"""Fetch issuer certificates from the locations at which Microsoft's and DigiCert's authorities publish them.
 
-The URL comes from a certificate that nobody vouched for: this is the one place in which a stranger can make the
-service connect to something (server-side request forgery). What keeps him from choosing to what is in layers, each
-enough alone for most tricks: the allow-list of URLs (aia_urls), the addresses (aia_addresses), which are the very ones
-that are connected to, so that a name service that changes its mind changes nothing, and the bounds (aia_http).
+The URL comes from an unverified certificate. This is the only place in which an untrusted sender can make the service
+connect to a server, so it must resist server-side request forgery. There are three layers: the allow-list of URLs
+(urls), public addresses only (addresses), and limits on bytes and time (connection). The service connects to the
+addresses that it has checked, so a second answer of the name service cannot redirect it.
 """
 
 import socket
@@ -19,7 +19,7 @@ from verifier.adapters.aia.urls import IssuerUrl
 from verifier.ports.trust import FetchFailed
 
 MAX_REDIRECTS = 3
-#: Addresses of one host that are tried at most. All are checked.
+#: The number of addresses of one host that are tried. All addresses are checked.
 MAX_ADDRESSES = 4
 
 Resolve = Callable[[str, float], Sequence[str]]
@@ -27,25 +27,25 @@ Connect = Callable[[PublicAddress, int, float], socket.socket]
 
 
 def connect(address: PublicAddress, port: int, seconds: float) -> socket.socket:
-    """A connection to that address. Raises OSError."""
+    """Connect to the address. Raises OSError."""
     return socket.create_connection((address.text, port), timeout=seconds)
 
 
 class AiaFetcher:
-    """Implements the IssuerFetcher port. Thread-safe.
+    """Implement the IssuerFetcher port. Thread-safe.
 
-    `resolve` gives the addresses of a host within a number of seconds, or raises FetchFailed; `connect` a connection to
-    one of them, or raises OSError. What both are given and give is checked here, whoever they are.
+    `resolve` returns the addresses of a host within a number of seconds, or raises FetchFailed. `connect` connects to
+    one of them, or raises OSError. The fetcher checks the arguments and results of both.
     """
 
     def __init__(self, *, resolve: Resolve | None = None, connect: Connect = connect) -> None:
         self._resolve = resolve or NameService().resolve
         self._connect = connect
-        # Verifies certificate and name, by the authorities that the machine trusts.
+        # Verifies the certificate and the name with the trust store of the machine.
         self._tls = ssl.create_default_context()
 
     def accepts(self, url: str) -> bool:
-        """As the port says."""
+        """Return whether the URL is on the allow-list."""
         try:
             IssuerUrl.read(url)
         except FetchFailed:
@@ -53,7 +53,7 @@ class AiaFetcher:
         return True
 
     def fetch(self, url: str, *, seconds: float) -> tuple[bytes, ...]:
-        """As the port says; a DER certificate, PEM, or certificates alone in a SignedData. Raises FetchFailed."""
+        """Fetch the certificates at `url` as DER. The answer is DER, PEM or a SignedData. Raises FetchFailed."""
         ends = time.monotonic() + seconds
         target = IssuerUrl.read(url)
         for _ in range(MAX_REDIRECTS + 1):
@@ -70,16 +70,16 @@ class AiaFetcher:
             return ask(url, opened, tls=self._tls, seconds=_remaining(ends))
 
     def _open(self, addresses: Sequence[PublicAddress], port: int, ends: float) -> socket.socket:
-        """A connection to the first address that takes one. Each has its share of the time that is left."""
+        """Connect to the first address that accepts. Each address gets an equal share of the remaining time."""
         for tried, address in enumerate(addresses):
             share = _remaining(ends) / (len(addresses) - tried)
             with suppress(OSError):
                 return self._connect(address, port, share)
-        raise FetchFailed("No address of the host takes a connection.")
+        raise FetchFailed("No address of the host accepts a connection.")
 
 
 def _remaining(ends: float) -> float:
     remaining = ends - time.monotonic()
     if remaining <= 0:
-        raise FetchFailed("The time is over.")
+        raise FetchFailed("The time limit has passed.")
     return remaining

@@ -1,4 +1,4 @@
-"""The URLs that issuers' certificates are fetched from. Nothing is connected to for any other."""
+"""Define the URLs from which issuer certificates are fetched. The service connects to no other URL."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Self
 
 from verifier.ports.trust import FetchFailed
 
-#: Host and beginning of the path: where Microsoft's and DigiCert's authorities publish their certificates.
+#: Host and path prefix of the locations at which Microsoft's and DigiCert's authorities publish certificates.
 ALLOWED = (
     ("www.microsoft.com", "/pkiops/certs/"),
     ("www.microsoft.com", "/pki/mscorp/"),
@@ -19,9 +19,9 @@ MAX_URL_CHARACTERS = 512
 
 _PORTS = {"http": 80, "https": 443}
 
-# Less than RFC 3986 allows, so that no two readers can see two things in it: no user info, query, fragment, empty or
-# dot segment, path parameter (";"), upper case in scheme or host. Of percent-encodings there are a space, as in
-# Microsoft's own URLs, and the sub-delimiters and "-": no encoded "/", "\", ".", "%" or control character.
+# Stricter than RFC 3986, so that two parsers cannot disagree. Not allowed: user info, query, fragment, empty and dot
+# segments, path parameters (";"), and upper case in scheme and host. Percent-encoding is allowed for the space (as in
+# Microsoft's URLs), sub-delimiters and "-", but not for "/", "\", ".", "%" and control characters.
 _SEGMENT = r"/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%2[0146-9A-Da-d])+"
 _URL = re.compile(
     rf"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+)(?::(?P<port>80|443))?(?P<path>(?:{_SEGMENT})+)", re.ASCII
@@ -30,7 +30,7 @@ _URL = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerUrl:
-    """A URL on the allow-list: there is no other IssuerUrl. Where its host's addresses lead is not known."""
+    """Hold a URL on the allow-list. Construction raises FetchFailed for others. Not checked: the host's addresses."""
 
     scheme: str
     host: str
@@ -43,7 +43,7 @@ class IssuerUrl:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Raises FetchFailed, without repeating what a stranger wrote."""
+        """Parse a URL. Raises FetchFailed without repeating the untrusted text."""
         if len(text) > MAX_URL_CHARACTERS:
             raise FetchFailed("The URL is too long.")
         match = _URL.fullmatch(text)
@@ -58,6 +58,8 @@ class IssuerUrl:
         )
 
     def follow(self, location: str) -> Self:
-        """Where `location` (RFC 9110 10.2.2) leads from here: a URL of its own, or a path on this server, and
-        again on the allow-list. Other relative references are refused. Raises FetchFailed."""
+        """Resolve the Location field of a redirect (RFC 9110 10.2.2): an absolute URL or an absolute path.
+
+        The result is on the allow-list too. Other relative references are refused. Raises FetchFailed.
+        """
         return self.read(f"{self.scheme}://{self.host}:{self.port}{location}" if location[:1] == "/" else location)

@@ -1,5 +1,4 @@
-"""How the nonce stores write down what a nonce was issued with: one line of ASCII, versioned, and the same in each
-store, so that a record reads the same wherever it lies."""
+"""Encode and decode nonce records: one versioned line of ASCII, the same in each store."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,7 +7,7 @@ from urllib.parse import quote
 from verifier.core.nonces import NonceRecord
 from verifier.ports.stores import StoreUnavailable
 
-#: The first member of each record. Another layout takes another number, and is refused by name until it is known.
+#: The first member of each record. A change of the layout needs a new number. Unknown numbers are refused.
 FORMAT = 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,30 +16,26 @@ _MEMBERS = 6
 
 
 def microseconds(moment: datetime) -> int:
-    """`moment`, which is aware, in whole microseconds since 1970 (UTC). Nothing is rounded: a datetime holds no more.
-
-    Raises TypeError for a naive one, whose moment is not known.
-    """
+    """Convert an aware datetime to microseconds since 1970 (UTC). Raises TypeError for a naive one."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def moment(microseconds: int) -> datetime:
-    """The moment of which `microseconds` made this number. Raises OverflowError where a datetime cannot hold it."""
+    """Convert microseconds since 1970 to a datetime in UTC. Raises OverflowError outside the range of datetime."""
     return _EPOCH + microseconds * _MICROSECOND
 
 
 def encode_text(text: str) -> str:
-    """ASCII letters, digits, `_.-~` and `%` alone, and another result for each other text: the percent-encoding of
-    RFC 3986 section 2.1. Ordinary tenants and nonces stay as they are; separators, braces and NULs lose their meaning,
-    so that no tenant can be named into another's keys.
+    """Percent-encode a text (RFC 3986 section 2.1). Different texts have different encodings.
 
-    Unpaired surrogates are encoded too (JSON can carry them into a nonce), though they are not text in UTF-8.
+    The result has only ASCII letters, digits, `_.-~` and `%`. Separators, braces and NULs are encoded, so the name of
+    one tenant cannot reach into the keys of another. Unpaired surrogates, which JSON can carry, are encoded too.
     """
     return quote(text, safe="", encoding="utf-8", errors="surrogatepass")
 
 
 def encode_record(record: NonceRecord) -> str:
-    """`record` as a JSON array in ASCII, without spaces: format, issued, expires, vmId, policy, jkt."""
+    """Encode a record as a JSON array in ASCII without spaces: format, issued, expires, vmId, policy, jkt."""
     return json.dumps(
         [
             FORMAT,
@@ -55,14 +50,14 @@ def encode_record(record: NonceRecord) -> str:
 
 
 def decode_record(encoded: str) -> NonceRecord:
-    """The record of which encode_record made exactly this text.
+    """Decode a text that encode_record could have written.
 
-    Raises StoreUnavailable for any other text, however close: what this release did not write is not evidence for or
-    against an agent. Its content is not repeated.
+    Raises StoreUnavailable for any other text, without repeating it: a record that this release did not write must not
+    count for or against an agent.
     """
     try:
         record = _decode(encoded)
-        # Strict in one stroke: spaces, true for 1, 1.0 for 1 and escapes of another style all end here.
+        # The comparison refuses every variant, such as spaces, true or 1.0 for 1, and other escapes.
         if encode_record(record) == encoded:
             return record
     except (ValueError, TypeError, OverflowError, RecursionError):
@@ -75,7 +70,7 @@ def _decode(encoded: str) -> NonceRecord:
     if not isinstance(fields, list) or len(fields) != _MEMBERS or fields[0] != FORMAT:
         raise ValueError("not a record of this format")
     if not all(isinstance(field, str) for field in fields[3:]):
-        raise TypeError("a binding is not a text")
+        raise TypeError("a binding is not a string")
     _, issued, expires, vm_id, policy, jkt = fields
     return NonceRecord(
         issued_at=moment(issued),

@@ -1,8 +1,7 @@
-"""How the trust registries write down what operators decided and which issuers were seen: lines of ASCII, versioned,
-and the same in each registry, so that a record reads the same wherever it lies.
+"""Encode and decode the records of the trust registries: versioned lines of ASCII, the same in each registry.
 
-Each `decode_` gives the value of which its `encode_` made exactly this text, and raises StoreUnavailable for any other
-text, however close: what this release did not write is no decision of anybody's. Its content is not repeated.
+Each `decode_` function accepts only a text that its `encode_` function could have written. It raises StoreUnavailable
+for any other text, without repeating it: a record that this release did not write must not count as a decision.
 """
 
 import hashlib
@@ -22,17 +21,17 @@ from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecisio
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
 
-#: The first member of each record. Another layout takes another number, and is refused by name until it is known.
+#: The first member of each record. A change of the layout needs a new number. Unknown numbers are refused.
 FORMAT = 1
 
-#: What is kept of one sighting, in characters: all of it is what a stranger says, at a length of the stranger's choice.
+#: The limits of one observation, in characters. An untrusted sender chooses its texts.
 MAX_ISSUER_CHARACTERS = 1024
 MAX_KEY_IDENTIFIER_CHARACTERS = 128
 MAX_URLS = 4
 MAX_URL_CHARACTERS = 512
-#: What is kept of the reason for which a genuine document is refused: this service writes it, from names of others.
+#: The limit of the reason for refusing a genuine document. The service writes it, but it contains untrusted names.
 MAX_DETAIL_CHARACTERS = 512
-#: Of one issuer: more than a path has above its signer, its anchor not counted.
+#: The limit for one issuer: more than a path has between its signer and its anchor.
 MAX_AUTHORITIES = 4
 
 _UNREADABLE = "The trust registry holds a record that this release cannot read."
@@ -41,11 +40,10 @@ _T = TypeVar("_T")
 
 
 def bound_sighting(sighting: IssuerObservation) -> IssuerObservation:
-    """The sighting at a length that can be kept, the same for all documents of one issuer, hence with one `id`.
+    """Truncate the texts of an observation. All observations of one issuer keep the same `id`.
 
-    Texts are cut; of the URLs, those that are too long are left out, as half of one is another one. What is no
-    Unicode text (unpaired surrogates) is written as `?`. Not checked: that issuers which differ only beyond the cut
-    stay two; such names are made up.
+    URLs that are too long are omitted, because a truncated URL is a different URL. Unpaired surrogates become `?`.
+    Not checked: that two issuers whose names differ only after the limit stay distinct. Genuine names are shorter.
     """
     return replace(
         sighting,
@@ -56,7 +54,7 @@ def bound_sighting(sighting: IssuerObservation) -> IssuerObservation:
 
 
 def encode_sighting(sighting: IssuerObservation) -> str:
-    """A JSON array: format, cloud, issuer, key identifier, URLs, signer, seen at."""
+    """Write a JSON array: format, cloud, issuer, key identifier, URLs, signer, seen at."""
     return _dump(
         sighting.cloud,
         sighting.issuer,
@@ -72,7 +70,7 @@ def decode_sighting(encoded: str) -> IssuerObservation:
 
 
 def encode_authorities(authorities: Sequence[bytes]) -> str:
-    """A JSON array: format, and the certificates in Base64 (RFC 4648 section 4)."""
+    """Write a JSON array: format, and the certificates in Base64 (RFC 4648 section 4)."""
     return _dump([_base64(der) for der in authorities])
 
 
@@ -104,7 +102,7 @@ def decode_decisions(encoded: str) -> OperatorDecisions:
 
 
 def encode_event(event: TrustAuditEvent) -> str:
-    """A JSON array: format, at, by, what, subject, before, after."""
+    """Write a JSON array: format, at, by, what, subject, before, after."""
     return _dump(microseconds(event.at), event.by, event.what, event.subject, event.before, event.after)
 
 
@@ -113,7 +111,7 @@ def decode_event(encoded: str) -> TrustAuditEvent:
 
 
 def encode_number(number: int) -> str:
-    """Decimal digits, of which Redis makes the same number."""
+    """Write decimal digits, which Redis can increment."""
     return str(number)
 
 
@@ -122,8 +120,10 @@ def decode_number(encoded: str) -> int:
 
 
 def discovered_issuer(sighting: str, *, first_seen: int, documents: int, authorities: str | None) -> DiscoveredIssuer:
-    """The issuer of which a registry keeps these: its latest sighting, the first in microseconds, how many there were,
-    and what was checked, where anything was. Raises StoreUnavailable where it cannot be one."""
+    """Build an issuer from a registry: latest observation, first time in microseconds, count and authorities.
+
+    `authorities` is None if none were checked. Raises StoreUnavailable if the values are inconsistent.
+    """
     latest = decode_sighting(sighting)
     first = _first_seen(first_seen, latest=latest.seen_at, documents=documents)
     return DiscoveredIssuer(
@@ -141,7 +141,7 @@ def nonconforming_id(document: NonconformingDocument) -> str:
 
 
 def bound_nonconforming(document: NonconformingDocument) -> NonconformingDocument:
-    """Cut its texts to a length that can be kept."""
+    """Truncate the texts of a document to their limits."""
     return replace(
         document,
         issuer=_writable(document.issuer)[:MAX_ISSUER_CHARACTERS],
@@ -167,9 +167,9 @@ def decode_nonconforming(encoded: str) -> NonconformingDocument:
 
 
 def nonconforming_record(latest: str, *, first_seen: int, documents: int) -> NonconformingRecord:
-    """Return the record of which a registry keeps these: the latest document, the first in microseconds, how many.
+    """Build a record from the values of a registry: latest document, first time in microseconds, count.
 
-    Raises StoreUnavailable if it cannot be one.
+    Raises StoreUnavailable if the values are inconsistent.
     """
     document = decode_nonconforming(latest)
     first = _first_seen(first_seen, latest=document.seen_at, documents=documents)
@@ -199,14 +199,14 @@ def _base64(der: bytes) -> str:
 
 
 def _writable(text: str) -> str:
-    # JSON joins two halves of a surrogate pair that stand side by side, and would give another text back.
+    # JSON would join two adjacent halves of a surrogate pair and return a different text.
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _decode(encoded: str, read: Callable[[str], _T], encode: Callable[[_T], str]) -> _T:
     try:
         value = read(encoded)
-        # Strict in one stroke: spaces, true for 1, other escapes, an order of its own and doublets all end here.
+        # The comparison refuses every variant, such as spaces, true for 1, other escapes, another order, duplicates.
         if encode(value) == encoded:
             return value
     except (ValueError, TypeError, OverflowError, RecursionError):
@@ -305,7 +305,7 @@ def _event(encoded: str) -> TrustAuditEvent:
 
 def _text(field: object) -> str:
     if not isinstance(field, str):
-        raise TypeError("not a text")
+        raise TypeError("not a string")
     return field
 
 

@@ -1,7 +1,7 @@
-"""The embedded nonce store: one SQLite file, shared by the threads and the worker processes of one host.
+"""Store nonces in one SQLite file, which the threads and worker processes of one host share.
 
-Not for a network file system (its locks and its shared memory do not reach there), and not for several hosts: they
-want verifier.adapters.redis.nonce_store.
+Do not use it on a network file system, which does not support SQLite's locks and shared memory. Several hosts need
+verifier.adapters.redis.nonce_store.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from verifier.ports.stores import DocumentKey, NonceKey
 
 __all__ = ["BUSY_TIMEOUT", "FORGET_BATCH", "MINIMUM_SQLITE", "SqliteNonceStore"]
 
-#: How many forgotten nonces one issue removes at most: more than the one that it adds, so that the file stops
-#: growing, and few enough that no single caller pays for a night's worth.
+#: The number of expired nonces that one call removes. It is more than the one that the call adds, so that the file does
+#: not grow, and small enough that one caller does not pay for a large backlog.
 FORGET_BATCH = 16
 
 _LAYOUT = Layout(
@@ -27,7 +27,7 @@ _LAYOUT = Layout(
         """
         CREATE TABLE nonces (
             tenant    TEXT    NOT NULL,  -- encode_text
-            nonce     TEXT    NOT NULL,  -- encode_text; of a document that answered none: `document:`, and its digest
+            nonce     TEXT    NOT NULL,  -- encode_text; for a document without a nonce: `document:` and its digest
             record    TEXT    NOT NULL,  -- encode_record
             forget_at INTEGER NOT NULL,  -- microseconds since 1970, UTC
             uses      INTEGER NOT NULL,  -- redemptions so far; the first is the only one that counted
@@ -43,7 +43,7 @@ _FORGET = """
         (SELECT tenant, nonce FROM nonces WHERE forget_at <= :now ORDER BY forget_at LIMIT :batch)
 """
 
-# An entry that is forgotten, and only not yet removed, gives way as if it were not there.
+# A new entry replaces an expired one that is not yet removed.
 _ENTER = """
     INSERT INTO nonces (tenant, nonce, record, forget_at, uses) VALUES (:tenant, :nonce, :record, :forget_at, :uses)
     ON CONFLICT (tenant, nonce) DO UPDATE
@@ -52,35 +52,36 @@ _ENTER = """
     RETURNING 1
 """
 
-# One statement, hence one transaction: SQLite admits one writer at a time, so exactly one of any callers reads 1.
+# A single statement is a transaction. SQLite admits one writer at a time, so exactly one caller reads 1.
 _REDEEM = """
     UPDATE nonces SET uses = uses + 1 WHERE tenant = :tenant AND nonce = :nonce AND forget_at > :now
     RETURNING uses, record
 """
 
-# Looks for a row that is not there, as a writer: BEGIN IMMEDIATE alone succeeds on a read-only database.
+# Updates a row that does not exist. BEGIN IMMEDIATE alone succeeds on a read-only database.
 _PROBE = "UPDATE nonces SET uses = uses WHERE tenant = '' AND nonce = ''"
 
 
 class SqliteNonceStore:
-    """A NonceStore in the file at `path`, which is made, shared between threads and processes, and faulted as
-    SqliteFile says: StoreUnavailable and ValueError at construction too."""
+    """Implement the NonceStore port in the file at `path`, which SqliteFile creates and shares.
+
+    Construction raises StoreUnavailable and ValueError as SqliteFile does.
+    """
 
     def __init__(self, path: Path, *, busy_timeout: timedelta = BUSY_TIMEOUT) -> None:
         self._file = SqliteFile(path, _LAYOUT, busy_timeout=busy_timeout)
         self._connection = self._file.connection
 
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
-        """As the port says. Removes a few of the forgotten, and gives a little of the room that they leave back, in the
-        same transaction, hence with the same flush."""
+        """Store the nonce. The same transaction removes a few expired nonces and returns some of their disk space."""
         row: dict[str, str | int] = {"nonce": encode_text(key.nonce), "record": encode_record(record), "uses": 0}
         return self._enter(key.tenant, row, keep=keep, now=now)
 
     def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
-        """As the port says. The answer is on the disk before it is given."""
+        """Redeem the nonce. The redemption is on the disk before the method returns."""
         row = {"tenant": encode_text(key.tenant), "nonce": encode_text(key.nonce), "now": microseconds(now)}
         with self._connection() as connection:
-            # The statement commits when its last row is fetched, so nothing is concluded before fetchall returns.
+            # The statement commits when the last row is fetched, so use the result only after fetchall.
             found = connection.execute(_REDEEM, row).fetchall()
         match found:
             case []:
@@ -91,12 +92,12 @@ class SqliteNonceStore:
                 return AlreadyUsed()
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
-        """As the port says, and as issue does. No nonce meets a document: encode_text leaves no colon."""
+        """Remember the document. Its key has a colon, which encode_text escapes, so it is different from all nonces."""
         row: dict[str, str | int] = {"nonce": f"document:{encode_text(key.digest)}", "record": "", "uses": 1}
         return self._enter(key.tenant, row, keep=keep, now=now)
 
     def _enter(self, tenant: str, row: Mapping[str, str | int], *, keep: timedelta, now: datetime) -> bool:
-        """Whether the row is entered, where none with its names is remembered."""
+        """Insert the row. Return false if an unexpired row has the same key."""
         if keep <= timedelta(0):
             raise ValueError("keep is not positive")
         known = {"tenant": encode_text(tenant), "forget_at": microseconds(now + keep), "now": microseconds(now)}
@@ -107,10 +108,10 @@ class SqliteNonceStore:
         return bool(entered)
 
     def ping(self) -> None:
-        """Returns where the table can be read and may be written to. Not checked: that the disk has room."""
+        """Raise StoreUnavailable unless the table can be read and written. Not checked: that the disk has space."""
         with self._connection() as connection:
             connection.execute(_PROBE)
 
     def close(self) -> None:
-        """Closes the connection of this process, which no thread of it is using. The next call opens another."""
+        """Close the connection of this process while no thread uses it. The next call opens another one."""
         self._file.close()

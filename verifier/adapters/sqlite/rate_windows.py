@@ -11,7 +11,7 @@ from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile, giv
 from verifier.core.tenancy import Allowance, Rate
 
 _MICROSECONDS = 1_000_000
-#: How many expired rows one request removes: more than the one that it adds, and few enough for one caller.
+#: The number of expired rows that one request removes: more than the one that it adds, and few enough for one caller.
 _FORGET_BATCH = 16
 
 _LAYOUT = Layout(

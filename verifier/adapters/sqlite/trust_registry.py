@@ -1,6 +1,6 @@
-"""The embedded trust registry: one SQLite file of its own, shared by the threads and the worker processes of one host.
+"""Store the trust registry in its own SQLite file, which the threads and worker processes of one host share.
 
-Not for a network file system, and not for several hosts: they want verifier.adapters.redis.trust_registry.
+Do not use it on a network file system. Several hosts need verifier.adapters.redis.trust_registry.
 """
 
 from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ _RECORD = """
         authorities = coalesce(excluded.authorities, authorities)
 """
 
-# Those without checked authorities first, and of those the least recently seen.
+# Issuers without checked authorities are removed first, and among them the least recently seen.
 _GIVE_WAY = """
     DELETE FROM issuers WHERE id IN (
         SELECT id FROM issuers ORDER BY authorities IS NOT NULL, last_seen, id
@@ -135,11 +135,11 @@ _MACHINE_CLOCK = SystemClock().now
 
 
 class SqliteTrustRegistry:
-    """A TrustRegistry in the file at `path`, which is made, shared between threads and processes, and faulted as
-    SqliteFile says: StoreUnavailable and ValueError at construction too. It is not the file of the nonces.
+    """Implement the TrustRegistry port in the file at `path`, which SqliteFile creates and shares.
 
-    `clock` says what time it is, for claims alone. With `create=False`, a missing file is StoreUnavailable. Not
-    checked: that the machine's clock is never put back, which makes claims last longer.
+    The file must not be the file of the nonces. Construction raises StoreUnavailable and ValueError as SqliteFile does,
+    and StoreUnavailable if `create` is false and the file is missing. `clock` is used for claims only.
+    Not checked: that the clock is not set back, which makes claims last longer.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class SqliteTrustRegistry:
         return decode_decisions(decisions), revision
 
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
-        """As the port says: one transaction of the one writer. False also where an authority was discovered since."""
+        """Store the decisions in one transaction. Return false if the revision is not the expected one."""
         row = {"decisions": encode_decisions(decisions), "expected": expected}
         encoded = encode_event(event)
         with self._file.transaction() as connection:
@@ -182,8 +182,10 @@ class SqliteTrustRegistry:
         )
 
     def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
-        """As the port says; what is kept of one sighting is bounded (bound_sighting, MAX_AUTHORITIES). Checked
-        authorities give way to new ones alone, so that this too is another revision."""
+        """Record the observation, with bounded texts (bound_sighting) and at most MAX_AUTHORITIES authorities.
+
+        New checked authorities replace the stored ones and increase the revision.
+        """
         bounded = bound_sighting(sighting)
         row = {
             "id": bounded.id,
@@ -202,7 +204,7 @@ class SqliteTrustRegistry:
         return is_new or are_new
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
-        """Record as the port says; the texts that are kept are bounded (bound_nonconforming)."""
+        """Record the document with bounded texts (bound_nonconforming)."""
         bounded = bound_nonconforming(document)
         row = {
             "id": nonconforming_id(bounded),
@@ -225,11 +227,11 @@ class SqliteTrustRegistry:
         )
 
     def claim(self, name: str, *, lasting: timedelta) -> bool:
-        """As the port says. Removes the claims that have passed."""
+        """Claim the name, and remove the claims that have expired."""
         if lasting <= timedelta(0):
             raise ValueError("lasting is not positive")
         with self._file.transaction() as connection:
-            # The time is read as the one writer, so that who came later never brings an earlier one.
+            # Read the clock inside the transaction, so that a later writer never has an earlier time.
             now = self._clock()
             connection.execute("DELETE FROM claims WHERE until <= ?", (microseconds(now),))
             row = {"name": encode_text(name), "until": microseconds(now + lasting)}
@@ -244,16 +246,16 @@ class SqliteTrustRegistry:
 
     def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
         with self._file.connection() as connection:
-            rows = connection.execute(_TRAIL, (max(0, most),)).fetchall()  # a negative limit is none, to SQLite
+            rows = connection.execute(_TRAIL, (max(0, most),)).fetchall()  # SQLite treats a negative limit as no limit
         return tuple(decode_event(event) for (event,) in rows)
 
     def _standing(self) -> tuple[str, int]:
         with self._file.connection() as connection:
             rows: list[tuple[str, int]] = connection.execute("SELECT decisions, revision FROM standing").fetchall()
         if not rows:
-            raise StoreUnavailable("The trust database is not whole: what is decided is missing.")
+            raise StoreUnavailable("The trust database is damaged: its decisions are missing.")
         return rows[0]
 
     def close(self) -> None:
-        """Closes the connection of this process, which no thread of it is using. The next call opens another."""
+        """Close the connection of this process while no thread uses it. The next call opens another one."""
         self._file.close()
