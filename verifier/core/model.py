@@ -18,7 +18,7 @@ from verifier.core.trust.clouds import Cloud
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawDocument:
-    """Bytes that claim to be a CMS ContentInfo. Nothing is known of them but that they are not too many."""
+    """Bytes that claim to be a CMS ContentInfo. Known now: only that they are within the size limit."""
 
     raw_der: bytes = field(repr=False)
 
@@ -36,7 +36,7 @@ class SignedAttributes:
 class Envelope:
     """A well-formed SignedData with one signer, whose certificate is the one that its sid names.
 
-    Known now: form only. `unverified_content` is for core.signature, and for `inspect`, alone.
+    Known now: form only. Only core.signature and `inspect` may use `unverified_content`.
     """
 
     sha256: str
@@ -52,23 +52,23 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedContent:
-    """Content that was signed by the key of `signer`. Known now: it is bound to a stranger."""
+    """Content that the key of `signer` signed. Known now: it belongs to an unknown signer."""
 
     sha256: str
     content: bytes = field(repr=False)
     signer: Certificate
-    #: Certificates that came along: perhaps authorities above the signer, perhaps anything.
+    #: Embedded certificates besides the signer's: perhaps its issuers, perhaps anything.
     unverified_candidates: tuple[bytes, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedContent:
-    """The signer's names lie in one cloud's domain. Known now: a stranger who claims to be that cloud."""
+    """The signer's names are in one cloud's domain. Known now: an unverified signer claims to be that cloud."""
 
     signed: SignedContent
     cloud: Cloud
     names: tuple[str, ...]
-    #: The dNSName that matched, by which the chain is validated; None where there is a common name alone.
+    #: The dNSName that matched. The chain is validated for it. None if the signer has a common name only.
     server_name: str | None
 
 
@@ -81,8 +81,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What the document says of its VM (Azure page, "Attested data"). None is a field that is not there;
-    an empty string is one that is there and empty."""
+    """The document's claims about its VM (Azure page, "Attested data").
+
+    None is a field that the document does not carry. An empty string is a field that is present and empty.
+    """
 
     vm_id: str
     subscription_id: str | None
@@ -259,7 +261,7 @@ class LiveResult(AttestationResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedResult(AttestationResult):
-    """The result for a document as of a past moment. It says nothing about the present, and gets no token."""
+    """The result for a document as of a past moment. It does not hold for the present, and gets no token."""
 
     verified: Verified[Archived]
 

@@ -1,6 +1,6 @@
 """Step 8: what the relying party asks of the claims (RFC 9334 section 8.5), as small rules that compose.
 
-A claim that is absent satisfies no rule, and no negation of one either: nothing can be concluded from it.
+An absent claim satisfies no rule and no negation of a rule.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class RuleOutcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """How one rule stands, with its name and one sentence for the person whose document is refused."""
+    """The outcome of one rule, with its name and one sentence for the person whose document is refused."""
 
     standing: RuleOutcome
     rule: str
@@ -33,7 +33,7 @@ class Judgement:
 
 
 class Rule(Protocol):
-    """One thing that is asked of authentic content. Pure: the moment is an argument."""
+    """One requirement on authentic content. Rules are pure: the moment is an argument."""
 
     def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement: ...
 
@@ -54,7 +54,7 @@ class ClaimName(StrEnum):
         return _INTRODUCED[self]
 
     def read(self, claims: Claims) -> str | None:
-        """The claim's value; None where the document does not carry it."""
+        """Return the claim's value, or None if the document does not carry it."""
         plan = claims.plan or Plan(publisher=None, product=None, name=None)
         return {
             ClaimName.PUBLISHER: plan.publisher,
@@ -78,7 +78,7 @@ _INTRODUCED = {
 
 @dataclass(frozen=True, slots=True)
 class ClaimIn:
-    """The claim is one of the allowed values, case ignored: Azure's GUIDs and Marketplace ids ignore it too."""
+    """Require that the claim is one of the allowed values. Case is ignored, as in Azure's GUIDs and Marketplace ids."""
 
     claim: ClaimName
     allowed: frozenset[str]
@@ -118,7 +118,7 @@ class CloudIn:
 
 @dataclass(frozen=True, slots=True)
 class RequirePlan:
-    """The VM was made from a Marketplace image: its plan names publisher, product and plan."""
+    """Require a Marketplace image: the plan names publisher, product and plan."""
 
     def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
         rule = "plan is present"
@@ -130,7 +130,7 @@ class RequirePlan:
 
 @dataclass(frozen=True, slots=True)
 class MaximumAge:
-    """The document was created at most `age` ago."""
+    """Require that the document was created at most `age` ago."""
 
     age: timedelta
 
@@ -151,7 +151,7 @@ class MaximumAge:
 
 
 class AllOf:
-    """Every rule is satisfied. It has at least one: an empty one would allow everything."""
+    """Require that every rule is satisfied. It has at least one rule: without one it would allow every document."""
 
     def __init__(self, *rules: Rule) -> None:
         if not rules:
@@ -161,13 +161,13 @@ class AllOf:
     def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
         judgements = [rule.judge(content, now=now) for rule in self.rules]
         failed = [judgement for judgement in judgements if judgement.standing is not RuleOutcome.SATISFIED]
-        # What is denied says more than what is absent, also to a Not around this.
+        # A denied rule is more specific than an absent claim, also inside a Not.
         failed.sort(key=lambda judgement: judgement.standing is RuleOutcome.ABSENT)
         return failed[0] if failed else judgements[0]
 
 
 class AnyOf:
-    """At least one rule is satisfied. It has at least one."""
+    """Require that at least one rule is satisfied. It has at least one rule."""
 
     def __init__(self, *rules: Rule) -> None:
         if not rules:
@@ -188,7 +188,7 @@ class AnyOf:
 
 
 class Not:
-    """The rule is denied. Where its claim is absent, so is this: nothing is known of it."""
+    """Require that a rule is denied. If the rule's claim is absent, this rule is absent too."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -208,13 +208,12 @@ class Not:
 
 
 class UnknownPolicyError(ValueError):
-    """There is no policy of the name that was asked for."""
+    """Report a policy name that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """The rules that relying parties ask for by name. The one named DEFAULT is there always: unless it is
-    given, it asks only that the document is one of an Azure cloud."""
+    """The named policies of a service. DEFAULT always exists; unless it is set, it accepts every Azure cloud."""
 
     DEFAULT: ClassVar[str] = "default"
 
@@ -224,7 +223,7 @@ class Policies:
         object.__setattr__(self, "rules", {self.DEFAULT: CloudIn(frozenset(Cloud)), **self.rules})
 
     def find(self, name: str) -> Rule:
-        """The rule of this name. Raises UnknownPolicyError."""
+        """Return the rule of this name. Raises UnknownPolicyError."""
         try:
             return self.rules[name]
         except KeyError as error:

@@ -1,4 +1,4 @@
-"""Why evidence is refused, and at which check of the appraisal."""
+"""The reasons to refuse evidence, and the checks that refuse it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 
 class Reason(StrEnum):
-    """Every reason there is to refuse a document. The values are the stable codes of the interfaces."""
+    """Every reason to refuse a document. The values are the stable codes of the interfaces."""
 
     MALFORMED_EVIDENCE = "malformed-evidence"
     UNSUPPORTED_ENCODING = "unsupported-encoding"
@@ -29,7 +29,7 @@ class Reason(StrEnum):
 
 
 class Check(StrEnum):
-    """The checks of an appraisal, in the order in which they are made (cheap first, side effects last)."""
+    """The checks of an appraisal, in their order: cheap ones first, side effects last."""
 
     FORMAT = "format"
     SIGNATURE = "signature"
@@ -54,7 +54,7 @@ class CheckResult:
     detail: str = ""
 
 
-#: How long an agent waits before it asks IMDS again, which may answer from its cache (Azure page, "Attested data").
+#: An agent waits this long before it asks IMDS again, which may answer from its cache (Azure page, "Attested data").
 NONCE_RETRY_AFTER = timedelta(seconds=5)
 
 
@@ -92,8 +92,8 @@ def progress(*, failed: Check | None = None, remarks: Remarks = NO_REMARKS) -> t
 class Refused(Exception):
     """The document is refused. The subclass names the check that failed, `reason` says why.
 
-    `detail` is one sentence for the person who reads it, and carries nothing of an unverified document but
-    its algorithm and certificate names. `retry_after` is set where the same agent may try again.
+    `detail` is one sentence for a person. Of an unverified document it repeats only algorithm and certificate names.
+    `retry_after` is set if the same agent may try again.
     """
 
     check: ClassVar[Check]

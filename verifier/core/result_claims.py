@@ -1,6 +1,6 @@
 """The claims of a result token: the one module that knows the EAR profile (draft-ietf-rats-ear-04, over RFC 9711).
 
-The profile is a draft. A later one changes `PROFILE`, and what is here; nothing else names any of it.
+The profile is a draft. A later draft changes only this module.
 """
 
 from datetime import datetime, timedelta
@@ -18,15 +18,15 @@ TOKEN_TYPE = "eat+jwt"  # noqa: S105 - a media type
 SUBMODULE = "azure-imds"
 #: What the EAR profile has no name for, in the place that it leaves for extensions.
 CLAIMS_KEY = "imds-verifier.claims"
-#: Names the tenant that asked. It is a claim of the token itself, since the document says nothing of tenants; there,
-#: any JOSE library can require it.
+#: The tenant that asked. It is a top-level claim, because the document knows no tenants and any JOSE library can
+#: require a top-level claim.
 TENANT_KEY = "imds-verifier.tenant"
 DEVELOPER = "imds-verifier"
 
 _AFFIRMING = "affirming"
 # draft-ietf-rats-ar4si, instance-identity: 2 is "the Attesting Environment is recognized, and the associated instance
 # of the Attester is not known to be compromised": the one affirming value that is defined for this claim (2 to 31 is
-# the tier). 0 and 1 assert nothing; 96 and 97 are for instances that are known to be bad, or are not recognized.
+# the tier). 0 and 1 make no assertion; 96 and 97 are for instances that are known to be bad, or are not recognized.
 _RECOGNIZED_INSTANCE = 2
 
 

@@ -32,8 +32,10 @@ _MAX_ISSUE_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonceBinding:
-    """What a nonce is bound to; empty if the caller names nothing. It refuses a document of another VM. `policy` is
-    one more that the document must satisfy."""
+    """Bind a nonce. Each field is empty if the caller does not set it.
+
+    A document of another VM than `vm_id` is refused. `policy` is one more policy that the document must satisfy.
+    """
 
     vm_id: str = ""
     policy: str = ""
@@ -118,7 +120,7 @@ class Verifier:
     ) -> LiveResult:
         """Appraise one document, and return the result if it is authentic, fresh, unused and satisfies every policy.
 
-        The document must satisfy `tenant_policy`, whatever else is named. The policy that its nonce is bound to, and
+        The document must satisfy `tenant_policy` in any case. The policy that its nonce is bound to, and
         `policy`, which the request names, can only narrow further. `nonce` is the one that the agent says it was given.
 
         Afterwards the nonce is used, also if its bindings or a policy refused the document; an earlier refusal leaves
@@ -198,7 +200,7 @@ class Verifier:
 
 
 def _require_tenant_policy(policies: Policies, name: str) -> None:
-    """Raise Unavailable if the tenant's policy is missing: the caller did nothing wrong, and its nonce stays unused."""
+    """Raise Unavailable if the tenant's policy is missing. The fault is not the caller's, so its nonce stays unused."""
     try:
         policies.find(name)
     except UnknownPolicyError as error:

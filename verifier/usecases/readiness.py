@@ -22,7 +22,7 @@ class Condition:
 
 
 class Readiness:
-    """Whether the service can decide at all, and what is missing where it cannot."""
+    """Check whether the service can decide at all, and name what is missing."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ _CLOSING_SECONDS = 2
 _DISCARD_BYTES = 64 * 1024
 _STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
-#: What to answer where no answer came from the application: its status and its problem document. The flag says
+#: The answer if the application gave none: its status and its problem document. The flag says
 #: whether the request is at fault, which then was not HTTP that can be read.
 UnhandledRequestHandler = Callable[[Exception, bool], tuple[int, bytes]]
 
@@ -45,7 +45,7 @@ class ServerOptions:
     request_seconds: int
     graceful_stop_seconds: int
     metrics_host: str = ""
-    #: None where the metrics have no listener of their own.
+    #: None if the metrics have no listener of their own.
     metrics_port: int | None = None
 
 
@@ -81,7 +81,7 @@ def serve(
             # Its control socket would be opened under $HOME, which a read-only root does not have.
             "control_socket_disable": True,
             "logger_class": _RootLogger,
-            # Requests are small: a document goes in the body, and nothing long in a header.
+            # Requests are small: a document goes in the body, and headers stay short.
             "limit_request_line": 1024,
             "limit_request_fields": 64,
             "limit_request_field_size": 8190,
@@ -160,12 +160,12 @@ class _Marked:
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's threads, which alone would
+    """gunicorn's thread worker, without these faults of the original:
 
-    - wait for ever for the rest of a request that stalls: as many of those as there are threads, and nobody is served;
-    - give a thread to a connection that says nothing, and the one main thread to a caller that does not close its end;
-    - reset, on SIGTERM, the connections that the kernel has accepted and the worker has not;
-    - answer what is not HTTP in HTML, and put it in the log.
+    - it waits without a limit for the rest of a stalled request, so that a few of those occupy all threads;
+    - it gives a thread to a silent connection, and the main thread to a caller that does not close its end;
+    - on SIGTERM it resets the connections that the kernel has accepted and the worker has not;
+    - it answers requests that are not HTTP in HTML, and logs their bytes.
 
     All but handle_error runs in the worker's main thread.
     """
@@ -176,7 +176,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
         self._deadlines: dict[TConn, float] = {}
-        #: What was answered and is closed as soon as its caller closes it too, by when that has to be.
+        #: Answered connections that wait for the caller to close, with their deadlines.
         self._closing: dict[TConn, float] = {}
 
     def init_signals(self) -> None:
@@ -184,8 +184,10 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
-        """Who stops takes what waits in the kernel, and then lets go of the listeners, so that the kernel refuses
-        others at once (when the last worker has) and lets nobody wait for an answer that does not come."""
+        """Accept the connections that wait in the kernel before a stop, then release the listeners.
+
+        When the last worker has released them, the kernel refuses new connections at once.
+        """
         super().set_accept_enabled(enabled)
         if enabled or self.alive:
             return
@@ -261,8 +263,10 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         super().murder_keepalived(force)
 
     def murder_pending(self) -> None:
-        """Called at least once a second, also while stopping. A stalled request ends where it stands: its thread
-        reads an end of file, and can still answer."""
+        """End stalled requests. gunicorn calls it at least once a second, also while stopping.
+
+        The thread of a stalled request reads an end of file, and can still answer.
+        """
         super().murder_pending()
         now = time.monotonic()
         for conn, deadline in self._deadlines.items():
@@ -304,7 +308,7 @@ def _has_input(sock: socket.socket) -> bool:
 
 
 class _RootLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's messages go where the process's log goes; it keeps no access log, which would hold URLs."""
+    """Send gunicorn's messages to the log of the process. There is no access log, because it would hold URLs."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)

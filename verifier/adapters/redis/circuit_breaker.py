@@ -31,7 +31,7 @@ class CircuitBreaker:
     """Guard one server for all threads of a process.
 
     `clock` returns seconds and never goes back. `changed` is called when the breaker opens or closes, without a lock.
-    Each opening or closing begins an epoch. A call says nothing about epochs after the one that it began in.
+    Each opening or closing begins an epoch. A call does not count for later epochs than the one in which it began.
     """
 
     def __init__(self, *, clock: Callable[[], float] = monotonic, changed: Callable[[], None] = lambda: None) -> None:

@@ -186,7 +186,7 @@ def _slots(answer: object, *, asked: Address) -> tuple[list[Address | None], fro
 
 
 def _address(host: object, port: object, *, asked: Address) -> Address | None:
-    """Read an address. A server that does not know its own host is where it was asked."""
+    """Read an address. If a server does not know its own host, the host that was asked is used."""
     try:
         number = int(port) if isinstance(port, (int, bytes)) else 0
         name = host.decode("ascii") if isinstance(host, bytes) else ""

@@ -90,7 +90,7 @@ class LiveSettings:
                 self._put_in_force(in_force, waiting=_differing(self._start, loaded) - RELOADABLE)
 
     def watch(self, stop: threading.Event, *, interval_seconds: float) -> None:
-        """Refreshes at each interval until `stop` is set, whatever goes wrong."""
+        """Refresh at each interval until `stop` is set, also after failures."""
         poll(self.refresh, self._recorder, stop, interval_seconds=interval_seconds)
 
     def start(self, *, interval_seconds: float) -> threading.Event:

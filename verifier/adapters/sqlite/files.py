@@ -27,7 +27,7 @@ _PAGE_BYTES = 4096
 
 #: How long the log (-wal) gets, about: 4 MiB. SQLite's default, which a build may change.
 LOG_PAGES = 1000
-#: How many pages may hold nothing (1 MiB), so that a file of the usual length is not cut and extended again and again.
+#: This many pages (1 MiB) may stay free, so that a file of usual size does not shrink and grow repeatedly.
 SPARE_PAGES = 256
 #: How many of the others one call gives back at most: as with what it forgets, no single caller pays for a night's.
 GIVE_BACK_PAGES = 8
@@ -65,9 +65,11 @@ class Layout:
 
 
 class _Process:
-    """What one process has of the store: a connection, the file (device, inode) that it was opened on, and the turn of
-    its threads. One connection is enough where each operation writes and SQLite lets one writer in: threads that wait
-    here go on at once when it is their turn, whereas SQLite's own waiting sleeps ever longer."""
+    """The state of one process: its connection, the file (device, inode) of the connection, and a lock for its threads.
+
+    One connection is enough, because each operation writes and SQLite allows one writer. Threads that wait for the lock
+    continue at once, whereas SQLite's own waiting sleeps longer and longer.
+    """
 
     __slots__ = ("connection", "file", "turn")
 
@@ -96,7 +98,7 @@ class SqliteFile:
     store may be built before gunicorn forks. Construction leaves none open. A call waits `busy_timeout` at most for
     the other threads of its process, and as long for the other processes.
 
-    Raises StoreUnavailable where the file cannot be made or read, is not a database of this layout and version, or
+    Raises StoreUnavailable if the file cannot be made or read, is not a database of this layout and version, or
     SQLite is too old; ValueError for `:memory:`, in which every process would have a store of its own.
     Not checked: that the modes of a file or directory that was there before are as narrow.
     """
@@ -112,10 +114,10 @@ class SqliteFile:
         self._busy_timeout = busy_timeout
         # By process: what a fork inherited is neither used nor closed in the child (sqlite.org/howtocorrupt.html, 2.6).
         self._processes: dict[int, _Process] = {}
-        # A store that nobody holds any more leaves no connection open. Not at exit: a thread may still be using it.
+        # A store that is no longer referenced closes its connection. Not at exit: a thread may still be using it.
         weakref.finalize(self, _close_own, self._processes).atexit = False
         with _failures_named(layout):
-            # The log is looked for first: where it is and the file then is not, no other process is just making both.
+            # Look for the log first: if it exists and the file then does not, no other process is creating both.
             if self._path.with_name(f"{self._path.name}-wal").exists() and not self._path.exists():
                 raise StoreUnavailable(
                     f"The {layout.name} database is gone and its log (-wal) is not: they belong together."
@@ -128,7 +130,7 @@ class SqliteFile:
     def connection(self) -> Iterator[sqlite3.Connection]:
         """The connection of this process to the file that is at the path now, for one thread, which waits its turn.
 
-        Whatever ends its use too early is rolled back; SQLite's faults are StoreUnavailable.
+        An exception rolls the transaction back. Errors of SQLite are raised as StoreUnavailable.
         """
         process = self._processes.setdefault(os.getpid(), _Process())
         if not process.turn.acquire(timeout=self._busy_timeout.total_seconds()):
@@ -193,8 +195,11 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _create(path: Path, layout: Layout) -> None:
-    """A database is at `path`, whole, whichever of several processes that start at once made it: each makes one
-    aside, and the first to link it there has made this one. (To switch one shared file to WAL is not safe to race.)"""
+    """Create a whole database at `path`, also if several processes start at once.
+
+    Each process creates one in a temporary directory, and the first one to link it to `path` wins. Switching one shared
+    file to WAL is not safe in a race.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as aside:
         made = Path(aside) / path.name
@@ -218,12 +223,12 @@ def _create(path: Path, layout: Layout) -> None:
 
 
 def _connect(path: Path, *, timeout: timedelta, flushed: bool) -> sqlite3.Connection:
-    # mode=rw opens what is there and makes nothing: a database that vanished is a fault, not a fresh start.
+    # mode=rw creates no file: a database that vanished is a fault, not a fresh start.
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode=rw",
         uri=True,
         timeout=timeout.total_seconds(),
-        isolation_level=None,  # transactions begin and end where this module says so
+        isolation_level=None,  # this module begins and ends transactions
         check_same_thread=False,  # one thread at a time, but not always the same: _Process.turn sees to it
     )
     with _closed_on_failure(connection):
@@ -237,18 +242,19 @@ def _connect(path: Path, *, timeout: timedelta, flushed: bool) -> sqlite3.Connec
 
 
 def give_back(connection: sqlite3.Connection) -> None:
-    """In a transaction: where more than SPARE_PAGES hold nothing, the file gets shorter by GIVE_BACK_PAGES of them at
-    most. Nothing happens to a file that was made by a release before this was there: its pages are used again, and it
-    stays as long as it was."""
+    """Shrink the file by at most GIVE_BACK_PAGES, if more than SPARE_PAGES are free. Call it in a transaction.
+
+    A file of an earlier release does not shrink: its pages are reused.
+    """
     [(spare,)] = connection.execute("PRAGMA freelist_count").fetchall()
     for _ in range(min(GIVE_BACK_PAGES, max(0, spare - SPARE_PAGES))):
-        # One at a time: the statement frees a page with each step, and Python steps once where it has no columns.
+        # One page at a time: each step frees a page, and Python makes one step for a statement without columns.
         connection.execute("PRAGMA incremental_vacuum(1)")
 
 
 @contextmanager
 def _closed_on_failure(connection: sqlite3.Connection | _Process) -> Iterator[None]:
-    """Whatever ends it too early is rolled back and the connection closed, so that nobody goes on from half-way."""
+    """Run one transaction. An exception rolls it back and closes the connection."""
     try:
         yield
     except BaseException:

@@ -87,7 +87,7 @@ class Certificate:
 
     @property
     def sha1(self) -> str:
-        """The SHA-1 by which Azure's page of certificate authorities names it. It identifies and secures nothing."""
+        """The SHA-1 by which Azure's page of certificate authorities names it. It identifies; no check relies on it."""
         return hashlib.sha1(self.der, usedforsecurity=False).hexdigest()
 
     @property
