@@ -62,7 +62,7 @@ class TrustDirectory:
 
 def shipped_directory() -> Path:
     """Return the directory of the shipped bundle: in the installed package, or beside it in a source checkout."""
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     installed = package / "trust_roots"
     return installed if installed.is_dir() else package.parent / "trust_roots"
 

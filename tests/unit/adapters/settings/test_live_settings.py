@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from verifier.adapters.polling import poll, start_polling
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import RELOADABLE, Settings, SettingsError, load_settings
 from verifier.core.discovery import IssuerObservation
@@ -309,10 +310,10 @@ def test_does_not_take_a_file_that_changed_while_it_was_read(file: Path, recorde
     assert names(live) == {"gold", "silver"}
 
 
-def watching(live: LiveSettings) -> Callable[[], None]:
-    """Watches in a thread until what is returned is called."""
+def watching(live: LiveSettings, recorder: KeptReloads) -> Callable[[], None]:
+    """Poll in a thread until the returned function is called."""
     stop = threading.Event()
-    thread = threading.Thread(target=partial(live.watch, stop, interval_seconds=0.01))
+    thread = threading.Thread(target=partial(poll, live.refresh, stop, recorder=recorder, interval_seconds=0.01))
     thread.start()
 
     def end() -> None:
@@ -324,7 +325,7 @@ def watching(live: LiveSettings) -> Callable[[], None]:
 
 
 def test_watches_until_told_to_stop(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
-    end = watching(live)
+    end = watching(live, recorder)
     try:
         replace_file(file, SILVER)
         assert recorder.told.wait(WAIT_SECONDS)
@@ -344,7 +345,7 @@ def test_a_fault_is_told_once_and_does_not_end_the_watch(file: Path, recorder: K
         raise MemoryError
 
     live = LiveSettings(load_settings(), load=load, file=file, recorder=recorder)
-    end = watching(live)
+    end = watching(live, recorder)
     try:
         assert enough.wait(WAIT_SECONDS)
     finally:
@@ -353,8 +354,8 @@ def test_a_fault_is_told_once_and_does_not_end_the_watch(file: Path, recorder: K
     assert names(live) == {"gold"}
 
 
-def test_starts_a_watch_of_its_own(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
-    stop = live.start(interval_seconds=0.01)
+def test_polling_loads_a_changed_file(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
+    stop = start_polling(live.refresh, recorder=recorder, name="settings", interval_seconds=0.01)
     try:
         replace_file(file, SILVER)
         assert recorder.told.wait(WAIT_SECONDS)

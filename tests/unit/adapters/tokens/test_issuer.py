@@ -31,6 +31,7 @@ from support.token_checks import (
     check_with_pyjwt,
 )
 
+from verifier.adapters.polling import start_polling
 from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.adapters.tokens.keys import KeyRing, load_ring
@@ -358,7 +359,7 @@ def test_starts_with_the_last_good_keys_where_those_there_are_broken(tmp_path: P
             last_good=last_good,
         )
 
-    with pytest.raises(TokenKeyError, match="current: names no key"):
+    with pytest.raises(TokenKeyError, match="current: names a key that does not exist"):
         start(None)
     assert start(ring).published() == ring.published
     assert [outcome for outcome, _ in records.reloads] == [ReloadOutcome.REFUSED]
@@ -374,7 +375,7 @@ def test_the_watch_follows_and_survives_a_fault(issuer: Issuer, monkeypatch: pyt
         raise OSError("the disk is gone")
 
     monkeypatch.setattr(issuer.tokens, "refresh", refresh)
-    stop = issuer.tokens.start(interval_seconds=0.001)
+    stop = start_polling(issuer.tokens.refresh, recorder=issuer.records, name="token keys", interval_seconds=0.001)
     try:
         assert done.wait(20)
     finally:
@@ -396,7 +397,7 @@ def test_nothing_secret_shows_in_the_text_of_keys(issuer: Issuer) -> None:
 
 @pytest.fixture
 def example() -> Callable[[str, dict[str, object]], dict[str, object]]:
-    page = (Path(__file__).parents[3] / "docs" / "tokens.md").read_text("utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "tokens.md").read_text("utf-8")
     [code] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 - our own page

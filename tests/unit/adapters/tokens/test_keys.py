@@ -195,7 +195,7 @@ def test_a_name_that_is_no_kid_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_directory_without_keys_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TokenKeyError, match="no key; `imds-verifier keys generate`"):
+    with pytest.raises(TokenKeyError, match="no key; create one with `imds-verifier keys generate`"):
         load_ring(tmp_path)
     with pytest.raises(TokenKeyError, match="No such file"):
         load_ring(tmp_path / "absent")

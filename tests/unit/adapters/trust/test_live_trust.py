@@ -16,6 +16,7 @@ from support.certificates import make_signer
 from support.chains import authority, claims_of, root
 from support.documents import NOW, der
 
+from verifier.adapters.polling import poll, start_polling
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust import live_trust
 from verifier.adapters.trust.files import load_bundle
@@ -511,11 +512,11 @@ class TestDecisions:
     @pytest.mark.parametrize(
         ("sha256", "raw", "why"),
         [
-            ("0" * 64, b"\x30\x00", "not a certificate that can be read"),
+            ("0" * 64, b"\x30\x00", "cannot be read"),
             ("0" * 64, der(pin("Other CA")), "the stored certificate does not have this SHA-256"),
             (fingerprint(anchor("New Root")), der(anchor("New Root")), "only a manifest can add a root"),
             (fingerprint(anchor()), der(anchor()), "only a manifest can add a root"),
-            (fingerprint(make_signer().certificate), b"", "not a certificate"),
+            (fingerprint(make_signer().certificate), b"", "cannot be read"),
         ],
         ids=["unreadable", "another", "new-root", "listed-root", "empty"],
     )
@@ -651,10 +652,14 @@ class TestPlannedTimes:
 
 
 class TestWatch:
-    def test_refreshes_until_it_is_stopped(self, directory: Path, trust: LiveTrust, registry: Registry) -> None:
+    def test_refreshes_until_it_is_stopped(
+        self, directory: Path, trust: LiveTrust, registry: Registry, told: KeptReloads
+    ) -> None:
         stop, asked = threading.Event(), threading.Semaphore(0)
         registry.asked = asked.release
-        watcher = threading.Thread(target=trust.watch, args=(stop,), kwargs={"interval_seconds": 0.001})
+        watcher = threading.Thread(
+            target=poll, args=(trust.refresh, stop), kwargs={"recorder": told, "interval_seconds": 0.001}
+        )
         watcher.start()
         try:
             write_trust(directory, anchor(), pin("Second CA"))
@@ -687,10 +692,12 @@ class TestWatch:
                 raise fault
 
         registry.asked = fail
-        trust.watch(stop, interval_seconds=0.001)
+        poll(trust.refresh, stop, recorder=told, interval_seconds=0.001)
         assert [str(failure) for failure in told.failures] == ["away", "full", "away"]
 
-    def test_is_a_daemon_of_the_process_that_starts_it(self, trust: LiveTrust, registry: Registry) -> None:
+    def test_runs_in_a_daemon_thread_until_it_is_stopped(
+        self, trust: LiveTrust, registry: Registry, told: KeptReloads
+    ) -> None:
         watchers: list[threading.Thread] = []
         asked = threading.Event()
 
@@ -699,7 +706,7 @@ class TestWatch:
             asked.set()
 
         registry.asked = ask
-        stop = trust.start(interval_seconds=0.001)
+        stop = start_polling(trust.refresh, recorder=told, name="trust", interval_seconds=0.001)
         assert asked.wait(WAIT_SECONDS)
         stop.set()
         watchers[0].join(WAIT_SECONDS)
