@@ -173,7 +173,7 @@ def test_follows_a_file_that_is_replaced_however(
 
 
 @pytest.mark.parametrize("broken", ["port = ", "[policies.gold]\n", 'prot = 1\npassword = "s3cret"', "\0", None])
-def test_keeps_what_was_in_force_where_the_file_is_broken_and_says_so_once(
+def test_keeps_the_settings_if_the_file_is_invalid_and_records_it_once(
     broken: str | None, file: Path, live: LiveSettings, recorder: KeptReloads
 ) -> None:
     if broken is None:
@@ -197,7 +197,7 @@ def test_keeps_what_was_in_force_where_the_file_is_broken_and_says_so_once(
     assert names(live) == {"silver"}
 
 
-def test_tells_another_reason_to_refuse(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
+def test_records_a_different_reason_to_refuse(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
     for text in ("port = 'x'", "workers = 0"):
         file.write_text(text)
         look_twice(live)
@@ -206,7 +206,7 @@ def test_tells_another_reason_to_refuse(file: Path, live: LiveSettings, recorder
     assert "workers: " in recorder.reloads[1][1]
 
 
-def test_tries_again_what_was_refused_for_a_reason_that_lies_elsewhere(
+def test_retries_after_a_refusal_for_a_reason_outside_the_file(
     file: Path, live: LiveSettings, recorder: KeptReloads, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     secret = tmp_path / "nonce-store"
@@ -286,7 +286,7 @@ def test_a_view_that_cannot_be_made_of_the_settings_of_the_start_is_an_error(liv
         live.view(refuse)
 
 
-def test_changes_nothing_where_there_is_no_file(recorder: KeptReloads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_no_setting_without_a_file(recorder: KeptReloads, monkeypatch: pytest.MonkeyPatch) -> None:
     live = LiveSettings(load_settings(), load=load_settings, file=None, recorder=recorder)
     monkeypatch.setenv("VERIFIER_POLICIES", '{"silver": {"requirePlan": true}}')
     look_twice(live)
@@ -324,7 +324,7 @@ def watching(live: LiveSettings, recorder: KeptReloads) -> Callable[[], None]:
     return end
 
 
-def test_watches_until_told_to_stop(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
+def test_polls_until_it_is_stopped(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
     end = watching(live, recorder)
     try:
         replace_file(file, SILVER)
@@ -334,7 +334,7 @@ def test_watches_until_told_to_stop(file: Path, live: LiveSettings, recorder: Ke
     assert names(live) == {"silver"}
 
 
-def test_a_fault_is_told_once_and_does_not_end_the_watch(file: Path, recorder: KeptReloads) -> None:
+def test_an_error_is_recorded_once_and_does_not_end_the_polling(file: Path, recorder: KeptReloads) -> None:
     tries: list[Mapping[str, str]] = []
     enough = threading.Event()
 

@@ -317,9 +317,7 @@ class TestBrokenFiles:
         assert (outcome, generation) == (ReloadOutcome.REFUSED, before.generation)
         assert detail.endswith("manifest.toml: format must be 1")
 
-    def test_are_told_again_where_they_are_broken_otherwise(
-        self, directory: Path, trust: LiveTrust, told: KeptReloads
-    ) -> None:
+    def test_record_a_different_fault_again(self, directory: Path, trust: LiveTrust, told: KeptReloads) -> None:
         (directory / "manifest.toml").write_text("format = 2\n", encoding="utf-8")
         trust.refresh()
         (directory / "manifest.toml").write_text("format = \n", encoding="utf-8")
@@ -365,7 +363,7 @@ class TestBrokenFiles:
         trust.refresh()
         assert fingerprints(trust.bundle()) == {*fingerprints_of(anchor(), pin("Live CA")), pinned}
 
-    def test_are_not_told_where_they_are_whole_a_moment_later(
+    def test_do_not_record_a_fault_that_a_second_read_resolves(
         self, directory: Path, trust: LiveTrust, told: KeptReloads, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         write_trust(directory, pin("Live CA"))  # without its root: half of what is being written
@@ -520,7 +518,7 @@ class TestDecisions:
         ],
         ids=["unreadable", "another", "new-root", "listed-root", "empty"],
     )
-    def test_that_cannot_stand_are_left_out_and_keep_no_denial_from_counting(
+    def test_invalid_pins_are_omitted_and_denials_stay_effective(
         self, trust: LiveTrust, registry: Registry, told: KeptReloads, sha256: str, raw: bytes, why: str
     ) -> None:
         registry.change(Pin(pins={sha256: decision(raw)}))
@@ -608,9 +606,7 @@ class TestRegistryAway:
 class TestLastGood:
     """A worker that starts while the directory is broken, in a service that started with a good one."""
 
-    def test_is_gone_on_with_where_the_directory_is_broken(
-        self, directory: Path, registry: Registry, told: KeptReloads
-    ) -> None:
+    def test_is_used_if_the_directory_is_invalid(self, directory: Path, registry: Registry, told: KeptReloads) -> None:
         last_good = load_bundle(directory)
         (directory / "manifest.toml").write_text("broken", "utf-8")
         trust = LiveTrust(directory, registry, admit=False, recorder=told, last_good=last_good)
@@ -671,7 +667,7 @@ class TestWatch:
         trust.refresh()
         assert fingerprints(trust.bundle()) == fingerprints_of(anchor(), pin("Second CA"))
 
-    def test_survives_what_goes_wrong_and_tells_it_once(
+    def test_survives_errors_and_records_each_once(
         self, trust: LiveTrust, registry: Registry, told: KeptReloads
     ) -> None:
         stop = threading.Event()
