@@ -12,6 +12,7 @@ from verifier import __version__
 from verifier.adapters.aia.fetcher import AiaFetcher
 from verifier.adapters.clock import SystemClock
 from verifier.adapters.http.server import ServerOptions, serve
+from verifier.adapters.polling import start_polling
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.adapters.settings.text import mask_url, settings_text
@@ -83,13 +84,13 @@ def follow_settings(settings: Settings, recorder: Recorder) -> LiveSettings:
 
 
 def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRing | None) -> SignedResults | None:
-    """Create the token issuer and follow its key directory. Return None if no keys are configured.
+    """Create the token issuer. Return None if no keys are configured.
 
     Raises TokenKeyError if the keys cannot be read and there is no `last_good`.
     """
     if settings.token_keys_dir is None or settings.token_issuer is None:
         return None
-    tokens = SignedResults(
+    return SignedResults(
         settings.token_keys_dir,
         issuer=settings.token_issuer,
         audience=settings.token_audience,
@@ -98,8 +99,6 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
         recorder=recorder,
         last_good=last_good,
     )
-    tokens.start(interval_seconds=settings.trust_refresh_seconds)
-    return tokens
 
 
 def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> Flask:
@@ -114,13 +113,16 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
         recorder=recorder,
         last_good=prepared.trust,
     )
-    trust.start(interval_seconds=settings.trust_refresh_seconds)
     live = follow_settings(settings, recorder)
     administrators = live.view(administrators_of)
     tenants = live.view(partial(tenants_of, are_needed=bool(settings.tenants)))
     live.refresh()
-    live.start(interval_seconds=settings.trust_refresh_seconds)
     tokens = create_token_issuer(settings, recorder, prepared.keys)
+    follow = partial(start_polling, recorder=recorder, interval_seconds=settings.trust_refresh_seconds)
+    follow(trust.refresh, name="trust")
+    follow(live.refresh, name="settings")
+    if tokens is not None:
+        follow(tokens.refresh, name="token keys")
     chains = ChainCache()
     verifier = Verifier(
         trust=trust,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from verifier.ports.telemetry import Recorder, RefreshFailed
 
 
-def poll(refresh: Callable[[], object], recorder: Recorder, stop: threading.Event, *, interval_seconds: float) -> None:
+def poll(refresh: Callable[[], object], stop: threading.Event, *, recorder: Recorder, interval_seconds: float) -> None:
     """Call `refresh` at each interval until `stop` is set.
 
     An error does not end the polling: the worker would miss a rollover or a revoked key. The same error is recorded
@@ -26,7 +26,7 @@ def poll(refresh: Callable[[], object], recorder: Recorder, stop: threading.Even
 
 
 def start_polling(
-    refresh: Callable[[], object], recorder: Recorder, *, name: str, interval_seconds: float
+    refresh: Callable[[], object], *, recorder: Recorder, name: str, interval_seconds: float
 ) -> threading.Event:
     """Start a daemon thread that polls until the returned event is set.
 
@@ -35,8 +35,8 @@ def start_polling(
     stop = threading.Event()
     threading.Thread(
         target=poll,
-        args=(refresh, recorder, stop),
-        kwargs={"interval_seconds": interval_seconds},
+        args=(refresh, stop),
+        kwargs={"recorder": recorder, "interval_seconds": interval_seconds},
         name=name,
         daemon=True,
     ).start()

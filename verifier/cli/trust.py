@@ -306,9 +306,7 @@ def _configure_add(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_sha256(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "sha256", metavar="SHA256", help="SHA-256 of the certificate, from `trust status` or `trust list`"
-    )
+    parser.add_argument("sha256", metavar="SHA256", help="SHA-256 of the certificate, from `trust list`")
     _add_json(parser)
 
 
@@ -322,7 +320,7 @@ def _configure_denial(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--into", metavar="DIR", type=Path, help="write a directory for VERIFIER_TRUST_DIR instead")
+    parser.add_argument("--into", metavar="DIR", type=Path, help="write a directory for VERIFIER_TRUST_DIR")
     _add_json(parser)
 
 

@@ -30,7 +30,7 @@ def test_runs_the_command_that_is_named(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("arguments", [[], ["three"], ["one", "--unsaid"], ["on"], ["--said", "x", "one"]])
-def test_ends_with_2_where_none_is_named(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_exits_with_2_without_a_command(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ending:
         run_command((command("one"),), arguments)
     assert ending.value.code == ExitStatus.USAGE

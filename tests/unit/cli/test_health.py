@@ -40,7 +40,7 @@ def answering(status: int, body: bytes = b"") -> Iterator[tuple[int, list[str]]]
             thread.join()
 
 
-def test_is_healthy_where_the_service_of_the_container_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_healthy_if_the_service_of_the_container_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(200) as (port, asked):
         monkeypatch.setenv("VERIFIER_PORT", str(port))
         assert health.main([]) == 0
@@ -66,9 +66,7 @@ def test_any_other_answer_is_not_healthy_and_no_redirect_is_followed(
     assert "\x1b" not in told
 
 
-def test_is_not_healthy_where_nobody_answers(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_is_unhealthy_without_an_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("VERIFIER_PORT", "9")
     assert health.main([]) == 1
     assert capsys.readouterr().err == "health: no answer: ConnectionRefusedError\n"

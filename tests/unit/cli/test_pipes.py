@@ -7,7 +7,7 @@ import sys
 from support import documents
 
 
-def test_ends_well_where_nobody_reads_the_output() -> None:
+def test_exits_with_0_if_the_reader_closes_the_output() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:

@@ -11,7 +11,7 @@ from verifier.adapters.settings.settings import Settings
 KEY_HASH = "0123456789abcdef" * 4
 
 
-def test_prints_what_is_in_force_from_wherever_it_comes(tmp_path: Path) -> None:
+def test_prints_the_settings_of_every_source(tmp_path: Path) -> None:
     config = tmp_path / "verifier.toml"
     config.write_text(
         f'port = 1\nworkers = 4\n[admin_keys]\nalice = "{KEY_HASH}"\n[policies.gold]\nnot = {{ skus = ["B", "a"] }}\n'

@@ -79,7 +79,7 @@ def pinned(operations: Operations) -> dict[str, frozenset[Cloud]]:
 # --- status and list
 
 
-def test_status_tells_until_when_each_cloud_holds(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_the_horizon_of_each_cloud(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("status") == 0
 
     shown = out(capsys)
@@ -89,7 +89,7 @@ def test_status_tells_until_when_each_cloud_holds(run: Run, capsys: pytest.Captu
     assert "are not pinned" not in shown
 
 
-def test_status_fails_where_a_horizon_is_inside_the_warning(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_fails_if_a_horizon_is_within_the_warning(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     days = (read(shared_pki().issuing_ca).not_after - NOW).days
 
     assert run("status", "--warn-days", str(days - 1)) == 0
@@ -97,7 +97,7 @@ def test_status_fails_where_a_horizon_is_inside_the_warning(run: Run, capsys: py
     assert f"! {days} days  {read(shared_pki().issuing_ca).subject}" in out(capsys)
 
 
-def test_status_fails_where_a_cloud_has_no_chain(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_fails_if_a_cloud_has_no_chain(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     after = read(shared_pki().issuing_ca).not_after + timedelta(seconds=1)
 
     assert run("status", "--at", after.isoformat()) == 1
@@ -157,7 +157,7 @@ def test_status_says_how_to_pin_an_issuer_whose_certificate_is_not_known(
     assert "imds-verifier trust add FILE --cloud AzureUSGovernmentCloud" in out(capsys)
 
 
-def test_what_strangers_say_does_not_reach_the_terminal_as_control_characters(
+def test_untrusted_text_is_escaped_for_the_terminal(
     run: Run, operations: Operations, capsys: pytest.CaptureFixture[str]
 ) -> None:
     operations.discover(
@@ -292,7 +292,7 @@ def test_every_action_names_the_store_and_the_trust_directory(
     assert capsys.readouterr().err.splitlines()[0] == "store sqlite:///state, trust directory /etc/trust"
 
 
-def test_a_store_is_created_only_where_that_is_said(operations: Operations) -> None:
+def test_creates_a_store_only_with_the_option(operations: Operations) -> None:
     asked: list[bool] = []
 
     def opener(*, create: bool) -> OpenTrust:
@@ -412,7 +412,7 @@ def test_reject_ends_the_waiting_of_an_issuer(
     assert operations.administration.decisions().rejected == {AuthorityIdentity.of(read(new_authority()))}
 
 
-def test_reject_tells_which_pins_of_the_ca_are_left(
+def test_reject_lists_the_remaining_pins_of_the_ca(
     run: Run, operations: Operations, new_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("add", str(new_file), "--cloud", "AzurePublicCloud")
@@ -469,7 +469,7 @@ def test_deny_revokes_at_once_and_allow_takes_it_back(
     assert run("allow", issuing_ca.serial_hex) == 1
 
 
-def test_deny_of_nothing_that_is_known_says_so(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_deny_reports_an_unknown_serial_number(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("deny", "abcd") == 0
     assert "serial abcd: no known authority" in out(capsys)
 
@@ -531,12 +531,12 @@ def test_export_as_json_carries_the_same(run: Run, new_file: Path, capsys: pytes
     assert certificate["role"] == "intermediate"
 
 
-def test_export_of_nothing_is_nothing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_without_pins_is_empty(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("export") == 0
     assert out(capsys) == ""
 
 
-def test_export_overwrites_nothing(run: Run, new_file: Path, tmp_path: Path) -> None:
+def test_export_does_not_overwrite_files(run: Run, new_file: Path, tmp_path: Path) -> None:
     run("add", str(new_file), "--cloud", "AzurePublicCloud")
 
     assert run("export", "--into", str(tmp_path / "trust")) == 2

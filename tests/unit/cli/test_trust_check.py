@@ -118,7 +118,7 @@ def test_the_shipped_pins_are_those_of_the_page() -> None:
     assert findings == ()
 
 
-def test_tells_of_what_is_new_on_the_page_and_what_is_gone() -> None:
+def test_reports_missing_and_unpublished_authorities() -> None:
     findings = compare(read_page(page("page-changed.md")), load_bundle().entries, now=NOW, within=HALF_A_YEAR)
 
     assert {(one.kind, one.thumbprint) for one in findings} == {
@@ -129,7 +129,7 @@ def test_tells_of_what_is_new_on_the_page_and_what_is_gone() -> None:
     assert missing.url.startswith("https://www.microsoft.com/pkiops/certs/")
 
 
-def test_what_was_looked_at_is_not_told_again() -> None:
+def test_omits_known_thumbprints() -> None:
     looked_at = frozenset({MADE_UP, OCSP_16})
 
     assert not compare(
@@ -137,7 +137,7 @@ def test_what_was_looked_at_is_not_told_again() -> None:
     )
 
 
-def test_tells_of_pins_that_end_soon_and_only_of_those() -> None:
+def test_reports_only_pins_that_end_soon() -> None:
     before = datetime(2028, 5, 1, tzinfo=UTC)
 
     findings = compare(read_page(page("page.md")), load_bundle().entries, now=before, within=timedelta(days=30))
@@ -164,7 +164,7 @@ def test_a_retired_pin_is_neither_unpublished_nor_ending() -> None:
     assert not compare([], [retired], now=NOW, within=timedelta(days=10_000))
 
 
-def test_a_pin_whose_retirement_is_near_is_told() -> None:
+def test_reports_a_pin_that_retires_soon() -> None:
     retiring = entry(retire_at=NOW + timedelta(days=5))
     published = [publish(read(new_authority()), "")]
 
@@ -183,7 +183,7 @@ def test_roots_are_not_compared() -> None:
 # --- The command
 
 
-def test_nothing_to_do_ends_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exits_with_0_without_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert runner(tmp_path)("--page", str(PAGES / "page.html"), "--known", str(KNOWN)) == 0
     assert capsys.readouterr().out.startswith("no findings")
 
@@ -256,7 +256,7 @@ def test_what_cannot_be_compared_is_a_usage_error(
     assert runner(tmp_path)(*arguments) == 2
 
 
-def test_checking_pins_nothing(tmp_path: Path) -> None:
+def test_check_does_not_change_the_pins(tmp_path: Path) -> None:
     operations = make_operations(tmp_path)
     command = trust_command(operations.opened, operations.clock, Shelf)
     before = operations.administration.bundle().generation

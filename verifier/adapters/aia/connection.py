@@ -74,7 +74,7 @@ def _exchange(url: IssuerUrl, opened: socket.socket, seconds: float) -> Answer:
             if response.status != _OK:
                 raise FetchFailed(f"The server answered {response.status}.")
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise FetchFailed("The body has an encoding that was not requested.")
+                raise FetchFailed("The body is encoded, but no encoding was requested.")
             return Answer(body=_read_body(response))
         finally:
             response.close()

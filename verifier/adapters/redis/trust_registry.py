@@ -151,7 +151,7 @@ class RedisTrustRegistry:
     """Keep trust in the Redis that `link` leads to, under `prefix`. Implements the TrustRegistry port.
 
     The first look of a service puts its revision there, so that `exists` tells its data set from another one. With
-    `create=False` a look writes nothing. Raises ValueError if the prefix has no hash tag.
+    `create=False` a look does not write. Raises ValueError if the prefix has no hash tag.
     """
 
     def __init__(self, link: RedisLink, *, prefix: str = PREFIX, create: bool = True) -> None:

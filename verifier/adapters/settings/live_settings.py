@@ -9,7 +9,6 @@ from typing import TypeVar, cast
 
 from pydantic import ValidationError
 
-from verifier.adapters.polling import poll, start_polling
 from verifier.adapters.settings.settings import RELOADABLE, Settings, explain
 from verifier.core.policy import Policies
 from verifier.ports.telemetry import Recorder, ReloadOutcome, SettingsReloaded
@@ -88,14 +87,6 @@ class LiveSettings:
             if _digest(self._file) == self._seen:
                 self._read = self._seen
                 self._put_in_force(in_force, waiting=_differing(self._start, loaded) - RELOADABLE)
-
-    def watch(self, stop: threading.Event, *, interval_seconds: float) -> None:
-        """Refresh at each interval until `stop` is set, also after failures."""
-        poll(self.refresh, self._recorder, stop, interval_seconds=interval_seconds)
-
-    def start(self, *, interval_seconds: float) -> threading.Event:
-        """A thread of this process watches until the event that is returned is set."""
-        return start_polling(self.refresh, self._recorder, name="settings", interval_seconds=interval_seconds)
 
     def _make(self, loaded: Settings) -> _InForce:
         """Compute the settings in force and the views from `loaded`. Raises ValueError."""

@@ -57,7 +57,7 @@ _LAYOUT = Layout(
             first_seen  INTEGER NOT NULL,  -- microseconds since 1970, UTC
             last_seen   INTEGER NOT NULL,  -- likewise
             documents   INTEGER NOT NULL,
-            authorities TEXT               -- encode_authorities, where any were checked
+            authorities TEXT               -- encode_authorities, if any were checked
         ) STRICT, WITHOUT ROWID
         """,
         "CREATE INDEX issuers_by_giving_way ON issuers (authorities IS NOT NULL, last_seen, id)",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jwt
 
-from verifier.adapters.polling import start_polling
 from verifier.adapters.tokens.keys import KeyFile, KeyRing, make_ring, read_files
 from verifier.core import result_claims
 from verifier.core.model import LiveResult
@@ -93,10 +92,6 @@ class SignedResults:
                 self._tell(ReloadOutcome.LOADED, f"{ring.signing.kid} signs, {len(ring.keys)} published")
             elif self._trouble != before:
                 self._tell(ReloadOutcome.REFUSED, self._trouble)
-
-    def start(self, *, interval_seconds: float) -> threading.Event:
-        """A thread of this process refreshes at each interval until the event that is returned is set."""
-        return start_polling(self.refresh, self._recorder, name="token keys", interval_seconds=interval_seconds)
 
     def _read(self) -> KeyRing | None:
         """Return the keys of the directory if they have changed. `trouble` is the reason if they are invalid."""

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifier.adapters.polling import poll, start_polling
 from verifier.adapters.trust.files import load_bundle, shipped_directory
 from verifier.core.discovery import DiscoveredIssuer, admissible, admit, extend
 from verifier.core.trust.bundle import Origin, Role, TrustBundle, TrustedCertificate, TrustError
@@ -127,14 +126,6 @@ class LiveTrust:
             finally:
                 if changed:
                     self._put_in_force(is_news=was_refused and self._refusal is None)
-
-    def watch(self, stop: threading.Event, *, interval_seconds: float) -> None:
-        """Refreshes at each interval until `stop` is set, whatever goes wrong."""
-        poll(self.refresh, self._recorder, stop, interval_seconds=interval_seconds)
-
-    def start(self, *, interval_seconds: float) -> threading.Event:
-        """A thread of this process watches until the event that is returned is set."""
-        return start_polling(self.refresh, self._recorder, name="trust", interval_seconds=interval_seconds)
 
     def _read_files(self) -> bool:
         """Load the files if they have changed. Return whether there is a new valid bundle."""

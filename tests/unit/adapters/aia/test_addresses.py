@@ -139,7 +139,7 @@ def test_takes_a_lookup_that_failed_for_a_host_without_an_address(error: Excepti
     assert NameService(fail).resolve("a", 20) == ()
 
 
-def test_waits_no_longer_than_it_was_told_and_lets_only_so_many_lookups_hang() -> None:
+def test_limits_the_time_and_the_number_of_pending_lookups() -> None:
     go_on = threading.Event()
     begun: list[str] = []
     ended = threading.Semaphore(0)
@@ -166,7 +166,7 @@ def test_waits_no_longer_than_it_was_told_and_lets_only_so_many_lookups_hang() -
     assert names.resolve("again", 20) == ["8.8.8.8"]
 
 
-def test_fails_where_no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fails_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

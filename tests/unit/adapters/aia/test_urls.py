@@ -129,7 +129,7 @@ def test_refuses_every_other_url(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_repeats_nothing_of_what_it_refuses(text: str) -> None:
+def test_does_not_repeat_a_refused_url(text: str) -> None:
     with pytest.raises(FetchFailed) as failed:
         IssuerUrl.read(text)
     assert not text or text not in str(failed.value)
@@ -183,6 +183,6 @@ def test_stays_on_the_port_of_the_server_that_names_a_path() -> None:
         *REFUSED,
     ],
 )
-def test_follows_nowhere_else(location: str) -> None:
+def test_does_not_follow_other_locations(location: str) -> None:
     with pytest.raises(FetchFailed):
         HERE.follow(location)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from verifier.adapters.polling import poll, start_polling
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import RELOADABLE, Settings, SettingsError, load_settings
 from verifier.ports.telemetry import Event, RefreshFailed, ReloadOutcome, SettingsReloaded
@@ -145,7 +146,7 @@ def test_follows_a_file_that_is_replaced_however(
 
 
 @pytest.mark.parametrize("broken", ["port = ", "[policies.gold]\n", 'prot = 1\npassword = "s3cret"', "\0", None])
-def test_keeps_what_was_in_force_where_the_file_is_broken_and_says_so_once(
+def test_keeps_the_settings_if_the_file_is_invalid_and_records_it_once(
     broken: str | None, file: Path, live: LiveSettings, recorder: KeptReloads
 ) -> None:
     if broken is None:
@@ -169,7 +170,7 @@ def test_keeps_what_was_in_force_where_the_file_is_broken_and_says_so_once(
     assert names(live) == {"silver"}
 
 
-def test_tells_another_reason_to_refuse(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
+def test_records_a_different_reason_to_refuse(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
     for text in ("port = 'x'", "workers = 0"):
         file.write_text(text)
         look_twice(live)
@@ -178,7 +179,7 @@ def test_tells_another_reason_to_refuse(file: Path, live: LiveSettings, recorder
     assert "workers: " in recorder.reloads[1][1]
 
 
-def test_tries_again_what_was_refused_for_a_reason_that_lies_elsewhere(
+def test_retries_after_a_refusal_for_a_reason_outside_the_file(
     file: Path, live: LiveSettings, recorder: KeptReloads, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     secret = tmp_path / "nonce-store"
@@ -258,7 +259,7 @@ def test_a_view_that_cannot_be_made_of_the_settings_of_the_start_is_an_error(liv
         live.view(refuse)
 
 
-def test_changes_nothing_where_there_is_no_file(recorder: KeptReloads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_no_setting_without_a_file(recorder: KeptReloads, monkeypatch: pytest.MonkeyPatch) -> None:
     live = LiveSettings(load_settings(), load=load_settings, file=None, recorder=recorder)
     monkeypatch.setenv("VERIFIER_POLICIES", '{"silver": {"requirePlan": true}}')
     look_twice(live)
@@ -282,10 +283,10 @@ def test_does_not_take_a_file_that_changed_while_it_was_read(file: Path, recorde
     assert names(live) == {"gold", "silver"}
 
 
-def watching(live: LiveSettings) -> Callable[[], None]:
-    """Watches in a thread until what is returned is called."""
+def watching(live: LiveSettings, recorder: KeptReloads) -> Callable[[], None]:
+    """Poll in a thread until the returned function is called."""
     stop = threading.Event()
-    thread = threading.Thread(target=partial(live.watch, stop, interval_seconds=0.01))
+    thread = threading.Thread(target=partial(poll, live.refresh, stop, recorder=recorder, interval_seconds=0.01))
     thread.start()
 
     def end() -> None:
@@ -296,8 +297,8 @@ def watching(live: LiveSettings) -> Callable[[], None]:
     return end
 
 
-def test_watches_until_told_to_stop(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
-    end = watching(live)
+def test_polls_until_it_is_stopped(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
+    end = watching(live, recorder)
     try:
         replace_file(file, SILVER)
         assert recorder.told.wait(WAIT_SECONDS)
@@ -306,7 +307,7 @@ def test_watches_until_told_to_stop(file: Path, live: LiveSettings, recorder: Ke
     assert names(live) == {"silver"}
 
 
-def test_a_fault_is_told_once_and_does_not_end_the_watch(file: Path, recorder: KeptReloads) -> None:
+def test_an_error_is_recorded_once_and_does_not_end_the_polling(file: Path, recorder: KeptReloads) -> None:
     tries: list[Mapping[str, str]] = []
     enough = threading.Event()
 
@@ -317,7 +318,7 @@ def test_a_fault_is_told_once_and_does_not_end_the_watch(file: Path, recorder: K
         raise MemoryError
 
     live = LiveSettings(load_settings(), load=load, file=file, recorder=recorder)
-    end = watching(live)
+    end = watching(live, recorder)
     try:
         assert enough.wait(WAIT_SECONDS)
     finally:
@@ -326,8 +327,8 @@ def test_a_fault_is_told_once_and_does_not_end_the_watch(file: Path, recorder: K
     assert names(live) == {"gold"}
 
 
-def test_starts_a_watch_of_its_own(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
-    stop = live.start(interval_seconds=0.01)
+def test_polling_loads_a_changed_file(file: Path, live: LiveSettings, recorder: KeptReloads) -> None:
+    stop = start_polling(live.refresh, recorder=recorder, name="settings", interval_seconds=0.01)
     try:
         replace_file(file, SILVER)
         assert recorder.told.wait(WAIT_SECONDS)

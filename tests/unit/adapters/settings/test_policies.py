@@ -84,7 +84,7 @@ def test_asks_for_all_that_it_names(content: AuthenticContent) -> None:
         {"maximumAgeSeconds": "soon"},
     ],
 )
-def test_refuses_a_table_that_asks_nothing_or_is_not_understood(table: dict[str, object]) -> None:
+def test_refuses_a_table_without_rules_or_with_unknown_keys(table: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PolicyTable.model_validate(table)
 

@@ -37,7 +37,7 @@ def test_is_what_the_file_holds_but_for_one_end_of_line(file: Path, data: bytes,
     assert read(file) == {"nonce_store": secret}
 
 
-def test_nothing_where_no_file_is_named() -> None:
+def test_reads_no_secret_without_a_file() -> None:
     assert read_secret_files({"VERIFIER_NONCE_STORE": "redis://localhost"}, VARIABLES) == {}
 
 

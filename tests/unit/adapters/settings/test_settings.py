@@ -43,9 +43,7 @@ def test_has_safe_defaults(tmp_path: Path) -> None:
     assert list(settings.named_policies.rules) == ["default"]
 
 
-def test_keeps_state_under_the_home_directory_where_nothing_else_is_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_keeps_state_under_the_home_directory_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     store = load_settings().nonce_store.get_secret_value()
@@ -205,7 +203,7 @@ def test_refuses_a_table_that_is_not_json(monkeypatch: pytest.MonkeyPatch, value
         *("127.0.0.1.example", "localhost.example", "0"),
     ],
 )
-def test_listens_to_all_only_where_that_is_said(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_listens_openly_only_with_the_setting(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("VERIFIER_HOST", host)
     with pytest.raises(SettingsError, match="VERIFIER_ALLOW_OPEN_LISTENING"):
         load_settings()

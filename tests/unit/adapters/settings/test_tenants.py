@@ -77,7 +77,7 @@ def test_a_key_is_not_of_both_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "verifier.example"])  # noqa: S104 - what is guarded
-def test_listens_to_all_where_tenants_have_keys(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_may_listen_openly_with_tenants(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("VERIFIER_HOST", host)
     with pytest.raises(SettingsError, match="VERIFIER_TENANTS"):
         load_settings()
@@ -92,7 +92,7 @@ def test_the_settings_in_force_show_the_rate_and_no_whole_hash(monkeypatch: pyte
     assert ONE not in shown
 
 
-def test_the_last_tenant_is_needed_where_there_was_one() -> None:
+def test_the_last_tenant_cannot_be_removed() -> None:
     assert tenants_of(load_settings()).are_open
     with pytest.raises(SettingsError, match="without a tenant, the service would be open"):
         tenants_of(load_settings(), are_needed=True)

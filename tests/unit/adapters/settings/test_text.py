@@ -87,6 +87,6 @@ def test_masks_what_a_url_may_hide(url: str, masked: str) -> None:
 
 
 @given(password=st.text(st.sampled_from("aZ9:/?#[]@!$&'()*+,;=% \\"), min_size=1, max_size=12))
-def test_no_password_is_shown_wherever_its_characters_lead(password: str) -> None:
+def test_masks_passwords_with_reserved_characters(password: str) -> None:
     secret = f"s3cret{password}s3cret"
     assert "s3cret" not in mask_url(f"redis://user:{secret}@localhost:6379/0")

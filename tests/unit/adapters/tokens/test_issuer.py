@@ -31,6 +31,7 @@ from support.token_checks import (
     check_with_pyjwt,
 )
 
+from verifier.adapters.polling import start_polling
 from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.adapters.tokens.keys import KeyRing, load_ring
@@ -258,7 +259,7 @@ def test_old_and_new_tokens_verify_while_both_keys_are_published(issuer: Issuer,
     assert verdicts[2] is not None
 
 
-def test_a_change_is_told_once_and_nothing_is_told_without_one(issuer: Issuer) -> None:
+def test_records_each_change_once(issuer: Issuer) -> None:
     issuer.tokens.refresh()
     assert issuer.records.reloads == []
 
@@ -344,7 +345,7 @@ def test_a_broken_set_is_refused_once_and_the_old_one_stays(issuer: Issuer, faul
     assert [outcome for outcome, _ in issuer.records.reloads] == [ReloadOutcome.REFUSED, ReloadOutcome.LOADED]
 
 
-def test_starts_with_the_last_good_keys_where_those_there_are_broken(tmp_path: Path) -> None:
+def test_starts_with_the_last_good_keys_if_the_present_ones_are_invalid(tmp_path: Path) -> None:
     made = make_issuer(tmp_path / "keys")
     ring = load_ring(made.directory)
     (made.directory / "current").write_text("another", "ascii")
@@ -361,13 +362,13 @@ def test_starts_with_the_last_good_keys_where_those_there_are_broken(tmp_path: P
             last_good=last_good,
         )
 
-    with pytest.raises(TokenKeyError, match="current: names no key"):
+    with pytest.raises(TokenKeyError, match="current: names a key that does not exist"):
         start(None)
     assert start(ring).published() == ring.published
     assert [outcome for outcome, _ in records.reloads] == [ReloadOutcome.REFUSED]
 
 
-def test_the_watch_follows_and_survives_a_fault(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_polling_survives_an_error(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     done, calls = threading.Event(), []
 
     def refresh() -> None:
@@ -377,7 +378,7 @@ def test_the_watch_follows_and_survives_a_fault(issuer: Issuer, monkeypatch: pyt
         raise OSError("the disk is gone")
 
     monkeypatch.setattr(issuer.tokens, "refresh", refresh)
-    stop = issuer.tokens.start(interval_seconds=0.001)
+    stop = start_polling(issuer.tokens.refresh, recorder=issuer.records, name="token keys", interval_seconds=0.001)
     try:
         assert done.wait(20)
     finally:
@@ -385,7 +386,7 @@ def test_the_watch_follows_and_survives_a_fault(issuer: Issuer, monkeypatch: pyt
     assert [type(error) for _, error in issuer.records.failures] == [OSError]
 
 
-def test_nothing_secret_shows_in_the_text_of_keys(issuer: Issuer) -> None:
+def test_the_text_of_keys_has_no_secret(issuer: Issuer) -> None:
     ring = load_ring(issuer.directory)
     secret = (issuer.directory / f"{ring.signing.kid}.pem").read_text("ascii").splitlines()[1]
 

@@ -195,7 +195,7 @@ def test_a_name_that_is_no_kid_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_directory_without_keys_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TokenKeyError, match="no key; `imds-verifier keys generate`"):
+    with pytest.raises(TokenKeyError, match="no key; create one with `imds-verifier keys generate`"):
         load_ring(tmp_path)
     with pytest.raises(TokenKeyError, match="No such file"):
         load_ring(tmp_path / "absent")
@@ -277,7 +277,7 @@ def test_a_key_goes_once_its_tokens_have_ended(keys: TokenKeyDirectory, tmp_path
     assert [key.kid for key in keys.published()] == [second]
 
 
-def test_an_emergency_waits_for_nothing(keys: TokenKeyDirectory) -> None:
+def test_now_skips_the_wait(keys: TokenKeyDirectory) -> None:
     first, second = keys.generate(TokenAlgorithm.ES256), keys.generate(TokenAlgorithm.ES256)
 
     keys.sign_with(second, at_once=True)
@@ -308,7 +308,7 @@ def test_a_key_that_is_not_there_is_refused(keys: TokenKeyDirectory, kid: str) -
     assert keys.published() == before
 
 
-def test_nothing_is_made_beside_a_set_that_is_refused(keys: TokenKeyDirectory, tmp_path: Path) -> None:
+def test_creates_no_key_in_an_invalid_directory(keys: TokenKeyDirectory, tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     put(tmp_path / "keys", "a.pem", pem(), mode=0o644)
 
@@ -317,7 +317,7 @@ def test_nothing_is_made_beside_a_set_that_is_refused(keys: TokenKeyDirectory, t
     assert [file.name for file in (tmp_path / "keys").iterdir()] == ["a.pem"]
 
 
-def test_a_write_that_fails_changes_nothing_and_leaves_nothing(
+def test_a_failed_write_changes_and_leaves_no_file(
     keys: TokenKeyDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = keys.generate(TokenAlgorithm.ES256), keys.generate(TokenAlgorithm.ES256)
@@ -334,7 +334,7 @@ def test_a_write_that_fails_changes_nothing_and_leaves_nothing(
     assert sorted(file.name for file in (tmp_path / "keys").iterdir()) == names
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path, clock: StandingClock) -> None:
+def test_reports_a_directory_that_cannot_be_created(tmp_path: Path, clock: StandingClock) -> None:
     put(tmp_path, "file", b"")
     keys = TokenKeyDirectory(tmp_path / "file" / "keys", clock=clock, token_lifetime=timedelta(1), refresh=timedelta(1))
 

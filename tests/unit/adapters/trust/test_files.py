@@ -205,7 +205,7 @@ class TestReplace:
         (overlay / "manifest.toml").write_text(text, encoding="utf-8")
         assert fingerprints(load_bundle(overlay)) == {ROOT_SHA256}
 
-    def test_refuses_to_trust_nothing(self, tmp_path: Path) -> None:
+    def test_refuses_an_empty_bundle(self, tmp_path: Path) -> None:
         directory = write_overlay(tmp_path, 'format = 1\nmode = "replace"\n', {})
         with pytest.raises(TrustError, match="an empty trust bundle"):
             load_bundle(directory)
@@ -241,18 +241,18 @@ class TestAdd:
         assert retired.state_at(datetime(2026, 12, 1, tzinfo=UTC)) is State.RETIRED
         assert PIN_SHA256 not in fingerprints(bundle, Cloud.US_GOVERNMENT)
 
-    def test_that_adds_nothing_is_the_shipped_bundle(self, tmp_path: Path) -> None:
+    def test_an_empty_overlay_is_the_shipped_bundle(self, tmp_path: Path) -> None:
         directory = write_overlay(tmp_path, 'format = 1\nmode = "add"\n', {})
         assert load_bundle(directory).generation == load_bundle().generation
 
 
 class TestGeneration:
-    def test_stays_where_only_words_change(self, overlay: Path) -> None:
+    def test_does_not_depend_on_notes(self, overlay: Path) -> None:
         before = load_bundle(overlay).generation
         rewrite(overlay, "a note", "another note")
         assert load_bundle(overlay).generation == before
 
-    def test_stays_where_one_moment_is_written_with_another_offset(self, overlay: Path) -> None:
+    def test_does_not_depend_on_the_offset_of_a_time(self, overlay: Path) -> None:
         before = load_bundle(overlay).generation
         rewrite(overlay, "2026-12-01T00:00:00Z", "2026-12-01T05:30:00+05:30")
         assert load_bundle(overlay).generation == before

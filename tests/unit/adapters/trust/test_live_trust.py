@@ -16,6 +16,7 @@ from support.certificates import make_signer
 from support.chains import authority, claims_of, root
 from support.documents import NOW, der
 
+from verifier.adapters.polling import poll, start_polling
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust import live_trust
 from verifier.adapters.trust.files import load_bundle
@@ -293,9 +294,7 @@ class TestBrokenFiles:
         assert (outcome, generation) == (ReloadOutcome.REFUSED, before.generation)
         assert detail.endswith("manifest.toml: format must be 1")
 
-    def test_are_told_again_where_they_are_broken_otherwise(
-        self, directory: Path, trust: LiveTrust, told: KeptReloads
-    ) -> None:
+    def test_record_a_different_fault_again(self, directory: Path, trust: LiveTrust, told: KeptReloads) -> None:
         (directory / "manifest.toml").write_text("format = 2\n", encoding="utf-8")
         trust.refresh()
         (directory / "manifest.toml").write_text("format = \n", encoding="utf-8")
@@ -341,7 +340,7 @@ class TestBrokenFiles:
         trust.refresh()
         assert fingerprints(trust.bundle()) == {*fingerprints_of(anchor(), pin("Live CA")), pinned}
 
-    def test_are_not_told_where_they_are_whole_a_moment_later(
+    def test_do_not_record_a_fault_that_a_second_read_resolves(
         self, directory: Path, trust: LiveTrust, told: KeptReloads, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         write_trust(directory, pin("Live CA"))  # without its root: half of what is being written
@@ -488,15 +487,15 @@ class TestDecisions:
     @pytest.mark.parametrize(
         ("sha256", "raw", "why"),
         [
-            ("0" * 64, b"\x30\x00", "not a certificate that can be read"),
+            ("0" * 64, b"\x30\x00", "cannot be read"),
             ("0" * 64, der(pin("Other CA")), "the stored certificate does not have this SHA-256"),
             (fingerprint(anchor("New Root")), der(anchor("New Root")), "only a manifest can add a root"),
             (fingerprint(anchor()), der(anchor()), "only a manifest can add a root"),
-            (fingerprint(make_signer().certificate), b"", "not a certificate"),
+            (fingerprint(make_signer().certificate), b"", "cannot be read"),
         ],
         ids=["unreadable", "another", "new-root", "listed-root", "empty"],
     )
-    def test_that_cannot_stand_are_left_out_and_keep_no_denial_from_counting(
+    def test_invalid_pins_are_omitted_and_denials_stay_effective(
         self, trust: LiveTrust, registry: Registry, told: KeptReloads, sha256: str, raw: bytes, why: str
     ) -> None:
         registry.change(Pin(pins={sha256: decision(raw)}))
@@ -584,9 +583,7 @@ class TestRegistryAway:
 class TestLastGood:
     """A worker that starts while the directory is broken, in a service that started with a good one."""
 
-    def test_is_gone_on_with_where_the_directory_is_broken(
-        self, directory: Path, registry: Registry, told: KeptReloads
-    ) -> None:
+    def test_is_used_if_the_directory_is_invalid(self, directory: Path, registry: Registry, told: KeptReloads) -> None:
         last_good = load_bundle(directory)
         (directory / "manifest.toml").write_text("broken", "utf-8")
         trust = LiveTrust(directory, registry, admit=False, recorder=told, last_good=last_good)
@@ -628,10 +625,14 @@ class TestPlannedTimes:
 
 
 class TestWatch:
-    def test_refreshes_until_it_is_stopped(self, directory: Path, trust: LiveTrust, registry: Registry) -> None:
+    def test_refreshes_until_it_is_stopped(
+        self, directory: Path, trust: LiveTrust, registry: Registry, told: KeptReloads
+    ) -> None:
         stop, asked = threading.Event(), threading.Semaphore(0)
         registry.asked = asked.release
-        watcher = threading.Thread(target=trust.watch, args=(stop,), kwargs={"interval_seconds": 0.001})
+        watcher = threading.Thread(
+            target=poll, args=(trust.refresh, stop), kwargs={"recorder": told, "interval_seconds": 0.001}
+        )
         watcher.start()
         try:
             write_trust(directory, anchor(), pin("Second CA"))
@@ -643,7 +644,7 @@ class TestWatch:
         trust.refresh()
         assert fingerprints(trust.bundle()) == fingerprints_of(anchor(), pin("Second CA"))
 
-    def test_survives_what_goes_wrong_and_tells_it_once(
+    def test_survives_errors_and_records_each_once(
         self, trust: LiveTrust, registry: Registry, told: KeptReloads
     ) -> None:
         stop = threading.Event()
@@ -664,10 +665,12 @@ class TestWatch:
                 raise fault
 
         registry.asked = fail
-        trust.watch(stop, interval_seconds=0.001)
+        poll(trust.refresh, stop, recorder=told, interval_seconds=0.001)
         assert [str(failure) for failure in told.failures] == ["away", "full", "away"]
 
-    def test_is_a_daemon_of_the_process_that_starts_it(self, trust: LiveTrust, registry: Registry) -> None:
+    def test_runs_in_a_daemon_thread_until_it_is_stopped(
+        self, trust: LiveTrust, registry: Registry, told: KeptReloads
+    ) -> None:
         watchers: list[threading.Thread] = []
         asked = threading.Event()
 
@@ -676,7 +679,7 @@ class TestWatch:
             asked.set()
 
         registry.asked = ask
-        stop = trust.start(interval_seconds=0.001)
+        stop = start_polling(trust.refresh, recorder=told, name="trust", interval_seconds=0.001)
         assert asked.wait(WAIT_SECONDS)
         stop.set()
         watchers[0].join(WAIT_SECONDS)
