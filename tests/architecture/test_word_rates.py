@@ -23,6 +23,7 @@ RATES = {
 }
 _WORD = re.compile(r"[A-Za-z']+")
 _CODE = re.compile(r"`[^`]*`|\{[^}]*\}")
+_SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE)\b")
 #: A string constant with this many words is a message to a person, and not a name.
 _LEAST_WORDS = 4
 
@@ -48,6 +49,7 @@ def messages() -> Iterator[str]:
                 isinstance(node, ast.Constant)
                 and isinstance(node.value, str)
                 and id(node) not in documented
+                and not _SQL.search(node.value)
                 and len(_WORD.findall(node.value)) >= _LEAST_WORDS
             ):
                 yield node.value
