@@ -139,7 +139,7 @@ def test_answers_mutated_real_documents_with_a_problem(
 @pytest.mark.parametrize("depth", [33, 1_000, 10_000])
 def test_reads_deep_nesting_without_depth_of_its_own(depth: int) -> None:
     """Beyond the limit on bodies too, which a setting may raise. The first level is not that of a document."""
-    with pytest.raises(FormatRefused, match="0x30 in the place of 0x06"):
+    with pytest.raises(FormatRefused, match="0x30 instead of 0x06"):
         read_envelope(evidence.from_der(nested_der(depth)))
 
 
