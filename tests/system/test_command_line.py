@@ -167,7 +167,7 @@ def test_compares_the_nonce_that_is_given(tmp_path: Path) -> None:
     right = call("verify", file, "--at", at, "--nonce", "20260728-192400")
     wrong = call("verify", file, "--at", at, "--nonce", "4711")
     assert right.status == 0
-    assert "compared with the nonce given" in right.out
+    assert "compared with the given nonce" in right.out
     assert wrong.status == 1
     assert wrong.err.startswith("refused, nonce-mismatch: ")
 
