@@ -17,6 +17,7 @@ from time import perf_counter
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from support.appraisals import read_in_time
 from support.certificates import make_names
 from support.chains import authority, claims_of, key
 from support.documents import around, der, raw, sample
@@ -25,7 +26,6 @@ from verifier.adapters.trust.files import load_bundle
 from verifier.core import chain
 from verifier.core.chain import build_chain
 from verifier.core.model import Limits, UnverifiedClaims
-from verifier.core.pipeline import read_in_time
 from verifier.core.reasons import ChainRefused
 from verifier.core.trust.certificates import Certificate
 from verifier.emulator import pki

@@ -12,9 +12,9 @@ import json, sys, threading
 from datetime import datetime
 from pathlib import Path
 from asn1crypto import core
-from verifier.core import evidence, pipeline
-from verifier.core.model import Limits
-from verifier.adapters.trust.files import load_bundle
+from verifier.adapters.trust.files import TrustDirectory
+from verifier.core import evidence
+from verifier.usecases.archive import ArchiveVerifier
 
 def subtypes(kind):
     return {kind}.union(*map(subtypes, kind.__subclasses__()))
@@ -23,13 +23,13 @@ ready = set(core._SETUP_CLASSES)
 left = subtypes(core.Asn1Value) - ready - {core.Asn1Value, core.Choice}
 document = evidence.from_imds_answer(Path(sys.argv[1]).read_bytes())
 at = datetime.fromisoformat(sys.argv[2])
-bundle, outcomes = load_bundle(None), []
+verifier, outcomes = ArchiveVerifier(trust=TrustDirectory(None)), []
 barrier = threading.Barrier(16)
 
 def read():
     barrier.wait()
     try:
-        pipeline.authenticate_archived(document, at=at, bundle=bundle, limits=Limits())
+        verifier.appraise(document, at=at)
         outcomes.append("read")
     except BaseException as error:
         outcomes.append(repr(error))
