@@ -487,11 +487,11 @@ class TestDecisions:
     @pytest.mark.parametrize(
         ("sha256", "raw", "why"),
         [
-            ("0" * 64, b"\x30\x00", "cannot be read"),
+            ("0" * 64, b"\x30\x00", "can be read: it is not exact DER"),
             ("0" * 64, der(pin("Other CA")), "the stored certificate does not have this SHA-256"),
             (fingerprint(anchor("New Root")), der(anchor("New Root")), "only a manifest can add a root"),
             (fingerprint(anchor()), der(anchor()), "only a manifest can add a root"),
-            (fingerprint(make_signer().certificate), b"", "cannot be read"),
+            (fingerprint(make_signer().certificate), b"", "can be read: it is not exact DER"),
         ],
         ids=["unreadable", "another", "new-root", "listed-root", "empty"],
     )
