@@ -324,3 +324,7 @@ def main() -> int:
     except Unavailable as error:
         sys.stderr.write(f"imds-verifier: {error.detail}\n")
         return ExitStatus.UNAVAILABLE
+    except OSError as error:
+        # For example a full disk behind the output. Without this, Python's status 1 would say "refused".
+        sys.stderr.write(f"imds-verifier: {error.strerror or error}\n")
+        return ExitStatus.UNAVAILABLE

@@ -44,6 +44,14 @@ class Admission:
             )
         return tenant
 
+    def current_policy(self, tenant: Tenant) -> str:
+        """Return the policy that the tenant has now.
+
+        A caller decides how long it takes to send a body, and the settings can change meanwhile. So the policy is read
+        right before the appraisal, and not with the tenant's key.
+        """
+        return self.tenants().policy_of(tenant)
+
 
 def add_rate_headers(response: Response) -> Response:
     """Add the rate headers if the request was counted (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4)."""

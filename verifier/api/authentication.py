@@ -112,6 +112,15 @@ class Tenants:
             raise RequestError(RequestFault.FORBIDDEN, "This endpoint needs a tenant key; you sent an admin key.")
         raise _unauthenticated("Unknown API key. Check the key, or ask the operator of the service to add it.")
 
+    def policy_of(self, tenant: Tenant) -> str:
+        """Return the policy that the tenant has in these settings. Raises RequestError if it is no longer a tenant."""
+        if self.are_open:
+            return OPEN_TENANT.policy
+        policies = [known.policy for known in self.key_hashes if known.name == tenant.name]
+        if not policies:
+            raise _unauthenticated("The tenant of this key was removed.")
+        return policies[0]
+
     def find(self, key_hash: str) -> Tenant | None:
         """Return the tenant of the key with this hash. Compares all hashes, each in constant time."""
         matching = [

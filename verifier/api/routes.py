@@ -48,7 +48,7 @@ def create_blueprint(
             result = verifier.appraise(
                 asked.document,
                 tenant=tenant.name,
-                tenant_policy=tenant.policy,
+                tenant_policy=admission.current_policy(tenant),
                 nonce=asked.nonce,
                 policy=asked.policy,
                 observer=appraisal,

@@ -29,6 +29,10 @@ class Command:
     run: Callable[[argparse.Namespace], int]
 
 
+#: Documents exist since 2018, and their two-digit years end with 2099.
+FIRST_YEAR, LAST_YEAR = 2000, 2099
+
+
 class UsageError(Exception):
     """Report a command line or an input file that cannot be used. The exit status is ExitStatus.USAGE."""
 
@@ -70,6 +74,8 @@ def read_moment(option: str, text: str) -> datetime:
         raise UsageError(f"{option}: {text!r} is not a time such as 2026-07-28T13:24:00Z") from error
     if moment.utcoffset() is None:
         raise UsageError(f"{option}: {text!r} has no time zone; write Z for UTC")
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise UsageError(f"{option}: {text!r} is not between {FIRST_YEAR} and {LAST_YEAR}")
     return moment.astimezone(UTC)
 
 

@@ -93,7 +93,7 @@ def _as_text(result: AttestationResult) -> str:
     plan = claims.pop("plan")
     if isinstance(plan, dict):
         claims |= {f"plan.{name}": value for name, value in plan.items()}
-    lines += [f"  {name}: {'(absent)' if value is None else value or '(empty)'}" for name, value in claims.items()]
+    lines += [f"  {name}: {_as_word(value)}" for name, value in claims.items()]
     lines.append(
         "signed by " + " <- ".join((result.content.signer.subject, *(link.subject for link in result.content.chain)))
     )
@@ -101,6 +101,13 @@ def _as_text(result: AttestationResult) -> str:
         f"not checked, {check.name}: {check.detail}" for check in result.checks if check.outcome is Outcome.SKIPPED
     ]
     return "\n".join(lines) + "\n"
+
+
+def _as_word(value: object) -> str:
+    """Write a claim for a terminal of any encoding: printable ASCII, with all else escaped."""
+    if value is None:
+        return "(absent)"
+    return ascii(str(value))[1:-1] or "(empty)"
 
 
 def _inspected(envelope: Envelope) -> json_codec.Json:

@@ -410,7 +410,7 @@ def test_pin_of_the_manifest_cannot_be_removed(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("authority", "reason"),
     [
-        ("root", "a root only in a manifest"),
+        ("root", "add a root to the trust manifest"),
         ("signer", "n intermediate authority can be pinned"),
         ("stranger", "o trusted authority of AzurePublicCloud issued it"),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, run_command
+from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment, run_command
 
 
 def command(name: str, status: int = 0, *, error: Exception | None = None) -> Command:
@@ -69,3 +69,9 @@ def test_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_says_which_file_cannot_be_read(name: str) -> None:
     with pytest.raises(UsageError, match=f"^{name}: "):
         read_document_file(name)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "2100-01-01T00:00:00Z"])
+def test_a_moment_outside_the_years_of_documents_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="is not between 2000 and 2099"):
+        read_moment("--at", text)

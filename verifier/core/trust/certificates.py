@@ -29,6 +29,11 @@ _UNREADABLE = (
 #: [0] version with the INTEGER 2, which means v3 (RFC 5280 4.1.2.1). v1 is the default and therefore absent.
 _V3 = b"\xa0\x03\x02\x01\x02"
 _RSA_ENCRYPTION = bytes.fromhex("2a864886f70d010101")
+_EC_PUBLIC_KEY = bytes.fromhex("2a8648ce3d0201")
+#: Ed25519, Ed448 and DSA. They are cheap to load, and refused by name in the signature step.
+_OTHER_LOADABLE = frozenset({bytes.fromhex("2b6570"), bytes.fromhex("2b6571"), bytes.fromhex("2a8648ce380401")})
+#: A BIT STRING of whole bytes that starts with an uncompressed point (SEC 1, 2.3.3).
+_UNCOMPRESSED = b"\x00\x04"
 #: issuerUniqueID and subjectUniqueID (RFC 5280 4.1.2.8).
 _UNIQUE_IDENTIFIERS = (0x81, 0x82)
 
@@ -49,7 +54,8 @@ class Certificate:
     sha256: str
     spki_sha256: str
     parsed: x509.Certificate = field(repr=False)
-    public_key: CertificatePublicKeyTypes = field(repr=False)
+    #: None if the key is of a form that is not loaded: it can sign neither documents nor certificates here.
+    public_key: CertificatePublicKeyTypes | None = field(repr=False)
     subject: str
     subject_der: bytes = field(repr=False)
     issuer: str
@@ -78,6 +84,8 @@ class Certificate:
         Not checked: trust, dates and usages of either certificate.
         """
         if authority.subject_der != self.issuer_der:
+            return False
+        if authority.public_key is None:
             return False
         try:
             self.parsed.verify_directly_issued_by(authority.parsed)
@@ -169,7 +177,7 @@ def _read(raw: bytes) -> Certificate:
     extensions = _extensions(tbs) if is_v3 and tbs.has_next(der.CONTEXT_3) else Extensions()
     tbs.end()
 
-    _check_key(spki)
+    is_loadable = _has_loadable_key(spki)
     issuer, subject = read_name(issuer_der), read_name(subject_der)
     parsed = x509.load_der_x509_certificate(raw)
     return Certificate(
@@ -177,7 +185,7 @@ def _read(raw: bytes) -> Certificate:
         sha256=hashlib.sha256(raw).hexdigest(),
         spki_sha256=hashlib.sha256(spki).hexdigest(),
         parsed=parsed,
-        public_key=parsed.public_key(),
+        public_key=parsed.public_key() if is_loadable else None,
         subject=subject.text,
         subject_der=subject_der,
         issuer=issuer.text,
@@ -206,12 +214,20 @@ def _serial_number(contents: bytes) -> int:
     return number
 
 
-def _check_key(spki: bytes) -> None:
-    """Refuse a long RSA exponent (RFC 3279 2.3.1), which makes verification up to 100 times as expensive."""
+def _has_loadable_key(spki: bytes) -> bool:
+    """Tell whether the key may be loaded: its cost is bounded, and it has one encoding.
+
+    To load a Diffie-Hellman key, OpenSSL tests its parameters for seconds. A point of an EC key that is compressed, or
+    curve parameters that are explicit, give one key a second encoding, which the deny list does not name. Refuses a
+    long RSA exponent (RFC 3279 2.3.1), which makes verification up to 100 times as expensive.
+    """
     fields = Reader(spki).inside(der.SEQUENCE)
     algorithm = fields.inside(der.SEQUENCE)
-    if algorithm.contents(der.OBJECT_IDENTIFIER) != _RSA_ENCRYPTION:
-        return
+    kind = algorithm.contents(der.OBJECT_IDENTIFIER)
+    if kind == _EC_PUBLIC_KEY:
+        return algorithm.has_next(der.OBJECT_IDENTIFIER) and fields.contents(der.BIT_STRING)[:2] == _UNCOMPRESSED
+    if kind != _RSA_ENCRYPTION:
+        return kind in _OTHER_LOADABLE
     outer = Reader(der.whole_bytes(fields.contents(der.BIT_STRING)))
     key = outer.inside(der.SEQUENCE)
     outer.end()
@@ -220,6 +236,7 @@ def _check_key(spki: bytes) -> None:
     key.end()
     if der.integer(exponent).bit_length() > MAX_RSA_EXPONENT_BITS:
         raise BoundError(MAX_RSA_EXPONENT_BITS, "bits in its RSA exponent")
+    return True
 
 
 def _signature_oid(algorithm: bytes) -> str:

@@ -5,14 +5,14 @@ from contextlib import suppress
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.certificates import alternative_names, make_names, make_signer
-from support.der_parts import oid, sequence, tlv
+from support.der_parts import integer, oid, sequence, tlv
 from support.documents import around, der, sample, shared_pki
 from support.multiplied import Leaf, extension, spki
 from support.mutations import mutants
@@ -394,3 +394,38 @@ def test_an_issuer_and_serial_number_are_those_of_the_certificate() -> None:
     issuer, number = read_issuer_and_number(der(SIGNER))
     assert issuer == ISSUER.subject.public_bytes()
     assert int.from_bytes(number) == SIGNER.serial_number
+
+
+#: Odd, so that OpenSSL would test it for primality.
+_LONG_ODD = (1 << 10_000) + 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        sequence(
+            sequence(oid("1.2.840.10046.2.1"), sequence(integer(_LONG_ODD), integer(2), integer(_LONG_ODD >> 5 | 1))),
+            tlv(0x03, b"\0" + integer(8)),
+        ),
+        sequence(
+            sequence(oid("1.2.840.113549.1.1.10")),
+            tlv(0x03, b"\0" + sequence(integer((1 << 3071) + 1), integer((1 << 3000) + 1))),
+        ),
+        sequence(
+            sequence(oid("1.2.840.10045.2.1"), oid("1.2.840.10045.3.1.7")),
+            tlv(
+                0x03,
+                b"\0"
+                + ec.generate_private_key(ec.SECP256R1())
+                .public_key()
+                .public_bytes(Encoding.X962, PublicFormat.CompressedPoint),
+            ),
+        ),
+        sequence(sequence(oid("1.2.840.10045.2.1"), sequence(integer(1))), tlv(0x03, b"\0\4" + bytes(64))),
+    ],
+    ids=["Diffie-Hellman", "RSASSA-PSS with a long exponent", "compressed point", "explicit curve"],
+)
+def test_does_not_load_a_key_of_unbounded_cost_or_in_a_second_encoding(key: bytes) -> None:
+    certificate = Certificate.read(Leaf(spki=key).encode())
+    assert certificate.public_key is None
+    assert not Certificate.read(Leaf().encode()).is_issued_by(certificate)
