@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -48,6 +49,14 @@ def known_objects() -> list[Object]:
     return list({json.dumps(one, sort_keys=True): one for one in made}.values())
 
 
+@pytest.fixture
+def _schemas_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read each file of schemas once per version. The library reads two megabytes for each object."""
+    for name in ("schema_contents", "all_versions"):
+        monkeypatch.setattr(kubernetes_validate.utils, name, cache(getattr(kubernetes_validate.utils, name)))
+
+
+@pytest.mark.usefixtures("_schemas_read_once")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_kubernetes_that_is_supported_takes_every_object(version: str, known_objects: list[Object]) -> None:
     """Strictly: a field that a version does not know is a fault."""
