@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 _CONSTRUCTED = 0x20
 _OCTET_STRING = 0x04
@@ -33,8 +34,7 @@ class _Element:
     def encode(self) -> bytes:
         if self.verbatim is not None:
             return self.verbatim
-        contents = self.inside()
-        return bytes([self.tag]) + _length(len(contents)) + contents
+        return _encode(self.tag, self.inside())
 
     def inside(self) -> bytes:
         return self.contents if self.children is None else b"".join(child.encode() for child in self.children)
@@ -46,9 +46,8 @@ def mutants(der: bytes) -> Iterator[bytes]:
     Elements in OCTET STRINGs change too. Each mutant has the lengths of DER, but contents may not fit their tags.
     """
     [whole] = _read(der)
-    for changed in _changes(whole):
-        if len(changed) == 1:
-            yield changed[0].encode()
+    # The first two changes leave no element and two elements.
+    return islice(_changes(whole), 2, None)
 
 
 def edited(der: bytes, path: tuple[int, ...], change: Callable[[bytes], bytes]) -> bytes:
@@ -162,18 +161,22 @@ def _changed(element: _Element, chance: random.Random) -> _Element:
     )
 
 
-def _changes(element: _Element) -> Iterator[tuple[_Element, ...]]:
-    """Yield each replacement of the element."""
-    data = element.contents
-    yield ()
-    yield (element, element)
-    yield from ((replace(element, contents=contents, children=None),) for contents in _CONTENTS)
-    yield from ((replace(element, contents=contents, children=None),) for contents in (data[:-1], data[1:]))
-    yield from ((replace(element, tag=tag),) for tag in _TAGS)
-    children = element.children or ()
-    for place, child in enumerate(children):
-        for changed in _changes(child):
-            yield (replace(element, children=(*children[:place], *changed, *children[place + 1 :])),)
+def _changes(element: _Element) -> Iterator[bytes]:
+    """Yield each encoding that replaces the element: first an empty one, then the element twice."""
+    encoded, data = element.encode(), element.contents
+    yield b""
+    yield encoded + encoded
+    yield from (_encode(element.tag, contents) for contents in (*_CONTENTS, data[:-1], data[1:]))
+    yield from (bytes([tag]) + encoded[1:] for tag in _TAGS)
+    start = 0
+    for child in element.children or ():
+        end = start + len(child.encode())
+        yield from (_encode(element.tag, data[:start] + changed + data[end:]) for changed in _changes(child))
+        start = end
+
+
+def _encode(tag: int, contents: bytes) -> bytes:
+    return bytes([tag]) + _length(len(contents)) + contents
 
 
 def _read(raw: bytes) -> tuple[_Element, ...]:
