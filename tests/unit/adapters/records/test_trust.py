@@ -269,7 +269,11 @@ def test_refuses_a_record_with_one_thing_wrong(
         decode(encoded.replace(written, other, 1))
 
 
-@given(json_value=st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists))
+@given(
+    json_value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=12
+    )
+)
 def test_refuses_any_other_json(json_value: object) -> None:
     for decode, _ in DECODERS:
         with pytest.raises(StoreUnavailable):
