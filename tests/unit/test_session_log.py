@@ -73,7 +73,7 @@ def test_keeps_what_goes_over_http() -> None:
     assert (log.nonces, log.documents) == ({NONCE}, {DER})
 
 
-@pytest.mark.parametrize("processes", [(), ("--numprocesses=2",)], ids=["one process", "several"])
+@pytest.mark.parametrize("processes", [(), ("-p", "xdist.plugin", "--numprocesses=2")], ids=["one process", "several"])
 @pytest.mark.parametrize(("told", "status"), [("a document", 0), (NONCE, 1)])
 def test_a_run_that_logs_a_nonce_fails_though_its_tests_pass(
     tmp_path: Path, told: str, status: int, processes: tuple[str, ...]
@@ -94,7 +94,11 @@ def test_a_run_that_logs_a_nonce_fails_though_its_tests_pass(
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "support.session_log", "-p", "no:cacheprovider", *processes, "."],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(Path(__file__).parents[1]), *sys.path))},
+        env={
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": os.pathsep.join((str(Path(__file__).parents[1]), *sys.path)),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -1,6 +1,7 @@
 """docs/emulator.md documents every option and public name, and its example runs."""
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -68,6 +69,7 @@ def test_pytest_example_of_the_page_runs(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-c", "/dev/null", "."],
         cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
