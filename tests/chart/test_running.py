@@ -142,7 +142,7 @@ def test_serves_with_everything_that_can_be_mounted(tmp_path: Path, redis_server
 
 
 class Load:
-    """Callers who attest without a pause, and remember every answer and fault."""
+    """Attest again and again from several callers, and keep every answer and error."""
 
     def __init__(self, client: Client) -> None:
         self.client = client

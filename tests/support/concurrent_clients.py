@@ -134,7 +134,7 @@ class Load:
                 else:
                     told = await post_one(caller, document, self.bodies[document])
                 self.told.append(told)
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.02)
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             self.broken.append(repr(error))
         finally:

@@ -1,19 +1,25 @@
-"""Load for as long as a test likes: callers who go on until they are told, and remember what went wrong."""
+"""Send requests in the background for as long as a test likes, and keep the errors."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+#: Between two requests of a thread. A load without pauses takes every processor for as long as servers start and stop.
+_PAUSE_SECONDS = 0.02
+
 
 @contextmanager
 def repeated(works: Sequence[Callable[[], None]], faults: list[Exception]) -> Iterator[None]:
-    """Inside, each of `works` is done again and again, in a thread of its own. What one raises, such as a request that
-    was dropped, is in `faults`, and it is done no more. Afterwards all have ended what they had begun."""
+    """Repeat each of `works` in a thread of its own, with short pauses, until the context ends.
+
+    A work that raises, for example because its request was dropped, stops and leaves its error in `faults`. Each work
+    that has begun ends before the context does.
+    """
     over = threading.Event()
 
     def repeat(work: Callable[[], None]) -> None:
         try:
-            while not over.is_set():
+            while not over.wait(_PAUSE_SECONDS):
                 work()
         except Exception as error:  # noqa: BLE001 - of any kind: the test looks at them
             faults.append(error)

@@ -53,7 +53,8 @@ def test_verifies_a_real_document_in_every_form(tmp_path: Path, name: str, at: s
 @pytest.mark.parametrize("form", ["json", "der", "pem"])
 def test_reads_a_document_from_standard_input(tmp_path: Path, form: str) -> None:
     name, at, vm_id = EAST
-    ended = run("verify", "-", "--at", at, stdin=write(tmp_path, name, form).read_bytes())
+    command = run if form == "der" else call  # one process is enough
+    ended = command("verify", "-", "--at", at, stdin=write(tmp_path, name, form).read_bytes())
     assert ended.status == 0
     assert vm_id in ended.out
 
@@ -230,7 +231,7 @@ def test_attests_against_the_emulator_and_a_service(tmp_path: Path) -> None:
     ):
         urls = ("--verifier", service.url, "--imds", imds.url)
         verified = run("attest", *urls, "--save-document", str(saved))
-        whole = run("attest", *urls, "--json")
+        whole = call("attest", *urls, "--json")
         # What was saved is what was posted: a second post is a replay.
         replayed = service.post_json("/v1/attestations", json.loads(saved.read_bytes()))
     assert (verified.status, verified.err) == (0, "")
@@ -242,13 +243,10 @@ def test_attests_against_the_emulator_and_a_service(tmp_path: Path) -> None:
     assert again.status == 0
 
 
-def test_attest_ends_with_1_where_the_service_refuses(tmp_path: Path, trust_dir: Path) -> None:
+def test_attest_ends_with_1_where_the_service_refuses(tmp_path: Path, service: RunningServer) -> None:
     """The service trusts another PKI than the emulator's."""
-    with (
-        running_server("emulator", "--port", "0", "--trust-dir", str(tmp_path / "others")) as imds,
-        running_service(nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3", trust_dir=trust_dir, workers=1) as service,
-    ):
-        ended = run("attest", "--verifier", service.url, "--imds", imds.url)
+    with running_server("emulator", "--port", "0", "--trust-dir", str(tmp_path / "others")) as imds:
+        ended = call("attest", "--verifier", service.url, "--imds", imds.url)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith("attest: refused: ")
     assert "chain-untrusted" in ended.err or "issuer-unpinned" in ended.err
@@ -266,7 +264,7 @@ def test_attest_ends_with_1_where_the_policy_denies(tmp_path: Path) -> None:
             VERIFIER_POLICIES=json.dumps({"default": {"publishers": ["contoso"]}}),
         ) as service,
     ):
-        ended = run("attest", "--verifier", service.url, "--imds", imds.url)
+        ended = call("attest", "--verifier", service.url, "--imds", imds.url)
     assert ended.status == 1
     assert "policy-denied" in ended.err
 
