@@ -58,6 +58,8 @@ def ask(url: IssuerUrl, opened: socket.socket, *, tls: ssl.SSLContext, seconds: 
             finally:
                 deadline.require_not_passed()
             return answer
+    except TimeoutError as error:
+        raise FetchFailed("The answer was not complete in time.") from error
     except (HTTPError, HTTPException, OSError) as error:
         raise FetchFailed(f"The server's answer could not be read ({type(error).__name__}).") from error
 
