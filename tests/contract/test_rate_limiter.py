@@ -36,7 +36,7 @@ class Place:
     def open(self) -> SqliteRateLimiter | RedisRateLimiter:
         if self.kind == "sqlite":
             return SqliteRateLimiter(Path(self.where))
-        return RedisRateLimiter(RedisLink.open(self.where, connections=8))
+        return RedisRateLimiter(RedisLink.open(self.where, connections=8, timeout=timedelta(seconds=5)))
 
 
 @pytest.fixture(scope="session", params=["sqlite", "redis", "redis-unix", "cluster"])
