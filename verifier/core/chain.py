@@ -25,7 +25,7 @@ from verifier.core import leaf_profile
 from verifier.core.encoding import der
 from verifier.core.encoding.asn1 import x509 as asn1_x509
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
-from verifier.core.reasons import ChainRefused, Reason
+from verifier.core.reasons import ChainRefused, ProfileRefused, Reason
 from verifier.core.trust.bundle import CloudTrust, Role, State, TrustBundle, TrustedCertificate
 from verifier.core.trust.certificates import Certificate
 
@@ -59,9 +59,11 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         )
     if trust.denials.names(signer):
         raise _untrusted("The signer's certificate is on the deny list.")
-    with _refusing("The signer's certificate has a field that cannot be read"):
+    unreadable = "The signer's certificate has a field that cannot be read"
+    with _refusing(unreadable):
         _require_issuer(signer, trust, now)
-        _require_profile(signer)
+    with _refusing(unreadable, ProfileRefused):
+        leaf_profile.check(signer)
     path = _accepted_path(signer, named.server_name, trust, now)
     links = tuple(
         ChainLink(
@@ -110,14 +112,6 @@ def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> No
         raise _untrusted(f"The signer's issuer, {signer.issuer}, is pinned, but not usable now: {obstacles}.")
     if not have_issued:
         raise _untrusted(f"The signer's certificate was not signed by its issuer, {signer.issuer}.")
-
-
-def _require_profile(signer: Certificate) -> None:
-    """Refuse what RFC 5280 forbids in a signer. Raises ChainRefused."""
-    try:
-        leaf_profile.check(signer)
-    except leaf_profile.ProfileError as error:
-        raise _untrusted(str(error)) from error
 
 
 def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now: datetime) -> _Path:
@@ -209,7 +203,7 @@ def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
 
 
 @contextmanager
-def _refusing(sentence: str) -> Iterator[None]:
+def _refusing(sentence: str, kind: type[ChainRefused] = ChainRefused) -> Iterator[None]:
     """Refuse the document with this sentence if a parser raises any exception on the sender's bytes.
 
     A MemoryError is raised unchanged, because it does not depend on the document. Raises ChainRefused.
@@ -219,7 +213,7 @@ def _refusing(sentence: str) -> Iterator[None]:
     except (ChainRefused, MemoryError):
         raise
     except Exception as error:
-        raise _untrusted(f"{sentence}: {type(error).__name__}.") from error
+        raise kind(Reason.CHAIN_UNTRUSTED, f"{sentence}: {type(error).__name__}.") from error
 
 
 def _run(work: Coroutine[object, None, object]) -> None:

@@ -14,6 +14,8 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
+from verifier.core.bounds import MAX_HOST_NAME_BYTES
+from verifier.core.reasons import ProfileRefused, Reason
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import is_label
 
@@ -46,14 +48,8 @@ _BIT_STRING, _UTF8, _PRINTABLE, _IA5 = 0x03, 0x0C, 0x13, 0x16
 _DIRECTORY_STRING = frozenset({_UTF8, _PRINTABLE})
 #: A 21st byte may be the zero in front of a number whose first bit is set.
 _MAX_SERIAL_NUMBER_BITS = 160
-#: RFC 1035 section 2.3.4, as text.
-_MAX_HOST_NAME = 253
 _MAILBOX = re.compile(r"[^\s@<>]+@[^\s@<>]+")
 _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
-
-
-class ProfileError(ValueError):
-    """Report a signer's certificate that breaks a rule. The message is a sentence that names the rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +109,16 @@ _ATTRIBUTES = {
 def check(certificate: Certificate) -> None:
     """Require that the certificate keeps every rule in RULES, and that all of its extensions can be read.
 
-    Raises ProfileError for a broken rule. Any other exception means that a field cannot be read.
+    Raises ProfileRefused for a broken rule. Any other exception means that a field cannot be read.
     Not checked: the signature, the dates, the issuer's name, the key, and what core.names and the path validators
     check.
     """
     leaf = _Leaf(certificate=certificate, extensions=certificate.parsed.extensions)
     for rule in RULES:
         if not rule.is_kept(leaf):
-            raise ProfileError(f"The signer's certificate breaks RFC 5280 {rule.clause}: {rule.sentence}")
+            raise ProfileRefused(
+                Reason.CHAIN_UNTRUSTED, f"The signer's certificate breaks RFC 5280 {rule.clause}: {rule.sentence}"
+            )
 
 
 def _has_valid_serial_number(leaf: _Leaf) -> bool:
@@ -224,7 +222,7 @@ def _is_general_name(name: x509.GeneralName) -> bool:
 def _is_host_name(name: bytes) -> bool:
     """Return whether this is a host name (RFC 1123 section 2.1) or a wildcard, and not an IPv4 address."""
     labels = name.removeprefix(b"*.").split(b".")
-    return len(name) <= _MAX_HOST_NAME and all(is_label(label) for label in labels) and not labels[-1].isdigit()
+    return len(name) <= MAX_HOST_NAME_BYTES and all(is_label(label) for label in labels) and not labels[-1].isdigit()
 
 
 def _fields(leaf: _Leaf) -> tuple[bytes, ...]:
