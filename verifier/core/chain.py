@@ -129,7 +129,8 @@ def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now
         left_out = waiting.popleft()
         path: _Path = ()
         try:
-            path = _find_path(signer, server_name, _without(usable, left_out), now)
+            entries = tuple(entry for entry in usable if entry.certificate.sha256 not in left_out)
+            path = _find_path(signer, server_name, entries, now)
             _confirm_path(signer, path, now)
         except ChainRefused as refused:
             refusals.append(refused)
@@ -139,10 +140,6 @@ def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now
         waiting.extend(one for one in fewer if one not in seen)
         seen.update(fewer)
     raise refusals[0]
-
-
-def _without(entries: tuple[TrustedCertificate, ...], left_out: frozenset[str]) -> tuple[TrustedCertificate, ...]:
-    return tuple(entry for entry in entries if entry.certificate.sha256 not in left_out)
 
 
 def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCertificate, ...], now: datetime) -> _Path:

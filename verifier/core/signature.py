@@ -56,8 +56,7 @@ _BROKEN = {
     "1.2.840.10040.4.3": "SHA-1",
 }
 _OF_CERTIFICATES = _SIGNATURE_OF.keys() - {_RSA_ENCRYPTION, _EC_PUBLIC_KEY}
-_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-# The parameters of id-ecPublicKey (RFC 5480 2.1.1.1): the object identifier of the curve, as DER.
+# The accepted curves, with their parameters of id-ecPublicKey (RFC 5480 2.1.1.1): the object identifier as DER.
 _CURVE_PARAMETERS = {
     "secp256r1": bytes.fromhex("06082a8648ce3d030107"),
     "secp384r1": bytes.fromhex("06052b81040022"),
@@ -170,7 +169,7 @@ def _verify(envelope: Envelope, digest: str, signed_bytes: bytes) -> None:
             _check_parameters(envelope, {b"", NULL})
             key.verify(envelope.signature, signed_bytes, padding.PKCS1v15(), algorithm)
     elif isinstance(key, ec.EllipticCurvePublicKey) and family == _ECDSA:
-        if not isinstance(key.curve, _CURVES):
+        if key.curve.name not in _CURVE_PARAMETERS:
             raise _refused(f"The signer's curve {key.curve.name} is not accepted.")
         curve = {_CURVE_PARAMETERS[key.curve.name]} if envelope.signature_oid == _EC_PUBLIC_KEY else set()
         _check_parameters(envelope, {b"", NULL, *curve})
