@@ -11,12 +11,12 @@ from functools import cache, partial
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from support import documents
+from support import cms, documents
 from support.der_parts import CERTIFICATES, SIGNATURE, SIGNATURE_ALGORITHM, integer, oid, sequence, tlv
 from support.mutations import edited
 
 from verifier.core import bounds
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 LARGEST = bounds.MAX_EVIDENCE_BYTES
 CONTENT = documents.encode(documents.content())

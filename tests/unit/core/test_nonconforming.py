@@ -9,7 +9,7 @@ from time import process_time
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from support import documents
+from support import cms, documents
 from support.appraisal_cost import verification_seconds
 from support.appraisals import authenticate_archived, read_in_time
 from support.certificates import make_self_signed, make_signer
@@ -38,7 +38,7 @@ from verifier.core.nonconforming import NonconformingDocument, find_nonconformin
 from verifier.core.reasons import ChainRefused, FormatRefused, Reason, Refused
 from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.core.trust.clouds import Cloud
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 CONTENT = documents.encode(documents.content())
 ROOT = shared_pki().root.certificate

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from support import documents, multiplied
+from support import cms, documents, multiplied
 from support.certificates import make_signer, sign_rsa
 from support.der_parts import integer, sequence, tlv
 from support.documents import raw, sample, shared_pki, sign
@@ -21,7 +21,7 @@ from verifier.core.model import Envelope, SignedContent
 from verifier.core.reasons import Check, Reason, SignatureRefused
 from verifier.core.signature import verify_signature
 from verifier.core.trust.certificates import Certificate
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 CONTENT = documents.encode(documents.content())
 PACKAGE = Path(verifier.__file__).parent
