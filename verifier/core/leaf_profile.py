@@ -50,20 +50,6 @@ _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Leaf:
-    """Pair a signer's certificate with its extensions, as far as pyca/cryptography decodes them."""
-
-    certificate: Certificate
-    extensions: x509.Extensions
-
-    def find(self, kind: type[_Extension]) -> _Extension | None:
-        for extension in self.extensions:
-            if isinstance(extension.value, kind):
-                return extension.value
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Attribute:
     """Describe the string types and lengths of one attribute type (RFC 5280 appendix A.1)."""
 
@@ -101,31 +87,26 @@ def check(certificate: Certificate) -> None:
     Not checked: the signature, the dates, the issuer's name, the key, and what core.names and the path validators
     check.
     """
-    leaf = _Leaf(certificate=certificate, extensions=certificate.parsed.extensions)
     for clause, (sentence, is_kept) in RULES.items():
-        if not is_kept(leaf):
+        if not is_kept(certificate):
             detail = f"The signer's certificate breaks RFC 5280 {clause}: {sentence}"
             raise ProfileRefused(Reason.CHAIN_UNTRUSTED, detail)
 
 
-def _has_valid_serial_number(leaf: _Leaf) -> bool:
-    return 0 < leaf.certificate.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
+def _has_valid_serial_number(signer: Certificate) -> bool:
+    return 0 < signer.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
 
 
-def _has_null_parameters(leaf: _Leaf) -> bool:
-    fields = _fields(leaf)
+def _has_null_parameters(signer: Certificate) -> bool:
+    fields = _fields(signer)
     # The version is absent in a certificate without extensions.
     key = fields[6] if fields[0][0] == der.CONTEXT_0 else fields[5]
     kind, *parameters = der.children(der.children(key)[0])
     return kind != _RSA_ENCRYPTION or parameters == [der.NULL]
 
 
-def _has_no_unique_identifier(leaf: _Leaf) -> bool:
-    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in _fields(leaf))
-
-
-def _has_well_formed_subject(leaf: _Leaf) -> bool:
-    return _is_well_formed(leaf.certificate.subject_der)
+def _has_no_unique_identifier(signer: Certificate) -> bool:
+    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in _fields(signer))
 
 
 def _is_well_formed(name: bytes) -> bool:
@@ -145,15 +126,15 @@ def _is_bit_string(value: bytes) -> bool:
     return value == b"\x00" or (len(value) > 1 and value[0] < 8)  # noqa: PLR2004 - bits of a byte
 
 
-def _has_no_empty_list(leaf: _Leaf) -> bool:
-    if not leaf.extensions:
+def _has_no_empty_list(signer: Certificate) -> bool:
+    if not signer.parsed.extensions:
         return True
-    *_, tagged = _fields(leaf)
+    *_, tagged = _fields(signer)
     [listed] = der.children(tagged)
     values = [Reader(der.children(extension)[-1]).contents(der.OCTET_STRING) for extension in der.children(listed)]
     return not any(
         extension.oid in _LISTS and _has_empty_list(value)
-        for extension, value in zip(leaf.extensions, values, strict=True)
+        for extension, value in zip(signer.parsed.extensions, values, strict=True)
     )
 
 
@@ -169,27 +150,27 @@ def _has_empty_list(raw: bytes) -> bool:
     return False
 
 
-def _has_no_critical_key_identifier(leaf: _Leaf) -> bool:
-    return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in leaf.extensions)
+def _has_no_critical_key_identifier(signer: Certificate) -> bool:
+    return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in signer.parsed.extensions)
 
 
-def _is_absent(oid: x509.ObjectIdentifier, leaf: _Leaf) -> bool:
-    return all(extension.oid != oid for extension in leaf.extensions)
+def _is_absent(oid: x509.ObjectIdentifier, signer: Certificate) -> bool:
+    return all(extension.oid != oid for extension in signer.parsed.extensions)
 
 
-def _names_issuers_key(leaf: _Leaf) -> bool:
-    identifier = leaf.find(x509.AuthorityKeyIdentifier)
+def _names_issuers_key(signer: Certificate) -> bool:
+    identifier = _find(signer, x509.AuthorityKeyIdentifier)
     return identifier is None or identifier.key_identifier is not None
 
 
-def _names_each_policy_once(leaf: _Leaf) -> bool:
-    policies = leaf.find(x509.CertificatePolicies)
+def _names_each_policy_once(signer: Certificate) -> bool:
+    policies = _find(signer, x509.CertificatePolicies)
     oids = [policy.policy_identifier for policy in policies or ()]
     return len(oids) == len(set(oids))
 
 
-def _has_well_formed_names(leaf: _Leaf) -> bool:
-    subject, issuer = leaf.find(x509.SubjectAlternativeName), leaf.find(x509.IssuerAlternativeName)
+def _has_well_formed_names(signer: Certificate) -> bool:
+    subject, issuer = _find(signer, x509.SubjectAlternativeName), _find(signer, x509.IssuerAlternativeName)
     return all(_is_general_name(name) for name in (*(subject or ()), *(issuer or ())))
 
 
@@ -213,16 +194,20 @@ def _is_host_name(name: bytes) -> bool:
     return len(name) <= MAX_HOST_NAME_BYTES and all(is_label(label) for label in labels) and not labels[-1].isdigit()
 
 
-def _fields(leaf: _Leaf) -> tuple[bytes, ...]:
-    return der.children(leaf.certificate.parsed.tbs_certificate_bytes)
+def _find(signer: Certificate, kind: type[_Extension]) -> _Extension | None:
+    return next((one.value for one in signer.parsed.extensions if isinstance(one.value, kind)), None)
+
+
+def _fields(signer: Certificate) -> tuple[bytes, ...]:
+    return der.children(signer.parsed.tbs_certificate_bytes)
 
 
 #: The text of each rule and the test whether a certificate keeps it, by the clause of RFC 5280.
-RULES: Final[dict[str, tuple[str, Callable[[_Leaf], bool]]]] = {
+RULES: Final[dict[str, tuple[str, Callable[[Certificate], bool]]]] = {
     "4.1.2.2": ("A serial number must be positive and have at most 20 bytes.", _has_valid_serial_number),
     "4.1.2.6": (
         "An attribute of the subject must have a string type and a length that its type allows.",
-        _has_well_formed_subject,
+        lambda signer: _is_well_formed(signer.subject_der),
     ),
     "4.1.2.7": ("The algorithm of an RSA key must have NULL as its parameters (RFC 3279 2.3.1).", _has_null_parameters),
     "4.1.2.8": ("A certificate must not have a unique identifier.", _has_no_unique_identifier),

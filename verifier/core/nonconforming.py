@@ -100,7 +100,8 @@ def _signer_of(raw: bytes, bundle: TrustBundle, now: datetime) -> _Signer | None
     explicit = reader.children(reader.whole())[1]
     fields = reader.children(reader.children(explicit)[0])
     sets = [one for one in fields if one.tag == der.SET]
-    content = _content(reader, _first(fields, der.SEQUENCE))
+    encapsulated = reader.children(_first(fields, der.SEQUENCE))[1]
+    content = reader.string(reader.children(encapsulated)[0])
     embedded = next((one for one in fields if one.tag == der.CONTEXT_0), None)
     signer_info = reader.children(reader.children(sets[-1])[0])
     candidates = reader.children(embedded)[:MAX_EMBEDDED_CERTIFICATES] if embedded else []
@@ -116,11 +117,6 @@ def _first(elements: list[Element], tag: int) -> Element:
         if element.tag in {tag, tag | der.CONSTRUCTED}:
             return element
     raise BerError("no such element")
-
-
-def _content(reader: BerReader, encapsulated: Element) -> bytes:
-    explicit = reader.children(encapsulated)[1]
-    return reader.string(reader.children(explicit)[0])
 
 
 def _issued(reader: BerReader, candidates: list[Element], bundle: TrustBundle, now: datetime) -> Iterator[_Signer]:

@@ -130,7 +130,6 @@ def make_root(
     validity: Validity,
     signing_hash: SigningHash = _SHA384,
 ) -> Identity:
-    """Make a self-signed CA."""
     certificate = issue(
         subject=subject,
         public_key=key.public_key(),

@@ -28,7 +28,11 @@ def horizon(trust: CloudTrust, *, now: datetime) -> datetime | None:
 
     Not checked: that Azure signs with one of them, now or later.
     """
-    return _covered_from(now, issuing_spans(trust))
+    reached: datetime | None = None
+    for span in sorted(issuing_spans(trust), key=lambda span: span.start):
+        if span.start <= (reached or now) and span.end >= (reached or now):
+            reached = span.end
+    return reached
 
 
 def is_chainable(entry: TrustedCertificate, trust: CloudTrust, *, at: datetime) -> bool:
@@ -66,11 +70,3 @@ def _spans_of(entry: TrustedCertificate, trust: CloudTrust, below: tuple[Trusted
     for issuer in (*trust.anchors, *trust.pins):
         if issuer.certificate.spki_sha256 not in keys and entry.certificate.is_issued_by(issuer.certificate):
             yield from _spans_of(issuer, trust, path)
-
-
-def _covered_from(now: datetime, spans: Iterable[Span]) -> datetime | None:
-    reached: datetime | None = None
-    for span in sorted(spans, key=lambda span: span.start):
-        if span.start <= (reached or now) and span.end >= (reached or now):
-            reached = span.end
-    return reached

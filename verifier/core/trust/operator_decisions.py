@@ -99,7 +99,10 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
     """Return the decisions after the change. They may be the same as before."""
     match change:
         case Pin(pins=pins):
-            joined = {sha256: _joined(decisions.pins.get(sha256), pin) for sha256, pin in pins.items()}
+            joined = {
+                sha256: replace(pin, clouds=pin.clouds | decisions.pins.get(sha256, pin).clouds)
+                for sha256, pin in pins.items()
+            }
             pinned = {AuthorityIdentity.of(one) for one in certificates_of(pin.der for pin in pins.values())}
             return replace(decisions, pins={**decisions.pins, **joined}, rejected=decisions.rejected - pinned)
         case Unpin(sha256=sha256):
@@ -141,7 +144,3 @@ def certificates_of(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
             certificate = Certificate.from_der(der)
             found[certificate.sha256] = certificate
     return tuple(found.values())
-
-
-def _joined(before: PinDecision | None, pin: PinDecision) -> PinDecision:
-    return pin if before is None else replace(pin, clouds=pin.clouds | before.clouds)
