@@ -62,7 +62,7 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
     unreadable = "The signer's certificate has a field that cannot be read"
     with _refusing(unreadable):
         _require_issuer(signer, trust, now)
-    with _refusing(unreadable, ProfileRefused):
+    with _refusing(unreadable, is_genuine=True):
         leaf_profile.check(signer)
     path = _accepted_path(signer, named.server_name, trust, now)
     links = tuple(
@@ -200,17 +200,19 @@ def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
 
 
 @contextmanager
-def _refusing(sentence: str, kind: type[ChainRefused] = ChainRefused) -> Iterator[None]:
+def _refusing(sentence: str, *, is_genuine: bool = False) -> Iterator[None]:
     """Refuse the document with this sentence if a parser raises any exception on the sender's bytes.
 
-    A MemoryError is raised unchanged, because it does not depend on the document. Raises ChainRefused.
+    A MemoryError is raised unchanged, because it does not depend on the document. Raises ChainRefused: with
+    `is_genuine`, the subclass for signers that a pin or anchor issued.
     """
     try:
         yield
     except (ChainRefused, MemoryError):
         raise
     except Exception as error:
-        raise kind(Reason.CHAIN_UNTRUSTED, f"{sentence}: {type(error).__name__}.") from error
+        detail = f"{sentence}: {type(error).__name__}."
+        raise (ProfileRefused(Reason.CHAIN_UNTRUSTED, detail) if is_genuine else _untrusted(detail)) from error
 
 
 def _run(work: Coroutine[object, None, object]) -> None:

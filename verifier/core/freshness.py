@@ -9,7 +9,7 @@ from datetime import datetime
 from verifier.core.encoding.moments import moment_json
 from verifier.core.model import AuthenticContent, DecodedClaims, Limits, Redeemed, UnverifiedClaims
 from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
-from verifier.core.reasons import NonceRefused, Reason, WindowRefused
+from verifier.core.reasons import NONCE_RETRY_AFTER, NonceRefused, Reason, WindowRefused
 
 
 def check_window(
@@ -54,9 +54,10 @@ def challenge(content: AuthenticContent, *, expected: str | None = None) -> str:
             Reason.CLAIMS_INCOMPLETE, "The document carries no nonce: ask IMDS with the one issued here."
         )
     if expected is not None and not hmac.compare_digest(nonce.encode(), expected.encode("utf-8", "surrogatepass")):
-        raise NonceRefused.ask_again(
+        raise NonceRefused(
             Reason.NONCE_MISMATCH,
             "The document carries another nonce than the one named, perhaps a cached one: ask IMDS again.",
+            retry_after=NONCE_RETRY_AFTER,
         )
     return nonce
 
@@ -69,14 +70,16 @@ def accept_redemption(content: AuthenticContent, redemption: Redemption, *, now:
     """
     match redemption:
         case AlreadyUsed():
-            raise NonceRefused.ask_again(
+            raise NonceRefused(
                 Reason.NONCE_REPLAYED,
                 "A document with this nonce was appraised before: get a new nonce and a new document.",
+                retry_after=NONCE_RETRY_AFTER,
             )
         case UnknownNonce():
-            raise NonceRefused.ask_again(
+            raise NonceRefused(
                 Reason.NONCE_UNKNOWN,
                 "The document's nonce was not issued here, or is forgotten: get a new nonce and a new document.",
+                retry_after=NONCE_RETRY_AFTER,
             )
         case FirstUse(record=record):
             _check_record(content, record, now=now, limits=limits)
@@ -85,16 +88,18 @@ def accept_redemption(content: AuthenticContent, redemption: Redemption, *, now:
 
 def _check_record(content: AuthenticContent, record: NonceRecord, *, now: datetime, limits: Limits) -> None:
     if now > record.expires_at:
-        raise NonceRefused.ask_again(
+        raise NonceRefused(
             Reason.NONCE_UNKNOWN,
             f"The document's nonce expired on {_rfc3339(record.expires_at)}: get a new nonce and a new document.",
+            retry_after=NONCE_RETRY_AFTER,
         )
     created_on = content.claims.created_on
     # createdOn is whole seconds, rounded down; the skew covers that too.
     if created_on is not None and created_on < record.issued_at - limits.clock_skew:
-        raise NonceRefused.ask_again(
+        raise NonceRefused(
             Reason.NONCE_MISMATCH,
             "The document was made before its nonce was issued: get a new nonce and a new document.",
+            retry_after=NONCE_RETRY_AFTER,
         )
     if record.vm_id and record.vm_id.lower() != content.claims.vm_id.lower():
         raise NonceRefused(Reason.NONCE_MISMATCH, "The document's nonce was issued for another VM.")

@@ -172,11 +172,6 @@ class ProfileRefused(ChainRefused):
 class NonceRefused(Refused):
     check = Check.NONCE
 
-    @classmethod
-    def ask_again(cls, reason: Reason, detail: str) -> Self:
-        """Return a refusal after which the same agent may try again with another document."""
-        return cls(reason, detail, retry_after=NONCE_RETRY_AFTER)
-
 
 class PolicyRefused(Refused):
     check = Check.POLICY

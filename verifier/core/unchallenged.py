@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from verifier.core.model import AuthenticContent, FirstSight, Limits
-from verifier.core.reasons import Check, NonceRefused, Reason
+from verifier.core.reasons import NONCE_RETRY_AFTER, Check, NonceRefused, Reason
 
 #: The remark that `checks` carries for a document that passed in this way.
 NOTE: Final = {
@@ -64,8 +64,9 @@ def memory_of(content: AuthenticContent, *, now: datetime, limits: Limits) -> ti
 def accept_first_sight(content: AuthenticContent, *, is_first: bool) -> FirstSight:
     """Accept content that the store sees for the first time. Raises NonceRefused."""
     if not is_first:
-        raise NonceRefused.ask_again(
+        raise NonceRefused(
             Reason.NONCE_REPLAYED,
             "This document was appraised before. Get a new one; ask with a nonce if IMDS answers from its cache.",
+            retry_after=NONCE_RETRY_AFTER,
         )
     return FirstSight(content=content)

@@ -83,9 +83,7 @@ class Certificate:
 
         Not checked: trust, dates and usages of either certificate.
         """
-        if authority.subject_der != self.issuer_der:
-            return False
-        if authority.public_key is None:
+        if authority.subject_der != self.issuer_der or authority.public_key is None:
             return False
         try:
             self.parsed.verify_directly_issued_by(authority.parsed)
