@@ -3,13 +3,12 @@
 from time import process_time
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from support import documents
+from support import cms, documents
 from support.appraisals import read_in_time
 from support.documents import raw
 
 from verifier.core.model import Limits
 from verifier.core.reasons import Refused
-from verifier.emulator import cms
 
 #: The documents of which the cheapest counts.
 ROUNDS = 5

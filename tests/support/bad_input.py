@@ -15,10 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
-from support import documents
+from support import cms, documents
 
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 DER = "application/pkcs7-mime"
 JSON = "application/json"

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID, NameOID
+from support import cms
 from support.appraisals import authenticate_archived
 from support.certificates import replaced
 from support.chains import authority, key, root
@@ -24,7 +25,7 @@ from support.mutations import mutants
 from verifier.core.model import Limits, RawDocument
 from verifier.core.reasons import Reason, Refused
 from verifier.core.trust.bundle import TrustBundle
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 _SHA256: Final = hashes.SHA256()
 _CONTENT: Final = encode(content())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
-from support import chains, documents
+from support import chains, cms, documents
 from support.appraisals import read_in_time
 from support.certificates import make_signer
 from support.clocks import StandingClock
@@ -28,8 +28,9 @@ from verifier.core.nonces import NonceRecord
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import TrustBundle
 from verifier.core.trust.operator_decisions import OperatorDecisions
-from verifier.emulator import cms, pki
-from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
+from verifier.emulator import pki
+from verifier.emulator.clouds import AzureCloud
+from verifier.emulator.trust_directory import TrustedCertificate, write_trust_directory
 from verifier.ports.stores import NonceKey, StoreUnavailable
 from verifier.ports.telemetry import Event, IssuerObserved, NonconformingGenuine, TrustChanged, TrustReloaded
 from verifier.ports.trust import FetchFailed, IssuerFetcher, NonconformingRecord, TrustAuditEvent, TrustRegistry
@@ -208,7 +209,7 @@ def make_laboratory(
     if beside is None:
         write_trust_directory(
             overlay,
-            cloud=TrustedCloud(name="AzurePublicCloud", domain="metadata.azure.com"),
+            cloud=AzureCloud.PUBLIC,
             certificates=(
                 TrustedCertificate(name="root", role="root", certificate=anchor or chains.root().certificate),
                 *others,

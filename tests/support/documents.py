@@ -12,13 +12,14 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from support import cms
 from support.session_log import SESSION_LOG
 
 from verifier.core.model import RawDocument
 from verifier.core.trust.bundle import Role, TrustBundle, TrustedCertificate
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 from verifier.emulator.documents import VirtualMachine, make_content
 
 #: The time at which everything here is valid by default.

@@ -7,8 +7,9 @@ from pathlib import Path
 from support import documents
 
 from verifier.emulator import pki
+from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.documents import VirtualMachine
-from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
+from verifier.emulator.trust_directory import TrustedCertificate, write_trust_directory
 
 
 @cache
@@ -27,7 +28,7 @@ def write_current_trust(directory: Path) -> Path:
     made = current_pki()
     write_trust_directory(
         directory,
-        cloud=TrustedCloud(name="AzurePublicCloud", domain="metadata.azure.com"),
+        cloud=AzureCloud.PUBLIC,
         certificates=(
             TrustedCertificate(name="root", role="root", certificate=made.root.certificate),
             TrustedCertificate(name="issuing-ca", role="intermediate", certificate=made.issuing_ca.certificate),

@@ -11,12 +11,12 @@ from functools import cache, partial
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from support import documents
+from support import cms, documents
 from support.der_parts import CERTIFICATES, SIGNATURE, SIGNATURE_ALGORITHM, integer, oid, sequence, tlv
 from support.mutations import edited
 
 from verifier.core import bounds
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 LARGEST = bounds.MAX_EVIDENCE_BYTES
 CONTENT = documents.encode(documents.content())
@@ -33,6 +33,25 @@ def attribute(value: bytes, *, kind: str = "2.5.4.10") -> bytes:
 
 def spki(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def explicit_curve() -> bytes:
+    """Return the public key of P-256 that is the generator, with all parameters of the curve (RFC 3279 2.3.5)."""
+    prime = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    b = bytes.fromhex("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b")
+    x = bytes.fromhex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")
+    y = bytes.fromhex("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    point = b"\x04" + x + y
+    curve = sequence(
+        integer(1),
+        sequence(oid("1.2.840.10045.1.1"), integer(prime)),
+        sequence(tlv(0x04, (prime - 3).to_bytes(32)), tlv(0x04, b)),
+        tlv(0x04, point),
+        integer(order),
+        integer(1),
+    )
+    return sequence(sequence(oid("1.2.840.10045.2.1"), curve), tlv(0x03, b"\0" + point))
 
 
 def _issuing_name() -> bytes:
@@ -170,6 +189,13 @@ def _exponent(bits: int, count: int, serial_number: int) -> bytes:
     made = document(leaf)
     info = replace(made.signer_infos[0], signature=b"\x01" * (bits // 8))
     return replace(made, signer_infos=(info,)).encode()
+
+
+def _pss_exponent(count: int, serial_number: int) -> bytes:
+    """An RSA-3072 key under the other name of such a key (RFC 4055 1.2)."""
+    made = _exponent(3072, count, serial_number)
+    # In the first certificate: the algorithm in the SubjectPublicKeyInfo, which is the seventh signed field.
+    return edited(made, (*CERTIFICATES, 0, 0, 6, 0), lambda _: sequence(oid("1.2.840.113549.1.1.10")))
 
 
 def _modulus(count: int, serial_number: int) -> bytes:
@@ -327,6 +353,11 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="SAN: dNSName, empty", make=_names(tlv(0x82)), counts=(_N - 1,)),
     Kind(name="SAN: dNSName of a cloud", make=_names(tlv(0x82, b"a.b.c.d.metadata.azure.com")), counts=(_N - 1,)),
     Kind(name="SAN: dNSName of many labels", make=_names(tlv(0x82, b"a-b." * 50 + b"metadata.azure.com"))),
+    Kind(
+        name="SAN: labels of each dNSName",
+        make=lambda count, serial: _names(tlv(0x82, b"a." * count + b"metadata.azure.com"))(_N // 9, serial),
+        counts=((bounds.MAX_HOST_NAME_BYTES - len("metadata.azure.com")) // 2,),
+    ),
     Kind(name="SAN: directoryName", make=_names(_DIRECTORY_NAME), counts=(_N - 1,)),
     Kind(name="SAN: URI", make=_names(_URL), counts=(_N - 1,)),
     Kind(name="SAN: rfc822Name", make=_names(tlv(0x81, b"a@b")), counts=(_N - 1,)),
@@ -418,6 +449,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="RSA-2048: bytes of the exponent", make=partial(_exponent, 2048), counts=(4,)),
     Kind(name="RSA-3072: bytes of the exponent", make=partial(_exponent, 3072), counts=(4,)),
     Kind(name="RSA-8192: bytes of the exponent", make=partial(_exponent, 8192), counts=(4, 8)),
+    Kind(name="RSASSA-PSS key: bytes of the exponent", make=_pss_exponent, counts=(4,)),
     Kind(name="RSA: 256 bytes of the modulus", make=_modulus, counts=(2, 3, 4)),
     Kind(name="P-521", make=_curve),
     Kind(name="signed attributes", make=_attributes(values=False), counts=(bounds.MAX_SIGNED_ATTRIBUTES - 2,)),

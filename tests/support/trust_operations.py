@@ -18,7 +18,8 @@ from verifier.core.discovery import IssuerObservation
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
-from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
+from verifier.emulator.clouds import AzureCloud
+from verifier.emulator.trust_directory import TrustedCertificate, write_trust_directory
 from verifier.ports.telemetry import Event, TrustChanged
 from verifier.ports.trust import TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration
@@ -126,7 +127,7 @@ def write_trust(directory: Path) -> None:
     made = shared_pki()
     write_trust_directory(
         directory,
-        cloud=TrustedCloud(name=Cloud.PUBLIC.value, domain=Cloud.PUBLIC.domain),
+        cloud=AzureCloud.PUBLIC,
         certificates=(
             TrustedCertificate(name="root", role="root", certificate=made.root.certificate),
             TrustedCertificate(name="issuing-ca", role="intermediate", certificate=made.issuing_ca.certificate),

@@ -31,6 +31,7 @@ from verifier.emulator.controls import Conditions
 from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.scenarios import Authorities
 from verifier.emulator.server import running_emulator
+from verifier.emulator.trust_directory import write_trust_directory
 from verifier.ports.tokens import TokenAlgorithm
 
 VM = VirtualMachine()
@@ -71,7 +72,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     }
     store = f"sqlite://{directory}/nonces.sqlite3"
     authorities = Authorities.generate(now=datetime.now(UTC), cloud=VM.cloud, region=VM.region)
-    authorities.write_trust(trust, cloud=VM.cloud)
+    write_trust_directory(trust, cloud=VM.cloud, certificates=authorities.trusted)
     with running_service(nonce_store=store, trust_dir=trust, workers=1, **settings) as service:
         slow = {"Authorization": f"Bearer {KEYS['slow']}"}
         assert service.request("POST", "/v1/nonces", headers=slow).status == 201

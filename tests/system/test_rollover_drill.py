@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import documents
+from support import cms, documents
 from support.documents import around, der, imds_answer
 from support.live_documents import current_document, current_pki, write_current_trust
 from support.load import repeated
 from support.redis_server import running_redis_server
 from support.services import Answer, RunningServer, running_service
 
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 _ADMIN_KEY = "a-key-for-the-drill"
 _WITHIN_SECONDS = 5.0

@@ -17,11 +17,13 @@ from verifier.agent.flow import attest
 from verifier.agent.imds import DEFAULT_API_VERSION, DEFAULT_ENDPOINT, AttestedDocument, ImdsClient
 from verifier.agent.results import OutputFormat, VerifiedResult, printable
 from verifier.agent.transport import Endpoint
-from verifier.agent.verifier_client import VerifierClient, is_thumbprint
+from verifier.agent.verifier_client import VerifierClient
 from verifier.agent.watch import StoppedError, stopped_by_signals, watch
 
 _DEFAULT_TIMEOUT_SECONDS: Final = 180.0
 _MAX_TIMEOUT_SECONDS: Final = 3600.0
+# RFC 7638 3: SHA-256 in base64url.
+_THUMBPRINT: Final = re.compile(r"[0-9A-Za-z_-]{43}", re.ASCII)
 _API_VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -161,7 +163,7 @@ def _api_version(text: str) -> str:
 
 
 def _thumbprint(text: str) -> str:
-    if not is_thumbprint(text):
+    if not _THUMBPRINT.fullmatch(text):
         raise argparse.ArgumentTypeError("expected 43 characters of base64url")
     return text
 

@@ -77,11 +77,7 @@ class VerifiedResult:
 
 def printable(text: str) -> str:
     """Return one line of printable ASCII, with everything else escaped: remote text must not control the terminal."""
-    return "".join(c if c.isascii() and c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    return "".join(c if c.isascii() and c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _claim_lines(claims: Mapping[str, object], *, prefix: str) -> Iterable[str]:

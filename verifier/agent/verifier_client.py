@@ -26,8 +26,6 @@ _MAX_BYTES: Final = 262_144
 _NONCE: Final = re.compile(r"[0-9A-Za-z]{1,32}", re.ASCII)
 # RFC 6750 2.1: b64token.
 _KEY: Final = re.compile(r"[0-9A-Za-z._~+/-]+=*", re.ASCII)
-# RFC 7638 3: SHA-256 in base64url.
-_THUMBPRINT: Final = re.compile(r"[0-9A-Za-z_-]{43}", re.ASCII)
 # Problem codes about the request, not about the document.
 _ACCESS_CODES: Final = frozenset({"unauthenticated", "forbidden"})
 _REQUEST_CODES: Final = frozenset({"malformed-request", "not-found", "method-not-allowed", "unsupported-media-type"})
@@ -59,12 +57,16 @@ class _Problem:
         code, detail, request_id = fields.get("code"), fields.get("detail"), fields.get("requestId")
         if not isinstance(code, str) or not isinstance(detail, str):
             raise MalformedResponseError("the problem document has no code or no detail")
+        # Use the seconds of the body if there is no header: a proxy may drop the header.
+        seconds, retry_after = fields.get("retryAfterSeconds"), response.retry_after()
+        if retry_after is None and type(seconds) is int and seconds >= 0:
+            retry_after = seconds
         return cls(
             code=code,
             detail=detail,
             # Only a JSON true: with any other value the refusal is final.
             retryable=fields.get("retryable") is True,
-            retry_after=_retry_after(response, fields),
+            retry_after=retry_after,
             request_id=request_id if isinstance(request_id, str) else "",
         )
 
@@ -165,15 +167,3 @@ class VerifierClient:
     def _not_a_verifier(self, why: str) -> NotAttested:
         sentence = f"{self.endpoint} is not a verifier: {why}. Check the URL."
         return NotAttested(ExitCode.NOT_A_VERIFIER, sentence)
-
-
-def is_thumbprint(text: str) -> bool:
-    return _THUMBPRINT.fullmatch(text) is not None
-
-
-def _retry_after(response: Response, fields: dict[str, object]) -> int | None:
-    """Return the seconds of the header, or else of the body: a proxy may drop the header."""
-    header, body = response.retry_after(), fields.get("retryAfterSeconds")
-    if header is not None:
-        return header
-    return body if type(body) is int and body >= 0 else None

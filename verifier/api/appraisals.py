@@ -10,6 +10,7 @@ from time import perf_counter
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import Failure
 from verifier.core.model import LiveResult, RawDocument
+from verifier.core.pipeline import Observer
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Check, Refused
 from verifier.core.trust.certificates import Certificate
@@ -26,8 +27,8 @@ from verifier.ports.telemetry import (
 )
 
 
-class Appraisal:
-    """Collect the facts and the check durations of one appraisal. Implements the Observer protocol."""
+class Appraisal(Observer):
+    """Collect the facts and the check durations of one appraisal."""
 
     def __init__(self, *, request_id: str, client_request_id: str, tenant: str) -> None:
         self._request_id = request_id

@@ -32,6 +32,8 @@ MAX_NAME_ATTRIBUTES: Final = 32
 MAX_EXTENSIONS: Final = 32
 #: subjectAltName and authorityInfoAccess together.
 MAX_NAMES: Final = 256
+#: A host name as text (RFC 1035 2.3.4). A longer name belongs to no cloud, and its labels are not read.
+MAX_HOST_NAME_BYTES: Final = 253
 MAX_KEY_PURPOSES: Final = 32
 #: In all extensions together: policies, distribution points, name constraints and their parts.
 MAX_EXTENSION_ELEMENTS: Final = 1024

@@ -1,19 +1,23 @@
 """Cache values within a bound in bytes of memory. Threads share the cache without a lock."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-_K = TypeVar("_K", bound=Hashable)
+#: The interpreter hashes and compares these without running Python code, so no other thread runs meanwhile.
+_K = TypeVar("_K", bound=bytes | str | tuple[str, str, str])
 _V = TypeVar("_V")
+#: After this number of stored values, the cache adds up all weights.
+_RECOUNT: Final = 256
 
 
 class ByteCache(Generic[_K, _V]):
     """Keep values whose weights add up to at most `capacity` bytes, and evict the least recently used.
 
     `weigh` returns how many bytes a key and its value take. Each step on the dictionary is one operation of the
-    interpreter and does not depend on the previous one. So concurrent threads cause at worst a cache miss.
+    interpreter and does not depend on the previous one. So concurrent threads cause at worst a cache miss, or a wrong
+    total until the next recount.
     """
 
     def __init__(self, capacity: int, weigh: Callable[[_K, _V], int]) -> None:
@@ -22,6 +26,8 @@ class ByteCache(Generic[_K, _V]):
         self._capacity = capacity
         self._weigh = weigh
         self._kept: OrderedDict[_K, tuple[_V, int]] = OrderedDict()
+        self._total = 0
+        self._stored = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -44,9 +50,15 @@ class ByteCache(Generic[_K, _V]):
         weight = self._weigh(key, value)
         if weight > self._capacity:
             return
+        _, replaced = self._kept.pop(key, (None, 0))
         self._kept[key] = (value, weight)
-        with suppress(KeyError):  # another thread has just dropped it
-            self._kept.move_to_end(key)
-        while self.weight > self._capacity:
-            with suppress(KeyError):  # another thread has just dropped the last one
-                self._kept.popitem(last=False)
+        self._total += weight - replaced
+        self._stored += 1
+        if self._stored % _RECOUNT == 0:
+            self._total = self.weight
+        while self._total > self._capacity:
+            try:
+                _, (_, dropped) = self._kept.popitem(last=False)
+            except KeyError:  # other threads have dropped the last one
+                dropped = self._total
+            self._total -= dropped

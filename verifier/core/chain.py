@@ -25,7 +25,7 @@ from verifier.core import leaf_profile
 from verifier.core.encoding import der
 from verifier.core.encoding.asn1 import x509 as asn1_x509
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
-from verifier.core.reasons import ChainRefused, Reason
+from verifier.core.reasons import ChainRefused, ProfileRefused, Reason
 from verifier.core.trust.bundle import CloudTrust, Role, State, TrustBundle, TrustedCertificate
 from verifier.core.trust.certificates import Certificate
 
@@ -59,9 +59,11 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         )
     if trust.denials.names(signer):
         raise _untrusted("The signer's certificate is on the deny list.")
-    with _refusing("The signer's certificate has a field that cannot be read"):
+    unreadable = "The signer's certificate has a field that cannot be read"
+    with _refusing(unreadable):
         _require_issuer(signer, trust, now)
-        _require_profile(signer)
+    with _refusing(unreadable, is_genuine=True):
+        leaf_profile.check(signer)
     path = _accepted_path(signer, named.server_name, trust, now)
     links = tuple(
         ChainLink(
@@ -112,14 +114,6 @@ def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> No
         raise _untrusted(f"The signer's certificate was not signed by its issuer, {signer.issuer}.")
 
 
-def _require_profile(signer: Certificate) -> None:
-    """Refuse what RFC 5280 forbids in a signer. Raises ChainRefused."""
-    try:
-        leaf_profile.check(signer)
-    except leaf_profile.ProfileError as error:
-        raise _untrusted(str(error)) from error
-
-
 def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now: datetime) -> _Path:
     """Return the first path that both validators accept.
 
@@ -135,7 +129,8 @@ def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now
         left_out = waiting.popleft()
         path: _Path = ()
         try:
-            path = _find_path(signer, server_name, _without(usable, left_out), now)
+            entries = tuple(entry for entry in usable if entry.certificate.sha256 not in left_out)
+            path = _find_path(signer, server_name, entries, now)
             _confirm_path(signer, path, now)
         except ChainRefused as refused:
             refusals.append(refused)
@@ -145,10 +140,6 @@ def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now
         waiting.extend(one for one in fewer if one not in seen)
         seen.update(fewer)
     raise refusals[0]
-
-
-def _without(entries: tuple[TrustedCertificate, ...], left_out: frozenset[str]) -> tuple[TrustedCertificate, ...]:
-    return tuple(entry for entry in entries if entry.certificate.sha256 not in left_out)
 
 
 def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCertificate, ...], now: datetime) -> _Path:
@@ -209,17 +200,19 @@ def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
 
 
 @contextmanager
-def _refusing(sentence: str) -> Iterator[None]:
+def _refusing(sentence: str, *, is_genuine: bool = False) -> Iterator[None]:
     """Refuse the document with this sentence if a parser raises any exception on the sender's bytes.
 
-    A MemoryError is raised unchanged, because it does not depend on the document. Raises ChainRefused.
+    A MemoryError is raised unchanged, because it does not depend on the document. Raises ChainRefused: with
+    `is_genuine`, the subclass for signers that a pin or anchor issued.
     """
     try:
         yield
     except (ChainRefused, MemoryError):
         raise
     except Exception as error:
-        raise _untrusted(f"{sentence}: {type(error).__name__}.") from error
+        detail = f"{sentence}: {type(error).__name__}."
+        raise (ProfileRefused(Reason.CHAIN_UNTRUSTED, detail) if is_genuine else _untrusted(detail)) from error
 
 
 def _run(work: Coroutine[object, None, object]) -> None:

@@ -30,7 +30,7 @@ def decode_claims(named: NamedContent) -> DecodedClaims:
         subscription_id=_text(document, "subscriptionId"),
         sku=_text(document, "sku"),
         license_type=_text(document, "licenseType"),
-        nonce=_nonce(document),
+        nonce=_bounded_text(document, "nonce", MAX_NONCE_CHARACTERS),
         plan=_plan(document),
         created_on=_time(times, "createdOn"),
         expires_on=_time(times, "expiresOn"),
@@ -39,19 +39,17 @@ def decode_claims(named: NamedContent) -> DecodedClaims:
 
 
 def _vm_id(document: Mapping[str, object]) -> str:
-    vm_id = _text(document, "vmId")
+    vm_id = _bounded_text(document, "vmId", MAX_VM_ID_CHARACTERS)
     if not vm_id:
         raise ClaimsRefused(Reason.CLAIMS_INCOMPLETE, "The document names no VM: its vmId is missing or empty.")
-    if len(vm_id) > MAX_VM_ID_CHARACTERS:
-        raise _malformed(f"The signed vmId is longer than {MAX_VM_ID_CHARACTERS} characters.")
     return vm_id
 
 
-def _nonce(document: Mapping[str, object]) -> str | None:
-    nonce = _text(document, "nonce")
-    if nonce is not None and len(nonce) > MAX_NONCE_CHARACTERS:
-        raise _malformed(f"The signed nonce is longer than {MAX_NONCE_CHARACTERS} characters.")
-    return nonce
+def _bounded_text(document: Mapping[str, object], name: str, limit: int) -> str | None:
+    text = _text(document, name)
+    if text is not None and len(text) > limit:
+        raise _malformed(f"The signed {name} is longer than {limit} characters.")
+    return text
 
 
 def _plan(document: Mapping[str, object]) -> Plan | None:

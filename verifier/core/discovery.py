@@ -85,12 +85,10 @@ def read_candidates(unverified: Sequence[bytes]) -> tuple[Certificate, ...]:
     """Return the certificates of authorities among the first MAX_CANDIDATES, and skip what cannot be read."""
     candidates: list[Certificate] = []
     for raw in unverified[:MAX_CANDIDATES]:
-        try:
+        with suppress(CertificateError):
             candidate = Certificate.from_der(raw)
-        except CertificateError:
-            continue
-        if candidate.is_ca and not candidate.is_self_issued:
-            candidates.append(candidate)
+            if candidate.is_ca and not candidate.is_self_issued:
+                candidates.append(candidate)
     return tuple(candidates)
 
 

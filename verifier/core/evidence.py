@@ -48,8 +48,7 @@ def from_imds_answer(raw: bytes) -> RawDocument:
         answer = strict_json.decode(raw)
     except JsonError as error:
         raise _malformed(f"The evidence is not the JSON of an IMDS answer: {error}.") from error
-    unknown = sorted(answer.keys() - {"encoding", "signature"})
-    if unknown:
+    if answer.keys() - {"encoding", "signature"}:
         raise _malformed("The evidence has other fields than 'encoding' and 'signature'. Remove them.")
     return from_fields(encoding=answer.get("encoding"), signature=answer.get("signature"))
 

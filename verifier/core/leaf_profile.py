@@ -9,20 +9,21 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
+from verifier.core.bounds import MAX_HOST_NAME_BYTES
+from verifier.core.encoding import der
+from verifier.core.encoding.der import Reader
+from verifier.core.reasons import ProfileRefused, Reason
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import is_label
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
-#: The tag of the version, which is absent in a certificate without extensions.
-_VERSION = b"\xa0"
 _RSA_ENCRYPTION = bytes.fromhex("06092a864886f70d010101")
-_NULL = b"\x05\x00"
 #: The tags of issuerUniqueID and subjectUniqueID.
 _UNIQUE_IDENTIFIERS = (b"\x81", b"\x82")
 #: These and the lists inside them are SEQUENCE SIZE (1..MAX). Other extensions allow an empty SEQUENCE.
@@ -39,44 +40,13 @@ _LISTS = frozenset(
     }
 )
 
-_CONSTRUCTED = 0x20
-_LONG_LENGTH = 0x80
-_BIT_STRING, _UTF8, _PRINTABLE, _IA5 = 0x03, 0x0C, 0x13, 0x16
+_UTF8, _PRINTABLE, _IA5 = 0x0C, 0x13, 0x16
 #: RFC 5280 4.1.2.4 permits older string types only in names that were established before it.
 _DIRECTORY_STRING = frozenset({_UTF8, _PRINTABLE})
 #: A 21st byte may be the zero in front of a number whose first bit is set.
 _MAX_SERIAL_NUMBER_BITS = 160
-#: RFC 1035 section 2.3.4, as text.
-_MAX_HOST_NAME = 253
 _MAILBOX = re.compile(r"[^\s@<>]+@[^\s@<>]+")
 _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
-
-
-class ProfileError(ValueError):
-    """Report a signer's certificate that breaks a rule. The message is a sentence that names the rule."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Leaf:
-    """Pair a signer's certificate with its extensions, as far as pyca/cryptography decodes them."""
-
-    certificate: Certificate
-    extensions: x509.Extensions
-
-    def find(self, kind: type[_Extension]) -> _Extension | None:
-        for extension in self.extensions:
-            if isinstance(extension.value, kind):
-                return extension.value
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
-    """Describe one rule of RFC 5280: its clause, its text, and the test whether a certificate keeps it."""
-
-    clause: str
-    sentence: str
-    is_kept: Callable[[_Leaf], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,44 +83,41 @@ _ATTRIBUTES = {
 def check(certificate: Certificate) -> None:
     """Require that the certificate keeps every rule in RULES, and that all of its extensions can be read.
 
-    Raises ProfileError for a broken rule. Any other exception means that a field cannot be read.
+    Raises ProfileRefused for a broken rule. Any other exception means that a field cannot be read.
     Not checked: the signature, the dates, the issuer's name, the key, and what core.names and the path validators
     check.
     """
-    leaf = _Leaf(certificate=certificate, extensions=certificate.parsed.extensions)
-    for rule in RULES:
-        if not rule.is_kept(leaf):
-            raise ProfileError(f"The signer's certificate breaks RFC 5280 {rule.clause}: {rule.sentence}")
+    for clause, (sentence, is_kept) in RULES.items():
+        if not is_kept(certificate):
+            detail = f"The signer's certificate breaks RFC 5280 {clause}: {sentence}"
+            raise ProfileRefused(Reason.CHAIN_UNTRUSTED, detail)
 
 
-def _has_valid_serial_number(leaf: _Leaf) -> bool:
-    return 0 < leaf.certificate.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
+def _has_valid_serial_number(signer: Certificate) -> bool:
+    return 0 < signer.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
 
 
-def _has_null_parameters(leaf: _Leaf) -> bool:
-    fields = _fields(leaf)
-    key = fields[6] if fields[0].startswith(_VERSION) else fields[5]
-    algorithm = _contents(_elements(key)[0])
-    return not algorithm.startswith(_RSA_ENCRYPTION) or algorithm == _RSA_ENCRYPTION + _NULL
+def _has_null_parameters(signer: Certificate) -> bool:
+    fields = _fields(signer)
+    # The version is absent in a certificate without extensions.
+    key = fields[6] if fields[0][0] == der.CONTEXT_0 else fields[5]
+    kind, *parameters = der.children(der.children(key)[0])
+    return kind != _RSA_ENCRYPTION or parameters == [der.NULL]
 
 
-def _has_no_unique_identifier(leaf: _Leaf) -> bool:
-    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in _fields(leaf))
-
-
-def _has_well_formed_subject(leaf: _Leaf) -> bool:
-    return _is_well_formed(leaf.certificate.subject_der)
+def _has_no_unique_identifier(signer: Certificate) -> bool:
+    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in _fields(signer))
 
 
 def _is_well_formed(name: bytes) -> bool:
-    attributes = [_elements(attribute) for relative_name in _elements(name) for attribute in _elements(relative_name)]
-    return all(_is_value(kind, value[0], _contents(value)) for kind, value in attributes)
+    attributes = [der.children(attribute) for one in der.children(name) for attribute in der.children(one)]
+    return all(_is_value(kind, *Reader(value).any_contents()) for kind, value in attributes)
 
 
 def _is_value(kind: bytes, tag: int, value: bytes) -> bool:
     attribute = _ATTRIBUTES.get(kind)
     if attribute is None:
-        return tag != _BIT_STRING or _is_bit_string(value)
+        return tag != der.BIT_STRING or _is_bit_string(value)
     return tag in attribute.tags and attribute.shortest <= len(value.decode()) <= attribute.longest
 
 
@@ -159,15 +126,15 @@ def _is_bit_string(value: bytes) -> bool:
     return value == b"\x00" or (len(value) > 1 and value[0] < 8)  # noqa: PLR2004 - bits of a byte
 
 
-def _has_no_empty_list(leaf: _Leaf) -> bool:
-    if not leaf.extensions:
+def _has_no_empty_list(signer: Certificate) -> bool:
+    if not signer.parsed.extensions:
         return True
-    *_, tagged = _fields(leaf)
-    [listed] = _elements(tagged)
-    values = [_contents(_elements(extension)[-1]) for extension in _elements(listed)]
+    *_, tagged = _fields(signer)
+    [listed] = der.children(tagged)
+    values = [Reader(der.children(extension)[-1]).contents(der.OCTET_STRING) for extension in der.children(listed)]
     return not any(
         extension.oid in _LISTS and _has_empty_list(value)
-        for extension, value in zip(leaf.extensions, values, strict=True)
+        for extension, value in zip(signer.parsed.extensions, values, strict=True)
     )
 
 
@@ -175,35 +142,35 @@ def _has_empty_list(raw: bytes) -> bool:
     waiting = [raw]
     while waiting:
         element = waiting.pop()
-        if element[0] & _CONSTRUCTED:
-            members = _elements(element)
+        if element[0] & der.CONSTRUCTED:
+            members = der.children(element)
             if not members:
                 return True
             waiting.extend(members)
     return False
 
 
-def _has_no_critical_key_identifier(leaf: _Leaf) -> bool:
-    return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in leaf.extensions)
+def _has_no_critical_key_identifier(signer: Certificate) -> bool:
+    return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in signer.parsed.extensions)
 
 
-def _is_absent(oid: x509.ObjectIdentifier, leaf: _Leaf) -> bool:
-    return all(extension.oid != oid for extension in leaf.extensions)
+def _is_absent(oid: x509.ObjectIdentifier, signer: Certificate) -> bool:
+    return all(extension.oid != oid for extension in signer.parsed.extensions)
 
 
-def _names_issuers_key(leaf: _Leaf) -> bool:
-    identifier = leaf.find(x509.AuthorityKeyIdentifier)
+def _names_issuers_key(signer: Certificate) -> bool:
+    identifier = _find(signer, x509.AuthorityKeyIdentifier)
     return identifier is None or identifier.key_identifier is not None
 
 
-def _names_each_policy_once(leaf: _Leaf) -> bool:
-    policies = leaf.find(x509.CertificatePolicies)
+def _names_each_policy_once(signer: Certificate) -> bool:
+    policies = _find(signer, x509.CertificatePolicies)
     oids = [policy.policy_identifier for policy in policies or ()]
     return len(oids) == len(set(oids))
 
 
-def _has_well_formed_names(leaf: _Leaf) -> bool:
-    subject, issuer = leaf.find(x509.SubjectAlternativeName), leaf.find(x509.IssuerAlternativeName)
+def _has_well_formed_names(signer: Certificate) -> bool:
+    subject, issuer = _find(signer, x509.SubjectAlternativeName), _find(signer, x509.IssuerAlternativeName)
     return all(_is_general_name(name) for name in (*(subject or ()), *(issuer or ())))
 
 
@@ -224,102 +191,44 @@ def _is_general_name(name: x509.GeneralName) -> bool:
 def _is_host_name(name: bytes) -> bool:
     """Return whether this is a host name (RFC 1123 section 2.1) or a wildcard, and not an IPv4 address."""
     labels = name.removeprefix(b"*.").split(b".")
-    return len(name) <= _MAX_HOST_NAME and all(is_label(label) for label in labels) and not labels[-1].isdigit()
+    return len(name) <= MAX_HOST_NAME_BYTES and all(is_label(label) for label in labels) and not labels[-1].isdigit()
 
 
-def _fields(leaf: _Leaf) -> tuple[bytes, ...]:
-    return _elements(leaf.certificate.parsed.tbs_certificate_bytes)
+def _find(signer: Certificate, kind: type[_Extension]) -> _Extension | None:
+    return next((one.value for one in signer.parsed.extensions if isinstance(one.value, kind)), None)
 
 
-def _elements(raw: bytes) -> tuple[bytes, ...]:
-    """Return the elements inside the constructed element `raw`.
-
-    Not checked: that it is DER. The parsers have checked it.
-    """
-    found: list[bytes] = []
-    start, end = _span(raw, 0)
-    while start < end:
-        _, stop = _span(raw, start)
-        found.append(raw[start:stop])
-        start = stop
-    return tuple(found)
+def _fields(signer: Certificate) -> tuple[bytes, ...]:
+    return der.children(signer.parsed.tbs_certificate_bytes)
 
 
-def _contents(raw: bytes) -> bytes:
-    start, end = _span(raw, 0)
-    return raw[start:end]
-
-
-def _span(raw: bytes, position: int) -> tuple[int, int]:
-    """Return the start and end of the contents of the element at `position`."""
-    start = position + 2
-    length = raw[position + 1]
-    if length >= _LONG_LENGTH:
-        size = length - _LONG_LENGTH
-        length = int.from_bytes(raw[start : start + size])
-        start += size
-    return start, start + length
-
-
-RULES = (
-    _Rule(
-        clause="4.1.2.2",
-        sentence="A serial number must be positive and have at most 20 bytes.",
-        is_kept=_has_valid_serial_number,
+#: The text of each rule and the test whether a certificate keeps it, by the clause of RFC 5280.
+RULES: Final[dict[str, tuple[str, Callable[[Certificate], bool]]]] = {
+    "4.1.2.2": ("A serial number must be positive and have at most 20 bytes.", _has_valid_serial_number),
+    "4.1.2.6": (
+        "An attribute of the subject must have a string type and a length that its type allows.",
+        lambda signer: _is_well_formed(signer.subject_der),
     ),
-    _Rule(
-        clause="4.1.2.6",
-        sentence="An attribute of the subject must have a string type and a length that its type allows.",
-        is_kept=_has_well_formed_subject,
+    "4.1.2.7": ("The algorithm of an RSA key must have NULL as its parameters (RFC 3279 2.3.1).", _has_null_parameters),
+    "4.1.2.8": ("A certificate must not have a unique identifier.", _has_no_unique_identifier),
+    "4.2": ("A list in an extension must not be empty.", _has_no_empty_list),
+    "4.2.1.1": ("An authority key identifier must have a key identifier.", _names_issuers_key),
+    "4.2.1.2": ("A subject key identifier must not be critical.", _has_no_critical_key_identifier),
+    "4.2.1.4": ("A certificate must not name a policy twice.", _names_each_policy_once),
+    "4.2.1.5": (
+        "Only a certificate authority may have policy mappings.",
+        partial(_is_absent, ExtensionOID.POLICY_MAPPINGS),
     ),
-    _Rule(
-        clause="4.1.2.7",
-        sentence="The algorithm of an RSA key must have NULL as its parameters (RFC 3279 2.3.1).",
-        is_kept=_has_null_parameters,
+    "4.2.1.6": (
+        "An alternative name must be a well-formed host name, mailbox or absolute URI.",
+        _has_well_formed_names,
     ),
-    _Rule(
-        clause="4.1.2.8",
-        sentence="A certificate must not have a unique identifier.",
-        is_kept=_has_no_unique_identifier,
+    "4.2.1.11": (
+        "Only a certificate authority may have policy constraints.",
+        partial(_is_absent, ExtensionOID.POLICY_CONSTRAINTS),
     ),
-    _Rule(
-        clause="4.2",
-        sentence="A list in an extension must not be empty.",
-        is_kept=_has_no_empty_list,
+    "4.2.1.14": (
+        "Only a certificate authority may have an inhibitAnyPolicy extension.",
+        partial(_is_absent, ExtensionOID.INHIBIT_ANY_POLICY),
     ),
-    _Rule(
-        clause="4.2.1.1",
-        sentence="An authority key identifier must have a key identifier.",
-        is_kept=_names_issuers_key,
-    ),
-    _Rule(
-        clause="4.2.1.2",
-        sentence="A subject key identifier must not be critical.",
-        is_kept=_has_no_critical_key_identifier,
-    ),
-    _Rule(
-        clause="4.2.1.4",
-        sentence="A certificate must not name a policy twice.",
-        is_kept=_names_each_policy_once,
-    ),
-    _Rule(
-        clause="4.2.1.5",
-        sentence="Only a certificate authority may have policy mappings.",
-        is_kept=partial(_is_absent, ExtensionOID.POLICY_MAPPINGS),
-    ),
-    _Rule(
-        clause="4.2.1.6",
-        sentence="An alternative name must be a well-formed host name, mailbox or absolute URI.",
-        is_kept=_has_well_formed_names,
-    ),
-    _Rule(
-        clause="4.2.1.11",
-        sentence="Only a certificate authority may have policy constraints.",
-        is_kept=partial(_is_absent, ExtensionOID.POLICY_CONSTRAINTS),
-    ),
-    _Rule(
-        clause="4.2.1.14",
-        sentence="Only a certificate authority may have an inhibitAnyPolicy extension.",
-        is_kept=partial(_is_absent, ExtensionOID.INHIBIT_ANY_POLICY),
-    ),
-)
+}

@@ -128,10 +128,6 @@ class UnverifiedClaims:
         return self.decoded.named.cloud
 
     @property
-    def server_name(self) -> str | None:
-        return self.decoded.named.server_name
-
-    @property
     def unverified_candidates(self) -> tuple[bytes, ...]:
         """Embedded certificates besides the signer's: perhaps its issuers, perhaps anything."""
         return self.decoded.named.signed.unverified_candidates

@@ -27,6 +27,7 @@ def identify_cloud(signed: SignedContent) -> NamedContent:
     alternative = {name: cloud_of(name) for name in signer.dns_names}
     if None in common:
         raise _refused("The signer's common name is not in the domain of any Azure cloud's metadata service.")
+    names = dict.fromkeys((*signer.common_names, *signer.dns_names))
     clouds = {cloud for cloud in (*common, *alternative.values()) if cloud is not None}
     if alternative and not any(alternative.values()):
         raise _refused("None of the signer's alternative names is in the domain of an Azure cloud's metadata service.")
@@ -35,7 +36,7 @@ def identify_cloud(signed: SignedContent) -> NamedContent:
             return NamedContent(
                 signed=signed,
                 cloud=cloud,
-                names=_readable_names(signer),
+                names=tuple(name.decode("ascii", errors="backslashreplace") for name in names),
                 server_name=_server_name(alternative, cloud),
             )
         case []:
@@ -59,15 +60,8 @@ def _check_usage(signer: Certificate) -> None:
 
 def _server_name(alternative: dict[bytes, Cloud | None], cloud: Cloud) -> str | None:
     """Return the first dNSName that matched, as the name of one server. A label replaces a wildcard."""
-    for name, found in alternative.items():
-        if found is cloud:
-            return name.decode("ascii").replace("*", "wildcard", 1).lower()
-    return None
-
-
-def _readable_names(signer: Certificate) -> tuple[str, ...]:
-    names = dict.fromkeys((*signer.common_names, *signer.dns_names))
-    return tuple(name.decode("ascii", errors="backslashreplace") for name in names)
+    matched = next((name for name, found in alternative.items() if found is cloud), None)
+    return None if matched is None else matched.decode("ascii").replace("*", "wildcard", 1).lower()
 
 
 def _refused(detail: str) -> SignerNameRefused:

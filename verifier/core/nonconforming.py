@@ -1,4 +1,4 @@
-"""Find documents that Azure signed but the exact reader refuses, because Azure may have changed their form.
+"""Find documents that Azure signed but a check of form refuses, because Azure may have changed their form.
 
 The document stays refused. Every sender who has a genuine document can change its form and cause such a report. So a
 report asks an operator to look, and does not prove that Azure made the document.
@@ -21,12 +21,12 @@ from verifier.core.bounds import MAX_EMBEDDED_CERTIFICATES, MAX_TOLERATED_EXPONE
 from verifier.core.encoding import der
 from verifier.core.encoding.ber import BerError, BerReader, Element
 from verifier.core.model import RawDocument
-from verifier.core.reasons import Reason, Refused
+from verifier.core.reasons import ProfileRefused, Reason, Refused
 from verifier.core.signature import HASHES, hash_named_by
 from verifier.core.trust.bundle import TrustBundle, TrustedCertificate
 from verifier.core.trust.clouds import Cloud
 
-#: The reasons for form and bounds. A document that is refused for another reason was read.
+#: The reasons for form and bounds. ProfileRefused is the same for the signer's certificate.
 _REASONS: Final = frozenset({Reason.MALFORMED_EVIDENCE, Reason.ALGORITHM_REFUSED})
 #: Signatures on leaves that are verified with the keys of pins that have the name of the issuer.
 _MAX_ISSUER_VERIFICATIONS: Final = 8
@@ -66,16 +66,16 @@ class _Signer:
 def find_nonconforming(
     document: RawDocument, refused: Refused, *, bundle: TrustBundle, now: datetime
 ) -> NonconformingDocument | None:
-    """Report a document that was refused for its form or for a bound, but that a pinned authority's leaf signed.
+    """Report a document that was refused for its form, for a bound or for its signer's profile, but that is genuine.
 
-    Otherwise return None. The document is read tolerantly. A report requires an embedded certificate that a pin usable
+    Otherwise return None. The document is read tolerantly. It is genuine if it embeds a certificate that a pin usable
     at `now` issued, by name and by signature, and whose key signed the content. The cost is bounded: at most 8
     verifications with the keys of pins, and 6 with the key of each leaf that they issued. It raises no exception and
     changes no verdict.
 
     Not checked: names, dates, usages and the chain above the pin.
     """
-    if refused.reason not in _REASONS:
+    if refused.reason not in _REASONS and not isinstance(refused, ProfileRefused):
         return None
     try:
         signer = _signer_of(document.raw_der, bundle, now)
@@ -100,7 +100,8 @@ def _signer_of(raw: bytes, bundle: TrustBundle, now: datetime) -> _Signer | None
     explicit = reader.children(reader.whole())[1]
     fields = reader.children(reader.children(explicit)[0])
     sets = [one for one in fields if one.tag == der.SET]
-    content = _content(reader, _first(fields, der.SEQUENCE))
+    encapsulated = reader.children(_first(fields, der.SEQUENCE))[1]
+    content = reader.string(reader.children(encapsulated)[0])
     embedded = next((one for one in fields if one.tag == der.CONTEXT_0), None)
     signer_info = reader.children(reader.children(sets[-1])[0])
     candidates = reader.children(embedded)[:MAX_EMBEDDED_CERTIFICATES] if embedded else []
@@ -116,11 +117,6 @@ def _first(elements: list[Element], tag: int) -> Element:
         if element.tag in {tag, tag | der.CONSTRUCTED}:
             return element
     raise BerError("no such element")
-
-
-def _content(reader: BerReader, encapsulated: Element) -> bytes:
-    explicit = reader.children(encapsulated)[1]
-    return reader.string(reader.children(explicit)[0])
 
 
 def _issued(reader: BerReader, candidates: list[Element], bundle: TrustBundle, now: datetime) -> Iterator[_Signer]:

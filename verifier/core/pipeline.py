@@ -6,7 +6,7 @@ store. With pure arguments, the appraisal is pure: the same arguments give the s
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from verifier.core import unchallenged
 from verifier.core.claims import decode_claims
@@ -36,26 +36,14 @@ _ARCHIVED = "an archived document is appraised as of a moment, without a challen
 _COMPARED = "compared with the given nonce; this appraisal does not know if it was issued or used before"
 
 
-class Observer(Protocol):
-    """Watches the progress of an appraisal, for logs and metrics. It cannot influence the verdict.
+class Observer:
+    """Ignore the progress of an appraisal. Subclasses note it for logs and metrics, and cannot influence the verdict.
 
-    What it receives before the chain check is unverified.
+    What an observer receives before the chain check is unverified.
     """
 
     def begin(self, check: Check) -> None:
         """Note that the previous check passed and this one begins."""
-
-    def find_signer(self, signer: Certificate) -> None: ...
-
-    def find_cloud(self, cloud: Cloud) -> None: ...
-
-    def find_policies(self, names: tuple[str, ...]) -> None: ...
-
-
-class Unobserved:
-    """Ignore the progress. Implements the Observer protocol."""
-
-    def begin(self, check: Check) -> None: ...
 
     def find_signer(self, signer: Certificate) -> None: ...
 
@@ -83,7 +71,7 @@ def appraise(  # noqa: PLR0913 - each is an input of some check
     check used. Step 7 is the only one that may have a side effect, so every check that can fail without it comes first.
     Raises Refused, and what `build_chain` and `establish_freshness` raise.
     """
-    seen = observer or Unobserved()
+    seen = observer or Observer()
 
     seen.begin(Check.FORMAT)  # 1. One SignedData in exact DER, with one signer.
     envelope = read_envelope(document)

@@ -93,11 +93,8 @@ class ClaimIn:
         value = self.claim.read(content.claims)
         if value is None:
             return _absent(rule, self.claim)
-        if value.casefold() in self.allowed:
-            return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
-        return Judgement(
-            standing=RuleOutcome.DENIED, rule=rule, detail=f"The document's {self.claim} is not an allowed one."
-        )
+        is_allowed = value.casefold() in self.allowed
+        return _judgement(rule, is_allowed, denied=f"The document's {self.claim} is not an allowed one.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +106,8 @@ class CloudIn:
             raise ValueError("no allowed cloud")
 
     def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
-        if content.cloud in self.allowed:
-            return Judgement(standing=RuleOutcome.SATISFIED, rule="cloud is allowed")
-        return Judgement(
-            standing=RuleOutcome.DENIED, rule="cloud is allowed", detail=f"{content.cloud} is not an allowed cloud."
-        )
+        is_allowed = content.cloud in self.allowed
+        return _judgement("cloud is allowed", is_allowed, denied=f"{content.cloud} is not an allowed cloud.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +139,8 @@ class MaximumAge:
             return Judgement(
                 standing=RuleOutcome.ABSENT, rule=rule, detail="The document does not say when it was created."
             )
-        if now - created_on <= self.age:
-            return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
-        return Judgement(standing=RuleOutcome.DENIED, rule=rule, detail="The document is older than the policy allows.")
+        is_young = now - created_on <= self.age
+        return _judgement(rule, is_young, denied="The document is older than the policy allows.")
 
 
 class AllOf:
@@ -259,6 +252,12 @@ def applicable_policies(fresh: Redeemed | FirstSight | Archived, *, tenant: str,
     """
     bound = fresh.record.policy if isinstance(fresh, Redeemed) else ""
     return tuple(dict.fromkeys((tenant, *([bound] if bound else []), *([] if asked is None else [asked]))))
+
+
+def _judgement(rule: str, is_satisfied: bool, *, denied: str) -> Judgement:  # noqa: FBT001 - the rule's own condition
+    if is_satisfied:
+        return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
+    return Judgement(standing=RuleOutcome.DENIED, rule=rule, detail=denied)
 
 
 def _absent(rule: str, claim: ClaimName) -> Judgement:

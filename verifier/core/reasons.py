@@ -165,6 +165,10 @@ class ChainRefused(Refused):
     check = Check.CHAIN
 
 
+class ProfileRefused(ChainRefused):
+    """The signer's certificate breaks the profile of signers, but a usable pin or anchor issued it."""
+
+
 class NonceRefused(Refused):
     check = Check.NONCE
 

@@ -112,5 +112,4 @@ def _plan(claims: Claims) -> dict[str, str | None] | None:
 
 
 def _moment(moment: datetime | None) -> str | None:
-    """Format a moment by RFC 3339, in UTC."""
     return None if moment is None else moment_json(moment)

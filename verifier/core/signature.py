@@ -22,18 +22,11 @@ HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
-# RFC 5754 section 2. Azure writes sha256WithRSAEncryption as the digest algorithm. A signature algorithm in that field
-# selects the digest that it names.
+# RFC 5754 section 2.
 _DIGEST_OF = {
     "2.16.840.1.101.3.4.2.1": "sha256",
     "2.16.840.1.101.3.4.2.2": "sha384",
     "2.16.840.1.101.3.4.2.3": "sha512",
-    "1.2.840.113549.1.1.11": "sha256",
-    "1.2.840.113549.1.1.12": "sha384",
-    "1.2.840.113549.1.1.13": "sha512",
-    "1.2.840.10045.4.3.2": "sha256",
-    "1.2.840.10045.4.3.3": "sha384",
-    "1.2.840.10045.4.3.4": "sha512",
 }
 #: Key algorithms. Many signers write one of them as the signature algorithm and name the digest separately.
 _RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
@@ -63,8 +56,7 @@ _BROKEN = {
     "1.2.840.10040.4.3": "SHA-1",
 }
 _OF_CERTIFICATES = _SIGNATURE_OF.keys() - {_RSA_ENCRYPTION, _EC_PUBLIC_KEY}
-_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-# The parameters of id-ecPublicKey (RFC 5480 2.1.1.1): the object identifier of the curve, as DER.
+# The accepted curves, with their parameters of id-ecPublicKey (RFC 5480 2.1.1.1): the object identifier as DER.
 _CURVE_PARAMETERS = {
     "secp256r1": bytes.fromhex("06082a8648ce3d030107"),
     "secp384r1": bytes.fromhex("06052b81040022"),
@@ -74,7 +66,8 @@ _CURVE_PARAMETERS = {
 
 def hash_named_by(oid: str) -> hashes.HashAlgorithm | None:
     """Return the hash that this digest or signature algorithm names, or None if it names none that is accepted."""
-    return HASHES.get(_DIGEST_OF.get(oid, ""))
+    _, digest = _SIGNATURE_OF.get(oid, ("", ""))
+    return HASHES.get(_DIGEST_OF.get(oid, digest))
 
 
 def _element(tag: int, *contents: bytes) -> bytes:
@@ -146,9 +139,14 @@ def _digest(envelope: Envelope) -> str:
         raise _refused(
             f"The signer's certificate is signed with {envelope.signer.signature_oid}, which is not accepted."
         )
-    if envelope.digest_oid not in _DIGEST_OF:
+    # Azure writes sha256WithRSAEncryption as the digest algorithm. No signer writes that of another key.
+    family, digest = _SIGNATURE_OF.get(envelope.digest_oid, ("", ""))
+    if family != _RSA or isinstance(envelope.signer.public_key, ec.EllipticCurvePublicKey):
+        digest = ""
+    digest = _DIGEST_OF.get(envelope.digest_oid, digest)
+    if not digest:
         raise _refused(f"The digest algorithm {envelope.digest_oid} is not accepted.")
-    return _DIGEST_OF[envelope.digest_oid]
+    return digest
 
 
 def _verify(envelope: Envelope, digest: str, signed_bytes: bytes) -> None:
@@ -171,11 +169,16 @@ def _verify(envelope: Envelope, digest: str, signed_bytes: bytes) -> None:
             _check_parameters(envelope, {b"", NULL})
             key.verify(envelope.signature, signed_bytes, padding.PKCS1v15(), algorithm)
     elif isinstance(key, ec.EllipticCurvePublicKey) and family == _ECDSA:
-        if not isinstance(key.curve, _CURVES):
+        if key.curve.name not in _CURVE_PARAMETERS:
             raise _refused(f"The signer's curve {key.curve.name} is not accepted.")
         curve = {_CURVE_PARAMETERS[key.curve.name]} if envelope.signature_oid == _EC_PUBLIC_KEY else set()
         _check_parameters(envelope, {b"", NULL, *curve})
         key.verify(envelope.signature, signed_bytes, ec.ECDSA(algorithm))
+    elif key is None:
+        raise _refused(
+            "The signer's key has a form that is not accepted. Accepted are RSA keys, and uncompressed points of named "
+            "curves."
+        )
     else:
         raise _refused("The signer's key does not belong to the signature algorithm of the document.")
 

@@ -22,13 +22,7 @@ class Unit(StrEnum):
 
     @property
     def window(self) -> timedelta:
-        match self:
-            case Unit.SECOND:
-                return timedelta(seconds=1)
-            case Unit.MINUTE:
-                return timedelta(minutes=1)
-            case Unit.HOUR:
-                return timedelta(hours=1)
+        return timedelta(seconds={Unit.SECOND: 1, Unit.MINUTE: 60, Unit.HOUR: 3600}[self])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import threading
 from dataclasses import replace
 from typing import Final
 
@@ -30,26 +29,20 @@ class AttestedDocuments:
     def __init__(self, *, vm: VirtualMachine, controls: Controls) -> None:
         self._vm = vm
         self._controls = controls
-        self._lock = threading.Lock()
         self._last: str | None = None
 
     def answer(self) -> Response | Refusal:
-        refusal = refuse_api_version(introduced=ATTESTED_INTRODUCED) or _refuse_nonce()
+        refusal = refuse_api_version(introduced=ATTESTED_INTRODUCED)
         if refusal:
             return refusal
-        return jsonify(encoding="pkcs7", signature=self._cached() if has_fault(FaultKind.CACHED_NONCE) else self._new())
-
-    def _new(self) -> str:
         # "If no value is provided": an empty value counts as none.
-        signature = self._sign(request.args.get("nonce") or None)
-        with self._lock:
-            self._last = signature
-        return signature
-
-    def _cached(self) -> str:
-        with self._lock:
-            last = self._last
-        return self._sign(None) if last is None else last
+        nonce = request.args.get("nonce") or None
+        if nonce and not _NONCE.fullmatch(nonce):
+            return refuse(400, "Bad request. nonce must be at most 32 alphanumeric characters")
+        if has_fault(FaultKind.CACHED_NONCE):
+            return jsonify(encoding="pkcs7", signature=self._last or self._sign(None))
+        self._last = signature = self._sign(nonce)
+        return jsonify(encoding="pkcs7", signature=signature)
 
     def _sign(self, nonce: str | None) -> str:
         api_version = request.args["api-version"]
@@ -59,10 +52,3 @@ class AttestedDocuments:
         embedded = tuple(certificate.public_bytes(Encoding.DER) for certificate in chain.embedded)
         evidence = replace(evidence, certificates=(*evidence.certificates, *embedded))
         return base64.b64encode(evidence.encode()).decode("ascii")
-
-
-def _refuse_nonce() -> Refusal | None:
-    nonce = request.args.get("nonce")
-    if nonce and not _NONCE.fullmatch(nonce):
-        return refuse(400, "Bad request. nonce must be at most 32 alphanumeric characters")
-    return None

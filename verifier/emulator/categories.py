@@ -57,27 +57,23 @@ def create_categories(*, vm: VirtualMachine, now: Callable[[], datetime]) -> Blu
 
     @categories.get("/metadata/loadbalancer", provide_automatic_options=False)
     def load_balancer() -> Response | Refusal:
-        return refuse_api_version(introduced=LOAD_BALANCER_INTRODUCED) or _answer_load_balancer(vm)
+        refusal = refuse_api_version(introduced=LOAD_BALANCER_INTRODUCED)
+        if refusal or vm.load_balancer is None:
+            return refusal or refuse(404, "No load balancer metadata is found")
+        return jsonify(loadbalancer=render(LOAD_BALANCER, dict(vm.load_balancer), api_version=API_VERSIONS[-1]))
 
     @categories.get("/metadata/identity/info", provide_automatic_options=False)
     def identity_info() -> Response | Refusal:
-        return refuse_api_version(introduced=IDENTITY_INTRODUCED) or _answer_identity(vm)
+        refusal = refuse_api_version(introduced=IDENTITY_INTRODUCED)
+        if refusal or vm.identity is None:
+            return refusal or _refuse_identity()
+        return jsonify(tenantId=vm.identity.tenant_id)
 
     @categories.get("/metadata/identity/oauth2/token", provide_automatic_options=False)
     def identity_token() -> Response | Refusal:
         return refuse_api_version(introduced=IDENTITY_INTRODUCED) or _answer_token(vm, now())
 
     return categories
-
-
-def _answer_load_balancer(vm: VirtualMachine) -> Response | Refusal:
-    if vm.load_balancer is None:
-        return refuse(404, "No load balancer metadata is found")
-    return jsonify(loadbalancer=render(LOAD_BALANCER, dict(vm.load_balancer), api_version=API_VERSIONS[-1]))
-
-
-def _answer_identity(vm: VirtualMachine) -> Response | Refusal:
-    return _refuse_identity() if vm.identity is None else jsonify(tenantId=vm.identity.tenant_id)
 
 
 def _answer_token(vm: VirtualMachine, now: datetime) -> Response | Refusal:

@@ -6,7 +6,7 @@ need inconsistent documents too.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from asn1crypto import core, parser
@@ -18,8 +18,6 @@ from verifier.emulator.pki import PrivateKey, SigningHash
 
 ID_DATA: Final = "1.2.840.113549.1.7.1"
 ID_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
-ID_CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"
-ID_MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
 
 _UNIVERSAL, _CONTEXT = 0, 2
 _CONSTRUCTED = 1
@@ -108,92 +106,21 @@ class Scheme:
     digest: SigningHash
     digest_algorithm: Algorithm
     signature_algorithm: Algorithm
-    rsa_padding: padding.PKCS1v15 | padding.PSS
+    rsa_padding: padding.PKCS1v15 | padding.PSS = field(default_factory=padding.PKCS1v15)
+
+    def sign(self, message: bytes, key: PrivateKey) -> bytes:
+        if isinstance(key, rsa.RSAPrivateKey):
+            return key.sign(message, self.rsa_padding, self.digest)
+        return key.sign(message, ec.ECDSA(self.digest))
 
 
 SHA256: Final = hashes.SHA256()
-SHA384: Final = hashes.SHA384()
-SHA512: Final = hashes.SHA512()
-
-# RFC 5754 section 2, RFC 8017 A.2.4, RFC 5758 3.2.
-_DIGEST_OIDS: Final = {
-    "sha256": "2.16.840.1.101.3.4.2.1",
-    "sha384": "2.16.840.1.101.3.4.2.2",
-    "sha512": "2.16.840.1.101.3.4.2.3",
-}
-_RSA_WITH_DIGEST_OIDS: Final = {
-    "sha256": "1.2.840.113549.1.1.11",
-    "sha384": "1.2.840.113549.1.1.12",
-    "sha512": "1.2.840.113549.1.1.13",
-}
-_ECDSA_WITH_DIGEST_OIDS: Final = {
-    "sha256": "1.2.840.10045.4.3.2",
-    "sha384": "1.2.840.10045.4.3.3",
-    "sha512": "1.2.840.10045.4.3.4",
-}
-_MGF1_OID: Final = "1.2.840.113549.1.1.8"
-_RSA_ENCRYPTION: Final = Algorithm(oid="1.2.840.113549.1.1.1")
-_RSASSA_PSS_OID: Final = "1.2.840.113549.1.1.10"
-
 AZURE: Final = Scheme(
     digest=SHA256,
     # Every real document has a signature OID in place of the digest OID: sha256WithRSAEncryption.
-    digest_algorithm=Algorithm(oid=_RSA_WITH_DIGEST_OIDS["sha256"]),
-    signature_algorithm=_RSA_ENCRYPTION,
-    rsa_padding=padding.PKCS1v15(),
+    digest_algorithm=Algorithm(oid="1.2.840.113549.1.1.11"),
+    signature_algorithm=Algorithm(oid="1.2.840.113549.1.1.1"),
 )
-
-
-def digest_algorithm(digest: SigningHash) -> Algorithm:
-    """Return the AlgorithmIdentifier of a SHA-2 digest, without parameters (RFC 5754 section 2)."""
-    return Algorithm(oid=_DIGEST_OIDS[digest.name], parameters=None)
-
-
-def rsa_encryption(digest: SigningHash) -> Scheme:
-    """Return PKCS#1 v1.5 named rsaEncryption, with a correct digest OID (RFC 3370 3.2)."""
-    return Scheme(
-        digest=digest,
-        digest_algorithm=digest_algorithm(digest),
-        signature_algorithm=_RSA_ENCRYPTION,
-        rsa_padding=padding.PKCS1v15(),
-    )
-
-
-def rsa_with_digest(digest: SigningHash) -> Scheme:
-    """Return PKCS#1 v1.5 named shaNNNWithRSAEncryption (RFC 5754 3.2)."""
-    return Scheme(
-        digest=digest,
-        digest_algorithm=digest_algorithm(digest),
-        signature_algorithm=Algorithm(oid=_RSA_WITH_DIGEST_OIDS[digest.name]),
-        rsa_padding=padding.PKCS1v15(),
-    )
-
-
-def rsassa_pss(digest: SigningHash) -> Scheme:
-    """Return RSASSA-PSS (RFC 4056): MGF1 with the same digest, and a salt of the same length."""
-    inner = Algorithm(oid=_DIGEST_OIDS[digest.name])
-    mask = Algorithm(oid=_MGF1_OID, parameters=inner.encode())
-    parameters = _sequence(
-        _tagged(0, inner.encode()),
-        _tagged(1, mask.encode()),
-        _tagged(2, _integer(digest.digest_size)),
-    )
-    return Scheme(
-        digest=digest,
-        digest_algorithm=digest_algorithm(digest),
-        signature_algorithm=Algorithm(oid=_RSASSA_PSS_OID, parameters=parameters),
-        rsa_padding=padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size),
-    )
-
-
-def ecdsa(digest: SigningHash) -> Scheme:
-    """Return ECDSA named ecdsa-with-SHANNN, without parameters (RFC 5753 2.1.1, RFC 5758 3.2)."""
-    return Scheme(
-        digest=digest,
-        digest_algorithm=digest_algorithm(digest),
-        signature_algorithm=Algorithm(oid=_ECDSA_WITH_DIGEST_OIDS[digest.name], parameters=None),
-        rsa_padding=padding.PKCS1v15(),
-    )
 
 
 def signed_data(content: bytes, *, certificate: x509.Certificate, key: PrivateKey) -> SignedData:
@@ -220,47 +147,8 @@ def sign_content(
         serial_number=certificate.serial_number,
         digest_algorithm=scheme.digest_algorithm,
         signature_algorithm=scheme.signature_algorithm,
-        signature=_sign(content, key, scheme),
+        signature=scheme.sign(content, key),
     )
-
-
-def sign_attributes(
-    attributes: tuple[Attribute, ...],
-    *,
-    certificate: x509.Certificate,
-    key: PrivateKey,
-    scheme: Scheme,
-) -> SignerInfo:
-    """Sign the DER of the attributes as SET OF, not as [0]: RFC 5652 5.4 with signed attributes."""
-    return SignerInfo(
-        issuer=certificate.issuer.public_bytes(),
-        serial_number=certificate.serial_number,
-        digest_algorithm=scheme.digest_algorithm,
-        signed_attributes=attributes,
-        signature_algorithm=scheme.signature_algorithm,
-        signature=_sign(_set_of(attribute.encode() for attribute in attributes), key, scheme),
-    )
-
-
-def content_attributes(
-    content: bytes,
-    *,
-    digest: SigningHash,
-    content_type: str = ID_DATA,
-) -> tuple[Attribute, ...]:
-    """Return the two required attributes (RFC 5652 5.3): content-type (11.1) and message-digest (11.2)."""
-    context = hashes.Hash(digest)
-    context.update(content)
-    return (
-        Attribute(oid=ID_CONTENT_TYPE, values=(_oid(content_type),)),
-        Attribute(oid=ID_MESSAGE_DIGEST, values=(_octet_string(context.finalize()),)),
-    )
-
-
-def _sign(message: bytes, key: PrivateKey, scheme: Scheme) -> bytes:
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(message, scheme.rsa_padding, scheme.digest)
-    return key.sign(message, ec.ECDSA(scheme.digest))
 
 
 def _sequence(*members: bytes) -> bytes:

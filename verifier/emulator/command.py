@@ -18,7 +18,7 @@ from verifier.emulator.controls import Conditions
 from verifier.emulator.documents import MarketplacePlan, VirtualMachine
 from verifier.emulator.scenarios import Authorities
 from verifier.emulator.server import running_emulator
-from verifier.emulator.trust_directory import ForeignDirectoryError
+from verifier.emulator.trust_directory import ForeignDirectoryError, write_trust_directory
 from verifier.emulator.virtual_machines import VirtualMachineError, read_virtual_machine
 
 _DONE: Final = 0
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         with _bind(arguments.host, arguments.port, is_open=arguments.allow_open_listening) as listener:
             authorities = _authorities(arguments.authority, vm)
             if arguments.trust_dir is not None:
-                authorities.write_trust(arguments.trust_dir, cloud=vm.cloud)
+                write_trust_directory(arguments.trust_dir, cloud=vm.cloud, certificates=authorities.trusted)
             # Listen last, so that every client that connects finds the trust directory.
             listener.listen()
             _serve(listener, vm=vm, authorities=authorities, start=start)

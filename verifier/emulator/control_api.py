@@ -2,10 +2,6 @@
 
 `GET /emulator/controls` returns the conditions. `PUT` replaces them; a missing member gets its default. `DELETE`
 restores the start and resets the rate limit. Only clients on this machine may use it.
-
-    {"faults": [{"kind": "gone", "requests": 2}, {"kind": "slow", "seconds": 3}],
-     "clockOffsetSeconds": -90,
-     "chain": {"scenario": "unknown-issuer", "embedIssuer": true, "issuerUrls": ["http://127.0.0.1/ca.crt"]}}
 """
 
 import ipaddress

@@ -63,7 +63,6 @@ class Controls:
         return Conditions(faults=self._plan.remaining(), clock_offset=put.clock_offset, chain=put.chain)
 
     def now(self) -> datetime:
-        """Return the time for documents."""
         with self._lock:
             return self._clock() + self._conditions.clock_offset
 

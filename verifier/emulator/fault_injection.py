@@ -43,8 +43,11 @@ def inject_faults(app: Flask, controls: Controls, wait: Callable[[float], object
 
     @app.after_request
     def cut(response: Response) -> Response:
+        """Announce the whole length, send half of the body, and close the connection."""
         if has_fault(FaultKind.CUT):
-            _cut(response)
+            body = response.get_data()
+            response.response = _half(body)
+            response.headers["Content-Length"] = str(len(body))
         return response
 
 
@@ -53,14 +56,7 @@ def has_fault(kind: FaultKind) -> bool:
     return request.environ.get(_ENVIRON_KEY) is kind
 
 
-def _cut(response: Response) -> None:
-    """Announce the whole length, send half of the body, and close the connection."""
-    body = response.get_data()
-
-    def half() -> Iterator[bytes]:
-        yield body[: len(body) // 2]
-        # werkzeug treats this as a client that disconnected: it closes the connection without a log line.
-        raise ConnectionError
-
-    response.response = half()
-    response.headers["Content-Length"] = str(len(body))
+def _half(body: bytes) -> Iterator[bytes]:
+    yield body[: len(body) // 2]
+    # werkzeug treats this as a client that disconnected: it closes the connection without a log line.
+    raise ConnectionError

@@ -1,10 +1,7 @@
-r"""Faults that a test can order: errors that Azure's page describes, and damage by the network.
+"""Faults that a test can order: errors that Azure's page describes, and damage by the network.
 
 In Python, with the `RunningEmulator` of `loopback_emulator` or of the pytest fixture:
-`emulator.put(Conditions(faults=(Fault(kind=FaultKind.GONE, requests=2),)))`. Over HTTP, from the same machine:
-
-    curl -X PUT -H 'Content-Type: application/json' \
-         -d '{"faults": [{"kind": "gone", "requests": 2}]}' http://127.0.0.1:8254/emulator/controls
+`emulator.put(Conditions(faults=(Fault(kind=FaultKind.GONE, requests=2),)))`. Over HTTP: `control_api`.
 """
 
 from dataclasses import dataclass, replace
@@ -60,7 +57,6 @@ class FaultPlan:
         self._lock = Lock()
 
     def put(self, faults: tuple[Fault, ...]) -> None:
-        """Replace all planned faults."""
         if len(faults) > _MAX_FAULTS:
             raise ValueError(f"at most {_MAX_FAULTS} faults are allowed")
         with self._lock:

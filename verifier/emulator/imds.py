@@ -31,11 +31,8 @@ def create_imds(
     inject_faults(app, controls, wait)
     app.register_blueprint(create_categories(vm=vm, now=controls.now))
     documents = AttestedDocuments(vm=vm, controls=controls)
-
     # Without OPTIONS, which Flask would add: GET is the only verb (Azure page: HTTP verbs).
-    @app.get(DOCUMENT_PATH, provide_automatic_options=False)
-    def attested_document() -> Response | Refusal:
-        return documents.answer()
+    app.get(DOCUMENT_PATH, provide_automatic_options=False)(documents.answer)
 
     @app.get("/metadata/instance", defaults={"route": None}, provide_automatic_options=False)
     @app.get("/metadata/instance/<path:route>", provide_automatic_options=False)

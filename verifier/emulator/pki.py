@@ -26,7 +26,7 @@ SIGNER_LIFETIME: Final = timedelta(days=180)
 CA_LIFETIME: Final = timedelta(days=3650)
 
 # CA/Browser Forum baseline requirements 7.1.6.1: organisation-validated, as in the real signers.
-_ORGANISATION_VALIDATED: Final = x509.ObjectIdentifier("2.23.140.1.2.2")
+_POLICIES: Final = x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("2.23.140.1.2.2"), None)])
 # .invalid never resolves (RFC 6761), so a verifier cannot fetch from these URLs.
 _ISSUER_URLS: Final = (
     "http://www.emulator.invalid/pkiops/certs/emulator-issuing-ca.crt",
@@ -130,7 +130,6 @@ def make_root(
     validity: Validity,
     signing_hash: SigningHash = _SHA384,
 ) -> Identity:
-    """Make a self-signed CA."""
     certificate = issue(
         subject=subject,
         public_key=key.public_key(),
@@ -238,7 +237,7 @@ def ca_extensions(*, public_key: PublicKey, issuer_public_key: PublicKey, path_l
         _extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
         _extension(x509.SubjectKeyIdentifier.from_public_key(public_key)),
         _extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_public_key)),
-        _extension(_certificate_policies()),
+        _extension(_POLICIES),
     )
 
 
@@ -257,7 +256,11 @@ def signer_extensions(
     issuer_identifier = issuer_identifier or x509.SubjectKeyIdentifier.from_public_key(issuer_public_key)
     optional: Extensions = ()
     if issuer_urls:
-        optional += (_extension(_authority_information_access(issuer_urls)),)
+        issuers = [
+            x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(url))
+            for url in issuer_urls
+        ]
+        optional += (_extension(x509.AuthorityInformationAccess(issuers)),)
     if names:
         optional += (_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names])),)
     return (
@@ -265,7 +268,7 @@ def signer_extensions(
         _extension(x509.SubjectKeyIdentifier.from_public_key(public_key)),
         _extension(_key_usage(is_ca=False), critical=True),
         _extension(x509.BasicConstraints(ca=False, path_length=None), critical=True),
-        _extension(_certificate_policies()),
+        _extension(_POLICIES),
         _extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_identifier)),
         _extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
     )
@@ -295,17 +298,4 @@ def _key_usage(*, is_ca: bool) -> x509.KeyUsage:
         key_agreement=False,
         encipher_only=False,
         decipher_only=False,
-    )
-
-
-def _certificate_policies() -> x509.CertificatePolicies:
-    return x509.CertificatePolicies([x509.PolicyInformation(_ORGANISATION_VALIDATED, None)])
-
-
-def _authority_information_access(urls: Sequence[str]) -> x509.AuthorityInformationAccess:
-    return x509.AuthorityInformationAccess(
-        [
-            x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(url))
-            for url in urls
-        ],
     )

@@ -52,7 +52,20 @@ def enforce(app: Flask, limiter: RequestLimiter) -> None:
 
     @app.before_request
     def refuse_invalid_request() -> Refusal | None:
-        return _refuse_invalid_request(limiter)
+        if not limiter.admit():
+            return refuse(429, "Too many requests")
+        # Azure page: Security and authentication. The text is from its Frequently asked questions.
+        if request.headers.get("Metadata", "").lower() != "true":
+            return refuse(400, "Bad request. Required metadata header not specified")
+        if "X-Forwarded-For" in request.headers:
+            return refuse(400, "Bad request. X-Forwarded-For header must not be specified")
+        # Azure page: HTTP verbs. Flask would answer HEAD with the route of GET.
+        if request.url_rule is not None and request.method != "GET":
+            raise MethodNotAllowed
+        # Azure page: Query parameters.
+        if any(len(values) > 1 for _, values in request.args.lists()):
+            return refuse(400, "Bad request. Duplicate query parameter names are not allowed")
+        return None
 
     @app.teardown_request
     def release(_: BaseException | None) -> None:
@@ -75,23 +88,6 @@ def refuse_api_version(*, introduced: str, extra: frozenset[str] = frozenset()) 
         return _refuse_with_versions(f"Bad request. api-version is not supported. {_MORE_INFORMATION}")
     if api_version < introduced:
         raise NotFound
-    return None
-
-
-def _refuse_invalid_request(limiter: RequestLimiter) -> Refusal | None:
-    if not limiter.admit():
-        return refuse(429, "Too many requests")
-    # Azure page: Security and authentication. The text is from its Frequently asked questions.
-    if request.headers.get("Metadata", "").lower() != "true":
-        return refuse(400, "Bad request. Required metadata header not specified")
-    if "X-Forwarded-For" in request.headers:
-        return refuse(400, "Bad request. X-Forwarded-For header must not be specified")
-    # Azure page: HTTP verbs. Flask would answer HEAD with the route of GET.
-    if request.url_rule is not None and request.method != "GET":
-        raise MethodNotAllowed
-    # Azure page: Query parameters.
-    if any(len(values) > 1 for _, values in request.args.lists()):
-        return refuse(400, "Bad request. Duplicate query parameter names are not allowed")
     return None
 
 

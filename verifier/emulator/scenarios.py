@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Final, Self
 
 from cryptography import x509
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from verifier.emulator import pki
 from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.pki import Identity, Validity
-from verifier.emulator.trust_directory import TrustedCertificate, TrustedCloud, write_trust_directory
+from verifier.emulator.trust_directory import TrustedCertificate
 
 _DAY: Final = timedelta(days=1)
 _CURVE: Final = ec.SECP384R1()
@@ -169,14 +168,6 @@ class Authorities:
             issuer_urls=urls,
         )
         return Chain(signer=signer, embedded=(issuer.identity.certificate,) if choice.embed_issuer else ())
-
-    def write_trust(self, directory: Path, *, cloud: AzureCloud) -> None:
-        """Write the trust directory for a verifier. Raises as `write_trust_directory` does."""
-        write_trust_directory(
-            directory,
-            cloud=TrustedCloud(name=cloud.value, domain=cloud.domain),
-            certificates=self.trusted,
-        )
 
     def issuer_certificates(self) -> dict[str, x509.Certificate]:
         """Return the certificates that the issuer URLs serve, by file name."""

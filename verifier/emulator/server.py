@@ -18,6 +18,7 @@ from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.imds import create_imds
 from verifier.emulator.rules import RequestLimiter
 from verifier.emulator.scenarios import Authorities
+from verifier.emulator.trust_directory import write_trust_directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class RunningEmulator:
 
     def write_trust(self, directory: Path) -> None:
         """Write the trust directory for a verifier. Raises as `write_trust_directory` does."""
-        self.controls.authorities.write_trust(directory, cloud=self.vm.cloud)
+        write_trust_directory(directory, cloud=self.vm.cloud, certificates=self.controls.authorities.trusted)
 
 
 class _SilentHandler(WSGIRequestHandler):

@@ -13,6 +13,8 @@ from typing import Final, Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
+from verifier.emulator.clouds import AzureCloud
+
 _SOURCE: Final = "urn:imds-verifier:emulator"
 
 _MANIFEST: Final = "manifest.toml"
@@ -22,14 +24,6 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*", re.ASCII)
 
 class ForeignDirectoryError(Exception):
     """The directory contains files that no emulator wrote. It was not changed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustedCloud:
-    """The cloud of the directory: its azEnvironment, and the domain in the names of its signers."""
-
-    name: str
-    domain: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +44,7 @@ class TrustedCertificate:
         return f"{_FOLDERS[self.role]}/{self.name}.pem"
 
 
-def write_trust_directory(
-    directory: Path,
-    *,
-    cloud: TrustedCloud,
-    certificates: tuple[TrustedCertificate, ...],
-) -> None:
+def write_trust_directory(directory: Path, *, cloud: AzureCloud, certificates: tuple[TrustedCertificate, ...]) -> None:
     """Write the trust directory. Readers never see it half written.
 
     Replaces a directory that an emulator wrote; for an instant it is absent then. Raises ForeignDirectoryError for any
@@ -77,7 +66,7 @@ def write_trust_directory(
         shutil.rmtree(staging)
 
 
-def _write(directory: Path, cloud: TrustedCloud, certificates: tuple[TrustedCertificate, ...]) -> None:
+def _write(directory: Path, cloud: AzureCloud, certificates: tuple[TrustedCertificate, ...]) -> None:
     for folder in ("", *_FOLDERS.values()):
         (directory / folder).mkdir()
     for certificate in certificates:
@@ -86,12 +75,12 @@ def _write(directory: Path, cloud: TrustedCloud, certificates: tuple[TrustedCert
     (directory / _MANIFEST).write_text("\n".join(_manifest_lines(cloud, certificates)), encoding="utf-8")
 
 
-def _manifest_lines(cloud: TrustedCloud, certificates: tuple[TrustedCertificate, ...]) -> Iterable[str]:
+def _manifest_lines(cloud: AzureCloud, certificates: tuple[TrustedCertificate, ...]) -> Iterable[str]:
     yield "format = 1"
     # The emulator's certificates replace the shipped ones.
     yield 'mode = "replace"'
     yield ""
-    yield f"[clouds.{_quote(cloud.name)}]"
+    yield f"[clouds.{_quote(cloud)}]"
     yield f"domain = {_quote(cloud.domain)}"
     anchors = ", ".join(_quote(certificate.file) for certificate in certificates if certificate.role == "root")
     yield f"anchors = [{anchors}]"
@@ -101,7 +90,7 @@ def _manifest_lines(cloud: TrustedCloud, certificates: tuple[TrustedCertificate,
         yield f"file = {_quote(certificate.file)}"
         yield f"sha256 = {_quote(certificate.certificate.fingerprint(hashes.SHA256()).hex())}"
         yield f"role = {_quote(certificate.role)}"
-        yield f"clouds = [{_quote(cloud.name)}]"
+        yield f"clouds = [{_quote(cloud)}]"
         yield f"source = {_quote(_SOURCE)}"
         yield f"note = {_quote(certificate.note)}"
     yield ""

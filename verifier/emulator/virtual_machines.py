@@ -1,14 +1,6 @@
 """Read the description of a virtual machine from a TOML file with the names of IMDS.
 
-    cloud = "AzurePublicCloud"
-    deployment = "resource-manager"        # or "classic"
-    [compute]                              # as /metadata/instance/compute, without azEnvironment and tags
-    vmId = "…"
-    location = "eastus"
-    [[network.interface]]                  # as /metadata/instance/network
-    [loadbalancer]                         # as /metadata/loadbalancer; absent: 404
-    [identity]                             # clientId and tenantId; absent: no managed identity
-
+`compute`, `network` and `loadbalancer` have the members of IMDS. `cloud`, `deployment` and `identity` are optional.
 Elements that the file does not set are empty strings, as in IMDS. `examples/emulator` has a file for each kind.
 """
 

@@ -11,18 +11,14 @@ from verifier.core.bounds import CHAIN_CACHE_BYTES
 from verifier.core.byte_cache import ByteCache
 from verifier.core.chain import build_chain
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
-from verifier.core.reasons import ChainRefused, Reason
+from verifier.core.reasons import NO_REMARKS, ChainRefused
 from verifier.core.trust.bundle import TrustBundle
-from verifier.core.trust.clouds import Cloud
 
 FAILURE_LIFETIME = timedelta(seconds=30)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Key:
-    signer_sha256: str
-    cloud: Cloud
-    generation: str
+#: The signer's SHA-256, the cloud and the generation of the trust bundle. ByteCache needs plain text.
+_Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +41,13 @@ class _Accepted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rejected:
     span: _Span
-    reason: Reason
-    detail: str
+    #: It has no traceback, which would keep the frames of a request.
+    refused: ChainRefused
 
 
 def _weigh(_: _Key, value: _Accepted | _Rejected) -> int:
     """Estimate the bytes of an entry. A chain shares its texts with the trust bundle; a failure has its own text."""
-    return 1024 + (len(value.detail) if isinstance(value, _Rejected) else 128 * len(value.chain))
+    return 1024 + (len(value.refused.detail) if isinstance(value, _Rejected) else 128 * len(value.chain))
 
 
 class ChainCache:
@@ -78,12 +74,13 @@ class ChainCache:
 
     @property
     def weight(self) -> int:
-        return self._accepted.weight + self._rejected.weight
+        with self._turn:
+            return self._accepted.weight + self._rejected.weight
 
     def build(self, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
         """Return the cached chain, or build it. Raises ChainRefused."""
         named = claims.decoded.named
-        key = _Key(signer_sha256=named.signed.signer.sha256, cloud=named.cloud, generation=bundle.generation)
+        key = (named.signed.signer.sha256, named.cloud.value, bundle.generation)
         with self._turn:
             known = self._recall(key, now)
             if known is None:
@@ -93,8 +90,8 @@ class ChainCache:
         match known:
             case _Accepted(chain=chain):
                 return AuthenticContent(decoded=claims.decoded, chain=chain, trust_generation=bundle.generation)
-            case _Rejected(reason=reason, detail=detail):
-                raise ChainRefused(reason, detail)
+            case _Rejected(refused=refused):
+                raise refused.with_remarks(NO_REMARKS)
             case None:
                 return self._build(key, claims, now=now, bundle=bundle)
 
@@ -112,9 +109,9 @@ class ChainCache:
         except ChainRefused as refused:
             span = _Span(since=now, until=_end_of_failure(claims, bundle, now))
             with self._turn:
-                self._rejected.keep(key, _Rejected(span=span, reason=refused.reason, detail=refused.detail))
+                self._rejected.keep(key, _Rejected(span=span, refused=refused.with_remarks(NO_REMARKS)))
             raise
-        trust = bundle.clouds[key.cloud]
+        trust = bundle.clouds[content.cloud]
         changes = [trust.entry(link.sha256).next_change(now) for link in content.chain]
         until = min(change for change in (*changes, content.signer.not_after) if change is not None)
         with self._turn:

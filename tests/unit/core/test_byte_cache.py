@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from verifier.core.byte_cache import ByteCache
 
 
-def weigh(_: int, value: bytes) -> int:
+def weigh(_: str, value: bytes) -> int:
     return len(value)
 
 
@@ -18,36 +18,36 @@ def weigh(_: int, value: bytes) -> int:
     uses=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30)), max_size=60),
 )
 def test_the_weight_never_exceeds_the_capacity(capacity: int, uses: list[tuple[int, int]]) -> None:
-    cache: ByteCache[int, bytes] = ByteCache(capacity, weigh)
+    cache: ByteCache[str, bytes] = ByteCache(capacity, weigh)
     for key, size in uses:
-        cache.keep(key, bytes(size))
+        cache.keep(str(key), bytes(size))
         assert cache.weight <= capacity
-        assert (cache.find(key) == bytes(size)) or size > capacity
+        assert (cache.find(str(key)) == bytes(size)) or size > capacity
 
 
 def test_the_least_recently_used_value_is_evicted() -> None:
-    cache: ByteCache[int, bytes] = ByteCache(20, weigh)
-    cache.keep(1, b"a" * 10)
-    cache.keep(2, b"b" * 10)
-    assert cache.find(1) == b"a" * 10
-    cache.keep(3, b"c" * 10)
-    assert (cache.find(1), cache.find(2), cache.find(3)) == (b"a" * 10, None, b"c" * 10)
+    cache: ByteCache[str, bytes] = ByteCache(20, weigh)
+    cache.keep("1", b"a" * 10)
+    cache.keep("2", b"b" * 10)
+    assert cache.find("1") == b"a" * 10
+    cache.keep("3", b"c" * 10)
+    assert (cache.find("1"), cache.find("2"), cache.find("3")) == (b"a" * 10, None, b"c" * 10)
 
 
 def test_storing_a_value_again_makes_it_the_most_recently_used() -> None:
-    cache: ByteCache[int, bytes] = ByteCache(20, weigh)
-    for key in (1, 2, 1):
+    cache: ByteCache[str, bytes] = ByteCache(20, weigh)
+    for key in ("1", "2", "1"):
         cache.keep(key, b"x" * 10)
-    cache.keep(3, b"c" * 10)
-    assert cache.find(2) is None
-    assert cache.find(1) is not None
+    cache.keep("3", b"c" * 10)
+    assert cache.find("2") is None
+    assert cache.find("1") is not None
 
 
 def test_a_value_above_the_capacity_evicts_no_other() -> None:
-    cache: ByteCache[int, bytes] = ByteCache(20, weigh)
-    cache.keep(1, b"a")
-    cache.keep(2, b"b" * 21)
-    assert (len(cache), cache.find(2)) == (1, None)
+    cache: ByteCache[str, bytes] = ByteCache(20, weigh)
+    cache.keep("1", b"a")
+    cache.keep("2", b"b" * 21)
+    assert (len(cache), cache.find("2")) == (1, None)
 
 
 def test_a_negative_capacity_is_refused() -> None:
@@ -56,7 +56,7 @@ def test_a_negative_capacity_is_refused() -> None:
 
 
 def test_threads_find_their_own_values_or_none() -> None:
-    cache: ByteCache[int, bytes] = ByteCache(200, weigh)
+    cache: ByteCache[str, bytes] = ByteCache(200, weigh)
     together = threading.Barrier(8)
     faults: list[object] = []
 
@@ -65,10 +65,10 @@ def test_threads_find_their_own_values_or_none() -> None:
         try:
             for turn in range(2000):
                 key = (turn * 7 + offset) % 40
-                found = cache.find(key)
+                found = cache.find(str(key))
                 if found not in {None, bytes([key]) * 10}:
                     faults.append(found)
-                cache.keep(key, bytes([key]) * 10)
+                cache.keep(str(key), bytes([key]) * 10)
         except Exception as error:  # noqa: BLE001 - the test tells any of them
             faults.append(error)
 
@@ -78,5 +78,23 @@ def test_threads_find_their_own_values_or_none() -> None:
     for thread in threads:
         thread.join(60)
     assert faults == []
-    cache.keep(100, b"x")
+    # Concurrent threads may have changed the total. It is right again after the next recount.
+    for number in range(300):
+        cache.keep(f"later {number}", b"x" * 10)
     assert cache.weight <= 200
+
+
+def test_the_cost_of_a_value_does_not_depend_on_the_number_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    recounts: list[int] = []
+    add_up = vars(ByteCache)["weight"].fget
+
+    def count(cache: ByteCache[str, bytes]) -> object:
+        recounts.append(len(cache))
+        return add_up(cache)
+
+    monkeypatch.setattr(ByteCache, "weight", property(count))
+    cache: ByteCache[str, bytes] = ByteCache(5000, weigh)
+    for number in range(1024):
+        cache.keep(str(number), b"x" * 10)
+    assert len(cache) == 500
+    assert len(recounts) == 4

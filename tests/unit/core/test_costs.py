@@ -42,7 +42,14 @@ def test_there_is_a_kind_for_every_bound_of_a_certificate() -> None:
     """Fail if a bound has no kind of document, because its cost is then not measured."""
     assert {name for name in vars(bounds) if name.startswith("MAX_")} == {
         *("MAX_EVIDENCE_BYTES", "MAX_CERTIFICATE_BYTES"),  # the sizes of all of them
-        *("MAX_NAMES", "MAX_NAME_ATTRIBUTES", "MAX_EXTENSIONS", "MAX_EXTENSION_ELEMENTS", "MAX_KEY_PURPOSES"),
+        *(
+            "MAX_NAMES",
+            "MAX_HOST_NAME_BYTES",
+            "MAX_NAME_ATTRIBUTES",
+            "MAX_EXTENSIONS",
+            "MAX_EXTENSION_ELEMENTS",
+            "MAX_KEY_PURPOSES",
+        ),
         *("MAX_SERIAL_NUMBER_BYTES", "MAX_RSA_BITS", "MAX_RSA_EXPONENT_BITS", "MAX_OID_BYTES", "MAX_DEPTH"),
         *(
             "MAX_EMBEDDED_CERTIFICATES",

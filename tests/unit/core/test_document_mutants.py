@@ -12,7 +12,7 @@ from functools import cache
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
-from support import documents
+from support import cms, documents
 from support.appraisals import read_in_time
 from support.certificates import make_signer
 from support.documents import NOW, der, raw, shared_bundle, shared_pki, sign, spare_key
@@ -24,7 +24,7 @@ from verifier.core.encoding.cms import Algorithm, SignedData, read_signed_data
 from verifier.core.model import Limits
 from verifier.core.reasons import Refused
 from verifier.core.trust.bundle import TrustBundle
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 from verifier.usecases.chain_cache import ChainCache
 
 NUMBER = int(os.environ.get("DOCUMENT_MUTANTS", "3000"))

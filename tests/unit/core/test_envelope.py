@@ -9,7 +9,7 @@ from asn1crypto import cms as asn1_cms
 from asn1crypto import core
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import documents
+from support import cms, documents
 from support.appraisals import read_in_time
 from support.certificates import make_names, make_signer, resign
 from support.documents import der, document, raw, sample, shared_pki, sign, spare_key
@@ -19,7 +19,6 @@ from verifier.core.bounds import MAX_EMBEDDED_CERTIFICATES
 from verifier.core.envelope import read_envelope
 from verifier.core.model import Envelope, Limits, RawDocument
 from verifier.core.reasons import Check, FormatRefused, Reason, Refused
-from verifier.emulator import cms
 
 CONTENT = documents.encode(documents.content())
 SIGNER = shared_pki().signer

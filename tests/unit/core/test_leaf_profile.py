@@ -206,7 +206,7 @@ def test_both_path_validators_accept_a_certificate_that_breaks_a_rule(clause: st
 
 
 def test_each_rule_has_a_certificate_that_breaks_it() -> None:
-    assert {rule.clause for rule in leaf_profile.RULES} == BREAKING.keys()
+    assert leaf_profile.RULES.keys() == BREAKING.keys()
 
 
 @pytest.mark.parametrize("tbs", KEEPING.values(), ids=KEEPING)

@@ -9,9 +9,9 @@ from time import process_time
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from support import documents
+from support import cms, documents
 from support.appraisal_cost import verification_seconds
-from support.appraisals import read_in_time
+from support.appraisals import authenticate_archived, read_in_time
 from support.certificates import make_self_signed, make_signer
 from support.der_parts import (
     CERTIFICATES,
@@ -35,10 +35,10 @@ from verifier.adapters.trust.files import load_bundle
 from verifier.core.bounds import MAX_JSON_VALUES, MAX_NAMES
 from verifier.core.model import Limits
 from verifier.core.nonconforming import NonconformingDocument, find_nonconforming
-from verifier.core.reasons import FormatRefused, Reason, Refused
+from verifier.core.reasons import ChainRefused, FormatRefused, Reason, Refused
 from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.core.trust.clouds import Cloud
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 CONTENT = documents.encode(documents.content())
 ROOT = shared_pki().root.certificate
@@ -211,6 +211,23 @@ def test_a_leaf_under_an_unusable_pin_is_not_reported() -> None:
 def test_other_refusals_are_not_reported(reason: Reason) -> None:
     refused = FormatRefused(reason, "It is refused.")
     assert find_nonconforming(raw(with_additional_element(GOOD)), refused, bundle=shared_bundle(), now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        x509.PolicyConstraints(require_explicit_policy=5, inhibit_policy_mapping=None),
+        x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.31"), sequence(sequence(b"\x05\x00"))),
+    ],
+    ids=["rule of the profile", "unreadable field"],
+)
+def test_a_genuine_leaf_that_the_profile_refuses_is_reported(extra: x509.ExtensionType) -> None:
+    data = sign(CONTENT, signer=make_signer(extensions=[extra]))
+    with pytest.raises(ChainRefused) as caught:
+        authenticate_archived(raw(data), at=NOW, bundle=shared_bundle(), limits=Limits())
+    report = find_nonconforming(raw(data), caught.value, bundle=shared_bundle(), now=NOW)
+    assert report is not None
+    assert report.detail == caught.value.detail
 
 
 @pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x80", b"\x30\x00", b"\x30\x80" * 8000, bytes(16000), GOOD[:500]])

@@ -1,13 +1,14 @@
 """The signature: no other step turns an envelope into content."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from support import documents
+from support import cms, documents, multiplied
 from support.certificates import make_signer, sign_rsa
 from support.der_parts import integer, sequence, tlv
 from support.documents import raw, sample, shared_pki, sign
@@ -20,7 +21,7 @@ from verifier.core.model import Envelope, SignedContent
 from verifier.core.reasons import Check, Reason, SignatureRefused
 from verifier.core.signature import verify_signature
 from verifier.core.trust.certificates import Certificate
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 CONTENT = documents.encode(documents.content())
 PACKAGE = Path(verifier.__file__).parent
@@ -228,6 +229,30 @@ def test_an_elliptic_key_under_an_rsa_name_is_refused() -> None:
     signer = make_signer(key=pki.make_ec_key(ec.SECP256R1()))
     scheme = replace(cms.ecdsa(cms.SHA256), signature_algorithm=cms.AZURE.signature_algorithm)
     assert refused(envelope(sign(CONTENT, signer=signer, scheme=scheme))) is Reason.ALGORITHM_REFUSED
+
+
+@pytest.mark.parametrize(
+    "oid", ["1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10", "1.2.840.10045.2.1", "1.2.840.10045.4.3.2"]
+)
+def test_an_algorithm_that_is_no_digest_is_refused_as_digest_by_name(oid: str) -> None:
+    signer = make_signer(key=pki.make_ec_key(ec.SECP256R1()))
+    for made in (envelope(), envelope(sign(CONTENT, signer=signer, scheme=cms.ecdsa(cms.SHA256)))):
+        with pytest.raises(SignatureRefused, match=re.escape(f"The digest algorithm {oid} is not accepted.")):
+            verify_signature(replace(made, digest_oid=oid))
+
+
+def test_an_rsa_signature_algorithm_names_no_digest_for_an_elliptic_key() -> None:
+    signer = make_signer(key=pki.make_ec_key(ec.SECP256R1()))
+    scheme = replace(cms.ecdsa(cms.SHA256), digest_algorithm=cms.AZURE.digest_algorithm)
+    assert refused(envelope(sign(CONTENT, signer=signer, scheme=scheme))) is Reason.ALGORITHM_REFUSED
+
+
+def test_an_elliptic_key_with_explicit_curve_parameters_is_refused_by_name() -> None:
+    made = envelope(multiplied.document(multiplied.Leaf(spki=multiplied.explicit_curve())).encode())
+    for oid in (made.signature_oid, "1.2.840.10045.4.3.2"):
+        with pytest.raises(SignatureRefused, match="points of named curves") as caught:
+            verify_signature(replace(made, signature_oid=oid))
+        assert caught.value.reason is Reason.ALGORITHM_REFUSED
 
 
 def test_details_do_not_quote_the_content() -> None:

@@ -12,10 +12,10 @@ from asn1crypto import cms as asn1_cms
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from support import cms as subject
+from support.cms import Algorithm, Scheme, SignedData, SignerInfo
 
-from verifier.emulator import cms as subject
 from verifier.emulator import pki as pki_module
-from verifier.emulator.cms import Algorithm, Scheme, SignedData, SignerInfo
 from verifier.emulator.pki import Identity, Pki, SigningHash, Validity
 
 SAMPLES = sorted((Path(__file__).parents[2] / "data" / "samples").glob("*.json"))

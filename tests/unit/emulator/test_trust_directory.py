@@ -3,6 +3,7 @@
 import hashlib
 import ssl
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from verifier.emulator import trust_directory as subject
+from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.pki import Pki
 from verifier.emulator.trust_directory import (
     ForeignDirectoryError,
     TrustedCertificate,
-    TrustedCloud,
     write_trust_directory,
 )
 
-CLOUD = TrustedCloud(name="AzurePublicCloud", domain="metadata.azure.com")
+CLOUD = AzureCloud.PUBLIC
 
 
 def certificates(pki: Pki) -> tuple[TrustedCertificate, ...]:
@@ -139,11 +140,11 @@ def test_missing_root_and_unsafe_file_name_are_refused(pki: Pki, tmp_path: Path)
         TrustedCertificate(name="../escape", role="root", certificate=pki.root.certificate)
 
 
-def test_cloud_name_is_quoted_in_the_manifest(pki: Pki, tmp_path: Path) -> None:
-    cloud = TrustedCloud(name='A "cloud".\n', domain="metadata.example")
-    write_trust_directory(tmp_path / "trust", cloud=cloud, certificates=certificates(pki))
+def test_text_is_quoted_in_the_manifest(pki: Pki, tmp_path: Path) -> None:
+    odd = replace(certificates(pki)[0], note='A "note".\n')
+    write_trust_directory(tmp_path / "trust", cloud=CLOUD, certificates=(odd,))
     manifest = tomllib.loads((tmp_path / "trust" / "manifest.toml").read_text(encoding="utf-8"))
-    assert list(manifest["clouds"]) == [cloud.name]
+    assert [entry["note"] for entry in manifest["certificates"]] == [odd.note]
 
 
 def test_files_are_pem_certificates(pki: Pki, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from support.documents import NOW, around, bundle_of, der, trusted
 from verifier.core import chain
 from verifier.core.chain import build_chain
 from verifier.core.model import AuthenticContent, UnverifiedClaims
-from verifier.core.reasons import ChainRefused, Reason
+from verifier.core.reasons import ChainRefused, ProfileRefused, Reason
 from verifier.core.trust.bundle import Denials, State, TrustBundle
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
@@ -179,6 +179,15 @@ class TestFailure:
             faults.append((refused.value.reason, refused.value.detail))
         assert set(faults) == {(Reason.ISSUER_UNPINNED, faults[0][1])}
         assert built == [NOW, NOW + FAILURE_LIFETIME]
+
+    def test_cached_failure_says_that_the_profile_refused_the_signer(self) -> None:
+        constraints = x509.PolicyConstraints(require_explicit_policy=5, inhibit_policy_mapping=None)
+        odd = claims_of(make_signer(issuer=issuer(), key=key("s"), extensions=[constraints]).certificate)
+        chains, trust = ChainCache(), bundle()
+        for hits in range(3):
+            with pytest.raises(ProfileRefused, match=r"RFC 5280 4\.2\.1\.11"):
+                chains.build(odd, now=NOW, bundle=trust)
+            assert chains.hits == hits
 
     def test_failure_expires_when_a_staged_pin_becomes_active(self, built: list[datetime]) -> None:
         moment = NOW + 5 * SECOND

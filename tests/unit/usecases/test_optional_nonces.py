@@ -10,7 +10,7 @@ import pytest
 from asn1crypto import cms as asn1_cms
 from asn1crypto import core
 from cryptography.hazmat.primitives.asymmetric import ec, utils
-from support import documents
+from support import cms, documents
 from support.applications import StandingTrust
 from support.certificates import make_signer
 from support.clocks import StandingClock
@@ -23,7 +23,7 @@ from verifier.core.nonces import NonceMode
 from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.core.reasons import Check, CheckResult, Outcome, Reason, Refused
 from verifier.core.trust.bundle import TrustBundle
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 from verifier.ports.stores import StoreUnavailable
 from verifier.usecases.appraise import DEFAULT_TENANT, Verifier
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ExtendedKeyUsage
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
-from support import documents
+from support import cms, documents
 from support.certificates import make_signer
 from support.documents import NONCE, NOW, VM, der, encode, shared_pki, sign
 from vectors.recipes.authorities import entry, issuing_ca
@@ -20,7 +20,7 @@ from vectors.recipes.recipe import Form, Nonce, Recipe, posted
 
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.trust.clouds import Cloud
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 _SECOND = timedelta(seconds=1)
 _CONTENT = encode(documents.content())

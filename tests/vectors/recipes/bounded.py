@@ -7,7 +7,7 @@ from functools import cache, partial
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID, NameOID
-from support import documents
+from support import cms, documents
 from support.certificates import make_signer, sign_rsa
 from support.der_parts import oid, sequence, tlv
 from support.documents import around, encode, shared_pki, sign
@@ -16,7 +16,7 @@ from vectors.recipes.recipe import Recipe, posted
 
 from verifier.core import bounds
 from verifier.core.reasons import Check, Reason
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 _malformed = partial(Recipe, reason=Reason.MALFORMED_EVIDENCE, check=Check.FORMAT)
 _CONTENT = encode(documents.content())

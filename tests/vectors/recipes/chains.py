@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 
 from cryptography import x509
-from support import documents
+from support import cms, documents
 from support.certificates import make_authority, make_self_signed, make_signer
 from support.documents import around, der, shared_pki, spare_key
 from vectors.recipes.authorities import entry, issuing_ca
@@ -13,7 +13,7 @@ from vectors.recipes.recipe import Recipe, posted
 
 from verifier.core.reasons import Check, Reason
 from verifier.core.trust.clouds import Cloud
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 _untrusted = partial(Recipe, reason=Reason.CHAIN_UNTRUSTED, check=Check.CHAIN)
 _unpinned = partial(Recipe, reason=Reason.ISSUER_UNPINNED, check=Check.CHAIN)

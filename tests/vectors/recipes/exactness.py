@@ -8,7 +8,7 @@ from asn1crypto import core
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from support import documents
+from support import cms, documents
 from support.certificates import make_signer
 from support.der_parts import (
     CERTIFICATES,
@@ -34,7 +34,7 @@ from vectors.recipes.recipe import Recipe, posted
 from verifier.core import bounds
 from verifier.core.encoding.cms import read_signed_data
 from verifier.core.reasons import Check, Reason
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 _malformed = partial(Recipe, reason=Reason.MALFORMED_EVIDENCE, check=Check.FORMAT)
 _refused = partial(Recipe, reason=Reason.ALGORITHM_REFUSED, check=Check.SIGNATURE)

@@ -8,14 +8,14 @@ from asn1crypto import algos, core
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1
-from support import documents
+from support import cms, documents
 from support.certificates import make_names, make_signer, resign, sign_rsa
 from support.documents import around, der, shared_pki, sign, spare_key
 from vectors.recipes.forms import sign_attributes
 from vectors.recipes.recipe import Recipe, posted
 
 from verifier.core.reasons import Check, Reason
-from verifier.emulator import cms, pki
+from verifier.emulator import pki
 
 _invalid = partial(Recipe, reason=Reason.SIGNATURE_INVALID, check=Check.SIGNATURE)
 _refused = partial(Recipe, reason=Reason.ALGORITHM_REFUSED, check=Check.SIGNATURE)

@@ -41,7 +41,12 @@ class BerReader:
         return self._element(0, len(self._raw), depth=0)
 
     def children(self, parent: Element) -> list[Element]:
-        return self._children(parent.contents_start, parent.contents_end, depth=0)
+        found: list[Element] = []
+        position = parent.contents_start
+        while position < parent.contents_end:
+            found.append(self._element(position, parent.contents_end, depth=0))
+            position = found[-1].end
+        return found
 
     def encoding(self, element: Element) -> bytes:
         return self._raw[element.start : element.end]
@@ -54,13 +59,6 @@ class BerReader:
         if not element.tag & CONSTRUCTED:
             return self.contents(element)
         return b"".join(self.contents(segment) for segment in self.children(element))
-
-    def _children(self, position: int, limit: int, *, depth: int) -> list[Element]:
-        found: list[Element] = []
-        while position < limit:
-            found.append(self._element(position, limit, depth=depth))
-            position = found[-1].end
-        return found
 
     def _element(self, start: int, limit: int, *, depth: int) -> Element:
         self._left -= 1

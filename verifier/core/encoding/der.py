@@ -57,7 +57,6 @@ class Reader:
         return self._position < self._limit
 
     def has_next(self, tag: int) -> bool:
-        """Return whether the next element has this tag."""
         return self._position < self._limit and self._raw[self._position] == tag
 
     def element(self, tag: int) -> bytes:
@@ -203,7 +202,6 @@ def children(raw: bytes) -> tuple[bytes, ...]:
 
 
 def from_certificate(certificate: x509.Certificate) -> bytes:
-    """Return the DER of a certificate."""
     return certificate.public_bytes(Encoding.DER)
 
 

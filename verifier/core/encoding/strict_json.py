@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from typing import NoReturn
 
 from verifier.core.bounds import MAX_JSON_DEPTH, MAX_JSON_VALUES
 
@@ -31,7 +30,7 @@ def decode(raw: bytes) -> dict[str, object]:
     _check_bounds(text)
     try:
         value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
+            text, object_pairs_hook=_object, parse_constant=_finite, parse_float=_finite, parse_int=_integer
         )
         if "\\u" in text:
             # A lone surrogate is not Unicode text (RFC 8259 section 8.2), and stores and logs cannot encode it. It can
@@ -81,11 +80,8 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _refuse_constant(_: str) -> NoReturn:
-    raise JsonError("it has a number that is not finite")
-
-
 def _finite(digits: str) -> float:
+    """Read a number or one of the constants NaN, Infinity and -Infinity, which are refused."""
     number = float(digits)
     if not math.isfinite(number):
         raise JsonError("it has a number that is not finite")

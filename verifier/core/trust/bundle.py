@@ -143,7 +143,6 @@ class Denials:
     spki_sha256: frozenset[str] = frozenset()
 
     def names(self, certificate: Certificate) -> bool:
-        """Return whether the certificate is denied."""
         return certificate.serial_number in self.serial_numbers or certificate.spki_sha256 in self.spki_sha256
 
 

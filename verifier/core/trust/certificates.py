@@ -83,9 +83,7 @@ class Certificate:
 
         Not checked: trust, dates and usages of either certificate.
         """
-        if authority.subject_der != self.issuer_der:
-            return False
-        if authority.public_key is None:
+        if authority.subject_der != self.issuer_der or authority.public_key is None:
             return False
         try:
             self.parsed.verify_directly_issued_by(authority.parsed)
@@ -174,7 +172,11 @@ def _read(raw: bytes) -> Certificate:
     for tag in _UNIQUE_IDENTIFIERS if is_v3 else ():
         if tbs.has_next(tag):
             der.whole_bytes(tbs.contents(tag))
-    extensions = _extensions(tbs) if is_v3 and tbs.has_next(der.CONTEXT_3) else Extensions()
+    extensions = Extensions()
+    if is_v3 and tbs.has_next(der.CONTEXT_3):
+        explicit = tbs.inside(der.CONTEXT_3)
+        extensions = read_extensions(explicit.inside(der.SEQUENCE))
+        explicit.end()
     tbs.end()
 
     is_loadable = _has_loadable_key(spki)
@@ -246,13 +248,6 @@ def _signature_oid(algorithm: bytes) -> str:
         fields.any_element()
     fields.end()
     return oid
-
-
-def _extensions(tbs: Reader) -> Extensions:
-    explicit = tbs.inside(der.CONTEXT_3)
-    extensions = read_extensions(explicit.inside(der.SEQUENCE))
-    explicit.end()
-    return extensions
 
 
 def _weigh(raw: bytes, certificate: Certificate) -> int:

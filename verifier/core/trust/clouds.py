@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from verifier.core.bounds import MAX_HOST_NAME_BYTES
+
 
 class Cloud(StrEnum):
     """Name an Azure cloud. The values are the `azEnvironment` names of the metadata service."""
@@ -31,9 +33,12 @@ _DOMAINS = {
 def cloud_of(name: bytes) -> Cloud | None:
     """Return the cloud whose domain `name` equals, or is a subdomain of. Return None if there is none.
 
-    `name` is the raw value of a common name or dNSName. ASCII case is ignored. `*` may be the whole leftmost label.
+    `name` is the raw value of a common name or dNSName, of at most MAX_HOST_NAME_BYTES. ASCII case is ignored. `*` may
+    be the whole leftmost label.
     Not checked: that the name resolves, or that the region exists.
     """
+    if len(name) > MAX_HOST_NAME_BYTES:
+        return None
     lower = name.lower()
     for cloud, domain in _DOMAINS.items():
         if lower.endswith(domain.encode("ascii")):

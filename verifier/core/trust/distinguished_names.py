@@ -1,7 +1,7 @@
 """Read distinguished names (RFC 5280 4.1.2.4), and write them as text for people (RFC 4514)."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from verifier.core.bounds import MAX_NAME_ATTRIBUTES, MAX_SHOWN_CHARACTERS
@@ -37,14 +37,6 @@ _SPECIAL: Final = re.compile(r'[\\"+,;<>\0]|\A[# ]| \Z')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Attribute:
-    oid: str
-    tag: int
-    value: bytes = field(repr=False)
-    value_der: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DistinguishedName:
     """Hold a name as text, and its common names as raw bytes. They are not normalised."""
 
@@ -60,51 +52,54 @@ def read_name(raw: bytes) -> DistinguishedName:
     It has at most MAX_NAME_ATTRIBUTES attributes, and every string in it can be decoded. A value that is not a string
     becomes its DER in hexadecimal (RFC 4514 2.4).
     """
-    sets = _read_sets(raw)
-    text = ",".join("+".join(_as_text(attribute) for attribute in one) for one in reversed(sets))
+    common_names: list[bytes] = []
+    names = ["+".join(_read_attribute(attribute, common_names) for attribute in one) for one in _read_sets(raw)]
+    text = ",".join(reversed(names))
     # An untrusted sender chooses the text, and logs and terminals show it.
     shown = text[: MAX_SHOWN_CHARACTERS + 1]
     escaped = "".join(one if one.isascii() and one.isprintable() else ascii(one)[1:-1] for one in shown)
     return DistinguishedName(
         text=escaped if len(escaped) <= MAX_SHOWN_CHARACTERS else f"{escaped[:MAX_SHOWN_CHARACTERS]}...",
-        common_names=tuple(attribute.value for one in sets for attribute in one if attribute.oid == _COMMON_NAME),
+        common_names=tuple(common_names),
     )
 
 
-def _read_sets(raw: bytes) -> list[list[_Attribute]]:
+def _read_sets(raw: bytes) -> list[list[Reader]]:
     """Read the relative distinguished names, each of which is a SET of at least one attribute."""
     outer = Reader(raw)
     name = outer.inside(der.SEQUENCE)
     outer.end()
-    sets: list[list[_Attribute]] = []
+    sets: list[list[Reader]] = []
     count = 0
     while name.has_more():
         members = name.inside(der.SET)
-        attributes: list[_Attribute] = []
+        attributes: list[Reader] = []
         while members.has_more() or not attributes:
             count += 1
             if count > MAX_NAME_ATTRIBUTES:
                 raise BoundError(MAX_NAME_ATTRIBUTES, "attributes in a Name")
-            attribute = members.inside(der.SEQUENCE)
-            oid = der.dotted(attribute.contents(der.OBJECT_IDENTIFIER))
-            encoded = attribute.any_element()
-            attribute.end()
-            tag, value = Reader(encoded).any_contents()
-            attributes.append(_Attribute(oid=oid, tag=tag, value=value, value_der=encoded))
+            attributes.append(members.inside(der.SEQUENCE))
         sets.append(attributes)
     return sets
 
 
-def _as_text(attribute: _Attribute) -> str:
-    label = _LABELS.get(attribute.oid, attribute.oid)
-    codec = _CODECS.get(attribute.tag)
+def _read_attribute(attribute: Reader, common_names: list[bytes]) -> str:
+    """Return the attribute as text. Append its value if it is a common name."""
+    oid = der.dotted(attribute.contents(der.OBJECT_IDENTIFIER))
+    encoded = attribute.any_element()
+    attribute.end()
+    tag, value = Reader(encoded).any_contents()
+    if oid == _COMMON_NAME:
+        common_names.append(value)
+    codec = _CODECS.get(tag)
     if codec is None:
-        return f"{label}=#{attribute.value_der.hex()}"
-    try:
-        text = attribute.value.decode(codec)
-    except UnicodeDecodeError as error:
-        raise DerError(f"it has a Name with text that is not {codec}") from error
-    return f"{label}={_SPECIAL.sub(_escaped, text)}"
+        shown = f"#{encoded.hex()}"
+    else:
+        try:
+            shown = _SPECIAL.sub(_escaped, value.decode(codec))
+        except UnicodeDecodeError as error:
+            raise DerError(f"it has a Name with text that is not {codec}") from error
+    return f"{_LABELS.get(oid, oid)}={shown}"
 
 
 def _escaped(found: re.Match[str]) -> str:

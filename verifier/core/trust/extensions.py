@@ -1,6 +1,6 @@
 """Read the extensions of one certificate that the appraisal needs (RFC 5280 4.2), within bounds for all extensions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -162,25 +162,19 @@ def _key_usage(outer: Reader) -> frozenset[str]:
     unused, flags = bits[:1], bits[1:]
     if not flags or len(flags) > 2 or unused[0] > 7 or flags[-1] & (1 << unused[0]) - 1:  # noqa: PLR2004 - bits, bytes
         raise DerError("it has an invalid keyUsage")
-    return frozenset(usage for number, usage in enumerate(_USAGES) if _bit(flags, number))
-
-
-def _bit(flags: bytes, number: int) -> bool:
-    return number // 8 < len(flags) and bool(flags[number // 8] & 0x80 >> number % 8)
+    bit_string = int.from_bytes(flags.ljust(2, b"\0"))
+    return frozenset(usage for number, usage in enumerate(_USAGES) if bit_string & 0x8000 >> number)
 
 
 def _key_purposes(outer: Reader) -> frozenset[str]:
     """Read extendedKeyUsage (RFC 5280 4.2.1.12)."""
-    return frozenset(_oids(outer.inside(der.SEQUENCE)))
-
-
-def _oids(purposes: Reader) -> Iterator[str]:
-    count = 0
-    while purposes.has_more():
-        count += 1
-        if count > MAX_KEY_PURPOSES:
+    inside = outer.inside(der.SEQUENCE)
+    purposes: list[str] = []
+    while inside.has_more():
+        if len(purposes) == MAX_KEY_PURPOSES:
             raise BoundError(MAX_KEY_PURPOSES, "extended key usages")
-        yield der.dotted(purposes.contents(der.OBJECT_IDENTIFIER))
+        purposes.append(der.dotted(inside.contents(der.OBJECT_IDENTIFIER)))
+    return frozenset(purposes)
 
 
 def _authority_key_identifier(outer: Reader) -> bytes | None:

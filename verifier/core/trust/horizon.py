@@ -1,6 +1,6 @@
 """Compute until when the present pins of a cloud allow a chain to an anchor without a gap."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,7 +28,11 @@ def horizon(trust: CloudTrust, *, now: datetime) -> datetime | None:
 
     Not checked: that Azure signs with one of them, now or later.
     """
-    return _covered_from(now, issuing_spans(trust))
+    reached: datetime | None = None
+    for span in sorted(issuing_spans(trust), key=lambda span: span.start):
+        if span.start <= (reached or now) and span.end >= (reached or now):
+            reached = span.end
+    return reached
 
 
 def is_chainable(entry: TrustedCertificate, trust: CloudTrust, *, at: datetime) -> bool:
@@ -61,23 +65,8 @@ def _spans_of(entry: TrustedCertificate, trust: CloudTrust, below: tuple[Trusted
         if start <= end:
             yield Span(start=start, end=end)
         return
-    for issuer in _issuers(entry, trust):
-        # Use each key once in a path, so that the recursion ends for authorities that sign each other.
-        if all(issuer.certificate.spki_sha256 != link.certificate.spki_sha256 for link in path):
+    # Use each key once in a path, so that the recursion ends for authorities that sign each other.
+    keys = {link.certificate.spki_sha256 for link in path}
+    for issuer in (*trust.anchors, *trust.pins):
+        if issuer.certificate.spki_sha256 not in keys and entry.certificate.is_issued_by(issuer.certificate):
             yield from _spans_of(issuer, trust, path)
-
-
-def _issuers(entry: TrustedCertificate, trust: CloudTrust) -> Sequence[TrustedCertificate]:
-    return [
-        candidate
-        for candidate in (*trust.anchors, *trust.pins)
-        if candidate is not entry and entry.certificate.is_issued_by(candidate.certificate)
-    ]
-
-
-def _covered_from(now: datetime, spans: Iterable[Span]) -> datetime | None:
-    reached: datetime | None = None
-    for span in sorted(spans, key=lambda span: span.start):
-        if span.start <= (reached or now) and span.end >= (reached or now):
-            reached = span.end
-    return reached

@@ -99,11 +99,14 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
     """Return the decisions after the change. They may be the same as before."""
     match change:
         case Pin(pins=pins):
-            joined = {sha256: _joined(decisions.pins.get(sha256), pin) for sha256, pin in pins.items()}
+            joined = {
+                sha256: replace(pin, clouds=pin.clouds | decisions.pins.get(sha256, pin).clouds)
+                for sha256, pin in pins.items()
+            }
             pinned = {AuthorityIdentity.of(one) for one in certificates_of(pin.der for pin in pins.values())}
             return replace(decisions, pins={**decisions.pins, **joined}, rejected=decisions.rejected - pinned)
         case Unpin(sha256=sha256):
-            return replace(decisions, pins=_without(decisions.pins, sha256))
+            return replace(decisions, pins={key: pin for key, pin in decisions.pins.items() if key != sha256})
         case Reject(authority=authority):
             return replace(decisions, rejected=decisions.rejected | {authority})
         case Deny(denials=more, denied_authorities=known):
@@ -141,11 +144,3 @@ def certificates_of(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
             certificate = Certificate.from_der(der)
             found[certificate.sha256] = certificate
     return tuple(found.values())
-
-
-def _joined(before: PinDecision | None, pin: PinDecision) -> PinDecision:
-    return pin if before is None else replace(pin, clouds=pin.clouds | before.clouds)
-
-
-def _without(pins: Mapping[str, PinDecision], sha256: str) -> dict[str, PinDecision]:
-    return {fingerprint: pin for fingerprint, pin in pins.items() if fingerprint != sha256}

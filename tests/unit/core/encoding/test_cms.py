@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import documents
+from support import cms, documents
 from support.der_parts import (
     CERTIFICATES,
     DIGEST,
@@ -32,7 +32,6 @@ from verifier.core.bounds import MAX_ALGORITHM_BYTES, MAX_OID_BYTES
 from verifier.core.encoding.cms import CmsError, SignedData, read_signed_data
 from verifier.core.encoding.der import DerError
 from verifier.core.reasons import Check
-from verifier.emulator import cms
 
 #: The well-formed vectors: those that are accepted, and those that a later step refuses.
 WELL_FORMED = [vector for vector in load_vectors() if vector.check is not Check.FORMAT]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.certificates import alternative_names, make_names, make_signer
 from support.der_parts import integer, oid, sequence, tlv
 from support.documents import around, der, sample, shared_pki
-from support.multiplied import Leaf, extension, spki
+from support.multiplied import Leaf, explicit_curve, extension, spki
 from support.mutations import mutants
 
 from verifier.adapters.trust.files import load_bundle
@@ -421,8 +421,9 @@ _LONG_ODD = (1 << 10_000) + 1
                 .public_bytes(Encoding.X962, PublicFormat.CompressedPoint),
             ),
         ),
+        explicit_curve(),
     ],
-    ids=["Diffie-Hellman", "RSASSA-PSS with a long exponent", "compressed point"],
+    ids=["Diffie-Hellman", "RSASSA-PSS with a long exponent", "compressed point", "explicit curve parameters"],
 )
 def test_does_not_load_a_key_of_unbounded_cost_or_in_a_second_encoding(key: bytes) -> None:
     certificate = Certificate.read(Leaf(spki=key).encode())

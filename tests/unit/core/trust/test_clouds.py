@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verifier.core.bounds import MAX_HOST_NAME_BYTES
 from verifier.core.trust.clouds import Cloud, cloud_of
 
 DOMAINS = [(cloud, cloud.domain.encode("ascii")) for cloud in Cloud]
@@ -42,6 +43,16 @@ def test_each_cloud_signs_under_the_domain_that_azure_documents(cloud: Cloud, do
 )
 def test_accepts_the_domain_and_its_subdomains(cloud: Cloud, domain: bytes, prefix: bytes) -> None:
     assert cloud_of(prefix + domain) is cloud
+
+
+@pytest.mark.parametrize(("cloud", "domain"), DOMAINS)
+def test_a_name_of_many_labels_is_bounded(cloud: Cloud, domain: bytes) -> None:
+    prefix = (b"a." * MAX_HOST_NAME_BYTES)[: 2 * ((MAX_HOST_NAME_BYTES - len(domain)) // 2)]
+    longest = prefix.replace(b"a.", b"aa.", MAX_HOST_NAME_BYTES - len(prefix + domain)) + domain
+    assert len(longest) == MAX_HOST_NAME_BYTES
+    assert cloud_of(longest) is cloud
+    assert cloud_of(b"a" + longest) is None
+    assert cloud_of(b"a." * 4000 + domain) is None
 
 
 @pytest.mark.parametrize(("cloud", "domain"), DOMAINS)
