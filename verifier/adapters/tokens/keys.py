@@ -3,7 +3,6 @@
 Each key is a file `<kid>.pem` (PKCS 8, PEM). The file `current` names the signing key. All keys are published.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -13,8 +12,9 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from verifier.ports.tokens import PublishedKey, TokenAlgorithm, TokenKeyError
 
@@ -116,10 +116,6 @@ def load_ring(directory: Path) -> KeyRing:
     return make_ring(directory, read_files(directory))
 
 
-def is_kid(text: str) -> bool:
-    return _KID.fullmatch(text) is not None
-
-
 def thumbprint(key: PrivateKey) -> bytes:
     """Return the SHA-256 of the public key's required members in canonical form (RFC 7638 section 3)."""
     canonical = json.dumps(_public_members(key), separators=(",", ":"), sort_keys=True)
@@ -145,7 +141,7 @@ def _read_file(directory: Path, name: str) -> KeyFile:
 def _read_key(directory: Path, file: KeyFile) -> TokenKey:
     path = directory / file.name
     kid = file.name.removesuffix(SUFFIX)
-    if not is_kid(kid):
+    if not _KID.fullmatch(kid):
         raise TokenKeyError(f"{path}: a key's name has at most 64 letters, digits, '-' and '_'")
     _check_access(path, file)
     try:
@@ -179,13 +175,6 @@ def _check_access(path: Path, file: KeyFile) -> None:
 def _public_members(key: PrivateKey) -> dict[str, str]:
     """Return the members of the public key (RFC 7518 section 6.2.1, RFC 8037 section 2)."""
     public = key.public_key()
-    if isinstance(key, Ed25519PrivateKey):
-        raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(raw)}
-    # X9.62: 04, x, y, each of the coordinates in full length.
-    point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return {"kty": "EC", "crv": "P-256", "x": _base64url(point[1:33]), "y": _base64url(point[33:])}
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    if isinstance(public, Ed25519PublicKey):
+        return OKPAlgorithm.to_jwk(public, as_dict=True)
+    return ECAlgorithm.to_jwk(public, as_dict=True)
