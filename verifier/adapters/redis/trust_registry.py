@@ -15,7 +15,6 @@ import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Self
 
 from verifier.adapters.records.nonces import encode_text, microseconds
 from verifier.adapters.records.trust import (
@@ -35,8 +34,7 @@ from verifier.adapters.records.trust import (
     nonconforming_id,
     nonconforming_record,
 )
-from verifier.adapters.redis.link import CONNECTIONS, TIMEOUT, RedisLink
-from verifier.adapters.redis.urls import RedisOptions
+from verifier.adapters.redis.link import RedisLink
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.operator_decisions import OperatorDecisions
@@ -166,19 +164,6 @@ class RedisTrustRegistry:
         self._nonconforming = f"{prefix}nonconforming"
         self._nonconforming_seen = f"{prefix}nonconforming-seen"
         self._claim = f"{prefix}claim:"
-
-    @classmethod
-    def from_url(
-        cls,
-        url: str,
-        *,
-        prefix: str = PREFIX,
-        options: RedisOptions | None = None,
-        connections: int = CONNECTIONS,
-        timeout: timedelta = TIMEOUT,
-    ) -> Self:
-        """Return a registry that has not connected yet. Raises ValueError as RedisLink.open does."""
-        return cls(RedisLink.open(url, options=options, connections=connections, timeout=timeout), prefix=prefix)
 
     def exists(self) -> bool:
         """Return whether a service has used this data set. Raises StoreUnavailable."""
