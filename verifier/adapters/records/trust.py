@@ -131,13 +131,9 @@ def decode_event(encoded: str) -> TrustAuditEvent:
     return _decode(encoded, _event, encode_event)
 
 
-def encode_number(number: int) -> str:
-    """Write decimal digits, which Redis can increment."""
-    return str(number)
-
-
 def decode_number(encoded: str) -> int:
-    return _decode(encoded, int, encode_number)
+    """Read the decimal digits of `str`, which Redis can increment."""
+    return _decode(encoded, int, str)
 
 
 def discovered_issuer(sighting: str, *, first_seen: int, documents: int, authorities: str | None) -> DiscoveredIssuer:

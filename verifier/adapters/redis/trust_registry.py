@@ -29,7 +29,6 @@ from verifier.adapters.records.trust import (
     encode_decisions,
     encode_event,
     encode_nonconforming,
-    encode_number,
     encode_sighting,
     nonconforming_id,
     nonconforming_record,
@@ -173,7 +172,7 @@ class RedisTrustRegistry:
         revision = self._link.repeatably("HGET", self._standing, "revision")
         if revision is None and self._create:
             with suppress(StoreUnavailable):  # a server that is read-only for now can be read
-                self._link.repeatably("HSETNX", self._standing, "revision", encode_number(0))
+                self._link.repeatably("HSETNX", self._standing, "revision", 0)
         return _revision(revision)
 
     def decisions(self) -> tuple[OperatorDecisions, int]:
@@ -189,11 +188,11 @@ class RedisTrustRegistry:
         failover loses it.
         """
         arguments = (
-            encode_number(expected),
-            encode_number(expected + _step()),
+            expected,
+            expected + _step(),
             encode_decisions(decisions),
             encode_event(event),
-            encode_number(MAX_AUDIT_EVENTS),
+            MAX_AUDIT_EVENTS,
         )
         return bool(self._link.durably("EVAL", _DECIDE, 2, self._standing, self._audit, *arguments))
 
@@ -210,10 +209,10 @@ class RedisTrustRegistry:
         arguments = (
             bounded.id,
             encode_sighting(bounded),
-            encode_number(microseconds(bounded.seen_at)),
+            microseconds(bounded.seen_at),
             encode_authorities(authorities[:MAX_AUTHORITIES]) if authorities else "",
-            encode_number(MAX_DISCOVERED),
-            encode_number(_step()),
+            MAX_DISCOVERED,
+            _step(),
         )
         return bool(self._link.once("EVAL", _RECORD, 3, self._standing, self._issuers, self._seen, *arguments))
 
@@ -223,8 +222,8 @@ class RedisTrustRegistry:
         arguments = (
             nonconforming_id(bounded),
             encode_nonconforming(bounded),
-            encode_number(microseconds(bounded.seen_at)),
-            encode_number(MAX_NONCONFORMING),
+            microseconds(bounded.seen_at),
+            MAX_NONCONFORMING,
         )
         keys = (self._nonconforming, self._nonconforming_seen)
         return bool(self._link.once("EVAL", _RECORD_NONCONFORMING, len(keys), *keys, *arguments))

@@ -104,24 +104,19 @@ class MetricsRecorder:
             registry=self.registry,
             buckets=_BUCKETS,
         )
-        self._reloads = Counter(
-            "verifier_trust_reload",
-            "Trust bundles that a worker loaded, or refused while it kept the current one.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self._settings = Counter(
-            "verifier_settings_reload",
-            "Settings that a worker loaded, or refused while it kept the current ones.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self._token_keys = Counter(
-            "verifier_token_keys_reload",
-            "Keys for result tokens that a worker loaded, or refused while it kept the current ones.",
-            ["outcome"],
-            registry=self.registry,
-        )
+        self._reloads: dict[type, Counter] = {
+            event: Counter(
+                f"verifier_{subject}_reload",
+                f"{things} that a worker loaded, or refused while it kept the current {them}.",
+                ["outcome"],
+                registry=self.registry,
+            )
+            for event, subject, things, them in (
+                (TrustReloaded, "trust", "Trust bundles", "one"),
+                (SettingsReloaded, "settings", "Settings", "ones"),
+                (TokenKeysReloaded, "token_keys", "Keys for result tokens", "ones"),
+            )
+        }
         self._chains = Counter(
             "verifier_chain_memory",
             "Certificate chains taken from the cache (hit) or built (miss).",
@@ -174,10 +169,9 @@ class MetricsRecorder:
         self._counts: ChainCounts | None = None
         self._hits = self._misses = 0
         # Start each counter at 0. Prometheus does not see an increase if the first sample is already 1.
-        for outcome in ReloadOutcome:
-            self._reloads.labels(outcome.value)
-            self._settings.labels(outcome.value)
-            self._token_keys.labels(outcome.value)
+        for counter in self._reloads.values():
+            for outcome in ReloadOutcome:
+                counter.labels(outcome.value)
         for result in ("hit", "miss"):
             self._chains.labels(result)
 
@@ -186,7 +180,7 @@ class MetricsRecorder:
         with self._turn:
             self._counts, self._hits, self._misses = chains, chains.hits, chains.misses
 
-    def record(self, event: Event) -> None:  # noqa: C901 - one case for each event that it counts
+    def record(self, event: Event) -> None:
         match event:
             case ResponseSent():
                 self._responses.labels(event.route, str(event.status), event.code).inc()
@@ -201,12 +195,8 @@ class MetricsRecorder:
                 self._unkept.inc()
             case NonconformingGenuine():
                 self._nonconforming.inc()
-            case TrustReloaded():
-                self._reloads.labels(event.outcome.value).inc()
-            case TokenKeysReloaded():
-                self._token_keys.labels(event.outcome.value).inc()
-            case SettingsReloaded():
-                self._settings.labels(event.outcome.value).inc()
+            case TrustReloaded() | TokenKeysReloaded() | SettingsReloaded():
+                self._reloads[type(event)].labels(event.outcome.value).inc()
             case StoreCallMeasured():
                 self._stores.labels(event.store, event.operation).observe(event.seconds)
                 if event.failed:

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,14 +80,12 @@ def read_files(directory: Path) -> tuple[KeyFile, ...]:
     Names that begin with a dot are ignored: temporary files, and the links of a Kubernetes mount.
     Raises TokenKeyError.
     """
-    try:
+    with naming(directory):
         names = sorted(
             name
             for name in os.listdir(directory)  # noqa: PTH208 - only the names are needed
             if not name.startswith(".") and (name == CURRENT or name.endswith(SUFFIX))
         )
-    except OSError as error:
-        raise TokenKeyError(f"{directory}: {error.strerror}") from error
     if len(names) > MAX_KEYS + 1:
         raise TokenKeyError(f"{directory}: more than {MAX_KEYS} keys")
     return tuple(_read_file(directory, name) for name in names)
@@ -111,6 +111,15 @@ def make_ring(directory: Path, files: tuple[KeyFile, ...]) -> KeyRing:
     raise TokenKeyError(f"{directory / CURRENT}: names a key that does not exist")
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn an OSError into a TokenKeyError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise TokenKeyError(f"{path}: {error.strerror}") from error
+
+
 def load_ring(directory: Path) -> KeyRing:
     """Read and parse the keys of the directory. Raises TokenKeyError."""
     return make_ring(directory, read_files(directory))
@@ -124,15 +133,13 @@ def thumbprint(key: PrivateKey) -> bytes:
 
 def _read_file(directory: Path, name: str) -> KeyFile:
     path = directory / name
-    try:
+    with naming(path):
         # Non-blocking: a named pipe must not block the service.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             # Use the descriptor: the name may refer to another file by now.
             status = os.fstat(descriptor)
             data = file.read(_MAX_BYTES + 1) or b""
-    except OSError as error:
-        raise TokenKeyError(f"{path}: {error.strerror}") from error
     if len(data) > _MAX_BYTES:
         raise TokenKeyError(f"{path}: larger than {_MAX_BYTES} bytes")
     return KeyFile(name=name, owner=status.st_uid, mode=status.st_mode, data=data)

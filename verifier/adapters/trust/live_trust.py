@@ -13,6 +13,7 @@ from pathlib import Path
 from verifier.adapters.polling import FileFollower
 from verifier.adapters.trust.files import load_bundle, shipped_directory
 from verifier.core.discovery import DiscoveredIssuer, admissible, admit, extend
+from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.bundle import Origin, Role, TrustBundle, TrustedCertificate, TrustError
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
@@ -171,7 +172,7 @@ def _wishes(
             der=pin.der,
             clouds=pin.clouds,
             origin=Origin.APPROVED,
-            source=f"pinned by {pin.decided_by} at {pin.decided_at:%Y-%m-%dT%H:%M:%SZ}",
+            source=f"pinned by {pin.decided_by} at {moment_json(pin.decided_at, 'seconds')}",
             note=pin.note,
         )
     barred = _barred(decisions, discovered, bundle)
