@@ -26,7 +26,6 @@ import redis
 from support.redis_server import running_redis_server
 
 from verifier.adapters.records.nonces import encode_record, microseconds
-from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.core.model import Limits
@@ -100,7 +99,7 @@ end
 def on_redis(*, appendonly: bool) -> Iterator[Bench]:
     with (
         running_redis_server(appendonly=appendonly) as server,
-        closing(RedisNonceStore(RedisLink.open(server.url, connections=THREADS))) as store,
+        closing(RedisNonceStore.from_url(server.url, connections=THREADS)) as store,
         redis.Redis.from_url(server.url, socket_timeout=60) as client,
     ):
         keep = KEEP // timedelta(milliseconds=1)

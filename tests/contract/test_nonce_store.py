@@ -26,7 +26,6 @@ from support.redis_server import (
 from support.redis_tls import RedisTls
 from support.tcp_proxy import running_tcp_proxy
 
-from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
@@ -74,9 +73,7 @@ class Place:
     def open(self) -> SqliteNonceStore | RedisNonceStore:
         if self.kind == "sqlite":
             return SqliteNonceStore(Path(self.where))
-        return RedisNonceStore(
-            RedisLink.open(self.where, connections=8, options=self.tls.options if self.tls else None)
-        )
+        return RedisNonceStore.from_url(self.where, connections=8, options=self.tls.options if self.tls else None)
 
     @property
     def files(self) -> list[str]:

@@ -12,7 +12,6 @@ from support.redis_groups import ClusterGroup, SentinelGroup, ask, until
 from support.redis_server import RedisServer, running_redis_server
 from support.tcp_proxy import Network, TcpProxy, running_tcp_proxy
 
-from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.stores.appraisal_logs import open_appraisal_log
@@ -46,7 +45,7 @@ def proxy(server: RedisServer) -> Iterator[TcpProxy]:
 
 def store_at(port: int, options: RedisOptions | None = None, timeout: timedelta = TIMEOUT) -> closing[RedisNonceStore]:
     url = f"redis://127.0.0.1:{port}"
-    return closing(RedisNonceStore(RedisLink.open(url, connections=4, timeout=timeout, options=options)))
+    return closing(RedisNonceStore.from_url(url, connections=4, timeout=timeout, options=options))
 
 
 def key_of(nonce: str, tenant: str = "default") -> NonceKey:
@@ -220,7 +219,7 @@ class TestSentinel:
     def test_any_sentinel_that_answers_names_the_primary(self, sentinel_group: SentinelGroup, tenant: str) -> None:
         sentinel_group.sentinels[0].pause()
         try:
-            with closing(RedisNonceStore(RedisLink.open(sentinel_group.url))) as store:
+            with closing(RedisNonceStore.from_url(sentinel_group.url)) as store:
                 assert store.issue(key_of("1", tenant), RECORD, keep=KEEP, now=NOW)
                 assert store.redeem(key_of("1", tenant), now=NOW) == FirstUse(record=RECORD)
         finally:
@@ -232,14 +231,14 @@ class TestSentinel:
         refusing = sentinel_group.sentinels[0]
         ask(refusing, "ACL", "SETUSER", "default", "-sentinel")
         try:
-            with closing(RedisNonceStore(RedisLink.open(sentinel_group.url))) as store:
+            with closing(RedisNonceStore.from_url(sentinel_group.url)) as store:
                 assert store.issue(key_of("1", tenant), RECORD, keep=KEEP, now=NOW)
         finally:
             ask(refusing, "ACL", "SETUSER", "default", "+@all")
 
     def test_is_unavailable_if_no_sentinel_answers_or_knows_the_service(self, sentinel_group: SentinelGroup) -> None:
         for url in ("redis+sentinel://127.0.0.1:1/main", sentinel_group.url.replace("/main/", "/another/")):
-            with closing(RedisNonceStore(RedisLink.open(url))) as store:
+            with closing(RedisNonceStore.from_url(url)) as store:
                 assert unavailable(store.ping) < 2
                 assert unavailable(store.ping) < 2
 
@@ -252,7 +251,7 @@ class TestSentinel:
         try:
             login = Login(username="guide", password="s3cret")  # noqa: S106 - of this test
             for options, works in ((RedisOptions(sentinel=login), True), (wrong(login), False)):
-                with closing(RedisNonceStore(RedisLink.open(sentinel_group.url, options=options))) as store:
+                with closing(RedisNonceStore.from_url(sentinel_group.url, options=options)) as store:
                     if works:
                         store.ping()
                     else:
@@ -287,7 +286,7 @@ class TestCluster:
     def test_follows_a_slot_to_another_node_and_redeems_once(self, redis_cluster: ClusterGroup, tenant: str) -> None:
         """MOVED: the first node did not act, and names the node that has the key now."""
         key = key_of("1", tenant)
-        with closing(RedisNonceStore(RedisLink.open(redis_cluster.url))) as store:
+        with closing(RedisNonceStore.from_url(redis_cluster.url)) as store:
             store.issue(key, RECORD, keep=KEEP, now=NOW)
             before = redis_cluster.primary_of(name_of(key))
             other = redis_cluster.replica_of(before)
@@ -305,7 +304,7 @@ class TestCluster:
         ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", identity(source))
         ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", identity(target))
         try:
-            with closing(RedisNonceStore(RedisLink.open(redis_cluster.url, options=WAITING))) as store:
+            with closing(RedisNonceStore.from_url(redis_cluster.url, options=WAITING)) as store:
                 assert store.issue(key, RECORD, keep=KEEP, now=NOW)
                 assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
                 assert store.redeem(key, now=NOW) == AlreadyUsed()
@@ -319,7 +318,7 @@ class TestCluster:
         self, redis_cluster: ClusterGroup, tenant: str
     ) -> None:
         keys = [key_of(str(number), tenant) for number in range(30)]
-        with closing(RedisNonceStore(RedisLink.open(redis_cluster.url, timeout=timedelta(seconds=0.3)))) as store:
+        with closing(RedisNonceStore.from_url(redis_cluster.url, timeout=timedelta(seconds=0.3))) as store:
             for key in keys:
                 store.issue(key, RECORD, keep=KEEP, now=NOW)
             victim = redis_cluster.primary_of(name_of(keys[0]))
@@ -361,7 +360,7 @@ class TestReplicas:
         key = key_of("1", tenant)
         primary = sentinel_group.primary_of("")
         replica = sentinel_group.replica_of(primary)
-        with closing(RedisNonceStore(RedisLink.open(sentinel_group.url, options=WAITING))) as store:
+        with closing(RedisNonceStore.from_url(sentinel_group.url, options=WAITING)) as store:
             store.issue(key, RECORD, keep=KEEP, now=NOW)
             assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
             assert ask(replica, "GET", name_of(key)) == b"used"

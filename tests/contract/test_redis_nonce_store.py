@@ -13,7 +13,6 @@ import pytest
 import redis
 from support.redis_server import RedisServer, running_redis_server
 
-from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
@@ -28,7 +27,7 @@ PASSWORD = "correct horse: battery/staple@#?%"  # noqa: S105 -- of a server that
 
 @contextmanager
 def opened(url: str, *, connections: int = 4, timeout: timedelta = timedelta(seconds=5)) -> Iterator[RedisNonceStore]:
-    with closing(RedisNonceStore(RedisLink.open(url, connections=connections, timeout=timeout))) as store:
+    with closing(RedisNonceStore.from_url(url, connections=connections, timeout=timeout)) as store:
         yield store
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.urls import RedisOptions
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
@@ -16,9 +15,7 @@ def redeem(
 ) -> str:
     """Return the outcome for `what` ("nonce" or "document") in the store of `kind` ("sqlite" or "redis") at `place`."""
     store = (
-        SqliteNonceStore(Path(place))
-        if kind == "sqlite"
-        else RedisNonceStore(RedisLink.open(place, options=options(*tls)))
+        SqliteNonceStore(Path(place)) if kind == "sqlite" else RedisNonceStore.from_url(place, options=options(*tls))
     )
     store.ping()
     meet()

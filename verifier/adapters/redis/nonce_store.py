@@ -9,9 +9,11 @@ redemption waits for as many replicas as the settings say (docs/redis.md).
 """
 
 from datetime import datetime, timedelta
+from typing import Self
 
 from verifier.adapters.records.nonces import decode_record, encode_record, encode_text
-from verifier.adapters.redis.link import RedisLink
+from verifier.adapters.redis.link import CONNECTIONS, TIMEOUT, RedisLink
+from verifier.adapters.redis.urls import RedisOptions
 from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.ports.stores import DocumentKey, NonceKey
 
@@ -24,6 +26,18 @@ class RedisNonceStore:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        options: RedisOptions | None = None,
+        connections: int = CONNECTIONS,
+        timeout: timedelta = TIMEOUT,
+    ) -> Self:
+        """Return a store that has not connected yet. Raises ValueError as RedisLink.open does."""
+        return cls(RedisLink.open(url, options=options, connections=connections, timeout=timeout))
 
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:  # noqa: ARG002 -- the server's clock counts `keep` from here on, for all replicas alike
         """Issue a nonce as the port says. `keep` is rounded up to whole milliseconds.

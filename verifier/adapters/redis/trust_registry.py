@@ -16,23 +16,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
+from verifier.adapters.records import trust as records
 from verifier.adapters.records.nonces import encode_text, microseconds
-from verifier.adapters.records.trust import (
-    MAX_AUTHORITIES,
-    bound_nonconforming,
-    bound_sighting,
-    decode_decisions,
-    decode_event,
-    decode_number,
-    discovered_issuer,
-    encode_authorities,
-    encode_decisions,
-    encode_event,
-    encode_nonconforming,
-    encode_sighting,
-    nonconforming_id,
-    nonconforming_record,
-)
 from verifier.adapters.redis.link import RedisLink
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
@@ -178,7 +163,8 @@ class RedisTrustRegistry:
     def decisions(self) -> tuple[OperatorDecisions, int]:
         """Return the decisions and their revision as the port says. One command reads both."""
         decisions, revision = _members(self._link.repeatably("HMGET", self._standing, "decisions", "revision"))
-        return OperatorDecisions() if decisions is None else decode_decisions(_ascii(decisions)), _revision(revision)
+        known = OperatorDecisions() if decisions is None else records.decode_decisions(_ascii(decisions))
+        return known, _revision(revision)
 
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
         """Decide as the port says. Returns False also if an authority was discovered since.
@@ -190,8 +176,8 @@ class RedisTrustRegistry:
         arguments = (
             expected,
             expected + _step(),
-            encode_decisions(decisions),
-            encode_event(event),
+            records.encode_decisions(decisions),
+            records.encode_event(event),
             MAX_AUDIT_EVENTS,
         )
         return bool(self._link.durably("EVAL", _DECIDE, 2, self._standing, self._audit, *arguments))
@@ -205,12 +191,12 @@ class RedisTrustRegistry:
 
         Only new authorities replace checked ones, and that changes the revision.
         """
-        bounded = bound_sighting(sighting)
+        bounded = records.bound_sighting(sighting)
         arguments = (
             bounded.id,
-            encode_sighting(bounded),
+            records.encode_sighting(bounded),
             microseconds(bounded.seen_at),
-            encode_authorities(authorities[:MAX_AUTHORITIES]) if authorities else "",
+            records.encode_authorities(authorities[: records.MAX_AUTHORITIES]) if authorities else "",
             MAX_DISCOVERED,
             _step(),
         )
@@ -218,10 +204,10 @@ class RedisTrustRegistry:
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
         """Record as the port says; the texts that are kept are bounded (bound_nonconforming)."""
-        bounded = bound_nonconforming(document)
+        bounded = records.bound_nonconforming(document)
         arguments = (
-            nonconforming_id(bounded),
-            encode_nonconforming(bounded),
+            records.nonconforming_id(bounded),
+            records.encode_nonconforming(bounded),
             microseconds(bounded.seen_at),
             MAX_NONCONFORMING,
         )
@@ -250,22 +236,23 @@ class RedisTrustRegistry:
         return tuple(_event(*_members(entry)) for entry in _members(entries))
 
     def close(self) -> None:
-        """Close the connections of this process. The next call opens another one."""
         self._link.close()
 
 
 def _issuer(sighting: object, first_seen: object, documents: object, authorities: object) -> DiscoveredIssuer:
-    return discovered_issuer(
+    return records.discovered_issuer(
         _ascii(sighting),
-        first_seen=decode_number(_ascii(first_seen)),
-        documents=decode_number(_ascii(documents)),
+        first_seen=records.decode_number(_ascii(first_seen)),
+        documents=records.decode_number(_ascii(documents)),
         authorities=None if authorities is None else _ascii(authorities),
     )
 
 
 def _nonconforming_record(latest: object, first_seen: object, documents: object) -> NonconformingRecord:
-    return nonconforming_record(
-        _ascii(latest), first_seen=decode_number(_ascii(first_seen)), documents=decode_number(_ascii(documents))
+    return records.nonconforming_record(
+        _ascii(latest),
+        first_seen=records.decode_number(_ascii(first_seen)),
+        documents=records.decode_number(_ascii(documents)),
     )
 
 
@@ -273,9 +260,9 @@ def _event(_: object, fields: object) -> TrustAuditEvent:
     """Read an entry: its id, and a list of fields and values in turn."""
     match fields:
         case [b"event", event]:
-            return decode_event(_ascii(event))
+            return records.decode_event(_ascii(event))
         case _:
-            return decode_event("")
+            return records.decode_event("")
 
 
 def _step() -> int:
@@ -289,7 +276,7 @@ def _step() -> int:
 
 def _revision(answer: object) -> int:
     """Read a revision. There is none before the first change, which counts as 0."""
-    return 0 if answer is None else decode_number(_ascii(answer))
+    return 0 if answer is None else records.decode_number(_ascii(answer))
 
 
 def _ascii(answer: object) -> str:

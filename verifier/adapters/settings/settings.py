@@ -227,11 +227,8 @@ def load_settings() -> Settings:
 
 def secret_settings() -> tuple[str, ...]:
     """Return the names of the settings that may hold a secret. A file can hold their value instead."""
-    return tuple(name for name, field in Settings.model_fields.items() if SecretStr in _types_of(field.annotation))
-
-
-def _types_of(annotation: object) -> tuple[object, ...]:
-    return (annotation, *get_args(annotation))
+    types = {name: (field.annotation, *get_args(field.annotation)) for name, field in Settings.model_fields.items()}
+    return tuple(name for name, possible in types.items() if SecretStr in possible)
 
 
 def explain(error: ValidationError) -> str:

@@ -7,7 +7,6 @@ import re
 import stat
 import tomllib
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +28,7 @@ MAX_ENTRIES = 512
 
 _DIRECTORIES = {Role.ROOT: "roots", Role.INTERMEDIATE: "intermediates"}
 #: The name begins with a letter or digit and has no separator, so it cannot leave its directory.
-_FILE = re.compile(r"((?P<folder>roots|intermediates)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.pem")
+_FILE = re.compile(r"((roots|intermediates)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.pem")
 #: A person who lists the directory takes files with these suffixes for pins.
 _CERTIFICATE_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})
 
@@ -114,12 +113,8 @@ class _Manifest(_Table):
         return clouds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listing:
-    """Hold the entries of one manifest by the fingerprint of the certificate. The shipped manifest has no mode."""
-
-    mode: _Mode | None
-    entries: dict[str, TrustedCertificate]
+#: The mode of a manifest, which the shipped one does not have, and its entries by the fingerprint of the certificate.
+_Listing = tuple[_Mode | None, dict[str, TrustedCertificate]]
 
 
 class TrustDirectory:
@@ -151,16 +146,11 @@ def load_bundle(overlay: Path | None = None) -> TrustBundle:
 
     Raises TrustError, which names the file and the entry, also if a file cannot be read.
     """
-    if overlay is None:
-        return _bundle(_read_directory(shipped_directory(), is_overlay=False).entries, shipped_directory())
-    listing = _read_directory(overlay, is_overlay=True)
-    if listing.mode is _Mode.REPLACE:
-        return _bundle(listing.entries, overlay)
-    shipped = _read_directory(shipped_directory(), is_overlay=False)
-    return _bundle(shipped.entries | listing.entries, overlay)
-
-
-def _bundle(entries: dict[str, TrustedCertificate], directory: Path) -> TrustBundle:
+    directory = overlay or shipped_directory()
+    mode, entries = _read_directory(directory, is_overlay=overlay is not None)
+    if mode is _Mode.ADD:
+        _, shipped = _read_directory(shipped_directory(), is_overlay=False)
+        entries = shipped | entries
     try:
         return TrustBundle.of(tuple(entries.values()))
     except TrustError as error:
@@ -202,7 +192,7 @@ def _read_manifest(directory: Path, *, is_overlay: bool) -> _Listing:
         files[entry.file] = entries[trusted.certificate.sha256] = trusted
     _check_anchors(manifest, files, path)
     _refuse_unlisted(directory, files)
-    return _Listing(mode=manifest.mode, entries=entries)
+    return manifest.mode, entries
 
 
 def _parse(manifest: Path) -> dict[str, object]:

@@ -17,7 +17,7 @@ from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.bundle import Origin, Role, TrustBundle, TrustedCertificate, TrustError
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import OperatorDecisions, certificates_of
+from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision, certificates_of
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TrustReloaded
 from verifier.ports.trust import TrustRegistry
@@ -31,14 +31,13 @@ _FOLDERS = ("", "roots", "intermediates")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wish:
-    """Hold an authority that the registry asks to trust, before it is checked."""
+    """Hold an authority that the registry asks to trust, before it is checked. Without a pin, it was discovered."""
 
     sha256: str
     der: bytes
     clouds: frozenset[Cloud]
-    origin: Origin
     source: str
-    note: str = ""
+    pin: PinDecision | None = None
 
 
 class LiveTrust:
@@ -167,30 +166,18 @@ def _wishes(
     decisions: OperatorDecisions, discovered: Sequence[DiscoveredIssuer], bundle: TrustBundle
 ) -> Iterable[_Wish]:
     for sha256, pin in decisions.pins.items():
-        yield _Wish(
-            sha256=sha256,
-            der=pin.der,
-            clouds=pin.clouds,
-            origin=Origin.APPROVED,
-            source=f"pinned by {pin.decided_by} at {moment_json(pin.decided_at, 'seconds')}",
-            note=pin.note,
-        )
-    barred = _barred(decisions, discovered, bundle)
+        source = f"pinned by {pin.decided_by} at {moment_json(pin.decided_at, 'seconds')}"
+        yield _Wish(sha256=sha256, der=pin.der, clouds=pin.clouds, source=source, pin=pin)
+    # Discovered certificates that cannot be read are among neither, and `_grant` refuses them.
+    found = certificates_of(der for issuer in discovered for der in issuer.authorities)
+    allowed = admissible(found, decisions=decisions, known=[entry.certificate for entry in bundle.entries])
+    barred = {one.sha256 for one in found} - {one.sha256 for one in allowed}
     for issuer in discovered:
         for der in issuer.authorities:
             sha256 = hashlib.sha256(der).hexdigest()
             if sha256 not in barred:
                 clouds = frozenset({issuer.sighting.cloud})
-                yield _Wish(sha256=sha256, der=der, clouds=clouds, origin=Origin.ADMITTED, source="discovered")
-
-
-def _barred(
-    decisions: OperatorDecisions, discovered: Sequence[DiscoveredIssuer], bundle: TrustBundle
-) -> frozenset[str]:
-    """Return the discovered certificates that are not admissible; those that cannot be read are refused later."""
-    found = certificates_of(der for issuer in discovered for der in issuer.authorities)
-    allowed = admissible(found, decisions=decisions, known=[entry.certificate for entry in bundle.entries])
-    return frozenset(one.sha256 for one in found).difference(one.sha256 for one in allowed)
+                yield _Wish(sha256=sha256, der=der, clouds=clouds, source="discovered")
 
 
 def _grant(wish: _Wish, clouds: frozenset[Cloud], bundle: TrustBundle) -> Iterable[TrustedCertificate]:
@@ -201,7 +188,7 @@ def _grant(wish: _Wish, clouds: frozenset[Cloud], bundle: TrustBundle) -> Iterab
     # A root that is listed for other clouds would become an anchor of these clouds.
     if certificate.is_self_issued:
         raise TrustError("only a manifest can add a root")
-    if wish.origin is Origin.ADMITTED:
+    if wish.pin is None:
         return [admit(certificate, cloud, bundle=bundle) for cloud in clouds]
     return [
         TrustedCertificate(
@@ -209,8 +196,8 @@ def _grant(wish: _Wish, clouds: frozenset[Cloud], bundle: TrustBundle) -> Iterab
             role=Role.INTERMEDIATE,
             clouds=clouds,
             source=wish.source,
-            note=wish.note,
-            origin=wish.origin,
+            note=wish.pin.note,
+            origin=Origin.APPROVED,
         )
     ]
 

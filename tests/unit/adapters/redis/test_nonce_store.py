@@ -9,7 +9,6 @@ from redis.exceptions import ChildDeadlockedError
 from support.redis_links import Answering, answering_link
 
 from verifier.adapters.records.nonces import encode_record
-from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.urls import RedisOptions
 from verifier.core.nonces import FirstUse, NonceRecord
@@ -129,4 +128,4 @@ def test_every_fault_is_unavailable_and_does_not_quote_the_server(error: Excepti
 def test_numbers_that_would_wait_for_ever_are_refused(arguments: dict[str, Any], detail: str) -> None:
     """WAIT with 0 milliseconds has no end."""
     with pytest.raises(ValueError, match=detail):
-        RedisNonceStore(RedisLink.open("redis://h", **arguments))
+        RedisNonceStore.from_url("redis://h", **arguments)
