@@ -42,8 +42,8 @@ class TokenKey:
     @property
     def published(self) -> PublishedKey:
         """Return the JWK (RFC 7517). It is built from the public key, so it has only public members."""
-        use = {"kid": self.kid, "use": "sig", "alg": self.algorithm.value}
-        return PublishedKey(kid=self.kid, jwk={**_public_members(self.private_key), **use})
+        jwk = {**_public_members(self.private_key), "kid": self.kid, "use": "sig", "alg": self.algorithm.value}
+        return PublishedKey(kid=self.kid, jwk=jwk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
