@@ -35,7 +35,6 @@ from verifier.ports.trust import (
 PREFIX = "imds-verifier:{trust}:"
 
 _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
-_MILLISECOND = timedelta(milliseconds=1)
 #: Of 64 bits, enough for 10**12 changes.
 _STEPS = 2**23
 
@@ -223,7 +222,7 @@ class RedisTrustRegistry:
         """Claim a name as the port says, by the server's clock. `lasting` is rounded up to whole milliseconds."""
         if lasting <= timedelta(0):
             raise ValueError("lasting is not positive")
-        milliseconds = -(-lasting // _MILLISECOND)
+        milliseconds = -(-lasting // timedelta(milliseconds=1))
         return self._link.once("SET", self._claim + encode_text(name), b"", "NX", "PX", milliseconds) is not None
 
     def is_claimed(self, name: str) -> bool:
