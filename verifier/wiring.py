@@ -21,6 +21,7 @@ from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.adapters.telemetry.composite import CompositeRecorder
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
+from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.adapters.tokens.keys import KeyRing
@@ -144,12 +145,9 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     )
     metrics = Metrics(
         recorder=counts,
-        trust=trust,
-        registry=stores.registry,
-        clock=clock,
+        trust=TrustCollector(trust=trust, registry=stores.registry, clock=clock, served=settings.clouds),
         chains=chains,
         version=__version__,
-        served=settings.clouds,
     )
     administration = TrustAdministration(
         trust=trust, registry=stores.registry, recorder=recorder, clock=clock, served=settings.clouds

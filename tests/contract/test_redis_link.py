@@ -168,7 +168,7 @@ class TestBreaker:
         told: list[int] = []
         stores = open_stores(server.url, threads=2)
         assert stores.link is not None
-        stores.link.tell(told.append)
+        stores.link.report_open_circuits(told.append)
         stores.nonces.ping()
         server.kill()
         for _ in range(10):

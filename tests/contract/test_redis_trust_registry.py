@@ -63,7 +63,7 @@ CALLS: list[Callable[[TrustRegistry], object]] = [
 def opened(
     url: str, *, prefix: str = PREFIX, timeout: timedelta = timedelta(seconds=5)
 ) -> Iterator[RedisTrustRegistry]:
-    with closing(RedisTrustRegistry.from_url(url, prefix=prefix, connections=4, timeout=timeout)) as registry:
+    with closing(RedisTrustRegistry(RedisLink.open(url, connections=4, timeout=timeout), prefix=prefix)) as registry:
         yield registry
 
 
@@ -158,7 +158,7 @@ def test_works_on_a_node_of_a_cluster() -> None:
 @pytest.mark.parametrize("prefix", ["", "trust:", "{}", "a{}b", "{trust", "}{", "{}{trust}"])
 def test_refuses_a_prefix_without_a_hash_tag(prefix: str) -> None:
     with pytest.raises(ValueError, match="hash tag"):
-        RedisTrustRegistry.from_url("redis://127.0.0.1", prefix=prefix)
+        RedisTrustRegistry(RedisLink.open("redis://127.0.0.1"), prefix=prefix)
 
 
 def test_two_prefixes_are_two_registries(redis_url: str, prefix: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from support.forking import from_processes
 from support.registrar import register
 
+from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.trust_registry import RedisTrustRegistry
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
@@ -73,7 +74,7 @@ class Place:
         if self.kind == "sqlite":
             path = Path(self.where)
             return SqliteTrustRegistry(path) if clock is None else SqliteTrustRegistry(path, clock=clock)
-        return RedisTrustRegistry.from_url(self.where, prefix=self.prefix, connections=8)
+        return RedisTrustRegistry(RedisLink.open(self.where, connections=8), prefix=self.prefix)
 
 
 @pytest.fixture(params=["sqlite", "redis"])

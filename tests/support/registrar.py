@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.trust_registry import RedisTrustRegistry
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.core.discovery import IssuerObservation
@@ -74,7 +75,7 @@ def register(
     if kind == "sqlite":
         registry = SqliteTrustRegistry(Path(place))
     else:
-        registry = RedisTrustRegistry.from_url(place, prefix=prefix)
+        registry = RedisTrustRegistry(RedisLink.open(place), prefix=prefix)
     registry.revision()
     meet()
     return _act(registry, action, name, int(times))

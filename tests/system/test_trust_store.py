@@ -8,6 +8,7 @@ import pytest
 from support.command_line import call
 from support.redis_server import RedisServer, running_redis_server
 
+from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.trust_registry import RedisTrustRegistry
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.files import shipped_directory
@@ -78,7 +79,7 @@ def test_a_database_that_no_service_uses_is_not_written_to(guarded_redis: RedisS
 
     assert ended.status == 2
     assert "no service has used this Redis database" in ended.err
-    registry = RedisTrustRegistry.from_url(guarded_redis.url)
+    registry = RedisTrustRegistry(RedisLink.open(guarded_redis.url))
     assert not registry.exists()
     # As a service does at its first look.
     registry.revision()

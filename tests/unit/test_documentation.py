@@ -31,6 +31,7 @@ from verifier.adapters.settings.settings import (
     secret_settings,
 )
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
+from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.api import json_codec, trust_json_codec
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.json_codec import Json
@@ -329,9 +330,7 @@ def test_the_operations_page_lists_every_metric(administration: TrustAdministrat
     operations = make_operations(tmp_path)
     metrics = Metrics(
         recorder=recorder,
-        trust=administration,
-        registry=operations.registry,
-        clock=operations.clock,
+        trust=TrustCollector(trust=administration, registry=operations.registry, clock=operations.clock),
         chains=ChainCache(),
         version="",
     )

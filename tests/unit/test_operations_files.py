@@ -37,10 +37,8 @@ _ADDED = {"job", "le"}
 def labels_by_metric() -> dict[str, set[str]]:
     """Of every series that there can be, by its name."""
     known = dict(GAUGES)
-    for collector in vars(MetricsRecorder()).values():
-        names = getattr(collector, "_labelnames", None)
-        if names is None:
-            continue
+    for collector in vars(MetricsRecorder().registry)["_collector_to_names"]:
+        names = getattr(collector, "_labelnames", ())
         [family] = collector.describe()
         match collector:
             case Histogram():

@@ -2,6 +2,7 @@
 
 import json
 
+from verifier.core.encoding.moments import moment_json
 from verifier.ports.telemetry import AppraisalRecord
 
 _DIGITS = 3
@@ -33,5 +34,5 @@ def appraisal_fields(record: AppraisalRecord) -> dict[str, object]:
 
 def line_of(record: AppraisalRecord) -> str:
     """Return one line of JSON that starts with the time (RFC 3339, UTC)."""
-    time = record.at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return json.dumps({"time": time, **appraisal_fields(record)}, separators=(",", ":"))
+    fields = {"time": moment_json(record.at, "microseconds"), **appraisal_fields(record)}
+    return json.dumps(fields, separators=(",", ":"))

@@ -2,7 +2,10 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 from urllib.parse import quote
+
+from pydantic import PlainValidator, TypeAdapter
 
 from verifier.core.nonces import NonceRecord
 from verifier.ports.stores import StoreUnavailable
@@ -12,7 +15,6 @@ FORMAT = 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_MEMBERS = 6
 
 
 def microseconds(moment: datetime) -> int:
@@ -23,6 +25,11 @@ def microseconds(moment: datetime) -> int:
 def moment(microseconds: int) -> datetime:
     """Convert microseconds since 1970 to a datetime in UTC. Raises OverflowError outside the range of datetime."""
     return _EPOCH + microseconds * _MICROSECOND
+
+
+Moment = Annotated[datetime, PlainValidator(moment)]
+# decode_record refuses values that pydantic converts, and an unknown format.
+_RECORD = TypeAdapter(tuple[int, Moment, Moment, str, str, str])
 
 
 def encode_text(text: str) -> str:
@@ -56,26 +63,11 @@ def decode_record(encoded: str) -> NonceRecord:
     count for or against an agent.
     """
     try:
-        record = _decode(encoded)
+        _, issued_at, expires_at, vm_id, policy, jkt = _RECORD.validate_python(json.loads(encoded))
+        record = NonceRecord(issued_at=issued_at, expires_at=expires_at, vm_id=vm_id, policy=policy, jkt=jkt)
         # The comparison refuses every variant, such as spaces, true or 1.0 for 1, and other escapes.
         if encode_record(record) == encoded:
             return record
     except (ValueError, TypeError, OverflowError, RecursionError):
         pass
     raise StoreUnavailable("The nonce store holds a record that this release cannot read.")
-
-
-def _decode(encoded: str) -> NonceRecord:
-    fields = json.loads(encoded)
-    if not isinstance(fields, list) or len(fields) != _MEMBERS or fields[0] != FORMAT:
-        raise ValueError("not a record of this format")
-    if not all(isinstance(field, str) for field in fields[3:]):
-        raise TypeError("a binding is not a string")
-    _, issued, expires, vm_id, policy, jkt = fields
-    return NonceRecord(
-        issued_at=moment(issued),
-        expires_at=moment(expires),
-        vm_id=vm_id,
-        policy=policy,
-        jkt=jkt,
-    )

@@ -13,7 +13,6 @@ from verifier.adapters.records.nonces import encode_text
 from verifier.core.tenancy import Allowance, Rate
 from verifier.ports.stores import MAX_RATE_KEY
 
-_MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000
 
 
@@ -34,7 +33,7 @@ class Window:
 
 def length_of(rate: Rate) -> int:
     """Return the length of the rate's window in microseconds."""
-    return rate.unit.window // _MICROSECOND
+    return rate.unit.window // timedelta(microseconds=1)
 
 
 def name_of(key: str, rate: Rate) -> str:

@@ -10,9 +10,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from verifier.adapters.records.nonces import microseconds, moment
+from pydantic import PlainValidator, TypeAdapter
+
+from verifier.adapters.records.nonces import Moment, microseconds, moment
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
@@ -37,6 +39,25 @@ MAX_AUTHORITIES = 4
 _UNREADABLE = "The trust registry holds a record that this release cannot read."
 
 _T = TypeVar("_T")
+
+_Der = Annotated[bytes, PlainValidator(b64decode)]
+_Serial = Annotated[int, PlainValidator(lambda text: int(text, 16))]
+_Clouds = frozenset[Cloud]
+_Identities = list[tuple[str, _Der, str]]
+# The layouts of the records. `_decode` refuses values that pydantic converts, and an unknown format.
+_SIGHTING = TypeAdapter(tuple[int, Cloud, str, str, tuple[str, ...], str, Moment])
+_AUTHORITIES = TypeAdapter(tuple[int, tuple[_Der, ...]])
+_DECISIONS = TypeAdapter(
+    tuple[
+        int,
+        list[tuple[str, _Der, _Clouds, str, Moment, str]],
+        _Identities,
+        list[tuple[_Serial, _Identities]],
+        frozenset[str],
+    ]
+)
+_NONCONFORMING = TypeAdapter(tuple[int, str, str, _Clouds, str, str, str, Moment])
+_EVENT = TypeAdapter(tuple[int, Moment, str, str, str, str, str])
 
 
 def bound_sighting(sighting: IssuerObservation) -> IssuerObservation:
@@ -110,13 +131,9 @@ def decode_event(encoded: str) -> TrustAuditEvent:
     return _decode(encoded, _event, encode_event)
 
 
-def encode_number(number: int) -> str:
-    """Write decimal digits, which Redis can increment."""
-    return str(number)
-
-
 def decode_number(encoded: str) -> int:
-    return _decode(encoded, int, encode_number)
+    """Read the decimal digits of `str`, which Redis can increment."""
+    return _decode(encoded, int, str)
 
 
 def discovered_issuer(sighting: str, *, first_seen: int, documents: int, authorities: str | None) -> DiscoveredIssuer:
@@ -214,108 +231,56 @@ def _decode(encoded: str, read: Callable[[str], _T], encode: Callable[[_T], str]
     raise StoreUnavailable(_UNREADABLE)
 
 
-def _members(encoded: str) -> list[object]:
-    fields = json.loads(encoded)
-    if not isinstance(fields, list) or not fields or fields[0] != FORMAT:
-        raise ValueError("not a record of this format")
-    return fields[1:]
-
-
 def _sighting(encoded: str) -> IssuerObservation:
-    cloud, issuer, key_identifier, urls, signer, seen_at = _members(encoded)
+    _, cloud, issuer, key_identifier, urls, signer, seen_at = _SIGHTING.validate_python(json.loads(encoded))
     return IssuerObservation(
-        cloud=Cloud(_text(cloud)),
-        issuer=_text(issuer),
-        authority_key_identifier=_text(key_identifier),
-        issuer_urls=tuple(_text(url) for url in _list(urls)),
-        signer_sha256=_text(signer),
-        seen_at=moment(_number(seen_at)),
+        cloud=cloud,
+        issuer=issuer,
+        authority_key_identifier=key_identifier,
+        issuer_urls=urls,
+        signer_sha256=signer,
+        seen_at=seen_at,
     )
 
 
 def _authorities(encoded: str) -> tuple[bytes, ...]:
-    (authorities,) = _members(encoded)
-    return tuple(b64decode(_text(der)) for der in _list(authorities))
+    _, authorities = _AUTHORITIES.validate_python(json.loads(encoded))
+    return authorities
 
 
 def _decisions(encoded: str) -> OperatorDecisions:
-    pins, rejected, serial_numbers, spki_sha256 = _members(encoded)
-    denied = dict(_denied_serial_number(_list(fields)) for fields in _list(serial_numbers))
+    _, pins, rejected, denied, spki_sha256 = _DECISIONS.validate_python(json.loads(encoded))
     return OperatorDecisions(
-        pins=dict(_pin(_list(pin)) for pin in _list(pins)),
+        pins={
+            sha256: PinDecision(der=der, clouds=clouds, decided_by=decided_by, decided_at=decided_at, note=note)
+            for sha256, der, clouds, decided_by, decided_at, note in pins
+        },
         rejected=_authority_identities(rejected),
-        denials=Denials(
-            serial_numbers=frozenset(denied), spki_sha256=frozenset(_text(sha256) for sha256 in _list(spki_sha256))
-        ),
-        denied_authorities=denied,
+        denials=Denials(serial_numbers=frozenset(serial for serial, _ in denied), spki_sha256=spki_sha256),
+        denied_authorities={serial: _authority_identities(authorities) for serial, authorities in denied},
     )
 
 
-def _denied_serial_number(fields: list[object]) -> tuple[int, frozenset[AuthorityIdentity]]:
-    serial, authorities = fields
-    return int(_text(serial), 16), _authority_identities(authorities)
-
-
-def _authority_identities(field: object) -> frozenset[AuthorityIdentity]:
-    return frozenset(_authority_identity(_list(fields)) for fields in _list(field))
-
-
-def _authority_identity(fields: list[object]) -> AuthorityIdentity:
-    spki_sha256, subject_der, subject = fields
-    return AuthorityIdentity(
-        subject_der=b64decode(_text(subject_der)), spki_sha256=_text(spki_sha256), subject=_text(subject)
-    )
-
-
-def _pin(fields: list[object]) -> tuple[str, PinDecision]:
-    sha256, der, clouds, decided_by, decided_at, note = fields
-    return _text(sha256), PinDecision(
-        der=b64decode(_text(der)),
-        clouds=frozenset(Cloud(_text(cloud)) for cloud in _list(clouds)),
-        decided_by=_text(decided_by),
-        decided_at=moment(_number(decided_at)),
-        note=_text(note),
+def _authority_identities(identities: Iterable[tuple[str, bytes, str]]) -> frozenset[AuthorityIdentity]:
+    return frozenset(
+        AuthorityIdentity(subject_der=subject_der, spki_sha256=spki_sha256, subject=subject)
+        for spki_sha256, subject_der, subject in identities
     )
 
 
 def _nonconforming(encoded: str) -> NonconformingDocument:
-    issuer, pin, clouds, signer, document, detail, seen_at = _members(encoded)
+    _, issuer, pin, clouds, signer, document, detail, seen_at = _NONCONFORMING.validate_python(json.loads(encoded))
     return NonconformingDocument(
-        issuer=_text(issuer),
-        pin_sha256=_text(pin),
-        clouds=frozenset(Cloud(_text(cloud)) for cloud in _list(clouds)),
-        signer_sha256=_text(signer),
-        document_sha256=_text(document),
-        detail=_text(detail),
-        seen_at=moment(_number(seen_at)),
+        issuer=issuer,
+        pin_sha256=pin,
+        clouds=clouds,
+        signer_sha256=signer,
+        document_sha256=document,
+        detail=detail,
+        seen_at=seen_at,
     )
 
 
 def _event(encoded: str) -> TrustAuditEvent:
-    at, by, what, subject, before, after = _members(encoded)
-    return TrustAuditEvent(
-        at=moment(_number(at)),
-        by=_text(by),
-        what=_text(what),
-        subject=_text(subject),
-        before=_text(before),
-        after=_text(after),
-    )
-
-
-def _text(field: object) -> str:
-    if not isinstance(field, str):
-        raise TypeError("not a string")
-    return field
-
-
-def _number(field: object) -> int:
-    if not isinstance(field, int):
-        raise TypeError("not a whole number")
-    return field
-
-
-def _list(field: object) -> list[object]:
-    if not isinstance(field, list):
-        raise TypeError("not a list")
-    return field
+    _, at, by, what, subject, before, after = _EVENT.validate_python(json.loads(encoded))
+    return TrustAuditEvent(at=at, by=by, what=what, subject=subject, before=before, after=after)

@@ -110,7 +110,7 @@ class RedisLink:
         route = _route_to(target, nodes, options, params)
         return cls(route, nodes, wait_replicas=options.wait_replicas, wait_timeout=options.wait_timeout)
 
-    def tell(self, changed: Callable[[int], None]) -> None:
+    def report_open_circuits(self, changed: Callable[[int], None]) -> None:
         """Call `changed` with the number of servers that do not answer, whenever it changes."""
         self._nodes.changed = lambda: changed(self._nodes.away)
 

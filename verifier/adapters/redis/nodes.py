@@ -155,7 +155,7 @@ class Nodes:
         if node is not None:
             return node
         with self._lock:
-            return self._nodes.setdefault(address, Node(address, self._params, self._tell))
+            return self._nodes.setdefault(address, Node(address, self._params, self._report_change))
 
     def keep(self, addresses: frozenset[Address]) -> None:
         """Close and forget all other servers."""
@@ -164,9 +164,9 @@ class Nodes:
         for node in leaving:
             node.close()
         if leaving:
-            self._tell()
+            self._report_change()
 
-    def _tell(self) -> None:
+    def _report_change(self) -> None:
         self.changed()
 
     @property

@@ -18,7 +18,6 @@ from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption,
 from verifier.ports.stores import DocumentKey, NonceKey
 
 _USED = b"used"
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class RedisNonceStore:
@@ -81,7 +80,7 @@ class RedisNonceStore:
 def _milliseconds(keep: timedelta) -> int:
     if keep <= timedelta(0):
         raise ValueError("keep is not positive")
-    return -(-keep // _MILLISECOND)
+    return -(-keep // timedelta(milliseconds=1))
 
 
 def _name(key: NonceKey) -> str:

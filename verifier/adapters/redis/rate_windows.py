@@ -48,5 +48,4 @@ class RedisRateLimiter:
                 raise TypeError("Redis answered the script of the rates with something else than four numbers")
 
     def close(self) -> None:
-        """Close the connections of this process. The next call opens another one."""
         self._link.close()

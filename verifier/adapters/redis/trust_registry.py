@@ -15,28 +15,10 @@ import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Self
 
+from verifier.adapters.records import trust as records
 from verifier.adapters.records.nonces import encode_text, microseconds
-from verifier.adapters.records.trust import (
-    MAX_AUTHORITIES,
-    bound_nonconforming,
-    bound_sighting,
-    decode_decisions,
-    decode_event,
-    decode_number,
-    discovered_issuer,
-    encode_authorities,
-    encode_decisions,
-    encode_event,
-    encode_nonconforming,
-    encode_number,
-    encode_sighting,
-    nonconforming_id,
-    nonconforming_record,
-)
-from verifier.adapters.redis.link import CONNECTIONS, TIMEOUT, RedisLink
-from verifier.adapters.redis.urls import RedisOptions
+from verifier.adapters.redis.link import RedisLink
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.operator_decisions import OperatorDecisions
@@ -53,7 +35,6 @@ from verifier.ports.trust import (
 PREFIX = "imds-verifier:{trust}:"
 
 _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
-_MILLISECOND = timedelta(milliseconds=1)
 #: Of 64 bits, enough for 10**12 changes.
 _STEPS = 2**23
 
@@ -167,19 +148,6 @@ class RedisTrustRegistry:
         self._nonconforming_seen = f"{prefix}nonconforming-seen"
         self._claim = f"{prefix}claim:"
 
-    @classmethod
-    def from_url(
-        cls,
-        url: str,
-        *,
-        prefix: str = PREFIX,
-        options: RedisOptions | None = None,
-        connections: int = CONNECTIONS,
-        timeout: timedelta = TIMEOUT,
-    ) -> Self:
-        """Return a registry that has not connected yet. Raises ValueError as RedisLink.open does."""
-        return cls(RedisLink.open(url, options=options, connections=connections, timeout=timeout), prefix=prefix)
-
     def exists(self) -> bool:
         """Return whether a service has used this data set. Raises StoreUnavailable."""
         return bool(self._link.repeatably("EXISTS", self._standing))
@@ -188,13 +156,14 @@ class RedisTrustRegistry:
         revision = self._link.repeatably("HGET", self._standing, "revision")
         if revision is None and self._create:
             with suppress(StoreUnavailable):  # a server that is read-only for now can be read
-                self._link.repeatably("HSETNX", self._standing, "revision", encode_number(0))
+                self._link.repeatably("HSETNX", self._standing, "revision", 0)
         return _revision(revision)
 
     def decisions(self) -> tuple[OperatorDecisions, int]:
         """Return the decisions and their revision as the port says. One command reads both."""
         decisions, revision = _members(self._link.repeatably("HMGET", self._standing, "decisions", "revision"))
-        return OperatorDecisions() if decisions is None else decode_decisions(_ascii(decisions)), _revision(revision)
+        known = OperatorDecisions() if decisions is None else records.decode_decisions(_ascii(decisions))
+        return known, _revision(revision)
 
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
         """Decide as the port says. Returns False also if an authority was discovered since.
@@ -204,11 +173,11 @@ class RedisTrustRegistry:
         failover loses it.
         """
         arguments = (
-            encode_number(expected),
-            encode_number(expected + _step()),
-            encode_decisions(decisions),
-            encode_event(event),
-            encode_number(MAX_AUDIT_EVENTS),
+            expected,
+            expected + _step(),
+            records.encode_decisions(decisions),
+            records.encode_event(event),
+            MAX_AUDIT_EVENTS,
         )
         return bool(self._link.durably("EVAL", _DECIDE, 2, self._standing, self._audit, *arguments))
 
@@ -221,25 +190,25 @@ class RedisTrustRegistry:
 
         Only new authorities replace checked ones, and that changes the revision.
         """
-        bounded = bound_sighting(sighting)
+        bounded = records.bound_sighting(sighting)
         arguments = (
             bounded.id,
-            encode_sighting(bounded),
-            encode_number(microseconds(bounded.seen_at)),
-            encode_authorities(authorities[:MAX_AUTHORITIES]) if authorities else "",
-            encode_number(MAX_DISCOVERED),
-            encode_number(_step()),
+            records.encode_sighting(bounded),
+            microseconds(bounded.seen_at),
+            records.encode_authorities(authorities[: records.MAX_AUTHORITIES]) if authorities else "",
+            MAX_DISCOVERED,
+            _step(),
         )
         return bool(self._link.once("EVAL", _RECORD, 3, self._standing, self._issuers, self._seen, *arguments))
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
         """Record as the port says; the texts that are kept are bounded (bound_nonconforming)."""
-        bounded = bound_nonconforming(document)
+        bounded = records.bound_nonconforming(document)
         arguments = (
-            nonconforming_id(bounded),
-            encode_nonconforming(bounded),
-            encode_number(microseconds(bounded.seen_at)),
-            encode_number(MAX_NONCONFORMING),
+            records.nonconforming_id(bounded),
+            records.encode_nonconforming(bounded),
+            microseconds(bounded.seen_at),
+            MAX_NONCONFORMING,
         )
         keys = (self._nonconforming, self._nonconforming_seen)
         return bool(self._link.once("EVAL", _RECORD_NONCONFORMING, len(keys), *keys, *arguments))
@@ -253,7 +222,7 @@ class RedisTrustRegistry:
         """Claim a name as the port says, by the server's clock. `lasting` is rounded up to whole milliseconds."""
         if lasting <= timedelta(0):
             raise ValueError("lasting is not positive")
-        milliseconds = -(-lasting // _MILLISECOND)
+        milliseconds = -(-lasting // timedelta(milliseconds=1))
         return self._link.once("SET", self._claim + encode_text(name), b"", "NX", "PX", milliseconds) is not None
 
     def is_claimed(self, name: str) -> bool:
@@ -266,22 +235,23 @@ class RedisTrustRegistry:
         return tuple(_event(*_members(entry)) for entry in _members(entries))
 
     def close(self) -> None:
-        """Close the connections of this process. The next call opens another one."""
         self._link.close()
 
 
 def _issuer(sighting: object, first_seen: object, documents: object, authorities: object) -> DiscoveredIssuer:
-    return discovered_issuer(
+    return records.discovered_issuer(
         _ascii(sighting),
-        first_seen=decode_number(_ascii(first_seen)),
-        documents=decode_number(_ascii(documents)),
+        first_seen=records.decode_number(_ascii(first_seen)),
+        documents=records.decode_number(_ascii(documents)),
         authorities=None if authorities is None else _ascii(authorities),
     )
 
 
 def _nonconforming_record(latest: object, first_seen: object, documents: object) -> NonconformingRecord:
-    return nonconforming_record(
-        _ascii(latest), first_seen=decode_number(_ascii(first_seen)), documents=decode_number(_ascii(documents))
+    return records.nonconforming_record(
+        _ascii(latest),
+        first_seen=records.decode_number(_ascii(first_seen)),
+        documents=records.decode_number(_ascii(documents)),
     )
 
 
@@ -289,9 +259,9 @@ def _event(_: object, fields: object) -> TrustAuditEvent:
     """Read an entry: its id, and a list of fields and values in turn."""
     match fields:
         case [b"event", event]:
-            return decode_event(_ascii(event))
+            return records.decode_event(_ascii(event))
         case _:
-            return decode_event("")
+            return records.decode_event("")
 
 
 def _step() -> int:
@@ -305,7 +275,7 @@ def _step() -> int:
 
 def _revision(answer: object) -> int:
     """Read a revision. There is none before the first change, which counts as 0."""
-    return 0 if answer is None else decode_number(_ascii(answer))
+    return 0 if answer is None else records.decode_number(_ascii(answer))
 
 
 def _ascii(answer: object) -> str:

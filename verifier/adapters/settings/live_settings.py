@@ -9,7 +9,8 @@ from typing import TypeVar, cast
 
 from pydantic import ValidationError
 
-from verifier.adapters.settings.settings import RELOADABLE, Settings, explain
+from verifier.adapters.polling import FileFollower
+from verifier.adapters.settings.settings import RELOADABLE, Settings, SettingsError, explain
 from verifier.core.policy import Policies
 from verifier.ports.telemetry import Recorder, ReloadOutcome, SettingsReloaded
 
@@ -41,9 +42,10 @@ class LiveSettings:
         self._turn = threading.Lock()
         self._views: list[Callable[[Settings], object]] = []
         self._in_force = _InForce(settings=settings)
-        # Digests of the file: at the last check, and at the last load.
-        self._seen = self._read = ""
-        self._refusal = ""
+        # The digest of the file at the last check.
+        self._seen = ""
+        # A retry may succeed without a change of the file: the reason may be in a file that the settings name.
+        self._follower = FileFollower(self._look, self._load_file, retry_refused=True)
         self._waiting: frozenset[str] = frozenset()
         self.policies: Callable[[], Policies] = self.view(lambda now: now.named_policies)
 
@@ -65,28 +67,39 @@ class LiveSettings:
         return lambda: cast("_T", self._in_force.made[number])
 
     def refresh(self) -> None:
-        """Load the file if it has changed and was the same at two checks in a row, or if this is the first check.
+        """Load the file if it has changed.
 
-        The second check avoids loading a file that is still being written. Invalid settings are refused, and the
-        previous ones stay in force. The same reason is recorded once. Each check tries again, because the reason may
-        be in a file that the settings name.
+        Invalid settings are refused, and the previous ones stay in force. The same reason is recorded once.
+        """
+        with self._turn:
+            refusal = self._follower.refusal
+            loaded = self._follower.read()
+            if loaded is not None:
+                self._put_in_force(*loaded, is_news=bool(refusal))
+            elif self._follower.refusal != refusal:
+                self._record(ReloadOutcome.REFUSED, self._follower.refusal)
+
+    def _look(self) -> str | None:
+        """Return the digest of the file if two checks in a row found the same, or if this is the first check.
+
+        The second check avoids loading a file that is still being written.
         """
         if self._file is None:
-            return
-        with self._turn:
-            before, self._seen = self._seen, _digest(self._file)
-            if self._seen == self._read or (before and before != self._seen):
-                return
-            try:
-                loaded = self._load()
-                in_force = self._make(loaded)
-            except ValueError as error:
-                self._refuse(_sentence(error))
-                return
-            # If the file changed during the load, the next check loads it again.
-            if _digest(self._file) == self._seen:
-                self._read = self._seen
-                self._put_in_force(in_force, waiting=_differing(self._start, loaded) - RELOADABLE)
+            return None
+        before, self._seen = self._seen, _digest(self._file)
+        return self._seen if before in {"", self._seen} else None
+
+    def _load_file(self, digest: str) -> tuple[_InForce, frozenset[str]] | None:
+        """Return the settings in force and the changes that need a restart. Return None if the file changed meanwhile.
+
+        Raises SettingsError.
+        """
+        try:
+            loaded = self._load()
+            in_force = self._make(loaded)
+        except ValidationError as error:
+            raise SettingsError(explain(error)) from error
+        return (in_force, _differing(self._start, loaded) - RELOADABLE) if digest == self._look() else None
 
     def _make(self, loaded: Settings) -> _InForce:
         """Compute the settings in force and the views from `loaded`. Raises ValueError."""
@@ -95,23 +108,19 @@ class LiveSettings:
         settings = Settings.model_validate(changed)
         return _InForce(settings=settings, made=tuple(make(settings) for make in self._views))
 
-    def _refuse(self, detail: str) -> None:
-        self._read = ""
-        if detail != self._refusal:
-            self._recorder.record(SettingsReloaded(outcome=ReloadOutcome.REFUSED, detail=detail))
-        self._refusal = detail
-
-    def _put_in_force(self, in_force: _InForce, *, waiting: frozenset[str]) -> None:
+    def _put_in_force(self, in_force: _InForce, waiting: frozenset[str], *, is_news: bool) -> None:
         changed = _differing(self._in_force.settings, in_force.settings)
         if changed:
             self._in_force = in_force
-        if changed or self._refusal or waiting != self._waiting:
+        if changed or is_news or waiting != self._waiting:
             parts = [f"changed: {_list(changed)}"]
             if waiting:
                 parts.append(f"changed after a restart: {_list(waiting)}")
-            self._recorder.record(SettingsReloaded(outcome=ReloadOutcome.LOADED, detail="; ".join(parts)))
-        self._refusal = ""
+            self._record(ReloadOutcome.LOADED, "; ".join(parts))
         self._waiting = waiting
+
+    def _record(self, outcome: ReloadOutcome, detail: str) -> None:
+        self._recorder.record(SettingsReloaded(outcome=outcome, detail=detail))
 
 
 def _differing(one: Settings, other: Settings) -> frozenset[str]:
@@ -120,10 +129,6 @@ def _differing(one: Settings, other: Settings) -> frozenset[str]:
 
 def _list(names: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "none"
-
-
-def _sentence(error: ValueError) -> str:
-    return explain(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _digest(file: Path) -> str:

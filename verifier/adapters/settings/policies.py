@@ -1,5 +1,6 @@
 """Read named policies from tables of the settings file. A document must satisfy every rule of a table."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Self
 
@@ -35,16 +36,13 @@ class PolicyTable(BaseModel):
     negated: "PolicyTable | None" = Field(default=None, alias="not")
 
     @model_validator(mode="after")
-    def _is_of_a_readable_size(self) -> Self:
-        """Check the size. Pydantic validates inner tables first, so the recursion does not exceed the bound."""
-        if self._depth() > MAX_DEPTH:
+    def _check(self) -> Self:
+        """Check the size and the rule. Pydantic validates inner tables first, so the recursion stays within bounds."""
+        levels = list(self._levels(0))
+        if max(levels) > MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels of nested tables")
-        if self._count() > MAX_TABLES:
+        if len(levels) > MAX_TABLES:
             raise ValueError(f"more than {MAX_TABLES} tables in one policy")
-        return self
-
-    @model_validator(mode="after")
-    def _asks_something(self) -> Self:
         self.rule()
         return self
 
@@ -75,12 +73,8 @@ class PolicyTable(BaseModel):
             raise ValueError("the policy has no rule")
         return AllOf(*rules)
 
-    def _parts(self) -> tuple["PolicyTable", ...]:
-        return (*(self.all_of or ()), *(self.any_of or ()), *(() if self.negated is None else (self.negated,)))
-
-    def _depth(self) -> int:
-        """Return the number of levels below this table."""
-        return max((1 + part._depth() for part in self._parts()), default=0)  # noqa: SLF001 - of the same class
-
-    def _count(self) -> int:
-        return 1 + sum(part._count() for part in self._parts())  # noqa: SLF001 - of the same class
+    def _levels(self, own: int) -> Iterator[int]:
+        """Yield the level of this table and of each table below it."""
+        yield own
+        for part in (*(self.all_of or ()), *(self.any_of or ()), *([self.negated] if self.negated else ())):
+            yield from part._levels(own + 1)  # noqa: SLF001 - of the same class

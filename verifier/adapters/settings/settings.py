@@ -19,13 +19,13 @@ from pydantic_settings import SettingsError as UnreadableSettingError
 
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.secret_files import SUFFIX, read_secret_files
-from verifier.adapters.settings.tenants import KeyHash, TenantName, TenantTable
+from verifier.adapters.settings.tenants import CallerName, KeyHash, TenantTable
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceForm, NonceMode
 from verifier.core.policy import Policies
-from verifier.core.tenancy import NAME_PATTERN, Tenant
+from verifier.core.tenancy import Tenant
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 
 PREFIX = "VERIFIER_"
@@ -34,9 +34,6 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
 #: The settings that may change while the service runs. The others need a restart.
 RELOADABLE = frozenset({"admin_keys", "policies", "tenants"})
-
-
-AdminName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 
 
 def _split(value: object) -> object:
@@ -103,9 +100,9 @@ class Settings(BaseSettings):
     token_audience: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     token_lifetime_seconds: Annotated[int, Field(ge=30, le=24 * 3600)] = 600
     # Each name with the SHA-256 of its key in hex. A copy of the settings does not grant access.
-    admin_keys: dict[AdminName, KeyHash] = Field(default_factory=dict)
+    admin_keys: dict[CallerName, KeyHash] = Field(default_factory=dict)
     # Without tenants, only the trust endpoints require an API key.
-    tenants: dict[TenantName, TenantTable] = Field(default_factory=dict)
+    tenants: dict[CallerName, TenantTable] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -230,11 +227,8 @@ def load_settings() -> Settings:
 
 def secret_settings() -> tuple[str, ...]:
     """Return the names of the settings that may hold a secret. A file can hold their value instead."""
-    return tuple(name for name, field in Settings.model_fields.items() if SecretStr in _types_of(field.annotation))
-
-
-def _types_of(annotation: object) -> tuple[object, ...]:
-    return (annotation, *get_args(annotation))
+    types = {name: (field.annotation, *get_args(field.annotation)) for name, field in Settings.model_fields.items()}
+    return tuple(name for name, possible in types.items() if SecretStr in possible)
 
 
 def explain(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from verifier.core.tenancy import NAME_PATTERN, Rate, Tenant
 
-TenantName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
+CallerName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 #: The SHA-256 of a key in hex. A copy of the settings does not grant access.
 KeyHash = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9A-Fa-f]{64}$")]
 

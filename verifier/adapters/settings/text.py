@@ -3,8 +3,6 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from enum import Enum
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
@@ -23,7 +21,7 @@ def settings_text(settings: Settings) -> str:
     Passwords are masked, and hashes of keys are shortened. Tables omit defaults.
     """
     shown = {name: _show(getattr(settings, name)) for name in Settings.model_fields}
-    return json.dumps(shown, indent=2, ensure_ascii=False)
+    return json.dumps(shown, indent=2, ensure_ascii=False, default=str)
 
 
 def _show(value: object) -> object:  # noqa: PLR0911 - one return per type of value
@@ -32,10 +30,6 @@ def _show(value: object) -> object:  # noqa: PLR0911 - one return per type of va
             return mask_url(value.get_secret_value())
         case BaseModel():
             return _show(value.model_dump(by_alias=True, exclude_defaults=True))
-        case Enum():
-            return value.value
-        case Path():
-            return str(value)
         case str():
             return f"{value[:_SHOWN_DIGITS]}…" if _KEY_HASH.fullmatch(value) else value
         case Mapping():

@@ -34,5 +34,4 @@ class SqliteAppraisalLog:
             connection.execute(_FORGET, {"most": self._maximum_entries})
 
     def close(self) -> None:
-        """Close the connection of this process. The next call opens a new one."""
         self._file.close()

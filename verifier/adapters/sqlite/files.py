@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class Layout:
     flushed: bool = True
 
 
+@dataclass(slots=True, eq=False)
 class _Process:
     """The state of one process: its connection, the file (device, inode) of the connection, and a lock for its threads.
 
@@ -71,12 +72,9 @@ class _Process:
     continue at once, whereas SQLite's own waiting sleeps longer and longer.
     """
 
-    __slots__ = ("connection", "file", "turn")
-
-    def __init__(self) -> None:
-        self.turn = threading.Lock()
-        self.connection: sqlite3.Connection | None = None
-        self.file = (0, 0)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    connection: sqlite3.Connection | None = None
+    file: tuple[int, int] = (0, 0)
 
     def close(self) -> None:
         if self.connection is not None:

@@ -9,11 +9,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from verifier.adapters.records.nonces import decode_record, encode_record, encode_text, microseconds
-from verifier.adapters.sqlite.files import BUSY_TIMEOUT, MINIMUM_SQLITE, Layout, SqliteFile, give_back
+from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile, give_back
 from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.ports.stores import DocumentKey, NonceKey
-
-__all__ = ["BUSY_TIMEOUT", "FORGET_BATCH", "MINIMUM_SQLITE", "SqliteNonceStore"]
 
 #: The number of expired nonces that one call removes. It is more than the one that the call adds, so that the file does
 #: not grow, and small enough that one caller does not pay for a large backlog.

@@ -70,7 +70,6 @@ class SqliteRateLimiter:
         return allowance_of(rate, window, admitted=admitted)
 
     def close(self) -> None:
-        """Close the connection of this process. The next call opens another one."""
         self._file.close()
 
 

@@ -8,22 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from verifier.adapters.clock import SystemClock
+from verifier.adapters.records import trust as records
 from verifier.adapters.records.nonces import encode_text, microseconds
-from verifier.adapters.records.trust import (
-    MAX_AUTHORITIES,
-    bound_nonconforming,
-    bound_sighting,
-    decode_decisions,
-    decode_event,
-    discovered_issuer,
-    encode_authorities,
-    encode_decisions,
-    encode_event,
-    encode_nonconforming,
-    encode_sighting,
-    nonconforming_id,
-    nonconforming_record,
-)
 from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
@@ -49,7 +35,7 @@ _LAYOUT = Layout(
             decisions TEXT    NOT NULL  -- encode_decisions
         ) STRICT
         """,
-        f"INSERT INTO standing VALUES (1, 0, '{encode_decisions(OperatorDecisions())}')",  # noqa: S608 -- of constants
+        f"INSERT INTO standing VALUES (1, 0, '{records.encode_decisions(OperatorDecisions())}')",  # noqa: S608 -- of constants
         """
         CREATE TABLE issuers (
             id          TEXT    NOT NULL PRIMARY KEY,
@@ -158,12 +144,12 @@ class SqliteTrustRegistry:
 
     def decisions(self) -> tuple[OperatorDecisions, int]:
         decisions, revision = self._standing()
-        return decode_decisions(decisions), revision
+        return records.decode_decisions(decisions), revision
 
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
         """Store the decisions in one transaction. Return false if the revision is not the expected one."""
-        row = {"decisions": encode_decisions(decisions), "expected": expected}
-        encoded = encode_event(event)
+        row = {"decisions": records.encode_decisions(decisions), "expected": expected}
+        encoded = records.encode_event(event)
         with self._file.transaction() as connection:
             decided = bool(connection.execute(_DECIDE, row).fetchall())
             if decided:
@@ -177,7 +163,7 @@ class SqliteTrustRegistry:
                 "SELECT sighting, first_seen, documents, authorities FROM issuers ORDER BY last_seen DESC, id DESC"
             ).fetchall()
         return tuple(
-            discovered_issuer(sighting, first_seen=first_seen, documents=documents, authorities=authorities)
+            records.discovered_issuer(sighting, first_seen=first_seen, documents=documents, authorities=authorities)
             for sighting, first_seen, documents, authorities in rows
         )
 
@@ -186,12 +172,12 @@ class SqliteTrustRegistry:
 
         New checked authorities replace the stored ones and increase the revision.
         """
-        bounded = bound_sighting(sighting)
+        bounded = records.bound_sighting(sighting)
         row = {
             "id": bounded.id,
-            "sighting": encode_sighting(bounded),
+            "sighting": records.encode_sighting(bounded),
             "seen_at": microseconds(bounded.seen_at),
-            "authorities": encode_authorities(authorities[:MAX_AUTHORITIES]) if authorities else None,
+            "authorities": records.encode_authorities(authorities[: records.MAX_AUTHORITIES]) if authorities else None,
         }
         with self._file.transaction() as connection:
             known = connection.execute("SELECT authorities FROM issuers WHERE id = :id", row).fetchall()
@@ -205,10 +191,10 @@ class SqliteTrustRegistry:
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
         """Record the document with bounded texts (bound_nonconforming)."""
-        bounded = bound_nonconforming(document)
+        bounded = records.bound_nonconforming(document)
         row = {
-            "id": nonconforming_id(bounded),
-            "latest": encode_nonconforming(bounded),
+            "id": records.nonconforming_id(bounded),
+            "latest": records.encode_nonconforming(bounded),
             "seen_at": microseconds(bounded.seen_at),
         }
         with self._file.transaction() as connection:
@@ -222,7 +208,7 @@ class SqliteTrustRegistry:
                 "SELECT latest, first_seen, documents FROM nonconforming ORDER BY last_seen DESC, id DESC"
             ).fetchall()
         return tuple(
-            nonconforming_record(latest, first_seen=first_seen, documents=documents)
+            records.nonconforming_record(latest, first_seen=first_seen, documents=documents)
             for latest, first_seen, documents in rows
         )
 
@@ -247,7 +233,7 @@ class SqliteTrustRegistry:
     def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
         with self._file.connection() as connection:
             rows = connection.execute(_TRAIL, (max(0, most),)).fetchall()  # SQLite treats a negative limit as no limit
-        return tuple(decode_event(event) for (event,) in rows)
+        return tuple(records.decode_event(event) for (event,) in rows)
 
     def _standing(self) -> tuple[str, int]:
         with self._file.connection() as connection:
@@ -257,5 +243,4 @@ class SqliteTrustRegistry:
         return rows[0]
 
     def close(self) -> None:
-        """Close the connection of this process while no thread uses it. The next call opens another one."""
         self._file.close()

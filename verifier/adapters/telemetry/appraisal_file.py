@@ -32,21 +32,13 @@ class FileAppraisalLog:
     def append(self, record: AppraisalRecord) -> None:
         """Append the record. Raises StoreUnavailable, and leaves no partial line, if the disk is full."""
         line = f"{line_of(record)}\n".encode()
-        try:
-            with self._turn():
-                self._write(line)
-        except OSError as error:
-            detail = f"The audit trail cannot be written ({os.strerror(error.errno or 0)})."
-            raise StoreUnavailable(detail) from error
+        with self._turn("written"):
+            self._write(line)
 
     def check(self) -> None:
         """Create the file if it does not exist, and open it to append. Raises StoreUnavailable."""
-        try:
-            with self._turn():
-                os.close(self._open())
-        except OSError as error:
-            detail = f"The audit trail cannot be opened ({os.strerror(error.errno or 0)})."
-            raise StoreUnavailable(detail) from error
+        with self._turn("opened"):
+            os.close(self._open())
 
     def _write(self, line: bytes) -> None:
         descriptor = self._open()
@@ -66,14 +58,18 @@ class FileAppraisalLog:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, action: str) -> Iterator[None]:
         """Hold the lock. It belongs to the open file, so that it also excludes the other threads of this worker."""
-        descriptor = os.open(self._lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self._lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            detail = f"The audit trail cannot be {action} ({os.strerror(error.errno or 0)})."
+            raise StoreUnavailable(detail) from error
 
 
 def _write_whole(descriptor: int, line: bytes, length: int) -> None:

@@ -8,28 +8,8 @@ import structlog
 
 from verifier.adapters.records.appraisals import appraisal_fields
 from verifier.core.result_claims import TENANT_KEY
+from verifier.ports import telemetry as events
 from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import (
-    CURRENT_TRACE,
-    AppraisalNotLogged,
-    DocumentAppraised,
-    Event,
-    IssuerObserved,
-    NonconformingGenuine,
-    RefreshFailed,
-    ReloadOutcome,
-    RequestFailed,
-    ResponseSent,
-    SettingsReloaded,
-    StoreCallMeasured,
-    StoreCircuitsChanged,
-    TokenAudienceShared,
-    TokenKeysReloaded,
-    TrustChanged,
-    TrustOddityFound,
-    TrustReloaded,
-    Verdict,
-)
 
 
 def configure_logging() -> None:
@@ -65,7 +45,7 @@ def configure_logging() -> None:
 
 def _add_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Add the caller's trace to each line of a request, including the lines of libraries."""
-    trace = CURRENT_TRACE.get()
+    trace = events.CURRENT_TRACE.get()
     if trace is not None:
         event.update(traceId=trace.trace_id, spanId=trace.span_id, parentSpanId=trace.parent_id)
     return event
@@ -89,9 +69,9 @@ class LogRecorder:
     def __init__(self) -> None:
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger("verifier")
 
-    def record(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case for each event
+    def record(self, event: events.Event) -> None:  # noqa: C901, PLR0912 - one case for each event
         match event:
-            case ResponseSent():
+            case events.ResponseSent():
                 self._log.info(
                     "answered",
                     requestId=event.request_id,
@@ -101,16 +81,16 @@ class LogRecorder:
                     code=event.code,
                     milliseconds=round(event.seconds * 1000, 3),
                 )
-            case RequestFailed():
+            case events.RequestFailed():
                 self._log_failure(event.error, request_id=event.request_id)
-            case RefreshFailed():
+            case events.RefreshFailed():
                 self._log_failure(event.error, request_id="")
-            case DocumentAppraised(record=record):
-                level = logging.ERROR if record.verdict is Verdict.UNAVAILABLE else logging.INFO
+            case events.DocumentAppraised(record=record):
+                level = logging.ERROR if record.verdict is events.Verdict.UNAVAILABLE else logging.INFO
                 self._log.log(level, "decided", **appraisal_fields(record))
-            case AppraisalNotLogged(record=record, error=error):
+            case events.AppraisalNotLogged(record=record, error=error):
                 self._log.error("decision not kept", requestId=record.request_id, code=record.code, detail=error.detail)
-            case IssuerObserved(observation=observation):
+            case events.IssuerObserved(observation=observation):
                 self._log.warning(
                     "unknown issuer",
                     cloud=observation.cloud.value,
@@ -120,7 +100,7 @@ class LogRecorder:
                     signerSha256=observation.signer_sha256,
                     authoritiesFound=event.authorities,
                 )
-            case NonconformingGenuine(document=document):
+            case events.NonconformingGenuine(document=document):
                 self._log.warning(
                     "nonconforming-genuine",
                     issuer=document.issuer,
@@ -130,7 +110,7 @@ class LogRecorder:
                     documentSha256=document.document_sha256,
                     detail=document.detail,
                 )
-            case TrustChanged(change=change):
+            case events.TrustChanged(change=change):
                 self._log.warning(
                     "trust changed",
                     by=change.by,
@@ -139,13 +119,13 @@ class LogRecorder:
                     before=change.before,
                     after=change.after,
                 )
-            case TrustReloaded():
+            case events.TrustReloaded():
                 self._log_reload("trust reloaded", event.outcome, generation=event.generation, detail=event.detail)
-            case TrustOddityFound():
+            case events.TrustOddityFound():
                 self._log.warning("trust oddity", detail=event.detail)
-            case TokenKeysReloaded():
+            case events.TokenKeysReloaded():
                 self._log_reload("token keys reloaded", event.outcome, detail=event.detail)
-            case TokenAudienceShared():
+            case events.TokenAudienceShared():
                 self._log.warning(
                     "shared token audience",
                     audience=event.audience,
@@ -153,9 +133,9 @@ class LogRecorder:
                     detail=f"Backends must compare the claim {TENANT_KEY} with their own tenant; "
                     "or unset VERIFIER_TOKEN_AUDIENCE.",
                 )
-            case SettingsReloaded():
+            case events.SettingsReloaded():
                 self._log_reload("settings reloaded", event.outcome, detail=event.detail)
-            case StoreCallMeasured() | StoreCircuitsChanged():
+            case events.StoreCallMeasured() | events.StoreCircuitsChanged():
                 pass  # metrics count them; a line for each call would flood the log
             case _:
                 assert_never(event)
@@ -165,6 +145,6 @@ class LogRecorder:
         detail = error.detail if isinstance(error, Unavailable) else ""
         self._log.error("failed", requestId=request_id, detail=detail, exc_info=error)
 
-    def _log_reload(self, name: str, outcome: ReloadOutcome, **fields: str) -> None:
-        level = logging.INFO if outcome is ReloadOutcome.LOADED else logging.ERROR
+    def _log_reload(self, name: str, outcome: events.ReloadOutcome, **fields: str) -> None:
+        level = logging.INFO if outcome is events.ReloadOutcome.LOADED else logging.ERROR
         self._log.log(level, name, outcome=outcome.value, **fields)

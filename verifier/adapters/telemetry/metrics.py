@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,22 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
-from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
-from verifier.ports.clock import Clock
-from verifier.ports.telemetry import (
-    AppraisalNotLogged,
-    DocumentAppraised,
-    Event,
-    NonconformingGenuine,
-    ReloadOutcome,
-    ResponseSent,
-    SettingsReloaded,
-    StoreCallMeasured,
-    StoreCircuitsChanged,
-    TokenKeysReloaded,
-    TrustReloaded,
-)
-from verifier.ports.trust import TrustRegistry, TrustSource
+from verifier.ports import telemetry as events
 
 #: The environment variable that tells prometheus_client the directory of the shared files.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -91,68 +77,57 @@ class MetricsRecorder:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._responses = Counter(
+        counter = partial(Counter, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        self._responses = counter(
             "verifier_http_responses",
             "Responses, by route, status and problem code (empty without a problem).",
             ["route", "status", "code"],
-            registry=self.registry,
         )
-        self._seconds = Histogram(
+        self._seconds = histogram(
             "verifier_http_request_duration_seconds",
             "Time from the head of a request to its response, by route.",
             ["route"],
-            registry=self.registry,
             buckets=_BUCKETS,
         )
-        self._reloads = Counter(
-            "verifier_trust_reload",
-            "Trust bundles that a worker loaded, or refused while it kept the current one.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self._settings = Counter(
-            "verifier_settings_reload",
-            "Settings that a worker loaded, or refused while it kept the current ones.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self._token_keys = Counter(
-            "verifier_token_keys_reload",
-            "Keys for result tokens that a worker loaded, or refused while it kept the current ones.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self._chains = Counter(
+        self._reloads: dict[type, Counter] = {
+            event: counter(
+                f"verifier_{subject}_reload",
+                f"{things} that a worker loaded, or refused while it kept the current {them}.",
+                ["outcome"],
+            )
+            for event, subject, things, them in (
+                (events.TrustReloaded, "trust", "Trust bundles", "one"),
+                (events.SettingsReloaded, "settings", "Settings", "ones"),
+                (events.TokenKeysReloaded, "token_keys", "Keys for result tokens", "ones"),
+            )
+        }
+        self._chains = counter(
             "verifier_chain_memory",
             "Certificate chains taken from the cache (hit) or built (miss).",
             ["outcome"],
-            registry=self.registry,
         )
-        self._attestations = Counter(
+        self._attestations = counter(
             "verifier_attestations",
             "Appraisals, by verdict, code (verified, or the code of the problem) and the cloud that the signer names.",
             ["outcome", "code", "cloud"],
-            registry=self.registry,
         )
-        self._checks = Histogram(
+        self._checks = histogram(
             "verifier_check_duration_seconds",
             "Time for one check of an appraisal, if it passed or not.",
             ["check"],
-            registry=self.registry,
             buckets=_STEP_BUCKETS,
         )
-        self._stores = Histogram(
+        self._stores = histogram(
             "verifier_store_duration_seconds",
             "Time until a store answered or the call timed out.",
             ["store", "operation"],
-            registry=self.registry,
             buckets=_STEP_BUCKETS,
         )
-        self._store_errors = Counter(
+        self._store_errors = counter(
             "verifier_store_errors",
             "Calls that a store did not answer in time.",
             ["store", "operation"],
-            registry=self.registry,
         )
         self._open_circuits = Gauge(
             "verifier_store_circuits_open",
@@ -160,24 +135,21 @@ class MetricsRecorder:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._unkept = Counter(
+        self._unkept = counter(
             "verifier_audit_failures",
             "Decisions that the audit trail did not keep.",
-            registry=self.registry,
         )
-        self._nonconforming = Counter(
+        self._nonconforming = counter(
             "verifier_nonconforming_genuine",
             "Refused documents with a valid signature under a pinned issuer that break a strictness rule or a bound.",
-            registry=self.registry,
         )
         self._turn = threading.Lock()
         self._counts: ChainCounts | None = None
         self._hits = self._misses = 0
         # Start each counter at 0. Prometheus does not see an increase if the first sample is already 1.
-        for outcome in ReloadOutcome:
-            self._reloads.labels(outcome.value)
-            self._settings.labels(outcome.value)
-            self._token_keys.labels(outcome.value)
+        for reloads in self._reloads.values():
+            for outcome in events.ReloadOutcome:
+                reloads.labels(outcome.value)
         for result in ("hit", "miss"):
             self._chains.labels(result)
 
@@ -186,32 +158,28 @@ class MetricsRecorder:
         with self._turn:
             self._counts, self._hits, self._misses = chains, chains.hits, chains.misses
 
-    def record(self, event: Event) -> None:  # noqa: C901 - one case for each event that it counts
+    def record(self, event: events.Event) -> None:
         match event:
-            case ResponseSent():
+            case events.ResponseSent():
                 self._responses.labels(event.route, str(event.status), event.code).inc()
                 self._seconds.labels(event.route).observe(event.seconds)
                 self._count_chains()
-            case DocumentAppraised(record=record):
+            case events.DocumentAppraised(record=record):
                 cloud = record.cloud.value if record.cloud else ""
                 self._attestations.labels(record.verdict.value, record.code, cloud).inc()
                 for check, seconds in record.steps:
                     self._checks.labels(check.value).observe(seconds)
-            case AppraisalNotLogged():
+            case events.AppraisalNotLogged():
                 self._unkept.inc()
-            case NonconformingGenuine():
+            case events.NonconformingGenuine():
                 self._nonconforming.inc()
-            case TrustReloaded():
-                self._reloads.labels(event.outcome.value).inc()
-            case TokenKeysReloaded():
-                self._token_keys.labels(event.outcome.value).inc()
-            case SettingsReloaded():
-                self._settings.labels(event.outcome.value).inc()
-            case StoreCallMeasured():
+            case events.TrustReloaded() | events.TokenKeysReloaded() | events.SettingsReloaded():
+                self._reloads[type(event)].labels(event.outcome.value).inc()
+            case events.StoreCallMeasured():
                 self._stores.labels(event.store, event.operation).observe(event.seconds)
                 if event.failed:
                     self._store_errors.labels(event.store, event.operation).inc()
-            case StoreCircuitsChanged():
+            case events.StoreCircuitsChanged():
                 self._open_circuits.set(event.open_circuits)
 
     def _count_chains(self) -> None:
@@ -228,20 +196,10 @@ class MetricsRecorder:
 class Metrics:
     """Render the answer to GET /metrics."""
 
-    def __init__(
-        self,
-        *,
-        recorder: MetricsRecorder,
-        trust: TrustSource,
-        registry: TrustRegistry,
-        clock: Clock,
-        chains: ChainCounts,
-        version: str,
-        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
-    ) -> None:
+    def __init__(self, *, recorder: MetricsRecorder, trust: TrustCollector, chains: ChainCounts, version: str) -> None:
         recorder.follow(chains)
         self._recorder = recorder
-        self._trust = TrustCollector(trust=trust, registry=registry, clock=clock, served=served)
+        self._trust = trust
         self._version = version
 
     def render(self) -> tuple[bytes, str]:

@@ -3,7 +3,7 @@
 This module needs the optional extra `imds-verifier[otel]`. It is imported only if an endpoint is set.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Self
 
 from opentelemetry.context import Context
@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace import set_span_in_context as set_parent
 
+from verifier.adapters.records.nonces import microseconds
 from verifier.core.tracing import TraceContext
 from verifier.ports.clock import Clock
 from verifier.ports.telemetry import CURRENT_TRACE, Event, ResponseSent
@@ -24,7 +25,6 @@ from verifier.ports.telemetry import CURRENT_TRACE, Event, ResponseSent
 _PATH = "/v1/traces"
 #: The time limit for one batch, including retries. An unavailable collector delays the exit of a worker by this much.
 _EXPORT_SECONDS = 2
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SERVER_ERROR = 500
 
 
@@ -86,13 +86,13 @@ class SpanRecorder:
             context=_parent_in(CURRENT_TRACE.get()),
             kind=SpanKind.SERVER,
             attributes=attributes,
-            start_time=_nanoseconds(ended - timedelta(seconds=response.seconds)),
+            start_time=microseconds(ended - timedelta(seconds=response.seconds)) * 1000,
         )
         # The semantic conventions count only 5xx as errors of a server's span. A refusal is a valid answer.
         if response.status >= _FIRST_SERVER_ERROR:
             span.set_status(Status(StatusCode.ERROR))
             span.set_attribute("error.type", response.code or str(response.status))
-        span.end(_nanoseconds(ended))
+        span.end(microseconds(ended) * 1000)
 
 
 class _CallerTraceIds(RandomIdGenerator):
@@ -114,8 +114,3 @@ def _parent_in(trace: TraceContext | None) -> Context:
         trace_flags=TraceFlags(int(trace.flags, 16)),
     )
     return set_parent(NonRecordingSpan(caller), Context())
-
-
-def _nanoseconds(at: datetime) -> int:
-    """Return the nanoseconds since the epoch, exact to the microsecond."""
-    return (at - _EPOCH) // timedelta(microseconds=1) * 1000

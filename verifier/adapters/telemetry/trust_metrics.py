@@ -17,8 +17,6 @@ from verifier.ports.clock import Clock
 from verifier.ports.stores import Unavailable
 from verifier.ports.trust import TrustRegistry, TrustSource
 
-_DENIED = "denied"
-
 
 class TrustCollector(Collector):
     """Collect the gauges of trust. All replicas report the same after their next refresh."""
@@ -97,7 +95,7 @@ def _collect_ends(bundle: TrustBundle, now: datetime) -> Metric:
     )
     for entry in bundle.entries:
         certificate = entry.certificate
-        state = _DENIED if bundle.denials.names(certificate) else entry.state_at(now).value
+        state = "denied" if bundle.denials.names(certificate) else entry.state_at(now).value
         family.add_metric(
             [certificate.subject, certificate.sha256, entry.role.value, state], certificate.not_after.timestamp()
         )

@@ -3,18 +3,17 @@
 import secrets
 import threading
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import jwt
 
-from verifier.adapters.tokens.keys import KeyFile, KeyRing, make_ring, read_files
+from verifier.adapters.polling import FileFollower
+from verifier.adapters.tokens.keys import KeyRing, make_ring, read_files
 from verifier.core import result_claims
 from verifier.core.model import LiveResult
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import PublishedKey, TokenKeyError
-
-#: How often a directory is read again if it changes during the read. After that, it is refused.
-_ATTEMPTS = 3
 
 
 class SignedResults:
@@ -35,22 +34,20 @@ class SignedResults:
         recorder: Recorder,
         last_good: KeyRing | None = None,
     ) -> None:
-        self._directory = directory
         self._issuer = issuer
         self._audience = audience
         self._lifetime = lifetime
         self._build = build
         self._recorder = recorder
         self._turn = threading.Lock()
-        self._files: tuple[KeyFile, ...] | None = None
-        self._trouble = ""
-        ring = self._read()
+        # The state is the bytes and modes of the files. File times are too coarse.
+        self._files = FileFollower(partial(read_files, directory), partial(make_ring, directory))
+        ring = self._files.read() or last_good
         if ring is None:
-            if last_good is None:
-                raise TokenKeyError(self._trouble)
-            ring = last_good
-            self._tell(ReloadOutcome.REFUSED, self._trouble)
+            raise TokenKeyError(self._files.refusal)
         self._ring = ring
+        if self._files.refusal:
+            self._tell(ReloadOutcome.REFUSED, self._files.refusal)
 
     def issue(self, result: LiveResult, *, tenant: str) -> str:
         """Sign a token with the present key. The header names the key, and contains neither a key nor a URL of one."""
@@ -77,7 +74,7 @@ class SignedResults:
         return self._ring.published
 
     def trouble(self) -> str:
-        return self._trouble
+        return self._files.refusal
 
     def refresh(self) -> None:
         """Reload the keys of the directory if they have changed.
@@ -85,31 +82,13 @@ class SignedResults:
         If they are invalid, the previous keys stay in force, and the reason is recorded once.
         """
         with self._turn:
-            before = self._trouble
-            ring = self._read()
+            before = self._files.refusal
+            ring = self._files.read()
             if ring is not None:
                 self._ring = ring
                 self._tell(ReloadOutcome.LOADED, f"{ring.signing.kid} signs, {len(ring.keys)} published")
-            elif self._trouble != before:
-                self._tell(ReloadOutcome.REFUSED, self._trouble)
-
-    def _read(self) -> KeyRing | None:
-        """Return the keys of the directory if they have changed. `trouble` is the reason if they are invalid."""
-        trouble = ""
-        for _ in range(_ATTEMPTS):
-            try:
-                files = read_files(self._directory)
-                # Compare bytes and modes. File times are too coarse.
-                if files == self._files:
-                    return None
-                ring = make_ring(self._directory, files)
-            except TokenKeyError as error:
-                trouble = str(error)
-                continue
-            self._files, self._trouble = files, ""
-            return ring
-        self._files, self._trouble = None, trouble
-        return None
+            elif self._files.refusal != before:
+                self._tell(ReloadOutcome.REFUSED, self._files.refusal)
 
     def _tell(self, outcome: ReloadOutcome, detail: str) -> None:
         self._recorder.record(TokenKeysReloaded(outcome=outcome, detail=detail))

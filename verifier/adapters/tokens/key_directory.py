@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from verifier.adapters.tokens.keys import CURRENT, SUFFIX, PrivateKey, load_ring, read_files, thumbprint
+from verifier.adapters.tokens.keys import CURRENT, SUFFIX, PrivateKey, load_ring, naming, read_files, thumbprint
+from verifier.core.encoding.moments import moment_json
 from verifier.ports.clock import Clock
 from verifier.ports.tokens import JWKS_LIFETIME, PublishedKey, TokenAlgorithm, TokenKeyError
 
@@ -27,7 +28,8 @@ class TokenKeyDirectory:
         self._refresh = refresh
 
     def generate(self, algorithm: TokenAlgorithm) -> str:
-        self._make_directory()
+        with naming(self._directory):
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         names = {file.name for file in read_files(self._directory)}
         # Raise if the existing keys are invalid: the service would refuse the new key too.
         signing = load_ring(self._directory).signing.kid if names else None
@@ -50,10 +52,7 @@ class TokenKeyDirectory:
         return load_ring(self._directory).published
 
     def sign_with(self, kid: str, *, at_once: bool = False) -> None:
-        ring = load_ring(self._directory)
-        if kid not in {key.kid for key in ring.keys}:
-            raise TokenKeyError(f"{self._directory}: there is no key of that name")
-        if kid == ring.signing.kid:
+        if kid == self._signing_kid(beside=kid):
             return
         if not at_once:
             known = self._changed(f"{kid}{SUFFIX}") + JWKS_LIFETIME + self._refresh
@@ -61,53 +60,46 @@ class TokenKeyDirectory:
         self._write(CURRENT, f"{kid}\n".encode())
 
     def retire(self, kid: str, *, at_once: bool = False) -> None:
-        ring = load_ring(self._directory)
-        if kid not in {key.kid for key in ring.keys}:
-            raise TokenKeyError(f"{self._directory}: there is no key of that name")
-        if kid == ring.signing.kid:
+        if kid == self._signing_kid(beside=kid):
             raise TokenKeyError(f"{kid} is the signing key; rotate to another key first")
         if not at_once:
             unused = self._changed(CURRENT) + self._refresh + self._token_lifetime
             self._wait_for(unused, f"tokens that {kid} signed may still be valid")
         path = self._directory / f"{kid}{SUFFIX}"
-        try:
+        with naming(path):
             path.unlink()
             _sync(self._directory)
-        except OSError as error:
-            raise TokenKeyError(f"{path}: {error.strerror}") from error
+
+    def _signing_kid(self, *, beside: str) -> str:
+        """Return the kid of the signing key. Raises TokenKeyError if the directory has no key `beside`."""
+        ring = load_ring(self._directory)
+        if beside not in {key.kid for key in ring.keys}:
+            raise TokenKeyError(f"{self._directory}: there is no key of that name")
+        return ring.signing.kid
 
     def _wait_for(self, moment: datetime, why: str) -> None:
         """Raise TokenKeyError before `moment`."""
         if self._clock.now() < moment:
-            raise TokenKeyError(f"{why}: wait until {moment:%Y-%m-%dT%H:%M:%SZ}, or use --now")
+            raise TokenKeyError(f"{why}: wait until {moment_json(moment, 'seconds')}, or use --now")
 
     def _changed(self, name: str) -> datetime:
-        try:
-            return datetime.fromtimestamp((self._directory / name).stat().st_mtime, tz=UTC)
-        except OSError as error:
-            raise TokenKeyError(f"{self._directory / name}: {error.strerror}") from error
-
-    def _make_directory(self) -> None:
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise TokenKeyError(f"{self._directory}: {error.strerror}") from error
+        path = self._directory / name
+        with naming(path):
+            return datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
 
     def _write(self, name: str, data: bytes) -> None:
         """Write the file atomically and durably, with mode 0600."""
-        temporary: str | None = None
-        try:
+        with naming(self._directory / name):
             descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=self._directory)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            Path(temporary).replace(self._directory / name)
-            _sync(self._directory)
-        except OSError as error:
-            if temporary is not None:
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(descriptor)
+                Path(temporary).replace(self._directory / name)
+                _sync(self._directory)
+            finally:
                 Path(temporary).unlink(missing_ok=True)
-            raise TokenKeyError(f"{self._directory / name}: {error.strerror}") from error
 
 
 def _sync(directory: Path) -> None:

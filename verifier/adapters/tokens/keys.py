@@ -3,18 +3,20 @@
 Each key is a file `<kid>.pem` (PKCS 8, PEM). The file `current` names the signing key. All keys are published.
 """
 
-import base64
 import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from verifier.ports.tokens import PublishedKey, TokenAlgorithm, TokenKeyError
 
@@ -40,8 +42,8 @@ class TokenKey:
     @property
     def published(self) -> PublishedKey:
         """Return the JWK (RFC 7517). It is built from the public key, so it has only public members."""
-        use = {"kid": self.kid, "use": "sig", "alg": self.algorithm.value}
-        return PublishedKey(kid=self.kid, jwk={**_public_members(self.private_key), **use})
+        jwk = {**_public_members(self.private_key), "kid": self.kid, "use": "sig", "alg": self.algorithm.value}
+        return PublishedKey(kid=self.kid, jwk=jwk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +80,12 @@ def read_files(directory: Path) -> tuple[KeyFile, ...]:
     Names that begin with a dot are ignored: temporary files, and the links of a Kubernetes mount.
     Raises TokenKeyError.
     """
-    try:
+    with naming(directory):
         names = sorted(
             name
             for name in os.listdir(directory)  # noqa: PTH208 - only the names are needed
             if not name.startswith(".") and (name == CURRENT or name.endswith(SUFFIX))
         )
-    except OSError as error:
-        raise TokenKeyError(f"{directory}: {error.strerror}") from error
     if len(names) > MAX_KEYS + 1:
         raise TokenKeyError(f"{directory}: more than {MAX_KEYS} keys")
     return tuple(_read_file(directory, name) for name in names)
@@ -111,13 +111,18 @@ def make_ring(directory: Path, files: tuple[KeyFile, ...]) -> KeyRing:
     raise TokenKeyError(f"{directory / CURRENT}: names a key that does not exist")
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn an OSError into a TokenKeyError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise TokenKeyError(f"{path}: {error.strerror}") from error
+
+
 def load_ring(directory: Path) -> KeyRing:
     """Read and parse the keys of the directory. Raises TokenKeyError."""
     return make_ring(directory, read_files(directory))
-
-
-def is_kid(text: str) -> bool:
-    return _KID.fullmatch(text) is not None
 
 
 def thumbprint(key: PrivateKey) -> bytes:
@@ -128,15 +133,13 @@ def thumbprint(key: PrivateKey) -> bytes:
 
 def _read_file(directory: Path, name: str) -> KeyFile:
     path = directory / name
-    try:
+    with naming(path):
         # Non-blocking: a named pipe must not block the service.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             # Use the descriptor: the name may refer to another file by now.
             status = os.fstat(descriptor)
             data = file.read(_MAX_BYTES + 1) or b""
-    except OSError as error:
-        raise TokenKeyError(f"{path}: {error.strerror}") from error
     if len(data) > _MAX_BYTES:
         raise TokenKeyError(f"{path}: larger than {_MAX_BYTES} bytes")
     return KeyFile(name=name, owner=status.st_uid, mode=status.st_mode, data=data)
@@ -145,7 +148,7 @@ def _read_file(directory: Path, name: str) -> KeyFile:
 def _read_key(directory: Path, file: KeyFile) -> TokenKey:
     path = directory / file.name
     kid = file.name.removesuffix(SUFFIX)
-    if not is_kid(kid):
+    if not _KID.fullmatch(kid):
         raise TokenKeyError(f"{path}: a key's name has at most 64 letters, digits, '-' and '_'")
     _check_access(path, file)
     try:
@@ -179,13 +182,6 @@ def _check_access(path: Path, file: KeyFile) -> None:
 def _public_members(key: PrivateKey) -> dict[str, str]:
     """Return the members of the public key (RFC 7518 section 6.2.1, RFC 8037 section 2)."""
     public = key.public_key()
-    if isinstance(key, Ed25519PrivateKey):
-        raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(raw)}
-    # X9.62: 04, x, y, each of the coordinates in full length.
-    point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return {"kty": "EC", "crv": "P-256", "x": _base64url(point[1:33]), "y": _base64url(point[33:])}
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    if isinstance(public, Ed25519PublicKey):
+        return OKPAlgorithm.to_jwk(public, as_dict=True)
+    return ECAlgorithm.to_jwk(public, as_dict=True)

@@ -6,12 +6,14 @@
 import re
 import stat
 import tomllib
-from dataclasses import dataclass
+from collections import Counter
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, TypeVar
 
-from verifier.adapters.trust.table import Table
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
 from verifier.core.trust.bundle import Role, TrustBundle, TrustedCertificate, TrustError
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
@@ -26,10 +28,20 @@ MAX_ENTRIES = 512
 
 _DIRECTORIES = {Role.ROOT: "roots", Role.INTERMEDIATE: "intermediates"}
 #: The name begins with a letter or digit and has no separator, so it cannot leave its directory.
-_FILE = re.compile(r"((?P<folder>roots|intermediates)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.pem")
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"((roots|intermediates)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.pem")
 #: A person who lists the directory takes files with these suffixes for pins.
 _CERTIFICATE_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})
+
+#: Sentences that are clearer than pydantic's, by its type of error.
+_DETAILS = {
+    "missing": "is missing",
+    "extra_forbidden": "unknown key",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+}
+
+_T = TypeVar("_T")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class _Mode(StrEnum):
@@ -39,12 +51,70 @@ class _Mode(StrEnum):
     REPLACE = "replace"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listing:
-    """Hold the entries of one manifest by the fingerprint of the certificate. The shipped manifest has no mode."""
+def _check_file_name(name: str) -> str:
+    if not _FILE.fullmatch(name):
+        raise ValueError(f"must be roots/NAME.pem, intermediates/NAME.pem or NAME.pem, not {name!r}")
+    return name
 
-    mode: _Mode | None
-    entries: dict[str, TrustedCertificate]
+
+def _check_unique(values: list[_T]) -> list[_T]:
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise ValueError(f"names '{value}' twice")
+    return values
+
+
+def _to_utc(moment: datetime) -> datetime:
+    """Convert a time to UTC, so that its offset does not change the generation of the bundle."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is out of range") from error
+
+
+# TOML has no enumerations. Without `strict`, their strings are accepted, and no others.
+_Cloud = Annotated[Cloud, Field(strict=False)]
+_OneOrMore = Annotated[list[_T], Field(min_length=1), AfterValidator(_check_unique)]
+_Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _CloudTable(_Table):
+    domain: str
+    anchors: _OneOrMore[str]
+
+
+class _Entry(_Table):
+    file: Annotated[str, AfterValidator(_check_file_name)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    role: Annotated[Role, Field(strict=False)]
+    clouds: _OneOrMore[_Cloud]
+    source: str
+    note: str = ""
+    activate_at: _Moment | None = None
+    retire_at: _Moment | None = None
+
+
+class _Manifest(_Table):
+    format: int
+    mode: Annotated[_Mode | None, Field(strict=False)] = None
+    clouds: dict[_Cloud, _CloudTable] = Field(default_factory=dict)
+    certificates: Annotated[list[dict[str, object]], Field(max_length=MAX_ENTRIES)] = Field(default_factory=list)
+
+    @field_validator("clouds")
+    @classmethod
+    def _check_domains(cls, clouds: dict[Cloud, _CloudTable]) -> dict[Cloud, _CloudTable]:
+        for cloud, table in clouds.items():
+            if table.domain != cloud.domain:
+                raise ValueError(f"the domain of {cloud} must be {cloud.domain}")
+        return clouds
+
+
+#: The mode of a manifest, which the shipped one does not have, and its entries by the fingerprint of the certificate.
+_Listing = tuple[_Mode | None, dict[str, TrustedCertificate]]
 
 
 class TrustDirectory:
@@ -76,16 +146,11 @@ def load_bundle(overlay: Path | None = None) -> TrustBundle:
 
     Raises TrustError, which names the file and the entry, also if a file cannot be read.
     """
-    if overlay is None:
-        return _bundle(_read_directory(shipped_directory(), is_overlay=False).entries, shipped_directory())
-    listing = _read_directory(overlay, is_overlay=True)
-    if listing.mode is _Mode.REPLACE:
-        return _bundle(listing.entries, overlay)
-    shipped = _read_directory(shipped_directory(), is_overlay=False)
-    return _bundle(shipped.entries | listing.entries, overlay)
-
-
-def _bundle(entries: dict[str, TrustedCertificate], directory: Path) -> TrustBundle:
+    directory = overlay or shipped_directory()
+    mode, entries = _read_directory(directory, is_overlay=overlay is not None)
+    if mode is _Mode.ADD:
+        _, shipped = _read_directory(shipped_directory(), is_overlay=False)
+        entries = shipped | entries
     try:
         return TrustBundle.of(tuple(entries.values()))
     except TrustError as error:
@@ -100,29 +165,34 @@ def _read_directory(directory: Path, *, is_overlay: bool) -> _Listing:
 
 
 def _read_manifest(directory: Path, *, is_overlay: bool) -> _Listing:
-    manifest = directory / MANIFEST
-    table = Table(str(manifest), _parse(manifest))
-    if table.take("format", int) != FORMAT:
-        raise table.error(f"format must be {FORMAT}")
-    mode = _mode(table, is_overlay=is_overlay)
-    anchors = _read_clouds(table)
-    tables = table.take_optional("certificates", list) or []
-    table.finish()
-    if len(tables) > MAX_ENTRIES:
-        raise table.error(f"{len(tables)} certificates; at most {MAX_ENTRIES} are allowed")
+    path = directory / MANIFEST
+    manifest = _validate(_Manifest, _parse(path), str(path))
+    if manifest.format != FORMAT:
+        raise TrustError(f"{path}: format must be {FORMAT}")
+    if is_overlay and manifest.mode is None:
+        raise TrustError(f"{path}: mode: is missing")
+    if manifest.mode is not None and not is_overlay:
+        raise TrustError(f"{path}: mode belongs to an overlay, not to the shipped bundle")
     files: dict[str, TrustedCertificate] = {}
     entries: dict[str, TrustedCertificate] = {}
-    for position, values in enumerate(tables, start=1):
-        entry_table = Table(f"{manifest}: certificate {position}", values)
-        file, entry = _read_entry(entry_table, directory, is_overlay=is_overlay)
-        if file in files:
-            raise entry_table.error("its file is listed twice")
-        if entry.certificate.sha256 in entries:
-            raise entry_table.error("its certificate is listed twice")
-        files[file] = entries[entry.certificate.sha256] = entry
-    _check_anchors(anchors, files, manifest)
+    for position, values in enumerate(manifest.certificates, start=1):
+        place = f"{path}: certificate {position}"
+        file = values.get("file")
+        if isinstance(file, str) and _FILE.fullmatch(file):
+            place += f" ({file})"
+        entry = _validate(_Entry, values, place)
+        try:
+            trusted = _read_entry(entry, directory, is_overlay=is_overlay)
+        except (TrustError, CertificateError) as error:
+            raise TrustError(f"{place}: {error}") from error
+        if entry.file in files:
+            raise TrustError(f"{place}: its file is listed twice")
+        if trusted.certificate.sha256 in entries:
+            raise TrustError(f"{place}: its certificate is listed twice")
+        files[entry.file] = entries[trusted.certificate.sha256] = trusted
+    _check_anchors(manifest, files, path)
     _refuse_unlisted(directory, files)
-    return _Listing(mode=mode, entries=entries)
+    return manifest.mode, entries
 
 
 def _parse(manifest: Path) -> dict[str, object]:
@@ -135,132 +205,83 @@ def _parse(manifest: Path) -> dict[str, object]:
         raise TrustError(f"{manifest}: not TOML: {error}") from error
 
 
-def _mode(table: Table, *, is_overlay: bool) -> _Mode | None:
-    if not is_overlay:
-        if table.take_optional("mode", str) is not None:
-            raise table.error("mode belongs to an overlay, not to the shipped bundle")
-        return None
-    return table.take_member("mode", _Mode)
-
-
-def _read_clouds(table: Table) -> dict[Cloud, tuple[str, ...]]:
-    """Return the files that each cloud lists as its anchors."""
-    anchors: dict[Cloud, tuple[str, ...]] = {}
-    for name, values in (table.take_optional("clouds", dict) or {}).items():
-        cloud = table.member(name, Cloud)
-        cloud_table = Table(f"{table.place}: clouds.{cloud}", values)
-        if cloud_table.take("domain", str) != cloud.domain:
-            raise cloud_table.error(f"domain must be {cloud.domain}")
-        anchors[cloud] = cloud_table.take_texts("anchors")
-        cloud_table.finish()
-    return anchors
-
-
-def _read_entry(table: Table, directory: Path, *, is_overlay: bool) -> tuple[str, TrustedCertificate]:
-    """Read one entry. Return its file name from the manifest, and the entry."""
-    file = table.take("file", str)
-    form = _FILE.fullmatch(file)
-    # The keys of a ConfigMap have no folders, so the certificates of an overlay may be beside its manifest.
-    if form is None or not (is_overlay or form["folder"]):
-        forms = "roots/NAME.pem, intermediates/NAME.pem or NAME.pem" if is_overlay else "in roots/ or intermediates/"
-        raise table.error(f"file must be {forms}, not {file!r}")
-    table.place += f" ({file})"
-    expected = table.take("sha256", str)
-    role = table.take_member("role", Role)
-    clouds = frozenset(table.member(name, Cloud) for name in table.take_texts("clouds"))
-    source = table.take("source", str)
-    note = table.take_optional("note", str) or ""
-    activate_at = _utc(table, "activate_at")
-    retire_at = _utc(table, "retire_at")
-    table.finish()
-    if not _FINGERPRINT.fullmatch(expected):
-        raise table.error("sha256 must be 64 lower-case hexadecimal digits")
-    certificate = _read_certificate(table, _locate(table, directory, file, role))
-    if certificate.sha256 != expected:
-        raise table.error(f"sha256 must be that of the certificate: expected {expected}, found {certificate.sha256}")
+def _validate(model: type[_Model], values: dict[str, object], place: str) -> _Model:
+    """Raise TrustError for the first fault, with the place and the name of the field."""
     try:
-        return file, TrustedCertificate(
-            certificate=certificate,
-            role=role,
-            clouds=clouds,
-            source=source,
-            note=note,
-            activate_at=activate_at,
-            retire_at=retire_at,
-        )
-    except TrustError as error:
-        raise table.error(str(error)) from error
+        return model.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in fault["loc"])
+        detail = _DETAILS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+        raise TrustError(f"{place}: {field}: {detail}") from error
 
 
-def _locate(table: Table, directory: Path, file: str, role: Role) -> Path:
+def _read_entry(entry: _Entry, directory: Path, *, is_overlay: bool) -> TrustedCertificate:
+    """Read the certificate of an entry. Raises TrustError and CertificateError."""
+    # The keys of a ConfigMap have no folders, so the certificates of an overlay may be beside its manifest.
+    if not is_overlay and "/" not in entry.file:
+        raise TrustError(f"file must be in roots/ or intermediates/, not {entry.file!r}")
+    raw = _read(_locate(directory, entry.file, entry.role), MAX_CERTIFICATE_BYTES)
+    # The PEM parser skips other kinds of blocks, but a trust directory must not contain a private key.
+    if raw.count(b"-----BEGIN ") != 1:
+        raise TrustError("file must hold exactly one PEM block")
+    certificate = Certificate.from_pem(raw)
+    if certificate.sha256 != entry.sha256:
+        raise TrustError(f"sha256 must be that of the certificate: expected {entry.sha256}, found {certificate.sha256}")
+    return TrustedCertificate(
+        certificate=certificate,
+        role=entry.role,
+        clouds=frozenset(entry.clouds),
+        source=entry.source,
+        note=entry.note,
+        activate_at=entry.activate_at,
+        retire_at=entry.retire_at,
+    )
+
+
+def _locate(directory: Path, file: str, role: Role) -> Path:
     """Resolve `file` to a path inside the directory. Raises TrustError if it is outside.
 
     Symbolic links inside the directory are followed, because Kubernetes mounts a ConfigMap with such links.
     """
     if "/" in file and not file.startswith(f"{_DIRECTORIES[role]}/"):
-        raise table.error(f"file must be in {_DIRECTORIES[role]}/, as its role is {role}")
+        raise TrustError(f"file must be in {_DIRECTORIES[role]}/, as its role is {role}")
     try:
         path = (directory / file).resolve()
     except RuntimeError as error:  # before Python 3.13; later versions fail when they read the file
-        raise table.error("file is a loop of symbolic links") from error
+        raise TrustError("file is a loop of symbolic links") from error
     if not path.is_relative_to(directory.resolve()):
-        raise table.error("file leads out of the directory")
+        raise TrustError("file leads out of the directory")
     return path
 
 
-def _read_certificate(table: Table, path: Path) -> Certificate:
-    try:
-        raw = _read(path, MAX_CERTIFICATE_BYTES)
-    except OSError as error:
-        raise table.error(f"cannot be read: {error.strerror or error}") from error
-    except TrustError as error:
-        raise table.error(str(error)) from error
-    # The PEM parser skips other kinds of blocks, but a trust directory must not contain a private key.
-    if raw.count(b"-----BEGIN ") != 1:
-        raise table.error("file must hold exactly one PEM block")
-    try:
-        return Certificate.from_pem(raw)
-    except CertificateError as error:
-        raise table.error(str(error)) from error
-
-
 def _read(path: Path, limit: int) -> bytes:
-    if not stat.S_ISREG(path.stat().st_mode):  # open() on a named pipe would block
-        raise TrustError(f"{path}: not a file")
-    with path.open("rb") as file:
-        raw = file.read(limit + 1)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # open() on a named pipe would block
+            raise TrustError(f"{path}: not a file")
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+    except OSError as error:
+        raise TrustError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(raw) > limit:
         raise TrustError(f"{path}: larger than {limit} bytes")
     return raw
 
 
-def _utc(table: Table, key: str) -> datetime | None:
-    """Read a time and convert it to UTC, so that the offset does not change the generation of the bundle."""
-    moment = table.take_optional(key, datetime)
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise table.error(f"{key} needs an offset, such as 2027-01-31T00:00:00Z")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise table.error(f"{key} is out of range") from error
-
-
-def _check_anchors(anchors: dict[Cloud, tuple[str, ...]], files: dict[str, TrustedCertificate], manifest: Path) -> None:
+def _check_anchors(manifest: _Manifest, files: dict[str, TrustedCertificate], path: Path) -> None:
     """Check that the anchors that clouds list are exactly the roots that name those clouds.
 
     The manifest states both, so that a single mistake cannot create an anchor.
     """
-    for cloud, names in anchors.items():
-        for name in names:
+    for cloud, table in manifest.clouds.items():
+        for name in table.anchors:
             entry = files.get(name)
             if entry is None or entry.role is not Role.ROOT or cloud not in entry.clouds:
-                raise TrustError(f"{manifest}: clouds.{cloud}: anchor {name!r} is not listed as a root of {cloud}")
+                raise TrustError(f"{path}: clouds.{cloud}: anchor {name!r} is not listed as a root of {cloud}")
     for name, entry in files.items():
         for cloud in sorted(entry.clouds):
-            if entry.role is Role.ROOT and name not in anchors.get(cloud, ()):
-                raise TrustError(f"{manifest}: {name} is a root that clouds.{cloud} does not list as an anchor")
+            if entry.role is Role.ROOT and (cloud not in manifest.clouds or name not in manifest.clouds[cloud].anchors):
+                raise TrustError(f"{path}: {name} is a root that clouds.{cloud} does not list as an anchor")
 
 
 def _refuse_unlisted(directory: Path, files: dict[str, TrustedCertificate]) -> None:

@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from verifier.adapters.polling import FileFollower
 from verifier.adapters.trust.files import load_bundle, shipped_directory
 from verifier.core.discovery import DiscoveredIssuer, admissible, admit, extend
+from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.bundle import Origin, Role, TrustBundle, TrustedCertificate, TrustError
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import OperatorDecisions, certificates_of
+from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision, certificates_of
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TrustReloaded
 from verifier.ports.trust import TrustRegistry
@@ -24,36 +27,17 @@ SETTLING_SECONDS = 2.0
 
 #: The folders of each directory that `load_bundle` reads.
 _FOLDERS = ("", "roots", "intermediates")
-#: How often a directory is read again if it changes during the read. After that, it is refused.
-_ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """Hold the metadata of the directories. `is_settled` is true if every later change will be visible in it."""
-
-    entries: tuple[tuple[object, ...], ...]
-    is_settled: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Refusal:
-    """Hold a state of the directories that is not a valid trust bundle, and the reason."""
-
-    entries: tuple[tuple[object, ...], ...]
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wish:
-    """Hold an authority that the registry asks to trust, before it is checked."""
+    """Hold an authority that the registry asks to trust, before it is checked. Without a pin, it was discovered."""
 
     sha256: str
     der: bytes
     clouds: frozenset[Cloud]
-    origin: Origin
     source: str
-    note: str = ""
+    pin: PinDecision | None = None
 
 
 class LiveTrust:
@@ -73,28 +57,23 @@ class LiveTrust:
         recorder: Recorder,
         last_good: TrustBundle | None = None,
     ) -> None:
-        self._overlay = overlay
-        self._directories = (shipped_directory(),) if overlay is None else (shipped_directory(), overlay)
+        directories = (shipped_directory(),) if overlay is None else (shipped_directory(), overlay)
         self._registry = registry
         self._admit = admit
         self._recorder = recorder
         self._turn = threading.Lock()
-        self._refusal: _Refusal | None = None
         self._omissions: tuple[str, ...] = ()
         self._revision: int | None = None
         self._is_known = False
         self._decisions = OperatorDecisions()
         self._discovered: tuple[DiscoveredIssuer, ...] = ()
-        # Read the metadata first: the next refresh then detects a change during the load.
-        self._look = _look_at(self._directories)
-        try:
-            self._files = self._bundle = load_bundle(overlay)
-        except TrustError as error:
-            if last_good is None:
-                raise
-            self._files = self._bundle = last_good
-            self._refusal = _Refusal(entries=self._look.entries, detail=str(error))
-            self._tell(ReloadOutcome.REFUSED, str(error))
+        self._follower = FileFollower(partial(_look_at, directories), lambda _: load_bundle(overlay))
+        files = self._follower.read() or last_good
+        if files is None:
+            raise TrustError(self._follower.refusal)
+        self._files = self._bundle = files
+        if self._follower.refusal:
+            self._tell(ReloadOutcome.REFUSED, self._follower.refusal)
         with suppress(StoreUnavailable):
             self._read_registry()
         self._bundle = self._compose()
@@ -113,43 +92,24 @@ class LiveTrust:
     def refresh(self) -> None:
         """Reload the files and the registry if they have changed.
 
-        If the files are not a valid bundle, the last good ones stay in force, and the reason is recorded once for each
-        state of the files. If the registry is unavailable, its last content stays in force.
+        If the files are not a valid bundle, the last good ones stay in force, and the reason is recorded once. If the
+        registry is unavailable, its last content stays in force.
 
         Raises StoreUnavailable after the changes of the files have taken effect.
         """
         with self._turn:
-            was_refused = self._refusal is not None
-            changed = self._read_files()
+            refusal = self._follower.refusal
+            files = self._follower.read()
+            if files is not None:
+                self._files = files
+            elif self._follower.refusal != refusal:
+                self._tell(ReloadOutcome.REFUSED, self._follower.refusal)
+            is_changed = files is not None
             try:
-                changed |= self._read_registry()
+                is_changed |= self._read_registry()
             finally:
-                if changed:
-                    self._put_in_force(is_news=was_refused and self._refusal is None)
-
-    def _read_files(self) -> bool:
-        """Load the files if they have changed. Return whether there is a new valid bundle."""
-        look = _look_at(self._directories)
-        if look.entries == self._look.entries and self._look.is_settled:
-            return False
-        detail = ""
-        for _ in range(_ATTEMPTS):
-            self._look = look
-            try:
-                self._files = load_bundle(self._overlay)
-            except TrustError as error:
-                detail = str(error)
-            else:
-                self._refusal = None
-                return True
-            look = _look_at(self._directories)
-            if look.entries == self._look.entries:
-                break
-        refusal = _Refusal(entries=self._look.entries, detail=detail)
-        if refusal != self._refusal:
-            self._tell(ReloadOutcome.REFUSED, detail)
-        self._refusal = refusal
-        return False
+                if is_changed:
+                    self._put_in_force(is_news=bool(refusal and not self._follower.refusal))
 
     def _read_registry(self) -> bool:
         """Read the registry if its revision has changed. Return whether it was read. Raises StoreUnavailable."""
@@ -206,30 +166,18 @@ def _wishes(
     decisions: OperatorDecisions, discovered: Sequence[DiscoveredIssuer], bundle: TrustBundle
 ) -> Iterable[_Wish]:
     for sha256, pin in decisions.pins.items():
-        yield _Wish(
-            sha256=sha256,
-            der=pin.der,
-            clouds=pin.clouds,
-            origin=Origin.APPROVED,
-            source=f"pinned by {pin.decided_by} at {pin.decided_at:%Y-%m-%dT%H:%M:%SZ}",
-            note=pin.note,
-        )
-    barred = _barred(decisions, discovered, bundle)
+        source = f"pinned by {pin.decided_by} at {moment_json(pin.decided_at, 'seconds')}"
+        yield _Wish(sha256=sha256, der=pin.der, clouds=pin.clouds, source=source, pin=pin)
+    # Discovered certificates that cannot be read are among neither, and `_grant` refuses them.
+    found = certificates_of(der for issuer in discovered for der in issuer.authorities)
+    allowed = admissible(found, decisions=decisions, known=[entry.certificate for entry in bundle.entries])
+    barred = {one.sha256 for one in found} - {one.sha256 for one in allowed}
     for issuer in discovered:
         for der in issuer.authorities:
             sha256 = hashlib.sha256(der).hexdigest()
             if sha256 not in barred:
                 clouds = frozenset({issuer.sighting.cloud})
-                yield _Wish(sha256=sha256, der=der, clouds=clouds, origin=Origin.ADMITTED, source="discovered")
-
-
-def _barred(
-    decisions: OperatorDecisions, discovered: Sequence[DiscoveredIssuer], bundle: TrustBundle
-) -> frozenset[str]:
-    """Return the discovered certificates that are not admissible; those that cannot be read are refused later."""
-    found = certificates_of(der for issuer in discovered for der in issuer.authorities)
-    allowed = admissible(found, decisions=decisions, known=[entry.certificate for entry in bundle.entries])
-    return frozenset(one.sha256 for one in found).difference(one.sha256 for one in allowed)
+                yield _Wish(sha256=sha256, der=der, clouds=clouds, source="discovered")
 
 
 def _grant(wish: _Wish, clouds: frozenset[Cloud], bundle: TrustBundle) -> Iterable[TrustedCertificate]:
@@ -240,7 +188,7 @@ def _grant(wish: _Wish, clouds: frozenset[Cloud], bundle: TrustBundle) -> Iterab
     # A root that is listed for other clouds would become an anchor of these clouds.
     if certificate.is_self_issued:
         raise TrustError("only a manifest can add a root")
-    if wish.origin is Origin.ADMITTED:
+    if wish.pin is None:
         return [admit(certificate, cloud, bundle=bundle) for cloud in clouds]
     return [
         TrustedCertificate(
@@ -248,14 +196,16 @@ def _grant(wish: _Wish, clouds: frozenset[Cloud], bundle: TrustBundle) -> Iterab
             role=Role.INTERMEDIATE,
             clouds=clouds,
             source=wish.source,
-            note=wish.note,
-            origin=wish.origin,
+            note=wish.pin.note,
+            origin=Origin.APPROVED,
         )
     ]
 
 
-def _look_at(directories: Iterable[Path]) -> _Look:
+def _look_at(directories: Iterable[Path]) -> tuple[tuple[object, ...], ...]:
     """Collect the name, link target, identity, size, mode and times of each file, without reading the files.
+
+    The result differs from every other one if a later change may not be visible in it.
 
     The link target matters because a Kubernetes mount switches a symbolic link. The mode matters because a change of
     permissions may repair a broken directory.
@@ -281,4 +231,6 @@ def _look_at(directories: Iterable[Path]) -> _Look:
                 identity = (status.st_dev, status.st_ino, status.st_mode, status.st_size)
                 entries.append((str(file), target, *identity, status.st_mtime_ns, status.st_ctime_ns))
     now, settling = time.time_ns(), SETTLING_SECONDS * 1e9
-    return _Look(entries=tuple(entries), is_settled=all(abs(now - change) > settling for change in changes))
+    if any(abs(now - change) <= settling for change in changes):
+        entries.append((object(),))
+    return tuple(entries)

@@ -3,6 +3,6 @@
 from datetime import UTC, datetime
 
 
-def moment_json(moment: datetime) -> str:
-    """Write the moment as RFC 3339 in UTC, with microseconds only if it has any."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def moment_json(moment: datetime, timespec: str = "auto") -> str:
+    """Write the moment as RFC 3339 in UTC. `timespec` is that of datetime.isoformat: `auto` omits zero microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from verifier.adapters.sqlite.nonce_store import MINIMUM_SQLITE, SqliteNonceStore
+from verifier.adapters.sqlite.files import MINIMUM_SQLITE
+from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.core.nonces import FirstUse, NonceRecord, UnknownNonce
 from verifier.ports.stores import NonceKey, NonceStore, StoreUnavailable
 

@@ -21,6 +21,7 @@ from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.telemetry import trust_metrics
 from verifier.adapters.telemetry.composite import CompositeRecorder
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, shared_values
+from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
@@ -118,9 +119,7 @@ class Page:
     def __post_init__(self) -> None:
         self.metrics = Metrics(
             recorder=self.recorder,
-            trust=self.trust,
-            registry=self.registry,
-            clock=self.clock,
+            trust=TrustCollector(trust=self.trust, registry=self.registry, clock=self.clock),
             chains=self.counts,
             version="1.2.3",
         )
@@ -174,9 +173,8 @@ class TestTrust:
         trust = Trust(load_bundle())
         registry, clock, recorder = SqliteTrustRegistry(tmp_path / "r.sqlite3"), StandingClock(NOW), MetricsRecorder()
         served = frozenset({Cloud.CHINA, Cloud.GERMANY})
-        metrics = Metrics(
-            recorder=recorder, trust=trust, registry=registry, clock=clock, chains=Counts(), version="1", served=served
-        )
+        collector = TrustCollector(trust=trust, registry=registry, clock=clock, served=served)
+        metrics = Metrics(recorder=recorder, trust=collector, chains=Counts(), version="1")
         [body, _] = metrics.render()
         assert re.findall(r'verifier_trust_horizon_seconds\{cloud="(\w+)"\}', body.decode()) == ["AzureChinaCloud"]
 
@@ -386,6 +384,7 @@ class TestSharedValues:
             from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
             from verifier.adapters.clock import SystemClock
             from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+            from verifier.adapters.telemetry.trust_metrics import TrustCollector
             from verifier.adapters.trust.files import TrustDirectory
             from verifier.ports.telemetry import ReloadOutcome, ResponseSent, TrustReloaded
 
@@ -394,8 +393,9 @@ class TestSharedValues:
 
             def work(recorder, answers):
                 counts = Counts()
-                metrics = Metrics(recorder=recorder, trust=TrustDirectory(), clock=SystemClock(), chains=counts,
-                                  registry=SqliteTrustRegistry(Path(sys.argv[1])), version="1")
+                registry = SqliteTrustRegistry(Path(sys.argv[1]))
+                trust = TrustCollector(trust=TrustDirectory(), registry=registry, clock=SystemClock())
+                metrics = Metrics(recorder=recorder, trust=trust, chains=counts, version="1")
                 for number in range(answers):
                     counts.hits += 1
                     recorder.record(ResponseSent(request_id="", route="GET /", status=200, code="", seconds=0.01))
