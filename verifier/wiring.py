@@ -28,7 +28,7 @@ from verifier.adapters.trust.files import TrustDirectory, shipped_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.agent import command as agent_command
 from verifier.api.admission import Admission
-from verifier.api.app import Service, answer_unserved, create_app
+from verifier.api.app import Service, answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.routes import create_metrics_blueprint
@@ -267,7 +267,7 @@ def run_service(arguments: argparse.Namespace) -> int:
             partial(create_service, settings, counts, prepared),
             options,
             ready=_announce,
-            unserved=partial(answer_unserved, CompositeRecorder((log, counts))),
+            unserved=partial(answer_unhandled, CompositeRecorder((log, counts))),
             worker_ended=forget_worker,
         )
     return ExitStatus.DONE

@@ -7,7 +7,7 @@ from pathlib import Path
 from flask import Flask
 from flask.testing import FlaskClient
 from support import documents
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.openapi_checks import DescribedClient
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
@@ -37,7 +37,7 @@ from verifier.usecases.readiness import Readiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StandingTrust:
+class FixedTrust:
     """Implements the TrustSource port."""
 
     in_force: TrustBundle
@@ -74,7 +74,7 @@ class KeptRecords:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     flask: Flask
-    clock: StandingClock
+    clock: ManualClock
     records: KeptRecords
     nonces: NonceStore
 
@@ -105,8 +105,8 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     tokens: TokenIssuer | None = None,
 ) -> Application:
     """Create an application that accepts `support.documents` by default and keeps its nonces in `directory`."""
-    clock = StandingClock(moment)
-    trust = StandingTrust(in_force=bundle or documents.shared_bundle())
+    clock = ManualClock(moment)
+    trust = FixedTrust(in_force=bundle or documents.shared_bundle())
     store = nonces or SqliteNonceStore(directory / "nonces.sqlite3")
     records = KeptRecords()
     verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=policies)

@@ -348,7 +348,7 @@ def test_the_metrics_of_the_alerts_are_ones_that_there_are() -> None:
     [waiting] = re.findall(r'standing=~"([a-z|]+)"', alerts)
 
     assert set(re.findall(r"verifier_[a-z_]+", alerts)) <= set(rows)
-    assert set(waiting.split("|")) == {standing.value for standing in ReviewStatus if standing.is_open}
+    assert set(waiting.split("|")) == {status.value for status in ReviewStatus if status.is_open}
 
 
 def test_the_archive_page_shows_what_the_command_prints() -> None:

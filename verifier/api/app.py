@@ -79,7 +79,7 @@ def create_app(service: Service) -> Flask:
     return app
 
 
-def answer_unserved(recorder: Recorder, error: Exception, is_the_requests: bool) -> tuple[int, bytes]:  # noqa: FBT001 - the server calls it so
+def answer_unhandled(recorder: Recorder, error: Exception, is_the_requests: bool) -> tuple[int, bytes]:  # noqa: FBT001 - the server calls it so
     """Return the status and the problem document for a request that does not reach the application.
 
     The server cannot parse the request, or the server itself failed.

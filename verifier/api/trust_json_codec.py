@@ -182,18 +182,18 @@ def _entry_json(surveyed: SurveyedEntry) -> TrustEntryJson:
 
 
 def _issuer_json(surveyed: SurveyedIssuer) -> DiscoveredIssuerJson:
-    issuer, sighting = surveyed.issuer, surveyed.issuer.sighting
+    issuer, observation = surveyed.issuer, surveyed.issuer.observation
     return {
-        "id": sighting.id,
-        "cloud": sighting.cloud,
-        "issuer": sighting.issuer,
-        "authorityKeyIdentifier": sighting.authority_key_identifier,
-        "issuerUrls": list(sighting.issuer_urls),
+        "id": observation.id,
+        "cloud": observation.cloud,
+        "issuer": observation.issuer,
+        "authorityKeyIdentifier": observation.authority_key_identifier,
+        "issuerUrls": list(observation.issuer_urls),
         "firstSeen": moment_json(issuer.first_seen),
         "lastSeen": moment_json(issuer.last_seen),
         "documents": issuer.documents,
-        "sampleSigner": sighting.signer_sha256,
-        "standing": surveyed.standing,
+        "sampleSigner": observation.signer_sha256,
+        "standing": surveyed.review_status,
         "authorities": [_authority_json(authority) for authority in surveyed.authorities],
     }
 
@@ -205,7 +205,7 @@ def _authority_json(surveyed: SurveyedAuthority) -> DiscoveredAuthorityJson:
         "sha1": sha1_of(certificate),
         "subject": certificate.subject,
         "notAfter": moment_json(certificate.not_after),
-        "standing": surveyed.standing,
+        "standing": surveyed.review_status,
     }
 
 

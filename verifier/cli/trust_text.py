@@ -24,7 +24,7 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
             f"{_ATTENTION}{_days(entry.usable_until, survey.at)}  {shown(entry.certificate.subject)} ({_clouds(entry)})"
             for entry in ending
         ]
-    open_issuers = [issuer for issuer in survey.discovered if issuer.standing.is_open]
+    open_issuers = [issuer for issuer in survey.discovered if issuer.review_status.is_open]
     if open_issuers:
         lines.append("issuers that are not pinned:")
         for issuer in open_issuers:
@@ -98,24 +98,24 @@ def shown(text: str) -> str:
 
 
 def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
-    issuer, sighting = surveyed.issuer, surveyed.issuer.sighting
+    issuer, observation = surveyed.issuer, surveyed.issuer.observation
     lines = [
-        f"{_ATTENTION}{shown(sighting.issuer)} ({sighting.cloud.value}): {surveyed.standing.value}",
+        f"{_ATTENTION}{shown(observation.issuer)} ({observation.cloud.value}): {surveyed.review_status.value}",
         f"      {issuer.documents} documents, {moment_json(issuer.first_seen)} to {moment_json(issuer.last_seen)}",
-        f"      key identifier {sighting.authority_key_identifier or '(none)'}",
+        f"      key identifier {observation.authority_key_identifier or '(none)'}",
     ]
-    lines += [f"      unverified location from the document: {shown(url)}" for url in sighting.issuer_urls]
+    lines += [f"      unverified location from the document: {shown(url)}" for url in observation.issuer_urls]
     for authority in surveyed.authorities:
         certificate = authority.certificate
         until = moment_json(certificate.not_after)
         lines += [
-            f"      checked: {shown(certificate.subject)}, until {until}, {authority.standing.value}",
+            f"      checked: {shown(certificate.subject)}, until {until}, {authority.review_status.value}",
             f"        SHA-1, to compare with Azure's page: {sha1_of(certificate)}",
         ]
-    if surveyed.standing is ReviewStatus.UNRESOLVED:
+    if surveyed.review_status is ReviewStatus.UNRESOLVED:
         lines += [
             "      get its certificate from Azure's page of certificate authorities, not from the document. Then run:",
-            f"      imds-verifier trust add FILE --cloud {sighting.cloud.value}",
+            f"      imds-verifier trust add FILE --cloud {observation.cloud.value}",
         ]
     else:
         sha256 = surveyed.authorities[0].certificate.sha256

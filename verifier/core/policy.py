@@ -24,10 +24,10 @@ class RuleOutcome(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class RuleResult:
     """The outcome of one rule, with its name and one sentence for the person whose document is refused."""
 
-    standing: RuleOutcome
+    outcome: RuleOutcome
     rule: str
     detail: str = ""
 
@@ -35,7 +35,7 @@ class Judgement:
 class Rule(Protocol):
     """One requirement on authentic content. Rules are pure: the moment is an argument."""
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement: ...
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult: ...
 
 
 class ClaimName(StrEnum):
@@ -88,15 +88,15 @@ class ClaimIn:
             raise ValueError(f"no allowed value for {self.claim}")
         object.__setattr__(self, "allowed", frozenset(value.casefold() for value in self.allowed))
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         rule = f"{self.claim} is allowed"
         value = self.claim.read(content.claims)
         if value is None:
             return _absent(rule, self.claim)
         if value.casefold() in self.allowed:
-            return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
-        return Judgement(
-            standing=RuleOutcome.DENIED, rule=rule, detail=f"The document's {self.claim} is not an allowed one."
+            return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
+        return RuleResult(
+            outcome=RuleOutcome.DENIED, rule=rule, detail=f"The document's {self.claim} is not an allowed one."
         )
 
 
@@ -108,11 +108,11 @@ class CloudIn:
         if not self.allowed:
             raise ValueError("no allowed cloud")
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         if content.cloud in self.allowed:
-            return Judgement(standing=RuleOutcome.SATISFIED, rule="cloud is allowed")
-        return Judgement(
-            standing=RuleOutcome.DENIED, rule="cloud is allowed", detail=f"{content.cloud} is not an allowed cloud."
+            return RuleResult(outcome=RuleOutcome.SATISFIED, rule="cloud is allowed")
+        return RuleResult(
+            outcome=RuleOutcome.DENIED, rule="cloud is allowed", detail=f"{content.cloud} is not an allowed cloud."
         )
 
 
@@ -120,12 +120,12 @@ class CloudIn:
 class RequirePlan:
     """Require a Marketplace image: the plan names publisher, product and plan."""
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         rule = "plan is present"
         for claim in (ClaimName.PUBLISHER, ClaimName.PRODUCT, ClaimName.PLAN):
             if not claim.read(content.claims):
                 return _absent(rule, claim)
-        return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
+        return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +138,16 @@ class MaximumAge:
         if self.age <= timedelta(0):
             raise ValueError("the maximum age is not positive")
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
         rule = f"document is at most {self.age.total_seconds():.0f} s old"
         created_on = content.claims.created_on
         if created_on is None:
-            return Judgement(
-                standing=RuleOutcome.ABSENT, rule=rule, detail="The document does not say when it was created."
+            return RuleResult(
+                outcome=RuleOutcome.ABSENT, rule=rule, detail="The document does not say when it was created."
             )
         if now - created_on <= self.age:
-            return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
-        return Judgement(standing=RuleOutcome.DENIED, rule=rule, detail="The document is older than the policy allows.")
+            return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
+        return RuleResult(outcome=RuleOutcome.DENIED, rule=rule, detail="The document is older than the policy allows.")
 
 
 class AllOf:
@@ -158,12 +158,12 @@ class AllOf:
             raise ValueError("AllOf without a rule")
         self.rules = rules
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
-        judgements = [rule.judge(content, now=now) for rule in self.rules]
-        failed = [judgement for judgement in judgements if judgement.standing is not RuleOutcome.SATISFIED]
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
+        results = [rule.evaluate(content, now=now) for rule in self.rules]
+        failed = [result for result in results if result.outcome is not RuleOutcome.SATISFIED]
         # A denied rule is more specific than an absent claim, also inside a Not.
-        failed.sort(key=lambda judgement: judgement.standing is RuleOutcome.ABSENT)
-        return failed[0] if failed else judgements[0]
+        failed.sort(key=lambda result: result.outcome is RuleOutcome.ABSENT)
+        return failed[0] if failed else results[0]
 
 
 class AnyOf:
@@ -174,16 +174,16 @@ class AnyOf:
             raise ValueError("AnyOf without a rule")
         self.rules = rules
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
-        judgements = [rule.judge(content, now=now) for rule in self.rules]
-        for standing in (RuleOutcome.SATISFIED, RuleOutcome.ABSENT):
-            for judgement in judgements:
-                if judgement.standing is standing:
-                    return judgement
-        return Judgement(
-            standing=RuleOutcome.DENIED,
-            rule=" or ".join(judgement.rule for judgement in judgements),
-            detail=" ".join(judgement.detail for judgement in judgements),
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
+        results = [rule.evaluate(content, now=now) for rule in self.rules]
+        for outcome in (RuleOutcome.SATISFIED, RuleOutcome.ABSENT):
+            for result in results:
+                if result.outcome is outcome:
+                    return result
+        return RuleResult(
+            outcome=RuleOutcome.DENIED,
+            rule=" or ".join(result.rule for result in results),
+            detail=" ".join(result.detail for result in results),
         )
 
 
@@ -193,18 +193,18 @@ class Not:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
-        judgement = self.rule.judge(content, now=now)
-        rule = f"not ({judgement.rule})"
-        match judgement.standing:
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
+        result = self.rule.evaluate(content, now=now)
+        rule = f"not ({result.rule})"
+        match result.outcome:
             case RuleOutcome.SATISFIED:
-                return Judgement(
-                    standing=RuleOutcome.DENIED, rule=rule, detail="The document is of a kind that is excluded."
+                return RuleResult(
+                    outcome=RuleOutcome.DENIED, rule=rule, detail="The document is of a kind that is excluded."
                 )
             case RuleOutcome.DENIED:
-                return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
+                return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
             case RuleOutcome.ABSENT:
-                return Judgement(standing=RuleOutcome.ABSENT, rule=rule, detail=judgement.detail)
+                return RuleResult(outcome=RuleOutcome.ABSENT, rule=rule, detail=result.detail)
 
 
 class UnknownPolicyError(ValueError):
@@ -243,11 +243,9 @@ class Policies:
                     Reason.POLICY_DENIED,
                     f"The nonce is bound to policy {name[:64]!r}, which no longer exists: get a new nonce.",
                 ) from error
-            judgement = rule.judge(fresh.content, now=now)
-            if judgement.standing is not RuleOutcome.SATISFIED:
-                raise PolicyRefused(
-                    Reason.POLICY_DENIED, f"Policy {name!r}, rule '{judgement.rule}': {judgement.detail}"
-                )
+            result = rule.evaluate(fresh.content, now=now)
+            if result.outcome is not RuleOutcome.SATISFIED:
+                raise PolicyRefused(Reason.POLICY_DENIED, f"Policy {name!r}, rule '{result.rule}': {result.detail}")
         return Verified(fresh=fresh, policies=names)
 
 
@@ -261,9 +259,9 @@ def applicable_policies(fresh: Redeemed | FirstSight | Archived, *, tenant: str,
     return tuple(dict.fromkeys((tenant, *([bound] if bound else []), *([] if asked is None else [asked]))))
 
 
-def _absent(rule: str, claim: ClaimName) -> Judgement:
-    return Judgement(
-        standing=RuleOutcome.ABSENT,
+def _absent(rule: str, claim: ClaimName) -> RuleResult:
+    return RuleResult(
+        outcome=RuleOutcome.ABSENT,
         rule=rule,
         detail=f"The document does not carry {claim}; IMDS adds it from api-version {claim.introduced} on.",
     )

@@ -210,5 +210,5 @@ def _require_tenant_policy(policies: Policies, name: str) -> None:
 def source_of(policies: PolicySource | None) -> Callable[[], Policies]:
     if callable(policies):
         return policies
-    standing = policies or Policies()
-    return lambda: standing
+    fixed = policies or Policies()
+    return lambda: fixed

@@ -91,7 +91,7 @@ class TrustAdministration:
             for position, authority in enumerate(issuer.authorities):
                 if Certificate.from_der(authority).sha256 == sha256:
                     for needed in issuer.authorities[position:]:
-                        approved[needed] = approved.get(needed, frozenset()) | {issuer.sighting.cloud}
+                        approved[needed] = approved.get(needed, frozenset()) | {issuer.observation.cloud}
         if not approved:
             raise UnknownAuthorityError(f"no discovered authority has the SHA-256 {sha256}")
         rejected = self.decisions().rejected

@@ -39,34 +39,36 @@ _UNREADABLE = "The trust registry holds a record that this release cannot read."
 _T = TypeVar("_T")
 
 
-def bound_sighting(sighting: IssuerObservation) -> IssuerObservation:
+def bound_observation(observation: IssuerObservation) -> IssuerObservation:
     """Truncate the texts of an observation. All observations of one issuer keep the same `id`.
 
     URLs that are too long are omitted, because a truncated URL is a different URL. Unpaired surrogates become `?`.
     Not checked: that two issuers whose names differ only after the limit stay distinct. Genuine names are shorter.
     """
     return replace(
-        sighting,
-        issuer=_writable(sighting.issuer)[:MAX_ISSUER_CHARACTERS],
-        authority_key_identifier=_writable(sighting.authority_key_identifier)[:MAX_KEY_IDENTIFIER_CHARACTERS],
-        issuer_urls=tuple(_writable(url) for url in sighting.issuer_urls[:MAX_URLS] if len(url) <= MAX_URL_CHARACTERS),
+        observation,
+        issuer=_writable(observation.issuer)[:MAX_ISSUER_CHARACTERS],
+        authority_key_identifier=_writable(observation.authority_key_identifier)[:MAX_KEY_IDENTIFIER_CHARACTERS],
+        issuer_urls=tuple(
+            _writable(url) for url in observation.issuer_urls[:MAX_URLS] if len(url) <= MAX_URL_CHARACTERS
+        ),
     )
 
 
-def encode_sighting(sighting: IssuerObservation) -> str:
+def encode_observation(observation: IssuerObservation) -> str:
     """Write a JSON array: format, cloud, issuer, key identifier, URLs, signer, seen at."""
     return _dump(
-        sighting.cloud,
-        sighting.issuer,
-        sighting.authority_key_identifier,
-        sighting.issuer_urls,
-        sighting.signer_sha256,
-        microseconds(sighting.seen_at),
+        observation.cloud,
+        observation.issuer,
+        observation.authority_key_identifier,
+        observation.issuer_urls,
+        observation.signer_sha256,
+        microseconds(observation.seen_at),
     )
 
 
-def decode_sighting(encoded: str) -> IssuerObservation:
-    return _decode(encoded, _sighting, encode_sighting)
+def decode_observation(encoded: str) -> IssuerObservation:
+    return _decode(encoded, _observation, encode_observation)
 
 
 def encode_authorities(authorities: Sequence[bytes]) -> str:
@@ -119,17 +121,17 @@ def decode_number(encoded: str) -> int:
     return _decode(encoded, int, encode_number)
 
 
-def discovered_issuer(sighting: str, *, first_seen: int, documents: int, authorities: str | None) -> DiscoveredIssuer:
+def discovered_issuer(latest: str, *, first_seen: int, documents: int, authorities: str | None) -> DiscoveredIssuer:
     """Build an issuer from a registry: latest observation, first time in microseconds, count and authorities.
 
     `authorities` is None if none were checked. Raises StoreUnavailable if the values are inconsistent.
     """
-    latest = decode_sighting(sighting)
-    first = _first_seen(first_seen, latest=latest.seen_at, documents=documents)
+    observation = decode_observation(latest)
+    first = _first_seen(first_seen, latest=observation.seen_at, documents=documents)
     return DiscoveredIssuer(
-        sighting=latest,
+        observation=observation,
         first_seen=first,
-        last_seen=latest.seen_at,
+        last_seen=observation.seen_at,
         documents=documents,
         authorities=() if authorities is None else decode_authorities(authorities),
     )
@@ -221,7 +223,7 @@ def _members(encoded: str) -> list[object]:
     return fields[1:]
 
 
-def _sighting(encoded: str) -> IssuerObservation:
+def _observation(encoded: str) -> IssuerObservation:
     cloud, issuer, key_identifier, urls, signer, seen_at = _members(encoded)
     return IssuerObservation(
         cloud=Cloud(_text(cloud)),

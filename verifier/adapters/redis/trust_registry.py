@@ -21,7 +21,7 @@ from verifier.adapters.records.nonces import encode_text, microseconds
 from verifier.adapters.records.trust import (
     MAX_AUTHORITIES,
     bound_nonconforming,
-    bound_sighting,
+    bound_observation,
     decode_decisions,
     decode_event,
     decode_number,
@@ -31,7 +31,7 @@ from verifier.adapters.records.trust import (
     encode_event,
     encode_nonconforming,
     encode_number,
-    encode_sighting,
+    encode_observation,
     nonconforming_id,
     nonconforming_record,
 )
@@ -159,7 +159,7 @@ class RedisTrustRegistry:
             raise ValueError("the prefix has no hash tag, such as {trust}: its keys would lie on several nodes")
         self._link = link
         self._create = create
-        self._standing = f"{prefix}standing"
+        self._decisions = f"{prefix}standing"
         self._audit = f"{prefix}audit"
         self._issuers = f"{prefix}issuers"
         self._seen = f"{prefix}seen"
@@ -182,18 +182,18 @@ class RedisTrustRegistry:
 
     def exists(self) -> bool:
         """Return whether a service has used this data set. Raises StoreUnavailable."""
-        return bool(self._link.repeatably("EXISTS", self._standing))
+        return bool(self._link.repeatably("EXISTS", self._decisions))
 
     def revision(self) -> int:
-        revision = self._link.repeatably("HGET", self._standing, "revision")
+        revision = self._link.repeatably("HGET", self._decisions, "revision")
         if revision is None and self._create:
             with suppress(StoreUnavailable):  # a server that is read-only for now can be read
-                self._link.repeatably("HSETNX", self._standing, "revision", encode_number(0))
+                self._link.repeatably("HSETNX", self._decisions, "revision", encode_number(0))
         return _revision(revision)
 
     def decisions(self) -> tuple[OperatorDecisions, int]:
         """Return the decisions and their revision as the port says. One command reads both."""
-        decisions, revision = _members(self._link.repeatably("HMGET", self._standing, "decisions", "revision"))
+        decisions, revision = _members(self._link.repeatably("HMGET", self._decisions, "decisions", "revision"))
         return OperatorDecisions() if decisions is None else decode_decisions(_ascii(decisions)), _revision(revision)
 
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
@@ -210,27 +210,27 @@ class RedisTrustRegistry:
             encode_event(event),
             encode_number(MAX_AUDIT_EVENTS),
         )
-        return bool(self._link.durably("EVAL", _DECIDE, 2, self._standing, self._audit, *arguments))
+        return bool(self._link.durably("EVAL", _DECIDE, 2, self._decisions, self._audit, *arguments))
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
         found = self._link.repeatably("EVAL", _DISCOVERED, 2, self._issuers, self._seen)
         return tuple(_issuer(*_members(fields)) for fields in _members(found))
 
-    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
-        """Record a sighting as the port says, within bounds (bound_sighting, MAX_AUTHORITIES).
+    def record(self, observation: IssuerObservation, authorities: Sequence[bytes]) -> bool:
+        """Record an observation as the port says, within bounds (bound_observation, MAX_AUTHORITIES).
 
         Only new authorities replace checked ones, and that changes the revision.
         """
-        bounded = bound_sighting(sighting)
+        bounded = bound_observation(observation)
         arguments = (
             bounded.id,
-            encode_sighting(bounded),
+            encode_observation(bounded),
             encode_number(microseconds(bounded.seen_at)),
             encode_authorities(authorities[:MAX_AUTHORITIES]) if authorities else "",
             encode_number(MAX_DISCOVERED),
             encode_number(_step()),
         )
-        return bool(self._link.once("EVAL", _RECORD, 3, self._standing, self._issuers, self._seen, *arguments))
+        return bool(self._link.once("EVAL", _RECORD, 3, self._decisions, self._issuers, self._seen, *arguments))
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
         """Record as the port says; the texts that are kept are bounded (bound_nonconforming)."""
@@ -270,9 +270,9 @@ class RedisTrustRegistry:
         self._link.close()
 
 
-def _issuer(sighting: object, first_seen: object, documents: object, authorities: object) -> DiscoveredIssuer:
+def _issuer(observation: object, first_seen: object, documents: object, authorities: object) -> DiscoveredIssuer:
     return discovered_issuer(
-        _ascii(sighting),
+        _ascii(observation),
         first_seen=decode_number(_ascii(first_seen)),
         documents=decode_number(_ascii(documents)),
         authorities=None if authorities is None else _ascii(authorities),

@@ -12,7 +12,7 @@ from verifier.adapters.records.nonces import encode_text, microseconds
 from verifier.adapters.records.trust import (
     MAX_AUTHORITIES,
     bound_nonconforming,
-    bound_sighting,
+    bound_observation,
     decode_decisions,
     decode_event,
     discovered_issuer,
@@ -20,7 +20,7 @@ from verifier.adapters.records.trust import (
     encode_decisions,
     encode_event,
     encode_nonconforming,
-    encode_sighting,
+    encode_observation,
     nonconforming_id,
     nonconforming_record,
 )
@@ -53,7 +53,7 @@ _LAYOUT = Layout(
         """
         CREATE TABLE issuers (
             id          TEXT    NOT NULL PRIMARY KEY,
-            sighting    TEXT    NOT NULL,  -- encode_sighting: the latest
+            sighting    TEXT    NOT NULL,  -- encode_observation: the latest
             first_seen  INTEGER NOT NULL,  -- microseconds since 1970, UTC
             last_seen   INTEGER NOT NULL,  -- likewise
             documents   INTEGER NOT NULL,
@@ -154,10 +154,10 @@ class SqliteTrustRegistry:
         self._clock = clock
 
     def revision(self) -> int:
-        return self._standing()[1]
+        return self._stored_decisions()[1]
 
     def decisions(self) -> tuple[OperatorDecisions, int]:
-        decisions, revision = self._standing()
+        decisions, revision = self._stored_decisions()
         return decode_decisions(decisions), revision
 
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
@@ -177,19 +177,19 @@ class SqliteTrustRegistry:
                 "SELECT sighting, first_seen, documents, authorities FROM issuers ORDER BY last_seen DESC, id DESC"
             ).fetchall()
         return tuple(
-            discovered_issuer(sighting, first_seen=first_seen, documents=documents, authorities=authorities)
-            for sighting, first_seen, documents, authorities in rows
+            discovered_issuer(observation, first_seen=first_seen, documents=documents, authorities=authorities)
+            for observation, first_seen, documents, authorities in rows
         )
 
-    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
-        """Record the observation, with bounded texts (bound_sighting) and at most MAX_AUTHORITIES authorities.
+    def record(self, observation: IssuerObservation, authorities: Sequence[bytes]) -> bool:
+        """Record the observation, with bounded texts (bound_observation) and at most MAX_AUTHORITIES authorities.
 
         New checked authorities replace the stored ones and increase the revision.
         """
-        bounded = bound_sighting(sighting)
+        bounded = bound_observation(observation)
         row = {
             "id": bounded.id,
-            "sighting": encode_sighting(bounded),
+            "sighting": encode_observation(bounded),
             "seen_at": microseconds(bounded.seen_at),
             "authorities": encode_authorities(authorities[:MAX_AUTHORITIES]) if authorities else None,
         }
@@ -249,7 +249,7 @@ class SqliteTrustRegistry:
             rows = connection.execute(_TRAIL, (max(0, most),)).fetchall()  # SQLite treats a negative limit as no limit
         return tuple(decode_event(event) for (event,) in rows)
 
-    def _standing(self) -> tuple[str, int]:
+    def _stored_decisions(self) -> tuple[str, int]:
         with self._file.connection() as connection:
             rows: list[tuple[str, int]] = connection.execute("SELECT decisions, revision FROM standing").fetchall()
         if not rows:

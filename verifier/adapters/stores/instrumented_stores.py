@@ -85,9 +85,9 @@ class InstrumentedTrustRegistry:
         with self._timer.time("discovered"):
             return self._registry.discovered()
 
-    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
+    def record(self, observation: IssuerObservation, authorities: Sequence[bytes]) -> bool:
         with self._timer.time("record"):
-            return self._registry.record(sighting, authorities)
+            return self._registry.record(observation, authorities)
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
         with self._timer.time("record_nonconforming"):
