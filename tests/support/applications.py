@@ -1,5 +1,6 @@
 """Create the Flask application in this process, over a real store, with a clock that the test sets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.api.admission import Admission
 from verifier.api.app import Service, create_app
 from verifier.api.appraisals import Appraisals
-from verifier.api.authentication import Administrators, Tenants
+from verifier.api.authentication import Callers, Tenants
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceRecord
@@ -32,7 +33,7 @@ from verifier.ports.telemetry import (
     ResponseSent,
 )
 from verifier.ports.tokens import TokenIssuer
-from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier
+from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier, source_of
 from verifier.usecases.readiness import Readiness
 
 
@@ -101,6 +102,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     log: AppraisalLog | None = None,
     log_required: bool = False,
     tenants: Tenants | None = None,
+    callers: Callable[[], Callers] | None = None,
     limiter: RateLimiter | None = None,
     tokens: TokenIssuer | None = None,
 ) -> Application:
@@ -109,15 +111,11 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     trust = FixedTrust(in_force=bundle or documents.shared_bundle())
     store = nonces or SqliteNonceStore(directory / "nonces.sqlite3")
     records = KeptRecords()
-    verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=policies)
-    administrators = Administrators(key_hashes={})
-    callers = tenants or Tenants()
+    current_policies = source_of(policies)
+    read = callers or (lambda: Callers(tenants=tenants or Tenants(), policies=current_policies()))
+    verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=lambda: read().policies)
     service = Service(
-        admission=Admission(
-            tenants=lambda: callers,
-            administrators=lambda: administrators,
-            limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3"),
-        ),
+        admission=Admission(callers=read, limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3")),
         verifier=verifier,
         readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),
         recorder=records,

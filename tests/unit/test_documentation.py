@@ -32,7 +32,7 @@ from verifier.adapters.settings.settings import (
 )
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
 from verifier.api import json_codec, trust_json_codec
-from verifier.api.authentication import Administrators, Tenants
+from verifier.api.authentication import Callers
 from verifier.api.json_codec import Json
 from verifier.api.problems import DOCUMENTATION
 from verifier.api.routes import create_metrics_blueprint
@@ -305,13 +305,7 @@ def test_the_http_page_lists_every_path(administration: TrustAdministration, tmp
     text = (ROOT / "docs" / "http.md").read_text("utf-8")
     application = make_application(tmp_path)
     application.flask.register_blueprint(
-        create_trust_blueprint(
-            administration,
-            lambda: Administrators(key_hashes={}),
-            application.clock,
-            tenants=Tenants,
-            maximum_body_bytes=MAX_EVIDENCE_BYTES,
-        )
+        create_trust_blueprint(administration, Callers, application.clock, maximum_body_bytes=MAX_EVIDENCE_BYTES)
     )
     application.flask.register_blueprint(create_metrics_blueprint(lambda: (b"", "text/plain")))
     paths = {

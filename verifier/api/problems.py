@@ -194,7 +194,7 @@ DOCUMENTATION: dict[Code, Documentation] = {
         status=503,
         title="The service is temporarily unavailable",
         meaning="A store is unavailable, so the service cannot issue or redeem nonces, or read or change operators' trust decisions. "
-        "Or a worker is still loading settings and does not have the tenant's policy yet. This is not a verdict.",
+        "This is not a verdict.",
         remedy="Wait for the seconds in Retry-After, then send the same request again.",
     ),
     Failure.INTERNAL: Documentation(

@@ -45,10 +45,12 @@ def create_blueprint(
             body = read_body(request, limit=maximum_body_bytes)
             asked = json_codec.read_attestation(request.mimetype, body)
             appraisal.receive(asked.document)
+            tenant_policy, policies = admission.current_policies(tenant)
             result = verifier.appraise(
                 asked.document,
                 tenant=tenant.name,
-                tenant_policy=admission.current_policy(tenant),
+                tenant_policy=tenant_policy,
+                policies=policies,
                 nonce=asked.nonce,
                 policy=asked.policy,
                 observer=appraisal,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, g, jsonify, request
 
 from verifier.api import trust_json_codec
-from verifier.api.authentication import Administrators, Tenants
+from verifier.api.authentication import Callers
 from verifier.api.bodies import read_body
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
@@ -18,20 +18,16 @@ from verifier.usecases.trust_survey import survey_trust
 
 
 def create_trust_blueprint(
-    administration: TrustAdministration,
-    administrators: Callable[[], Administrators],
-    clock: Clock,
-    *,
-    tenants: Callable[[], Tenants],
-    maximum_body_bytes: int,
+    administration: TrustAdministration, callers: Callable[[], Callers], clock: Clock, *, maximum_body_bytes: int
 ) -> Blueprint:
-    """Create the routes. Each one, also GET, needs an admin key, and checks it before the rest of the request.
-
-    `tenants` serves only to give tenant keys an error message of their own.
-    """
+    """Create the routes. Each one, also GET, needs an admin key, and checks it before the rest of the request."""
     blueprint = Blueprint("trust", __name__)
     paths = _Paths(administration=administration, clock=clock, maximum_body_bytes=maximum_body_bytes)
-    _guard(blueprint, administrators, tenants)
+
+    @blueprint.before_request
+    def authenticate() -> None:
+        g.administrator = callers().authenticate_administrator(request.headers.getlist("Authorization"))
+
     blueprint.get("/v1/trust")(paths.show)
     blueprint.post("/v1/trust/discovered/<sha256>/approve")(paths.approve)
     blueprint.post("/v1/trust/discovered/<sha256>/reject")(paths.reject)
@@ -40,12 +36,6 @@ def create_trust_blueprint(
     blueprint.put("/v1/trust/denied/<what>")(paths.deny)
     blueprint.delete("/v1/trust/denied/<what>")(paths.allow)
     return blueprint
-
-
-def _guard(blueprint: Blueprint, administrators: Callable[[], Administrators], tenants: Callable[[], Tenants]) -> None:
-    @blueprint.before_request
-    def authenticate() -> None:
-        g.administrator = administrators().authenticate(request.headers.getlist("Authorization"), tenants=tenants())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

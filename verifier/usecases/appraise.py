@@ -114,6 +114,7 @@ class Verifier:
         *,
         tenant: str = DEFAULT_TENANT,
         tenant_policy: str = Policies.DEFAULT,
+        policies: Policies | None = None,
         nonce: str | None = None,
         policy: str | None = None,
         observer: pipeline.Observer | None = None,
@@ -122,6 +123,7 @@ class Verifier:
 
         The document must satisfy `tenant_policy` in any case. The policy that its nonce is bound to, and
         `policy`, which the request names, can only narrow further. `nonce` is the one that the agent says it was given.
+        `policies` replace those of the verifier, so that `tenant_policy` and its rules are from one snapshot.
 
         Afterwards the nonce is used, also if its bindings or a policy refused the document; an earlier refusal leaves
         it unused. If nonces are optional, a document that answers none is remembered in place of a nonce, unless the
@@ -130,7 +132,7 @@ class Verifier:
         Raises Refused, UnknownPolicyError if the request names no policy of ours, and Unavailable: also if
         `tenant_policy` is not in force, since no document can be accepted without it.
         """
-        policies = self._policies()
+        policies = self._policies() if policies is None else policies
         if policy is not None:
             policies.find(policy)
         _require_tenant_policy(policies, tenant_policy)

@@ -10,7 +10,6 @@ from typing import TypeVar, cast
 from pydantic import ValidationError
 
 from verifier.adapters.settings.settings import RELOADABLE, Settings, explain
-from verifier.core.policy import Policies
 from verifier.ports.telemetry import Recorder, ReloadOutcome, SettingsReloaded
 
 _T = TypeVar("_T")
@@ -45,7 +44,6 @@ class LiveSettings:
         self._seen = self._read = ""
         self._refusal = ""
         self._waiting: frozenset[str] = frozenset()
-        self.policies: Callable[[], Policies] = self.view(lambda now: now.named_policies)
 
     def settings(self) -> Settings:
         """Return the settings in force: the same object until a reload changes them."""
