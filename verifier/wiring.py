@@ -28,10 +28,10 @@ from verifier.adapters.trust.files import TrustDirectory, shipped_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.agent import command as agent_command
 from verifier.api.admission import Admission
-from verifier.api.app import Service, answer_unhandled, create_app
+from verifier.api.app import answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Callers, Tenants
-from verifier.api.routes import create_metrics_blueprint
+from verifier.api.routes import Service, create_metrics_blueprint
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.cli.api_key import api_key_command
 from verifier.cli.commands import Command, ExitStatus, UsageError, run_command

@@ -14,12 +14,14 @@ from support.openapi_checks import DescribedClient
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.api.admission import Admission
-from verifier.api.app import Service, create_app
+from verifier.api.app import create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Callers, Tenants
+from verifier.api.routes import Service
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceRecord
+from verifier.core.policy import Policies
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.stores import NonceKey, NonceStore, RateLimiter
 from verifier.ports.telemetry import (
@@ -33,7 +35,7 @@ from verifier.ports.telemetry import (
     ResponseSent,
 )
 from verifier.ports.tokens import TokenIssuer
-from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier, source_of
+from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier, policies_now
 from verifier.usecases.readiness import Readiness
 
 
@@ -111,8 +113,8 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     trust = FixedTrust(in_force=bundle or documents.shared_bundle())
     store = nonces or SqliteNonceStore(directory / "nonces.sqlite3")
     records = KeptRecords()
-    current_policies = source_of(policies)
-    read = callers or (lambda: Callers(tenants=tenants or Tenants(), policies=current_policies()))
+    source: PolicySource = policies or Policies()
+    read = callers or (lambda: Callers(tenants=tenants or Tenants(), policies=policies_now(source)))
     verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=lambda: read().policies)
     service = Service(
         admission=Admission(callers=read, limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3")),

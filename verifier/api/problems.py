@@ -207,14 +207,8 @@ DOCUMENTATION: dict[Code, Documentation] = {
 
 
 def find_code(text: str) -> Code:
-    """Return the code with this text.
-
-    Raises KeyError.
-    """
-    for code in DOCUMENTATION:
-        if code.value == text:
-            return code
-    raise KeyError(text)
+    """Return the code with this text. Raises KeyError."""
+    return {code.value: code for code in DOCUMENTATION}[text]
 
 
 def type_uri(code: Code) -> str:

@@ -1,6 +1,7 @@
 """Define the routes of nonces, attestations, health and problem pages."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from flask import Blueprint, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
@@ -12,41 +13,51 @@ from verifier.api.appraisals import Appraisals
 from verifier.api.bodies import read_body
 from verifier.api.problems import DOCUMENTATION, find_code
 from verifier.core.tenancy import LimitedPath
-from verifier.ports.telemetry import METRICS_LISTENER
+from verifier.ports.telemetry import METRICS_LISTENER, Recorder
 from verifier.ports.tokens import TokenIssuer
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.readiness import Readiness
 
 
-def create_blueprint(
-    verifier: Verifier,
-    readiness: Readiness,
-    appraisals: Appraisals,
-    admission: Admission,
-    tokens: TokenIssuer | None,
-    maximum_body_bytes: int,
-) -> Blueprint:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The wired components that the application serves."""
+
+    verifier: Verifier
+    readiness: Readiness
+    recorder: Recorder
+    appraisals: Appraisals
+    admission: Admission
+    maximum_body_bytes: int
+    #: The version of this software, for the OpenAPI document.
+    version: str
+    #: None if the service does not sign results.
+    tokens: TokenIssuer | None = None
+    blueprints: tuple[Blueprint, ...] = ()
+
+
+def create_blueprint(service: Service) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
     blueprint.after_request(add_rate_headers)
 
     @blueprint.post("/v1/nonces")
     def issue_nonce() -> tuple[Response, int]:
-        tenant = admission.admit(LimitedPath.NONCES)
-        body = read_body(request, limit=maximum_body_bytes)
+        tenant = service.admission.admit(LimitedPath.NONCES)
+        body = read_body(limit=service.maximum_body_bytes)
         binding = json_codec.read_nonce_request(request.mimetype, body)
-        return jsonify(json_codec.nonce_json(verifier.issue_nonce(tenant=tenant.name, binding=binding))), 201
+        return jsonify(json_codec.nonce_json(service.verifier.issue_nonce(tenant=tenant.name, binding=binding))), 201
 
     @blueprint.post("/v1/attestations")
     def appraise() -> Response:
-        tenant = admission.admit(LimitedPath.ATTESTATIONS)
-        with appraisals.watch(
+        tenant = service.admission.admit(LimitedPath.ATTESTATIONS)
+        with service.appraisals.watch(
             request_id=g.request_id, client_request_id=g.client_request_id, tenant=tenant.name
         ) as appraisal:
-            body = read_body(request, limit=maximum_body_bytes)
+            body = read_body(limit=service.maximum_body_bytes)
             asked = json_codec.read_attestation(request.mimetype, body)
             appraisal.receive(asked.document)
-            tenant_policy, policies = admission.current_policies(tenant)
-            result = verifier.appraise(
+            tenant_policy, policies = service.admission.current_policies(tenant)
+            result = service.verifier.appraise(
                 asked.document,
                 tenant=tenant.name,
                 tenant_policy=tenant_policy,
@@ -56,7 +67,7 @@ def create_blueprint(
                 observer=appraisal,
             )
             appraisal.conclude(result)
-            token = "" if tokens is None else tokens.issue(result, tenant=tenant.name)
+            token = "" if service.tokens is None else service.tokens.issue(result, tenant=tenant.name)
         return jsonify(json_codec.result_json(result, token=token))
 
     @blueprint.get("/healthz")
@@ -66,7 +77,7 @@ def create_blueprint(
 
     @blueprint.get("/readyz")
     def readyz() -> tuple[Response, int]:
-        answer = json_codec.readiness_json(readiness.look())
+        answer = json_codec.readiness_json(service.readiness.look())
         return jsonify(answer), 200 if answer["status"] == "ready" else 503
 
     @blueprint.get("/problems/<code>")

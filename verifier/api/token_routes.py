@@ -1,10 +1,10 @@
 """Serve the public keys of the result tokens to relying parties."""
 
-import hashlib
 import json
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
+from verifier.api.bodies import serve_cached
 from verifier.api.json_codec import key_set_json
 from verifier.ports.tokens import JWKS_LIFETIME, TokenIssuer
 
@@ -19,11 +19,6 @@ def create_token_blueprint(tokens: TokenIssuer | None) -> Blueprint:
     @blueprint.get("/.well-known/jwks.json")
     def show_keys() -> Response:
         body = json.dumps(key_set_json(() if tokens is None else tokens.published())).encode()
-        seconds = int(JWKS_LIFETIME.total_seconds())
-        headers = {"Cache-Control": f"public, max-age={seconds}"}
-        response = Response(body, mimetype=KEY_SET_TYPE, headers=headers)
-        response.set_etag(hashlib.sha256(body).hexdigest()[:32])
-        response.make_conditional(request)
-        return response
+        return serve_cached(body, KEY_SET_TYPE, seconds=int(JWKS_LIFETIME.total_seconds()))
 
     return blueprint

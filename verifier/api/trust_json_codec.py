@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -19,8 +18,6 @@ from verifier.api.answers import (
     TrustEntryJson,
     TrustSurveyJson,
 )
-from verifier.api.json_codec import RequestError, parse_request
-from verifier.api.problems import RequestFault
 from verifier.api.request_bodies import RequestBody
 from verifier.core.encoding.moments import moment_json
 from verifier.core.issuer_review import SurveyedAuthority, SurveyedIssuer
@@ -45,49 +42,15 @@ class PinRequest(RequestBody):
     note: Annotated[str, Field(max_length=MAX_NOTE_CHARACTERS)] = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewPin:
-    """A certificate that an operator wants to pin.
-
-    Not checked: whether it is an authority, and whether it chains to an anchor.
-    """
-
-    certificate: Certificate
-    clouds: frozenset[Cloud]
-    note: str
-
-
-def read_pin_request(media_type: str, body: bytes) -> NewPin:
-    """Read the body of POST /v1/trust/pins.
-
-    Raises RequestError.
-    """
-    request = parse_request(PinRequest, media_type, body)
-    try:
-        return NewPin(
-            certificate=read_pem(request.certificate.encode("utf-8")),
-            clouds=frozenset(request.clouds),
-            note=read_note(request.note),
-        )
-    except ValueError as error:
-        raise RequestError(RequestFault.MALFORMED_REQUEST, f"{error}.") from error
-
-
 def read_pem(raw: bytes) -> Certificate:
-    """Read the certificate that is the only PEM block of `raw`. A second block may be a private key.
-
-    Raises UnfitAuthorityError.
-    """
+    """Read the only PEM block of `raw`. A second block may be a private key. Raises UnfitAuthorityError."""
     if raw.count(b"-----BEGIN ") != 1:
         raise UnfitAuthorityError("Send exactly one PEM block, and in it a certificate")
     return read_authority(raw)
 
 
 def read_note(text: str) -> str:
-    """Check that the note is one line that terminals and manifests can show.
-
-    Raises ValueError.
-    """
+    """Check that the note is one line that terminals and manifests can show. Raises ValueError."""
     if len(text) > MAX_NOTE_CHARACTERS or not text.isprintable():
         raise ValueError(f"A note must be one line of at most {MAX_NOTE_CHARACTERS} printable characters")
     return text
@@ -125,10 +88,7 @@ def are_denied(denials: Denials, among: Denials) -> bool:
 
 
 def sha1_of(certificate: Certificate) -> str:
-    """Return the SHA-1 in the form of Azure's page of certificate authorities.
-
-    Operators compare it by eye. No check depends on it.
-    """
+    """Return the SHA-1 in the form of Azure's page of CAs, for operators to compare. No check depends on it."""
     return certificate.sha1.upper()
 
 
@@ -238,11 +198,7 @@ def _certificates_json(certificates: Sequence[Certificate]) -> list[KnownCertifi
 
 def _denial_json(denial: SurveyedDenial) -> DenialJson:
     kind, value = denial_parts(denial.denials)
-    return {
-        "kind": kind,
-        "value": value,
-        "certificates": _certificates_json(denial.certificates),
-    }
+    return {"kind": kind, "value": value, "certificates": _certificates_json(denial.certificates)}
 
 
 def denial_parts(denials: Denials) -> tuple[Literal["spki", "serial"], str]:

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +18,9 @@ from verifier.api.json_codec import Json
 from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
-from verifier.cli.trust_text import list_text, shown, status_text
+from verifier.cli.trust_text import list_text, status_text
 from verifier.core.encoding.moments import moment_json
+from verifier.core.encoding.printable import printable
 from verifier.core.trust.bundle import EXPIRY_WARNING, AuthorityIdentity, Denials, Origin, oddities_of
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
@@ -156,11 +158,9 @@ class _Actions:
         raw = read_document_file(arguments.file, limit=MAX_CERTIFICATE_BYTES)
         if len(raw) > MAX_CERTIFICATE_BYTES:
             raise UsageError(f"{arguments.file}: larger than {MAX_CERTIFICATE_BYTES} bytes")
-        try:
+        with _value_errors_as_usage():
             certificate = trust_json_codec.read_pem(raw) if b"-----BEGIN " in raw else read_authority(raw)
             note = trust_json_codec.read_note(arguments.note)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
         opened = self._open(arguments)
         self._warn_of(certificate, force=arguments.force)
         clouds = frozenset(Cloud(cloud) for cloud in arguments.cloud)
@@ -250,20 +250,24 @@ def _pins_left(opened: OpenTrust, sha256: str) -> Iterable[str]:
     rejected = {AuthorityIdentity.of(one) for one in opened.administration.known_authorities() if one.sha256 == sha256}
     for entry in entries:
         if entry.origin is not Origin.ADMITTED and AuthorityIdentity.of(entry.certificate) in rejected:
-            subject = shown(entry.certificate.subject)
+            subject = printable(entry.certificate.subject)
             yield f"still pinned, because a rejection does not remove pins: {entry.certificate.sha256} {subject}"
 
 
 def _read_sha256(arguments: argparse.Namespace) -> str:
-    try:
+    with _value_errors_as_usage():
         return trust_json_codec.read_fingerprint(arguments.sha256)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _read_denial(arguments: argparse.Namespace, administration: TrustAdministration) -> Denials:
-    try:
+    with _value_errors_as_usage():
         return trust_json_codec.read_denial_of(arguments.what, administration.known_authorities())
+
+
+@contextmanager
+def _value_errors_as_usage() -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise UsageError(str(error)) from error
 

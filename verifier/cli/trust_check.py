@@ -10,8 +10,9 @@ from datetime import timedelta
 from verifier.api.json_codec import Json
 from verifier.cli.azure_ca_page import Finding, PublishedAuthority, compare, publish, read_page
 from verifier.cli.commands import ExitStatus, UsageError, read_document_file
-from verifier.cli.trust_text import shown, table_text
+from verifier.cli.trust_text import table_text
 from verifier.core.encoding.moments import moment_json
+from verifier.core.encoding.printable import printable
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.ports.clock import Clock
 from verifier.ports.trust import FetchFailed, IssuerFetcher
@@ -83,7 +84,7 @@ def check_trust(
     else:
         sys.stdout.write(_as_text(findings))
     for url in silent:
-        sys.stderr.write(f"no certificate received from {shown(url)}\n")
+        sys.stderr.write(f"no certificate received from {printable(url)}\n")
     if silent:
         return ExitStatus.UNAVAILABLE
     return ExitStatus.REFUSED if findings else ExitStatus.DONE
@@ -159,8 +160,8 @@ def _as_text(findings: Sequence[Finding]) -> str:
             finding.kind.value,
             finding.thumbprint,
             "" if finding.ends_at is None else moment_json(finding.ends_at),
-            shown(finding.name),
-            shown(finding.url),
+            printable(finding.name),
+            printable(finding.url),
         )
         for finding in findings
     ]

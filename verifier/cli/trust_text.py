@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from verifier.api.trust_json_codec import denial_parts, sha1_of
 from verifier.core.encoding.moments import moment_json
+from verifier.core.encoding.printable import printable
 from verifier.core.issuer_review import ReviewStatus, SurveyedIssuer
 from verifier.core.trust.bundle import TrustedCertificate
 from verifier.ports.trust import NonconformingRecord
@@ -21,8 +22,8 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
     if ending:
         lines.append(f"ending within {warning.days} days:")
         lines += [
-            f"{_ATTENTION}{_days(entry.usable_until, survey.at)}  {shown(entry.certificate.subject)} ({_clouds(entry)})"
-            for entry in ending
+            f"{_ATTENTION}{_days(one.usable_until, survey.at)}  {printable(one.certificate.subject)} ({_clouds(one)})"
+            for one in ending
         ]
     open_issuers = [issuer for issuer in survey.discovered if issuer.review_status.is_open]
     if open_issuers:
@@ -35,31 +36,25 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
             lines += _nonconforming_lines(record)
     if survey.rejected:
         lines.append("rejected CAs (no certificate of these is admitted):")
-        lines += [f"  {shown(one.authority.subject)}, key {one.authority.spki_sha256}" for one in survey.rejected]
+        lines += [f"  {printable(one.authority.subject)}, key {one.authority.spki_sha256}" for one in survey.rejected]
     if survey.denied:
         lines.append("denied:")
         for denial in survey.denied:
             kind, value = denial_parts(denial.denials)
-            named = ", ".join(shown(certificate.subject) for certificate in denial.certificates)
+            named = ", ".join(printable(certificate.subject) for certificate in denial.certificates)
             lines.append(f"  {kind} {value}: {named or 'no known authority'}")
     if survey.oddities:
         lines.append("odd certificates (documents are still accepted):")
-        lines += [f"  {shown(oddity)}" for oddity in survey.oddities]
+        lines += [f"  {printable(oddity)}" for oddity in survey.oddities]
     return "\n".join(lines) + "\n"
 
 
 def list_text(survey: TrustSurvey) -> str:
     """Format every certificate of the bundle with its state, one per line."""
     rows = [("STATE", "ORIGIN", "ROLE", "UNTIL", "SHA-256", "SUBJECT", "CLOUDS")]
-    chainable = {
-        one.entry.certificate.sha256
-        for cloud in survey.clouds
-        for one in (*cloud.anchors, *cloud.pins)
-        if one.chainable
-    }
-    denied = {
-        one.entry.certificate.sha256 for cloud in survey.clouds for one in (*cloud.anchors, *cloud.pins) if one.denied
-    }
+    surveyed = [one for cloud in survey.clouds for one in (*cloud.anchors, *cloud.pins)]
+    chainable = {one.entry.certificate.sha256 for one in surveyed if one.chainable}
+    denied = {one.entry.certificate.sha256 for one in surveyed if one.denied}
     for entry in survey.entries:
         certificate = entry.certificate
         state = entry.state_at(survey.at)
@@ -75,7 +70,7 @@ def list_text(survey: TrustSurvey) -> str:
                 entry.role.value,
                 moment_json(entry.usable_until),
                 certificate.sha256,
-                shown(certificate.subject),
+                printable(certificate.subject),
                 _clouds(entry),
             )
         )
@@ -89,27 +84,19 @@ def table_text(rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
-def shown(text: str) -> str:
-    """Escape the characters of an untrusted text that a terminal would interpret."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-
-
 def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
     issuer, observation = surveyed.issuer, surveyed.issuer.observation
     lines = [
-        f"{_ATTENTION}{shown(observation.issuer)} ({observation.cloud.value}): {surveyed.review_status.value}",
+        f"{_ATTENTION}{printable(observation.issuer)} ({observation.cloud.value}): {surveyed.review_status.value}",
         f"      {issuer.documents} documents, {moment_json(issuer.first_seen)} to {moment_json(issuer.last_seen)}",
         f"      key identifier {observation.authority_key_identifier or '(none)'}",
     ]
-    lines += [f"      unverified location from the document: {shown(url)}" for url in observation.issuer_urls]
+    lines += [f"      unverified location from the document: {printable(url)}" for url in observation.issuer_urls]
     for authority in surveyed.authorities:
         certificate = authority.certificate
         until = moment_json(certificate.not_after)
         lines += [
-            f"      checked: {shown(certificate.subject)}, until {until}, {authority.review_status.value}",
+            f"      checked: {printable(certificate.subject)}, until {until}, {authority.review_status.value}",
             f"        SHA-1, to compare with Azure's page: {sha1_of(certificate)}",
         ]
     if surveyed.review_status is ReviewStatus.UNRESOLVED:
@@ -130,8 +117,9 @@ def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
 
 def _nonconforming_lines(record: NonconformingRecord) -> list[str]:
     document = record.document
+    clouds = ", ".join(sorted(document.clouds))
     return [
-        f"{_ATTENTION}{shown(document.issuer)} ({', '.join(sorted(document.clouds))}): {shown(document.detail)}",
+        f"{_ATTENTION}{printable(document.issuer)} ({clouds}): {printable(document.detail)}",
         f"      {record.documents} documents, {moment_json(record.first_seen)} to {moment_json(record.last_seen)}",
         f"      the last has the SHA-256 {document.document_sha256}, its signer {document.signer_sha256}",
         "      compare it with Azure's documentation, and report it (docs/rollover-handbook.md)",

@@ -1,4 +1,4 @@
-"""The use cases: issue a nonce, appraise a document, appraise one from an archive. The only side effects are"""
+"""Check that the service can appraise documents."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from verifier.ports.trust import TrustSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One thing that has to be there before the service can decide anything."""
+    """One condition that must be met before the service can appraise documents."""
 
     name: str
     ready: bool
@@ -22,7 +22,7 @@ class Condition:
 
 
 class Readiness:
-    """Check whether the service can decide at all, and name what is missing."""
+    """Check each condition, and name what is missing."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Readiness:
         return (self._look_at_nonces(), self._look_at_trust(), self._look_at_tokens())
 
     def _look_at_tokens(self) -> Condition:
-        """Keys that are refused leave those before in force, which is no reason to take no requests."""
+        """Require a key if keys are configured. Refused keys are no reason to be unready: the previous ones sign."""
         if self._tokens is None:
             return Condition(name="token-key", ready=True, detail="no keys are configured: results are not signed")
         if not self._tokens.published():
@@ -61,7 +61,7 @@ class Readiness:
         return Condition(name="nonce-store", ready=True)
 
     def _look_at_trust(self) -> Condition:
-        """Each served cloud that is configured and not closed needs a usable anchor; there must be such a cloud."""
+        """Require a usable anchor for each configured, open cloud that is served, and at least one such cloud."""
         now = self._clock.now()
         try:
             bundle = self._trust.bundle()
@@ -75,7 +75,7 @@ class Readiness:
         return Condition(name="trust", ready=True, detail=self._warn(bundle, now))
 
     def _warn(self, bundle: TrustBundle, now: datetime) -> str:
-        """Which clouds' pins end inside the warning window: not a reason to take no requests."""
+        """Name the clouds whose pins end within EXPIRY_WARNING. They are no reason to be unready."""
         if self._horizons_of != bundle.generation or now >= self._horizons_until:
             # Milliseconds of signatures to verify, for a probe that comes every few seconds.
             clouds = bundle.open_clouds(self._served, at=now)

@@ -1,6 +1,7 @@
 """Change trust on a running service, for all replicas."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from verifier.core.discovery import DiscoveredIssuer
 from verifier.core.trust.bundle import AuthorityIdentity, Denials, TrustBundle
@@ -35,40 +36,31 @@ class UnfitAuthorityError(ValueError):
     """Report why a certificate cannot be pinned."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustAdministration:
     """Make and show the operators' decisions about trust. `by` names the operator.
 
     Each decision is an audit event. It is in force on this replica when the call returns, and on the other replicas
-    after their next refresh.
+    after their next refresh. The service accepts live documents from the clouds in `served`.
     """
 
-    def __init__(
-        self,
-        *,
-        trust: LiveTrustSource,
-        registry: TrustRegistry,
-        recorder: Recorder,
-        clock: Clock,
-        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
-    ) -> None:
-        #: The clouds from which the service accepts live documents.
-        self.served = served
-        self._trust = trust
-        self._registry = registry
-        self._recorder = recorder
-        self._clock = clock
+    trust: LiveTrustSource
+    registry: TrustRegistry
+    recorder: Recorder
+    clock: Clock
+    served: frozenset[Cloud] = SERVED_BY_DEFAULT
 
     def bundle(self) -> TrustBundle:
-        return self._trust.bundle()
+        return self.trust.bundle()
 
     def decisions(self) -> OperatorDecisions:
-        return self._registry.decisions()[0]
+        return self.registry.decisions()[0]
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
-        return self._registry.discovered()
+        return self.registry.discovered()
 
     def nonconforming(self) -> tuple[NonconformingRecord, ...]:
-        return self._registry.nonconforming()
+        return self.registry.nonconforming()
 
     def known_authorities(self) -> tuple[Certificate, ...]:
         """Return every CA certificate that is trusted, pinned or discovered, each once. Raises StoreUnavailable."""
@@ -78,7 +70,7 @@ class TrustAdministration:
         return certificates_of((*trusted, *pinned, *found))
 
     def audit_trail(self, *, most: int = 100) -> tuple[TrustAuditEvent, ...]:
-        return self._registry.audit_trail(most=most)
+        return self.registry.audit_trail(most=most)
 
     def approve(self, sha256: str, *, by: str) -> None:
         """Pin the discovered authority, and the authorities above it, for each cloud that it was seen in.
@@ -87,7 +79,7 @@ class TrustAdministration:
         UnfitAuthorityError if a CA above it is rejected.
         """
         approved: dict[bytes, frozenset[Cloud]] = {}
-        for issuer in self._registry.discovered():
+        for issuer in self.registry.discovered():
             for position, authority in enumerate(issuer.authorities):
                 if Certificate.from_der(authority).sha256 == sha256:
                     for needed in issuer.authorities[position:]:
@@ -121,7 +113,7 @@ class TrustAdministration:
             raise UnfitAuthorityError(
                 "only an intermediate authority can be pinned on a running service; add a root to the trust manifest"
             )
-        bundle = self._trust.bundle()
+        bundle = self.trust.bundle()
         for cloud in sorted(clouds):
             trust = bundle.clouds.get(cloud)
             authorities = () if trust is None else (*trust.anchors, *trust.pins)
@@ -155,7 +147,7 @@ class TrustAdministration:
     def _pin(
         self, authorities: Mapping[bytes, frozenset[Cloud]], subject: str, what: str, *, by: str, note: str = ""
     ) -> None:
-        now = self._clock.now()
+        now = self.clock.now()
         pins = {
             Certificate.from_der(der).sha256: PinDecision(
                 der=der, clouds=clouds, decided_by=by, decided_at=now, note=note
@@ -166,19 +158,19 @@ class TrustAdministration:
 
     def _decide(self, change: Change, what: str, subject: str, *, by: str) -> None:
         for _ in range(_ATTEMPTS):
-            before, revision = self._registry.decisions()
+            before, revision = self.registry.decisions()
             after = decide(before, change)
             event = TrustAuditEvent(
-                at=self._clock.now(),
+                at=self.clock.now(),
                 by=by,
                 what=what,
                 subject=subject,
                 before=_describe_state(before, change),
                 after=_describe_state(after, change),
             )
-            if self._registry.decide(after, event, expected=revision):
-                self._recorder.record(TrustChanged(change=event))
-                self._trust.refresh()
+            if self.registry.decide(after, event, expected=revision):
+                self.recorder.record(TrustChanged(change=event))
+                self.trust.refresh()
                 return
         raise StoreUnavailable("Other operators changed the trust decisions at the same time. Try again.")
 

@@ -175,7 +175,7 @@ def make_verifier(
         trust=trust or FixedTrust(in_force=shared_bundle()),
         nonces=store,
         clock=clock,
-        limits=limits,
+        limits=limits or Limits(),
         policies=POLICIES,
         nonce_form=nonce_form,
     )

@@ -62,7 +62,7 @@ def make_verifier(
         clock=clock,
         policies=POLICIES,
         nonce_mode=mode,
-        limits=limits,
+        limits=limits or Limits(),
     )
 
 
