@@ -25,7 +25,7 @@ from verifier.core.trust.bundle import Denials
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
-from verifier.usecases.trust_administration import UnfitAuthorityError, read_authority, read_denial
+from verifier.usecases.trust_administration import UnfitAuthorityError, read_authority
 from verifier.usecases.trust_survey import SurveyedCloud, SurveyedDenial, SurveyedEntry, SurveyedRejection, TrustSurvey
 
 MAX_NOTE_CHARACTERS = 500
@@ -65,26 +65,6 @@ def read_fingerprint(text: str) -> str:
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise ValueError("Expected the SHA-256 of a certificate: 64 hex digits")
     return fingerprint
-
-
-def read_denial_of(text: str, known: Sequence[Certificate]) -> Denials:
-    """Read a denial like `read_denial`, and refuse the SHA-256 of a known certificate.
-
-    Denials name public keys, so a denial of that value would have no effect. Raises ValueError.
-    """
-    denials = read_denial(text)
-    for certificate in known:
-        if certificate.sha256 in denials.spki_sha256:
-            raise ValueError(
-                "This is the SHA-256 of a certificate. Deny its public key "
-                f"({certificate.spki_sha256}) or its serial number ({certificate.serial_hex})"
-            )
-    return denials
-
-
-def are_denied(denials: Denials, among: Denials) -> bool:
-    """Return whether `among` contains all of `denials`."""
-    return denials.serial_numbers <= among.serial_numbers and denials.spki_sha256 <= among.spki_sha256
 
 
 def sha1_of(certificate: Certificate) -> str:

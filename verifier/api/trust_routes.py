@@ -11,14 +11,11 @@ from verifier.api.json_codec import RequestError, parse_request
 from verifier.api.problems import RequestFault
 from verifier.api.trust_json_codec import (
     PinRequest,
-    are_denied,
-    read_denial_of,
     read_fingerprint,
     read_note,
     read_pem,
     survey_json,
 )
-from verifier.core.trust.bundle import Denials
 from verifier.ports.clock import Clock
 from verifier.usecases.trust_administration import TrustAdministration, UnknownAuthorityError
 from verifier.usecases.trust_survey import survey_trust
@@ -73,16 +70,12 @@ class _Paths:
         return self._answer(lambda: self.administration.unpin(read_fingerprint(sha256), by=g.administrator))
 
     def deny(self, what: str) -> Response:
-        return self._answer(lambda: self.administration.deny(self._read_denial(what), by=g.administrator))
+        trust = self.administration
+        return self._answer(lambda: trust.deny(trust.read_denial(what), by=g.administrator))
 
     def allow(self, what: str) -> Response:
-        def change() -> None:
-            denials = self._read_denial(what)
-            if not are_denied(denials, self.administration.decisions().denials):
-                raise UnknownAuthorityError("this key or serial number is not denied")
-            self.administration.allow(denials, by=g.administrator)
-
-        return self._answer(change)
+        trust = self.administration
+        return self._answer(lambda: trust.allow(trust.read_denial(what), by=g.administrator))
 
     def _answer(self, change: Callable[[], None], *, takes_body: bool = False) -> Response:
         """Make the change, and answer with the trust after it. Refusals of the use case are faults of the request."""
@@ -96,6 +89,3 @@ class _Paths:
             message = str(error)
             raise RequestError(fault, f"{message[:1].upper()}{message[1:]}.") from error
         return jsonify(survey_json(survey_trust(self.administration, at=self.clock.now())))
-
-    def _read_denial(self, text: str) -> Denials:
-        return read_denial_of(text, self.administration.known_authorities())

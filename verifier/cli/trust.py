@@ -192,10 +192,7 @@ class _Actions:
 
     def allow(self, arguments: argparse.Namespace) -> int:
         opened = self._open(arguments)
-        denials = _read_denial(arguments, opened.administration)
-        if not trust_json_codec.are_denied(denials, opened.administration.decisions().denials):
-            raise UnknownAuthorityError(f"{arguments.what} is not on the deny list")
-        opened.administration.allow(denials, by=operator_name())
+        opened.administration.allow(_read_denial(arguments, opened.administration), by=operator_name())
         return self._changed(arguments, opened, f"denied no longer: {arguments.what}")
 
     def export(self, arguments: argparse.Namespace) -> int:
@@ -261,7 +258,7 @@ def _read_sha256(arguments: argparse.Namespace) -> str:
 
 def _read_denial(arguments: argparse.Namespace, administration: TrustAdministration) -> Denials:
     with _value_errors_as_usage():
-        return trust_json_codec.read_denial_of(arguments.what, administration.known_authorities())
+        return administration.read_denial(arguments.what)
 
 
 @contextmanager

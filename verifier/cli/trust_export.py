@@ -13,7 +13,7 @@ from verifier.cli.commands import UsageError
 from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.bundle import Role
 from verifier.core.trust.certificates import Certificate
-from verifier.usecases.trust_survey import OperatorPin
+from verifier.core.trust.operator_decisions import PinDecision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class ExportedPin:
     pem: str
 
 
-def export_pins(pins: Sequence[OperatorPin]) -> tuple[ExportedPin, ...]:
+def export_pins(pins: Sequence[PinDecision]) -> tuple[ExportedPin, ...]:
     """Export every pin, sorted by file name.
 
     `source` names the operator who pinned it. A person replaces it with the official location of the certificate,
@@ -34,19 +34,20 @@ def export_pins(pins: Sequence[OperatorPin]) -> tuple[ExportedPin, ...]:
     return tuple(sorted((_export(pin) for pin in pins), key=lambda one: one.file))
 
 
-def _export(pin: OperatorPin) -> ExportedPin:
-    file = f"intermediates/{_file_stem(pin.certificate)}.pem"
+def _export(pin: PinDecision) -> ExportedPin:
+    certificate = Certificate.from_der(pin.der)
+    file = f"intermediates/{_file_stem(certificate)}.pem"
     return ExportedPin(
         file=file,
         entry={
             "file": file,
-            "sha256": pin.certificate.sha256,
+            "sha256": certificate.sha256,
             "role": Role.INTERMEDIATE.value,
-            "clouds": sorted(pin.decision.clouds),
-            "source": f"pinned by {pin.decision.decided_by} at {moment_json(pin.decision.decided_at)}",
-            "note": pin.decision.note,
+            "clouds": sorted(pin.clouds),
+            "source": f"pinned by {pin.decided_by} at {moment_json(pin.decided_at)}",
+            "note": pin.note,
         },
-        pem=DER_cert_to_PEM_cert(pin.certificate.der),
+        pem=DER_cert_to_PEM_cert(pin.der),
     )
 
 

@@ -1,13 +1,13 @@
 """Format the state of trust for a terminal. Text from untrusted senders is escaped and marked as unverified."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from verifier.api.trust_json_codec import denial_parts, sha1_of
 from verifier.core.encoding.moments import moment_json
 from verifier.core.encoding.printable import printable
 from verifier.core.issuer_review import ReviewStatus, SurveyedIssuer
-from verifier.core.trust.bundle import TrustedCertificate
+from verifier.core.trust.clouds import Cloud
 from verifier.ports.trust import NonconformingRecord
 from verifier.usecases.trust_survey import SurveyedCloud, TrustSurvey
 
@@ -16,13 +16,14 @@ _ATTENTION = "  ! "
 
 def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
     """Format when trust in each cloud ends, what ends within `warning`, and what needs a decision of an operator."""
-    lines = [f"trust generation {survey.generation}, as of {moment_json(survey.at)}"]
-    lines += [f"  {cloud.cloud.value:<24}{_horizon(cloud, survey.at)}" for cloud in survey.clouds]
+    at = survey.at
+    lines = [f"trust generation {survey.generation}, as of {moment_json(at)}"]
+    lines += [f"  {cloud.cloud.value:<24}{_horizon(cloud, at)}" for cloud in survey.clouds]
     ending = survey.ending_within(warning)
     if ending:
         lines.append(f"ending within {warning.days} days:")
         lines += [
-            f"{_ATTENTION}{_days(one.usable_until, survey.at)}  {printable(one.certificate.subject)} ({_clouds(one)})"
+            f"{_ATTENTION}{_days(one.usable_until, at)}  {printable(one.certificate.subject)} ({_clouds(one.clouds)})"
             for one in ending
         ]
     open_issuers = [issuer for issuer in survey.discovered if issuer.review_status.is_open]
@@ -71,7 +72,7 @@ def list_text(survey: TrustSurvey) -> str:
                 moment_json(entry.usable_until),
                 certificate.sha256,
                 printable(certificate.subject),
-                _clouds(entry),
+                _clouds(entry.clouds),
             )
         )
     return table_text(rows)
@@ -117,9 +118,8 @@ def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
 
 def _nonconforming_lines(record: NonconformingRecord) -> list[str]:
     document = record.document
-    clouds = ", ".join(sorted(document.clouds))
     return [
-        f"{_ATTENTION}{printable(document.issuer)} ({clouds}): {printable(document.detail)}",
+        f"{_ATTENTION}{printable(document.issuer)} ({_clouds(document.clouds)}): {printable(document.detail)}",
         f"      {record.documents} documents, {moment_json(record.first_seen)} to {moment_json(record.last_seen)}",
         f"      the last has the SHA-256 {document.document_sha256}, its signer {document.signer_sha256}",
         "      compare it with Azure's documentation, and report it (docs/rollover-handbook.md)",
@@ -141,5 +141,5 @@ def _days(moment: datetime, at: datetime) -> str:
     return f"{days} day" if days == 1 else f"{days} days"
 
 
-def _clouds(entry: TrustedCertificate) -> str:
-    return ", ".join(sorted(entry.clouds))
+def _clouds(clouds: Iterable[Cloud]) -> str:
+    return ", ".join(sorted(clouds))

@@ -126,7 +126,11 @@ class Verifier:
         policies = policies_now(self.policies) if policies is None else policies
         if policy is not None:
             policies.find(policy)
-        _require_tenant_policy(policies, tenant_policy)
+        try:
+            policies.find(tenant_policy)
+        except UnknownPolicyError as error:
+            # The fault is not the caller's, so this is no refusal, and the nonce stays unused.
+            raise Unavailable(f"The tenant's policy {tenant_policy[:64]!r} is not in the settings in force.") from error
         now = self.clock.now()
         try:
             verified = pipeline.appraise(
@@ -190,11 +194,3 @@ class Verifier:
             if extended.generation == bundle.generation:
                 raise
             return self.chains.build(claims, now=now, bundle=extended)
-
-
-def _require_tenant_policy(policies: Policies, name: str) -> None:
-    """Raise Unavailable if the tenant's policy is missing. The fault is not the caller's, so its nonce stays unused."""
-    try:
-        policies.find(name)
-    except UnknownPolicyError as error:
-        raise Unavailable(f"The tenant's policy {name[:64]!r} is not in the settings in force.") from error

@@ -62,6 +62,19 @@ class _RecordBudget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """Search the authorities of one signer, at one moment and with one state of trust."""
+
+    claims: UnverifiedClaims
+    now: datetime
+    bundle: TrustBundle
+    decisions: OperatorDecisions
+
+    def confirm(self, candidates: Sequence[Certificate]) -> tuple[Certificate, ...]:
+        return confirm_authorities(self.claims, candidates, now=self.now, bundle=self.bundle, decisions=self.decisions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerDiscovery:
     """Handle documents whose issuer is not pinned, as the mode says. Thread-safe if its ports are."""
 
@@ -110,10 +123,11 @@ class IssuerDiscovery:
         observation = observe_issuer(claims, now=now)
         decisions, _ = self.registry.decisions()
         embedded = read_candidates(claims.unverified_candidates)
-        authorities = confirm_authorities(claims, embedded, now=now, bundle=bundle, decisions=decisions)
+        search = _Search(claims=claims, now=now, bundle=bundle, decisions=decisions)
+        authorities = search.confirm(embedded)
         found = f"found:{observation.id}"
         if not authorities and self.mode.fetches and not self.registry.is_claimed(found):
-            authorities = self._fetch_authorities(observation, claims, embedded, decisions, now=now, bundle=bundle)
+            authorities = self._fetch_authorities(observation, search, embedded)
         # A sender may alternate two certificates of one authority (direct, cross-signed). That must not change trust on
         # all replicas with each document.
         recorded = f"recorded:{observation.id}:{authorities[0].sha256}" if authorities else ""
@@ -126,14 +140,7 @@ class IssuerDiscovery:
             self.registry.claim(found, lasting=SUCCESS_MEMORY)
 
     def _fetch_authorities(
-        self,
-        observation: IssuerObservation,
-        claims: UnverifiedClaims,
-        embedded: Sequence[Certificate],
-        decisions: OperatorDecisions,
-        *,
-        now: datetime,
-        bundle: TrustBundle,
+        self, observation: IssuerObservation, search: _Search, embedded: Sequence[Certificate]
     ) -> tuple[Certificate, ...]:
         """Fetch the authorities between the signer and an anchor.
 
@@ -141,17 +148,18 @@ class IssuerDiscovery:
         """
         # The key is the signer and not the issuer: a sender can copy the issuer's name and key identifier, and a failed
         # fetch for such a copy must not stop the fetch for the genuine issuer.
-        missed = f"missed:{claims.signer.sha256}"
+        signer = search.claims.signer
+        missed = f"missed:{signer.sha256}"
         if self.registry.is_claimed(missed):
             return ()
-        if not any(self.fetcher.accepts(url) for url in claims.signer.unverified_issuer_urls):
+        if not any(self.fetcher.accepts(url) for url in signer.unverified_issuer_urls):
             return ()
         if not self._walking.acquire(blocking=False):
             return ()  # only one thread of a process fetches
         try:
             if not self.registry.claim(f"in-flight:{observation.id}", lasting=timedelta(seconds=2 * FETCH_SECONDS)):
                 return ()
-            authorities = self._walk(claims, embedded, decisions, now=now, bundle=bundle)
+            authorities = self._walk(search, embedded)
         except _NoTurnError:
             return ()  # the attempt has no result, so the next document tries again
         finally:
@@ -160,29 +168,21 @@ class IssuerDiscovery:
             self.registry.claim(missed, lasting=FAILURE_MEMORY)
         return authorities
 
-    def _walk(
-        self,
-        claims: UnverifiedClaims,
-        embedded: Sequence[Certificate],
-        decisions: OperatorDecisions,
-        *,
-        now: datetime,
-        bundle: TrustBundle,
-    ) -> tuple[Certificate, ...]:
+    def _walk(self, search: _Search, embedded: Sequence[Certificate]) -> tuple[Certificate, ...]:
         """Fetch issuers from the signer upwards until an anchor issued one. Raises _NoTurnError."""
         deadline = time.monotonic() + FETCH_SECONDS
-        known = [entry.certificate for entry in bundle.entries]
-        anchors = [entry.certificate for entry in bundle.entries if entry.role is Role.ROOT]
+        known = [entry.certificate for entry in search.bundle.entries]
+        anchors = [entry.certificate for entry in search.bundle.entries if entry.role is Role.ROOT]
         candidates = list(embedded)
-        below: tuple[Certificate, ...] = (claims.signer,)
+        below: tuple[Certificate, ...] = (search.claims.signer,)
         for _ in range(MAX_HOPS):
             issuers = self._fetch_issuers(below, deadline)
             candidates.extend(issuers)
-            authorities = confirm_authorities(claims, candidates, now=now, bundle=bundle, decisions=decisions)
+            authorities = search.confirm(candidates)
             if authorities:
                 return authorities
             # Do not fetch the issuers of a CA that is not admissible.
-            climbing = admissible(issuers, decisions=decisions, known=known)
+            climbing = admissible(issuers, decisions=search.decisions, known=known)
             below = tuple(one for one in climbing if not any(one.is_issued_by(anchor) for anchor in anchors))
             if not below:
                 break

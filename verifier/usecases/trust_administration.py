@@ -69,6 +69,21 @@ class TrustAdministration:
         found = [der for issuer in self.discovered() for der in issuer.authorities]
         return certificates_of((*trusted, *pinned, *found))
 
+    def read_denial(self, text: str) -> Denials:
+        """Read the SHA-256 of a subjectPublicKeyInfo (64 hex digits) or a serial number (in hex).
+
+        Raises ValueError for any other length, because a mistyped key must not pass as an unused serial number, and for
+        the SHA-256 of a known certificate, because denials name public keys. Raises StoreUnavailable.
+        """
+        denials = _parse_denial(text)
+        for certificate in self.known_authorities():
+            if certificate.sha256 in denials.spki_sha256:
+                raise ValueError(
+                    "This is the SHA-256 of a certificate. Deny its public key "
+                    f"({certificate.spki_sha256}) or its serial number ({certificate.serial_hex})"
+                )
+        return denials
+
     def audit_trail(self, *, most: int = 100) -> tuple[TrustAuditEvent, ...]:
         return self.registry.audit_trail(most=most)
 
@@ -141,7 +156,10 @@ class TrustAdministration:
         self._decide(Deny(denials=denials, denied_authorities=authorities), "deny", _name_denials(denials), by=by)
 
     def allow(self, denials: Denials, *, by: str) -> None:
-        """Remove these denials. Raises StoreUnavailable."""
+        """Remove these denials. Raises UnknownAuthorityError if one is not in force, and StoreUnavailable."""
+        present = self.decisions().denials
+        if not (denials.serial_numbers <= present.serial_numbers and denials.spki_sha256 <= present.spki_sha256):
+            raise UnknownAuthorityError("this key or serial number is not denied")
         self._decide(Allow(denials=denials), "allow", _name_denials(denials), by=by)
 
     def _pin(
@@ -183,11 +201,7 @@ def read_authority(raw: bytes) -> Certificate:
         raise UnfitAuthorityError(f"not one certificate: {error}") from error
 
 
-def read_denial(text: str) -> Denials:
-    """Read the SHA-256 of a subjectPublicKeyInfo (64 hex digits) or a serial number (in hex).
-
-    Raises ValueError for any other length: a mistyped key must not pass as an unused serial number.
-    """
+def _parse_denial(text: str) -> Denials:
     digits = text.lower().removeprefix("0x").replace(":", "")
     if digits and all(digit in "0123456789abcdef" for digit in digits):
         if len(digits) == _SPKI_DIGITS:
