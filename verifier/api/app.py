@@ -13,8 +13,7 @@ from verifier.api.answers import ProblemJson
 from verifier.api.documentation import create_documentation_blueprint
 from verifier.api.json_codec import RequestError, problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
-from verifier.api.routes import Service, create_blueprint
-from verifier.api.token_routes import create_token_blueprint
+from verifier.api.routes import Service, create_blueprint, create_token_blueprint
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext

@@ -125,19 +125,14 @@ def _describe(operation: Operation) -> Json:
             "required": operation.takes_required,
             "content": {media_type: {"schema": _describe_shape(shape)} for media_type, shape in operation.takes},
         }
-    described["responses"] = _describe_answers(operation)
-    return described
-
-
-def _describe_answers(operation: Operation) -> Json:
     answers: dict[str, Json] = {str(answer.status): _describe_answer(operation, answer) for answer in operation.answers}
     by_status: dict[int, list[Code]] = defaultdict(list)
     for code in DOCUMENTATION:
         if code in operation.codes:
             by_status[DOCUMENTATION[code].status].append(code)
-    for status, codes in by_status.items():
-        answers[str(status)] = _describe_problems(status, codes)
-    return dict(sorted(answers.items()))
+    answers |= {str(status): _describe_problems(status, codes) for status, codes in by_status.items()}
+    described["responses"] = dict(sorted(answers.items()))
+    return described
 
 
 def _describe_answer(operation: Operation, answer: Answer) -> Json:

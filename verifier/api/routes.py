@@ -1,5 +1,6 @@
-"""Define the routes of nonces, attestations, health and problem pages."""
+"""Define the routes of nonces, attestations, health, problem pages, public keys and metrics."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,13 +11,16 @@ from verifier.api import json_codec
 from verifier.api.admission import Admission, add_rate_headers
 from verifier.api.answers import AliveJson
 from verifier.api.appraisals import Appraisals
-from verifier.api.bodies import read_body
+from verifier.api.bodies import read_body, serve_cached
 from verifier.api.problems import DOCUMENTATION, find_code
 from verifier.core.tenancy import LimitedPath
 from verifier.ports.telemetry import METRICS_LISTENER, Recorder
-from verifier.ports.tokens import TokenIssuer
+from verifier.ports.tokens import JWKS_LIFETIME, TokenIssuer
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.readiness import Readiness
+
+#: RFC 7517 section 8.5.2.
+KEY_SET_TYPE = "application/jwk-set+json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,18 @@ def create_blueprint(service: Service) -> Blueprint:
             f"{documentation.meaning}\n\nWhat to do: {documentation.remedy}\n"
         )
         return Response(text, mimetype="text/plain", headers={"Cache-Control": "public, max-age=86400"})
+
+    return blueprint
+
+
+def create_token_blueprint(tokens: TokenIssuer | None) -> Blueprint:
+    """Create the route of the public keys of result tokens. The key set is empty if `tokens` is None."""
+    blueprint = Blueprint("tokens", __name__)
+
+    @blueprint.get("/.well-known/jwks.json")
+    def show_keys() -> Response:
+        keys = json_codec.key_set_json(() if tokens is None else tokens.published())
+        return serve_cached(json.dumps(keys).encode(), KEY_SET_TYPE, seconds=int(JWKS_LIFETIME.total_seconds()))
 
     return blueprint
 

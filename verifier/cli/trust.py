@@ -72,6 +72,9 @@ def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callabl
             subparser.add_argument(
                 "--create", action="store_true", help="create the store of the settings if it does not exist"
             )
+            subparser.add_argument(
+                "--json", action="store_true", help="print the result as JSON, with the store and the trust directory"
+            )
             subparser.set_defaults(trust_run=run)
 
     def run(arguments: argparse.Namespace) -> int:
@@ -271,7 +274,6 @@ def _value_errors_as_usage() -> Iterator[None]:
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", metavar="TIME", help="evaluate at this time, e.g. 2028-05-26T00:00:00Z")
-    _add_json(parser)
 
 
 def _configure_status(parser: argparse.ArgumentParser) -> None:
@@ -303,12 +305,10 @@ def _configure_add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--note", default="", help="the reason for the pin")
     parser.add_argument("--force", action="store_true", help="pin a certificate that is expired or not yet valid")
-    _add_json(parser)
 
 
 def _configure_sha256(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sha256", metavar="SHA256", help="SHA-256 of the certificate, from `trust list`")
-    _add_json(parser)
 
 
 def _configure_denial(parser: argparse.ArgumentParser) -> None:
@@ -317,15 +317,7 @@ def _configure_denial(parser: argparse.ArgumentParser) -> None:
         metavar="SERIAL|SPKI",
         help="a serial number in hex, or the SHA-256 of a subjectPublicKeyInfo (64 hex digits)",
     )
-    _add_json(parser)
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--into", metavar="DIR", type=Path, help="write a directory for VERIFIER_TRUST_DIR")
-    _add_json(parser)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--json", action="store_true", help="print the JSON of the HTTP API, with the store and the trust directory"
-    )

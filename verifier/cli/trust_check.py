@@ -33,7 +33,6 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warn-days", metavar="N", type=int, default=DEFAULT_WARN_DAYS, help="report pins that end within N days"
     )
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.epilog = "Exit status: 0 no findings, 1 findings, 2 usage, 3 a URL or the store is unavailable."
 
 

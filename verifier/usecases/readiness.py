@@ -1,7 +1,7 @@
 """Check that the service can appraise documents."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from verifier.core.trust.bundle import EXPIRY_WARNING, TrustBundle
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
@@ -21,56 +21,48 @@ class Condition:
     detail: str = ""
 
 
+@dataclass(slots=True, kw_only=True)
 class Readiness:
     """Check each condition, and name what is missing."""
 
-    def __init__(
-        self,
-        *,
-        trust: TrustSource,
-        nonces: NonceStore,
-        clock: Clock,
-        tokens: TokenIssuer | None = None,
-        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
-    ) -> None:
-        self._trust = trust
-        self._served = served
-        self._nonces = nonces
-        self._clock = clock
-        self._tokens = tokens
-        self._horizons: dict[Cloud, datetime | None] = {}
-        self._horizons_of = ""
-        self._horizons_until = clock.now()
+    trust: TrustSource
+    nonces: NonceStore
+    clock: Clock
+    tokens: TokenIssuer | None = None
+    served: frozenset[Cloud] = SERVED_BY_DEFAULT
+    _horizons: dict[Cloud, datetime | None] = field(default_factory=dict, init=False)
+    _horizons_of: str = field(default="", init=False)
+    _horizons_until: datetime = field(default=datetime.min.replace(tzinfo=UTC), init=False)
 
     def look(self) -> tuple[Condition, ...]:
         return (self._look_at_nonces(), self._look_at_trust(), self._look_at_tokens())
 
     def _look_at_tokens(self) -> Condition:
         """Require a key if keys are configured. Refused keys are no reason to be unready: the previous ones sign."""
-        if self._tokens is None:
+        if self.tokens is None:
             return Condition(name="token-key", ready=True, detail="no keys are configured: results are not signed")
-        if not self._tokens.published():
-            return Condition(name="token-key", ready=False, detail=self._tokens.trouble() or "there is no key")
-        return Condition(name="token-key", ready=True, detail=self._tokens.trouble())
+        if not self.tokens.published():
+            return Condition(name="token-key", ready=False, detail=self.tokens.trouble() or "there is no key")
+        return Condition(name="token-key", ready=True, detail=self.tokens.trouble())
 
     def _look_at_nonces(self) -> Condition:
         try:
-            self._nonces.ping()
+            self.nonces.ping()
         except StoreUnavailable as error:
             return Condition(name="nonce-store", ready=False, detail=error.detail)
         return Condition(name="nonce-store", ready=True)
 
     def _look_at_trust(self) -> Condition:
         """Require a usable anchor for each configured, open cloud that is served, and at least one such cloud."""
-        now = self._clock.now()
+        now = self.clock.now()
         try:
-            bundle = self._trust.bundle()
+            bundle = self.trust.bundle()
         except StoreUnavailable as error:
             return Condition(name="trust", ready=False, detail=error.detail)
-        clouds = bundle.open_clouds(self._served, at=now)
+        clouds = bundle.open_clouds(self.served, at=now)
         bare = [cloud.value for cloud, trust in clouds.items() if not trust.usable_anchors(now)]
         if bare or not clouds:
-            lacking = ", ".join(bare) or f"any served cloud: {', '.join(sorted(self._served))}"
+            lacking = ", ".join(bare) or f"any served cloud: {', '.join(sorted(self.served))}"
             return Condition(name="trust", ready=False, detail=f"no usable anchor for {lacking}")
         return Condition(name="trust", ready=True, detail=self._warn(bundle, now))
 
@@ -78,7 +70,7 @@ class Readiness:
         """Name the clouds whose pins end within EXPIRY_WARNING. They are no reason to be unready."""
         if self._horizons_of != bundle.generation or now >= self._horizons_until:
             # Milliseconds of signatures to verify, for a probe that comes every few seconds.
-            clouds = bundle.open_clouds(self._served, at=now)
+            clouds = bundle.open_clouds(self.served, at=now)
             self._horizons = {cloud: horizon(trust, now=now) for cloud, trust in clouds.items()}
             changes = [trust.next_change(now) for trust in bundle.clouds.values()]
             self._horizons_until = min((change for change in changes if change), default=now + EXPIRY_WARNING)
