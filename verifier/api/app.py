@@ -55,15 +55,11 @@ def answer_unhandled(recorder: Recorder, error: Exception, is_the_requests: bool
     The server cannot parse the request, or the server itself failed.
     """
     request_id = secrets.token_hex(16)
-    code: Code
-    if is_the_requests:
-        code, detail = (
-            RequestFault.MALFORMED_REQUEST,
-            "The request is not valid HTTP, or exceeds a limit of the server.",
-        )
-    else:
-        recorder.record(RequestFailed(request_id=request_id, error=error))
+    code: Code = RequestFault.MALFORMED_REQUEST
+    detail = "The request is not valid HTTP, or exceeds a limit of the server."
+    if not is_the_requests:
         code, detail = Failure.INTERNAL, _HIDDEN
+        recorder.record(RequestFailed(request_id=request_id, error=error))
     problem = problem_json(code, detail, request_id=request_id)
     status = DOCUMENTATION[code].status
     recorder.record(ResponseSent(request_id=request_id, route="", status=status, code=code.value, seconds=0))

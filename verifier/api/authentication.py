@@ -7,13 +7,16 @@ keys, and a key of one kind never authenticates the other.
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
 from verifier.core.policy import Policies
 from verifier.core.tenancy import NAME_PATTERN, Tenant
+
+_Caller = TypeVar("_Caller")
 
 # Generated keys have 256 random bits, so one round of SHA-256 protects them. Passwords would need a slow hash.
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -43,11 +46,6 @@ class Administrators:
         if len(set(self.key_hashes.values())) != len(self.key_hashes):
             raise ValueError("two admin keys have the same hash; give each administrator a key")
         object.__setattr__(self, "key_hashes", dict(self.key_hashes))
-
-    def find(self, key_hash: str) -> str | None:
-        """Return the name of the key with this hash. Compares all hashes, each in constant time."""
-        matching = [name for name, known in self.key_hashes.items() if hmac.compare_digest(key_hash, known)]
-        return matching[0] if matching else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +88,6 @@ class Tenants:
             raise _unauthenticated("The tenant of this key was removed.")
         return policies[0]
 
-    def find(self, key_hash: str) -> Tenant | None:
-        """Return the tenant of the key with this hash. Compares all hashes, each in constant time."""
-        matching = [
-            tenant
-            for tenant, hashes in self.key_hashes.items()
-            for known in hashes
-            if hmac.compare_digest(key_hash, known)
-        ]
-        return matching[0] if matching else None
-
 
 #: Every caller of a service without tenants.
 OPEN_TENANT = Tenant(name="default")
@@ -141,7 +129,15 @@ class Callers:
 
     def _find(self, authorizations: Sequence[str]) -> tuple[str | None, Tenant | None]:
         key_hash = _read_key(authorizations)
-        return self.administrators.find(key_hash), self.tenants.find(key_hash)
+        administrators = ((known, name) for name, known in self.administrators.key_hashes.items())
+        tenants = ((known, tenant) for tenant, hashes in self.tenants.key_hashes.items() for known in hashes)
+        return _match(key_hash, administrators), _match(key_hash, tenants)
+
+
+def _match(key_hash: str, callers: Iterable[tuple[str, _Caller]]) -> _Caller | None:
+    """Return the caller with this key hash. Compares all hashes, each in constant time."""
+    matching = [caller for known, caller in callers if hmac.compare_digest(key_hash, known)]
+    return matching[0] if matching else None
 
 
 def _read_key(authorizations: Sequence[str]) -> str:

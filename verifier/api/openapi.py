@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from verifier.api.answers import ProblemJson
-from verifier.api.operations import BODIES_WITHOUT_SCHEMA, OPERATIONS, Answer, Caller, Operation, Shape
+from verifier.api.operations import OPERATIONS, Answer, Caller, Operation, Shape
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.core.reasons import Reason
 
@@ -35,6 +35,11 @@ _PARAMETERS: dict[str, Json] = {
     },
 }
 _STRING: Json = {"type": "string"}
+_PLAIN_SHAPES: dict[Shape, Json] = {
+    str: _STRING,
+    bytes: {"type": "string", "format": "binary"},
+    dict: {"type": "object"},
+}
 
 
 def _header(description: str, schema: Json = _STRING, *, required: bool = False) -> Json:
@@ -174,19 +179,13 @@ def _refer_to_headers(names: Iterable[str]) -> Json:
 
 
 def _describe_shape(shape: Shape) -> Json:
-    if shape is str:
-        return {"type": "string"}
-    if shape is bytes:
-        return {"type": "string", "format": "binary"}
-    if shape is dict:
-        return {"type": "object"}
-    return {"$ref": _COMPONENT.format(model=_component_name(shape.__name__))}
+    return _PLAIN_SHAPES.get(shape) or {"$ref": _COMPONENT.format(model=_component_name(shape.__name__))}
 
 
 def _describe_models() -> Json:
     shapes = [shape for operation in OPERATIONS for _, shape in operation.takes]
     shapes += [answer.shape for operation in OPERATIONS for answer in operation.answers if answer.shape]
-    models = [shape for shape in dict.fromkeys([*shapes, ProblemJson]) if shape not in BODIES_WITHOUT_SCHEMA]
+    models = [shape for shape in dict.fromkeys([*shapes, ProblemJson]) if shape not in _PLAIN_SHAPES]
     _, described = TypeAdapter.json_schemas(
         [(model, "validation", TypeAdapter(model)) for model in models],
         ref_template=_COMPONENT,

@@ -20,10 +20,8 @@ JSON = "application/json"
 TEXT = "text/plain"
 BYTES = "application/octet-stream"
 
-#: The type of a body: a request model, a TypedDict of `answers`, or one of BODIES_WITHOUT_SCHEMA.
+#: The type of a body: a request model, a TypedDict of `answers`, or `str`, `bytes` or `dict` (any JSON object).
 Shape = type
-#: Text, bytes, and a JSON object of any shape.
-BODIES_WITHOUT_SCHEMA: frozenset[Shape] = frozenset({str, bytes, dict})
 
 
 class Caller(StrEnum):

@@ -6,18 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from verifier.api.answers import (
-    AuditEventJson,
-    DenialJson,
-    DiscoveredAuthorityJson,
-    DiscoveredIssuerJson,
-    KnownCertificateJson,
-    NonconformingDocumentJson,
-    RejectionJson,
-    TrustedCloudJson,
-    TrustEntryJson,
-    TrustSurveyJson,
-)
+from verifier.api import answers
 from verifier.api.request_bodies import RequestBody
 from verifier.core.encoding.moments import moment_json
 from verifier.core.issuer_review import SurveyedAuthority, SurveyedIssuer
@@ -72,7 +61,7 @@ def sha1_of(certificate: Certificate) -> str:
     return certificate.sha1.upper()
 
 
-def survey_json(survey: TrustSurvey) -> TrustSurveyJson:
+def survey_json(survey: TrustSurvey) -> answers.TrustSurveyJson:
     """Build the answer of GET /v1/trust."""
     return {
         "generation": survey.generation,
@@ -87,7 +76,7 @@ def survey_json(survey: TrustSurvey) -> TrustSurveyJson:
     }
 
 
-def _cloud_json(cloud: SurveyedCloud) -> TrustedCloudJson:
+def _cloud_json(cloud: SurveyedCloud) -> answers.TrustedCloudJson:
     return {
         "name": cloud.cloud,
         "domain": cloud.cloud.domain,
@@ -99,7 +88,7 @@ def _cloud_json(cloud: SurveyedCloud) -> TrustedCloudJson:
     }
 
 
-def _entry_json(surveyed: SurveyedEntry) -> TrustEntryJson:
+def _entry_json(surveyed: SurveyedEntry) -> answers.TrustEntryJson:
     entry, certificate = surveyed.entry, surveyed.entry.certificate
     return {
         "subject": certificate.subject,
@@ -121,7 +110,7 @@ def _entry_json(surveyed: SurveyedEntry) -> TrustEntryJson:
     }
 
 
-def _issuer_json(surveyed: SurveyedIssuer) -> DiscoveredIssuerJson:
+def _issuer_json(surveyed: SurveyedIssuer) -> answers.DiscoveredIssuerJson:
     issuer, observation = surveyed.issuer, surveyed.issuer.observation
     return {
         "id": observation.id,
@@ -138,7 +127,7 @@ def _issuer_json(surveyed: SurveyedIssuer) -> DiscoveredIssuerJson:
     }
 
 
-def _authority_json(surveyed: SurveyedAuthority) -> DiscoveredAuthorityJson:
+def _authority_json(surveyed: SurveyedAuthority) -> answers.DiscoveredAuthorityJson:
     certificate = surveyed.certificate
     return {
         "sha256": certificate.sha256,
@@ -149,7 +138,7 @@ def _authority_json(surveyed: SurveyedAuthority) -> DiscoveredAuthorityJson:
     }
 
 
-def _rejection_json(rejection: SurveyedRejection) -> RejectionJson:
+def _rejection_json(rejection: SurveyedRejection) -> answers.RejectionJson:
     return {
         "subject": rejection.authority.subject,
         "spkiSha256": rejection.authority.spki_sha256,
@@ -157,7 +146,7 @@ def _rejection_json(rejection: SurveyedRejection) -> RejectionJson:
     }
 
 
-def _nonconforming_json(record: NonconformingRecord) -> NonconformingDocumentJson:
+def _nonconforming_json(record: NonconformingRecord) -> answers.NonconformingDocumentJson:
     document = record.document
     return {
         "issuer": document.issuer,
@@ -172,11 +161,11 @@ def _nonconforming_json(record: NonconformingRecord) -> NonconformingDocumentJso
     }
 
 
-def _certificates_json(certificates: Sequence[Certificate]) -> list[KnownCertificateJson]:
+def _certificates_json(certificates: Sequence[Certificate]) -> list[answers.KnownCertificateJson]:
     return [{"sha256": certificate.sha256, "subject": certificate.subject} for certificate in certificates]
 
 
-def _denial_json(denial: SurveyedDenial) -> DenialJson:
+def _denial_json(denial: SurveyedDenial) -> answers.DenialJson:
     kind, value = denial_parts(denial.denials)
     return {"kind": kind, "value": value, "certificates": _certificates_json(denial.certificates)}
 
@@ -189,7 +178,7 @@ def denial_parts(denials: Denials) -> tuple[Literal["spki", "serial"], str]:
     return "serial", f"{serial:x}"
 
 
-def _event_json(event: TrustAuditEvent) -> AuditEventJson:
+def _event_json(event: TrustAuditEvent) -> answers.AuditEventJson:
     return {
         "at": moment_json(event.at),
         "by": event.by,
