@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     faults, differences = [], 0
     for case in run:
         outcome, detail = decide_in_time(case, seconds)
-        fault = judge(case, outcome, listed)
+        fault = find_fault(case, outcome, listed)
         differences += outcome != _EXPECTED[case["expected_result"]]
         if fault:
             faults.append(f"{case['id']}: {fault}; {detail}")
@@ -90,7 +90,7 @@ def read_divergences(file: Path) -> dict[str, tuple[str, str]]:
     return {row[1]: (row[2], row[3]) for row in map(_ROW.fullmatch, file.read_text("utf-8").splitlines()) if row}
 
 
-def judge(case: Case, outcome: str, listed: Mapping[str, tuple[str, str]]) -> str:
+def find_fault(case: Case, outcome: str, listed: Mapping[str, tuple[str, str]]) -> str:
     """Return what is wrong with the outcome, or an empty text."""
     expected = _EXPECTED[case["expected_result"]]
     there = listed.get(case["id"])

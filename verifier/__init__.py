@@ -70,37 +70,28 @@ __all__ = [
     "from_text",
 ]
 
-_MODULES = {
-    "verifier.adapters.clock": ("SystemClock",),
-    "verifier.adapters.redis.nonce_store": ("RedisNonceStore",),
-    "verifier.adapters.redis.urls": ("RedisOptions",),
-    "verifier.adapters.sqlite.nonce_store": ("SqliteNonceStore",),
-    "verifier.adapters.trust.files": ("TrustDirectory",),
-    "verifier.core.evidence": ("from_der", "from_fields", "from_file", "from_imds_answer", "from_text"),
-    "verifier.core.model": ("AttestationResult", "Claims", "Limits", "RawDocument"),
-    "verifier.core.nonces": ("NonceMode",),
-    "verifier.core.policy": (
-        "AllOf",
-        "AnyOf",
-        "ClaimIn",
-        "ClaimName",
-        "CloudIn",
-        "MaximumAge",
-        "Not",
-        "Policies",
-        "RequirePlan",
-        "Rule",
-    ),
-    "verifier.core.reasons": ("Reason", "Refused"),
-    "verifier.core.trust.clouds": ("Cloud",),
-    "verifier.ports.stores": ("Unavailable",),
-    "verifier.usecases.appraise": ("Verifier",),
-    "verifier.usecases.archive": ("ArchiveVerifier",),
-}
+#: The modules that define these names. Those that import more come later.
+_MODULES = (
+    "verifier.core.evidence",
+    "verifier.core.model",
+    "verifier.core.nonces",
+    "verifier.core.policy",
+    "verifier.core.reasons",
+    "verifier.core.trust.clouds",
+    "verifier.ports.stores",
+    "verifier.usecases.appraise",
+    "verifier.usecases.archive",
+    "verifier.adapters.clock",
+    "verifier.adapters.trust.files",
+    "verifier.adapters.sqlite.nonce_store",
+    "verifier.adapters.redis.urls",
+    "verifier.adapters.redis.nonce_store",
+)
 
 
 def __getattr__(name: str) -> object:
-    for module, names in _MODULES.items():
+    for module in _MODULES if name in __all__ else ():
+        names = vars(import_module(module))
         if name in names:
-            return getattr(import_module(module), name)
+            return names[name]
     raise AttributeError(f"module 'verifier' has no attribute {name!r}")

@@ -29,10 +29,10 @@ from verifier.adapters.trust.files import TrustDirectory, shipped_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.agent import command as agent_command
 from verifier.api.admission import Admission
-from verifier.api.app import Service, answer_unserved, create_app
+from verifier.api.app import answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
-from verifier.api.authentication import Administrators, Tenants
-from verifier.api.routes import create_metrics_blueprint
+from verifier.api.authentication import Administrators, Callers, Tenants
+from verifier.api.routes import Service, create_metrics_blueprint
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.cli.api_key import api_key_command
 from verifier.cli.commands import Command, ExitStatus, UsageError, run_command
@@ -55,33 +55,22 @@ from verifier.usecases.readiness import Readiness
 from verifier.usecases.trust_administration import TrustAdministration
 
 
-def administrators_of(settings: Settings) -> Administrators:
-    """Return the administrators of the settings. Raises SettingsError."""
-    try:
-        return Administrators(key_hashes=settings.admin_keys)
-    except ValueError as error:
-        raise SettingsError(f"admin_keys: {error}") from error
+def callers_of(settings: Settings, *, needs_tenants: bool = False) -> Callers:
+    """Return the administrators, tenants and policies of the settings.
 
-
-def tenants_of(settings: Settings, *, are_needed: bool = False) -> Tenants:
-    """Return the tenants of the settings.
-
-    Raises SettingsError, also if `are_needed` and the settings have no tenant: the service would be open.
+    Raises SettingsError, also if it `needs_tenants` and the settings have none: the service would be open.
     """
-    if are_needed and not settings.tenants:
+    if needs_tenants and not settings.tenants:
         raise SettingsError("tenants: without a tenant, the service would be open; add one, or restart the service")
     try:
-        return Tenants(key_hashes=settings.tenant_keys)
+        administrators = Administrators(key_hashes=settings.admin_keys)
+    except ValueError as error:
+        raise SettingsError(f"admin_keys: {error}") from error
+    try:
+        tenants = Tenants(key_hashes=settings.tenant_keys)
     except ValueError as error:
         raise SettingsError(f"tenants: {error}") from error
-
-
-def follow_settings(settings: Settings, recorder: Recorder) -> LiveSettings:
-    """Return the settings as a view of their file, if they have one.
-
-    Not checked: that the file has not changed since it was loaded. Call `refresh` after all views are registered.
-    """
-    return LiveSettings(settings, load=load_settings, file=settings_file(), recorder=recorder)
+    return Callers(administrators=administrators, tenants=tenants, policies=settings.named_policies)
 
 
 def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRing | None) -> SignedResults | None:
@@ -114,9 +103,8 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
         recorder=recorder,
         last_good=prepared.trust,
     )
-    live = follow_settings(settings, recorder)
-    administrators = live.view(administrators_of)
-    tenants = live.view(partial(tenants_of, are_needed=bool(settings.tenants)))
+    live = LiveSettings(settings, load=load_settings, file=settings_file(), recorder=recorder)
+    callers = live.view(partial(callers_of, needs_tenants=bool(settings.tenants)))
     live.refresh()
     tokens = create_token_issuer(settings, recorder, prepared.keys)
     follow = partial(start_polling, recorder=recorder, interval_seconds=settings.trust_refresh_seconds)
@@ -140,7 +128,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
         limits=settings.limits,
         nonce_form=settings.nonce_form,
         nonce_mode=settings.nonce_mode,
-        policies=live.policies,
+        policies=lambda: callers().policies,
         served=settings.clouds,
     )
     metrics = Metrics(
@@ -157,7 +145,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             verifier=verifier,
             readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens, served=settings.clouds),
             recorder=recorder,
-            admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
+            admission=Admission(callers=callers, limiter=stores.limiter),
             appraisals=Appraisals(
                 recorder=recorder, clock=clock, log=prepared.trail, log_required=settings.audit_required
             ),
@@ -165,13 +153,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             version=__version__,
             tokens=tokens,
             blueprints=(
-                create_trust_blueprint(
-                    administration,
-                    administrators,
-                    clock,
-                    tenants=tenants,
-                    maximum_body_bytes=settings.maximum_body_bytes,
-                ),
+                create_trust_blueprint(administration, callers, clock, maximum_body_bytes=settings.maximum_body_bytes),
                 create_metrics_blueprint(metrics.render, own_listener=settings.metrics_port is not None),
             ),
         )
@@ -239,8 +221,7 @@ def run_service(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"{settings_text(settings)}\n")
         return ExitStatus.DONE
     prepared = start_up(settings)
-    administrators_of(settings)
-    tenants_of(settings)
+    callers_of(settings)
     load_spans(settings.otlp_endpoint)
     configure_logging()
     log = LogRecorder()
@@ -265,7 +246,7 @@ def run_service(arguments: argparse.Namespace) -> int:
             partial(create_service, settings, counts, prepared),
             options,
             ready=_announce,
-            unserved=partial(answer_unserved, CompositeRecorder((log, counts))),
+            unserved=partial(answer_unhandled, CompositeRecorder((log, counts))),
             worker_ended=forget_worker,
         )
     return ExitStatus.DONE

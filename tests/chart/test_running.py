@@ -82,7 +82,7 @@ def running_release(
 def test_helm_test_attests_against_the_emulator(
     scenario: str, tmp_path: Path, redis_secret: dict[str, dict[str, bytes]]
 ) -> None:
-    """With the authority that Helm made, which both judges of a chain accept; and with a tenant's key, or without."""
+    """With the authority that Helm made, which both path validators accept; and with a tenant's key, or without."""
     objects = render(scenarios()[scenario])
     with running_release(tmp_path, objects, {**redis_secret, "test-key": {"api-key": KEY.encode()}}) as (cluster, pod):
         ended = run_helm_test(cluster, objects)

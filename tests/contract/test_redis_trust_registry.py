@@ -28,7 +28,7 @@ HOUR = timedelta(hours=1)
 TIMEOUT = timedelta(seconds=0.3)
 EVENT = TrustAuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
 DECIDED = OperatorDecisions(denials=Denials(spki_sha256=frozenset({"ab"})))
-SIGHTING = IssuerObservation(
+OBSERVATION = IssuerObservation(
     cloud=Cloud.PUBLIC,
     issuer="CN=Unknown CA",
     authority_key_identifier="0011",
@@ -50,7 +50,7 @@ CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.decisions(),
     lambda registry: registry.decide(DECIDED, EVENT, expected=0),
     lambda registry: registry.discovered(),
-    lambda registry: registry.record(SIGHTING, [b"der"]),
+    lambda registry: registry.record(OBSERVATION, [b"der"]),
     lambda registry: registry.claim("fetch", lasting=HOUR),
     lambda registry: registry.is_claimed("fetch"),
     lambda registry: registry.audit_trail(most=10),
@@ -164,7 +164,7 @@ def test_refuses_a_prefix_without_a_hash_tag(prefix: str) -> None:
 def test_two_prefixes_are_two_registries(redis_url: str, prefix: str) -> None:
     with opened(redis_url, prefix=prefix) as one, opened(redis_url, prefix=prefix + "2:") as other:
         one.decide(DECIDED, EVENT, expected=0)
-        one.record(SIGHTING, [])
+        one.record(OBSERVATION, [])
         one.claim("fetch", lasting=HOUR)
         assert other.decisions() == (OperatorDecisions(), 0)
         assert other.discovered() == ()
@@ -195,7 +195,7 @@ def test_an_issuer_that_gave_way_leaves_no_fields(redis_url: str, prefix: str, m
         seen_at=NOW + HOUR,
     )
     with opened(redis_url, prefix=prefix) as registry, administering(redis_url) as client:
-        registry.record(SIGHTING, [b"der"])
+        registry.record(OBSERVATION, [b"der"])
         registry.record(second, [b"der"])
         fields = {f"{second.id}:{part}".encode() for part in ("sighting", "first-seen", "documents", "authorities")}
         assert set(client.hkeys(f"{prefix}issuers")) == fields
@@ -290,7 +290,7 @@ def test_a_key_of_another_type_is_unavailable_and_no_change_is_partial(
     redis_url: str, prefix: str, name: str, call: Callable[[TrustRegistry], object]
 ) -> None:
     with opened(redis_url, prefix=prefix) as registry, administering(redis_url) as client:
-        registry.record(SIGHTING, [])
+        registry.record(OBSERVATION, [])
         registry.record_nonconforming(NONCONFORMING)
         client.delete(f"{prefix}{name}")
         client.set(f"{prefix}{name}", b"1")
@@ -309,13 +309,13 @@ def test_a_key_of_another_type_is_unavailable_and_no_change_is_partial(
         ("standing", "decisions", b"[]", CALLS[1]),
         ("standing", "decisions", b"", CALLS[1]),
         ("standing", "decisions", b"\xff", CALLS[1]),
-        ("issuers", f"{SIGHTING.id}:sighting", b"[1]", CALLS[3]),
-        ("issuers", f"{SIGHTING.id}:sighting", None, CALLS[3]),
-        ("issuers", f"{SIGHTING.id}:first-seen", None, CALLS[3]),
-        ("issuers", f"{SIGHTING.id}:first-seen", b"1e9", CALLS[3]),
-        ("issuers", f"{SIGHTING.id}:documents", b"0", CALLS[3]),
-        ("issuers", f"{SIGHTING.id}:documents", b"many", CALLS[4]),
-        ("issuers", f"{SIGHTING.id}:authorities", b"[1,[7]]", CALLS[3]),
+        ("issuers", f"{OBSERVATION.id}:sighting", b"[1]", CALLS[3]),
+        ("issuers", f"{OBSERVATION.id}:sighting", None, CALLS[3]),
+        ("issuers", f"{OBSERVATION.id}:first-seen", None, CALLS[3]),
+        ("issuers", f"{OBSERVATION.id}:first-seen", b"1e9", CALLS[3]),
+        ("issuers", f"{OBSERVATION.id}:documents", b"0", CALLS[3]),
+        ("issuers", f"{OBSERVATION.id}:documents", b"many", CALLS[4]),
+        ("issuers", f"{OBSERVATION.id}:authorities", b"[1,[7]]", CALLS[3]),
     ],
 )
 def test_a_value_that_we_did_not_write_is_unavailable(
@@ -323,7 +323,7 @@ def test_a_value_that_we_did_not_write_is_unavailable(
 ) -> None:
     with opened(redis_url, prefix=prefix) as registry, administering(redis_url) as client:
         registry.decide(DECIDED, EVENT, expected=0)
-        registry.record(SIGHTING, [])
+        registry.record(OBSERVATION, [])
         if value is None:
             client.hdel(f"{prefix}{name}", part)
         else:

@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MOMENT = timedelta(microseconds=1)
 EVENT = TrustAuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
-SIGHTING = IssuerObservation(
+OBSERVATION = IssuerObservation(
     cloud=Cloud.PUBLIC,
     issuer="CN=Unknown CA",
     authority_key_identifier="0011",
@@ -46,7 +46,7 @@ CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.decisions(),
     lambda registry: registry.decide(OperatorDecisions(), EVENT, expected=0),
     lambda registry: registry.discovered(),
-    lambda registry: registry.record(SIGHTING, [b"der"]),
+    lambda registry: registry.record(OBSERVATION, [b"der"]),
     lambda registry: registry.claim("fetch", lasting=HOUR),
     lambda registry: registry.is_claimed("fetch"),
     lambda registry: registry.audit_trail(most=10),
@@ -76,7 +76,7 @@ def test_makes_the_file_and_its_directory_for_its_owner_alone(path: Path) -> Non
     umask = os.umask(0)
     try:
         with opened(path) as registry:
-            registry.record(SIGHTING, [])
+            registry.record(OBSERVATION, [])
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
             modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
             assert modes == {f"trust.sqlite3{suffix}": 0o600 for suffix in ("", "-wal", "-shm")}
@@ -213,7 +213,7 @@ def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
 def test_what_we_did_not_write_is_unavailable(path: Path, damage: str, call: Callable[[TrustRegistry], object]) -> None:
     with opened(path) as registry, administering(path) as connection:
         registry.decide(OperatorDecisions(), EVENT, expected=0)
-        registry.record(SIGHTING, [b"der"])
+        registry.record(OBSERVATION, [b"der"])
         registry.record_nonconforming(NONCONFORMING)
         connection.execute(damage)
         with pytest.raises(StoreUnavailable, match="The trust "):
@@ -233,12 +233,12 @@ def test_a_decision_that_cannot_be_audited_is_not_in_force(path: Path) -> None:
 
 def test_a_forked_child_opens_connections_of_its_own(path: Path) -> None:
     with opened(path) as registry:
-        registry.record(SIGHTING, [])
+        registry.record(OBSERVATION, [])
         child = os.fork()
         if child == 0:
             status = 1
             with suppress(BaseException):
-                status = 2 if registry.record(SIGHTING, []) else 0
+                status = 2 if registry.record(OBSERVATION, []) else 0
             os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert [found.documents for found in registry.discovered()] == [2]

@@ -91,7 +91,7 @@ def registry(place: Place) -> Iterator[TrustRegistry]:
     registry.close()
 
 
-def sighting(
+def observation(
     issuer: str = "CN=Unknown CA", *, seen_at: datetime = NOW, signer_sha256: str = "aa" * 32
 ) -> IssuerObservation:
     return IssuerObservation(
@@ -125,7 +125,7 @@ def event(subject: str = "ab" * 32) -> TrustAuditEvent:
 
 
 def issuers(registry: TrustRegistry) -> list[str]:
-    return [found.sighting.issuer for found in registry.discovered()]
+    return [found.observation.issuer for found in registry.discovered()]
 
 
 def at_once(threads: int, act: Callable[[int], object]) -> list[object]:
@@ -189,7 +189,7 @@ def test_every_decision_is_another_revision_even_one_that_says_the_same(registry
 
 def test_a_decision_is_made_again_where_an_authority_was_discovered_meanwhile(registry: TrustRegistry) -> None:
     _, before = registry.decisions()
-    registry.record(sighting(), AUTHORITIES)
+    registry.record(observation(), AUTHORITIES)
     assert not registry.decide(DECIDED, event(), expected=before)
     assert registry.decide(DECIDED, event(), expected=registry.decisions()[1])
     assert registry.decisions()[0] == DECIDED
@@ -260,72 +260,74 @@ def test_the_audit_trail_is_bounded(registry: TrustRegistry) -> None:
 
 
 def test_a_recorded_issuer_is_discovered(registry: TrustRegistry) -> None:
-    assert registry.record(sighting(), [])
-    assert registry.discovered() == (DiscoveredIssuer(sighting=sighting(), first_seen=NOW, last_seen=NOW, documents=1),)
-
-
-def test_counts_documents_and_keeps_the_first_time_and_the_latest_sighting(registry: TrustRegistry) -> None:
-    latest = replace(sighting(seen_at=NOW + HOUR), signer_sha256="bb" * 32, issuer_urls=())
-    assert registry.record(sighting(), [])
-    assert not registry.record(sighting(seen_at=NOW + SECOND), [])
-    assert not registry.record(latest, [])
+    assert registry.record(observation(), [])
     assert registry.discovered() == (
-        DiscoveredIssuer(sighting=latest, first_seen=NOW, last_seen=NOW + HOUR, documents=3),
+        DiscoveredIssuer(observation=observation(), first_seen=NOW, last_seen=NOW, documents=1),
     )
 
 
-def test_a_sighting_that_arrives_late_counts_and_is_not_the_latest(registry: TrustRegistry) -> None:
-    early = sighting(seen_at=NOW - HOUR, signer_sha256="bb" * 32)
-    registry.record(sighting(), [])
+def test_counts_documents_and_keeps_the_first_time_and_the_latest_observation(registry: TrustRegistry) -> None:
+    latest = replace(observation(seen_at=NOW + HOUR), signer_sha256="bb" * 32, issuer_urls=())
+    assert registry.record(observation(), [])
+    assert not registry.record(observation(seen_at=NOW + SECOND), [])
+    assert not registry.record(latest, [])
+    assert registry.discovered() == (
+        DiscoveredIssuer(observation=latest, first_seen=NOW, last_seen=NOW + HOUR, documents=3),
+    )
+
+
+def test_an_observation_that_arrives_late_counts_and_is_not_the_latest(registry: TrustRegistry) -> None:
+    early = observation(seen_at=NOW - HOUR, signer_sha256="bb" * 32)
+    registry.record(observation(), [])
     registry.record(early, [])
     assert registry.discovered() == (
-        DiscoveredIssuer(sighting=sighting(), first_seen=NOW - HOUR, last_seen=NOW, documents=2),
+        DiscoveredIssuer(observation=observation(), first_seen=NOW - HOUR, last_seen=NOW, documents=2),
     )
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        replace(sighting(), cloud=Cloud.CHINA),
-        replace(sighting(), authority_key_identifier="0012"),
-        replace(sighting(), issuer="CN=Another CA"),
+        replace(observation(), cloud=Cloud.CHINA),
+        replace(observation(), authority_key_identifier="0012"),
+        replace(observation(), issuer="CN=Another CA"),
     ],
     ids=["cloud", "key", "name"],
 )
 def test_keeps_issuers_apart_by_cloud_key_and_name(registry: TrustRegistry, other: IssuerObservation) -> None:
-    assert registry.record(sighting(), [])
+    assert registry.record(observation(), [])
     assert registry.record(other, [])
     assert [issuer.documents for issuer in registry.discovered()] == [1, 1]
 
 
 def test_tells_the_latest_seen_first(registry: TrustRegistry) -> None:
     for issuer, minutes in (("b", 2), ("d", 4), ("a", 1), ("c", 3)):
-        registry.record(sighting(issuer, seen_at=NOW + timedelta(minutes=minutes)), [])
+        registry.record(observation(issuer, seen_at=NOW + timedelta(minutes=minutes)), [])
     assert issuers(registry) == ["d", "c", "b", "a"]
-    registry.record(sighting("a", seen_at=NOW + HOUR), [])
+    registry.record(observation("a", seen_at=NOW + HOUR), [])
     assert issuers(registry) == ["a", "d", "c", "b"]
 
 
 def test_checked_authorities_are_kept_in_their_order_and_told_once(registry: TrustRegistry) -> None:
-    assert registry.record(sighting(), [])
-    assert registry.record(sighting(), AUTHORITIES)
-    assert not registry.record(sighting(), AUTHORITIES)
-    assert not registry.record(sighting(), [])
+    assert registry.record(observation(), [])
+    assert registry.record(observation(), AUTHORITIES)
+    assert not registry.record(observation(), AUTHORITIES)
+    assert not registry.record(observation(), [])
     [found] = registry.discovered()
     assert found.authorities == AUTHORITIES
     assert found.documents == 4
 
 
 def test_other_authorities_take_their_place(registry: TrustRegistry) -> None:
-    registry.record(sighting(), AUTHORITIES)
-    assert registry.record(sighting(), AUTHORITIES[:1])
+    registry.record(observation(), AUTHORITIES)
+    assert registry.record(observation(), AUTHORITIES[:1])
     assert registry.discovered()[0].authorities == AUTHORITIES[:1]
 
 
 def test_the_revision_is_another_one_where_authorities_are_new_and_only_then(registry: TrustRegistry) -> None:
     def changes(authorities: tuple[bytes, ...]) -> bool:
         before = registry.revision()
-        registry.record(sighting(), authorities)
+        registry.record(observation(), authorities)
         return registry.revision() != before
 
     assert not changes(())
@@ -390,7 +392,7 @@ def test_a_nonconforming_document_is_new_to_one_of_several_processes(place: Plac
 
 
 def test_reading_and_claiming_change_no_revision(registry: TrustRegistry) -> None:
-    registry.record(sighting(), AUTHORITIES)
+    registry.record(observation(), AUTHORITIES)
     before = registry.revision()
     registry.decisions()
     registry.discovered()
@@ -413,26 +415,26 @@ def test_what_a_stranger_says_is_kept_at_a_bounded_length(registry: TrustRegistr
     assert registry.record(endless, [bytes([index]) for index in range(10)])
     assert not registry.record(endless, [])
     [found] = registry.discovered()
-    assert found.sighting.issuer == endless.issuer[:1024]
-    assert found.sighting.authority_key_identifier == "ab" * 64
+    assert found.observation.issuer == endless.issuer[:1024]
+    assert found.observation.authority_key_identifier == "ab" * 64
     # Half a URL is another one: the long one is left out.
-    assert found.sighting.issuer_urls == (f"{url}0", f"{url}1", f"{url}2")
+    assert found.observation.issuer_urls == (f"{url}0", f"{url}1", f"{url}2")
     assert found.authorities == (b"\0", b"\1", b"\2", b"\3")
     assert found.documents == 2
 
 
 @pytest.mark.parametrize("issuer", ["", "CN=a\x00b", "\ud83d\ude00", "\udfff", 'CN="\\"', "CN={x}:y", "\N{LOCK}\n"])
 def test_an_odd_issuer_is_one_issuer(registry: TrustRegistry, issuer: str) -> None:
-    assert registry.record(sighting(issuer), [])
-    assert not registry.record(sighting(issuer), [])
+    assert registry.record(observation(issuer), [])
+    assert not registry.record(observation(issuer), [])
     assert [found.documents for found in registry.discovered()] == [2]
 
 
 def test_the_least_recently_seen_gives_way(registry: TrustRegistry) -> None:
     for index in range(MAX_DISCOVERED):
-        registry.record(sighting(str(index), seen_at=NOW + index * SECOND), [])
-    registry.record(sighting("0", seen_at=NOW + HOUR), [])
-    registry.record(sighting("new", seen_at=NOW + HOUR + SECOND), [])
+        registry.record(observation(str(index), seen_at=NOW + index * SECOND), [])
+    registry.record(observation("0", seen_at=NOW + HOUR), [])
+    registry.record(observation("new", seen_at=NOW + HOUR + SECOND), [])
     kept = issuers(registry)
     assert len(kept) == MAX_DISCOVERED
     assert kept[:2] == ["new", "0"]
@@ -442,24 +444,24 @@ def test_the_least_recently_seen_gives_way(registry: TrustRegistry) -> None:
 
 def test_an_issuer_that_gave_way_is_new_again(registry: TrustRegistry) -> None:
     for index in range(MAX_DISCOVERED + 1):
-        registry.record(sighting(str(index), seen_at=NOW + index * SECOND), [])
-    assert registry.record(sighting("0", seen_at=NOW + HOUR), [])
+        registry.record(observation(str(index), seen_at=NOW + index * SECOND), [])
+    assert registry.record(observation("0", seen_at=NOW + HOUR), [])
     assert registry.discovered()[0] == DiscoveredIssuer(
-        sighting=sighting("0", seen_at=NOW + HOUR), first_seen=NOW + HOUR, last_seen=NOW + HOUR, documents=1
+        observation=observation("0", seen_at=NOW + HOUR), first_seen=NOW + HOUR, last_seen=NOW + HOUR, documents=1
     )
 
 
 def test_a_flood_of_made_up_issuers_stays_bounded_and_pushes_no_checked_one_out(registry: TrustRegistry) -> None:
     checked = [f"CN=Checked {index}" for index in range(5)]
     for issuer in checked:
-        registry.record(sighting(issuer), AUTHORITIES)
+        registry.record(observation(issuer), AUTHORITIES)
     before = registry.revision()
     for index in range(10_000):
         made_up = hashlib.sha256(str(index).encode()).hexdigest()
-        assert registry.record(sighting(f"CN={made_up}", seen_at=NOW + (index + 1) * SECOND), [])
+        assert registry.record(observation(f"CN={made_up}", seen_at=NOW + (index + 1) * SECOND), [])
     found = registry.discovered()
     assert len(found) == MAX_DISCOVERED
-    assert {issuer.sighting.issuer for issuer in found if issuer.authorities} == set(checked)
+    assert {issuer.observation.issuer for issuer in found if issuer.authorities} == set(checked)
     assert found[0].last_seen == NOW + 10_000 * SECOND
     assert registry.revision() == before
 
@@ -468,13 +470,13 @@ def test_where_all_are_checked_the_least_recently_seen_gives_way_and_that_is_ano
     registry: TrustRegistry,
 ) -> None:
     for index in range(MAX_DISCOVERED):
-        registry.record(sighting(str(index), seen_at=NOW + index * SECOND), AUTHORITIES)
+        registry.record(observation(str(index), seen_at=NOW + index * SECOND), AUTHORITIES)
     before = registry.revision()
     # One that is not checked comes last, whenever it was seen.
-    assert registry.record(sighting("made up", seen_at=NOW + HOUR), [])
+    assert registry.record(observation("made up", seen_at=NOW + HOUR), [])
     assert "made up" not in issuers(registry)
     assert registry.revision() == before
-    assert registry.record(sighting("checked", seen_at=NOW + HOUR), AUTHORITIES)
+    assert registry.record(observation("checked", seen_at=NOW + HOUR), AUTHORITIES)
     kept = issuers(registry)
     assert len(kept) == MAX_DISCOVERED
     assert "checked" in kept
@@ -487,14 +489,14 @@ def test_loses_no_document_of_many_threads(registry: TrustRegistry) -> None:
 
     def record(index: int) -> int:
         return sum(
-            registry.record(sighting("CN=Common", seen_at=NOW + index * SECOND), AUTHORITIES) for _ in range(each)
+            registry.record(observation("CN=Common", seen_at=NOW + index * SECOND), AUTHORITIES) for _ in range(each)
         )
 
     before = registry.revision()
     assert sum(int(str(news)) for news in at_once(THREADS, record)) == 1
     assert registry.discovered() == (
         DiscoveredIssuer(
-            sighting=sighting("CN=Common", seen_at=NOW + (THREADS - 1) * SECOND),
+            observation=observation("CN=Common", seen_at=NOW + (THREADS - 1) * SECOND),
             first_seen=NOW,
             last_seen=NOW + (THREADS - 1) * SECOND,
             documents=THREADS * each,
@@ -563,8 +565,8 @@ def test_two_openings_of_one_registry_see_each_others_changes(place: Place, regi
         assert other.decisions() == registry.decisions()
         assert other.revision() != revision
         assert other.audit_trail(most=1) == (event(),)
-        assert other.record(sighting(), AUTHORITIES)
-        assert not registry.record(sighting(), AUTHORITIES)
+        assert other.record(observation(), AUTHORITIES)
+        assert not registry.record(observation(), AUTHORITIES)
         assert other.discovered() == registry.discovered()
         assert other.revision() == registry.revision()
         assert registry.claim("fetch", lasting=HOUR)
@@ -577,7 +579,7 @@ def test_two_openings_of_one_registry_see_each_others_changes(place: Place, regi
 def test_survives_a_restart_and_works_on_after_close(place: Place) -> None:
     registry = place.open()
     registry.decide(DECIDED, event(), expected=registry.revision())
-    registry.record(sighting(), AUTHORITIES)
+    registry.record(observation(), AUTHORITIES)
     registry.close()
     other = place.open()
     assert other.decisions() == registry.decisions()

@@ -1,5 +1,6 @@
 """Create the Flask application in this process, over a real store, with a clock that the test sets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -7,18 +8,20 @@ from pathlib import Path
 from flask import Flask
 from flask.testing import FlaskClient
 from support import documents
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.openapi_checks import DescribedClient
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.api.admission import Admission
-from verifier.api.app import Service, create_app
+from verifier.api.app import create_app
 from verifier.api.appraisals import Appraisals
-from verifier.api.authentication import Administrators, Tenants
+from verifier.api.authentication import Callers, Tenants
+from verifier.api.routes import Service
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceRecord
+from verifier.core.policy import Policies
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.stores import NonceKey, NonceStore, RateLimiter
 from verifier.ports.telemetry import (
@@ -32,12 +35,12 @@ from verifier.ports.telemetry import (
     ResponseSent,
 )
 from verifier.ports.tokens import TokenIssuer
-from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier
+from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier, policies_now
 from verifier.usecases.readiness import Readiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StandingTrust:
+class FixedTrust:
     """Implements the TrustSource port."""
 
     in_force: TrustBundle
@@ -74,7 +77,7 @@ class KeptRecords:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     flask: Flask
-    clock: StandingClock
+    clock: ManualClock
     records: KeptRecords
     nonces: NonceStore
 
@@ -101,23 +104,20 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     log: AppraisalLog | None = None,
     log_required: bool = False,
     tenants: Tenants | None = None,
+    callers: Callable[[], Callers] | None = None,
     limiter: RateLimiter | None = None,
     tokens: TokenIssuer | None = None,
 ) -> Application:
     """Create an application that accepts `support.documents` by default and keeps its nonces in `directory`."""
-    clock = StandingClock(moment)
-    trust = StandingTrust(in_force=bundle or documents.shared_bundle())
+    clock = ManualClock(moment)
+    trust = FixedTrust(in_force=bundle or documents.shared_bundle())
     store = nonces or SqliteNonceStore(directory / "nonces.sqlite3")
     records = KeptRecords()
-    verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=policies)
-    administrators = Administrators(key_hashes={})
-    callers = tenants or Tenants()
+    source: PolicySource = policies or Policies()
+    read = callers or (lambda: Callers(tenants=tenants or Tenants(), policies=policies_now(source)))
+    verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=lambda: read().policies)
     service = Service(
-        admission=Admission(
-            tenants=lambda: callers,
-            administrators=lambda: administrators,
-            limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3"),
-        ),
+        admission=Admission(callers=read, limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3")),
         verifier=verifier,
         readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),
         recorder=records,

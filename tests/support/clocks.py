@@ -1,9 +1,9 @@
-"""A clock that stands where a test puts it."""
+"""A clock that a test sets."""
 
 from datetime import datetime, timedelta
 
 
-class StandingClock:
+class ManualClock:
     """Implements the Clock port."""
 
     def __init__(self, moment: datetime) -> None:

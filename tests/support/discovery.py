@@ -16,7 +16,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from support import chains, cms, documents
 from support.appraisals import read_in_time
 from support.certificates import make_signer
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import NOW
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
@@ -52,7 +52,7 @@ class WatchedRegistry:
     """Implements the TrustRegistry port over another one: keeps each claim. `unavailable` names methods that fail."""
 
     inner: TrustRegistry
-    clock: StandingClock
+    clock: ManualClock
     claims: list[Claim] = field(default_factory=list)
     unavailable: set[str] = field(default_factory=set)
 
@@ -76,9 +76,9 @@ class WatchedRegistry:
         self._reach("discovered")
         return self.inner.discovered()
 
-    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
+    def record(self, observation: IssuerObservation, authorities: Sequence[bytes]) -> bool:
         self._reach("record")
-        return self.inner.record(sighting, authorities)
+        return self.inner.record(observation, authorities)
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
         self._reach("record_nonconforming")
@@ -164,7 +164,7 @@ class Laboratory:
     registry: WatchedRegistry
     trust: LiveTrust
     recorder: DiscoveryRecorder
-    clock: StandingClock
+    clock: ManualClock
     nonces: SqliteNonceStore
 
     def appraise(self, document: bytes) -> AttestationResult:
@@ -201,7 +201,7 @@ def make_laboratory(
 
     `retire_at` retires some of these by name. With `beside`, it is another replica of that laboratory.
     """
-    clock = beside.clock if beside else StandingClock(NOW)
+    clock = beside.clock if beside else ManualClock(NOW)
     inner = beside.registry.inner if beside else SqliteTrustRegistry(directory / "trust.sqlite3", clock=clock.now)
     registry = WatchedRegistry(inner=inner, clock=clock)
     recorder = DiscoveryRecorder()

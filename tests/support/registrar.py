@@ -28,7 +28,7 @@ def reject(registry: TrustRegistry, sha256: str) -> None:
 
 
 def record(registry: TrustRegistry, issuer: str) -> bool:
-    sighting = IssuerObservation(
+    observation = IssuerObservation(
         cloud=Cloud.PUBLIC,
         issuer=issuer,
         authority_key_identifier="",
@@ -36,7 +36,7 @@ def record(registry: TrustRegistry, issuer: str) -> bool:
         signer_sha256="",
         seen_at=NOW,
     )
-    return registry.record(sighting, [])
+    return registry.record(observation, [])
 
 
 def record_nonconforming(registry: TrustRegistry, pin_sha256: str) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from support import documents
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 
 from verifier.core.model import ArchivedResult, LiveResult, RawDocument
 from verifier.core.nonces import FirstUse, NonceMode, NonceRecord, Redemption
@@ -52,7 +52,7 @@ def archived_result(document: bytes | None = None, *, at: datetime = documents.N
 def fresh_result(document: bytes | None = None, *, at: datetime = documents.NOW, jkt: str = "") -> LiveResult:
     """Create the result of a document with a nonce, which is bound to `jkt` if given."""
     record = NonceRecord(issued_at=at - timedelta(minutes=1), expires_at=at + timedelta(minutes=4), jkt=jkt)
-    verifier = Verifier(trust=_SharedTrust(), nonces=_EveryNonce(record), clock=StandingClock(at))
+    verifier = Verifier(trust=_SharedTrust(), nonces=_EveryNonce(record), clock=ManualClock(at))
     return verifier.appraise(RawDocument(raw_der=document or documents.document(created_on=at)))
 
 
@@ -62,7 +62,7 @@ def unchallenged_result(*, at: datetime = documents.NOW) -> LiveResult:
     verifier = Verifier(
         trust=_SharedTrust(),
         nonces=_EveryNonce(record),
-        clock=StandingClock(at),
+        clock=ManualClock(at),
         nonce_mode=NonceMode.OPTIONAL,
     )
     return verifier.appraise(RawDocument(raw_der=documents.document(nonce=None, created_on=at)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.certificates import make_authority
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import NOW, around, der, shared_pki, spare_key
 
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
@@ -43,7 +43,7 @@ class KeptTrustEvents:
 class Operations:
     administration: TrustAdministration
     registry: SqliteTrustRegistry
-    clock: StandingClock
+    clock: ManualClock
     events: KeptTrustEvents
 
     def opened(self, *, create: bool) -> OpenTrust:
@@ -62,7 +62,7 @@ class Operations:
     ) -> IssuerObservation:
         """Record a document under these authorities, the issuer first, or under an untrusted `issuer` without any."""
         certificates = [read(authority) for authority in authorities]
-        sighting = IssuerObservation(
+        observation = IssuerObservation(
             cloud=cloud,
             issuer=issuer or certificates[0].subject,
             authority_key_identifier=key_identifier,
@@ -70,8 +70,8 @@ class Operations:
             signer_sha256="5a" * 32,
             seen_at=seen_at,
         )
-        self.registry.record(sighting, [certificate.der for certificate in certificates])
-        return sighting
+        self.registry.record(observation, [certificate.der for certificate in certificates])
+        return observation
 
 
 @cache
@@ -117,7 +117,7 @@ def make_operations(directory: Path) -> Operations:
     if not overlay.exists():
         write_trust(overlay)
     registry = SqliteTrustRegistry(directory / "trust.sqlite3")
-    clock, events = StandingClock(NOW), KeptTrustEvents()
+    clock, events = ManualClock(NOW), KeptTrustEvents()
     trust = LiveTrust(overlay, registry, admit=False, recorder=events)
     administration = TrustAdministration(trust=trust, registry=registry, recorder=events, clock=clock)
     return Operations(administration=administration, registry=registry, clock=clock, events=events)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from support.agent_scenarios import KEYS, NOT_EXPECTED, SCENARIOS, Answer, Scenario
 from support.agents import Agent, build, make_agents
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.command_line import Ended
 from support.issuers import make_tls_server
 from support.scripted_servers import Reply, Script, Step, dead_url, serving
@@ -55,7 +55,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     directory = tmp_path_factory.mktemp("environment")
     trust, keys = directory / "trust", directory / "keys"
     minute = timedelta(minutes=1)
-    TokenKeyDirectory(keys, clock=StandingClock(datetime.now(UTC)), token_lifetime=minute, refresh=minute).generate(
+    TokenKeyDirectory(keys, clock=ManualClock(datetime.now(UTC)), token_lifetime=minute, refresh=minute).generate(
         TokenAlgorithm.ES256
     )
     hashes = {tenant: hashlib.sha256(key.encode()).hexdigest() for tenant, key in KEYS.items()}

@@ -173,7 +173,7 @@ def test_compares_the_nonce_that_is_given(tmp_path: Path) -> None:
     assert wrong.err.startswith("refused, nonce-mismatch: ")
 
 
-def test_judges_by_the_policy_of_the_settings_file(tmp_path: Path) -> None:
+def test_appraises_by_the_policy_of_the_settings_file(tmp_path: Path) -> None:
     name, at, _ = SOUTH
     file = str(write(tmp_path, name, "json"))
     config = tmp_path / "verifier.toml"

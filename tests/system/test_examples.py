@@ -14,7 +14,7 @@ from pathlib import Path
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import VM, document, imds_answer
 from support.live_documents import current_document, current_pki
 from support.services import Answer, RunningServer, running_server, running_service
@@ -32,7 +32,7 @@ _SECONDS = 60
 def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("keys") / "keys"
     minute = timedelta(minutes=1)
-    keys = TokenKeyDirectory(directory, clock=StandingClock(datetime.now(UTC)), token_lifetime=minute, refresh=minute)
+    keys = TokenKeyDirectory(directory, clock=ManualClock(datetime.now(UTC)), token_lifetime=minute, refresh=minute)
     keys.generate(TokenAlgorithm.ES256)
     return directory
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from support import documents
 from support.certificates import make_authority, make_signer
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import around, document, imds_answer, sign, spare_key
 from support.live_documents import current_document, current_pki
 from support.problems import read_problem
@@ -56,7 +56,7 @@ def _sha256(key: str) -> str:
 def _settings(directory: Path) -> dict[str, str]:
     keys = directory / "keys"
     minute = timedelta(minutes=1)
-    tokens = TokenKeyDirectory(keys, clock=StandingClock(datetime.now(UTC)), token_lifetime=minute, refresh=minute)
+    tokens = TokenKeyDirectory(keys, clock=ManualClock(datetime.now(UTC)), token_lifetime=minute, refresh=minute)
     tokens.generate(TokenAlgorithm.ES256)
     return {
         "VERIFIER_ADMIN_KEYS": json.dumps({"tests": _sha256(ADMIN)}),
@@ -226,7 +226,7 @@ def test_every_operation_succeeds_as_described(described: RunningServer, redis: 
     approvable, rejectable, pinnable = (_new_authority() for _ in range(3))
     registry = open_stores(redis.url, threads=1).registry
     for authority in (approvable, rejectable):
-        sighting = IssuerObservation(
+        observation = IssuerObservation(
             cloud=Cloud.PUBLIC,
             issuer=authority.certificate.subject.rfc4514_string(),
             authority_key_identifier="",
@@ -234,7 +234,7 @@ def test_every_operation_succeeds_as_described(described: RunningServer, redis: 
             signer_sha256="5a" * 32,
             seen_at=datetime.now(UTC),
         )
-        assert registry.record(sighting, [documents.der(authority.certificate)])
+        assert registry.record(observation, [documents.der(authority.certificate)])
     calls: dict[str, tuple[str | None, Callable[[], Call]]] = {
         "appraise": (None, lambda: _evidence(current_document(_issue(described)))),
         "approveAuthority": (f"/v1/trust/discovered/{_fingerprint(approvable)}/approve", Call),
@@ -245,8 +245,8 @@ def test_every_operation_succeeds_as_described(described: RunningServer, redis: 
     for operation in OPERATIONS:
         path, call = calls.get(operation.name, _PLAIN)
         answer = _send(described, operation, call(), path=path)
-        assert answer.status == operation.answers[0][0], (operation.name, answer.body)
-        if any(status == 304 for status, _ in operation.answers):
+        assert answer.status == operation.answers[0].status, (operation.name, answer.body)
+        if any(each.status == 304 for each in operation.answers):
             kept = _send(described, operation, Call(headers={"If-None-Match": answer.headers["ETag"]}))
             assert (kept.status, kept.body) == (304, b"")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import documents
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import NOW, around, raw, shared_pki, trusted
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
@@ -51,7 +51,7 @@ def test_a_cut_over_that_was_planned_happens_at_its_moment_in_the_middle_of_traf
         key=documents.spare_key(4),
         validity=around(),
     )
-    clock = StandingClock(NOW)
+    clock = ManualClock(NOW)
     store = SqliteNonceStore(tmp_path / "nonces.sqlite3")
     verifier = Verifier(trust=_Planned(successor), nonces=store, clock=clock)
     crossed = threading.Barrier(_SENDERS + 1)
@@ -93,7 +93,7 @@ def test_the_cut_over_is_exact(tmp_path: Path) -> None:
     successor = pki.make_ca(
         issuer=shared_pki().root, subject=pki.make_name("Successor"), key=documents.spare_key(3), validity=around()
     )
-    clock = StandingClock(NOW)
+    clock = ManualClock(NOW)
     store = SqliteNonceStore(tmp_path / "nonces.sqlite3")
     verifier = Verifier(trust=_Planned(successor), nonces=store, clock=clock)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import jwt
 import pytest
 from hypothesis import given, settings
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import imds_answer
 from support.live_documents import current_document
 from support.policy_choices import ALLOWED, Choice, choices
@@ -25,7 +25,7 @@ _EVENT = "shared token audience"
 def settings_of(directory: Path, tenants: list[str]) -> dict[str, str]:
     """One tenant for each of these policies, by the same name, which is its key too."""
     minute = timedelta(minutes=1)
-    clock = StandingClock(datetime.now(UTC))
+    clock = ManualClock(datetime.now(UTC))
     TokenKeyDirectory(directory / "keys", clock=clock, token_lifetime=minute, refresh=minute).generate(
         TokenAlgorithm.ES256
     )

@@ -79,7 +79,7 @@ def evidence(nonce: str) -> bytes:
 
 
 def assert_opened_nothing(answer: Answer) -> None:
-    """Nothing was issued or judged, and no key, hash or name of anybody is in the answer."""
+    """Nothing was issued or appraised, and no key, hash or name of anybody is in the answer."""
     assert 400 <= answer.status < 500, (answer.status, answer.body)
     read_problem(answer.status, answer.headers, answer.body)
     text = answer.body.decode()

@@ -285,17 +285,17 @@ class TestRenewed:
         assert attack.reason(document) is Reason.ISSUER_UNPINNED
         is_found = way == "embedded" or mode is OBSERVE
         assert attack.laboratory.authorities == [(der(renewed),) if is_found else ()]
-        assert self.standing(attack) is (ReviewStatus.APPROVABLE if is_found else ReviewStatus.UNRESOLVED)
+        assert self.review_status(attack) is (ReviewStatus.APPROVABLE if is_found else ReviewStatus.UNRESOLVED)
         if is_found:
             attack.laboratory.administration.approve(Certificate.from_der(der(renewed)).sha256, by="alice")
             assert attack.origins(document) == [Origin.APPROVED, Origin.LISTED]
-            assert self.standing(attack) is ReviewStatus.PINNED
+            assert self.review_status(attack) is ReviewStatus.PINNED
 
-    def standing(self, attack: Attack) -> ReviewStatus:
+    def review_status(self, attack: Attack) -> ReviewStatus:
         laboratory = attack.laboratory
         [issuer] = laboratory.registry.discovered()
         decisions, _ = laboratory.registry.decisions()
-        return survey_issuer(issuer, laboratory.trust.bundle(), decisions, at=laboratory.clock.now()).standing
+        return survey_issuer(issuer, laboratory.trust.bundle(), decisions, at=laboratory.clock.now()).review_status
 
     @every(OTHERS)
     def test_ca_is_refused_once_rejected(self, tmp_path: Path, fetcher: ScriptedFetcher, form: str, way: Way) -> None:

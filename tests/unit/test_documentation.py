@@ -33,7 +33,7 @@ from verifier.adapters.settings.settings import (
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.api import json_codec, trust_json_codec
-from verifier.api.authentication import Administrators, Tenants
+from verifier.api.authentication import Callers
 from verifier.api.json_codec import Json
 from verifier.api.problems import DOCUMENTATION
 from verifier.api.routes import create_metrics_blueprint
@@ -306,13 +306,7 @@ def test_the_http_page_lists_every_path(administration: TrustAdministration, tmp
     text = (ROOT / "docs" / "http.md").read_text("utf-8")
     application = make_application(tmp_path)
     application.flask.register_blueprint(
-        create_trust_blueprint(
-            administration,
-            lambda: Administrators(key_hashes={}),
-            application.clock,
-            tenants=Tenants,
-            maximum_body_bytes=MAX_EVIDENCE_BYTES,
-        )
+        create_trust_blueprint(administration, Callers, application.clock, maximum_body_bytes=MAX_EVIDENCE_BYTES)
     )
     application.flask.register_blueprint(create_metrics_blueprint(lambda: (b"", "text/plain")))
     paths = {
@@ -347,7 +341,7 @@ def test_the_metrics_of_the_alerts_are_ones_that_there_are() -> None:
     [waiting] = re.findall(r'standing=~"([a-z|]+)"', alerts)
 
     assert set(re.findall(r"verifier_[a-z_]+", alerts)) <= set(rows)
-    assert set(waiting.split("|")) == {standing.value for standing in ReviewStatus if standing.is_open}
+    assert set(waiting.split("|")) == {status.value for status in ReviewStatus if status.is_open}
 
 
 def test_the_archive_page_shows_what_the_command_prints() -> None:

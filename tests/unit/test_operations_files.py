@@ -110,7 +110,7 @@ def test_asks_for_metrics_and_labels_that_there_are(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(EXPRESSIONS))
 def test_asks_for_label_values_that_there_are(name: str) -> None:
     values: dict[str, set[str]] = {
-        "standing": {standing.value for standing in ReviewStatus},
+        "standing": {status.value for status in ReviewStatus},
         "outcome": {*(verdict.value for verdict in Verdict), *(outcome.value for outcome in ReloadOutcome), "hit"},
         "code": {code.value for code in DOCUMENTATION},
         "route": {"POST /v1/attestations"},

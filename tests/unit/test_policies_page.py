@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import documents
-from support.applications import StandingTrust
+from support.applications import FixedTrust
 
 from verifier.adapters.settings.policies import MAX_DEPTH, MAX_TABLES, PolicyTable
 from verifier.core.policy import ClaimName, Policies
@@ -36,7 +36,7 @@ def fields(**changes: object) -> dict[str, object]:
 
 def denial(policy: str, made: dict[str, object]) -> str:
     """What the policy says against it; nothing where it is satisfied."""
-    verifier = ArchiveVerifier(trust=StandingTrust(in_force=documents.shared_bundle()), policies=policies())
+    verifier = ArchiveVerifier(trust=FixedTrust(in_force=documents.shared_bundle()), policies=policies())
     try:
         verifier.appraise(documents.raw(documents.sign(documents.encode(made))), at=documents.NOW, policy=policy)
     except PolicyRefused as refused:

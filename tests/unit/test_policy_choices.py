@@ -8,8 +8,8 @@ from itertools import count
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.applications import StandingTrust
-from support.clocks import StandingClock
+from support.applications import FixedTrust
+from support.clocks import ManualClock
 from support.documents import NOW, document, raw, shared_bundle
 from support.policy_choices import Choice, any_policies, choices, policies_of
 
@@ -21,7 +21,7 @@ from verifier.usecases.appraise import NonceBinding, Verifier
 from verifier.usecases.archive import ArchiveVerifier
 from verifier.usecases.chain_cache import ChainCache
 
-TRUST = StandingTrust(in_force=shared_bundle())
+TRUST = FixedTrust(in_force=shared_bundle())
 CHAINS = ChainCache()
 _choices = any_policies.flatmap(choices)
 _numbers = count()
@@ -38,7 +38,7 @@ def make_verifier(store: SqliteNonceStore, choice: Choice, mode: NonceMode) -> V
     return Verifier(
         trust=TRUST,
         nonces=store,
-        clock=StandingClock(NOW),
+        clock=ManualClock(NOW),
         chains=CHAINS,
         nonce_mode=mode,
         policies=policies_of(choice.allowed),

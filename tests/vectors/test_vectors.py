@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.applications import Application, StandingTrust, make_application
-from support.clocks import StandingClock
+from support.applications import Application, FixedTrust, make_application
+from support.clocks import ManualClock
 from support.vectors import TRUST, VECTORS, VERIFIED, Vector, load_vectors, vectors_trust
 from werkzeug.test import TestResponse
 
@@ -107,9 +107,9 @@ def test_over_http(vector: Vector, application: Application) -> None:
 @each_vector
 def test_through_the_library(vector: Vector, store: SqliteNonceStore) -> None:
     verifier = Verifier(
-        trust=StandingTrust(in_force=vectors_trust()),
+        trust=FixedTrust(in_force=vectors_trust()),
         nonces=store,
-        clock=StandingClock(vector.at),
+        clock=ManualClock(vector.at),
         policies=vector.policies,
     )
     appraise = partial(

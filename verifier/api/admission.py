@@ -5,22 +5,19 @@ from dataclasses import dataclass
 
 from flask import Response, g, request
 
-from verifier.api.authentication import Administrators, Tenants
+from verifier.api.authentication import Callers
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
+from verifier.core.policy import Policies
 from verifier.core.tenancy import LimitedPath, Tenant
 from verifier.ports.stores import RateLimiter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Admit the requests of tenants.
+    """Admit the requests of tenants. `callers` returns the present ones, because settings can change."""
 
-    Tenants and administrators are callables because settings can change while the service runs.
-    """
-
-    tenants: Callable[[], Tenants]
-    administrators: Callable[[], Administrators]
+    callers: Callable[[], Callers]
     limiter: RateLimiter
 
     def admit(self, path: LimitedPath) -> Tenant:
@@ -28,9 +25,7 @@ class Admission:
 
         Requests that fail authentication are not counted. Raises RequestError and StoreUnavailable.
         """
-        tenant = self.tenants().authenticate(
-            request.headers.getlist("Authorization"), administrators=self.administrators()
-        )
+        tenant = self.callers().authenticate_tenant(request.headers.getlist("Authorization"))
         if tenant.rate is None:
             return tenant
         allowance = self.limiter.hit(f"{tenant.name}/{path}", tenant.rate)
@@ -44,13 +39,14 @@ class Admission:
             )
         return tenant
 
-    def current_policy(self, tenant: Tenant) -> str:
-        """Return the policy that the tenant has now.
+    def current_policies(self, tenant: Tenant) -> tuple[str, Policies]:
+        """Return the name of the tenant's policy and the rules of all policies, from one snapshot of the settings.
 
-        A caller decides how long it takes to send a body, and the settings can change meanwhile. So the policy is read
-        right before the appraisal, and not with the tenant's key.
+        A caller decides how long it takes to send a body, and the settings can change meanwhile. So the policies are
+        read right before the appraisal, and not with the tenant's key. Raises RequestError if the tenant was removed.
         """
-        return self.tenants().policy_of(tenant)
+        callers = self.callers()
+        return callers.tenants.policy_of(tenant), callers.policies
 
 
 def add_rate_headers(response: Response) -> Response:

@@ -3,50 +3,26 @@
 import json
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import timedelta
 from time import perf_counter
 
-from flask import Blueprint, Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from verifier.api import routes
-from verifier.api.admission import Admission
 from verifier.api.answers import ProblemJson
-from verifier.api.appraisals import Appraisals
 from verifier.api.documentation import create_documentation_blueprint
 from verifier.api.json_codec import RequestError, problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
-from verifier.api.token_routes import create_token_blueprint
+from verifier.api.routes import Service, create_blueprint, create_token_blueprint
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
 from verifier.ports.stores import Unavailable
 from verifier.ports.telemetry import CURRENT_TRACE, Recorder, RequestFailed, ResponseSent
-from verifier.ports.tokens import TokenIssuer
-from verifier.usecases.appraise import Verifier
-from verifier.usecases.readiness import Readiness
 
 _HIDDEN = "Internal error. Quote this requestId when you report it."
 _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """The wired components that the application serves."""
-
-    verifier: Verifier
-    readiness: Readiness
-    recorder: Recorder
-    appraisals: Appraisals
-    admission: Admission
-    maximum_body_bytes: int
-    #: The version of this software, for the OpenAPI document.
-    version: str
-    #: None if the service does not sign results.
-    tokens: TokenIssuer | None = None
-    blueprints: tuple[Blueprint, ...] = ()
 
 
 def create_app(service: Service) -> Flask:
@@ -61,39 +37,29 @@ def create_app(service: Service) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     _identify_requests(app)
     _refuse_hidden_slashes(app)
-    app.register_blueprint(
-        routes.create_blueprint(
-            service.verifier,
-            service.readiness,
-            service.appraisals,
-            service.admission,
-            service.tokens,
-            service.maximum_body_bytes,
-        )
-    )
-    documentation, tokens = create_documentation_blueprint(service.version), create_token_blueprint(service.tokens)
-    for blueprint in (documentation, tokens, *service.blueprints):
+    for blueprint in (
+        create_blueprint(service),
+        create_documentation_blueprint(service.version),
+        create_token_blueprint(service.tokens),
+        *service.blueprints,
+    ):
         app.register_blueprint(blueprint)
     _answer_faults(app, service.recorder)
     _record_answers(app, service.recorder)
     return app
 
 
-def answer_unserved(recorder: Recorder, error: Exception, is_the_requests: bool) -> tuple[int, bytes]:  # noqa: FBT001 - the server calls it so
+def answer_unhandled(recorder: Recorder, error: Exception, is_the_requests: bool) -> tuple[int, bytes]:  # noqa: FBT001 - the server calls it so
     """Return the status and the problem document for a request that does not reach the application.
 
     The server cannot parse the request, or the server itself failed.
     """
     request_id = secrets.token_hex(16)
-    code: Code
-    if is_the_requests:
-        code, detail = (
-            RequestFault.MALFORMED_REQUEST,
-            "The request is not valid HTTP, or exceeds a limit of the server.",
-        )
-    else:
-        recorder.record(RequestFailed(request_id=request_id, error=error))
+    code: Code = RequestFault.MALFORMED_REQUEST
+    detail = "The request is not valid HTTP, or exceeds a limit of the server."
+    if not is_the_requests:
         code, detail = Failure.INTERNAL, _HIDDEN
+        recorder.record(RequestFailed(request_id=request_id, error=error))
     problem = problem_json(code, detail, request_id=request_id)
     status = DOCUMENTATION[code].status
     recorder.record(ResponseSent(request_id=request_id, route="", status=status, code=code.value, seconds=0))

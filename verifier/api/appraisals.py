@@ -46,8 +46,12 @@ class Appraisal(Observer):
     def receive(self, document: RawDocument) -> None:
         self._sha256 = hashlib.sha256(document.raw_der).hexdigest()
 
-    def begin(self, check: Check) -> None:
-        self._turn(check)
+    def begin(self, check: Check | None) -> None:
+        """Begin the check, or none after the last one, and keep how long the previous check took."""
+        now = perf_counter()
+        if self._check is not None:
+            self._steps[self._check] = now - self._turned
+        self._check, self._turned = check, now
 
     def find_signer(self, signer: Certificate) -> None:
         self._signer = signer
@@ -60,14 +64,14 @@ class Appraisal(Observer):
 
     def conclude(self, result: LiveResult) -> None:
         """Keep the result after the last check passed."""
-        self._turn(None)
+        self.begin(None)
         self._result = result
 
     def describe(
         self, verdict: Verdict, code: str, *, at: datetime, failed_check: Check | None = None
     ) -> AppraisalRecord:
         """Return the appraisal record with all facts known so far."""
-        self._turn(None)
+        self.begin(None)
         verified = self._result.claims if self._result and verdict is Verdict.VERIFIED else None
         return AppraisalRecord(
             at=at,
@@ -87,12 +91,6 @@ class Appraisal(Observer):
             seconds=perf_counter() - self._started,
             steps=tuple(self._steps.items()),
         )
-
-    def _turn(self, check: Check | None) -> None:
-        now = perf_counter()
-        if self._check is not None:
-            self._steps[self._check] = now - self._turned
-        self._check, self._turned = check, now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

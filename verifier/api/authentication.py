@@ -7,12 +7,16 @@ keys, and a key of one kind never authenticates the other.
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
+from verifier.core.policy import Policies
 from verifier.core.tenancy import NAME_PATTERN, Tenant
+
+_Caller = TypeVar("_Caller")
 
 # Generated keys have 256 random bits, so one round of SHA-256 protects them. Passwords would need a slow hash.
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -28,7 +32,7 @@ _CREDENTIALS = re.compile(r"(?i:bearer) ([A-Za-z0-9._~+/-]{1,256}={0,2})", re.AS
 class Administrators:
     """The name of each admin key, with the SHA-256 of the key in lower-case hex."""
 
-    key_hashes: Mapping[str, str] = field(repr=False)
+    key_hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for name, key_hash in self.key_hashes.items():
@@ -42,26 +46,6 @@ class Administrators:
         if len(set(self.key_hashes.values())) != len(self.key_hashes):
             raise ValueError("two admin keys have the same hash; give each administrator a key")
         object.__setattr__(self, "key_hashes", dict(self.key_hashes))
-
-    def authenticate(self, authorizations: Sequence[str], *, tenants: "Tenants | None" = None) -> str:
-        """Return the name of the admin key in the Authorization header.
-
-        The time that this takes does not depend on which hash matches. Raises RequestError, with its own message for a
-        tenant key. Not checked: permissions, because every administrator may do everything.
-        """
-        key_hash = _read_key(authorizations)
-        name = self.find(key_hash)
-        is_tenant_key = tenants is not None and tenants.find(key_hash) is not None
-        if name is not None:
-            return name
-        if is_tenant_key:
-            raise RequestError(RequestFault.FORBIDDEN, "This endpoint needs an admin key; you sent a tenant key.")
-        raise _unauthenticated("Unknown API key. Check the key, or ask the operator of the service to add it.")
-
-    def find(self, key_hash: str) -> str | None:
-        """Return the name of the key with this hash. Compares all hashes, each in constant time."""
-        matching = [name for name, known in self.key_hashes.items() if hmac.compare_digest(key_hash, known)]
-        return matching[0] if matching else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,23 +79,6 @@ class Tenants:
         """Return whether callers need no key."""
         return not self.key_hashes
 
-    def authenticate(self, authorizations: Sequence[str], *, administrators: Administrators) -> Tenant:
-        """Return the tenant whose key the Authorization header carries.
-
-        The time that this takes does not depend on which hash matches. Raises RequestError, with its own message for an
-        admin key.
-        """
-        if self.are_open:
-            return OPEN_TENANT
-        key_hash = _read_key(authorizations)
-        tenant = self.find(key_hash)
-        is_admin_key = administrators.find(key_hash) is not None
-        if tenant is not None:
-            return tenant
-        if is_admin_key:
-            raise RequestError(RequestFault.FORBIDDEN, "This endpoint needs a tenant key; you sent an admin key.")
-        raise _unauthenticated("Unknown API key. Check the key, or ask the operator of the service to add it.")
-
     def policy_of(self, tenant: Tenant) -> str:
         """Return the policy that the tenant has in these settings. Raises RequestError if it is no longer a tenant."""
         if self.are_open:
@@ -121,19 +88,56 @@ class Tenants:
             raise _unauthenticated("The tenant of this key was removed.")
         return policies[0]
 
-    def find(self, key_hash: str) -> Tenant | None:
-        """Return the tenant of the key with this hash. Compares all hashes, each in constant time."""
-        matching = [
-            tenant
-            for tenant, hashes in self.key_hashes.items()
-            for known in hashes
-            if hmac.compare_digest(key_hash, known)
-        ]
-        return matching[0] if matching else None
-
 
 #: Every caller of a service without tenants.
 OPEN_TENANT = Tenant(name="default")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callers:
+    """Hold who may call the service, and the policies that the tenants' names refer to.
+
+    All are from one snapshot of the settings. Authentication takes a time that does not depend on which hash matches.
+    """
+
+    administrators: Administrators = field(default_factory=Administrators)
+    tenants: Tenants = field(default_factory=Tenants)
+    policies: Policies = field(default_factory=Policies)
+
+    def authenticate_administrator(self, authorizations: Sequence[str]) -> str:
+        """Return the name of the admin key in the Authorization header.
+
+        Raises RequestError, with its own message for a tenant key. Not checked: permissions, because every
+        administrator may do everything.
+        """
+        name, tenant = self._find(authorizations)
+        if name is not None:
+            return name
+        raise _refusal("This endpoint needs an admin key; you sent a tenant key." if tenant else "")
+
+    def authenticate_tenant(self, authorizations: Sequence[str]) -> Tenant:
+        """Return the tenant whose key the Authorization header carries.
+
+        Raises RequestError, with its own message for an admin key.
+        """
+        if self.tenants.are_open:
+            return OPEN_TENANT
+        name, tenant = self._find(authorizations)
+        if tenant is not None:
+            return tenant
+        raise _refusal("This endpoint needs a tenant key; you sent an admin key." if name else "")
+
+    def _find(self, authorizations: Sequence[str]) -> tuple[str | None, Tenant | None]:
+        key_hash = _read_key(authorizations)
+        administrators = ((known, name) for name, known in self.administrators.key_hashes.items())
+        tenants = ((known, tenant) for tenant, hashes in self.tenants.key_hashes.items() for known in hashes)
+        return _match(key_hash, administrators), _match(key_hash, tenants)
+
+
+def _match(key_hash: str, callers: Iterable[tuple[str, _Caller]]) -> _Caller | None:
+    """Return the caller with this key hash. Compares all hashes, each in constant time."""
+    matching = [caller for known, caller in callers if hmac.compare_digest(key_hash, known)]
+    return matching[0] if matching else None
 
 
 def _read_key(authorizations: Sequence[str]) -> str:
@@ -149,6 +153,13 @@ def _read_key(authorizations: Sequence[str]) -> str:
             "The Authorization header is malformed or repeated. Send it once, as Authorization: Bearer KEY."
         )
     return hashlib.sha256(credentials[1].encode("ascii")).hexdigest()
+
+
+def _refusal(forbidden: str) -> RequestError:
+    """Return the error for a key of the other kind, or for an unknown key if `forbidden` is empty."""
+    if forbidden:
+        return RequestError(RequestFault.FORBIDDEN, forbidden)
+    return _unauthenticated("Unknown API key. Check the key, or ask the operator of the service to add it.")
 
 
 def _unauthenticated(detail: str) -> RequestError:

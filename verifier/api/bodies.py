@@ -1,6 +1,8 @@
-"""Read request bodies with a size limit."""
+"""Read request bodies with a size limit, and serve bodies that caches may keep."""
 
-from flask import Request
+import hashlib
+
+from flask import Response, request
 from werkzeug.wsgi import get_input_stream
 
 from verifier.api.json_codec import RequestError
@@ -13,8 +15,8 @@ _DRAINED_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 
 
-def read_body(request: Request, *, limit: int) -> bytes:
-    """Return the body of at most `limit` bytes. Refuse query strings and compressed bodies.
+def read_body(*, limit: int) -> bytes:
+    """Return the body of the current request, of at most `limit` bytes. Refuse query strings and compressed bodies.
 
     Raises RequestError, and FormatRefused if the body exceeds the limit.
     """
@@ -41,3 +43,12 @@ def read_body(request: Request, *, limit: int) -> bytes:
     if len(body) < (request.content_length or 0):
         raise RequestError(RequestFault.MALFORMED_REQUEST, "The body is shorter than its Content-Length.")
     return body
+
+
+def serve_cached(body: bytes, media_type: str, *, seconds: int) -> Response:
+    """Answer with the body, or with 304 if the caller already has it (RFC 9110 section 13.1.2)."""
+    headers = {"Cache-Control": f"public, max-age={seconds}"}
+    response = Response(body, mimetype=media_type, headers=headers)
+    response.set_etag(hashlib.sha256(body).hexdigest()[:32])
+    response.make_conditional(request)
+    return response

@@ -102,7 +102,10 @@ def _operation(method: str, path: str, operation: _Node) -> Iterator[str]:
         yield "</dl>"
     if "requestBody" in operation:
         body = operation["requestBody"]
-        yield f"<h4>Request body{'' if body['required'] else ', optional'}</h4><dl>{_contents(body['content'])}</dl>"
+        yield f"<h4>Request body{'' if body['required'] else ', optional'}</h4><dl>"
+        for name, each in body["content"].items():
+            yield f"<dt><code>{escape(name)}</code></dt><dd>{_type(each['schema'])}</dd>"
+        yield "</dl>"
     yield "<h4>Responses</h4><dl>"
     for status, answer in operation["responses"].items():
         yield f"<dt>{escape(status)}</dt><dd><p>{_answer(answer)}</p></dd>"
@@ -117,12 +120,6 @@ def _answer(answer: _Node) -> str:
     described = _prose(answer["description"])
     shapes = ", ".join(f"{_type(each['schema'])} as <code>{escape(name)}</code>" for name, each in content.items())
     return f"{described} {shapes}" if shapes else described
-
-
-def _contents(content: _Node) -> str:
-    return "".join(
-        f"<dt><code>{escape(name)}</code></dt><dd>{_type(each['schema'])}</dd>" for name, each in content.items()
-    )
 
 
 def _schemas(document: _Node) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """Convert requests from JSON to types, and results and refusals from types to JSON."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from verifier.api.answers import (
     AttestationResultJson,
@@ -15,7 +16,6 @@ from verifier.api.answers import (
     JsonWebKeySetJson,
     NonceJson,
     PinStatus,
-    PlanJson,
     ProblemJson,
     ReadinessJson,
     SignerJson,
@@ -25,7 +25,7 @@ from verifier.api.request_bodies import InvalidBodyError, RequestBody, parse_bod
 from verifier.core import evidence
 from verifier.core.bounds import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
 from verifier.core.encoding.moments import moment_json
-from verifier.core.model import AttestationResult, ChainLink, Claims, Plan, RawDocument
+from verifier.core.model import AttestationResult, ChainLink, Claims, RawDocument
 from verifier.core.reasons import CheckResult, FormatRefused, Reason, Refused
 from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.certificates import Certificate
@@ -73,10 +73,9 @@ class AttestationRequest(RequestBody):
     policy: _PolicyName | None = None
 
 
-class Attestation(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attestation:
     """What POST /v1/attestations asks for, in any of its input forms."""
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     document: RawDocument
     nonce: str | None = None
@@ -87,10 +86,7 @@ _BINARY_TYPES = frozenset({"application/pkcs7-mime", "application/cms", "applica
 
 
 def read_nonce_request(media_type: str, body: bytes) -> NonceBinding:
-    """Read the body of POST /v1/nonces.
-
-    Raises RequestError.
-    """
+    """Read the body of POST /v1/nonces. Raises RequestError."""
     if not body:
         return NonceBinding()
     request = parse_request(NonceRequest, media_type, body)
@@ -98,10 +94,7 @@ def read_nonce_request(media_type: str, body: bytes) -> NonceBinding:
 
 
 def parse_request(model: type[_Body], media_type: str, body: bytes) -> _Body:
-    """Parse a request body that must be JSON of this shape.
-
-    Raises RequestError.
-    """
+    """Parse a request body that must be JSON of this shape. Raises RequestError."""
     if media_type != "application/json":
         raise RequestError(
             RequestFault.UNSUPPORTED_MEDIA_TYPE, "Send the body as JSON, with Content-Type: application/json."
@@ -173,20 +166,17 @@ def key_set_json(keys: Sequence[PublishedKey]) -> JsonWebKeySetJson:
 
 
 def claims_json(claims: Claims) -> ClaimsJson:
+    plan = claims.plan
     return {
         "vmId": claims.vm_id,
         "subscriptionId": claims.subscription_id,
         "sku": claims.sku,
         "licenseType": claims.license_type,
         "nonce": claims.nonce,
-        "plan": None if claims.plan is None else _plan_json(claims.plan),
+        "plan": None if plan is None else {"publisher": plan.publisher, "product": plan.product, "name": plan.name},
         "createdOn": None if claims.created_on is None else moment_json(claims.created_on),
         "expiresOn": None if claims.expires_on is None else moment_json(claims.expires_on),
     }
-
-
-def _plan_json(plan: Plan) -> PlanJson:
-    return {"publisher": plan.publisher, "product": plan.product, "name": plan.name}
 
 
 def signer_json(signer: Certificate, names: Sequence[str]) -> SignerJson:

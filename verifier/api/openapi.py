@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from verifier.api.answers import ProblemJson
-from verifier.api.operations import BODIES_WITHOUT_SCHEMA, OPERATIONS, Answer, Caller, Operation, Shape
+from verifier.api.operations import OPERATIONS, Answer, Caller, Operation, Shape
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.core.reasons import Reason
 
@@ -34,40 +34,36 @@ _PARAMETERS: dict[str, Json] = {
         "schema": {"type": "string", "enum": [code.value for code in DOCUMENTATION]},
     },
 }
+_STRING: Json = {"type": "string"}
+_PLAIN_SHAPES: dict[Shape, Json] = {
+    str: _STRING,
+    bytes: {"type": "string", "format": "binary"},
+    dict: {"type": "object"},
+}
+
+
+def _header(description: str, schema: Json = _STRING, *, required: bool = False) -> Json:
+    return {"description": description, **({"required": True} if required else {}), "schema": schema}
+
+
 _HEADERS: dict[str, Json] = {
-    "X-Request-Id": {
-        "description": "The id that the service gave this request, in its log and its decision record. They also "
-        "contain the X-Request-Id of the caller, as `clientRequestId`.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-    },
-    "Retry-After": {
-        "description": "Seconds after which the same caller may try again (RFC 9110 section 10.2.3).",
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "WWW-Authenticate": {
-        "description": "The authentication scheme (RFC 9110 section 11.6.1).",
-        "required": True,
-        "schema": {"const": "Bearer"},
-    },
-    "RateLimit": {
-        "description": "The remaining requests of the tenant (draft-ietf-httpapi-ratelimit-headers).",
-        "schema": {"type": "string"},
-    },
-    "RateLimit-Policy": {
-        "description": "The rate of the tenant (draft-ietf-httpapi-ratelimit-headers).",
-        "schema": {"type": "string"},
-    },
-    "Cache-Control": {
-        "description": "How long caches may keep the response.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "ETag": {
-        "description": "The validator of this version, for If-None-Match.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
+    "X-Request-Id": _header(
+        "The id that the service gave this request, in its log and its decision record. They also contain the "
+        "X-Request-Id of the caller, as `clientRequestId`.",
+        {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        required=True,
+    ),
+    "Retry-After": _header(
+        "Seconds after which the same caller may try again (RFC 9110 section 10.2.3).",
+        {"type": "integer", "minimum": 0},
+    ),
+    "WWW-Authenticate": _header(
+        "The authentication scheme (RFC 9110 section 11.6.1).", {"const": "Bearer"}, required=True
+    ),
+    "RateLimit": _header("The remaining requests of the tenant (draft-ietf-httpapi-ratelimit-headers)."),
+    "RateLimit-Policy": _header("The rate of the tenant (draft-ietf-httpapi-ratelimit-headers)."),
+    "Cache-Control": _header("How long caches may keep the response.", required=True),
+    "ETag": _header("The validator of this version, for If-None-Match.", required=True),
 }
 _SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
     Caller.ANYBODY: [],
@@ -134,38 +130,26 @@ def _describe(operation: Operation) -> Json:
             "required": operation.takes_required,
             "content": {media_type: {"schema": _describe_shape(shape)} for media_type, shape in operation.takes},
         }
-    described["responses"] = _describe_answers(operation)
-    return described
-
-
-def _describe_answers(operation: Operation) -> Json:
-    answers: dict[str, Json] = {
-        str(status): _describe_answer(operation, answer) for status, answer in operation.answers
-    }
+    answers: dict[str, Json] = {str(answer.status): _describe_answer(operation, answer) for answer in operation.answers}
     by_status: dict[int, list[Code]] = defaultdict(list)
     for code in DOCUMENTATION:
         if code in operation.codes:
             by_status[DOCUMENTATION[code].status].append(code)
-    for status, codes in by_status.items():
-        answers[str(status)] = _describe_problems(status, codes)
-    return dict(sorted(answers.items()))
+    answers |= {str(status): _describe_problems(status, codes) for status, codes in by_status.items()}
+    described["responses"] = dict(sorted(answers.items()))
+    return described
 
 
 def _describe_answer(operation: Operation, answer: Answer) -> Json:
     headers = ["X-Request-Id", "Cache-Control"]
     if RequestFault.RATE_LIMITED in operation.codes:
         headers += ["RateLimit", "RateLimit-Policy"]
-    if HTTPStatus.NOT_MODIFIED in dict(operation.answers):
+    if any(each.status == HTTPStatus.NOT_MODIFIED for each in operation.answers):
         headers.append("ETag")
-    return {
-        "description": answer.description,
-        "headers": _refer_to_headers(headers),
-        **(
-            {"content": {answer.media_type: {"schema": _describe_shape(answer.shape)}}}
-            if answer.shape is not None
-            else {}
-        ),
-    }
+    described: Json = {"description": answer.description, "headers": _refer_to_headers(headers)}
+    if answer.shape is not None:
+        described["content"] = {answer.media_type: {"schema": _describe_shape(answer.shape)}}
+    return described
 
 
 def _describe_problems(status: int, codes: list[Code]) -> Json:
@@ -195,19 +179,13 @@ def _refer_to_headers(names: Iterable[str]) -> Json:
 
 
 def _describe_shape(shape: Shape) -> Json:
-    if shape is str:
-        return {"type": "string"}
-    if shape is bytes:
-        return {"type": "string", "format": "binary"}
-    if shape is dict:
-        return {"type": "object"}
-    return {"$ref": _COMPONENT.format(model=_component_name(shape.__name__))}
+    return _PLAIN_SHAPES.get(shape) or {"$ref": _COMPONENT.format(model=_component_name(shape.__name__))}
 
 
 def _describe_models() -> Json:
     shapes = [shape for operation in OPERATIONS for _, shape in operation.takes]
-    shapes += [answer.shape for operation in OPERATIONS for _, answer in operation.answers if answer.shape]
-    models = [shape for shape in dict.fromkeys([*shapes, ProblemJson]) if shape not in BODIES_WITHOUT_SCHEMA]
+    shapes += [answer.shape for operation in OPERATIONS for answer in operation.answers if answer.shape]
+    models = [shape for shape in dict.fromkeys([*shapes, ProblemJson]) if shape not in _PLAIN_SHAPES]
     _, described = TypeAdapter.json_schemas(
         [(model, "validation", TypeAdapter(model)) for model in models],
         ref_template=_COMPONENT,

@@ -20,10 +20,8 @@ JSON = "application/json"
 TEXT = "text/plain"
 BYTES = "application/octet-stream"
 
-#: The type of a body: a request model, a TypedDict of `answers`, or one of BODIES_WITHOUT_SCHEMA.
+#: The type of a body: a request model, a TypedDict of `answers`, or `str`, `bytes` or `dict` (any JSON object).
 Shape = type
-#: Text, bytes, and a JSON object of any shape.
-BODIES_WITHOUT_SCHEMA: frozenset[Shape] = frozenset({str, bytes, dict})
 
 
 class Caller(StrEnum):
@@ -39,6 +37,7 @@ class Answer:
     """One answer that is not a problem. `shape` is None if it has no body."""
 
     description: str
+    status: int = 200
     shape: Shape | None = None
     media_type: str = JSON
 
@@ -56,7 +55,7 @@ class Operation:
     caller: Caller = Caller.ANYBODY
     takes: tuple[tuple[str, Shape], ...] = ()
     takes_required: bool = True
-    answers: tuple[tuple[int, Answer], ...]
+    answers: tuple[Answer, ...]
     codes: frozenset[Code]
 
 
@@ -64,7 +63,7 @@ _ANY: frozenset[Code] = frozenset({Failure.INTERNAL})
 _BODY: frozenset[Code] = _ANY | {RequestFault.MALFORMED_REQUEST, Reason.TOO_LARGE, RequestFault.UNSUPPORTED_MEDIA_TYPE}
 _KEY: frozenset[Code] = _BODY | {RequestFault.UNAUTHENTICATED, RequestFault.FORBIDDEN, Failure.STORE_UNAVAILABLE}
 _TENANT: frozenset[Code] = _KEY | {RequestFault.RATE_LIMITED}
-_NOT_CHANGED = Answer(description="The caller already has this version (ETag).")
+_NOT_CHANGED = Answer(description="The caller already has this version (ETag).", status=304)
 _SURVEY = Answer(description="The trust after the operation.", shape=TrustSurveyJson)
 
 
@@ -77,11 +76,16 @@ def _administration(method: str, path: str, name: str, summary: str, *codes: Cod
         summary=summary,
         caller=Caller.ADMINISTRATOR,
         takes=((JSON, PinRequest),) if path == "/pins" else (),
-        answers=((200, _SURVEY),),
+        answers=(_SURVEY,),
         codes=_KEY | frozenset(codes),
     )
 
 
+def _public(tag: str, path: str, name: str, summary: str, *answers: Answer, codes: frozenset[Code] = _ANY) -> Operation:
+    return Operation(method="get", path=path, name=name, tag=tag, summary=summary, answers=answers, codes=codes)
+
+
+_UNKNOWN = RequestFault.NOT_FOUND
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="post",
@@ -94,7 +98,7 @@ OPERATIONS: tuple[Operation, ...] = (
         caller=Caller.TENANT,
         takes=((JSON, NonceRequest),),
         takes_required=False,
-        answers=((201, Answer(description="The nonce.", shape=NonceJson)),),
+        answers=(Answer(description="The nonce.", status=201, shape=NonceJson),),
         codes=_TENANT,
     ),
     Operation(
@@ -114,28 +118,18 @@ OPERATIONS: tuple[Operation, ...] = (
             ("application/cms", bytes),
             (BYTES, bytes),
         ),
-        answers=((200, Answer(description="The document is accepted.", shape=AttestationResultJson)),),
+        answers=(Answer(description="The document is accepted.", shape=AttestationResultJson),),
         codes=_TENANT | frozenset(Reason),
     ),
     _administration("get", "", "showTrust", "Show the trust in force"),
+    _administration("post", "/discovered/{sha256}/approve", "approveAuthority", "Pin a discovered authority", _UNKNOWN),
     _administration(
-        "post",
-        "/discovered/{sha256}/approve",
-        "approveAuthority",
-        "Pin a discovered authority",
-        RequestFault.NOT_FOUND,
-    ),
-    _administration(
-        "post",
-        "/discovered/{sha256}/reject",
-        "rejectAuthority",
-        "Reject a CA with all its certificates",
-        RequestFault.NOT_FOUND,
+        "post", "/discovered/{sha256}/reject", "rejectAuthority", "Reject a CA with all its certificates", _UNKNOWN
     ),
     _administration("post", "/pins", "pinAuthority", "Pin an authority by its certificate"),
-    _administration("delete", "/pins/{sha256}", "unpinAuthority", "Remove a pin", RequestFault.NOT_FOUND),
+    _administration("delete", "/pins/{sha256}", "unpinAuthority", "Remove a pin", _UNKNOWN),
     _administration("put", "/denied/{what}", "denyKeyOrSerial", "Deny a key or a serial number"),
-    _administration("delete", "/denied/{what}", "allowKeyOrSerial", "Remove a denial", RequestFault.NOT_FOUND),
+    _administration("delete", "/denied/{what}", "allowKeyOrSerial", "Remove a denial", _UNKNOWN),
     Operation(
         method="get",
         path="/.well-known/jwks.json",
@@ -144,73 +138,59 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Get the public keys of the result tokens",
         description="The signing key is first. A token names its key in `kid`.",
         answers=(
-            (
-                200,
-                Answer(
-                    description="The keys. The list is empty if the service signs no results.",
-                    shape=JsonWebKeySetJson,
-                    media_type="application/jwk-set+json",
-                ),
+            Answer(
+                description="The keys. The list is empty if the service signs no results.",
+                shape=JsonWebKeySetJson,
+                media_type="application/jwk-set+json",
             ),
-            (304, _NOT_CHANGED),
+            _NOT_CHANGED,
         ),
         codes=_ANY,
     ),
-    Operation(
-        method="get",
-        path="/healthz",
-        name="showLiveness",
-        tag="Operation",
-        summary="Check that the process answers",
-        answers=((200, Answer(description="The process answers.", shape=AliveJson)),),
-        codes=_ANY,
+    _public(
+        "Operation",
+        "/healthz",
+        "showLiveness",
+        "Check that the process answers",
+        Answer(description="The process answers.", shape=AliveJson),
     ),
-    Operation(
-        method="get",
-        path="/readyz",
-        name="showReadiness",
-        tag="Operation",
-        summary="Check that the service can appraise documents",
-        answers=(
-            (200, Answer(description="The service is ready.", shape=ReadinessJson)),
-            (503, Answer(description="The service is not ready. `conditions` shows why.", shape=ReadinessJson)),
-        ),
-        codes=_ANY,
+    _public(
+        "Operation",
+        "/readyz",
+        "showReadiness",
+        "Check that the service can appraise documents",
+        Answer(description="The service is ready.", shape=ReadinessJson),
+        Answer(description="The service is not ready. `conditions` shows why.", status=503, shape=ReadinessJson),
     ),
-    Operation(
-        method="get",
-        path="/metrics",
-        name="showMetrics",
-        tag="Operation",
-        summary="Get the metrics",
-        answers=((200, Answer(description="The Prometheus text format.", shape=str, media_type=TEXT)),),
-        codes=_ANY,
+    _public(
+        "Operation",
+        "/metrics",
+        "showMetrics",
+        "Get the metrics",
+        Answer(description="The Prometheus text format.", shape=str, media_type=TEXT),
     ),
-    Operation(
-        method="get",
-        path="/problems/{code}",
-        name="explainCode",
-        tag="Documentation",
-        summary="Explain a problem code",
-        answers=((200, Answer(description="The meaning of the code and what to do.", shape=str, media_type=TEXT)),),
-        codes=_ANY | {RequestFault.NOT_FOUND},
+    _public(
+        "Documentation",
+        "/problems/{code}",
+        "explainCode",
+        "Explain a problem code",
+        Answer(description="The meaning of the code and what to do.", shape=str, media_type=TEXT),
+        codes=_ANY | {_UNKNOWN},
     ),
-    Operation(
-        method="get",
-        path="/openapi.json",
-        name="showOpenApi",
-        tag="Documentation",
-        summary="Get this OpenAPI document",
-        answers=((200, Answer(description="OpenAPI 3.1.", shape=dict)), (304, _NOT_CHANGED)),
-        codes=_ANY,
+    _public(
+        "Documentation",
+        "/openapi.json",
+        "showOpenApi",
+        "Get this OpenAPI document",
+        Answer(description="OpenAPI 3.1.", shape=dict),
+        _NOT_CHANGED,
     ),
-    Operation(
-        method="get",
-        path="/docs",
-        name="showDocumentation",
-        tag="Documentation",
-        summary="Show this documentation",
-        answers=((200, Answer(description="An HTML page.", shape=str, media_type="text/html")), (304, _NOT_CHANGED)),
-        codes=_ANY,
+    _public(
+        "Documentation",
+        "/docs",
+        "showDocumentation",
+        "Show this documentation",
+        Answer(description="An HTML page.", shape=str, media_type="text/html"),
+        _NOT_CHANGED,
     ),
 )

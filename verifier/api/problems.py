@@ -32,7 +32,8 @@ Code = Reason | RequestFault | Failure
 class Documentation:
     """Explain one code to the person who receives it."""
 
-    status: int
+    #: By default that of evidence that the service can read and refuses (RFC 9110 section 15.5.21).
+    status: int = 422
     title: str
     meaning: str
     remedy: str
@@ -59,47 +60,40 @@ DOCUMENTATION: dict[Code, Documentation] = {
         remedy="Post only one attested document.",
     ),
     Reason.SIGNATURE_INVALID: Documentation(
-        status=422,
         title="The signature is not valid",
         meaning="The signature does not match the content. The content, the signature or the signer's key was changed after signing.",
         remedy="Get a new document from IMDS and post it unchanged. If the error persists, look for software between IMDS and "
         "this service that changes documents.",
     ),
     Reason.ALGORITHM_REFUSED: Documentation(
-        status=422,
         title="An algorithm or key is not accepted",
         meaning="The document or its signer's certificate uses a broken digest (MD2, MD5, SHA-1), an RSA key outside 2048 to "
         "8192 bits, an elliptic curve other than P-256, P-384 or P-521, or algorithms that contradict each other.",
         remedy="The agent cannot fix this: Azure does not sign this way. Examine the document with `imds-verifier inspect`.",
     ),
     Reason.SIGNER_NAME_MISMATCH: Documentation(
-        status=422,
         title="The signer's name is not that of an Azure metadata service",
         meaning="The signer's common name or alternative names are not in the domain of one Azure cloud, or its certificate is "
         "not a TLS server certificate.",
         remedy="Post a document from IMDS at 169.254.169.254. Look for software on the VM that imitates IMDS.",
     ),
     Reason.CLAIMS_INCOMPLETE: Documentation(
-        status=422,
         title="The document lacks required claims",
         meaning="The signed content has no vmId, lacks the required nonce, or has no times although no other check proves its "
         "freshness.",
         remedy="Request the document from IMDS with a nonce of this service and api-version 2018-10-01 or later.",
     ),
     Reason.DOCUMENT_EXPIRED: Documentation(
-        status=422,
         title="The document is expired or too old",
         meaning="The time in expiresOn has passed, or createdOn is older than the maximum age (6 h by default).",
         remedy="Get a new document. If the service refuses new documents too, compare its clock with UTC.",
     ),
     Reason.DOCUMENT_NOT_YET_VALID: Documentation(
-        status=422,
         title="The document is from the future",
         meaning="The time in createdOn is ahead of this service's clock by more than the allowed skew (60 s by default).",
         remedy="Compare the clock of this service with UTC.",
     ),
     Reason.CHAIN_UNTRUSTED: Documentation(
-        status=422,
         title="The signer does not chain to a trusted root",
         meaning="No chain of currently usable certificates leads from the signer to a trust anchor of its cloud. Or the service "
         "does not serve that cloud (VERIFIER_CLOUDS), or the manifest has closed it.",
@@ -107,21 +101,18 @@ DOCUMENTATION: dict[Code, Documentation] = {
         "is not from Azure.",
     ),
     Reason.ISSUER_UNPINNED: Documentation(
-        status=422,
         title="The signer's issuer is not pinned",
         meaning="The trust of this cloud does not contain the signer's issuer, or all pinned certificates of the issuer have "
         "expired. Azure rotated its CAs, or the document is forged.",
         remedy="Look for the issuer that the detail names on Azure's page of certificate authorities. If the page lists it, pin it.",
     ),
     Reason.NONCE_MISMATCH: Documentation(
-        status=422,
         title="The nonce does not match",
         meaning="The document carries another nonce than the request names; IMDS may have answered from its cache. Or the service "
         "issued the nonce after the document was created, or for another VM.",
         remedy="If `retryable` is true, wait for the seconds in Retry-After and request a new document from IMDS.",
     ),
     Reason.NONCE_UNKNOWN: Documentation(
-        status=422,
         title="The nonce is unknown or expired",
         meaning="This service did not issue the document's nonce to this caller, or the nonce has expired (after 300 s by default).",
         remedy="Get a nonce from POST /v1/nonces, request a document from IMDS with it, and post the document immediately.",
@@ -194,7 +185,7 @@ DOCUMENTATION: dict[Code, Documentation] = {
         status=503,
         title="The service is temporarily unavailable",
         meaning="A store is unavailable, so the service cannot issue or redeem nonces, or read or change operators' trust decisions. "
-        "Or a worker is still loading settings and does not have the tenant's policy yet. This is not a verdict.",
+        "This is not a verdict.",
         remedy="Wait for the seconds in Retry-After, then send the same request again.",
     ),
     Failure.INTERNAL: Documentation(
@@ -207,14 +198,8 @@ DOCUMENTATION: dict[Code, Documentation] = {
 
 
 def find_code(text: str) -> Code:
-    """Return the code with this text.
-
-    Raises KeyError.
-    """
-    for code in DOCUMENTATION:
-        if code.value == text:
-            return code
-    raise KeyError(text)
+    """Return the code with this text. Raises KeyError."""
+    return {code.value: code for code in DOCUMENTATION}[text]
 
 
 def type_uri(code: Code) -> str:

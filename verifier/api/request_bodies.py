@@ -43,18 +43,11 @@ def _explain(error: ValidationError, known: list[str]) -> str:
     """Name the first wrong field and its fault, without its value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = ".".join(str(part) for part in first["loc"])
-    match first["type"]:
-        case "extra_forbidden":
-            return _explain_unknown(name, known)
-        case "missing":
-            return f"Missing field '{name}'."
-        case _:
-            return f"Invalid field '{name}': {first['msg'][:1].lower()}{first['msg'][1:]}."
-
-
-def _explain_unknown(name: str, known: list[str]) -> str:
-    if not _QUOTABLE.fullmatch(name):
-        return f"Unknown field. Known fields: {', '.join(known)}."
-    closest = get_close_matches(name, known, n=1)
+    if first["type"] == "missing":
+        return f"Missing field '{name}'."
+    if first["type"] != "extra_forbidden":
+        return f"Invalid field '{name}': {first['msg'][:1].lower()}{first['msg'][1:]}."
+    is_quotable = _QUOTABLE.fullmatch(name)
+    closest = get_close_matches(name, known, n=1) if is_quotable else []
     hint = f"Did you mean '{closest[0]}'?" if closest else f"Known fields: {', '.join(known)}."
-    return f"Unknown field '{name}'. {hint}"
+    return f"Unknown field '{name}'. {hint}" if is_quotable else f"Unknown field. {hint}"

@@ -1,6 +1,8 @@
-"""Define the routes of nonces, attestations, health and problem pages."""
+"""Define the routes of nonces, attestations, health, problem pages, public keys and metrics."""
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from flask import Blueprint, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
@@ -9,52 +11,67 @@ from verifier.api import json_codec
 from verifier.api.admission import Admission, add_rate_headers
 from verifier.api.answers import AliveJson
 from verifier.api.appraisals import Appraisals
-from verifier.api.bodies import read_body
+from verifier.api.bodies import read_body, serve_cached
 from verifier.api.problems import DOCUMENTATION, find_code
 from verifier.core.tenancy import LimitedPath
-from verifier.ports.telemetry import METRICS_LISTENER
-from verifier.ports.tokens import TokenIssuer
+from verifier.ports.telemetry import METRICS_LISTENER, Recorder
+from verifier.ports.tokens import JWKS_LIFETIME, TokenIssuer
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.readiness import Readiness
 
+#: RFC 7517 section 8.5.2.
+KEY_SET_TYPE = "application/jwk-set+json"
 
-def create_blueprint(
-    verifier: Verifier,
-    readiness: Readiness,
-    appraisals: Appraisals,
-    admission: Admission,
-    tokens: TokenIssuer | None,
-    maximum_body_bytes: int,
-) -> Blueprint:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The wired components that the application serves."""
+
+    verifier: Verifier
+    readiness: Readiness
+    recorder: Recorder
+    appraisals: Appraisals
+    admission: Admission
+    maximum_body_bytes: int
+    #: The version of this software, for the OpenAPI document.
+    version: str
+    #: None if the service does not sign results.
+    tokens: TokenIssuer | None = None
+    blueprints: tuple[Blueprint, ...] = ()
+
+
+def create_blueprint(service: Service) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
     blueprint.after_request(add_rate_headers)
 
     @blueprint.post("/v1/nonces")
     def issue_nonce() -> tuple[Response, int]:
-        tenant = admission.admit(LimitedPath.NONCES)
-        body = read_body(request, limit=maximum_body_bytes)
+        tenant = service.admission.admit(LimitedPath.NONCES)
+        body = read_body(limit=service.maximum_body_bytes)
         binding = json_codec.read_nonce_request(request.mimetype, body)
-        return jsonify(json_codec.nonce_json(verifier.issue_nonce(tenant=tenant.name, binding=binding))), 201
+        return jsonify(json_codec.nonce_json(service.verifier.issue_nonce(tenant=tenant.name, binding=binding))), 201
 
     @blueprint.post("/v1/attestations")
     def appraise() -> Response:
-        tenant = admission.admit(LimitedPath.ATTESTATIONS)
-        with appraisals.watch(
+        tenant = service.admission.admit(LimitedPath.ATTESTATIONS)
+        with service.appraisals.watch(
             request_id=g.request_id, client_request_id=g.client_request_id, tenant=tenant.name
         ) as appraisal:
-            body = read_body(request, limit=maximum_body_bytes)
+            body = read_body(limit=service.maximum_body_bytes)
             asked = json_codec.read_attestation(request.mimetype, body)
             appraisal.receive(asked.document)
-            result = verifier.appraise(
+            tenant_policy, policies = service.admission.current_policies(tenant)
+            result = service.verifier.appraise(
                 asked.document,
                 tenant=tenant.name,
-                tenant_policy=admission.current_policy(tenant),
+                tenant_policy=tenant_policy,
+                policies=policies,
                 nonce=asked.nonce,
                 policy=asked.policy,
                 observer=appraisal,
             )
             appraisal.conclude(result)
-            token = "" if tokens is None else tokens.issue(result, tenant=tenant.name)
+            token = "" if service.tokens is None else service.tokens.issue(result, tenant=tenant.name)
         return jsonify(json_codec.result_json(result, token=token))
 
     @blueprint.get("/healthz")
@@ -64,7 +81,7 @@ def create_blueprint(
 
     @blueprint.get("/readyz")
     def readyz() -> tuple[Response, int]:
-        answer = json_codec.readiness_json(readiness.look())
+        answer = json_codec.readiness_json(service.readiness.look())
         return jsonify(answer), 200 if answer["status"] == "ready" else 503
 
     @blueprint.get("/problems/<code>")
@@ -78,6 +95,18 @@ def create_blueprint(
             f"{documentation.meaning}\n\nWhat to do: {documentation.remedy}\n"
         )
         return Response(text, mimetype="text/plain", headers={"Cache-Control": "public, max-age=86400"})
+
+    return blueprint
+
+
+def create_token_blueprint(tokens: TokenIssuer | None) -> Blueprint:
+    """Create the route of the public keys of result tokens. The key set is empty if `tokens` is None."""
+    blueprint = Blueprint("tokens", __name__)
+
+    @blueprint.get("/.well-known/jwks.json")
+    def show_keys() -> Response:
+        keys = json_codec.key_set_json(() if tokens is None else tokens.published())
+        return serve_cached(json.dumps(keys).encode(), KEY_SET_TYPE, seconds=int(JWKS_LIFETIME.total_seconds()))
 
     return blueprint
 

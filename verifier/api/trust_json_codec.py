@@ -2,25 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from verifier.api.answers import (
-    AuditEventJson,
-    DenialJson,
-    DiscoveredAuthorityJson,
-    DiscoveredIssuerJson,
-    KnownCertificateJson,
-    NonconformingDocumentJson,
-    RejectionJson,
-    TrustedCloudJson,
-    TrustEntryJson,
-    TrustSurveyJson,
-)
-from verifier.api.json_codec import RequestError, parse_request
-from verifier.api.problems import RequestFault
+from verifier.api import answers
 from verifier.api.request_bodies import RequestBody
 from verifier.core.encoding.moments import moment_json
 from verifier.core.issuer_review import SurveyedAuthority, SurveyedIssuer
@@ -28,7 +14,7 @@ from verifier.core.trust.bundle import Denials
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
-from verifier.usecases.trust_administration import UnfitAuthorityError, read_authority, read_denial
+from verifier.usecases.trust_administration import UnfitAuthorityError, read_authority
 from verifier.usecases.trust_survey import SurveyedCloud, SurveyedDenial, SurveyedEntry, SurveyedRejection, TrustSurvey
 
 MAX_NOTE_CHARACTERS = 500
@@ -45,49 +31,15 @@ class PinRequest(RequestBody):
     note: Annotated[str, Field(max_length=MAX_NOTE_CHARACTERS)] = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewPin:
-    """A certificate that an operator wants to pin.
-
-    Not checked: whether it is an authority, and whether it chains to an anchor.
-    """
-
-    certificate: Certificate
-    clouds: frozenset[Cloud]
-    note: str
-
-
-def read_pin_request(media_type: str, body: bytes) -> NewPin:
-    """Read the body of POST /v1/trust/pins.
-
-    Raises RequestError.
-    """
-    request = parse_request(PinRequest, media_type, body)
-    try:
-        return NewPin(
-            certificate=read_pem(request.certificate.encode("utf-8")),
-            clouds=frozenset(request.clouds),
-            note=read_note(request.note),
-        )
-    except ValueError as error:
-        raise RequestError(RequestFault.MALFORMED_REQUEST, f"{error}.") from error
-
-
 def read_pem(raw: bytes) -> Certificate:
-    """Read the certificate that is the only PEM block of `raw`. A second block may be a private key.
-
-    Raises UnfitAuthorityError.
-    """
+    """Read the only PEM block of `raw`. A second block may be a private key. Raises UnfitAuthorityError."""
     if raw.count(b"-----BEGIN ") != 1:
         raise UnfitAuthorityError("Send exactly one PEM block, and in it a certificate")
     return read_authority(raw)
 
 
 def read_note(text: str) -> str:
-    """Check that the note is one line that terminals and manifests can show.
-
-    Raises ValueError.
-    """
+    """Check that the note is one line that terminals and manifests can show. Raises ValueError."""
     if len(text) > MAX_NOTE_CHARACTERS or not text.isprintable():
         raise ValueError(f"A note must be one line of at most {MAX_NOTE_CHARACTERS} printable characters")
     return text
@@ -104,35 +56,12 @@ def read_fingerprint(text: str) -> str:
     return fingerprint
 
 
-def read_denial_of(text: str, known: Sequence[Certificate]) -> Denials:
-    """Read a denial like `read_denial`, and refuse the SHA-256 of a known certificate.
-
-    Denials name public keys, so a denial of that value would have no effect. Raises ValueError.
-    """
-    denials = read_denial(text)
-    for certificate in known:
-        if certificate.sha256 in denials.spki_sha256:
-            raise ValueError(
-                "This is the SHA-256 of a certificate. Deny its public key "
-                f"({certificate.spki_sha256}) or its serial number ({certificate.serial_hex})"
-            )
-    return denials
-
-
-def are_denied(denials: Denials, among: Denials) -> bool:
-    """Return whether `among` contains all of `denials`."""
-    return denials.serial_numbers <= among.serial_numbers and denials.spki_sha256 <= among.spki_sha256
-
-
 def sha1_of(certificate: Certificate) -> str:
-    """Return the SHA-1 in the form of Azure's page of certificate authorities.
-
-    Operators compare it by eye. No check depends on it.
-    """
+    """Return the SHA-1 in the form of Azure's page of CAs, for operators to compare. No check depends on it."""
     return certificate.sha1.upper()
 
 
-def survey_json(survey: TrustSurvey) -> TrustSurveyJson:
+def survey_json(survey: TrustSurvey) -> answers.TrustSurveyJson:
     """Build the answer of GET /v1/trust."""
     return {
         "generation": survey.generation,
@@ -147,7 +76,7 @@ def survey_json(survey: TrustSurvey) -> TrustSurveyJson:
     }
 
 
-def _cloud_json(cloud: SurveyedCloud) -> TrustedCloudJson:
+def _cloud_json(cloud: SurveyedCloud) -> answers.TrustedCloudJson:
     return {
         "name": cloud.cloud,
         "domain": cloud.cloud.domain,
@@ -159,7 +88,7 @@ def _cloud_json(cloud: SurveyedCloud) -> TrustedCloudJson:
     }
 
 
-def _entry_json(surveyed: SurveyedEntry) -> TrustEntryJson:
+def _entry_json(surveyed: SurveyedEntry) -> answers.TrustEntryJson:
     entry, certificate = surveyed.entry, surveyed.entry.certificate
     return {
         "subject": certificate.subject,
@@ -181,35 +110,35 @@ def _entry_json(surveyed: SurveyedEntry) -> TrustEntryJson:
     }
 
 
-def _issuer_json(surveyed: SurveyedIssuer) -> DiscoveredIssuerJson:
-    issuer, sighting = surveyed.issuer, surveyed.issuer.sighting
+def _issuer_json(surveyed: SurveyedIssuer) -> answers.DiscoveredIssuerJson:
+    issuer, observation = surveyed.issuer, surveyed.issuer.observation
     return {
-        "id": sighting.id,
-        "cloud": sighting.cloud,
-        "issuer": sighting.issuer,
-        "authorityKeyIdentifier": sighting.authority_key_identifier,
-        "issuerUrls": list(sighting.issuer_urls),
+        "id": observation.id,
+        "cloud": observation.cloud,
+        "issuer": observation.issuer,
+        "authorityKeyIdentifier": observation.authority_key_identifier,
+        "issuerUrls": list(observation.issuer_urls),
         "firstSeen": moment_json(issuer.first_seen),
         "lastSeen": moment_json(issuer.last_seen),
         "documents": issuer.documents,
-        "sampleSigner": sighting.signer_sha256,
-        "standing": surveyed.standing,
+        "sampleSigner": observation.signer_sha256,
+        "standing": surveyed.review_status,
         "authorities": [_authority_json(authority) for authority in surveyed.authorities],
     }
 
 
-def _authority_json(surveyed: SurveyedAuthority) -> DiscoveredAuthorityJson:
+def _authority_json(surveyed: SurveyedAuthority) -> answers.DiscoveredAuthorityJson:
     certificate = surveyed.certificate
     return {
         "sha256": certificate.sha256,
         "sha1": sha1_of(certificate),
         "subject": certificate.subject,
         "notAfter": moment_json(certificate.not_after),
-        "standing": surveyed.standing,
+        "standing": surveyed.review_status,
     }
 
 
-def _rejection_json(rejection: SurveyedRejection) -> RejectionJson:
+def _rejection_json(rejection: SurveyedRejection) -> answers.RejectionJson:
     return {
         "subject": rejection.authority.subject,
         "spkiSha256": rejection.authority.spki_sha256,
@@ -217,7 +146,7 @@ def _rejection_json(rejection: SurveyedRejection) -> RejectionJson:
     }
 
 
-def _nonconforming_json(record: NonconformingRecord) -> NonconformingDocumentJson:
+def _nonconforming_json(record: NonconformingRecord) -> answers.NonconformingDocumentJson:
     document = record.document
     return {
         "issuer": document.issuer,
@@ -232,17 +161,13 @@ def _nonconforming_json(record: NonconformingRecord) -> NonconformingDocumentJso
     }
 
 
-def _certificates_json(certificates: Sequence[Certificate]) -> list[KnownCertificateJson]:
+def _certificates_json(certificates: Sequence[Certificate]) -> list[answers.KnownCertificateJson]:
     return [{"sha256": certificate.sha256, "subject": certificate.subject} for certificate in certificates]
 
 
-def _denial_json(denial: SurveyedDenial) -> DenialJson:
+def _denial_json(denial: SurveyedDenial) -> answers.DenialJson:
     kind, value = denial_parts(denial.denials)
-    return {
-        "kind": kind,
-        "value": value,
-        "certificates": _certificates_json(denial.certificates),
-    }
+    return {"kind": kind, "value": value, "certificates": _certificates_json(denial.certificates)}
 
 
 def denial_parts(denials: Denials) -> tuple[Literal["spki", "serial"], str]:
@@ -253,7 +178,7 @@ def denial_parts(denials: Denials) -> tuple[Literal["spki", "serial"], str]:
     return "serial", f"{serial:x}"
 
 
-def _event_json(event: TrustAuditEvent) -> AuditEventJson:
+def _event_json(event: TrustAuditEvent) -> answers.AuditEventJson:
     return {
         "at": moment_json(event.at),
         "by": event.by,

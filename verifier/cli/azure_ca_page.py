@@ -59,7 +59,7 @@ def read_page(text: str) -> tuple[PublishedAuthority, ...]:
     one heading above it contains "Root" and not "Subordinate".
     """
     found: dict[str, PublishedAuthority] = {}
-    rows = _html_rows(text) if "<table" in text.lower() else _markdown_rows(text)
+    rows = _TableReader(text).rows if "<table" in text.lower() else _markdown_rows(text)
     for row in rows:
         numbers = _HEX.findall(" ".join(row.cells[1:]))
         thumbprints = [number.lower() for number in numbers if len(number) == _SHA1_DIGITS]
@@ -158,17 +158,10 @@ def _markdown_rows(text: str) -> Iterable[_Row]:
             yield _Row(heading=heading, cells=cells, url=link[2] if link else "")
 
 
-def _html_rows(text: str) -> Sequence[_Row]:
-    reader = _TableReader()
-    reader.feed(text)
-    reader.close()
-    return reader.rows
-
-
 class _TableReader(HTMLParser):
     """Collect the rows of every table, each with the heading before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
         self.rows: list[_Row] = []
         self._heading = ""
@@ -176,6 +169,8 @@ class _TableReader(HTMLParser):
         self._in_cell = False
         self._cells: list[str] = []
         self._url = ""
+        self.feed(text)
+        self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _HEADINGS:

@@ -9,7 +9,6 @@ import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,12 +22,6 @@ _ANNOUNCEMENT = "listening on "
 
 class DemoError(Exception):
     """Report a step of the demo with an unexpected result."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    status: int
-    body: dict[str, object]
 
 
 def demo_command() -> Command:
@@ -82,9 +75,9 @@ def _demonstrate(directory: Path, machine: Sequence[str]) -> None:
         _say(agent.stdout.rstrip(), indent="    ")
         answer = json.loads(document.read_bytes())
         _say("Attack 1: post the same document again:")
-        _expect(_post(service, answer), code="nonce-replayed", status=409)
+        _expect_refusal(service, answer, code="nonce-replayed", status=409)
         _say("Attack 2: change one byte of the signed content:")
-        _expect(_post(service, _change_one_byte(answer)), code="signature-invalid", status=422)
+        _expect_refusal(service, _change_one_byte(answer), code="signature-invalid", status=422)
     _say("1 document accepted, 2 attacks rejected. All servers are stopped.")
 
 
@@ -97,7 +90,8 @@ def _change_one_byte(answer: Mapping[str, str]) -> dict[str, str]:
     return {**answer, "signature": base64.b64encode(tampered).decode("ascii")}
 
 
-def _post(service: str, body: Mapping[str, str]) -> _Answer:
+def _expect_refusal(service: str, body: Mapping[str, str], *, code: str, status: int) -> None:
+    """Post the body, and show the refusal. Raises DemoError for another answer."""
     parts = urlsplit(service)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=_START_SECONDS)
     try:
@@ -105,15 +99,12 @@ def _post(service: str, body: Mapping[str, str]) -> _Answer:
             "POST", "/v1/attestations", json.dumps(dict(body)), headers={"Content-Type": "application/json"}
         )
         response = connection.getresponse()
-        return _Answer(status=response.status, body=json.loads(response.read()))
+        answer: dict[str, object] = json.loads(response.read())
     finally:
         connection.close()
-
-
-def _expect(answer: _Answer, *, code: str, status: int) -> None:
-    if (answer.status, answer.body.get("code")) != (status, code):
-        raise DemoError(f"expected {status} {code}, got {answer.status} {answer.body.get('code')}")
-    _say(f"refused, {answer.status} {code}: {answer.body['detail']}", indent="    ")
+    if (response.status, answer.get("code")) != (status, code):
+        raise DemoError(f"expected {status} {code}, got {response.status} {answer.get('code')}")
+    _say(f"refused, {status} {code}: {answer['detail']}", indent="    ")
 
 
 @contextmanager

@@ -43,24 +43,24 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         subparser.set_defaults(keys_run=action)
         return subparser
 
-    generate = add("generate", "Create and publish a key, and print its kid. The first key signs.", _generate)
+    generate = add(
+        "generate",
+        "Create and publish a key, and print its kid. The first key signs.",
+        lambda keys, arguments: keys.generate(TokenAlgorithm(arguments.algorithm)),
+    )
     algorithms = [algorithm.value for algorithm in TokenAlgorithm]
     generate.add_argument("--algorithm", choices=algorithms, default=TokenAlgorithm.ES256.value)
-    add("show", "Print the public keys (JWKS). The signing key comes first.", _show)
+    add(
+        "show",
+        "Print the public keys (JWKS). The signing key comes first.",
+        lambda keys, _: json.dumps(key_set_json(keys.published()), indent=2),
+    )
     rotate = add("rotate", "Sign with another published key. All keys stay published.", _rotate)
     rotate.add_argument("--now", action="store_true", help="do not wait until relying parties know the key")
     retire = add("retire", "Remove a key that no longer signs.", _retire)
     retire.add_argument("--now", action="store_true", help="do not wait until the tokens that it signed expire")
     for subparser in (rotate, retire):
         subparser.add_argument("kid", help="the kid of the key")
-
-
-def _generate(keys: TokenKeyAdministration, arguments: argparse.Namespace) -> str:
-    return keys.generate(TokenAlgorithm(arguments.algorithm))
-
-
-def _show(keys: TokenKeyAdministration, _: argparse.Namespace) -> str:
-    return json.dumps(key_set_json(keys.published()), indent=2)
 
 
 def _rotate(keys: TokenKeyAdministration, arguments: argparse.Namespace) -> str:

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +18,9 @@ from verifier.api.json_codec import Json
 from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
-from verifier.cli.trust_text import list_text, shown, status_text
+from verifier.cli.trust_text import list_text, status_text
 from verifier.core.encoding.moments import moment_json
+from verifier.core.encoding.printable import printable
 from verifier.core.trust.bundle import EXPIRY_WARNING, AuthorityIdentity, Denials, Origin, oddities_of
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
@@ -69,6 +71,9 @@ def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callabl
             add_arguments(subparser)
             subparser.add_argument(
                 "--create", action="store_true", help="create the store of the settings if it does not exist"
+            )
+            subparser.add_argument(
+                "--json", action="store_true", help="print the result as JSON, with the store and the trust directory"
             )
             subparser.set_defaults(trust_run=run)
 
@@ -156,11 +161,9 @@ class _Actions:
         raw = read_document_file(arguments.file, limit=MAX_CERTIFICATE_BYTES)
         if len(raw) > MAX_CERTIFICATE_BYTES:
             raise UsageError(f"{arguments.file}: larger than {MAX_CERTIFICATE_BYTES} bytes")
-        try:
+        with _value_errors_as_usage():
             certificate = trust_json_codec.read_pem(raw) if b"-----BEGIN " in raw else read_authority(raw)
             note = trust_json_codec.read_note(arguments.note)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
         opened = self._open(arguments)
         self._warn_of(certificate, force=arguments.force)
         clouds = frozenset(Cloud(cloud) for cloud in arguments.cloud)
@@ -192,10 +195,7 @@ class _Actions:
 
     def allow(self, arguments: argparse.Namespace) -> int:
         opened = self._open(arguments)
-        denials = _read_denial(arguments, opened.administration)
-        if not trust_json_codec.are_denied(denials, opened.administration.decisions().denials):
-            raise UnknownAuthorityError(f"{arguments.what} is not on the deny list")
-        opened.administration.allow(denials, by=operator_name())
+        opened.administration.allow(_read_denial(arguments, opened.administration), by=operator_name())
         return self._changed(arguments, opened, f"denied no longer: {arguments.what}")
 
     def export(self, arguments: argparse.Namespace) -> int:
@@ -250,27 +250,30 @@ def _pins_left(opened: OpenTrust, sha256: str) -> Iterable[str]:
     rejected = {AuthorityIdentity.of(one) for one in opened.administration.known_authorities() if one.sha256 == sha256}
     for entry in entries:
         if entry.origin is not Origin.ADMITTED and AuthorityIdentity.of(entry.certificate) in rejected:
-            subject = shown(entry.certificate.subject)
+            subject = printable(entry.certificate.subject)
             yield f"still pinned, because a rejection does not remove pins: {entry.certificate.sha256} {subject}"
 
 
 def _read_sha256(arguments: argparse.Namespace) -> str:
-    try:
+    with _value_errors_as_usage():
         return trust_json_codec.read_fingerprint(arguments.sha256)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _read_denial(arguments: argparse.Namespace, administration: TrustAdministration) -> Denials:
+    with _value_errors_as_usage():
+        return administration.read_denial(arguments.what)
+
+
+@contextmanager
+def _value_errors_as_usage() -> Iterator[None]:
     try:
-        return trust_json_codec.read_denial_of(arguments.what, administration.known_authorities())
+        yield
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", metavar="TIME", help="evaluate at this time, e.g. 2028-05-26T00:00:00Z")
-    _add_json(parser)
 
 
 def _configure_status(parser: argparse.ArgumentParser) -> None:
@@ -302,12 +305,10 @@ def _configure_add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--note", default="", help="the reason for the pin")
     parser.add_argument("--force", action="store_true", help="pin a certificate that is expired or not yet valid")
-    _add_json(parser)
 
 
 def _configure_sha256(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sha256", metavar="SHA256", help="SHA-256 of the certificate, from `trust list`")
-    _add_json(parser)
 
 
 def _configure_denial(parser: argparse.ArgumentParser) -> None:
@@ -316,15 +317,7 @@ def _configure_denial(parser: argparse.ArgumentParser) -> None:
         metavar="SERIAL|SPKI",
         help="a serial number in hex, or the SHA-256 of a subjectPublicKeyInfo (64 hex digits)",
     )
-    _add_json(parser)
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--into", metavar="DIR", type=Path, help="write a directory for VERIFIER_TRUST_DIR")
-    _add_json(parser)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--json", action="store_true", help="print the JSON of the HTTP API, with the store and the trust directory"
-    )

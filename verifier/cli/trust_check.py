@@ -10,8 +10,9 @@ from datetime import timedelta
 from verifier.api.json_codec import Json
 from verifier.cli.azure_ca_page import Finding, PublishedAuthority, compare, publish, read_page
 from verifier.cli.commands import ExitStatus, UsageError, read_document_file
-from verifier.cli.trust_text import shown, table_text
+from verifier.cli.trust_text import table_text
 from verifier.core.encoding.moments import moment_json
+from verifier.core.encoding.printable import printable
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.ports.clock import Clock
 from verifier.ports.trust import FetchFailed, IssuerFetcher
@@ -32,7 +33,6 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warn-days", metavar="N", type=int, default=DEFAULT_WARN_DAYS, help="report pins that end within N days"
     )
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.epilog = "Exit status: 0 no findings, 1 findings, 2 usage, 3 a URL or the store is unavailable."
 
 
@@ -83,7 +83,7 @@ def check_trust(
     else:
         sys.stdout.write(_as_text(findings))
     for url in silent:
-        sys.stderr.write(f"no certificate received from {shown(url)}\n")
+        sys.stderr.write(f"no certificate received from {printable(url)}\n")
     if silent:
         return ExitStatus.UNAVAILABLE
     return ExitStatus.REFUSED if findings else ExitStatus.DONE
@@ -159,8 +159,8 @@ def _as_text(findings: Sequence[Finding]) -> str:
             finding.kind.value,
             finding.thumbprint,
             "" if finding.ends_at is None else moment_json(finding.ends_at),
-            shown(finding.name),
-            shown(finding.url),
+            printable(finding.name),
+            printable(finding.url),
         )
         for finding in findings
     ]

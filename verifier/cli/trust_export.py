@@ -1,70 +1,58 @@
 """Export the pins of operators as manifest entries and PEM files to commit."""
 
-import base64
 import json
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import DER_cert_to_PEM_cert
 
 from verifier.api.json_codec import Json
 from verifier.cli.commands import UsageError
 from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.bundle import Role
 from verifier.core.trust.certificates import Certificate
-from verifier.usecases.trust_survey import OperatorPin
-
-_PEM_COLUMNS = 64
+from verifier.core.trust.operator_decisions import PinDecision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedPin:
-    """Hold one manifest entry and the content of its file. No two certificates have the same `file`."""
+    """Hold one entry of the manifest, and the PEM of its `file`. No two certificates have the same file."""
 
     file: str
-    sha256: str
-    clouds: tuple[str, ...]
-    source: str
-    note: str
+    entry: Mapping[str, str | list[str]]
     pem: str
 
 
-def export_pins(pins: Sequence[OperatorPin]) -> tuple[ExportedPin, ...]:
+def export_pins(pins: Sequence[PinDecision]) -> tuple[ExportedPin, ...]:
     """Export every pin, sorted by file name.
 
     `source` names the operator who pinned it. A person replaces it with the official location of the certificate,
     because locations in documents and certificates are not verified.
     """
-    exported = [
-        ExportedPin(
-            file=f"intermediates/{_file_stem(pin.certificate)}.pem",
-            sha256=pin.certificate.sha256,
-            clouds=tuple(sorted(pin.decision.clouds)),
-            source=f"pinned by {pin.decision.decided_by} at {moment_json(pin.decision.decided_at)}",
-            note=pin.decision.note,
-            pem=_pem(pin.certificate.der),
-        )
-        for pin in pins
-    ]
-    return tuple(sorted(exported, key=lambda one: one.file))
+    return tuple(sorted((_export(pin) for pin in pins), key=lambda one: one.file))
+
+
+def _export(pin: PinDecision) -> ExportedPin:
+    certificate = Certificate.from_der(pin.der)
+    file = f"intermediates/{_file_stem(certificate)}.pem"
+    return ExportedPin(
+        file=file,
+        entry={
+            "file": file,
+            "sha256": certificate.sha256,
+            "role": Role.INTERMEDIATE.value,
+            "clouds": sorted(pin.clouds),
+            "source": f"pinned by {pin.decided_by} at {moment_json(pin.decided_at)}",
+            "note": pin.note,
+        },
+        pem=DER_cert_to_PEM_cert(pin.der),
+    )
 
 
 def export_json(pins: Sequence[ExportedPin]) -> Json:
-    return {
-        "certificates": [
-            {
-                "file": pin.file,
-                "sha256": pin.sha256,
-                "role": Role.INTERMEDIATE.value,
-                "clouds": list(pin.clouds),
-                "source": pin.source,
-                "note": pin.note,
-                "pem": pin.pem,
-            }
-            for pin in pins
-        ]
-    }
+    return {"certificates": [{**pin.entry, "pem": pin.pem} for pin in pins]}
 
 
 def export_text(pins: Sequence[ExportedPin]) -> str:
@@ -94,19 +82,14 @@ def write_overlay(directory: Path, pins: Sequence[ExportedPin]) -> None:
 
 def _entries(pins: Sequence[ExportedPin]) -> str:
     return "\n".join(
-        "[[certificates]]\n"
-        f"file = {_toml(pin.file)}\n"
-        f"sha256 = {_toml(pin.sha256)}\n"
-        f"role = {_toml(Role.INTERMEDIATE.value)}\n"
-        f"clouds = [{', '.join(_toml(cloud) for cloud in pin.clouds)}]\n"
-        f"source = {_toml(pin.source)}\n" + (f"note = {_toml(pin.note)}\n" if pin.note else "")
+        "[[certificates]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in pin.entry.items() if value)
         for pin in pins
     )
 
 
-def _toml(text: str) -> str:
-    """Format a basic string (TOML 1.0). JSON and TOML have the same escapes, but only TOML escapes DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _toml(value: str | list[str]) -> str:
+    """Format strings for TOML 1.0. JSON and TOML have the same escapes, but only TOML escapes DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _file_stem(certificate: Certificate) -> str:
@@ -114,10 +97,3 @@ def _file_stem(certificate: Certificate) -> str:
     name = certificate.common_names[0].decode("utf-8", "replace") if certificate.common_names else ""
     readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "authority"
     return f"{readable}-{certificate.sha256[:8]}"
-
-
-def _pem(der: bytes) -> str:
-    """Format a certificate as PEM (RFC 7468 section 5)."""
-    encoded = base64.b64encode(der).decode("ascii")
-    lines = [encoded[start : start + _PEM_COLUMNS] for start in range(0, len(encoded), _PEM_COLUMNS)]
-    return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))

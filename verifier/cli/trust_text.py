@@ -1,12 +1,13 @@
 """Format the state of trust for a terminal. Text from untrusted senders is escaped and marked as unverified."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from verifier.api.trust_json_codec import denial_parts, sha1_of
 from verifier.core.encoding.moments import moment_json
+from verifier.core.encoding.printable import printable
 from verifier.core.issuer_review import ReviewStatus, SurveyedIssuer
-from verifier.core.trust.bundle import TrustedCertificate
+from verifier.core.trust.clouds import Cloud
 from verifier.ports.trust import NonconformingRecord
 from verifier.usecases.trust_survey import SurveyedCloud, TrustSurvey
 
@@ -15,16 +16,17 @@ _ATTENTION = "  ! "
 
 def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
     """Format when trust in each cloud ends, what ends within `warning`, and what needs a decision of an operator."""
-    lines = [f"trust generation {survey.generation}, as of {moment_json(survey.at)}"]
-    lines += [f"  {cloud.cloud.value:<24}{_horizon(cloud, survey.at)}" for cloud in survey.clouds]
+    at = survey.at
+    lines = [f"trust generation {survey.generation}, as of {moment_json(at)}"]
+    lines += [f"  {cloud.cloud.value:<24}{_horizon(cloud, at)}" for cloud in survey.clouds]
     ending = survey.ending_within(warning)
     if ending:
         lines.append(f"ending within {warning.days} days:")
         lines += [
-            f"{_ATTENTION}{_days(entry.usable_until, survey.at)}  {shown(entry.certificate.subject)} ({_clouds(entry)})"
-            for entry in ending
+            f"{_ATTENTION}{_days(one.usable_until, at)}  {printable(one.certificate.subject)} ({_clouds(one.clouds)})"
+            for one in ending
         ]
-    open_issuers = [issuer for issuer in survey.discovered if issuer.standing.is_open]
+    open_issuers = [issuer for issuer in survey.discovered if issuer.review_status.is_open]
     if open_issuers:
         lines.append("issuers that are not pinned:")
         for issuer in open_issuers:
@@ -35,31 +37,25 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
             lines += _nonconforming_lines(record)
     if survey.rejected:
         lines.append("rejected CAs (no certificate of these is admitted):")
-        lines += [f"  {shown(one.authority.subject)}, key {one.authority.spki_sha256}" for one in survey.rejected]
+        lines += [f"  {printable(one.authority.subject)}, key {one.authority.spki_sha256}" for one in survey.rejected]
     if survey.denied:
         lines.append("denied:")
         for denial in survey.denied:
             kind, value = denial_parts(denial.denials)
-            named = ", ".join(shown(certificate.subject) for certificate in denial.certificates)
+            named = ", ".join(printable(certificate.subject) for certificate in denial.certificates)
             lines.append(f"  {kind} {value}: {named or 'no known authority'}")
     if survey.oddities:
         lines.append("odd certificates (documents are still accepted):")
-        lines += [f"  {shown(oddity)}" for oddity in survey.oddities]
+        lines += [f"  {printable(oddity)}" for oddity in survey.oddities]
     return "\n".join(lines) + "\n"
 
 
 def list_text(survey: TrustSurvey) -> str:
     """Format every certificate of the bundle with its state, one per line."""
     rows = [("STATE", "ORIGIN", "ROLE", "UNTIL", "SHA-256", "SUBJECT", "CLOUDS")]
-    chainable = {
-        one.entry.certificate.sha256
-        for cloud in survey.clouds
-        for one in (*cloud.anchors, *cloud.pins)
-        if one.chainable
-    }
-    denied = {
-        one.entry.certificate.sha256 for cloud in survey.clouds for one in (*cloud.anchors, *cloud.pins) if one.denied
-    }
+    surveyed = [one for cloud in survey.clouds for one in (*cloud.anchors, *cloud.pins)]
+    chainable = {one.entry.certificate.sha256 for one in surveyed if one.chainable}
+    denied = {one.entry.certificate.sha256 for one in surveyed if one.denied}
     for entry in survey.entries:
         certificate = entry.certificate
         state = entry.state_at(survey.at)
@@ -75,8 +71,8 @@ def list_text(survey: TrustSurvey) -> str:
                 entry.role.value,
                 moment_json(entry.usable_until),
                 certificate.sha256,
-                shown(certificate.subject),
-                _clouds(entry),
+                printable(certificate.subject),
+                _clouds(entry.clouds),
             )
         )
     return table_text(rows)
@@ -89,33 +85,25 @@ def table_text(rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
-def shown(text: str) -> str:
-    """Escape the characters of an untrusted text that a terminal would interpret."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-
-
 def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
-    issuer, sighting = surveyed.issuer, surveyed.issuer.sighting
+    issuer, observation = surveyed.issuer, surveyed.issuer.observation
     lines = [
-        f"{_ATTENTION}{shown(sighting.issuer)} ({sighting.cloud.value}): {surveyed.standing.value}",
+        f"{_ATTENTION}{printable(observation.issuer)} ({observation.cloud.value}): {surveyed.review_status.value}",
         f"      {issuer.documents} documents, {moment_json(issuer.first_seen)} to {moment_json(issuer.last_seen)}",
-        f"      key identifier {sighting.authority_key_identifier or '(none)'}",
+        f"      key identifier {observation.authority_key_identifier or '(none)'}",
     ]
-    lines += [f"      unverified location from the document: {shown(url)}" for url in sighting.issuer_urls]
+    lines += [f"      unverified location from the document: {printable(url)}" for url in observation.issuer_urls]
     for authority in surveyed.authorities:
         certificate = authority.certificate
         until = moment_json(certificate.not_after)
         lines += [
-            f"      checked: {shown(certificate.subject)}, until {until}, {authority.standing.value}",
+            f"      checked: {printable(certificate.subject)}, until {until}, {authority.review_status.value}",
             f"        SHA-1, to compare with Azure's page: {sha1_of(certificate)}",
         ]
-    if surveyed.standing is ReviewStatus.UNRESOLVED:
+    if surveyed.review_status is ReviewStatus.UNRESOLVED:
         lines += [
             "      get its certificate from Azure's page of certificate authorities, not from the document. Then run:",
-            f"      imds-verifier trust add FILE --cloud {sighting.cloud.value}",
+            f"      imds-verifier trust add FILE --cloud {observation.cloud.value}",
         ]
     else:
         sha256 = surveyed.authorities[0].certificate.sha256
@@ -131,7 +119,7 @@ def _issuer_lines(surveyed: SurveyedIssuer) -> list[str]:
 def _nonconforming_lines(record: NonconformingRecord) -> list[str]:
     document = record.document
     return [
-        f"{_ATTENTION}{shown(document.issuer)} ({', '.join(sorted(document.clouds))}): {shown(document.detail)}",
+        f"{_ATTENTION}{printable(document.issuer)} ({_clouds(document.clouds)}): {printable(document.detail)}",
         f"      {record.documents} documents, {moment_json(record.first_seen)} to {moment_json(record.last_seen)}",
         f"      the last has the SHA-256 {document.document_sha256}, its signer {document.signer_sha256}",
         "      compare it with Azure's documentation, and report it (docs/rollover-handbook.md)",
@@ -153,5 +141,5 @@ def _days(moment: datetime, at: datetime) -> str:
     return f"{days} day" if days == 1 else f"{days} days"
 
 
-def _clouds(entry: TrustedCertificate) -> str:
-    return ", ".join(sorted(entry.clouds))
+def _clouds(clouds: Iterable[Cloud]) -> str:
+    return ", ".join(sorted(clouds))

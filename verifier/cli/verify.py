@@ -10,6 +10,7 @@ from verifier.api import json_codec
 from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.core import evidence
 from verifier.core.encoding.moments import moment_json
+from verifier.core.encoding.printable import printable
 from verifier.core.envelope import read_envelope
 from verifier.core.model import AttestationResult, Envelope
 from verifier.core.policy import UnknownPolicyError
@@ -82,7 +83,7 @@ def _tell_refusal(refused: Refused, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(_as_json(json_codec.refusal_json(refused)))
     else:
-        sys.stderr.write(f"refused, {refused.code}: {refused.detail}\n")
+        sys.stderr.write(f"refused, {refused.code}: {printable(refused.detail)}\n")
     return ExitStatus.USAGE if isinstance(refused, FormatRefused) else ExitStatus.REFUSED
 
 
@@ -93,7 +94,8 @@ def _as_text(result: AttestationResult) -> str:
     plan = claims.pop("plan")
     if isinstance(plan, dict):
         claims |= {f"plan.{name}": value for name, value in plan.items()}
-    lines += [f"  {name}: {_as_word(value)}" for name, value in claims.items()]
+    for name, value in claims.items():
+        lines.append(f"  {name}: {'(absent)' if value is None else printable(str(value)) or '(empty)'}")
     lines.append(
         "signed by " + " <- ".join((result.content.signer.subject, *(link.subject for link in result.content.chain)))
     )
@@ -101,13 +103,6 @@ def _as_text(result: AttestationResult) -> str:
         f"not checked, {check.name}: {check.detail}" for check in result.checks if check.outcome is Outcome.SKIPPED
     ]
     return "\n".join(lines) + "\n"
-
-
-def _as_word(value: object) -> str:
-    """Write a claim for a terminal of any encoding: printable ASCII, with all else escaped."""
-    if value is None:
-        return "(absent)"
-    return ascii(str(value))[1:-1] or "(empty)"
 
 
 def _inspected(envelope: Envelope) -> json_codec.Json:

@@ -60,7 +60,7 @@ class DiscoveredIssuer:
     an anchor of the cloud issued.
     """
 
-    sighting: IssuerObservation
+    observation: IssuerObservation
     first_seen: datetime
     last_seen: datetime
     documents: int

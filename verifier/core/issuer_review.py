@@ -41,7 +41,7 @@ class SurveyedAuthority:
     """Pair a checked certificate of a discovered authority with its status."""
 
     certificate: Certificate
-    standing: ReviewStatus
+    review_status: ReviewStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class SurveyedIssuer:
     """
 
     issuer: DiscoveredIssuer
-    standing: ReviewStatus
+    review_status: ReviewStatus
     authorities: tuple[SurveyedAuthority, ...]
 
 
@@ -63,21 +63,21 @@ def survey_issuer(
 
     If the certificate of the issuer is known, its status is that of the certificate. Otherwise the name decides.
     """
-    cloud = issuer.sighting.cloud
+    cloud = issuer.observation.cloud
     trust = bundle.clouds.get(cloud)
     certificates = certificates_of(issuer.authorities)
     denied = decisions.denied_among((*(entry.certificate for entry in bundle.entries), *certificates))
     authorities = tuple(
         SurveyedAuthority(
-            certificate=certificate, standing=_status_of(certificate, cloud, bundle, decisions, denied, at)
+            certificate=certificate, review_status=_status_of(certificate, cloud, bundle, decisions, denied, at)
         )
         for certificate in certificates
     )
-    status = authorities[0].standing if authorities else _status_by_name(issuer, trust, at)
+    status = authorities[0].review_status if authorities else _status_by_name(issuer, trust, at)
     if authorities and status in _UNTIL_EXPIRY and authorities[0].certificate.not_after < issuer.last_seen:
         # The known certificate had expired when the last document arrived, so a renewed one signs now.
         status = ReviewStatus.UNRESOLVED
-    return SurveyedIssuer(issuer=issuer, standing=status, authorities=authorities)
+    return SurveyedIssuer(issuer=issuer, review_status=status, authorities=authorities)
 
 
 #: An authority has these only until its certificate expires.
@@ -119,7 +119,7 @@ def _status_by_name(issuer: DiscoveredIssuer, trust: CloudTrust | None, at: date
         identifier = (entry.certificate.subject_key_identifier or b"").hex()
         named = (entry.certificate.subject, identifier)
         if (
-            named == (issuer.sighting.issuer, issuer.sighting.authority_key_identifier)
+            named == (issuer.observation.issuer, issuer.observation.authority_key_identifier)
             and entry.state_at(at) is not State.EXPIRED
         ):
             return ReviewStatus.PINNED

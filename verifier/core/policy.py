@@ -24,10 +24,10 @@ class RuleOutcome(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class RuleResult:
     """The outcome of one rule, with its name and one sentence for the person whose document is refused."""
 
-    standing: RuleOutcome
+    outcome: RuleOutcome
     rule: str
     detail: str = ""
 
@@ -35,7 +35,7 @@ class Judgement:
 class Rule(Protocol):
     """One requirement on authentic content. Rules are pure: the moment is an argument."""
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement: ...
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult: ...
 
 
 class ClaimName(StrEnum):
@@ -88,13 +88,13 @@ class ClaimIn:
             raise ValueError(f"no allowed value for {self.claim}")
         object.__setattr__(self, "allowed", frozenset(value.casefold() for value in self.allowed))
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         rule = f"{self.claim} is allowed"
         value = self.claim.read(content.claims)
         if value is None:
             return _absent(rule, self.claim)
         is_allowed = value.casefold() in self.allowed
-        return _judgement(rule, is_allowed, denied=f"The document's {self.claim} is not an allowed one.")
+        return _result(rule, is_allowed, denied=f"The document's {self.claim} is not an allowed one.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +105,21 @@ class CloudIn:
         if not self.allowed:
             raise ValueError("no allowed cloud")
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         is_allowed = content.cloud in self.allowed
-        return _judgement("cloud is allowed", is_allowed, denied=f"{content.cloud} is not an allowed cloud.")
+        return _result("cloud is allowed", is_allowed, denied=f"{content.cloud} is not an allowed cloud.")
 
 
 @dataclass(frozen=True, slots=True)
 class RequirePlan:
     """Require a Marketplace image: the plan names publisher, product and plan."""
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the same for all rules
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         rule = "plan is present"
         for claim in (ClaimName.PUBLISHER, ClaimName.PRODUCT, ClaimName.PLAN):
             if not claim.read(content.claims):
                 return _absent(rule, claim)
-        return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
+        return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +132,15 @@ class MaximumAge:
         if self.age <= timedelta(0):
             raise ValueError("the maximum age is not positive")
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
         rule = f"document is at most {self.age.total_seconds():.0f} s old"
         created_on = content.claims.created_on
         if created_on is None:
-            return Judgement(
-                standing=RuleOutcome.ABSENT, rule=rule, detail="The document does not say when it was created."
+            return RuleResult(
+                outcome=RuleOutcome.ABSENT, rule=rule, detail="The document does not say when it was created."
             )
         is_young = now - created_on <= self.age
-        return _judgement(rule, is_young, denied="The document is older than the policy allows.")
+        return _result(rule, is_young, denied="The document is older than the policy allows.")
 
 
 class AllOf:
@@ -151,12 +151,12 @@ class AllOf:
             raise ValueError("AllOf without a rule")
         self.rules = rules
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
-        judgements = [rule.judge(content, now=now) for rule in self.rules]
-        failed = [judgement for judgement in judgements if judgement.standing is not RuleOutcome.SATISFIED]
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
+        results = [rule.evaluate(content, now=now) for rule in self.rules]
+        failed = [result for result in results if result.outcome is not RuleOutcome.SATISFIED]
         # A denied rule is more specific than an absent claim, also inside a Not.
-        failed.sort(key=lambda judgement: judgement.standing is RuleOutcome.ABSENT)
-        return failed[0] if failed else judgements[0]
+        failed.sort(key=lambda result: result.outcome is RuleOutcome.ABSENT)
+        return failed[0] if failed else results[0]
 
 
 class AnyOf:
@@ -167,16 +167,16 @@ class AnyOf:
             raise ValueError("AnyOf without a rule")
         self.rules = rules
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
-        judgements = [rule.judge(content, now=now) for rule in self.rules]
-        for standing in (RuleOutcome.SATISFIED, RuleOutcome.ABSENT):
-            for judgement in judgements:
-                if judgement.standing is standing:
-                    return judgement
-        return Judgement(
-            standing=RuleOutcome.DENIED,
-            rule=" or ".join(judgement.rule for judgement in judgements),
-            detail=" ".join(judgement.detail for judgement in judgements),
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
+        results = [rule.evaluate(content, now=now) for rule in self.rules]
+        for outcome in (RuleOutcome.SATISFIED, RuleOutcome.ABSENT):
+            for result in results:
+                if result.outcome is outcome:
+                    return result
+        return RuleResult(
+            outcome=RuleOutcome.DENIED,
+            rule=" or ".join(result.rule for result in results),
+            detail=" ".join(result.detail for result in results),
         )
 
 
@@ -186,18 +186,18 @@ class Not:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:
-        judgement = self.rule.judge(content, now=now)
-        rule = f"not ({judgement.rule})"
-        match judgement.standing:
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
+        result = self.rule.evaluate(content, now=now)
+        rule = f"not ({result.rule})"
+        match result.outcome:
             case RuleOutcome.SATISFIED:
-                return Judgement(
-                    standing=RuleOutcome.DENIED, rule=rule, detail="The document is of a kind that is excluded."
+                return RuleResult(
+                    outcome=RuleOutcome.DENIED, rule=rule, detail="The document is of a kind that is excluded."
                 )
             case RuleOutcome.DENIED:
-                return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
+                return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
             case RuleOutcome.ABSENT:
-                return Judgement(standing=RuleOutcome.ABSENT, rule=rule, detail=judgement.detail)
+                return RuleResult(outcome=RuleOutcome.ABSENT, rule=rule, detail=result.detail)
 
 
 class UnknownPolicyError(ValueError):
@@ -236,11 +236,9 @@ class Policies:
                     Reason.POLICY_DENIED,
                     f"The nonce is bound to policy {name[:64]!r}, which no longer exists: get a new nonce.",
                 ) from error
-            judgement = rule.judge(fresh.content, now=now)
-            if judgement.standing is not RuleOutcome.SATISFIED:
-                raise PolicyRefused(
-                    Reason.POLICY_DENIED, f"Policy {name!r}, rule '{judgement.rule}': {judgement.detail}"
-                )
+            result = rule.evaluate(fresh.content, now=now)
+            if result.outcome is not RuleOutcome.SATISFIED:
+                raise PolicyRefused(Reason.POLICY_DENIED, f"Policy {name!r}, rule '{result.rule}': {result.detail}")
         return Verified(fresh=fresh, policies=names)
 
 
@@ -254,15 +252,15 @@ def applicable_policies(fresh: Redeemed | FirstSight | Archived, *, tenant: str,
     return tuple(dict.fromkeys((tenant, *([bound] if bound else []), *([] if asked is None else [asked]))))
 
 
-def _judgement(rule: str, is_satisfied: bool, *, denied: str) -> Judgement:  # noqa: FBT001 - the rule's own condition
+def _result(rule: str, is_satisfied: bool, *, denied: str) -> RuleResult:  # noqa: FBT001 - the rule's own condition
     if is_satisfied:
-        return Judgement(standing=RuleOutcome.SATISFIED, rule=rule)
-    return Judgement(standing=RuleOutcome.DENIED, rule=rule, detail=denied)
+        return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
+    return RuleResult(outcome=RuleOutcome.DENIED, rule=rule, detail=denied)
 
 
-def _absent(rule: str, claim: ClaimName) -> Judgement:
-    return Judgement(
-        standing=RuleOutcome.ABSENT,
+def _absent(rule: str, claim: ClaimName) -> RuleResult:
+    return RuleResult(
+        outcome=RuleOutcome.ABSENT,
         rule=rule,
         detail=f"The document does not carry {claim}; IMDS adds it from api-version {claim.introduced} on.",
     )

@@ -78,7 +78,7 @@ class TrustRegistry(Protocol):
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
         """Return every issuer that the registry keeps, the latest seen first."""
 
-    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
+    def record(self, observation: IssuerObservation, authorities: Sequence[bytes]) -> bool:
         """Count one more document of this issuer, and keep `authorities` as its checked ones if there are any.
 
         Return True if the issuer or its authorities are new. The registry keeps at most MAX_DISCOVERED issuers. It

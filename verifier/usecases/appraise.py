@@ -6,7 +6,7 @@ The only side effects are those of the nonce store and of issuer discovery.
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -53,6 +53,11 @@ class IssuedNonce:
 PolicySource = Policies | Callable[[], Policies]
 
 
+def policies_now(source: PolicySource) -> Policies:
+    return source() if callable(source) else source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
     """Issue nonces and appraise evidence. Thread-safe if the ports are.
 
@@ -60,30 +65,16 @@ class Verifier:
     refused and not recorded. A callable `policies` is called at most once for each nonce and each document.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a port, or has a default
-        self,
-        *,
-        trust: TrustSource,
-        nonces: NonceStore,
-        clock: Clock,
-        discovery: IssuerDiscovery | None = None,
-        chains: ChainCache | None = None,
-        limits: Limits | None = None,
-        nonce_form: NonceForm = NonceForm.DIGITS_10,
-        nonce_mode: NonceMode = NonceMode.REQUIRED,
-        policies: PolicySource | None = None,
-        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
-    ) -> None:
-        self._trust = trust
-        self._served = served
-        self._discovery = discovery
-        self._chains = ChainCache() if chains is None else chains
-        self._nonces = nonces
-        self._clock = clock
-        self._limits = limits or Limits()
-        self._nonce_form = nonce_form
-        self._nonce_mode = nonce_mode
-        self._policies = source_of(policies)
+    trust: TrustSource
+    nonces: NonceStore
+    clock: Clock
+    discovery: IssuerDiscovery | None = None
+    chains: ChainCache = field(default_factory=ChainCache)
+    limits: Limits = field(default_factory=Limits)
+    nonce_form: NonceForm = NonceForm.DIGITS_10
+    nonce_mode: NonceMode = NonceMode.REQUIRED
+    policies: PolicySource = field(default_factory=Policies)
+    served: frozenset[Cloud] = SERVED_BY_DEFAULT
 
     def issue_nonce(self, *, tenant: str = DEFAULT_TENANT, binding: NonceBinding | None = None) -> IssuedNonce:
         """Issue a new nonce, with which one document can be accepted.
@@ -92,19 +83,19 @@ class Verifier:
         """
         binding = binding or NonceBinding()
         if binding.policy:
-            self._policies().find(binding.policy)
-        now = self._clock.now()
+            policies_now(self.policies).find(binding.policy)
+        now = self.clock.now()
         record = NonceRecord(
             issued_at=now,
-            expires_at=now + self._limits.nonce_lifetime,
+            expires_at=now + self.limits.nonce_lifetime,
             vm_id=binding.vm_id,
             policy=binding.policy,
             jkt=binding.jkt,
         )
         for _ in range(_MAX_ISSUE_ATTEMPTS):
-            nonce = "".join(secrets.choice(self._nonce_form.alphabet) for _ in range(self._nonce_form.length))
+            nonce = "".join(secrets.choice(self.nonce_form.alphabet) for _ in range(self.nonce_form.length))
             key = NonceKey(tenant=tenant, nonce=nonce)
-            if self._nonces.issue(key, record, keep=self._limits.nonce_memory, now=now):
+            if self.nonces.issue(key, record, keep=self.limits.nonce_memory, now=now):
                 return IssuedNonce(nonce=nonce, issued_at=record.issued_at, expires_at=record.expires_at)
         raise StoreUnavailable("Every generated nonce was already in the nonce store.")
 
@@ -114,6 +105,7 @@ class Verifier:
         *,
         tenant: str = DEFAULT_TENANT,
         tenant_policy: str = Policies.DEFAULT,
+        policies: Policies | None = None,
         nonce: str | None = None,
         policy: str | None = None,
         observer: pipeline.Observer | None = None,
@@ -122,6 +114,7 @@ class Verifier:
 
         The document must satisfy `tenant_policy` in any case. The policy that its nonce is bound to, and
         `policy`, which the request names, can only narrow further. `nonce` is the one that the agent says it was given.
+        `policies` replace those of the verifier, so that `tenant_policy` and its rules are from one snapshot.
 
         Afterwards the nonce is used, also if its bindings or a policy refused the document; an earlier refusal leaves
         it unused. If nonces are optional, a document that answers none is remembered in place of a nonce, unless the
@@ -130,16 +123,20 @@ class Verifier:
         Raises Refused, UnknownPolicyError if the request names no policy of ours, and Unavailable: also if
         `tenant_policy` is not in force, since no document can be accepted without it.
         """
-        policies = self._policies()
+        policies = policies_now(self.policies) if policies is None else policies
         if policy is not None:
             policies.find(policy)
-        _require_tenant_policy(policies, tenant_policy)
-        now = self._clock.now()
+        try:
+            policies.find(tenant_policy)
+        except UnknownPolicyError as error:
+            # The fault is not the caller's, so this is no refusal, and the nonce stays unused.
+            raise Unavailable(f"The tenant's policy {tenant_policy[:64]!r} is not in the settings in force.") from error
+        now = self.clock.now()
         try:
             verified = pipeline.appraise(
                 document,
                 now=now,
-                limits=self._limits,
+                limits=self.limits,
                 needs_times=False,
                 build_chain=partial(self._build_chain, now=now),
                 establish_freshness=partial(self._establish_freshness, tenant=tenant, expected=nonce, now=now),
@@ -156,25 +153,25 @@ class Verifier:
 
     def _report_nonconforming(self, document: RawDocument, refused: Refused, *, now: datetime) -> None:
         """Tell the operator if Azure seems to have signed what was refused for its form. The refusal stays."""
-        if self._discovery is None:
+        if self.discovery is None:
             return
         with suppress(StoreUnavailable):
-            found = find_nonconforming(document, refused, bundle=self._trust.bundle(), now=now)
+            found = find_nonconforming(document, refused, bundle=self.trust.bundle(), now=now)
             if found is not None:
-                self._discovery.report_nonconforming(found)
+                self.discovery.report_nonconforming(found)
 
     def _establish_freshness(
         self, content: AuthenticContent, *, tenant: str, expected: str | None, now: datetime
     ) -> Live:
         """Redeem the nonce or remember the content: the one side effect. Raises NonceRefused and StoreUnavailable."""
-        if self._nonce_mode is NonceMode.OPTIONAL and expected is None and unchallenged.answers_no_challenge(content):
-            keep = unchallenged.memory_of(content, now=now, limits=self._limits)
+        if self.nonce_mode is NonceMode.OPTIONAL and expected is None and unchallenged.answers_no_challenge(content):
+            keep = unchallenged.memory_of(content, now=now, limits=self.limits)
             document = DocumentKey(tenant=tenant, digest=unchallenged.content_digest(content))
-            is_first = self._nonces.remember(document, keep=keep, now=now)
+            is_first = self.nonces.remember(document, keep=keep, now=now)
             return unchallenged.accept_first_sight(content, is_first=is_first)
         key = NonceKey(tenant=tenant, nonce=freshness.challenge(content, expected=expected))
-        redemption = self._nonces.redeem(key, now=now)
-        return freshness.accept_redemption(content, redemption, now=now, limits=self._limits)
+        redemption = self.nonces.redeem(key, now=now)
+        return freshness.accept_redemption(content, redemption, now=now, limits=self.limits)
 
     def _build_chain(self, claims: UnverifiedClaims, *, now: datetime) -> AuthenticContent:
         """Build the chain over the bundle in force, or over the next one if discovery admits the issuer.
@@ -182,33 +179,18 @@ class Verifier:
         Raises ChainRefused.
         """
         cloud = claims.cloud
-        if cloud not in self._served:
+        if cloud not in self.served:
             raise ChainRefused(
                 Reason.CHAIN_UNTRUSTED,
                 f"{cloud} is not served here. The setting VERIFIER_CLOUDS names the clouds that are.",
             )
-        bundle = self._trust.bundle()
+        bundle = self.trust.bundle()
         try:
-            return self._chains.build(claims, now=now, bundle=bundle)
+            return self.chains.build(claims, now=now, bundle=bundle)
         except ChainRefused as refused:
-            if refused.reason is not Reason.ISSUER_UNPINNED or self._discovery is None:
+            if refused.reason is not Reason.ISSUER_UNPINNED or self.discovery is None:
                 raise
-            extended = self._discovery.consider(claims, now=now, bundle=bundle)
+            extended = self.discovery.consider(claims, now=now, bundle=bundle)
             if extended.generation == bundle.generation:
                 raise
-            return self._chains.build(claims, now=now, bundle=extended)
-
-
-def _require_tenant_policy(policies: Policies, name: str) -> None:
-    """Raise Unavailable if the tenant's policy is missing. The fault is not the caller's, so its nonce stays unused."""
-    try:
-        policies.find(name)
-    except UnknownPolicyError as error:
-        raise Unavailable(f"The tenant's policy {name[:64]!r} is not in the settings in force.") from error
-
-
-def source_of(policies: PolicySource | None) -> Callable[[], Policies]:
-    if callable(policies):
-        return policies
-    standing = policies or Policies()
-    return lambda: standing
+            return self.chains.build(claims, now=now, bundle=extended)

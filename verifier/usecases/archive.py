@@ -1,29 +1,24 @@
 """Appraise archived documents as of a past moment: for files, audits and disputes."""
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
 from verifier.core import pipeline
 from verifier.core.chain import build_chain
-from verifier.core.model import (
-    ArchivedResult,
-    Limits,
-    RawDocument,
-)
+from verifier.core.model import ArchivedResult, Limits, RawDocument
 from verifier.core.policy import Policies
 from verifier.ports.trust import TrustSource
-from verifier.usecases.appraise import PolicySource, source_of
+from verifier.usecases.appraise import PolicySource, policies_now
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveVerifier:
     """Appraise documents as of a past moment, without a challenge and without a store."""
 
-    def __init__(
-        self, *, trust: TrustSource, limits: Limits | None = None, policies: PolicySource | None = None
-    ) -> None:
-        self._trust = trust
-        self._limits = limits or Limits()
-        self._policies = source_of(policies)
+    trust: TrustSource
+    limits: Limits = field(default_factory=Limits)
+    policies: PolicySource = field(default_factory=Policies)
 
     def appraise(
         self, document: RawDocument, *, at: datetime, nonce: str | None = None, policy: str | None = None
@@ -35,13 +30,13 @@ class ArchiveVerifier:
         Raises Refused, UnknownPolicyError and Unavailable.
         """
         name = Policies.DEFAULT if policy is None else policy
-        policies = self._policies()
+        policies = policies_now(self.policies)
         policies.find(name)
         return pipeline.appraise_archived(
             document,
             at=at,
-            limits=self._limits,
-            build_chain=partial(build_chain, now=at, bundle=self._trust.bundle()),
+            limits=self.limits,
+            build_chain=partial(build_chain, now=at, bundle=self.trust.bundle()),
             nonce=nonce,
             policies=policies,
             policy=name,

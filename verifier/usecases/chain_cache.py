@@ -33,14 +33,12 @@ class _Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Accepted:
-    span: _Span
+class _Accepted(_Span):
     chain: tuple[ChainLink, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rejected:
-    span: _Span
+class _Rejected(_Span):
     #: It has no traceback, which would keep the frames of a request.
     refused: ChainRefused
 
@@ -98,24 +96,25 @@ class ChainCache:
     def _recall(self, key: _Key, now: datetime) -> _Accepted | _Rejected | None:
         # Both may have an entry for this key: an expired chain must not hide a newer failure, or the reverse.
         accepted = self._accepted.find(key)
-        if accepted is not None and accepted.span.covers(now):
+        if accepted is not None and accepted.covers(now):
             return accepted
         rejected = self._rejected.find(key)
-        return rejected if rejected is not None and rejected.span.covers(now) else None
+        return rejected if rejected is not None and rejected.covers(now) else None
 
     def _build(self, key: _Key, claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
         try:
             content = build_chain(claims, now=now, bundle=bundle)
         except ChainRefused as refused:
-            span = _Span(since=now, until=_end_of_failure(claims, bundle, now))
+            until = _end_of_failure(claims, bundle, now)
+            rejected = _Rejected(since=now, until=until, refused=refused.with_remarks(NO_REMARKS))
             with self._turn:
-                self._rejected.keep(key, _Rejected(span=span, refused=refused.with_remarks(NO_REMARKS)))
+                self._rejected.keep(key, rejected)
             raise
         trust = bundle.clouds[content.cloud]
         changes = [trust.entry(link.sha256).next_change(now) for link in content.chain]
         until = min(change for change in (*changes, content.signer.not_after) if change is not None)
         with self._turn:
-            self._accepted.keep(key, _Accepted(span=_Span(since=now, until=until), chain=content.chain))
+            self._accepted.keep(key, _Accepted(since=now, until=until, chain=content.chain))
         return content
 
 

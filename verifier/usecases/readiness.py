@@ -1,7 +1,7 @@
-"""The use cases: issue a nonce, appraise a document, appraise one from an archive. The only side effects are"""
+"""Check that the service can appraise documents."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from verifier.core.trust.bundle import EXPIRY_WARNING, TrustBundle
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
@@ -14,71 +14,63 @@ from verifier.ports.trust import TrustSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One thing that has to be there before the service can decide anything."""
+    """One condition that must be met before the service can appraise documents."""
 
     name: str
     ready: bool
     detail: str = ""
 
 
+@dataclass(slots=True, kw_only=True)
 class Readiness:
-    """Check whether the service can decide at all, and name what is missing."""
+    """Check each condition, and name what is missing."""
 
-    def __init__(
-        self,
-        *,
-        trust: TrustSource,
-        nonces: NonceStore,
-        clock: Clock,
-        tokens: TokenIssuer | None = None,
-        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
-    ) -> None:
-        self._trust = trust
-        self._served = served
-        self._nonces = nonces
-        self._clock = clock
-        self._tokens = tokens
-        self._horizons: dict[Cloud, datetime | None] = {}
-        self._horizons_of = ""
-        self._horizons_until = clock.now()
+    trust: TrustSource
+    nonces: NonceStore
+    clock: Clock
+    tokens: TokenIssuer | None = None
+    served: frozenset[Cloud] = SERVED_BY_DEFAULT
+    _horizons: dict[Cloud, datetime | None] = field(default_factory=dict, init=False)
+    _horizons_of: str = field(default="", init=False)
+    _horizons_until: datetime = field(default=datetime.min.replace(tzinfo=UTC), init=False)
 
     def look(self) -> tuple[Condition, ...]:
         return (self._look_at_nonces(), self._look_at_trust(), self._look_at_tokens())
 
     def _look_at_tokens(self) -> Condition:
-        """Keys that are refused leave those before in force, which is no reason to take no requests."""
-        if self._tokens is None:
+        """Require a key if keys are configured. Refused keys are no reason to be unready: the previous ones sign."""
+        if self.tokens is None:
             return Condition(name="token-key", ready=True, detail="no keys are configured: results are not signed")
-        if not self._tokens.published():
-            return Condition(name="token-key", ready=False, detail=self._tokens.trouble() or "there is no key")
-        return Condition(name="token-key", ready=True, detail=self._tokens.trouble())
+        if not self.tokens.published():
+            return Condition(name="token-key", ready=False, detail=self.tokens.trouble() or "there is no key")
+        return Condition(name="token-key", ready=True, detail=self.tokens.trouble())
 
     def _look_at_nonces(self) -> Condition:
         try:
-            self._nonces.ping()
+            self.nonces.ping()
         except StoreUnavailable as error:
             return Condition(name="nonce-store", ready=False, detail=error.detail)
         return Condition(name="nonce-store", ready=True)
 
     def _look_at_trust(self) -> Condition:
-        """Each served cloud that is configured and not closed needs a usable anchor; there must be such a cloud."""
-        now = self._clock.now()
+        """Require a usable anchor for each configured, open cloud that is served, and at least one such cloud."""
+        now = self.clock.now()
         try:
-            bundle = self._trust.bundle()
+            bundle = self.trust.bundle()
         except StoreUnavailable as error:
             return Condition(name="trust", ready=False, detail=error.detail)
-        clouds = bundle.open_clouds(self._served, at=now)
+        clouds = bundle.open_clouds(self.served, at=now)
         bare = [cloud.value for cloud, trust in clouds.items() if not trust.usable_anchors(now)]
         if bare or not clouds:
-            lacking = ", ".join(bare) or f"any served cloud: {', '.join(sorted(self._served))}"
+            lacking = ", ".join(bare) or f"any served cloud: {', '.join(sorted(self.served))}"
             return Condition(name="trust", ready=False, detail=f"no usable anchor for {lacking}")
         return Condition(name="trust", ready=True, detail=self._warn(bundle, now))
 
     def _warn(self, bundle: TrustBundle, now: datetime) -> str:
-        """Which clouds' pins end inside the warning window: not a reason to take no requests."""
+        """Name the clouds whose pins end within EXPIRY_WARNING. They are no reason to be unready."""
         if self._horizons_of != bundle.generation or now >= self._horizons_until:
             # Milliseconds of signatures to verify, for a probe that comes every few seconds.
-            clouds = bundle.open_clouds(self._served, at=now)
+            clouds = bundle.open_clouds(self.served, at=now)
             self._horizons = {cloud: horizon(trust, now=now) for cloud, trust in clouds.items()}
             changes = [trust.next_change(now) for trust in bundle.clouds.values()]
             self._horizons_until = min((change for change in changes if change), default=now + EXPIRY_WARNING)

@@ -1,6 +1,7 @@
 """Change trust on a running service, for all replicas."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from verifier.core.discovery import DiscoveredIssuer
 from verifier.core.trust.bundle import AuthorityIdentity, Denials, TrustBundle
@@ -35,40 +36,31 @@ class UnfitAuthorityError(ValueError):
     """Report why a certificate cannot be pinned."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustAdministration:
     """Make and show the operators' decisions about trust. `by` names the operator.
 
     Each decision is an audit event. It is in force on this replica when the call returns, and on the other replicas
-    after their next refresh.
+    after their next refresh. The service accepts live documents from the clouds in `served`.
     """
 
-    def __init__(
-        self,
-        *,
-        trust: LiveTrustSource,
-        registry: TrustRegistry,
-        recorder: Recorder,
-        clock: Clock,
-        served: frozenset[Cloud] = SERVED_BY_DEFAULT,
-    ) -> None:
-        #: The clouds from which the service accepts live documents.
-        self.served = served
-        self._trust = trust
-        self._registry = registry
-        self._recorder = recorder
-        self._clock = clock
+    trust: LiveTrustSource
+    registry: TrustRegistry
+    recorder: Recorder
+    clock: Clock
+    served: frozenset[Cloud] = SERVED_BY_DEFAULT
 
     def bundle(self) -> TrustBundle:
-        return self._trust.bundle()
+        return self.trust.bundle()
 
     def decisions(self) -> OperatorDecisions:
-        return self._registry.decisions()[0]
+        return self.registry.decisions()[0]
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
-        return self._registry.discovered()
+        return self.registry.discovered()
 
     def nonconforming(self) -> tuple[NonconformingRecord, ...]:
-        return self._registry.nonconforming()
+        return self.registry.nonconforming()
 
     def known_authorities(self) -> tuple[Certificate, ...]:
         """Return every CA certificate that is trusted, pinned or discovered, each once. Raises StoreUnavailable."""
@@ -77,8 +69,23 @@ class TrustAdministration:
         found = [der for issuer in self.discovered() for der in issuer.authorities]
         return certificates_of((*trusted, *pinned, *found))
 
+    def read_denial(self, text: str) -> Denials:
+        """Read the SHA-256 of a subjectPublicKeyInfo (64 hex digits) or a serial number (in hex).
+
+        Raises ValueError for any other length, because a mistyped key must not pass as an unused serial number, and for
+        the SHA-256 of a known certificate, because denials name public keys. Raises StoreUnavailable.
+        """
+        denials = _parse_denial(text)
+        for certificate in self.known_authorities():
+            if certificate.sha256 in denials.spki_sha256:
+                raise ValueError(
+                    "This is the SHA-256 of a certificate. Deny its public key "
+                    f"({certificate.spki_sha256}) or its serial number ({certificate.serial_hex})"
+                )
+        return denials
+
     def audit_trail(self, *, most: int = 100) -> tuple[TrustAuditEvent, ...]:
-        return self._registry.audit_trail(most=most)
+        return self.registry.audit_trail(most=most)
 
     def approve(self, sha256: str, *, by: str) -> None:
         """Pin the discovered authority, and the authorities above it, for each cloud that it was seen in.
@@ -87,11 +94,11 @@ class TrustAdministration:
         UnfitAuthorityError if a CA above it is rejected.
         """
         approved: dict[bytes, frozenset[Cloud]] = {}
-        for issuer in self._registry.discovered():
+        for issuer in self.registry.discovered():
             for position, authority in enumerate(issuer.authorities):
                 if Certificate.from_der(authority).sha256 == sha256:
                     for needed in issuer.authorities[position:]:
-                        approved[needed] = approved.get(needed, frozenset()) | {issuer.sighting.cloud}
+                        approved[needed] = approved.get(needed, frozenset()) | {issuer.observation.cloud}
         if not approved:
             raise UnknownAuthorityError(f"no discovered authority has the SHA-256 {sha256}")
         rejected = self.decisions().rejected
@@ -121,7 +128,7 @@ class TrustAdministration:
             raise UnfitAuthorityError(
                 "only an intermediate authority can be pinned on a running service; add a root to the trust manifest"
             )
-        bundle = self._trust.bundle()
+        bundle = self.trust.bundle()
         for cloud in sorted(clouds):
             trust = bundle.clouds.get(cloud)
             authorities = () if trust is None else (*trust.anchors, *trust.pins)
@@ -149,13 +156,16 @@ class TrustAdministration:
         self._decide(Deny(denials=denials, denied_authorities=authorities), "deny", _name_denials(denials), by=by)
 
     def allow(self, denials: Denials, *, by: str) -> None:
-        """Remove these denials. Raises StoreUnavailable."""
+        """Remove these denials. Raises UnknownAuthorityError if one is not in force, and StoreUnavailable."""
+        present = self.decisions().denials
+        if not (denials.serial_numbers <= present.serial_numbers and denials.spki_sha256 <= present.spki_sha256):
+            raise UnknownAuthorityError("this key or serial number is not denied")
         self._decide(Allow(denials=denials), "allow", _name_denials(denials), by=by)
 
     def _pin(
         self, authorities: Mapping[bytes, frozenset[Cloud]], subject: str, what: str, *, by: str, note: str = ""
     ) -> None:
-        now = self._clock.now()
+        now = self.clock.now()
         pins = {
             Certificate.from_der(der).sha256: PinDecision(
                 der=der, clouds=clouds, decided_by=by, decided_at=now, note=note
@@ -166,19 +176,19 @@ class TrustAdministration:
 
     def _decide(self, change: Change, what: str, subject: str, *, by: str) -> None:
         for _ in range(_ATTEMPTS):
-            before, revision = self._registry.decisions()
+            before, revision = self.registry.decisions()
             after = decide(before, change)
             event = TrustAuditEvent(
-                at=self._clock.now(),
+                at=self.clock.now(),
                 by=by,
                 what=what,
                 subject=subject,
                 before=_describe_state(before, change),
                 after=_describe_state(after, change),
             )
-            if self._registry.decide(after, event, expected=revision):
-                self._recorder.record(TrustChanged(change=event))
-                self._trust.refresh()
+            if self.registry.decide(after, event, expected=revision):
+                self.recorder.record(TrustChanged(change=event))
+                self.trust.refresh()
                 return
         raise StoreUnavailable("Other operators changed the trust decisions at the same time. Try again.")
 
@@ -191,11 +201,7 @@ def read_authority(raw: bytes) -> Certificate:
         raise UnfitAuthorityError(f"not one certificate: {error}") from error
 
 
-def read_denial(text: str) -> Denials:
-    """Read the SHA-256 of a subjectPublicKeyInfo (64 hex digits) or a serial number (in hex).
-
-    Raises ValueError for any other length: a mistyped key must not pass as an unused serial number.
-    """
+def _parse_denial(text: str) -> Denials:
     digits = text.lower().removeprefix("0x").replace(":", "")
     if digits and all(digit in "0123456789abcdef" for digit in digits):
         if len(digits) == _SPKI_DIGITS:

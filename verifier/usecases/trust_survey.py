@@ -71,19 +71,13 @@ class SurveyedRejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorPin:
-    certificate: Certificate
-    decision: PinDecision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustSurvey:
     at: datetime
     generation: str
     entries: tuple[TrustedCertificate, ...]
     clouds: tuple[SurveyedCloud, ...]
     discovered: tuple[SurveyedIssuer, ...]
-    operator_pins: tuple[OperatorPin, ...]
+    operator_pins: tuple[PinDecision, ...]
     rejected: tuple[SurveyedRejection, ...]
     denied: tuple[SurveyedDenial, ...]
     nonconforming: tuple[NonconformingRecord, ...]
@@ -118,9 +112,7 @@ def survey_trust(administration: TrustAdministration, *, at: datetime) -> TrustS
             for cloud, trust in bundle.clouds.items()
         ),
         discovered=tuple(survey_issuer(issuer, bundle, decisions, at=at) for issuer in administration.discovered()),
-        operator_pins=tuple(
-            OperatorPin(certificate=Certificate.from_der(pin.der), decision=pin) for pin in decisions.pins.values()
-        ),
+        operator_pins=tuple(decisions.pins.values()),
         rejected=tuple(
             SurveyedRejection(
                 authority=authority,

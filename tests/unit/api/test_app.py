@@ -12,7 +12,7 @@ from support import documents
 from support.applications import Application, KeptRecords, make_application
 from support.problems import read_problem
 
-from verifier.api.app import answer_unserved
+from verifier.api.app import answer_unhandled
 from verifier.core.model import Claims
 from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
@@ -263,7 +263,7 @@ def test_answers_keep_the_field_order_and_are_utf_8(application: Application) ->
 
 def test_unparsable_request_is_answered_with_a_problem() -> None:
     records = KeptRecords()
-    status, body = answer_unserved(records, ValueError("told by a sender"), is_the_requests=True)
+    status, body = answer_unhandled(records, ValueError("told by a sender"), is_the_requests=True)
     problem = read_problem(status, {"Content-Type": "application/problem+json"}, body)
     assert problem["code"] == "malformed-request"
     assert b"told by a sender" not in body
@@ -274,7 +274,7 @@ def test_unparsable_request_is_answered_with_a_problem() -> None:
 def test_server_failure_is_answered_with_a_problem() -> None:
     records = KeptRecords()
     fault = ValueError("inner")
-    status, body = answer_unserved(records, fault, is_the_requests=False)
+    status, body = answer_unhandled(records, fault, is_the_requests=False)
     problem = read_problem(status, {"Content-Type": "application/problem+json"}, body)
     assert (status, problem["code"]) == (500, "internal")
     assert b"inner" not in body

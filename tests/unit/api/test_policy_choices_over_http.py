@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from support.policy_choices import ALLOWED, Choice, choices, policies_of
 from support.problems import read_problem
 from werkzeug.test import TestResponse
 
-from verifier.api.authentication import Tenants
+from verifier.api.authentication import Callers, Tenants
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Tenant
 
@@ -144,9 +145,30 @@ def test_the_nonce_of_a_tenant_with_a_wider_policy_is_unknown(application: Appli
     assert (denied.status_code, denied.get_json()["code"]) == (422, "nonce-unknown")
 
 
+@pytest.mark.parametrize("status", [200, 403])
+def test_name_and_rules_of_the_tenants_policy_are_from_one_snapshot(tmp_path: Path, status: int) -> None:
+    """Each read of the settings finds others. A name with the rules of another snapshot has the opposite outcome."""
+    allows, denies = ALLOWED["db-or-web"], ALLOWED["db-alone"]
+    its_own, other = (allows, denies) if status == 200 else (denies, allows)
+    snapshots = cycle(
+        Callers(
+            tenants=Tenants(key_hashes={Tenant(name="one", policy=named): [hashlib.sha256(b"key").hexdigest()]}),
+            policies=policies_of({named: its_own, unnamed: other}),
+        )
+        for named, unnamed in (("a", "b"), ("b", "a"))
+    )
+    application = make_application(tmp_path, callers=lambda: next(snapshots))
+    for reads in range(4):
+        for _ in range(reads):
+            next(snapshots)
+        vm = Choice(product="web", tenant="a", nonce=None, request=None, allowed=ALLOWED).vm
+        evidence = documents.imds_answer(documents.document(nonce=issue(application, "key"), vm=vm))
+        assert post(application, "/v1/attestations", "key", evidence).status_code == status
+
+
 @pytest.mark.parametrize("beside", [{}, {"policy": "default"}], ids=str)
 def test_missing_tenant_policy_is_no_verdict_and_the_nonce_stays_valid(tmp_path: Path, beside: dict[str, str]) -> None:
-    """While a worker loads settings, it may have the old tenant and the new policies."""
+    """Settings with such a tenant are invalid. If they were in force, the service would still accept no document."""
     in_force = [policies_of(ALLOWED), policies_of({"default": ALLOWED["default"]})]
     application = make_application(tmp_path, policies=lambda: in_force[-1], tenants=TENANTS)
     vm = Choice(product="db", tenant=STRICT, nonce=None, request=None, allowed=ALLOWED).vm

@@ -10,7 +10,7 @@ from support.applications import Application, make_application
 from support.problems import read_problem
 from werkzeug.test import TestResponse
 
-from verifier.api.authentication import OPEN_TENANT, Administrators, Tenants
+from verifier.api.authentication import OPEN_TENANT, Administrators, Callers, Tenants
 from verifier.api.json_codec import RequestError
 from verifier.core.nonces import FirstUse
 from verifier.core.policy import ClaimIn, ClaimName, Policies
@@ -26,6 +26,7 @@ def hash_of(key: str) -> str:
 
 TENANTS = Tenants(key_hashes={NORTH: [hash_of("north-1"), hash_of("north-2")], SOUTH: [hash_of("south-1")]})
 ADMINISTRATORS = Administrators(key_hashes={"alice": hash_of("alice-1")})
+CALLERS = Callers(administrators=ADMINISTRATORS, tenants=TENANTS)
 POLICIES = Policies({"fabrikam": ClaimIn(ClaimName.PUBLISHER, frozenset({"fabrikam"}))})
 
 
@@ -44,7 +45,7 @@ def code_of(response: TestResponse) -> object:
 
 def test_each_key_of_a_tenant_authenticates_it() -> None:
     for key, tenant in (("north-1", NORTH), ("north-2", NORTH), ("south-1", SOUTH)):
-        assert TENANTS.authenticate([f"Bearer {key}"], administrators=ADMINISTRATORS) is tenant
+        assert CALLERS.authenticate_tenant([f"Bearer {key}"]) is tenant
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_each_key_of_a_tenant_authenticates_it() -> None:
 )
 def test_missing_malformed_or_unknown_key_is_refused(authorizations: list[str], fault: str) -> None:
     with pytest.raises(RequestError) as refusal:
-        TENANTS.authenticate(authorizations, administrators=ADMINISTRATORS)
+        CALLERS.authenticate_tenant(authorizations)
     assert refusal.value.fault == fault
     for name in ("north", "south", "alice"):
         assert name not in refusal.value.detail
@@ -69,16 +70,16 @@ def test_missing_malformed_or_unknown_key_is_refused(authorizations: list[str], 
 
 def test_admin_key_is_forbidden_for_tenants() -> None:
     with pytest.raises(RequestError) as refusal:
-        ADMINISTRATORS.authenticate(["Bearer north-2"], tenants=TENANTS)
+        CALLERS.authenticate_administrator(["Bearer north-2"])
     assert refusal.value.fault == "forbidden"
-    assert ADMINISTRATORS.authenticate(["Bearer alice-1"], tenants=TENANTS) == "alice"
+    assert CALLERS.authenticate_administrator(["Bearer alice-1"]) == "alice"
 
 
 @pytest.mark.parametrize("authorizations", [[], ["Bearer nobody"], ["Bearer alice-1"], ["x", "y"]])
 def test_without_tenants_every_caller_is_the_open_tenant(authorizations: list[str]) -> None:
-    open_to_all = Tenants()
-    assert open_to_all.are_open
-    assert open_to_all.authenticate(authorizations, administrators=ADMINISTRATORS) is OPEN_TENANT
+    open_to_all = Callers(administrators=ADMINISTRATORS)
+    assert open_to_all.tenants.are_open
+    assert open_to_all.authenticate_tenant(authorizations) is OPEN_TENANT
 
 
 @pytest.mark.parametrize(

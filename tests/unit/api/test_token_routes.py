@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support import documents
 from support.applications import Application, KeptRecords, make_application
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import NOW
 from support.token_checks import ISSUER, Expectations, check_with_pyjwt
 
@@ -29,7 +29,7 @@ class _Records(KeptRecords):
 @pytest.fixture
 def keys(tmp_path: Path) -> TokenKeyDirectory:
     made = TokenKeyDirectory(
-        tmp_path / "keys", clock=StandingClock(NOW), token_lifetime=timedelta(minutes=10), refresh=timedelta(seconds=1)
+        tmp_path / "keys", clock=ManualClock(NOW), token_lifetime=timedelta(minutes=10), refresh=timedelta(seconds=1)
     )
     made.generate(TokenAlgorithm.ES256)
     return made

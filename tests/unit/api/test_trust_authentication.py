@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from verifier.api.authentication import Administrators
+from verifier.api.authentication import Administrators, Callers
 from verifier.api.json_codec import RequestError
 
 KEY = "k3y-of-alice.0123456789"
@@ -15,12 +15,13 @@ def hash_of(key: str) -> str:
 
 
 ADMINISTRATORS = Administrators(key_hashes={"alice": hash_of(KEY), "bob": hash_of("k3y-of-bob")})
+CALLERS = Callers(administrators=ADMINISTRATORS)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_scheme_is_case_insensitive(scheme: str) -> None:
-    assert ADMINISTRATORS.authenticate([f"{scheme} {KEY}"]) == "alice"
-    assert ADMINISTRATORS.authenticate([f"{scheme} k3y-of-bob"]) == "bob"
+    assert CALLERS.authenticate_administrator([f"{scheme} {KEY}"]) == "alice"
+    assert CALLERS.authenticate_administrator([f"{scheme} k3y-of-bob"]) == "bob"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_scheme_is_case_insensitive(scheme: str) -> None:
 )
 def test_missing_malformed_or_unknown_key_is_refused(authorizations: list[str]) -> None:
     with pytest.raises(RequestError) as refusal:
-        ADMINISTRATORS.authenticate(authorizations)
+        CALLERS.authenticate_administrator(authorizations)
 
     assert refusal.value.fault == "unauthenticated"
     assert KEY not in refusal.value.detail
@@ -58,7 +59,7 @@ def test_missing_malformed_or_unknown_key_is_refused(authorizations: list[str]) 
 
 def test_without_admin_keys_every_key_is_refused() -> None:
     with pytest.raises(RequestError):
-        Administrators(key_hashes={}).authenticate([f"Bearer {KEY}"])
+        Callers().authenticate_administrator([f"Bearer {KEY}"])
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from support.trust_operations import (
 )
 from werkzeug.test import TestResponse
 
-from verifier.api.authentication import Administrators, Tenants
+from verifier.api.authentication import Administrators, Callers
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.nonconforming import NonconformingDocument
@@ -57,9 +57,8 @@ def client(operations: Operations, tmp_path: Path) -> FlaskClient:
     application.flask.register_blueprint(
         create_trust_blueprint(
             operations.administration,
-            lambda: administrators,
+            lambda: Callers(administrators=administrators),
             operations.clock,
-            tenants=Tenants,
             maximum_body_bytes=MAX_EVIDENCE_BYTES,
         )
     )

@@ -5,7 +5,7 @@ import re
 
 from support.command_line import call
 
-from verifier.api.authentication import Administrators, Tenants
+from verifier.api.authentication import Callers, Tenants
 from verifier.core.tenancy import Tenant
 
 
@@ -17,8 +17,8 @@ def test_prints_a_key_and_the_hash_that_lets_it_in() -> None:
     key, key_hash = parts.groups()
     assert hashlib.sha256(key.encode()).hexdigest() == key_hash
     tenant = Tenant(name="north")
-    nobody = Administrators(key_hashes={})
-    assert Tenants(key_hashes={tenant: [key_hash]}).authenticate([f"Bearer {key}"], administrators=nobody) is tenant
+    callers = Callers(tenants=Tenants(key_hashes={tenant: [key_hash]}))
+    assert callers.authenticate_tenant([f"Bearer {key}"]) is tenant
 
 
 def test_makes_another_key_each_time() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from support.certificates import make_authority
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import NOW, der, shared_pki, spare_key
 from support.trust_operations import (
     KeptTrustEvents,
@@ -237,7 +237,7 @@ def test_status_names_genuine_documents_that_are_refused_for_their_form(
 def test_status_counts_no_cloud_that_is_closed_or_not_served(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    registry, events, clock = SqliteTrustRegistry(tmp_path / "trust.sqlite3"), KeptTrustEvents(), StandingClock(NOW)
+    registry, events, clock = SqliteTrustRegistry(tmp_path / "trust.sqlite3"), KeptTrustEvents(), ManualClock(NOW)
     trust = LiveTrust(None, registry, admit=False, recorder=events)
 
     def opened(*, create: bool) -> OpenTrust:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import der, trusted
 from support.trust_operations import KeptTrustEvents, make_operations, new_authority, read
 
@@ -54,7 +54,7 @@ def page(name: str) -> str:
 
 def runner(directory: Path, shelf: Shelf | None = None, *, now: datetime = NOW) -> Run:
     """Over the shipped bundle."""
-    registry, events, clock = SqliteTrustRegistry(directory / "trust.sqlite3"), KeptTrustEvents(), StandingClock(now)
+    registry, events, clock = SqliteTrustRegistry(directory / "trust.sqlite3"), KeptTrustEvents(), ManualClock(now)
     trust = LiveTrust(None, registry, admit=False, recorder=events)
     administration = TrustAdministration(trust=trust, registry=registry, recorder=events, clock=clock)
     opened = OpenTrust(administration=administration, store="sqlite:///store", trust_directory="/trust")

@@ -39,7 +39,7 @@ def issuer(*authorities: pki.Identity, cloud: Cloud = Cloud.PUBLIC) -> Discovere
         seen_at=NOW,
     )
     ders = tuple(read(one).der for one in authorities)
-    return DiscoveredIssuer(sighting=observation, first_seen=NOW, last_seen=NOW, documents=1, authorities=ders)
+    return DiscoveredIssuer(observation=observation, first_seen=NOW, last_seen=NOW, documents=1, authorities=ders)
 
 
 def bundle(*entries: TrustedCertificate) -> TrustBundle:
@@ -50,7 +50,7 @@ def status_of(
     seen: DiscoveredIssuer, trust: TrustBundle, decisions: OperatorDecisions | None = None
 ) -> tuple[ReviewStatus, list[ReviewStatus]]:
     surveyed = survey_issuer(seen, trust, decisions or OperatorDecisions(), at=NOW)
-    return surveyed.standing, [one.standing for one in surveyed.authorities]
+    return surveyed.review_status, [one.review_status for one in surveyed.authorities]
 
 
 REJECTED = OperatorDecisions(rejected=frozenset({AuthorityIdentity.of(read(DIRECT))}))

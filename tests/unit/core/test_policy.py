@@ -19,13 +19,13 @@ from verifier.core.policy import (
     ClaimIn,
     ClaimName,
     CloudIn,
-    Judgement,
     MaximumAge,
     Not,
     Policies,
     RequirePlan,
     Rule,
     RuleOutcome,
+    RuleResult,
     UnknownPolicyError,
     applicable_policies,
 )
@@ -48,19 +48,19 @@ def content(**changes: object) -> AuthenticContent:
 class Fixed:
     """A rule that stands as it is told to."""
 
-    def __init__(self, standing: RuleOutcome) -> None:
-        self.standing = standing
+    def __init__(self, outcome: RuleOutcome) -> None:
+        self.outcome = outcome
 
-    def judge(self, content: AuthenticContent, *, now: datetime) -> Judgement:  # noqa: ARG002 - the protocol's
-        return Judgement(standing=self.standing, rule=self.standing.value, detail=f"It is {self.standing.value}.")
-
-
-def standing(rule: Rule, of: AuthenticContent | None = None) -> RuleOutcome:
-    return rule.judge(of or content(), now=NOW).standing
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the protocol's
+        return RuleResult(outcome=self.outcome, rule=self.outcome.value, detail=f"It is {self.outcome.value}.")
 
 
-def fixed(*standings: RuleOutcome) -> list[Fixed]:
-    return [Fixed(one) for one in standings]
+def outcome(rule: Rule, of: AuthenticContent | None = None) -> RuleOutcome:
+    return rule.evaluate(of or content(), now=NOW).outcome
+
+
+def fixed(*outcomes: RuleOutcome) -> list[Fixed]:
+    return [Fixed(one) for one in outcomes]
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def fixed(*standings: RuleOutcome) -> list[Fixed]:
 )
 def test_truth_tables(one: RuleOutcome, other: RuleOutcome, both: RuleOutcome, either: RuleOutcome) -> None:
     for pair in (fixed(one, other), fixed(other, one)):
-        assert standing(AllOf(*pair)) is both
-        assert standing(AnyOf(*pair)) is either
+        assert outcome(AllOf(*pair)) is both
+        assert outcome(AnyOf(*pair)) is either
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(S, D), (D, S), (A, A)])
 def test_the_negation_of_an_absent_claim_is_absent(inner: RuleOutcome, outer: RuleOutcome) -> None:
-    assert standing(Not(Fixed(inner))) is outer
+    assert outcome(Not(Fixed(inner))) is outer
 
 
 RULES: st.SearchStrategy[Rule] = st.recursive(
@@ -107,25 +107,25 @@ ABSENT_RULES: st.SearchStrategy[Rule] = st.recursive(
 
 @given(rule=ABSENT_RULES)
 def test_combinations_of_absent_claims_are_absent(rule: Rule) -> None:
-    assert standing(rule) is A
+    assert outcome(rule) is A
 
 
 @given(rule=RULES)
 def test_a_double_negation_changes_nothing(rule: Rule) -> None:
-    assert standing(Not(Not(rule))) is standing(rule)
+    assert outcome(Not(Not(rule))) is outcome(rule)
 
 
 @given(one=RULES, other=RULES)
 def test_negation_turns_all_into_any(one: Rule, other: Rule) -> None:
-    assert standing(Not(AllOf(one, other))) is standing(AnyOf(Not(one), Not(other)))
-    assert standing(Not(AnyOf(one, other))) is standing(AllOf(Not(one), Not(other)))
+    assert outcome(Not(AllOf(one, other))) is outcome(AnyOf(Not(one), Not(other)))
+    assert outcome(Not(AnyOf(one, other))) is outcome(AllOf(Not(one), Not(other)))
 
 
 @given(rule=RULES)
 def test_an_unsatisfied_rule_has_an_explanation(rule: Rule) -> None:
-    judgement = rule.judge(content(), now=NOW)
-    assert judgement.rule
-    assert judgement.detail or judgement.standing is S
+    result = rule.evaluate(content(), now=NOW)
+    assert result.rule
+    assert result.detail or result.outcome is S
 
 
 @pytest.mark.parametrize("combination", [AllOf, AnyOf])
@@ -159,29 +159,29 @@ def test_an_impossible_age_is_refused(age: timedelta) -> None:
     ],
 )
 def test_each_claim_is_compared_with_the_allowed_values(claim: ClaimName, value: str) -> None:
-    assert standing(ClaimIn(claim, frozenset({value.upper(), "another"}))) is S
-    assert standing(ClaimIn(claim, frozenset({f"{value}x", "another"}))) is D
+    assert outcome(ClaimIn(claim, frozenset({value.upper(), "another"}))) is S
+    assert outcome(ClaimIn(claim, frozenset({f"{value}x", "another"}))) is D
     bare = content(subscription_id=None, sku=None, license_type=None, plan=None)
-    assert standing(ClaimIn(claim, frozenset({value})), bare) is A
-    assert standing(Not(ClaimIn(claim, frozenset({value}))), bare) is A
+    assert outcome(ClaimIn(claim, frozenset({value})), bare) is A
+    assert outcome(Not(ClaimIn(claim, frozenset({value}))), bare) is A
 
 
 def test_an_empty_claim_is_present_and_equals_no_other_value() -> None:
     empty = content(sku="")
-    assert standing(ClaimIn(ClaimName.SKU, frozenset({"standard"})), empty) is D
-    assert standing(Not(ClaimIn(ClaimName.SKU, frozenset({"standard"}))), empty) is S
-    assert standing(ClaimIn(ClaimName.SKU, frozenset({""})), empty) is S
+    assert outcome(ClaimIn(ClaimName.SKU, frozenset({"standard"})), empty) is D
+    assert outcome(Not(ClaimIn(ClaimName.SKU, frozenset({"standard"}))), empty) is S
+    assert outcome(ClaimIn(ClaimName.SKU, frozenset({""})), empty) is S
 
 
 def test_the_explanation_of_an_absent_claim_names_its_api_version() -> None:
-    judgement = ClaimIn(ClaimName.SKU, frozenset({"standard"})).judge(content(sku=None), now=NOW)
-    assert "sku" in judgement.detail
-    assert "2019-11-01" in judgement.detail
+    result = ClaimIn(ClaimName.SKU, frozenset({"standard"})).evaluate(content(sku=None), now=NOW)
+    assert "sku" in result.detail
+    assert "2019-11-01" in result.detail
 
 
 def test_a_cloud_is_allowed_or_not() -> None:
-    assert standing(CloudIn(frozenset({Cloud.PUBLIC}))) is S
-    assert standing(CloudIn(frozenset({Cloud.CHINA, Cloud.GERMANY}))) is D
+    assert outcome(CloudIn(frozenset({Cloud.PUBLIC}))) is S
+    assert outcome(CloudIn(frozenset({Cloud.CHINA, Cloud.GERMANY}))) is D
 
 
 @pytest.mark.parametrize(
@@ -195,17 +195,17 @@ def test_a_cloud_is_allowed_or_not() -> None:
     ],
 )
 def test_an_incomplete_plan_counts_as_absent(plan: Plan | None) -> None:
-    assert standing(RequirePlan(), content(plan=plan)) is A
-    assert standing(Not(RequirePlan()), content(plan=plan)) is A
-    assert standing(RequirePlan()) is S
+    assert outcome(RequirePlan(), content(plan=plan)) is A
+    assert outcome(Not(RequirePlan()), content(plan=plan)) is A
+    assert outcome(RequirePlan()) is S
 
 
 def test_an_age_is_exact_to_the_microsecond() -> None:
     rule = MaximumAge(timedelta(seconds=20))
-    assert standing(rule, content(created_on=NOW - timedelta(seconds=20))) is S
-    assert standing(rule, content(created_on=NOW - timedelta(seconds=20, microseconds=1))) is D
-    assert standing(rule, content(created_on=NOW + timedelta(seconds=60))) is S
-    assert standing(rule, content(created_on=None)) is A
+    assert outcome(rule, content(created_on=NOW - timedelta(seconds=20))) is S
+    assert outcome(rule, content(created_on=NOW - timedelta(seconds=20, microseconds=1))) is D
+    assert outcome(rule, content(created_on=NOW + timedelta(seconds=60))) is S
+    assert outcome(rule, content(created_on=None)) is A
 
 
 class TestPolicies:

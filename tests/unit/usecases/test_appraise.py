@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from support import documents
-from support.applications import StandingTrust
+from support.applications import FixedTrust
 from support.certificates import make_authority, make_self_signed, make_signer, resign
 from support.chains import root
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import (
     NONCE,
     NOW,
@@ -56,7 +56,7 @@ POLICIES = Policies(
 )
 
 
-class CountingClock(StandingClock):
+class CountingClock(ManualClock):
     """Counts how often it is read, and never tells the same time twice."""
 
     def __init__(self) -> None:
@@ -159,8 +159,8 @@ def store(sqlite: SqliteNonceStore) -> WatchedStore:
 
 
 @pytest.fixture
-def clock() -> StandingClock:
-    return StandingClock(NOW)
+def clock() -> ManualClock:
+    return ManualClock(NOW)
 
 
 def make_verifier(
@@ -172,17 +172,17 @@ def make_verifier(
     limits: Limits | None = None,
 ) -> Verifier:
     return Verifier(
-        trust=trust or StandingTrust(in_force=shared_bundle()),
+        trust=trust or FixedTrust(in_force=shared_bundle()),
         nonces=store,
         clock=clock,
-        limits=limits,
+        limits=limits or Limits(),
         policies=POLICIES,
         nonce_form=nonce_form,
     )
 
 
 @pytest.fixture
-def verifier(store: WatchedStore, clock: StandingClock) -> Verifier:
+def verifier(store: WatchedStore, clock: ManualClock) -> Verifier:
     return make_verifier(store, clock)
 
 
@@ -207,13 +207,13 @@ def refusal(
 class TestIssuing:
     @pytest.mark.parametrize("form", NonceForm)
     def test_a_nonce_is_of_the_form_of_the_settings(
-        self, form: NonceForm, store: WatchedStore, clock: StandingClock
+        self, form: NonceForm, store: WatchedStore, clock: ManualClock
     ) -> None:
         issued = make_verifier(store, clock, nonce_form=form).issue_nonce()
         assert len(issued.nonce) == form.length
         assert set(issued.nonce) <= set(form.alphabet)
 
-    def test_a_nonce_lives_as_long_as_the_settings_say(self, store: WatchedStore, clock: StandingClock) -> None:
+    def test_a_nonce_lives_as_long_as_the_settings_say(self, store: WatchedStore, clock: ManualClock) -> None:
         limits = Limits(nonce_lifetime=timedelta(seconds=42))
         issued = make_verifier(store, clock, limits=limits).issue_nonce()
         assert (issued.issued_at, issued.expires_at) == (NOW, NOW + timedelta(seconds=42))
@@ -221,7 +221,7 @@ class TestIssuing:
     def test_no_two_nonces_are_alike(self, verifier: Verifier) -> None:
         assert len({verifier.issue_nonce().nonce for _ in range(50)}) == 50
 
-    def test_a_nonce_that_is_taken_is_not_given_out_again(self, clock: StandingClock) -> None:
+    def test_a_nonce_that_is_taken_is_not_given_out_again(self, clock: ManualClock) -> None:
         store = FullStore()
         with pytest.raises(StoreUnavailable):
             make_verifier(store, clock).issue_nonce()
@@ -232,7 +232,7 @@ class TestIssuing:
             verifier.issue_nonce(binding=NonceBinding(policy="silver"))
         assert store.calls == []
 
-    def test_a_store_that_is_away_is_told_untouched(self, clock: StandingClock) -> None:
+    def test_a_store_that_is_away_is_told_untouched(self, clock: ManualClock) -> None:
         store = AbsentStore()
         with pytest.raises(StoreUnavailable) as caught:
             make_verifier(store, clock).issue_nonce()
@@ -240,17 +240,17 @@ class TestIssuing:
 
 
 class TestChains:
-    def test_are_remembered_where_the_verifier_is_told_to(self, store: WatchedStore, clock: StandingClock) -> None:
+    def test_are_remembered_where_the_verifier_is_told_to(self, store: WatchedStore, clock: ManualClock) -> None:
         chains = ChainCache()
-        verifier = Verifier(trust=StandingTrust(in_force=shared_bundle()), nonces=store, clock=clock, chains=chains)
+        verifier = Verifier(trust=FixedTrust(in_force=shared_bundle()), nonces=store, clock=clock, chains=chains)
         for _ in range(3):
             verifier.appraise(answer(verifier.issue_nonce().nonce))
         assert (chains.misses, chains.hits) == (1, 2)
 
 
 class TestReadinessWarning:
-    def test_warns_before_the_pins_end_and_takes_requests_on(self, store: WatchedStore, clock: StandingClock) -> None:
-        trust = StandingTrust(in_force=shared_bundle())
+    def test_warns_before_the_pins_end_and_takes_requests_on(self, store: WatchedStore, clock: ManualClock) -> None:
+        trust = FixedTrust(in_force=shared_bundle())
         readiness = Readiness(trust=trust, nonces=store, clock=clock)
         assert [condition.detail for condition in readiness.look()][:2] == ["", ""]
         end = horizon(shared_bundle().clouds[Cloud.PUBLIC], now=clock.now())
@@ -299,14 +299,12 @@ class TestAppraisal:
 
     def test_a_trust_bundle_that_changes_holds_from_the_next_appraisal_on(self, store: WatchedStore) -> None:
         trust = CountingTrust(shared_bundle())
-        verifier = make_verifier(store, StandingClock(NOW), trust=trust)
+        verifier = make_verifier(store, ManualClock(NOW), trust=trust)
         verifier.appraise(answer(verifier.issue_nonce().nonce))
         trust.in_force = bundle_of(shared_pki().root.certificate)
         assert refusal(verifier, answer(verifier.issue_nonce().nonce)).reason is Reason.ISSUER_UNPINNED
 
-    def test_policies_that_change_hold_from_the_next_request_on(
-        self, store: WatchedStore, clock: StandingClock
-    ) -> None:
+    def test_policies_that_change_hold_from_the_next_request_on(self, store: WatchedStore, clock: ManualClock) -> None:
         in_force = [Policies(), POLICIES]
         verifier = Verifier(
             trust=CountingTrust(shared_bundle()), nonces=store, clock=clock, policies=lambda: in_force[-1]
@@ -318,7 +316,7 @@ class TestAppraisal:
         with pytest.raises(UnknownPolicyError):
             verifier.appraise(answer(issued.nonce), policy="contoso")
 
-    def test_policies_are_taken_once_for_each_document(self, store: WatchedStore, clock: StandingClock) -> None:
+    def test_policies_are_taken_once_for_each_document(self, store: WatchedStore, clock: ManualClock) -> None:
         in_force = iter([POLICIES, Policies()])
         verifier = Verifier(
             trust=CountingTrust(shared_bundle()), nonces=store, clock=clock, policies=lambda: next(in_force)
@@ -327,9 +325,7 @@ class TestAppraisal:
         result = verifier.appraise(answer(issued.nonce), policy="contoso")
         assert result.policies == ("default", "contoso")
 
-    def test_a_nonce_whose_policy_is_no_more_is_refused_and_used(
-        self, store: WatchedStore, clock: StandingClock
-    ) -> None:
+    def test_a_nonce_whose_policy_is_no_more_is_refused_and_used(self, store: WatchedStore, clock: ManualClock) -> None:
         in_force = [POLICIES]
         verifier = Verifier(
             trust=CountingTrust(shared_bundle()), nonces=store, clock=clock, policies=lambda: in_force[-1]
@@ -352,18 +348,18 @@ class TestAppraisal:
         assert store.calls == ["issue"]
         verifier.appraise(answer(issued.nonce))
 
-    def test_a_store_that_is_away_is_told_untouched(self, clock: StandingClock) -> None:
+    def test_a_store_that_is_away_is_told_untouched(self, clock: ManualClock) -> None:
         store = AbsentStore()
         with pytest.raises(StoreUnavailable) as caught:
             make_verifier(store, clock).appraise(answer(NONCE))
         assert caught.value is store.error
         assert caught.value.retry_after == timedelta(seconds=7)
 
-    def test_a_store_that_is_away_hides_no_refusal(self, clock: StandingClock) -> None:
+    def test_a_store_that_is_away_hides_no_refusal(self, clock: ManualClock) -> None:
         early = make_verifier(AbsentStore(), clock)
         assert refusal(early, answer(NONCE, vmId="")).reason is Reason.CLAIMS_INCOMPLETE
 
-    def test_trust_that_is_away_is_told_untouched(self, store: WatchedStore, clock: StandingClock) -> None:
+    def test_trust_that_is_away_is_told_untouched(self, store: WatchedStore, clock: ManualClock) -> None:
         error = Unavailable("There is no trust.")
 
         class AbsentTrust:
@@ -446,7 +442,7 @@ class TestSideEffects:
         assert refusal(verifier, answer(issued.nonce), **asked).reason is Reason.NONCE_REPLAYED
 
     def test_a_nonce_that_has_expired_is_used_by_the_document_that_came_too_late(
-        self, verifier: Verifier, clock: StandingClock
+        self, verifier: Verifier, clock: ManualClock
     ) -> None:
         issued = verifier.issue_nonce()
         clock.advance(timedelta(seconds=301))
@@ -472,7 +468,7 @@ class TestSideEffects:
         assert verifier.appraise(answer(issued.nonce)).verified.policies == ("default", "anything")
 
     def test_a_replay_is_told_as_one_as_long_as_a_document_can_be_valid(
-        self, verifier: Verifier, clock: StandingClock
+        self, verifier: Verifier, clock: ManualClock
     ) -> None:
         """The latest document that answers a nonce is made as it expires (and the skew later), and lives 6 h."""
         issued = verifier.issue_nonce()
@@ -510,7 +506,7 @@ class TestTenants:
 class TestArchive:
     @pytest.fixture
     def archive(self) -> ArchiveVerifier:
-        return ArchiveVerifier(trust=StandingTrust(in_force=shared_bundle()), policies=POLICIES)
+        return ArchiveVerifier(trust=FixedTrust(in_force=shared_bundle()), policies=POLICIES)
 
     def test_the_nonce_is_skipped_and_says_why(self, archive: ArchiveVerifier) -> None:
         result = archive.appraise(answer(NONCE), at=NOW)
@@ -602,28 +598,28 @@ class TestClosedAndUnservedClouds:
         ],
     )
     def test_a_document_is_refused_live(self, store: WatchedStore, served: frozenset[Cloud], told: str) -> None:
-        trust = StandingTrust(in_force=self.bundle())
-        verifier = Verifier(trust=trust, nonces=store, clock=StandingClock(NOW), served=served)
+        trust = FixedTrust(in_force=self.bundle())
+        verifier = Verifier(trust=trust, nonces=store, clock=ManualClock(NOW), served=served)
         with pytest.raises(ChainRefused, match=told) as refused:
             verifier.appraise(self.document(NOW))
         assert refused.value.reason is Reason.CHAIN_UNTRUSTED
         assert store.calls == []
 
     def test_a_document_is_accepted_as_of_the_day_on_which_the_cloud_closed_or_earlier(self) -> None:
-        archive = ArchiveVerifier(trust=StandingTrust(in_force=self.bundle()))
+        archive = ArchiveVerifier(trust=FixedTrust(in_force=self.bundle()))
         for at in (self.THEN, self.THEN - timedelta(days=365)):
             assert archive.appraise(self.document(at), at=at).content.cloud is Cloud.GERMANY
 
     @pytest.mark.parametrize("at", [datetime(2021, 10, 30, tzinfo=UTC), datetime(2023, 1, 1, tzinfo=UTC)])
     def test_a_document_is_refused_as_of_a_later_day(self, at: datetime) -> None:
-        archive = ArchiveVerifier(trust=StandingTrust(in_force=self.bundle()))
+        archive = ArchiveVerifier(trust=FixedTrust(in_force=self.bundle()))
         with pytest.raises(ChainRefused, match="retired") as refused:
             archive.appraise(self.document(at), at=at)
         assert refused.value.reason is Reason.CHAIN_UNTRUSTED
 
     def test_no_other_cloud_need_be_served(self, store: WatchedStore) -> None:
-        trust = StandingTrust(in_force=shared_bundle())
-        verifier = Verifier(trust=trust, nonces=store, clock=StandingClock(NOW), served=frozenset({Cloud.CHINA}))
+        trust = FixedTrust(in_force=shared_bundle())
+        verifier = Verifier(trust=trust, nonces=store, clock=ManualClock(NOW), served=frozenset({Cloud.CHINA}))
         with pytest.raises(ChainRefused, match="AzurePublicCloud is not served here"):
             verifier.appraise(raw(document()))
         assert store.calls == []
@@ -631,25 +627,25 @@ class TestClosedAndUnservedClouds:
 
 class TestReadiness:
     def test_is_ready_where_the_store_answers_and_there_is_an_anchor(
-        self, store: WatchedStore, clock: StandingClock
+        self, store: WatchedStore, clock: ManualClock
     ) -> None:
-        readiness = Readiness(trust=StandingTrust(in_force=shared_bundle()), nonces=store, clock=clock)
+        readiness = Readiness(trust=FixedTrust(in_force=shared_bundle()), nonces=store, clock=clock)
         assert [condition.ready for condition in readiness.look()] == [True, True, True]
         assert store.calls == ["ping"]
 
-    def test_names_the_store_that_is_away(self, clock: StandingClock) -> None:
-        readiness = Readiness(trust=StandingTrust(in_force=shared_bundle()), nonces=AbsentStore(), clock=clock)
+    def test_names_the_store_that_is_away(self, clock: ManualClock) -> None:
+        readiness = Readiness(trust=FixedTrust(in_force=shared_bundle()), nonces=AbsentStore(), clock=clock)
         told = {condition.name: condition for condition in readiness.look()}
         assert not told["nonce-store"].ready
         assert told["nonce-store"].detail == "The nonce store is away."
         assert told["trust"].ready
 
-    def test_names_the_cloud_that_has_no_usable_anchor(self, store: WatchedStore, clock: StandingClock) -> None:
+    def test_names_the_cloud_that_has_no_usable_anchor(self, store: WatchedStore, clock: ManualClock) -> None:
         retired = trusted(
             shared_pki().root.certificate, clouds=frozenset({Cloud.PUBLIC, Cloud.CHINA}), retire_at=NOW + SECOND
         )
         bundle = TrustBundle.of((retired,))
-        readiness = Readiness(trust=StandingTrust(in_force=bundle), nonces=store, clock=clock)
+        readiness = Readiness(trust=FixedTrust(in_force=bundle), nonces=store, clock=clock)
         assert all(condition.ready for condition in readiness.look())
         clock.advance(SECOND)
         told = {condition.name: condition for condition in readiness.look()}
@@ -657,12 +653,12 @@ class TestReadiness:
         assert Cloud.PUBLIC in told["trust"].detail
         assert Cloud.CHINA in told["trust"].detail
 
-    def test_looks_at_clouds_that_are_served_and_not_closed(self, store: WatchedStore, clock: StandingClock) -> None:
+    def test_looks_at_clouds_that_are_served_and_not_closed(self, store: WatchedStore, clock: ManualClock) -> None:
         staged = NOW + timedelta(days=1)
         public = trusted(shared_pki().root.certificate)
         gone = replace(trusted(root("Gone").certificate), clouds=frozenset({Cloud.US_GOVERNMENT}), retire_at=NOW)
         bare = replace(trusted(root("Bare").certificate), clouds=frozenset({Cloud.CHINA}), activate_at=staged)
-        trust = StandingTrust(in_force=TrustBundle.of((public, gone, bare)))
+        trust = FixedTrust(in_force=TrustBundle.of((public, gone, bare)))
         for served, detail in (
             ({Cloud.PUBLIC, Cloud.US_GOVERNMENT}, None),
             ({Cloud.PUBLIC, Cloud.CHINA}, "no usable anchor for AzureChinaCloud"),
@@ -673,21 +669,21 @@ class TestReadiness:
             [told] = [condition for condition in readiness.look() if condition.name == "trust"]
             assert (told.ready, told.detail or None) == (detail is None, detail)
 
-    def test_warns_of_the_horizon_of_served_clouds_alone(self, store: WatchedStore, clock: StandingClock) -> None:
+    def test_warns_of_the_horizon_of_served_clouds_alone(self, store: WatchedStore, clock: ManualClock) -> None:
         public = trusted(shared_pki().root.certificate)
         ending = replace(
             trusted(root("China").certificate), clouds=frozenset({Cloud.CHINA}), retire_at=NOW + EXPIRY_WARNING
         )
-        trust = StandingTrust(in_force=TrustBundle.of((public, ending)))
+        trust = FixedTrust(in_force=TrustBundle.of((public, ending)))
         for served, warned in (({Cloud.PUBLIC, Cloud.CHINA}, True), ({Cloud.PUBLIC}, False)):
             readiness = Readiness(trust=trust, nonces=store, clock=clock, served=frozenset(served))
             [told] = [condition for condition in readiness.look() if condition.name == "trust"]
             assert (told.ready, "AzureChinaCloud end soon" in told.detail) == (True, warned)
 
-    def test_one_clouds_anchor_is_not_anothers(self, store: WatchedStore, clock: StandingClock) -> None:
+    def test_one_clouds_anchor_is_not_anothers(self, store: WatchedStore, clock: ManualClock) -> None:
         public = trusted(shared_pki().root.certificate)
         china = replace(trusted(root("China").certificate), clouds=frozenset({Cloud.CHINA}), activate_at=NOW + SECOND)
-        readiness = Readiness(trust=StandingTrust(in_force=TrustBundle.of((public, china))), nonces=store, clock=clock)
+        readiness = Readiness(trust=FixedTrust(in_force=TrustBundle.of((public, china))), nonces=store, clock=clock)
         [trust] = [condition for condition in readiness.look() if condition.name == "trust"]
         assert not trust.ready
         assert Cloud.PUBLIC not in trust.detail

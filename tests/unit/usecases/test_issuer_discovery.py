@@ -91,9 +91,9 @@ class TestModes:
         laboratory.clock.advance(timedelta(minutes=1))
         assert refuses(laboratory, document)
         [seen] = laboratory.registry.discovered()
-        assert "Unpinned Issuing CA" in seen.sighting.issuer
-        assert seen.sighting.issuer_urls == (SECOND,)
-        assert seen.sighting.cloud is Cloud.PUBLIC
+        assert "Unpinned Issuing CA" in seen.observation.issuer
+        assert seen.observation.issuer_urls == (SECOND,)
+        assert seen.observation.cloud is Cloud.PUBLIC
         assert seen.documents == 2
         assert seen.last_seen - seen.first_seen == timedelta(minutes=1)
         assert seen.authorities == ()

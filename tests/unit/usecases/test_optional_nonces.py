@@ -11,9 +11,9 @@ from asn1crypto import cms as asn1_cms
 from asn1crypto import core
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from support import cms, documents
-from support.applications import StandingTrust
+from support.applications import FixedTrust
 from support.certificates import make_signer
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import NOW, document, raw, shared_bundle, shared_pki
 from support.vectors import find_vector, vectors_trust
 
@@ -44,30 +44,30 @@ def store(path: Path) -> Iterator[SqliteNonceStore]:
 
 
 @pytest.fixture
-def clock() -> StandingClock:
-    return StandingClock(NOW)
+def clock() -> ManualClock:
+    return ManualClock(NOW)
 
 
 def make_verifier(
     store: SqliteNonceStore,
-    clock: StandingClock,
+    clock: ManualClock,
     *,
     trust: TrustBundle | None = None,
     mode: NonceMode = NonceMode.OPTIONAL,
     limits: Limits | None = None,
 ) -> Verifier:
     return Verifier(
-        trust=StandingTrust(in_force=trust or shared_bundle()),
+        trust=FixedTrust(in_force=trust or shared_bundle()),
         nonces=store,
         clock=clock,
         policies=POLICIES,
         nonce_mode=mode,
-        limits=limits,
+        limits=limits or Limits(),
     )
 
 
 @pytest.fixture
-def verifier(store: SqliteNonceStore, clock: StandingClock) -> Verifier:
+def verifier(store: SqliteNonceStore, clock: ManualClock) -> Verifier:
     return make_verifier(store, clock)
 
 
@@ -124,12 +124,12 @@ def test_a_document_without_any_nonce_passes_once(verifier: Verifier) -> None:
 def test_the_vector_of_a_document_with_the_nonce_of_imds_passes(store: SqliteNonceStore) -> None:
     """The one that is `nonce-unknown` where nonces are required."""
     vector = find_vector("nonce-unknown/default-nonce")
-    verifier = make_verifier(store, StandingClock(vector.at), trust=vectors_trust())
+    verifier = make_verifier(store, ManualClock(vector.at), trust=vectors_trust())
     verifier.appraise(vector.document())
     assert refusal(verifier, vector.document()).reason is Reason.NONCE_REPLAYED
 
 
-def test_it_is_unknown_where_nonces_are_required(store: SqliteNonceStore, clock: StandingClock) -> None:
+def test_it_is_unknown_where_nonces_are_required(store: SqliteNonceStore, clock: ManualClock) -> None:
     strict = make_verifier(store, clock, mode=NonceMode.REQUIRED)
     assert refusal(strict, unasked()).reason is Reason.NONCE_UNKNOWN
     assert refusal(strict, changed(nonce="")).reason is Reason.CLAIMS_INCOMPLETE
@@ -198,7 +198,7 @@ def test_without_the_store_there_is_no_verdict(verifier: Verifier, path: Path) -
     verifier.appraise(unasked())
 
 
-def test_stays_a_replay_for_as_long_as_the_document_is_good(clock: StandingClock, verifier: Verifier) -> None:
+def test_stays_a_replay_for_as_long_as_the_document_is_good(clock: ManualClock, verifier: Verifier) -> None:
     verifier.appraise(unasked())
     reasons = []
     for _ in range(7):
@@ -209,7 +209,7 @@ def test_stays_a_replay_for_as_long_as_the_document_is_good(clock: StandingClock
     assert reasons == [Reason.NONCE_REPLAYED] * 6 + [Reason.DOCUMENT_EXPIRED]
 
 
-def test_a_replica_to_which_more_is_good_knows_a_replay_as_well(store: SqliteNonceStore, clock: StandingClock) -> None:
+def test_a_replica_to_which_more_is_good_knows_a_replay_as_well(store: SqliteNonceStore, clock: ManualClock) -> None:
     strict = make_verifier(store, clock, limits=Limits(clock_skew=timedelta(0), maximum_age=60 * SECOND))
     strict.appraise(unasked())
     clock.advance(timedelta(hours=6, seconds=600))
@@ -218,7 +218,7 @@ def test_a_replica_to_which_more_is_good_knows_a_replay_as_well(store: SqliteNon
     assert refusal(lenient, unasked()).reason is Reason.NONCE_REPLAYED
 
 
-def times_at(clock: StandingClock) -> dict[str, str]:
+def times_at(clock: ManualClock) -> dict[str, str]:
     now = clock.now()
     return {
         "createdOn": f"{now:%m/%d/%y %H:%M:%S} -0000",
@@ -239,7 +239,7 @@ def variants_of(document_der: bytes) -> Iterator[tuple[str, bytes]]:
         yield f"another certificate, {number}", more.dump(force=True)
 
 
-def test_nobody_makes_a_second_document_of_one_without_a_key(store: SqliteNonceStore, clock: StandingClock) -> None:
+def test_nobody_makes_a_second_document_of_one_without_a_key(store: SqliteNonceStore, clock: ManualClock) -> None:
     """RSA: further certificates, and the other name of the signature algorithm."""
     content = documents.encode(documents.content(nonce=None))
     named = [
@@ -250,7 +250,7 @@ def test_nobody_makes_a_second_document_of_one_without_a_key(store: SqliteNonceS
     assert_one_passes(named, store, clock, shared_bundle())
 
 
-def test_unsigned_attributes_make_no_second_document(store: SqliteNonceStore, clock: StandingClock) -> None:
+def test_unsigned_attributes_make_no_second_document(store: SqliteNonceStore, clock: ManualClock) -> None:
     more = asn1_cms.ContentInfo.load(documents.sign(documents.encode(documents.content(nonce=None))))
     (signer_info,) = more["content"]["signer_infos"]
     signer_info["unsigned_attrs"] = [{"type": "1.2.3.4", "values": [core.OctetString(b"anything")]}]
@@ -259,7 +259,7 @@ def test_unsigned_attributes_make_no_second_document(store: SqliteNonceStore, cl
     assert "unsigned attributes" in refused.detail
 
 
-def test_a_mirrored_signature_makes_no_second_document(store: SqliteNonceStore, clock: StandingClock) -> None:
+def test_a_mirrored_signature_makes_no_second_document(store: SqliteNonceStore, clock: ManualClock) -> None:
     """ECDSA: (r, n - s) is as good as (r, s), and anybody can compute it. The key's holder can sign again, too."""
     key = pki.make_ec_key(ec.SECP256R1())
     signer = make_signer(key=key)
@@ -289,7 +289,7 @@ def test_a_mirrored_signature_makes_no_second_document(store: SqliteNonceStore, 
 
 
 def test_another_certificate_of_the_same_key_makes_no_second_document(
-    store: SqliteNonceStore, clock: StandingClock
+    store: SqliteNonceStore, clock: ManualClock
 ) -> None:
     """The sid is not signed: a signer that was renewed with its key leaves two certificates to choose from."""
     content = documents.encode(documents.content(nonce=None))
@@ -301,7 +301,7 @@ def test_another_certificate_of_the_same_key_makes_no_second_document(
 
 
 def assert_one_passes(
-    named: list[tuple[str, bytes]], store: SqliteNonceStore, clock: StandingClock, trust: TrustBundle
+    named: list[tuple[str, bytes]], store: SqliteNonceStore, clock: ManualClock, trust: TrustBundle
 ) -> None:
     """Each of them passes where it comes alone; of all, the first."""
     data = [der for _, der in named]

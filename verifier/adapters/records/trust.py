@@ -45,7 +45,7 @@ _Serial = Annotated[int, PlainValidator(lambda text: int(text, 16))]
 _Clouds = frozenset[Cloud]
 _Identities = list[tuple[str, _Der, str]]
 # The layouts of the records. `_decode` refuses values that pydantic converts, and an unknown format.
-_SIGHTING = TypeAdapter(tuple[int, Cloud, str, str, tuple[str, ...], str, Moment])
+_OBSERVATION = TypeAdapter(tuple[int, Cloud, str, str, tuple[str, ...], str, Moment])
 _AUTHORITIES = TypeAdapter(tuple[int, tuple[_Der, ...]])
 _DECISIONS = TypeAdapter(
     tuple[
@@ -60,34 +60,36 @@ _NONCONFORMING = TypeAdapter(tuple[int, str, str, _Clouds, str, str, str, Moment
 _EVENT = TypeAdapter(tuple[int, Moment, str, str, str, str, str])
 
 
-def bound_sighting(sighting: IssuerObservation) -> IssuerObservation:
+def bound_observation(observation: IssuerObservation) -> IssuerObservation:
     """Truncate the texts of an observation. All observations of one issuer keep the same `id`.
 
     URLs that are too long are omitted, because a truncated URL is a different URL. Unpaired surrogates become `?`.
     Not checked: that two issuers whose names differ only after the limit stay distinct. Genuine names are shorter.
     """
     return replace(
-        sighting,
-        issuer=_writable(sighting.issuer)[:MAX_ISSUER_CHARACTERS],
-        authority_key_identifier=_writable(sighting.authority_key_identifier)[:MAX_KEY_IDENTIFIER_CHARACTERS],
-        issuer_urls=tuple(_writable(url) for url in sighting.issuer_urls[:MAX_URLS] if len(url) <= MAX_URL_CHARACTERS),
+        observation,
+        issuer=_writable(observation.issuer)[:MAX_ISSUER_CHARACTERS],
+        authority_key_identifier=_writable(observation.authority_key_identifier)[:MAX_KEY_IDENTIFIER_CHARACTERS],
+        issuer_urls=tuple(
+            _writable(url) for url in observation.issuer_urls[:MAX_URLS] if len(url) <= MAX_URL_CHARACTERS
+        ),
     )
 
 
-def encode_sighting(sighting: IssuerObservation) -> str:
+def encode_observation(observation: IssuerObservation) -> str:
     """Write a JSON array: format, cloud, issuer, key identifier, URLs, signer, seen at."""
     return _dump(
-        sighting.cloud,
-        sighting.issuer,
-        sighting.authority_key_identifier,
-        sighting.issuer_urls,
-        sighting.signer_sha256,
-        microseconds(sighting.seen_at),
+        observation.cloud,
+        observation.issuer,
+        observation.authority_key_identifier,
+        observation.issuer_urls,
+        observation.signer_sha256,
+        microseconds(observation.seen_at),
     )
 
 
-def decode_sighting(encoded: str) -> IssuerObservation:
-    return _decode(encoded, _sighting, encode_sighting)
+def decode_observation(encoded: str) -> IssuerObservation:
+    return _decode(encoded, _observation, encode_observation)
 
 
 def encode_authorities(authorities: Sequence[bytes]) -> str:
@@ -136,17 +138,17 @@ def decode_number(encoded: str) -> int:
     return _decode(encoded, int, str)
 
 
-def discovered_issuer(sighting: str, *, first_seen: int, documents: int, authorities: str | None) -> DiscoveredIssuer:
+def discovered_issuer(latest: str, *, first_seen: int, documents: int, authorities: str | None) -> DiscoveredIssuer:
     """Build an issuer from a registry: latest observation, first time in microseconds, count and authorities.
 
     `authorities` is None if none were checked. Raises StoreUnavailable if the values are inconsistent.
     """
-    latest = decode_sighting(sighting)
-    first = _first_seen(first_seen, latest=latest.seen_at, documents=documents)
+    observation = decode_observation(latest)
+    first = _first_seen(first_seen, latest=observation.seen_at, documents=documents)
     return DiscoveredIssuer(
-        sighting=latest,
+        observation=observation,
         first_seen=first,
-        last_seen=latest.seen_at,
+        last_seen=observation.seen_at,
         documents=documents,
         authorities=() if authorities is None else decode_authorities(authorities),
     )
@@ -231,8 +233,8 @@ def _decode(encoded: str, read: Callable[[str], _T], encode: Callable[[_T], str]
     raise StoreUnavailable(_UNREADABLE)
 
 
-def _sighting(encoded: str) -> IssuerObservation:
-    _, cloud, issuer, key_identifier, urls, signer, seen_at = _SIGHTING.validate_python(json.loads(encoded))
+def _observation(encoded: str) -> IssuerObservation:
+    _, cloud, issuer, key_identifier, urls, signer, seen_at = _OBSERVATION.validate_python(json.loads(encoded))
     return IssuerObservation(
         cloud=cloud,
         issuer=issuer,

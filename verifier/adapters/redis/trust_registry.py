@@ -140,7 +140,7 @@ class RedisTrustRegistry:
             raise ValueError("the prefix has no hash tag, such as {trust}: its keys would lie on several nodes")
         self._link = link
         self._create = create
-        self._standing = f"{prefix}standing"
+        self._decisions = f"{prefix}standing"
         self._audit = f"{prefix}audit"
         self._issuers = f"{prefix}issuers"
         self._seen = f"{prefix}seen"
@@ -150,18 +150,18 @@ class RedisTrustRegistry:
 
     def exists(self) -> bool:
         """Return whether a service has used this data set. Raises StoreUnavailable."""
-        return bool(self._link.repeatably("EXISTS", self._standing))
+        return bool(self._link.repeatably("EXISTS", self._decisions))
 
     def revision(self) -> int:
-        revision = self._link.repeatably("HGET", self._standing, "revision")
+        revision = self._link.repeatably("HGET", self._decisions, "revision")
         if revision is None and self._create:
             with suppress(StoreUnavailable):  # a server that is read-only for now can be read
-                self._link.repeatably("HSETNX", self._standing, "revision", 0)
+                self._link.repeatably("HSETNX", self._decisions, "revision", 0)
         return _revision(revision)
 
     def decisions(self) -> tuple[OperatorDecisions, int]:
         """Return the decisions and their revision as the port says. One command reads both."""
-        decisions, revision = _members(self._link.repeatably("HMGET", self._standing, "decisions", "revision"))
+        decisions, revision = _members(self._link.repeatably("HMGET", self._decisions, "decisions", "revision"))
         known = OperatorDecisions() if decisions is None else records.decode_decisions(_ascii(decisions))
         return known, _revision(revision)
 
@@ -179,27 +179,27 @@ class RedisTrustRegistry:
             records.encode_event(event),
             MAX_AUDIT_EVENTS,
         )
-        return bool(self._link.durably("EVAL", _DECIDE, 2, self._standing, self._audit, *arguments))
+        return bool(self._link.durably("EVAL", _DECIDE, 2, self._decisions, self._audit, *arguments))
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
         found = self._link.repeatably("EVAL", _DISCOVERED, 2, self._issuers, self._seen)
         return tuple(_issuer(*_members(fields)) for fields in _members(found))
 
-    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
-        """Record a sighting as the port says, within bounds (bound_sighting, MAX_AUTHORITIES).
+    def record(self, observation: IssuerObservation, authorities: Sequence[bytes]) -> bool:
+        """Record an observation as the port says, within bounds (bound_observation, MAX_AUTHORITIES).
 
         Only new authorities replace checked ones, and that changes the revision.
         """
-        bounded = records.bound_sighting(sighting)
+        bounded = records.bound_observation(observation)
         arguments = (
             bounded.id,
-            records.encode_sighting(bounded),
+            records.encode_observation(bounded),
             microseconds(bounded.seen_at),
             records.encode_authorities(authorities[: records.MAX_AUTHORITIES]) if authorities else "",
             MAX_DISCOVERED,
             _step(),
         )
-        return bool(self._link.once("EVAL", _RECORD, 3, self._standing, self._issuers, self._seen, *arguments))
+        return bool(self._link.once("EVAL", _RECORD, 3, self._decisions, self._issuers, self._seen, *arguments))
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
         """Record as the port says; the texts that are kept are bounded (bound_nonconforming)."""
@@ -238,9 +238,9 @@ class RedisTrustRegistry:
         self._link.close()
 
 
-def _issuer(sighting: object, first_seen: object, documents: object, authorities: object) -> DiscoveredIssuer:
+def _issuer(observation: object, first_seen: object, documents: object, authorities: object) -> DiscoveredIssuer:
     return records.discovered_issuer(
-        _ascii(sighting),
+        _ascii(observation),
         first_seen=records.decode_number(_ascii(first_seen)),
         documents=records.decode_number(_ascii(documents)),
         authorities=None if authorities is None else _ascii(authorities),

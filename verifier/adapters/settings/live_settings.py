@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from verifier.adapters.polling import FileFollower
 from verifier.adapters.settings.settings import RELOADABLE, Settings, SettingsError, explain
-from verifier.core.policy import Policies
 from verifier.ports.telemetry import Recorder, ReloadOutcome, SettingsReloaded
 
 _T = TypeVar("_T")
@@ -47,7 +46,6 @@ class LiveSettings:
         # A retry may succeed without a change of the file: the reason may be in a file that the settings name.
         self._follower = FileFollower(self._look, self._load_file, retry_refused=True)
         self._waiting: frozenset[str] = frozenset()
-        self.policies: Callable[[], Policies] = self.view(lambda now: now.named_policies)
 
     def settings(self) -> Settings:
         """Return the settings in force: the same object until a reload changes them."""

@@ -39,7 +39,7 @@ _LAYOUT = Layout(
         """
         CREATE TABLE issuers (
             id          TEXT    NOT NULL PRIMARY KEY,
-            sighting    TEXT    NOT NULL,  -- encode_sighting: the latest
+            sighting    TEXT    NOT NULL,  -- encode_observation: the latest
             first_seen  INTEGER NOT NULL,  -- microseconds since 1970, UTC
             last_seen   INTEGER NOT NULL,  -- likewise
             documents   INTEGER NOT NULL,
@@ -140,10 +140,10 @@ class SqliteTrustRegistry:
         self._clock = clock
 
     def revision(self) -> int:
-        return self._standing()[1]
+        return self._stored_decisions()[1]
 
     def decisions(self) -> tuple[OperatorDecisions, int]:
-        decisions, revision = self._standing()
+        decisions, revision = self._stored_decisions()
         return records.decode_decisions(decisions), revision
 
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
@@ -163,19 +163,19 @@ class SqliteTrustRegistry:
                 "SELECT sighting, first_seen, documents, authorities FROM issuers ORDER BY last_seen DESC, id DESC"
             ).fetchall()
         return tuple(
-            records.discovered_issuer(sighting, first_seen=first_seen, documents=documents, authorities=authorities)
-            for sighting, first_seen, documents, authorities in rows
+            records.discovered_issuer(observation, first_seen=first_seen, documents=documents, authorities=authorities)
+            for observation, first_seen, documents, authorities in rows
         )
 
-    def record(self, sighting: IssuerObservation, authorities: Sequence[bytes]) -> bool:
-        """Record the observation, with bounded texts (bound_sighting) and at most MAX_AUTHORITIES authorities.
+    def record(self, observation: IssuerObservation, authorities: Sequence[bytes]) -> bool:
+        """Record the observation, with bounded texts (bound_observation) and at most MAX_AUTHORITIES authorities.
 
         New checked authorities replace the stored ones and increase the revision.
         """
-        bounded = records.bound_sighting(sighting)
+        bounded = records.bound_observation(observation)
         row = {
             "id": bounded.id,
-            "sighting": records.encode_sighting(bounded),
+            "sighting": records.encode_observation(bounded),
             "seen_at": microseconds(bounded.seen_at),
             "authorities": records.encode_authorities(authorities[: records.MAX_AUTHORITIES]) if authorities else None,
         }
@@ -235,7 +235,7 @@ class SqliteTrustRegistry:
             rows = connection.execute(_TRAIL, (max(0, most),)).fetchall()  # SQLite treats a negative limit as no limit
         return tuple(records.decode_event(event) for (event,) in rows)
 
-    def _standing(self) -> tuple[str, int]:
+    def _stored_decisions(self) -> tuple[str, int]:
         with self._file.connection() as connection:
             rows: list[tuple[str, int]] = connection.execute("SELECT decisions, revision FROM standing").fetchall()
         if not rows:

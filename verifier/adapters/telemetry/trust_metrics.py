@@ -49,7 +49,8 @@ class TrustCollector(Collector):
     def _collect_issuers(self, now: datetime) -> Metric:
         decisions, _ = self._registry.decisions()
         bundle = self._trust.bundle()
-        issuers = Counts(survey_issuer(one, bundle, decisions, at=now).standing for one in self._registry.discovered())
+        surveyed = (survey_issuer(one, bundle, decisions, at=now) for one in self._registry.discovered())
+        issuers = Counts(one.review_status for one in surveyed)
         family = GaugeMetricFamily(
             "verifier_issuers_discovered",
             "Issuers in the registry that were not pinned when a document named them, by their status now.",

@@ -176,7 +176,7 @@ def _wishes(
         for der in issuer.authorities:
             sha256 = hashlib.sha256(der).hexdigest()
             if sha256 not in barred:
-                clouds = frozenset({issuer.sighting.cloud})
+                clouds = frozenset({issuer.observation.cloud})
                 yield _Wish(sha256=sha256, der=der, clouds=clouds, source="discovered")
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from verifier.core.bounds import MAX_NAME_ATTRIBUTES, MAX_SHOWN_CHARACTERS
 from verifier.core.encoding import der
 from verifier.core.encoding.der import BoundError, DerError, Reader
+from verifier.core.encoding.printable import printable
 
 _COMMON_NAME: Final = "2.5.4.3"
 # RFC 4514 section 3.
@@ -56,8 +57,7 @@ def read_name(raw: bytes) -> DistinguishedName:
     names = ["+".join(_read_attribute(attribute, common_names) for attribute in one) for one in _read_sets(raw)]
     text = ",".join(reversed(names))
     # An untrusted sender chooses the text, and logs and terminals show it.
-    shown = text[: MAX_SHOWN_CHARACTERS + 1]
-    escaped = "".join(one if one.isascii() and one.isprintable() else ascii(one)[1:-1] for one in shown)
+    escaped = printable(text[: MAX_SHOWN_CHARACTERS + 1])
     return DistinguishedName(
         text=escaped if len(escaped) <= MAX_SHOWN_CHARACTERS else f"{escaped[:MAX_SHOWN_CHARACTERS]}...",
         common_names=tuple(common_names),

@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 
 from verifier.adapters.records.trust import (
     bound_nonconforming,
-    bound_sighting,
+    bound_observation,
     decode_authorities,
     decode_decisions,
     decode_event,
     decode_nonconforming,
     decode_number,
-    decode_sighting,
+    decode_observation,
     discovered_issuer,
     encode_authorities,
     encode_decisions,
     encode_event,
     encode_nonconforming,
-    encode_sighting,
+    encode_observation,
     nonconforming_record,
 )
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
@@ -34,7 +34,7 @@ from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 MICROSECONDS = 1_795_420_800_000_000
-SIGHTING = IssuerObservation(
+OBSERVATION = IssuerObservation(
     cloud=Cloud.CHINA,
     issuer="CN=ö",
     authority_key_identifier="00ff",
@@ -68,7 +68,7 @@ NONCONFORMING = NonconformingDocument(
     seen_at=NOW,
 )
 
-ENCODED_SIGHTING = f'[1,"AzureChinaCloud","CN=\\u00f6","00ff",["http://a/","http://b/"],"aa",{MICROSECONDS}]'
+ENCODED_OBSERVATION = f'[1,"AzureChinaCloud","CN=\\u00f6","00ff",["http://a/","http://b/"],"aa",{MICROSECONDS}]'
 ENCODED_EVENT = f'[1,{MICROSECONDS},"ann","approve","ab","undecided","pinned"]'
 ENCODED_AUTHORITIES = '[1,["MP8=",""]]'
 ENCODED_REJECTED = '[["cc","MP8=","CN=\\u00f6"],["dd","MP8=","CN=\\u00f6"]]'
@@ -84,7 +84,7 @@ ENCODED_NONCONFORMING = (
 )
 
 DECODERS: list[tuple[Callable[[str], object], str]] = [
-    (decode_sighting, ENCODED_SIGHTING),
+    (decode_observation, ENCODED_OBSERVATION),
     (decode_event, ENCODED_EVENT),
     (decode_authorities, ENCODED_AUTHORITIES),
     (decode_decisions, ENCODED_DECISIONS),
@@ -93,7 +93,7 @@ DECODERS: list[tuple[Callable[[str], object], str]] = [
 
 _moments = st.datetimes(timezones=st.just(UTC))
 _fingerprints = st.text(alphabet="0123456789abcdef", max_size=8)
-_sightings = st.builds(
+_observations = st.builds(
     IssuerObservation,
     cloud=st.sampled_from(Cloud),
     issuer=st.text(),
@@ -141,7 +141,7 @@ _events = st.builds(
 
 
 def test_writes_lines_of_ascii_with_their_format_first() -> None:
-    assert encode_sighting(SIGHTING) == ENCODED_SIGHTING
+    assert encode_observation(OBSERVATION) == ENCODED_OBSERVATION
     assert encode_event(EVENT) == ENCODED_EVENT
     assert encode_authorities([b"\x30\xff", b""]) == ENCODED_AUTHORITIES
     assert encode_decisions(DECISIONS) == ENCODED_DECISIONS
@@ -155,9 +155,9 @@ def test_writes_the_same_moment_alike_in_any_zone() -> None:
     assert decode_event(ENCODED_EVENT).at.tzinfo is UTC
 
 
-@given(sighting=_sightings)
-def test_reads_back_a_sighting(sighting: IssuerObservation) -> None:
-    assert decode_sighting(encode_sighting(sighting)) == sighting
+@given(observation=_observations)
+def test_reads_back_an_observation(observation: IssuerObservation) -> None:
+    assert decode_observation(encode_observation(observation)) == observation
 
 
 @given(decisions=_decisions)
@@ -224,16 +224,16 @@ def test_refuses_what_it_would_not_have_written(decode: Callable[[str], object],
 @pytest.mark.parametrize(
     ("decode", "encoded", "written", "other"),
     [
-        (decode_sighting, ENCODED_SIGHTING, '"AzureChinaCloud"', '"AzureMoonCloud"'),
-        (decode_sighting, ENCODED_SIGHTING, '"AzureChinaCloud"', "7"),
-        (decode_sighting, ENCODED_SIGHTING, "\\u00f6", "\\u00F6"),
-        (decode_sighting, ENCODED_SIGHTING, "\\u00f6", "ö"),
-        (decode_sighting, ENCODED_SIGHTING, '"http://b/"', "null"),
-        (decode_sighting, ENCODED_SIGHTING, '["http://a/","http://b/"]', '"http://a/"'),
-        (decode_sighting, ENCODED_SIGHTING, str(MICROSECONDS), f"{MICROSECONDS}.0"),
-        (decode_sighting, ENCODED_SIGHTING, str(MICROSECONDS), f'"{MICROSECONDS}"'),
-        (decode_sighting, ENCODED_SIGHTING, str(MICROSECONDS), "true"),
-        (decode_sighting, ENCODED_SIGHTING, str(MICROSECONDS), "9" * 30),
+        (decode_observation, ENCODED_OBSERVATION, '"AzureChinaCloud"', '"AzureMoonCloud"'),
+        (decode_observation, ENCODED_OBSERVATION, '"AzureChinaCloud"', "7"),
+        (decode_observation, ENCODED_OBSERVATION, "\\u00f6", "\\u00F6"),
+        (decode_observation, ENCODED_OBSERVATION, "\\u00f6", "ö"),
+        (decode_observation, ENCODED_OBSERVATION, '"http://b/"', "null"),
+        (decode_observation, ENCODED_OBSERVATION, '["http://a/","http://b/"]', '"http://a/"'),
+        (decode_observation, ENCODED_OBSERVATION, str(MICROSECONDS), f"{MICROSECONDS}.0"),
+        (decode_observation, ENCODED_OBSERVATION, str(MICROSECONDS), f'"{MICROSECONDS}"'),
+        (decode_observation, ENCODED_OBSERVATION, str(MICROSECONDS), "true"),
+        (decode_observation, ENCODED_OBSERVATION, str(MICROSECONDS), "9" * 30),
         (decode_event, ENCODED_EVENT, '"ann"', "null"),
         (decode_event, ENCODED_EVENT, str(MICROSECONDS), "NaN"),
         (decode_authorities, ENCODED_AUTHORITIES, "MP8=", "MP8"),
@@ -291,16 +291,18 @@ def test_refuses_a_number_that_it_would_not_have_written(encoded: str) -> None:
 
 def test_makes_a_discovered_issuer_of_what_a_registry_keeps() -> None:
     issuer = discovered_issuer(
-        ENCODED_SIGHTING, first_seen=MICROSECONDS - 1, documents=7, authorities=ENCODED_AUTHORITIES
+        ENCODED_OBSERVATION, first_seen=MICROSECONDS - 1, documents=7, authorities=ENCODED_AUTHORITIES
     )
     assert issuer == DiscoveredIssuer(
-        sighting=SIGHTING,
+        observation=OBSERVATION,
         first_seen=NOW - timedelta(microseconds=1),
         last_seen=NOW,
         documents=7,
         authorities=(b"\x30\xff", b""),
     )
-    assert discovered_issuer(ENCODED_SIGHTING, first_seen=MICROSECONDS, documents=1, authorities=None).authorities == ()
+    assert (
+        discovered_issuer(ENCODED_OBSERVATION, first_seen=MICROSECONDS, documents=1, authorities=None).authorities == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -308,7 +310,7 @@ def test_makes_a_discovered_issuer_of_what_a_registry_keeps() -> None:
 )
 def test_refuses_an_issuer_that_cannot_be(first_seen: int, documents: int) -> None:
     with pytest.raises(StoreUnavailable, match="cannot read"):
-        discovered_issuer(ENCODED_SIGHTING, first_seen=first_seen, documents=documents, authorities=None)
+        discovered_issuer(ENCODED_OBSERVATION, first_seen=first_seen, documents=documents, authorities=None)
 
 
 def test_makes_a_record_of_nonconforming_documents_of_what_a_registry_keeps() -> None:
@@ -331,12 +333,12 @@ def test_bounds_the_texts_of_a_nonconforming_document() -> None:
     assert bound_nonconforming(NONCONFORMING) == NONCONFORMING
 
 
-def test_leaves_an_ordinary_sighting_as_it_is() -> None:
-    assert bound_sighting(SIGHTING) == SIGHTING
+def test_leaves_an_ordinary_observation_as_it_is() -> None:
+    assert bound_observation(OBSERVATION) == OBSERVATION
 
 
 @given(
-    sighting=st.builds(
+    observation=st.builds(
         IssuerObservation,
         cloud=st.just(Cloud.PUBLIC),
         issuer=st.text(alphabet=st.characters(exclude_categories=())),  # unpaired surrogates too
@@ -346,15 +348,15 @@ def test_leaves_an_ordinary_sighting_as_it_is() -> None:
         seen_at=_moments,
     )
 )
-def test_whatever_is_bounded_is_read_back_as_the_same_issuer(sighting: IssuerObservation) -> None:
-    bounded = bound_sighting(sighting)
-    assert decode_sighting(encode_sighting(bounded)) == bounded
-    assert bound_sighting(bounded) == bounded
-    assert decode_sighting(encode_sighting(bounded)).id == bounded.id
+def test_whatever_is_bounded_is_read_back_as_the_same_issuer(observation: IssuerObservation) -> None:
+    bounded = bound_observation(observation)
+    assert decode_observation(encode_observation(bounded)) == bounded
+    assert bound_observation(bounded) == bounded
+    assert decode_observation(encode_observation(bounded)).id == bounded.id
 
 
 def test_bounds_each_text_at_its_length() -> None:
-    bounded = bound_sighting(
+    bounded = bound_observation(
         IssuerObservation(
             cloud=Cloud.PUBLIC,
             issuer="x" * 1025,

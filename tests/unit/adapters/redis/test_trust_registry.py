@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 EVENT = TrustAuditEvent(
     at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC), by="ann", what="reject", subject="ab", before="", after="rejected"
 )
-SIGHTING = IssuerObservation(
+OBSERVATION = IssuerObservation(
     cloud=Cloud.PUBLIC,
     issuer="CN=Unknown CA",
     authority_key_identifier="0011",
@@ -40,11 +40,11 @@ def test_claims_with_one_conditional_set_that_expires() -> None:
     assert command == ("SET", "imds-verifier:{trust}:claim:done%3A%7Ba%7D", b"", "NX", "PX", 1001)
 
 
-def test_a_decision_waits_for_replicas_and_a_sighting_does_not() -> None:
+def test_a_decision_waits_for_replicas_and_an_observation_does_not() -> None:
     link, nodes = answering_link(1, replicas=1, wait_replicas=1)
     registry = RedisTrustRegistry(link)
     assert registry.decide(OperatorDecisions(), EVENT, expected=0)
-    registry.record(SIGHTING, [b"der"])
+    registry.record(OBSERVATION, [b"der"])
     registry.claim("fetch", lasting=HOUR)
     assert [[name for name, *_ in sent] for sent in nodes.asked] == [["EVAL", "WAIT"], ["EVAL"], ["SET"]]
 

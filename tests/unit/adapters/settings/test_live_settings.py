@@ -70,7 +70,7 @@ def live(file: Path, recorder: KeptReloads) -> LiveSettings:
 
 
 def names(live: LiveSettings) -> set[str]:
-    return set(live.policies().rules) - {"default"}
+    return set(live.settings().named_policies.rules) - {"default"}
 
 
 def look_twice(live: LiveSettings) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 from support import documents
-from support.applications import StandingTrust
+from support.applications import FixedTrust
 
 from verifier.adapters.settings.policies import MAX_DEPTH, MAX_TABLES, PolicyTable
 from verifier.core.model import AuthenticContent
@@ -22,12 +22,12 @@ def content() -> AuthenticContent:
 
 
 def content_of(fields: dict[str, object]) -> AuthenticContent:
-    verifier = ArchiveVerifier(trust=StandingTrust(in_force=documents.shared_bundle()))
+    verifier = ArchiveVerifier(trust=FixedTrust(in_force=documents.shared_bundle()))
     return verifier.appraise(documents.raw(documents.sign(documents.encode(fields))), at=documents.NOW).content
 
 
-def stands(table: dict[str, object], content: AuthenticContent) -> RuleOutcome:
-    return PolicyTable.model_validate(table).rule().judge(content, now=LATER).standing
+def outcome_of(table: dict[str, object], content: AuthenticContent) -> RuleOutcome:
+    return PolicyTable.model_validate(table).rule().evaluate(content, now=LATER).outcome
 
 
 @pytest.mark.parametrize(
@@ -44,27 +44,27 @@ def stands(table: dict[str, object], content: AuthenticContent) -> RuleOutcome:
 )
 def test_asks_for_one_of_the_values_named(content: AuthenticContent, name: str, value: str) -> None:
     other = "AzureChinaCloud" if name == "clouds" else "another"
-    assert stands({name: [other, value]}, content) is RuleOutcome.SATISFIED
-    assert stands({name: [other]}, content) is RuleOutcome.DENIED
+    assert outcome_of({name: [other, value]}, content) is RuleOutcome.SATISFIED
+    assert outcome_of({name: [other]}, content) is RuleOutcome.DENIED
 
 
 def test_ignores_the_case_of_values(content: AuthenticContent) -> None:
-    assert stands({"publishers": ["CONTOSO"]}, content) is RuleOutcome.SATISFIED
+    assert outcome_of({"publishers": ["CONTOSO"]}, content) is RuleOutcome.SATISFIED
 
 
 def test_asks_for_a_plan(content: AuthenticContent) -> None:
-    assert stands({"requirePlan": True}, content) is RuleOutcome.SATISFIED
+    assert outcome_of({"requirePlan": True}, content) is RuleOutcome.SATISFIED
 
 
 def test_asks_for_an_age(content: AuthenticContent) -> None:
-    assert stands({"maximumAgeSeconds": 600}, content) is RuleOutcome.SATISFIED
-    assert stands({"maximumAgeSeconds": 599}, content) is RuleOutcome.DENIED
+    assert outcome_of({"maximumAgeSeconds": 600}, content) is RuleOutcome.SATISFIED
+    assert outcome_of({"maximumAgeSeconds": 599}, content) is RuleOutcome.DENIED
 
 
 def test_asks_for_all_that_it_names(content: AuthenticContent) -> None:
     table: dict[str, object] = {"publishers": ["contoso"], "skus": ["standard"], "requirePlan": True}
-    assert stands(table, content) is RuleOutcome.SATISFIED
-    assert stands({**table, "skus": ["premium"]}, content) is RuleOutcome.DENIED
+    assert outcome_of(table, content) is RuleOutcome.SATISFIED
+    assert outcome_of({**table, "skus": ["premium"]}, content) is RuleOutcome.DENIED
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ FABRIKAM: dict[str, object] = {"publishers": ["fabrikam"]}
 
 
 @pytest.mark.parametrize(
-    ("table", "standing"),
+    ("table", "outcome"),
     [
         ({"allOf": [CONTOSO, {"skus": ["standard"]}]}, RuleOutcome.SATISFIED),
         ({"allOf": [CONTOSO, FABRIKAM]}, RuleOutcome.DENIED),
@@ -108,8 +108,8 @@ FABRIKAM: dict[str, object] = {"publishers": ["fabrikam"]}
         ({"skus": ["standard"], "anyOf": [CONTOSO], "not": FABRIKAM}, RuleOutcome.SATISFIED),
     ],
 )
-def test_composes_tables(content: AuthenticContent, table: dict[str, object], standing: RuleOutcome) -> None:
-    assert stands(table, content) is standing
+def test_composes_tables(content: AuthenticContent, table: dict[str, object], outcome: RuleOutcome) -> None:
+    assert outcome_of(table, content) is outcome
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_composes_tables(content: AuthenticContent, table: dict[str, object], st
 def test_a_claim_that_is_absent_satisfies_no_table(table: dict[str, object]) -> None:
     fields = documents.content()
     del fields["licenseType"]
-    assert stands(table, content_of(fields)) is RuleOutcome.ABSENT
+    assert outcome_of(table, content_of(fields)) is RuleOutcome.ABSENT
 
 
 def nested(depth: int) -> dict[str, object]:
@@ -135,14 +135,14 @@ def nested(depth: int) -> dict[str, object]:
 
 
 def test_tables_stand_in_one_another_only_so_deep(content: AuthenticContent) -> None:
-    assert stands(nested(MAX_DEPTH), content) is RuleOutcome.SATISFIED
+    assert outcome_of(nested(MAX_DEPTH), content) is RuleOutcome.SATISFIED
     for depth in (MAX_DEPTH + 1, 100, 600):
         with pytest.raises(ValidationError):
             PolicyTable.model_validate(nested(depth))
 
 
 def test_a_policy_has_only_so_many_tables(content: AuthenticContent) -> None:
-    assert stands({"anyOf": [CONTOSO] * (MAX_TABLES - 1)}, content) is RuleOutcome.SATISFIED
+    assert outcome_of({"anyOf": [CONTOSO] * (MAX_TABLES - 1)}, content) is RuleOutcome.SATISFIED
     for table in ({"anyOf": [CONTOSO] * MAX_TABLES}, {"allOf": [{"anyOf": [CONTOSO] * (MAX_TABLES - 1)}]}):
         with pytest.raises(ValidationError, match=f"more than {MAX_TABLES} tables"):
             PolicyTable.model_validate(table)

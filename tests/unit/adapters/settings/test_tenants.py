@@ -12,7 +12,7 @@ from verifier.adapters.settings.tenants import MAX_KEYS
 from verifier.adapters.settings.text import settings_text
 from verifier.adapters.telemetry.log import LogRecorder
 from verifier.core.tenancy import Rate, Tenant
-from verifier.wiring import tenants_of
+from verifier.wiring import callers_of
 
 ONE, TWO = (hashlib.sha256(key).hexdigest() for key in (b"one", b"two"))
 
@@ -93,9 +93,9 @@ def test_the_settings_in_force_show_the_rate_and_no_whole_hash(monkeypatch: pyte
 
 
 def test_the_last_tenant_cannot_be_removed() -> None:
-    assert tenants_of(load_settings()).are_open
+    assert callers_of(load_settings()).tenants.are_open
     with pytest.raises(SettingsError, match="without a tenant, the service would be open"):
-        tenants_of(load_settings(), are_needed=True)
+        callers_of(load_settings(), needs_tenants=True)
 
 
 def test_a_service_that_listens_to_all_keeps_its_tenants(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:

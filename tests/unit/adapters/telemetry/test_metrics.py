@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 from support.chains import authority, root
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import NOW, bundle_of, der, trusted
 
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
@@ -113,7 +113,7 @@ class Page:
     registry: SqliteTrustRegistry
     recorder: MetricsRecorder = field(default_factory=MetricsRecorder)
     trust: Trust = field(default_factory=lambda: Trust(load_bundle()))
-    clock: StandingClock = field(default_factory=lambda: StandingClock(NOW))
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
@@ -171,7 +171,7 @@ def test_nonconforming_documents_are_counted_from_zero(page: Page) -> None:
 class TestTrust:
     def test_horizons_cover_served_clouds_that_are_not_closed(self, tmp_path: Path) -> None:
         trust = Trust(load_bundle())
-        registry, clock, recorder = SqliteTrustRegistry(tmp_path / "r.sqlite3"), StandingClock(NOW), MetricsRecorder()
+        registry, clock, recorder = SqliteTrustRegistry(tmp_path / "r.sqlite3"), ManualClock(NOW), MetricsRecorder()
         served = frozenset({Cloud.CHINA, Cloud.GERMANY})
         collector = TrustCollector(trust=trust, registry=registry, clock=clock, served=served)
         metrics = Metrics(recorder=recorder, trust=collector, chains=Counts(), version="1")

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 
 from verifier.adapters.settings.settings import SettingsError, load_settings
 from verifier.adapters.telemetry.spans import SpanRecorder
@@ -32,7 +32,7 @@ def exporter() -> InMemorySpanExporter:
 
 @pytest.fixture
 def recorder(exporter: InMemorySpanExporter) -> Iterator[SpanRecorder]:
-    recorder = SpanRecorder(SimpleSpanProcessor(exporter), clock=StandingClock(NOW), version="1.2.3")
+    recorder = SpanRecorder(SimpleSpanProcessor(exporter), clock=ManualClock(NOW), version="1.2.3")
     yield recorder
     recorder.close()
 
@@ -136,7 +136,7 @@ def test_span_has_no_text_that_a_caller_chose(recorder: SpanRecorder, exporter: 
 
 
 def test_no_endpoint_opens_no_recorder() -> None:
-    assert load_spans(None)(StandingClock(NOW), "1.2.3") == ()
+    assert load_spans(None)(ManualClock(NOW), "1.2.3") == ()
 
 
 def test_no_endpoint_imports_no_opentelemetry() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import jwt
 import pytest
 from support.applications import KeptRecords
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import NOW
 from support.results import archived_result, fresh_result
 from support.token_checks import (
@@ -69,7 +69,7 @@ class Issuer:
 
 def administer(directory: Path) -> TokenKeyDirectory:
     return TokenKeyDirectory(
-        directory, clock=StandingClock(NOW), token_lifetime=timedelta(minutes=10), refresh=timedelta(seconds=1)
+        directory, clock=ManualClock(NOW), token_lifetime=timedelta(minutes=10), refresh=timedelta(seconds=1)
     )
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from support.clocks import StandingClock
+from support.clocks import ManualClock
 from support.documents import NOW
 
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
@@ -43,12 +43,12 @@ def kids(directory: Path) -> list[str]:
 
 
 @pytest.fixture
-def clock() -> StandingClock:
-    return StandingClock(NOW)
+def clock() -> ManualClock:
+    return ManualClock(NOW)
 
 
 @pytest.fixture
-def keys(tmp_path: Path, clock: StandingClock) -> TokenKeyDirectory:
+def keys(tmp_path: Path, clock: ManualClock) -> TokenKeyDirectory:
     return TokenKeyDirectory(
         tmp_path / "keys", clock=clock, token_lifetime=timedelta(seconds=600), refresh=timedelta(seconds=1)
     )
@@ -251,7 +251,7 @@ def test_a_key_beside_an_only_one_without_current_does_not_sign(keys: TokenKeyDi
     assert keys.published()[0].kid == "zz"
 
 
-def test_a_key_signs_once_everybody_can_know_it(keys: TokenKeyDirectory, tmp_path: Path, clock: StandingClock) -> None:
+def test_a_key_signs_once_everybody_can_know_it(keys: TokenKeyDirectory, tmp_path: Path, clock: ManualClock) -> None:
     first, second = keys.generate(TokenAlgorithm.ES256), keys.generate(TokenAlgorithm.ES256)
     made = NOW.timestamp()
     os.utime(tmp_path / "keys" / f"{second}.pem", (made, made))
@@ -264,7 +264,7 @@ def test_a_key_signs_once_everybody_can_know_it(keys: TokenKeyDirectory, tmp_pat
     assert [key.kid for key in keys.published()] == [second, first]
 
 
-def test_a_key_goes_once_its_tokens_have_ended(keys: TokenKeyDirectory, tmp_path: Path, clock: StandingClock) -> None:
+def test_a_key_goes_once_its_tokens_have_ended(keys: TokenKeyDirectory, tmp_path: Path, clock: ManualClock) -> None:
     first, second = keys.generate(TokenAlgorithm.ES256), keys.generate(TokenAlgorithm.ES256)
     keys.sign_with(second, at_once=True)
     changed = NOW.timestamp()
@@ -334,7 +334,7 @@ def test_a_failed_write_changes_and_leaves_no_file(
     assert sorted(file.name for file in (tmp_path / "keys").iterdir()) == names
 
 
-def test_reports_a_directory_that_cannot_be_created(tmp_path: Path, clock: StandingClock) -> None:
+def test_reports_a_directory_that_cannot_be_created(tmp_path: Path, clock: ManualClock) -> None:
     put(tmp_path, "file", b"")
     keys = TokenKeyDirectory(tmp_path / "file" / "keys", clock=clock, token_lifetime=timedelta(1), refresh=timedelta(1))
 

@@ -88,7 +88,7 @@ class Registry(SqliteTrustRegistry):
         return sha256
 
     def discover(self, *authorities: x509.Certificate, cloud: Cloud = Cloud.PUBLIC) -> None:
-        sighting = IssuerObservation(
+        observation = IssuerObservation(
             cloud=cloud,
             issuer="CN=Unknown",
             authority_key_identifier=os.urandom(4).hex(),
@@ -96,7 +96,7 @@ class Registry(SqliteTrustRegistry):
             signer_sha256="0" * 64,
             seen_at=NOW,
         )
-        assert self.record(sighting, [der(one) for one in authorities])
+        assert self.record(observation, [der(one) for one in authorities])
 
 
 def decision(raw: bytes, clouds: frozenset[Cloud] = PUBLIC) -> PinDecision:

@@ -42,7 +42,7 @@ def identity(name: str) -> AuthorityIdentity:
 
 
 REJECTED, DENIED = identity("Rejected CA"), identity("Denied CA")
-STANDING = OperatorDecisions(
+DECISIONS = OperatorDecisions(
     pins={ONE: pinned()},
     rejected=frozenset({REJECTED}),
     denials=Denials(serial_numbers=frozenset({7, 9}), spki_sha256=frozenset({THREE})),
@@ -65,35 +65,35 @@ class TestIdentity:
 
 class TestPin:
     def test_adds_to_the_other_pins(self) -> None:
-        after = decide(STANDING, Pin(pins={THREE: pinned(b"three")}))
+        after = decide(DECISIONS, Pin(pins={THREE: pinned(b"three")}))
         assert dict(after.pins) == {ONE: pinned(), THREE: pinned(b"three")}
-        assert replace(after, pins=STANDING.pins) == STANDING
+        assert replace(after, pins=DECISIONS.pins) == DECISIONS
 
     def test_replaces_an_earlier_pin_of_the_certificate(self) -> None:
-        assert decide(STANDING, Pin(pins={ONE: pinned(by="bob")})).pins[ONE].decided_by == "bob"
+        assert decide(DECISIONS, Pin(pins={ONE: pinned(by="bob")})).pins[ONE].decided_by == "bob"
 
     def test_revokes_the_rejection_of_its_ca_for_every_certificate(self) -> None:
         other = crossed("Rejected CA")
-        after = decide(STANDING, Pin(pins={other.sha256: pinned(other.der)}))
+        after = decide(DECISIONS, Pin(pins={other.sha256: pinned(other.der)}))
         assert after.rejected == frozenset()
         assert other.sha256 in after.pins
-        assert after.denied_authorities == STANDING.denied_authorities
+        assert after.denied_authorities == DECISIONS.denied_authorities
 
 
 class TestUnpin:
     def test_removes_only_the_pin(self) -> None:
-        after = decide(STANDING, Unpin(sha256=ONE))
+        after = decide(DECISIONS, Unpin(sha256=ONE))
         assert dict(after.pins) == {}
-        assert replace(after, pins=STANDING.pins) == STANDING
+        assert replace(after, pins=DECISIONS.pins) == DECISIONS
 
     def test_does_not_reject_the_ca(self) -> None:
-        assert decide(STANDING, Unpin(sha256=ONE)).rejected == {REJECTED}
+        assert decide(DECISIONS, Unpin(sha256=ONE)).rejected == {REJECTED}
 
 
 class TestReject:
     def test_keeps_all_pins_even_those_of_the_rejected_ca(self) -> None:
         other = crossed("Pinned CA")
-        before = decide(STANDING, Pin(pins={other.sha256: pinned(other.der)}))
+        before = decide(DECISIONS, Pin(pins={other.sha256: pinned(other.der)}))
         after = decide(before, Reject(authority=identity("Pinned CA")))
         assert after.rejected == {REJECTED, identity("Pinned CA")}
         assert replace(after, rejected=before.rejected) == before
@@ -101,12 +101,12 @@ class TestReject:
 
 class TestDenials:
     def test_accumulate(self) -> None:
-        after = decide(STANDING, Deny(denials=Denials(serial_numbers=frozenset({8}), spki_sha256=frozenset({ONE}))))
+        after = decide(DECISIONS, Deny(denials=Denials(serial_numbers=frozenset({8}), spki_sha256=frozenset({ONE}))))
         assert after.denials == Denials(serial_numbers=frozenset({7, 8, 9}), spki_sha256=frozenset({ONE, THREE}))
-        assert replace(after, denials=STANDING.denials) == STANDING
+        assert replace(after, denials=DECISIONS.denials) == DECISIONS
 
     def test_are_revoked_one_by_one(self) -> None:
-        after = decide(STANDING, Allow(denials=Denials(serial_numbers=frozenset({7}))))
+        after = decide(DECISIONS, Allow(denials=Denials(serial_numbers=frozenset({7}))))
         assert after.denials == Denials(serial_numbers=frozenset({9}), spki_sha256=frozenset({THREE}))
         assert after.denied_authorities == {}
 
@@ -115,7 +115,7 @@ class TestDenials:
             denials=Denials(serial_numbers=frozenset({7, 8})),
             denied_authorities={7: frozenset({REJECTED}), 8: frozenset()},
         )
-        after = decide(STANDING, change)
+        after = decide(DECISIONS, change)
         assert after.denied_authorities == {7: frozenset({DENIED, REJECTED})}
         assert after.denied_among([]) == {DENIED, REJECTED}
 
@@ -133,7 +133,7 @@ class TestDenials:
             OperatorDecisions(denied_authorities={7: frozenset({DENIED})})
 
     def test_do_not_remove_a_pin(self) -> None:
-        assert decide(STANDING, Deny(denials=Denials(spki_sha256=frozenset({ONE})))).pins == STANDING.pins
+        assert decide(DECISIONS, Deny(denials=Denials(spki_sha256=frozenset({ONE})))).pins == DECISIONS.pins
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ class TestDenials:
         Pin(pins={ONE: pinned()}),
         Unpin(sha256=THREE),
         Reject(authority=REJECTED),
-        Deny(denials=STANDING.denials),
+        Deny(denials=DECISIONS.denials),
         Allow(denials=Denials(serial_numbers=frozenset({10}))),
     ],
     ids=lambda change: type(change).__name__,
 )
 def test_a_repeated_change_has_no_effect(change: Pin | Unpin | Reject | Deny | Allow) -> None:
-    assert decide(STANDING, change) == STANDING
+    assert decide(DECISIONS, change) == DECISIONS
 
 
 def test_decisions_are_immutable() -> None:
