@@ -197,7 +197,7 @@ def test_an_issuer_that_gave_way_leaves_no_fields(redis_url: str, prefix: str, m
     with opened(redis_url, prefix=prefix) as registry, administering(redis_url) as client:
         registry.record(OBSERVATION, [b"der"])
         registry.record(second, [b"der"])
-        fields = {f"{second.id}:{part}".encode() for part in ("sighting", "first-seen", "documents", "authorities")}
+        fields = {f"{second.id}:{part}".encode() for part in ("observation", "first-seen", "documents", "authorities")}
         assert set(client.hkeys(f"{prefix}issuers")) == fields
         assert client.zcard(f"{prefix}seen") == 1
 
@@ -270,10 +270,10 @@ def test_a_user_with_no_more_than_these_commands_on_our_keys_is_enough(own_serve
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("standing", CALLS[0]),
-        ("standing", CALLS[1]),
-        ("standing", CALLS[2]),
-        ("standing", CALLS[4]),
+        ("decisions", CALLS[0]),
+        ("decisions", CALLS[1]),
+        ("decisions", CALLS[2]),
+        ("decisions", CALLS[4]),
         ("audit", CALLS[2]),
         ("audit", CALLS[7]),
         ("issuers", CALLS[3]),
@@ -303,14 +303,14 @@ def test_a_key_of_another_type_is_unavailable_and_no_change_is_partial(
 @pytest.mark.parametrize(
     ("name", "part", "value", "call"),
     [
-        ("standing", "revision", b"x", CALLS[0]),
-        ("standing", "revision", b"01", CALLS[1]),
-        ("standing", "revision", b"x", CALLS[4]),
-        ("standing", "decisions", b"[]", CALLS[1]),
-        ("standing", "decisions", b"", CALLS[1]),
-        ("standing", "decisions", b"\xff", CALLS[1]),
-        ("issuers", f"{OBSERVATION.id}:sighting", b"[1]", CALLS[3]),
-        ("issuers", f"{OBSERVATION.id}:sighting", None, CALLS[3]),
+        ("decisions", "revision", b"x", CALLS[0]),
+        ("decisions", "revision", b"01", CALLS[1]),
+        ("decisions", "revision", b"x", CALLS[4]),
+        ("decisions", "decisions", b"[]", CALLS[1]),
+        ("decisions", "decisions", b"", CALLS[1]),
+        ("decisions", "decisions", b"\xff", CALLS[1]),
+        ("issuers", f"{OBSERVATION.id}:observation", b"[1]", CALLS[3]),
+        ("issuers", f"{OBSERVATION.id}:observation", None, CALLS[3]),
         ("issuers", f"{OBSERVATION.id}:first-seen", None, CALLS[3]),
         ("issuers", f"{OBSERVATION.id}:first-seen", b"1e9", CALLS[3]),
         ("issuers", f"{OBSERVATION.id}:documents", b"0", CALLS[3]),

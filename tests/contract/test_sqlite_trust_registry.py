@@ -166,8 +166,8 @@ def test_a_file_of_something_else_is_unavailable(path: Path) -> None:
 
 def test_another_schema_version_is_unavailable(path: Path) -> None:
     with opened(path), administering(path) as connection:
-        connection.execute("PRAGMA user_version = 3")
-    with pytest.raises(StoreUnavailable, match="The trust database has schema version 3; this release knows 2 alone"):
+        connection.execute("PRAGMA user_version = 4")
+    with pytest.raises(StoreUnavailable, match="The trust database has schema version 4; this release knows 3 alone"):
         SqliteTrustRegistry(path)
 
 
@@ -195,9 +195,9 @@ def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "call"),
     [
-        ("UPDATE standing SET decisions = '[]'", CALLS[1]),
-        ("DELETE FROM standing", CALLS[0]),
-        ("UPDATE issuers SET sighting = '[1]'", CALLS[3]),
+        ("UPDATE decisions SET decisions = '[]'", CALLS[1]),
+        ("DELETE FROM decisions", CALLS[0]),
+        ("UPDATE issuers SET observation = '[1]'", CALLS[3]),
         ("UPDATE issuers SET authorities = '[2,[]]'", CALLS[3]),
         ("UPDATE issuers SET documents = 0", CALLS[3]),
         ("UPDATE issuers SET first_seen = 9223372036854775807", CALLS[3]),
@@ -206,7 +206,7 @@ def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
         ("UPDATE nonconforming SET latest = '[1]'", CALLS[9]),
         ("UPDATE nonconforming SET documents = 0", CALLS[9]),
         ("UPDATE nonconforming SET first_seen = last_seen + 1", CALLS[9]),
-        ("DROP TABLE standing", CALLS[0]),
+        ("DROP TABLE decisions", CALLS[0]),
         ("DROP TABLE claims", CALLS[6]),
     ],
 )

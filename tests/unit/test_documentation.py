@@ -338,7 +338,7 @@ def test_the_operations_page_lists_every_metric(administration: TrustAdministrat
 def test_the_metrics_of_the_alerts_are_ones_that_there_are() -> None:
     rows = _METRIC_ROW.findall((ROOT / "docs" / "operations.md").read_text("utf-8"))
     [alerts] = blocks(HANDBOOK, "yaml")
-    [waiting] = re.findall(r'standing=~"([a-z|]+)"', alerts)
+    [waiting] = re.findall(r'review_status=~"([a-z|]+)"', alerts)
 
     assert set(re.findall(r"verifier_[a-z_]+", alerts)) <= set(rows)
     assert set(waiting.split("|")) == {status.value for status in ReviewStatus if status.is_open}

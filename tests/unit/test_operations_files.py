@@ -23,7 +23,7 @@ DASHBOARD = ROOT / "ops" / "grafana-dashboard.json"
 GAUGES = {
     "verifier_trust_horizon_seconds": {"cloud"},
     "verifier_trust_certificate_not_after_seconds": {"subject", "sha256", "role", "state"},
-    "verifier_issuers_discovered": {"standing"},
+    "verifier_issuers_discovered": {"review_status"},
     "verifier_build_info": {"version"},
 }
 _NAME = re.compile(r"\bverifier_[a-z_]+")
@@ -110,7 +110,7 @@ def test_asks_for_metrics_and_labels_that_there_are(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(EXPRESSIONS))
 def test_asks_for_label_values_that_there_are(name: str) -> None:
     values: dict[str, set[str]] = {
-        "standing": {status.value for status in ReviewStatus},
+        "review_status": {status.value for status in ReviewStatus},
         "outcome": {*(verdict.value for verdict in Verdict), *(outcome.value for outcome in ReloadOutcome), "hit"},
         "code": {code.value for code in DOCUMENTATION},
         "route": {"POST /v1/attestations"},

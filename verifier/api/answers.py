@@ -197,7 +197,7 @@ class DiscoveredAuthorityJson(TypedDict):
     sha1: Sha1
     subject: str
     notAfter: Moment
-    standing: ReviewStatus
+    reviewStatus: ReviewStatus
 
 
 class DiscoveredIssuerJson(TypedDict):
@@ -212,7 +212,7 @@ class DiscoveredIssuerJson(TypedDict):
     lastSeen: Moment
     documents: Annotated[int, Field(ge=1)]
     sampleSigner: Sha256
-    standing: ReviewStatus
+    reviewStatus: ReviewStatus
     authorities: list[DiscoveredAuthorityJson]
 
 

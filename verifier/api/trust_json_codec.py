@@ -122,7 +122,7 @@ def _issuer_json(surveyed: SurveyedIssuer) -> answers.DiscoveredIssuerJson:
         "lastSeen": moment_json(issuer.last_seen),
         "documents": issuer.documents,
         "sampleSigner": observation.signer_sha256,
-        "standing": surveyed.review_status,
+        "reviewStatus": surveyed.review_status,
         "authorities": [_authority_json(authority) for authority in surveyed.authorities],
     }
 
@@ -134,7 +134,7 @@ def _authority_json(surveyed: SurveyedAuthority) -> answers.DiscoveredAuthorityJ
         "sha1": sha1_of(certificate),
         "subject": certificate.subject,
         "notAfter": moment_json(certificate.not_after),
-        "standing": surveyed.review_status,
+        "reviewStatus": surveyed.review_status,
     }
 
 

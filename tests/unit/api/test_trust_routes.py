@@ -191,7 +191,7 @@ def test_shows_a_discovered_issuer(client: FlaskClient, operations: Operations) 
         "lastSeen": "2026-11-23T08:00:00Z",
         "documents": 1,
         "sampleSigner": "5a" * 32,
-        "standing": "unresolved",
+        "reviewStatus": "unresolved",
         "authorities": [],
     }
 
@@ -218,7 +218,7 @@ def test_discovered_issuer_that_is_already_pinned_needs_no_approval(
         send(client, "POST", "/v1/trust/pins", {"certificate": pem(new_authority()), "clouds": ["AzurePublicCloud"]})
     )
 
-    assert [issuer["standing"] for issuer in shown["discovered"]] == ["pinned"]
+    assert [issuer["reviewStatus"] for issuer in shown["discovered"]] == ["pinned"]
 
 
 def test_unavailable_store_is_503(client: FlaskClient, operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +247,7 @@ def test_approval_pins_the_authority_and_its_issuers(client: FlaskClient, operat
         assert (pin["origin"], pin["chainable"]) == ("approved", True)
         assert read(authority).sha256 not in pins(shown, Cloud.US_GOVERNMENT)
     [issuer] = shown["discovered"]
-    assert issuer["standing"] == "pinned"
+    assert issuer["reviewStatus"] == "pinned"
     [event] = shown["audit"]
     assert (event["by"], event["what"], event["subject"]) == ("alice", "approve", read(below).sha256)
     assert "undecided" in event["before"]
@@ -302,7 +302,7 @@ def test_rejection_keeps_an_approval(client: FlaskClient, operations: Operations
 
     assert sha256 in pins(shown)
     assert shown["rejected"] == [rejection(read(new_authority()))]
-    assert [issuer["standing"] for issuer in shown["discovered"]] == ["pinned"]
+    assert [issuer["reviewStatus"] for issuer in shown["discovered"]] == ["pinned"]
     assert [event["what"] for event in shown["audit"]] == ["reject", "approve"]
 
 
@@ -314,10 +314,10 @@ def test_rejection_covers_all_certificates_of_the_ca(client: FlaskClient, operat
     shown = stands(send(client, "POST", f"/v1/trust/discovered/{first.sha256}/reject"))
 
     assert shown["rejected"] == [rejection(first, second)]
-    assert [issuer["standing"] for issuer in shown["discovered"]] == ["rejected", "rejected"]
+    assert [issuer["reviewStatus"] for issuer in shown["discovered"]] == ["rejected", "rejected"]
     shown = stands(send(client, "POST", f"/v1/trust/discovered/{second.sha256}/approve"))
     assert shown["rejected"] == []
-    assert {issuer["cloud"]: issuer["standing"] for issuer in shown["discovered"]} == {
+    assert {issuer["cloud"]: issuer["reviewStatus"] for issuer in shown["discovered"]} == {
         "AzurePublicCloud": "approvable",
         "AzureUSGovernmentCloud": "pinned",
     }

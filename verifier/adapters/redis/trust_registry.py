@@ -38,13 +38,13 @@ _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
 #: Of 64 bits, enough for 10**12 changes.
 _STEPS = 2**23
 
-# standing: a hash of revision, decisions. audit: a stream. XLEN finds a key of another type before the first write.
+# decisions: a hash of revision, decisions. audit: a stream. XLEN finds a key of another type before the first write.
 _DECIDE = """
-    local standing, audit = KEYS[1], KEYS[2]
+    local decided, audit = KEYS[1], KEYS[2]
     local expected, revision, decisions, event, most = unpack(ARGV)
     redis.call('XLEN', audit)
-    if (redis.call('HGET', standing, 'revision') or '0') ~= expected then return 0 end
-    redis.call('HSET', standing, 'revision', revision, 'decisions', decisions)
+    if (redis.call('HGET', decided, 'revision') or '0') ~= expected then return 0 end
+    redis.call('HSET', decided, 'revision', revision, 'decisions', decisions)
     redis.call('XADD', audit, 'MAXLEN', '~', most, '*', 'event', event)
     return 1
 """
@@ -52,20 +52,20 @@ _DECIDE = """
 # issuers: a hash with some fields for each issuer. seen: a sorted set of the issuers by when each was seen last, in
 # microseconds, which a double holds exactly until 2255.
 _RECORD = """
-    local standing, issuers, seen = KEYS[1], KEYS[2], KEYS[3]
-    local id, sighting, now, authorities, most, step = unpack(ARGV)
+    local decided, issuers, seen = KEYS[1], KEYS[2], KEYS[3]
+    local id, observation, now, authorities, most, step = unpack(ARGV)
     local last = redis.call('ZSCORE', seen, id)
     local first = redis.call('HGET', issuers, id .. ':first-seen')
     local known = redis.call('HGET', issuers, id .. ':authorities')
     local is_new = not last
     local are_new = authorities ~= '' and authorities ~= known
-    if not tonumber(redis.call('HGET', standing, 'revision') or '0') then
+    if not tonumber(redis.call('HGET', decided, 'revision') or '0') then
         return redis.error_reply('ERR the revision is no number')
     end
 
     redis.call('HINCRBY', issuers, id .. ':documents', 1)
     if is_new or tonumber(now) >= tonumber(last) then
-        redis.call('HSET', issuers, id .. ':sighting', sighting)
+        redis.call('HSET', issuers, id .. ':observation', observation)
         redis.call('ZADD', seen, now, id)
     end
     if is_new or tonumber(now) < tonumber(first) then redis.call('HSET', issuers, id .. ':first-seen', now) end
@@ -82,9 +82,9 @@ _RECORD = """
         end
         redis.call('ZREM', seen, leaving)
         redis.call('HDEL', issuers,
-            leaving .. ':sighting', leaving .. ':first-seen', leaving .. ':documents', leaving .. ':authorities')
+            leaving .. ':observation', leaving .. ':first-seen', leaving .. ':documents', leaving .. ':authorities')
     end
-    if are_new then redis.call('HINCRBY', standing, 'revision', step) end
+    if are_new then redis.call('HINCRBY', decided, 'revision', step) end
     return (is_new or are_new) and 1 or 0
 """
 
@@ -92,7 +92,7 @@ _DISCOVERED = """
     local found = {}
     for place, id in ipairs(redis.call('ZREVRANGE', KEYS[2], 0, -1)) do
         found[place] = redis.call('HMGET', KEYS[1],
-            id .. ':sighting', id .. ':first-seen', id .. ':documents', id .. ':authorities')
+            id .. ':observation', id .. ':first-seen', id .. ':documents', id .. ':authorities')
     end
     return found
 """
@@ -140,7 +140,7 @@ class RedisTrustRegistry:
             raise ValueError("the prefix has no hash tag, such as {trust}: its keys would lie on several nodes")
         self._link = link
         self._create = create
-        self._decisions = f"{prefix}standing"
+        self._decisions = f"{prefix}decisions"
         self._audit = f"{prefix}audit"
         self._issuers = f"{prefix}issuers"
         self._seen = f"{prefix}seen"

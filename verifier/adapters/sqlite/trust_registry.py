@@ -25,21 +25,21 @@ from verifier.ports.trust import (
 
 _LAYOUT = Layout(
     name="trust",
-    version=2,
+    version=3,
     application_id=0x696D7472,  # "imtr"
     statements=(
         """
-        CREATE TABLE standing (  -- one row
+        CREATE TABLE decisions (  -- one row
             one       INTEGER PRIMARY KEY CHECK (one = 1),
             revision  INTEGER NOT NULL,
             decisions TEXT    NOT NULL  -- encode_decisions
         ) STRICT
         """,
-        f"INSERT INTO standing VALUES (1, 0, '{records.encode_decisions(OperatorDecisions())}')",  # noqa: S608 -- of constants
+        f"INSERT INTO decisions VALUES (1, 0, '{records.encode_decisions(OperatorDecisions())}')",  # noqa: S608 -- of constants
         """
         CREATE TABLE issuers (
             id          TEXT    NOT NULL PRIMARY KEY,
-            sighting    TEXT    NOT NULL,  -- encode_observation: the latest
+            observation    TEXT    NOT NULL,  -- encode_observation: the latest
             first_seen  INTEGER NOT NULL,  -- microseconds since 1970, UTC
             last_seen   INTEGER NOT NULL,  -- likewise
             documents   INTEGER NOT NULL,
@@ -73,14 +73,14 @@ _LAYOUT = Layout(
 )
 
 _DECIDE = """
-    UPDATE standing SET decisions = :decisions, revision = revision + 1 WHERE revision = :expected RETURNING 1
+    UPDATE decisions SET decisions = :decisions, revision = revision + 1 WHERE revision = :expected RETURNING 1
 """
 
 _RECORD = """
-    INSERT INTO issuers (id, sighting, first_seen, last_seen, documents, authorities)
-    VALUES (:id, :sighting, :seen_at, :seen_at, 1, :authorities)
+    INSERT INTO issuers (id, observation, first_seen, last_seen, documents, authorities)
+    VALUES (:id, :observation, :seen_at, :seen_at, 1, :authorities)
     ON CONFLICT (id) DO UPDATE SET
-        sighting = CASE WHEN excluded.last_seen >= last_seen THEN excluded.sighting ELSE sighting END,
+        observation = CASE WHEN excluded.last_seen >= last_seen THEN excluded.observation ELSE observation END,
         first_seen = min(first_seen, excluded.first_seen),
         last_seen = max(last_seen, excluded.last_seen),
         documents = documents + 1,
@@ -160,7 +160,7 @@ class SqliteTrustRegistry:
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
         with self._file.connection() as connection:
             rows = connection.execute(
-                "SELECT sighting, first_seen, documents, authorities FROM issuers ORDER BY last_seen DESC, id DESC"
+                "SELECT observation, first_seen, documents, authorities FROM issuers ORDER BY last_seen DESC, id DESC"
             ).fetchall()
         return tuple(
             records.discovered_issuer(observation, first_seen=first_seen, documents=documents, authorities=authorities)
@@ -175,7 +175,7 @@ class SqliteTrustRegistry:
         bounded = records.bound_observation(observation)
         row = {
             "id": bounded.id,
-            "sighting": records.encode_observation(bounded),
+            "observation": records.encode_observation(bounded),
             "seen_at": microseconds(bounded.seen_at),
             "authorities": records.encode_authorities(authorities[: records.MAX_AUTHORITIES]) if authorities else None,
         }
@@ -186,7 +186,7 @@ class SqliteTrustRegistry:
             connection.execute(_RECORD, row)
             connection.execute(_GIVE_WAY, {"most": MAX_DISCOVERED})
             if are_new:
-                connection.execute("UPDATE standing SET revision = revision + 1")
+                connection.execute("UPDATE decisions SET revision = revision + 1")
         return is_new or are_new
 
     def record_nonconforming(self, document: NonconformingDocument) -> bool:
@@ -237,7 +237,7 @@ class SqliteTrustRegistry:
 
     def _stored_decisions(self) -> tuple[str, int]:
         with self._file.connection() as connection:
-            rows: list[tuple[str, int]] = connection.execute("SELECT decisions, revision FROM standing").fetchall()
+            rows: list[tuple[str, int]] = connection.execute("SELECT decisions, revision FROM decisions").fetchall()
         if not rows:
             raise StoreUnavailable("The trust database is damaged: its decisions are missing.")
         return rows[0]

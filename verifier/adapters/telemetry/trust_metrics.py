@@ -54,7 +54,7 @@ class TrustCollector(Collector):
         family = GaugeMetricFamily(
             "verifier_issuers_discovered",
             "Issuers in the registry that were not pinned when a document named them, by their status now.",
-            labels=["standing"],
+            labels=["review_status"],
         )
         for status in ReviewStatus:
             family.add_metric([status.value], issuers[status])
