@@ -1,13 +1,50 @@
 """Read the API key, and write output files that only their owner can read."""
 
+import codecs
 import os
+import re
 import secrets
 from pathlib import Path
 
+# What `imds-verifier api-key` prints.
+_API_KEY_OUTPUT = re.compile(r"key:\s*(\S+)(?:\s+sha256:\s*[0-9a-f]{64})?", re.ASCII)
+# A key that `imds-verifier api-key` made: base64url of 32 bytes.
+_KEY = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_MAX_BYTES = 64 * 1024
+# Windows PowerShell 5.1 writes UTF-16 with a mark, and editors write UTF-8 with one.
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
 
 def read_key(file: Path) -> str:
-    """Return the key without its newline. Raises OSError or ValueError. Not checked: the form of the key."""
-    return file.read_text(encoding="ascii").strip()
+    """Return the key in the file: one line, or the whole output of `imds-verifier api-key`.
+
+    The encoding is UTF-8, or UTF-16 with a byte order mark. Raises OSError, and ValueError with a sentence that does
+    not show the content. Not checked: the form of the key.
+    """
+    with file.open("rb") as stream:
+        raw = stream.read(_MAX_BYTES + 1)
+    if len(raw) > _MAX_BYTES:
+        raise ValueError(f"the key file {file} is larger than {_MAX_BYTES} bytes")
+    try:
+        text = _decode(raw).strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"the key file {file} is not text in UTF-8, or in UTF-16 with a byte order mark") from None
+    printed = _API_KEY_OUTPUT.fullmatch(text)
+    if printed is not None:
+        return printed.group(1)
+    lines = text.splitlines()
+    if len(lines) > 1:
+        keys = [number for number, line in enumerate(lines, 1) if _KEY.fullmatch(line.strip())]
+        found = f"line {keys[0]} has the form of a key: keep only this line" if keys else "it must have only the key"
+        raise ValueError(f"the key file {file} has {len(lines)} lines; {found}")
+    return text
+
+
+def _decode(raw: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(encoding)
+    return raw.decode("utf-8")
 
 
 def write(file: Path, content: bytes) -> None:

@@ -89,6 +89,7 @@ class Response:
 
 
 def parse_object(body: bytes) -> dict[str, object]:
+    """Parse a JSON object in UTF-8, UTF-16 or UTF-32, with or without a byte order mark."""
     try:
         value = json.loads(body)
     # RecursionError: the size limit alone does not bound the nesting.

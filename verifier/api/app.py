@@ -127,8 +127,7 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
     @app.errorhandler(RequestError)
     def reject(error: RequestError) -> Response:
         response = _fault(error.fault, error.detail, retry_after=error.retry_after)
-        if error.fault is RequestFault.UNAUTHENTICATED:
-            response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
+        response.headers.update(error.headers)
         return response
 
     @app.errorhandler(UnknownPolicyError)

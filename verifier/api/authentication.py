@@ -163,4 +163,5 @@ def _refusal(forbidden: str) -> RequestError:
 
 
 def _unauthenticated(detail: str) -> RequestError:
-    return RequestError(RequestFault.UNAUTHENTICATED, detail)
+    # RFC 9110 section 11.6.1.
+    return RequestError(RequestFault.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})

@@ -26,6 +26,7 @@ def read_body(*, limit: int) -> bytes:
         raise RequestError(
             RequestFault.UNSUPPORTED_MEDIA_TYPE,
             "Compressed bodies are not supported. Send the body without Content-Encoding.",
+            headers={"Accept-Encoding": "identity"},
         )
     try:
         stream = get_input_stream(request.environ)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, TypeVar
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from verifier.api.answers import (
     AttestationResultJson,
@@ -23,12 +23,13 @@ from verifier.api.answers import (
 from verifier.api.problems import DOCUMENTATION, Code, RequestFault, type_uri
 from verifier.api.request_bodies import InvalidBodyError, RequestBody, parse_body
 from verifier.core import evidence
-from verifier.core.bounds import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
+from verifier.core.bounds import MAX_NONCE_CHARACTERS
 from verifier.core.encoding.moments import moment_json
 from verifier.core.model import AttestationResult, ChainLink, Claims, RawDocument
 from verifier.core.reasons import CheckResult, FormatRefused, Reason, Refused
 from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.certificates import Certificate
+from verifier.core.vm_ids import parse_vm_id
 from verifier.ports.tokens import PublishedKey
 from verifier.usecases.appraise import IssuedNonce, NonceBinding
 from verifier.usecases.readiness import Condition
@@ -45,20 +46,28 @@ class RequestError(ValueError):
     """The service cannot process the request.
 
     `fault` is the code of the problem and `detail` one sentence for the caller. `retry_after` is set if the caller may
-    send the same request again.
+    send the same request again. `headers` are those of the answer.
     """
 
-    def __init__(self, fault: RequestFault, detail: str, *, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        fault: RequestFault,
+        detail: str,
+        *,
+        retry_after: timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.fault = fault
         self.detail = detail
         self.retry_after = retry_after
+        self.headers = headers or {}
 
 
 class NonceRequest(RequestBody):
     """The body of POST /v1/nonces. The body and each of its fields are optional."""
 
-    vmId: Annotated[str, Field(min_length=1, max_length=MAX_VM_ID_CHARACTERS)] | None = None  # noqa: N815 - IMDS's name
+    vmId: Annotated[str, AfterValidator(parse_vm_id)] | None = None  # noqa: N815 - IMDS's name
     policy: _PolicyName | None = None
     # RFC 7638 section 3: the base64url form of a SHA-256.
     jkt: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")] | None = None
@@ -82,7 +91,14 @@ class Attestation:
     policy: str | None = None
 
 
-_BINARY_TYPES = frozenset({"application/pkcs7-mime", "application/cms", "application/octet-stream"})
+#: The media types of evidence. The first characters of a body that is not JSON tell its form.
+EVIDENCE_TYPES = (
+    "application/json",
+    "text/plain",
+    "application/pkcs7-mime",
+    "application/cms",
+    "application/octet-stream",
+)
 
 
 def read_nonce_request(media_type: str, body: bytes) -> NonceBinding:
@@ -97,7 +113,9 @@ def parse_request(model: type[_Body], media_type: str, body: bytes) -> _Body:
     """Parse a request body that must be JSON of this shape. Raises RequestError."""
     if media_type != "application/json":
         raise RequestError(
-            RequestFault.UNSUPPORTED_MEDIA_TYPE, "Send the body as JSON, with Content-Type: application/json."
+            RequestFault.UNSUPPORTED_MEDIA_TYPE,
+            "Send the body as JSON, with Content-Type: application/json.",
+            headers={"Accept": "application/json"},
         )
     try:
         return parse_body(model, body)
@@ -112,20 +130,22 @@ def read_attestation(media_type: str, body: bytes) -> Attestation:
     """
     if media_type == "application/json":
         return _read_json_attestation(body)
-    if media_type == "text/plain":
-        return Attestation(document=evidence.from_text(body))
-    if media_type in _BINARY_TYPES:
-        return Attestation(document=evidence.from_der(body))
+    if media_type in EVIDENCE_TYPES:
+        return Attestation(document=evidence.from_file(body))
+    accepted = ", ".join(EVIDENCE_TYPES)
+    # RFC 9110 section 15.5.16 asks for Accept.
     raise RequestError(
-        RequestFault.UNSUPPORTED_MEDIA_TYPE,
-        "Send evidence as application/json, text/plain, application/pkcs7-mime, application/cms or "
-        "application/octet-stream.",
+        RequestFault.UNSUPPORTED_MEDIA_TYPE, f"Send evidence as one of {accepted}.", headers={"Accept": accepted}
     )
 
 
 def _read_json_attestation(body: bytes) -> Attestation:
+    if is_string(body):
+        return Attestation(document=evidence.from_text(body))
     try:
-        request = parse_body(AttestationRequest, body)
+        fields = decode_object(body)
+        evidence.refuse_other_answers(fields)
+        request = validate_fields(AttestationRequest, fields)
     except InvalidBodyError as error:
         raise FormatRefused(Reason.MALFORMED_EVIDENCE, str(error)) from error
     document = evidence.from_fields(encoding=request.encoding, signature=request.signature)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from verifier.core.encoding import strict_json
 from verifier.core.encoding.strict_json import JsonError
+from verifier.core.encoding.text import TextError, decode_text
 
 # A field name that an error message may repeat: no control character, no markup, bounded.
 _QUOTABLE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -27,14 +28,25 @@ _Body = TypeVar("_Body", bound=RequestBody)
 
 
 def parse_body(model: type[_Body], body: bytes) -> _Body:
-    """Parse the body as strict JSON of this shape. The caller bounds its size.
+    """Parse the body as strict JSON of this shape, in UTF-8 or, with a byte order mark, UTF-16.
 
-    Raises InvalidBodyError.
+    The caller bounds its size. Raises InvalidBodyError.
     """
+    return validate_fields(model, decode_object(body))
+
+
+def decode_object(body: bytes) -> dict[str, object]:
+    """Decode the JSON object of a body. Raises InvalidBodyError."""
     try:
-        return model.model_validate(strict_json.decode(body))
-    except JsonError as error:
+        return strict_json.decode_text(decode_text(body))
+    except (TextError, JsonError) as error:
         raise InvalidBodyError(f"The body is not acceptable JSON: {error}.") from error
+
+
+def validate_fields(model: type[_Body], fields: dict[str, object]) -> _Body:
+    """Check the fields of a body against its shape. Raises InvalidBodyError."""
+    try:
+        return model.model_validate(fields)
     except ValidationError as error:
         raise InvalidBodyError(_explain(error, list(model.model_fields))) from error
 
@@ -46,7 +58,8 @@ def _explain(error: ValidationError, known: list[str]) -> str:
     if first["type"] == "missing":
         return f"Missing field '{name}'."
     if first["type"] != "extra_forbidden":
-        return f"Invalid field '{name}': {first['msg'][:1].lower()}{first['msg'][1:]}."
+        message = first["msg"].removeprefix("Value error, ")
+        return f"Invalid field '{name}': {message[:1].lower()}{message[1:]}."
     is_quotable = _QUOTABLE.fullmatch(name)
     closest = get_close_matches(name, known, n=1) if is_quotable else []
     hint = f"Did you mean '{closest[0]}'?" if closest else f"Known fields: {', '.join(known)}."

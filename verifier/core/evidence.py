@@ -1,24 +1,47 @@
-"""Decode each form of evidence to the bytes of one CMS ContentInfo."""
+"""Decode each form of evidence to the bytes of one CMS ContentInfo.
+
+One reader serves the HTTP API and the command line. It accepts what editors, shells and Windows do to a text: a byte
+order mark, UTF-16, other line breaks, and base64url. What it refuses, it names.
+"""
 
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.encoding import strict_json
 from verifier.core.encoding.strict_json import JsonError
+from verifier.core.encoding.text import TextError, decode_text
 from verifier.core.model import RawDocument
 from verifier.core.reasons import FormatRefused, Reason
 
-#: How many characters of an unknown encoding a refusal quotes.
+#: How many characters of an unknown encoding, and of an error of IMDS, a refusal quotes.
 _MAX_ENCODING_SHOWN = 32
+_MAX_ERROR_SHOWN = 200
 
 # The labels of RFC 7468 sections 8 and 9. Both lines must have the same label. The possessive quantifiers keep the time
 # linear, because the expression never backtracks.
-_PEM = re.compile(
-    rb"\s*+-----BEGIN (?P<label>PKCS7|CMS)-----(?P<base64>[A-Za-z0-9+/=\s]*+)-----END (?P=label)-----\s*+"
-)
+_PEM = re.compile(r"\s*+-----BEGIN (?P<label>PKCS7|CMS)-----(?P<base64>[A-Za-z0-9+/=\s]*+)-----END (?P=label)-----\s*+")
+_PEM_LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_BASE64URL = str.maketrans("-_", "+/")
 _DER_SEQUENCE = 0x30
+
+#: Other JSON that agents post by mistake, by a field that it has and an attested document has not.
+_OTHER_ANSWERS: Mapping[str, str] = {
+    "compute": "instance metadata of IMDS",
+    "access_token": "an access token of IMDS",
+    "loadbalancer": "load balancer metadata of IMDS",
+    "expiresAt": "a nonce of this service",
+    "verdict": "a result of this service",
+}
+#: Other texts, by their start.
+_OTHER_TEXTS: Mapping[str, str] = {
+    "<": "HTML or XML",
+    "eyJ": "a JSON web token",
+    "[": "a JSON array",
+    "HTTP/": "an HTTP response with its header",
+}
 
 
 def check_size(raw: bytes, limit: int = MAX_EVIDENCE_BYTES) -> None:
@@ -28,7 +51,10 @@ def check_size(raw: bytes, limit: int = MAX_EVIDENCE_BYTES) -> None:
 
 
 def from_fields(*, encoding: object, signature: object) -> RawDocument:
-    """Decode the two fields of the IMDS answer (Azure page, "Get Attested data"). Raises FormatRefused."""
+    """Decode the two fields of the IMDS answer (Azure page, "Get Attested data").
+
+    `signature` is base64 or base64url, with or without line breaks and padding, or PEM. Raises FormatRefused.
+    """
     if not isinstance(encoding, str) or not isinstance(signature, str):
         raise _malformed("The evidence needs the text fields 'encoding' and 'signature' of the IMDS answer.")
     if encoding.lower() != "pkcs7":
@@ -36,31 +62,20 @@ def from_fields(*, encoding: object, signature: object) -> RawDocument:
             Reason.UNSUPPORTED_ENCODING,
             f"The encoding {encoding[:_MAX_ENCODING_SHOWN]!r} is not supported. Use the encoding of IMDS, 'pkcs7'.",
         )
-    try:
-        return _from_base64(signature.encode("ascii"))
-    except UnicodeEncodeError as error:
-        raise _malformed("The signature is not base64.") from error
+    return _from_base64_or_pem(signature)
 
 
 def from_imds_answer(raw: bytes) -> RawDocument:
     """Decode the JSON of an IMDS answer, and refuse other fields than its own. Raises FormatRefused."""
-    try:
-        answer = strict_json.decode(raw)
-    except JsonError as error:
-        raise _malformed(f"The evidence is not the JSON of an IMDS answer: {error}.") from error
-    if answer.keys() - {"encoding", "signature"}:
-        raise _malformed("The evidence has other fields than 'encoding' and 'signature'. Remove them.")
-    return from_fields(encoding=answer.get("encoding"), signature=answer.get("signature"))
+    return _from_json(_decode_text(raw))
 
 
 def from_text(raw: bytes) -> RawDocument:
-    """Decode base64, with or without line breaks, or PEM with the label PKCS7 or CMS. Raises FormatRefused."""
-    if raw.lstrip().startswith(b"-----BEGIN"):
-        pem = _PEM.fullmatch(raw)
-        if pem is None:
-            raise _malformed("The evidence is not one PEM block with the label PKCS7 or CMS.")
-        raw = pem["base64"]
-    return _from_base64(b"".join(raw.split()))
+    """Decode base64 as `from_fields` does, also in double quotes, or PEM with the label PKCS7 or CMS.
+
+    Raises FormatRefused.
+    """
+    return _from_text(_decode_text(raw))
 
 
 def from_der(raw: bytes) -> RawDocument:
@@ -74,23 +89,88 @@ def from_der(raw: bytes) -> RawDocument:
 
 
 def from_file(raw: bytes) -> RawDocument:
-    """Decode DER, IMDS JSON, PEM or base64. The first bytes select the form. Raises FormatRefused."""
+    """Decode DER, IMDS JSON, PEM or base64. The first characters select the form. Raises FormatRefused."""
     if raw[:1] and raw[0] == _DER_SEQUENCE:
         return from_der(raw)
-    if raw.lstrip().startswith(b"{"):
-        return from_imds_answer(raw)
-    return from_text(raw)
+    text = _decode_text(raw)
+    return _from_json(text) if text.lstrip().startswith("{") else _from_text(text)
 
 
-def _from_base64(raw: bytes) -> RawDocument:
-    """Decode padded base64 of the standard alphabet (RFC 4648 section 4), and accept one text for each document."""
+def refuse_other_answers(fields: Mapping[str, object]) -> None:
+    """Refuse the JSON of another answer, and name it. An error of IMDS is quoted, bounded and as printable ASCII.
+
+    Raises FormatRefused.
+    """
+    if "signature" in fields:
+        return
+    if "error" in fields:
+        error = fields["error"]
+        if isinstance(error, dict):
+            error = error.get("message", error.get("code"))
+        shown = ascii(error[:_MAX_ERROR_SHOWN]) if isinstance(error, str) else "no text"
+        raise _malformed(f"This is an error answer of IMDS, not a document: {shown}. Ask IMDS again.")
+    for field, name in _OTHER_ANSWERS.items():
+        if field in fields:
+            raise _malformed(f"This is {name}, not a document. Post the answer of GET /metadata/attested/document.")
+
+
+def _from_json(text: str) -> RawDocument:
     try:
-        data = binascii.a2b_base64(raw, strict_mode=True)
-    except binascii.Error as error:
+        answer = strict_json.decode_text(text)
+    except JsonError as error:
+        raise _malformed(f"The evidence is not the JSON of an IMDS answer: {error}.") from error
+    refuse_other_answers(answer)
+    if answer.keys() - {"encoding", "signature"}:
+        raise _malformed("The evidence has other fields than 'encoding' and 'signature'. Remove them.")
+    return from_fields(encoding=answer.get("encoding"), signature=answer.get("signature"))
+
+
+def _from_text(text: str) -> RawDocument:
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        # A JSON string: base64 and PEM contain no escape but that of a line break.
+        text = text[1:-1].replace("\\r", "\r").replace("\\n", "\n").replace("\\/", "/")
+    for start, name in _OTHER_TEXTS.items():
+        if text.startswith(start):
+            raise _malformed(f"This is {name}, not a document. Post the answer of GET /metadata/attested/document.")
+    return _from_base64_or_pem(text)
+
+
+def _from_base64_or_pem(text: str) -> RawDocument:
+    if text.lstrip().startswith("-----BEGIN"):
+        pem = _PEM.fullmatch(text)
+        if pem is None:
+            label = _PEM_LABEL.match(text.lstrip())
+            found = f"It begins with the label {label[1]}." if label else "It has no label."
+            raise _malformed(f"The evidence is not one PEM block with the label PKCS7 or CMS. {found}")
+        text = pem["base64"]
+    return _from_base64("".join(text.split()))
+
+
+def _from_base64(text: str) -> RawDocument:
+    """Decode base64 or base64url (RFC 4648 sections 4 and 5), with or without padding.
+
+    The bits behind the last byte must be zero, as the RFC asks in section 3.5.
+    """
+    if "-" in text or "_" in text:
+        if "+" in text or "/" in text:
+            raise _malformed("The signature mixes base64 and base64url.")
+        text = text.translate(_BASE64URL)
+    padded = text + "=" * (-len(text) % 4) if "=" not in text else text
+    try:
+        data = binascii.a2b_base64(padded.encode("ascii"), strict_mode=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
         raise _malformed("The signature is not base64.") from error
-    if base64.b64encode(data) != raw:
+    if base64.b64encode(data).decode("ascii") != padded:
         raise _malformed("The signature is not canonical base64.")
     return from_der(data)
+
+
+def _decode_text(raw: bytes) -> str:
+    try:
+        return decode_text(raw)
+    except TextError as error:
+        raise _malformed(f"The evidence is neither DER nor text: {error}.") from error
 
 
 def _malformed(detail: str) -> FormatRefused:

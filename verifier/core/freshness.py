@@ -8,8 +8,9 @@ from datetime import datetime
 
 from verifier.core.encoding.moments import moment_json
 from verifier.core.model import AuthenticContent, DecodedClaims, Limits, Redeemed, UnverifiedClaims
-from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
+from verifier.core.nonces import DEFAULT_NONCE, AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.core.reasons import NONCE_RETRY_AFTER, NonceRefused, Reason, WindowRefused
+from verifier.core.vm_ids import swap_bytes
 
 
 def check_window(
@@ -28,7 +29,9 @@ def check_window(
         )
     if expires_on is not None and expires_on < now - limits.clock_skew:
         raise WindowRefused(
-            Reason.DOCUMENT_EXPIRED, f"The document expired on {_rfc3339(expires_on)}: fetch a new one."
+            Reason.DOCUMENT_EXPIRED,
+            f"The document expired on {_rfc3339(expires_on)}: get a new one.",
+            retry_after=NONCE_RETRY_AFTER,
         )
     if created_on is not None:
         if created_on > now + limits.clock_skew:
@@ -39,7 +42,8 @@ def check_window(
         if now - created_on > limits.maximum_age:
             raise WindowRefused(
                 Reason.DOCUMENT_EXPIRED,
-                f"The document was created on {_rfc3339(created_on)}, too long ago: fetch a new one.",
+                f"The document was created on {_rfc3339(created_on)}, too long ago: get a new one.",
+                retry_after=NONCE_RETRY_AFTER,
             )
         if expires_on is not None and created_on > expires_on:
             raise WindowRefused(Reason.DOCUMENT_EXPIRED, "The document expired before it was created.")
@@ -51,13 +55,20 @@ def challenge(content: AuthenticContent, *, expected: str | None = None) -> str:
     nonce = content.claims.nonce
     if not nonce:
         raise NonceRefused(
-            Reason.CLAIMS_INCOMPLETE, "The document carries no nonce: ask IMDS with the one issued here."
+            Reason.CLAIMS_INCOMPLETE,
+            "The document carries no nonce: ask IMDS with `&nonce=` and a nonce of this service.",
         )
     if expected is not None and not hmac.compare_digest(nonce.encode(), expected.encode("utf-8", "surrogatepass")):
         raise NonceRefused(
             Reason.NONCE_MISMATCH,
             "The document carries another nonce than the one named, perhaps a cached one: ask IMDS again.",
             retry_after=NONCE_RETRY_AFTER,
+        )
+    if DEFAULT_NONCE.fullmatch(nonce):
+        raise NonceRefused(
+            Reason.NONCE_UNKNOWN,
+            "The document carries the default nonce of IMDS, a time: ask IMDS with `&nonce=` and a nonce of this "
+            "service.",
         )
     return nonce
 
@@ -102,7 +113,14 @@ def _check_record(content: AuthenticContent, record: NonceRecord, *, now: dateti
             retry_after=NONCE_RETRY_AFTER,
         )
     if record.vm_id and record.vm_id.lower() != content.claims.vm_id.lower():
-        raise NonceRefused(Reason.NONCE_MISMATCH, "The document's nonce was issued for another VM.")
+        swapped = record.vm_id.lower() == swap_bytes(content.claims.vm_id)
+        raise NonceRefused(
+            Reason.NONCE_MISMATCH,
+            "The document's nonce was issued for this VM's id in the byte order of dmidecode on Gen1 VMs: get the nonce "
+            "with the vmId of IMDS."
+            if swapped
+            else "The document's nonce was issued for another VM.",
+        )
 
 
 def _rfc3339(moment: datetime) -> str:

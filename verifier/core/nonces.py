@@ -1,9 +1,13 @@
 """Nonces: their form, what the store keeps of each, and the outcomes of a redemption."""
 
+import re
 import string
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+#: The default nonce of IMDS is a time, as text. Nonces of this service have no hyphen.
+DEFAULT_NONCE = re.compile(r"[0-9]{8}-[0-9]{6}")
 
 
 class NonceForm(StrEnum):

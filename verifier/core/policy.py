@@ -66,6 +66,7 @@ class ClaimName(StrEnum):
         }[self]
 
 
+_PLAN = (ClaimName.PUBLISHER, ClaimName.PRODUCT, ClaimName.PLAN)
 _INTRODUCED = {
     ClaimName.PUBLISHER: "2018-10-01",
     ClaimName.PRODUCT: "2018-10-01",
@@ -93,8 +94,9 @@ class ClaimIn:
         value = self.claim.read(content.claims)
         if value is None:
             return _absent(rule, self.claim)
-        is_allowed = value.casefold() in self.allowed
-        return _result(rule, is_allowed, denied=f"The document's {self.claim} is not an allowed one.")
+        is_empty_plan = not value and self.claim in _PLAN
+        denied = _no_marketplace_image(self.claim) if is_empty_plan else f"The document's {self.claim} is not allowed."
+        return _result(rule, value.casefold() in self.allowed, denied=denied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,12 @@ class RequirePlan:
 
     def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         rule = "plan is present"
-        for claim in (ClaimName.PUBLISHER, ClaimName.PRODUCT, ClaimName.PLAN):
-            if not claim.read(content.claims):
+        for claim in _PLAN:
+            value = claim.read(content.claims)
+            if value is None:
                 return _absent(rule, claim)
+            if not value:
+                return RuleResult(outcome=RuleOutcome.ABSENT, rule=rule, detail=_no_marketplace_image(claim))
         return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
 
 
@@ -256,6 +261,10 @@ def _result(rule: str, is_satisfied: bool, *, denied: str) -> RuleResult:  # noq
     if is_satisfied:
         return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
     return RuleResult(outcome=RuleOutcome.DENIED, rule=rule, detail=denied)
+
+
+def _no_marketplace_image(claim: ClaimName) -> str:
+    return f"The VM was not made from a Marketplace image: its {claim} is empty."
 
 
 def _absent(rule: str, claim: ClaimName) -> RuleResult:

@@ -4,11 +4,11 @@ This stops replays. It does not prove that the document was made for us, or rece
 """
 
 import hashlib
-import re
 from datetime import datetime, timedelta
 from typing import Final
 
 from verifier.core.model import AuthenticContent, FirstSight, Limits
+from verifier.core.nonces import DEFAULT_NONCE
 from verifier.core.reasons import NONCE_RETRY_AFTER, Check, NonceRefused, Reason
 
 #: The remark that `checks` carries for a document that passed in this way.
@@ -16,8 +16,6 @@ NOTE: Final = {
     Check.NONCE: "the document answers no nonce of this service; it is accepted once, and remembered until it expires"
 }
 
-# The default nonce of IMDS is a time, as text. Nonces of this service have no hyphen.
-_DEFAULT_NONCE = re.compile(r"[0-9]{8}-[0-9]{6}")
 _DOMAIN = b"imds-verifier document 1"
 
 #: A document is remembered for at least this long after its creation: the greatest maximum age that can be set.
@@ -32,7 +30,7 @@ def answers_no_challenge(content: AuthenticContent) -> bool:
     Not checked: the time that a default nonce spells.
     """
     nonce = content.claims.nonce
-    return not nonce or _DEFAULT_NONCE.fullmatch(nonce) is not None
+    return not nonce or DEFAULT_NONCE.fullmatch(nonce) is not None
 
 
 def content_digest(content: AuthenticContent) -> str:

@@ -17,6 +17,7 @@ from verifier.core.nonconforming import find_nonconforming
 from verifier.core.policy import Policies, UnknownPolicyError
 from verifier.core.reasons import ChainRefused, Reason, Refused, progress
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
+from verifier.core.vm_ids import parse_vm_id
 from verifier.ports.clock import Clock
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, StoreUnavailable, Unavailable
 from verifier.ports.trust import TrustSource
@@ -35,11 +36,16 @@ class NonceBinding:
     """Bind a nonce. Each field is empty if the caller does not set it.
 
     A document of another VM than `vm_id` is refused. `policy` is one more policy that the document must satisfy.
+    Raises ValueError if `vm_id` is not a GUID. Braces around it are removed.
     """
 
     vm_id: str = ""
     policy: str = ""
     jkt: str = ""
+
+    def __post_init__(self) -> None:
+        if self.vm_id:
+            object.__setattr__(self, "vm_id", parse_vm_id(self.vm_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,16 +17,20 @@ class JsonError(ValueError):
 
 
 def decode(raw: bytes) -> dict[str, object]:
-    """Decode the one JSON object in `raw`. Raises JsonError.
-
-    The text must be UTF-8 without a byte order mark. Duplicate names, NaN, infinity and lone surrogates are refused.
-    The depth is at most MAX_JSON_DEPTH, and there are at most MAX_JSON_VALUES members and elements. The time is linear
-    in the size of `raw`, which the caller bounds.
-    """
+    """Decode the one JSON object in `raw`, which must be UTF-8 without a byte order mark. Otherwise as `decode_text`."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise JsonError("it is not UTF-8") from error
+    return decode_text(text)
+
+
+def decode_text(text: str) -> dict[str, object]:
+    """Decode the one JSON object in `text`. Raises JsonError.
+
+    Duplicate names, NaN, infinity and lone surrogates are refused. The depth is at most MAX_JSON_DEPTH, and there are
+    at most MAX_JSON_VALUES members and elements. The time is linear in the size of `text`, which the caller bounds.
+    """
     _check_bounds(text)
     try:
         value = json.loads(
@@ -40,6 +44,9 @@ def decode(raw: bytes) -> dict[str, object]:
         raise
     except UnicodeEncodeError as error:
         raise JsonError("it has a lone surrogate") from error
+    except json.JSONDecodeError as error:
+        inside = error.msg.startswith("Invalid control character")
+        raise JsonError("it has a line break or tab inside a string" if inside else "it is not JSON") from error
     except ValueError as error:
         raise JsonError("it is not JSON") from error
     if not isinstance(value, dict):
