@@ -21,7 +21,13 @@ from verifier.api.answers import (
     SignerJson,
 )
 from verifier.api.problems import DOCUMENTATION, Code, RequestFault, type_uri
-from verifier.api.request_bodies import InvalidBodyError, RequestBody, parse_body
+from verifier.api.request_bodies import (
+    InvalidBodyError,
+    RequestBody,
+    decode_object,
+    parse_body,
+    validate_fields,
+)
 from verifier.core import evidence
 from verifier.core.bounds import MAX_NONCE_CHARACTERS
 from verifier.core.encoding.moments import moment_json
@@ -91,7 +97,7 @@ class Attestation:
     policy: str | None = None
 
 
-#: The media types of evidence. The first characters of a body that is not JSON tell its form.
+#: The media types of evidence. The first characters of a body tell its form, unless it is a JSON object.
 EVIDENCE_TYPES = (
     "application/json",
     "text/plain",
@@ -140,8 +146,8 @@ def read_attestation(media_type: str, body: bytes) -> Attestation:
 
 
 def _read_json_attestation(body: bytes) -> Attestation:
-    if is_string(body):
-        return Attestation(document=evidence.from_text(body))
+    if not evidence.is_object(body):
+        return Attestation(document=evidence.from_file(body))
     try:
         fields = decode_object(body)
         evidence.refuse_other_answers(fields)

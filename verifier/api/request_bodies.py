@@ -1,7 +1,5 @@
 """Read JSON request bodies strictly: unknown fields, other types and duplicate names are refused."""
 
-import re
-from difflib import get_close_matches
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -9,9 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from verifier.core.encoding import strict_json
 from verifier.core.encoding.strict_json import JsonError
 from verifier.core.encoding.text import TextError, decode_text
-
-# A field name that an error message may repeat: no control character, no markup, bounded.
-_QUOTABLE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+from verifier.core.encoding.unknown_fields import explain_unknown_field
 
 
 class RequestBody(BaseModel):
@@ -52,15 +48,16 @@ def validate_fields(model: type[_Body], fields: dict[str, object]) -> _Body:
 
 
 def _explain(error: ValidationError, known: list[str]) -> str:
-    """Name the first wrong field and its fault, without its value."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    """Name the first wrong field and its fault, without its value.
+
+    An unknown field comes first, because it may be a known one with a typing error, which is then missing.
+    """
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
     name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return explain_unknown_field(name, known)
     if first["type"] == "missing":
         return f"Missing field '{name}'."
-    if first["type"] != "extra_forbidden":
-        message = first["msg"].removeprefix("Value error, ")
-        return f"Invalid field '{name}': {message[:1].lower()}{message[1:]}."
-    is_quotable = _QUOTABLE.fullmatch(name)
-    closest = get_close_matches(name, known, n=1) if is_quotable else []
-    hint = f"Did you mean '{closest[0]}'?" if closest else f"Known fields: {', '.join(known)}."
-    return f"Unknown field '{name}'. {hint}" if is_quotable else f"Unknown field. {hint}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"Invalid field '{name}': {message[:1].lower()}{message[1:]}."

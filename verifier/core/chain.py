@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.x509 import verification
+from cryptography.x509.oid import ExtensionOID
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.authority import CertTrustAnchor
 from pyhanko_certvalidator.errors import PathError, ValidationError
@@ -24,6 +25,7 @@ from pyhanko_certvalidator.validate import async_validate_path, validate_usage
 from verifier.core import leaf_profile
 from verifier.core.encoding import der
 from verifier.core.encoding.asn1 import x509 as asn1_x509
+from verifier.core.encoding.printable import printable
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
 from verifier.core.reasons import ChainRefused, ProfileRefused, Reason
 from verifier.core.trust.bundle import CloudTrust, Role, State, TrustBundle, TrustedCertificate
@@ -34,6 +36,8 @@ MAX_AUTHORITIES = 4
 #: Each search after the first leaves out an authority of a path that the second validator refused.
 MAX_SEARCHES = 8
 
+#: Of the first validator's sentence on the signer, a refusal repeats at most this many characters.
+_MAX_FAULT_SHOWN = 200
 _WEAK_DIGESTS = ("md2", "md5", "sha1")
 
 #: The authorities above the signer, from its issuer to the anchor.
@@ -160,9 +164,19 @@ def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCert
             )
         except verification.VerificationError as error:
             raise _untrusted(
-                f"No valid chain leads from {signer.issuer}, the signer's issuer, to an anchor."
+                _fault_of_signer(signer, error)
+                or f"No valid chain leads from {signer.issuer}, the signer's issuer, to an anchor."
             ) from error
     return _known(signer, tuple(der.from_certificate(one) for one in found), entries)
+
+
+def _fault_of_signer(signer: Certificate, error: verification.VerificationError) -> str:
+    """Return the sentence for a fault of the signer's own certificate, or "" if the fault is above it."""
+    fault, separator, faulty = str(error).removeprefix("validation failed: ").partition(" (encountered processing ")
+    if not separator or faulty != f"{signer.parsed!r})":
+        return ""
+    named = fault.replace(ExtensionOID.AUTHORITY_KEY_IDENTIFIER.dotted_string, "authorityKeyIdentifier")
+    return f"The path validator refuses the signer's own certificate: {printable(named[:_MAX_FAULT_SHOWN])}."
 
 
 def _known(signer: Certificate, found: tuple[bytes, ...], entries: tuple[TrustedCertificate, ...]) -> _Path:

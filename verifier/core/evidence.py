@@ -6,13 +6,16 @@ order mark, UTF-16, other line breaks, and base64url. What it refuses, it names.
 
 import base64
 import binascii
+import json
 import re
+import string
 from collections.abc import Mapping
 
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.encoding import strict_json
 from verifier.core.encoding.strict_json import JsonError
 from verifier.core.encoding.text import TextError, decode_text
+from verifier.core.encoding.unknown_fields import explain_unknown_field
 from verifier.core.model import RawDocument
 from verifier.core.reasons import FormatRefused, Reason
 
@@ -22,23 +25,30 @@ _MAX_ERROR_SHOWN = 200
 
 # The labels of RFC 7468 sections 8 and 9. Both lines must have the same label. The possessive quantifiers keep the time
 # linear, because the expression never backtracks.
-_PEM = re.compile(r"\s*+-----BEGIN (?P<label>PKCS7|CMS)-----(?P<base64>[A-Za-z0-9+/=\s]*+)-----END (?P=label)-----\s*+")
+_PEM = re.compile(
+    r"\s*+-----BEGIN (?P<label>PKCS7|CMS)-----(?P<base64>[A-Za-z0-9+/=\s]*+)-----END (?P=label)-----\s*+", re.ASCII
+)
 _PEM_LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _BASE64URL = str.maketrans("-_", "+/")
+_WHITE_SPACE = str.maketrans("", "", string.whitespace)
 _DER_SEQUENCE = 0x30
+_FIELDS = ("encoding", "signature")
 
 #: Other JSON that agents post by mistake, by a field that it has and an attested document has not.
 _OTHER_ANSWERS: Mapping[str, str] = {
+    "timeStamp": "the content of a document without its signature",
     "compute": "instance metadata of IMDS",
+    "azEnvironment": "instance metadata of IMDS",
     "access_token": "an access token of IMDS",
     "loadbalancer": "load balancer metadata of IMDS",
     "expiresAt": "a nonce of this service",
     "verdict": "a result of this service",
+    "requestId": "an error answer of this service",
 }
 #: Other texts, by their start.
 _OTHER_TEXTS: Mapping[str, str] = {
     "<": "HTML or XML",
-    "eyJ": "a JSON web token",
+    "eyJ": "a JSON web token, or JSON in base64",
     "[": "a JSON array",
     "HTTP/": "an HTTP response with its header",
 }
@@ -93,7 +103,16 @@ def from_file(raw: bytes) -> RawDocument:
     if raw[:1] and raw[0] == _DER_SEQUENCE:
         return from_der(raw)
     text = _decode_text(raw)
-    return _from_json(text) if text.lstrip().startswith("{") else _from_text(text)
+    return _from_json(text) if _starts_object(text) else _from_text(text)
+
+
+def is_object(raw: bytes) -> bool:
+    """Return whether the text begins like a JSON object. Not checked: the rest. Raises FormatRefused."""
+    return raw[:1] != bytes((_DER_SEQUENCE,)) and _starts_object(_decode_text(raw))
+
+
+def _starts_object(text: str) -> bool:
+    return text.lstrip(string.whitespace).startswith("{")
 
 
 def refuse_other_answers(fields: Mapping[str, object]) -> None:
@@ -120,31 +139,36 @@ def _from_json(text: str) -> RawDocument:
     except JsonError as error:
         raise _malformed(f"The evidence is not the JSON of an IMDS answer: {error}.") from error
     refuse_other_answers(answer)
-    if answer.keys() - {"encoding", "signature"}:
-        raise _malformed("The evidence has other fields than 'encoding' and 'signature'. Remove them.")
+    unknown = next((name for name in answer if name not in _FIELDS), None)
+    if unknown is not None:
+        raise _malformed(explain_unknown_field(unknown, _FIELDS))
     return from_fields(encoding=answer.get("encoding"), signature=answer.get("signature"))
 
 
 def _from_text(text: str) -> RawDocument:
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        # A JSON string: base64 and PEM contain no escape but that of a line break.
-        text = text[1:-1].replace("\\r", "\r").replace("\\n", "\n").replace("\\/", "/")
-    for start, name in _OTHER_TEXTS.items():
-        if text.startswith(start):
-            raise _malformed(f"This is {name}, not a document. Post the answer of GET /metadata/attested/document.")
+    text = text.strip(string.whitespace)
+    if text.startswith('"'):
+        try:
+            # Some serializers escape the plus sign. `strict` would refuse line breaks, which wrapped base64 has.
+            text = json.loads(text, strict=False)
+        except ValueError as error:
+            raise _malformed("The evidence begins with a quote, but it is not one JSON string.") from error
     return _from_base64_or_pem(text)
 
 
 def _from_base64_or_pem(text: str) -> RawDocument:
-    if text.lstrip().startswith("-----BEGIN"):
+    text = text.strip(string.whitespace)
+    for start, name in _OTHER_TEXTS.items():
+        if text.startswith(start):
+            raise _malformed(f"This is {name}, not a document. Post the answer of GET /metadata/attested/document.")
+    if text.startswith("-----BEGIN"):
         pem = _PEM.fullmatch(text)
         if pem is None:
-            label = _PEM_LABEL.match(text.lstrip())
+            label = _PEM_LABEL.match(text)
             found = f"It begins with the label {label[1]}." if label else "It has no label."
             raise _malformed(f"The evidence is not one PEM block with the label PKCS7 or CMS. {found}")
         text = pem["base64"]
-    return _from_base64("".join(text.split()))
+    return _from_base64(text.translate(_WHITE_SPACE))
 
 
 def _from_base64(text: str) -> RawDocument:

@@ -18,9 +18,10 @@ def check_window(
 ) -> UnverifiedClaims:
     """Check that the document is valid at `now`, within the clock skew, and not older than the maximum age.
 
-    Documents of classic VMs carry no times. A missing time is refused only with `needs_times`, which appraisals use if
-    no nonce proves freshness. Raises WindowRefused.
+    Documents of classic VMs carry no times. A missing time is refused only with `needs_times`: for archived documents,
+    of which no nonce proves the freshness. Raises WindowRefused.
     """
+    remedy = "appraise it as of an earlier time (`--at`)" if needs_times else "get a new one"
     created_on, expires_on = decoded.claims.created_on, decoded.claims.expires_on
     if needs_times and (created_on is None or expires_on is None):
         raise WindowRefused(
@@ -30,7 +31,7 @@ def check_window(
     if expires_on is not None and expires_on < now - limits.clock_skew:
         raise WindowRefused(
             Reason.DOCUMENT_EXPIRED,
-            f"The document expired on {_rfc3339(expires_on)}: get a new one.",
+            f"The document expired on {_rfc3339(expires_on)}: {remedy}.",
             retry_after=NONCE_RETRY_AFTER,
         )
     if created_on is not None:
@@ -42,7 +43,7 @@ def check_window(
         if now - created_on > limits.maximum_age:
             raise WindowRefused(
                 Reason.DOCUMENT_EXPIRED,
-                f"The document was created on {_rfc3339(created_on)}, too long ago: get a new one.",
+                f"The document was created on {_rfc3339(created_on)}, too long ago: {remedy}.",
                 retry_after=NONCE_RETRY_AFTER,
             )
         if expires_on is not None and created_on > expires_on:
@@ -64,12 +65,6 @@ def challenge(content: AuthenticContent, *, expected: str | None = None) -> str:
             "The document carries another nonce than the one named, perhaps a cached one: ask IMDS again.",
             retry_after=NONCE_RETRY_AFTER,
         )
-    if DEFAULT_NONCE.fullmatch(nonce):
-        raise NonceRefused(
-            Reason.NONCE_UNKNOWN,
-            "The document carries the default nonce of IMDS, a time: ask IMDS with `&nonce=` and a nonce of this "
-            "service.",
-        )
     return nonce
 
 
@@ -85,6 +80,12 @@ def accept_redemption(content: AuthenticContent, redemption: Redemption, *, now:
                 Reason.NONCE_REPLAYED,
                 "A document with this nonce was appraised before: get a new nonce and a new document.",
                 retry_after=NONCE_RETRY_AFTER,
+            )
+        case UnknownNonce() if DEFAULT_NONCE.fullmatch(content.claims.nonce or ""):
+            raise NonceRefused(
+                Reason.NONCE_UNKNOWN,
+                "The document carries the default nonce of IMDS, a time: ask IMDS with `&nonce=` and a nonce of this "
+                "service.",
             )
         case UnknownNonce():
             raise NonceRefused(
@@ -113,14 +114,13 @@ def _check_record(content: AuthenticContent, record: NonceRecord, *, now: dateti
             retry_after=NONCE_RETRY_AFTER,
         )
     if record.vm_id and record.vm_id.lower() != content.claims.vm_id.lower():
-        swapped = record.vm_id.lower() == swap_bytes(content.claims.vm_id)
-        raise NonceRefused(
-            Reason.NONCE_MISMATCH,
-            "The document's nonce was issued for this VM's id in the byte order of dmidecode on Gen1 VMs: get the nonce "
-            "with the vmId of IMDS."
-            if swapped
-            else "The document's nonce was issued for another VM.",
-        )
+        detail = "The document's nonce was issued for another VM."
+        if record.vm_id.lower() == swap_bytes(content.claims.vm_id):
+            detail = (
+                "The document's nonce was issued for this VM's id in the byte order of dmidecode on Gen1 VMs: get the "
+                "nonce with the vmId of IMDS."
+            )
+        raise NonceRefused(Reason.NONCE_MISMATCH, detail)
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -138,7 +138,7 @@ def appraise_archived(
             request_policy=None,
         )
     except Refused as refused:
-        raise refused.with_remarks(_archived(has_expected_nonce=nonce is not None)) from refused
+        raise refused.with_remarks(_archived(has_expected_nonce=nonce is not None)).as_final() from refused
     checks = progress(remarks=remarks_on(verified.fresh))
     return ArchivedResult(verified=verified, checks=checks, evaluated_at=at)
 

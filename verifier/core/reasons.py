@@ -128,6 +128,10 @@ class Refused(Exception):
         """Return the same refusal with these remarks on other checks."""
         return type(self)(self._reason, self._detail, retry_after=self._retry_after, remarks=remarks)
 
+    def as_final(self) -> Self:
+        """Return the same refusal, which no agent can try again: that of an archived document."""
+        return type(self)(self._reason, self._detail, remarks=self._remarks)
+
     @property
     def code(self) -> str:
         return self.reason.value

@@ -17,7 +17,7 @@ class JsonError(ValueError):
 
 
 def decode(raw: bytes) -> dict[str, object]:
-    """Decode the one JSON object in `raw`, which must be UTF-8 without a byte order mark. Otherwise as `decode_text`."""
+    """Decode the one JSON object in `raw`, which is UTF-8 without a byte order mark. See `decode_text`."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
