@@ -290,6 +290,18 @@ try {
     if ($KeyFile) {
         try { $key = ([string] (Get-Content -Raw -LiteralPath $KeyFile)).Trim() }
         catch { Stop-Agent 2 "cannot read $KeyFile" }
+        # The whole output of `imds-verifier api-key`.
+        if ($key -cmatch '\Akey:\s*(\S+)(?:\s+sha256:\s*[0-9a-f]{64})?\z') { $key = $Matches[1] }
+        $lines = @($key -split '\r?\n')
+        if ($lines.Count -gt 1) {
+            $found = 'it must have only the key'
+            for ($number = $lines.Count; $number -ge 1; $number--) {
+                if ($lines[$number - 1].Trim() -cmatch '\A[0-9A-Za-z_-]{43}\z') {
+                    $found = "line $number has the form of a key: keep only this line"
+                }
+            }
+            Stop-Agent 2 "the key file $KeyFile has $($lines.Count) lines; $found"
+        }
         if ($key -notmatch '\A[0-9A-Za-z._~+/-]+=*\z') {
             Stop-Agent 2 'the API key is not a bearer token: use only letters, digits and ._~+/-'
         }

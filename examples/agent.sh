@@ -67,7 +67,20 @@ deadline=$(($(date +%s) + timeout))
 # Every user of the VM can read curl's command line, so the key goes into a file.
 echo 'header = "Content-Type: application/json"' >"$work/verifier.conf"
 if [ -n "$key_file" ]; then
-    key=$(cat "$key_file" 2>/dev/null) || finish 2 "cannot read $key_file"
+    cat "$key_file" 2>/dev/null >"$work/key" || finish 2 "cannot read $key_file"
+    # A key is ASCII. Without these bytes, a byte order mark and UTF-16 make no difference.
+    key=$(LC_ALL=C tr -d '\000\r\273\277\357\376\377' <"$work/key" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//')
+    # The whole output of `imds-verifier api-key`.
+    if [ -z "$(printf '%s\n' "$key" | sed '1{/^key:/d;}; 2{/^sha256: *[0-9a-f]\{64\}$/d;}')" ]; then
+        key=$(printf '%s\n' "$key" | sed -n '1s/^key: *//p')
+    fi
+    lines=$(($(printf '%s\n' "$key" | wc -l)))
+    if [ "$lines" -gt 1 ]; then
+        found='it must have only the key'
+        line=$(printf '%s\n' "$key" | grep -nx '[0-9A-Za-z_-]\{43\}' | head -n 1 | cut -d : -f 1)
+        if [ -n "$line" ]; then found="line $line has the form of a key: keep only this line"; fi
+        finish 2 "the key file $key_file has $lines lines; $found"
+    fi
     case $key in
         '' | *[!0-9A-Za-z._~+/=-]*) finish 2 'the API key is not a bearer token: use only letters, digits and ._~+/-' ;;
     esac

@@ -18,7 +18,7 @@ POWER = (EXAMPLES / "agent.ps1").read_text("utf-8")
 SHELL = (EXAMPLES / "agent.sh").read_text("utf-8")
 #: Commands and variables of PowerShell itself.
 COMMANDS = {"Add-Type", "ConvertFrom-Json", "Get-Content", "New-Object", "Set-StrictMode", "Start-Sleep"}
-VARIABLES = {"$_", "$args", "$null", "$true", "$false", "$erroractionpreference", "$executioncontext"}
+VARIABLES = {"$_", "$args", "$matches", "$null", "$true", "$false", "$erroractionpreference", "$executioncontext"}
 _VARIABLE = re.compile(r"\$\{?[a-z_]+(?::-(?P<default>[^}]*))?\}?", re.IGNORECASE)
 
 

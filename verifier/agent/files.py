@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 # What `imds-verifier api-key` prints.
-_API_KEY_OUTPUT = re.compile(r"key:\s*(\S+)(?:\s+sha256:\s*[0-9a-f]{64})?", re.ASCII)
+_API_KEY_OUTPUT = re.compile(r"\s*key:\s*(\S+)(?:\s+sha256:\s*[0-9a-f]{64})?", re.ASCII)
 # A key that `imds-verifier api-key` made: base64url of 32 bytes.
 _KEY = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _MAX_BYTES = 64 * 1024
@@ -26,18 +26,18 @@ def read_key(file: Path) -> str:
     if len(raw) > _MAX_BYTES:
         raise ValueError(f"the key file {file} is larger than {_MAX_BYTES} bytes")
     try:
-        text = _decode(raw).strip()
+        text = _decode(raw).rstrip()
     except UnicodeDecodeError:
         raise ValueError(f"the key file {file} is not text in UTF-8, or in UTF-16 with a byte order mark") from None
     printed = _API_KEY_OUTPUT.fullmatch(text)
     if printed is not None:
-        return printed.group(1)
+        return printed[1]
     lines = text.splitlines()
     if len(lines) > 1:
-        keys = [number for number, line in enumerate(lines, 1) if _KEY.fullmatch(line.strip())]
-        found = f"line {keys[0]} has the form of a key: keep only this line" if keys else "it must have only the key"
+        line = next((number for number, one in enumerate(lines, 1) if _KEY.fullmatch(one.strip())), None)
+        found = f"line {line} has the form of a key: keep only this line" if line else "it must have only the key"
         raise ValueError(f"the key file {file} has {len(lines)} lines; {found}")
-    return text
+    return text.strip()
 
 
 def _decode(raw: bytes) -> str:

@@ -39,6 +39,10 @@ class Admission:
             )
         return tenant
 
+    def knows_caller(self) -> bool:
+        """Return whether the current request carries a valid key. In a service without keys, none does."""
+        return self.callers().know(request.headers.getlist("Authorization"))
+
     def current_policies(self, tenant: Tenant) -> tuple[str, Policies]:
         """Return the name of the tenant's policy and the rules of all policies, from one snapshot of the settings.
 

@@ -127,6 +127,13 @@ class Callers:
             return tenant
         raise _refusal("This endpoint needs a tenant key; you sent an admin key." if name else "")
 
+    def know(self, authorizations: Sequence[str]) -> bool:
+        """Return whether the Authorization header carries the key of an administrator or a tenant."""
+        try:
+            return any(caller is not None for caller in self._find(authorizations))
+        except RequestError:
+            return False
+
     def _find(self, authorizations: Sequence[str]) -> tuple[str | None, Tenant | None]:
         key_hash = _read_key(authorizations)
         administrators = ((known, name) for name, known in self.administrators.key_hashes.items())

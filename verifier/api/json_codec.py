@@ -43,6 +43,8 @@ from verifier.usecases.readiness import Condition
 #: A JSON object of any shape.
 Json = Mapping[str, object]
 
+_HIDDEN = "Send an admin key or a tenant key to see the detail."
+
 _PolicyName = Annotated[str, Field(min_length=1, max_length=64)]
 _PUBLIC_KEY = TypeAdapter(JsonWebKeyJson)
 _Body = TypeVar("_Body", bound=RequestBody)
@@ -244,11 +246,17 @@ def _check_json(check: CheckResult) -> CheckResultJson:
     return answer
 
 
-def readiness_json(conditions: Sequence[Condition]) -> ReadinessJson:
+def readiness_json(conditions: Sequence[Condition], *, detailed: bool) -> ReadinessJson:
+    """Build the answer. Details may name files and hosts, so it has them only if `detailed`."""
     return {
         "status": "ready" if all(condition.ready for condition in conditions) else "not-ready",
         "conditions": [
-            {"name": condition.name, "ready": condition.ready, "detail": condition.detail} for condition in conditions
+            {
+                "name": condition.name,
+                "ready": condition.ready,
+                "detail": condition.detail if detailed or not condition.detail else _HIDDEN,
+            }
+            for condition in conditions
         ],
     }
 

@@ -160,7 +160,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "showReadiness",
         "Check that the service can appraise documents",
         Answer(description="The service is ready.", shape=ReadinessJson),
-        Answer(description="The service is not ready. `conditions` shows why.", status=503, shape=ReadinessJson),
+        Answer(
+            description="The service is not ready. `conditions` shows why, with details for callers that send a key.",
+            status=503,
+            shape=ReadinessJson,
+        ),
     ),
     _public(
         "Operation",

@@ -81,7 +81,8 @@ def create_blueprint(service: Service) -> Blueprint:
 
     @blueprint.get("/readyz")
     def readyz() -> tuple[Response, int]:
-        answer = json_codec.readiness_json(service.readiness.look())
+        detailed = service.admission.knows_caller()
+        answer = json_codec.readiness_json(service.readiness.look(), detailed=detailed)
         return jsonify(answer), 200 if answer["status"] == "ready" else 503
 
     @blueprint.get("/problems/<code>")

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     The default URL is /healthz of the service in the same container. Proxies and redirects are not used.
     Not checked: the body of the answer.
     """
-    url = arguments[0] if arguments else f"http://127.0.0.1:{os.environ.get('VERIFIER_PORT', '8080')}/healthz"
+    url = arguments[0] if arguments else f"http://{_own_host()}:{os.environ.get('VERIFIER_PORT', '8080')}/healthz"
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -46,6 +46,11 @@ def main(arguments: Sequence[str]) -> int:
         return _HEALTHY
     sys.stderr.write(f"health: {answer.status} {body.decode('utf-8', 'replace')!a}\n")
     return _UNHEALTHY
+
+
+def _own_host() -> str:
+    """Return the loopback address of the family on which the service listens."""
+    return "[::1]" if os.environ.get("VERIFIER_HOST", "").strip("[]") in {"::", "::1"} else "127.0.0.1"
 
 
 if __name__ == "__main__":

@@ -142,7 +142,8 @@ def _authorities(directory: Path | None, vm: VirtualMachine) -> Authorities:
 def _bind(host: str, port: int, *, is_open: bool) -> socket.socket:
     """Bind a socket that does not listen yet. Raises ValueError for a host other than loopback unless `is_open`."""
     try:
-        address = ipaddress.ip_address(host)
+        # URLs write IPv6 addresses in brackets.
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         raise ValueError(f"--host {host} is not an IP address") from None
     if not address.is_loopback and not is_open:
@@ -151,7 +152,7 @@ def _bind(host: str, port: int, *, is_open: bool) -> socket.socket:
     try:
         # As socket.create_server does: reuse a port that closed a moment ago.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
+        bound.bind((str(address), port))
     except OSError as error:
         bound.close()
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error

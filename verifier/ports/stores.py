@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.tenancy import Allowance, Rate
+
+#: The setting that names the store of nonces, trust decisions and rates. Sentences about a store repeat it.
+STORE_SETTING: Final = "VERIFIER_NONCE_STORE"
 
 
 class Unavailable(Exception):
     """Report that something the service depends on is unavailable.
 
-    It is neither a refusal nor a pass: the API answers 503. `detail` is one sentence without secrets. The caller may
-    retry after `retry_after`.
+    It is neither a refusal nor a pass: the API answers 503. `detail` is one sentence without secrets. It is for the
+    operator, because it may name files and hosts. The caller may retry after `retry_after`.
     """
 
     def __init__(self, detail: str, *, retry_after: timedelta = timedelta(seconds=1)) -> None:
@@ -23,6 +26,10 @@ class Unavailable(Exception):
 
 class StoreUnavailable(Unavailable):
     """Report that a store did not answer or did not accept a value. It is unknown if the store made the change."""
+
+    def located(self, place: str) -> "StoreUnavailable":
+        """Return the same report with the place of the store at the end of its sentence."""
+        return StoreUnavailable(f"{self.detail.removesuffix('.')} ({place}).", retry_after=self.retry_after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from verifier.adapters.redis.circuit_breaker import CircuitOpen
 from verifier.adapters.redis.nodes import Command, ConnectionParams, Nodes, TlsFailed, Word, is_away, tls_context
 from verifier.adapters.redis.routes import ClusterRoute, Route, SentinelRoute
 from verifier.adapters.redis.urls import Address, Form, RedisOptions, RedisTarget, read_redis_url
-from verifier.ports.stores import StoreUnavailable
+from verifier.ports.stores import STORE_SETTING, StoreUnavailable
 
 #: How many connections one process holds to one server. A call beyond them waits for a free one.
 CONNECTIONS = 16
@@ -68,8 +68,15 @@ class RedisLink:
     """
 
     def __init__(
-        self, route: Route, nodes: Nodes, *, wait_replicas: int = 0, wait_timeout: timedelta = TIMEOUT
+        self,
+        route: Route,
+        nodes: Nodes,
+        *,
+        place: str = "",
+        wait_replicas: int = 0,
+        wait_timeout: timedelta = TIMEOUT,
     ) -> None:
+        self._place = f"{place}, {STORE_SETTING}" if place else STORE_SETTING
         self._route = route
         self._nodes = nodes
         self._wait_replicas = wait_replicas
@@ -108,7 +115,13 @@ class RedisLink:
                 raise ValueError(f"the certificates or the key for TLS cannot be used ({error.strerror})") from error
         nodes = Nodes(params)
         route = _route_to(target, nodes, options, params)
-        return cls(route, nodes, wait_replicas=options.wait_replicas, wait_timeout=options.wait_timeout)
+        return cls(
+            route,
+            nodes,
+            place=" ".join(map(str, target.addresses)),
+            wait_replicas=options.wait_replicas,
+            wait_timeout=options.wait_timeout,
+        )
 
     def report_open_circuits(self, changed: Callable[[int], None]) -> None:
         """Call `changed` with the number of servers that do not answer, whenever it changes."""
@@ -116,7 +129,7 @@ class RedisLink:
 
     def once(self, *command: Word) -> object:
         """Send a command once and return its answer. Raises StoreUnavailable; then it is unknown if it acted."""
-        with _failures_named():
+        with self._failures_named():
             return self._send(command)
 
     def durably(self, *command: Word) -> object:
@@ -124,12 +137,12 @@ class RedisLink:
 
         Raises StoreUnavailable as `once` does, and also if too few replicas confirm the write in time.
         """
-        with _failures_named():
+        with self._failures_named():
             return self._send(command, self._wait)
 
     def repeatably(self, *command: Word) -> object:
         """Send a command that may act twice, and send it again if its connection broke: three times at most."""
-        with _failures_named():
+        with self._failures_named():
             for attempt in range(1, _ATTEMPTS):
                 try:
                     return self._send(command)
@@ -147,6 +160,15 @@ class RedisLink:
         """Close the connections of this process. The next call opens another one."""
         self._nodes.close()
         self._route.close()
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        """Turn what redis-py raises into StoreUnavailable with a sentence of our own, which names the servers."""
+        try:
+            yield
+        except (redis.RedisError, ChildDeadlockedError, CircuitOpen) as error:
+            # `from None`: a traceback would show the server's message, which may quote a nonce.
+            raise StoreUnavailable(_detail(error)).located(self._place) from None
 
     def _send(self, command: Command, wait: tuple[Command, ...] = ()) -> object:
         key = _key_of(command)
@@ -208,16 +230,6 @@ def _key_of(command: Command) -> str | None:
         case ("EVAL", _, _, str() as key, *_) | (_, str() as key, *_):
             return key
     raise TypeError("a command without a key")
-
-
-@contextmanager
-def _failures_named() -> Iterator[None]:
-    """Turn what redis-py raises into StoreUnavailable with a sentence of our own."""
-    try:
-        yield
-    except (redis.RedisError, ChildDeadlockedError, CircuitOpen) as error:
-        # `from None`: a traceback would show the server's message, which may quote a nonce.
-        raise StoreUnavailable(_detail(error)) from None
 
 
 def _detail(error: Exception) -> str:

@@ -64,6 +64,9 @@ class Address:
         if not 0 <= self.port <= _HIGHEST_PORT:
             raise ValueError("not a port")
 
+    def __str__(self) -> str:
+        return self.path or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:

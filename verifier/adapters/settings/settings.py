@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -39,6 +39,14 @@ RELOADABLE = frozenset({"admin_keys", "policies", "tenants"})
 def _split(value: object) -> object:
     """Split the text of an environment variable at commas. A list from the file is not changed."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _without_brackets(host: str) -> str:
+    """Return the address alone: URLs write IPv6 addresses in brackets."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+_Host = Annotated[str, AfterValidator(_without_brackets)]
 
 
 class SettingsError(ValueError):
@@ -74,7 +82,7 @@ class Settings(BaseSettings):
     clock_skew_seconds: Annotated[int, Field(ge=0, le=600)] = 60
     maximum_age_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 6 * 3600
     maximum_body_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = MAX_EVIDENCE_BYTES
-    host: str = "127.0.0.1"
+    host: _Host = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     # Without tenants, any client can use the service. Outside loopback, an operator must confirm that here.
     allow_open_listening: bool = False
@@ -84,7 +92,7 @@ class Settings(BaseSettings):
     graceful_stop_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     # Without a separate port, the service's port serves the metrics.
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
-    metrics_host: str = "127.0.0.1"
+    metrics_host: _Host = "127.0.0.1"
     # A base URL without credentials, because it is printed. Without it, no spans are sent.
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s@/?#]+(/[^\s@?#]*)?$")] | None = None
     # none, store, or the absolute path of a file.

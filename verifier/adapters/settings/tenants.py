@@ -1,14 +1,40 @@
 """Read tenants from tables of the settings file: keys, policy and rate."""
 
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from verifier.core.tenancy import NAME_PATTERN, Rate, Tenant
 
+# What `imds-verifier api-key` prints: the key, and its SHA-256.
+_KEY = re.compile(r"\s*[A-Za-z0-9_-]{43}\s*", re.ASCII)
+_PRINTED_KEY = re.compile(r"\s*key:", re.ASCII)
+_PRINTED_HASH = re.compile(r"\s*sha256:", re.ASCII)
+
+
+def _name_what_is_no_hash(value: object) -> object:
+    """Refuse what operators copy from `imds-verifier api-key` in place of the hash, and name it. Never quotes it."""
+    if not isinstance(value, str):
+        return value
+    if _PRINTED_KEY.match(value):
+        raise ValueError("this is the output with the key of `imds-verifier api-key`; put only the 64 digits of sha256")
+    if _PRINTED_HASH.match(value):
+        raise ValueError("this is the line with `sha256:`; put only the 64 digits behind it")
+    if _KEY.fullmatch(value):
+        raise ValueError(
+            "this looks like the key itself; put its SHA-256, the 64 digits that `imds-verifier api-key` prints"
+        )
+    return value
+
+
 CallerName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 #: The SHA-256 of a key in hex. A copy of the settings does not grant access.
-KeyHash = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9A-Fa-f]{64}$")]
+KeyHash = Annotated[
+    str,
+    StringConstraints(to_lower=True, pattern=r"^[0-9A-Fa-f]{64}$"),
+    BeforeValidator(_name_what_is_no_hash),
+]
 
 #: Enough for key rotation. More keys indicate that old ones are not removed.
 MAX_KEYS = 16

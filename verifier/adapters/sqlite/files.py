@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from verifier.ports.stores import StoreUnavailable
+from verifier.ports.stores import STORE_SETTING, StoreUnavailable
 
 #: RETURNING came with 3.35, STRICT tables with 3.37 (both 2021).
 MINIMUM_SQLITE = (3, 37, 0)
@@ -114,7 +114,7 @@ class SqliteFile:
         self._processes: dict[int, _Process] = {}
         # A store that is no longer referenced closes its connection. Not at exit: a thread may still be using it.
         weakref.finalize(self, _close_own, self._processes).atexit = False
-        with _failures_named(layout):
+        with self._failures_located():
             # Look for the log first: if it exists and the file then does not, no other process is creating both.
             if self._path.with_name(f"{self._path.name}-wal").exists() and not self._path.exists():
                 raise StoreUnavailable(
@@ -131,10 +131,10 @@ class SqliteFile:
         An exception rolls the transaction back. Errors of SQLite are raised as StoreUnavailable.
         """
         process = self._processes.setdefault(os.getpid(), _Process())
-        if not process.turn.acquire(timeout=self._busy_timeout.total_seconds()):
-            raise StoreUnavailable(_detail(self._layout, sqlite3.SQLITE_BUSY, ""))
-        try:
-            with _failures_named(self._layout):
+        with self._failures_located():
+            if not process.turn.acquire(timeout=self._busy_timeout.total_seconds()):
+                raise StoreUnavailable(_detail(self._layout, sqlite3.SQLITE_BUSY, ""))
+            try:
                 file = _identity(self._path)
                 # A file that was deleted or replaced lives on behind its open connections, unseen by other workers.
                 if process.connection is None or process.file != file:
@@ -142,8 +142,8 @@ class SqliteFile:
                     process.connection, process.file = self._open(), file
                 with _closed_on_failure(process):
                     yield process.connection
-        finally:
-            process.turn.release()
+            finally:
+                process.turn.release()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -158,6 +158,15 @@ class SqliteFile:
     def close(self) -> None:
         """Closes the connection of this process, which no thread of it is using. The next call opens another."""
         _close_own(self._processes)
+
+    @contextmanager
+    def _failures_located(self) -> Iterator[None]:
+        """Name the file and its setting in every StoreUnavailable."""
+        try:
+            with _failures_named(self._layout):
+                yield
+        except StoreUnavailable as error:
+            raise error.located(f"{self._path}, {STORE_SETTING}") from error
 
     def _open(self) -> sqlite3.Connection:
         connection = _connect(self._path, timeout=self._busy_timeout, flushed=self._layout.flushed)

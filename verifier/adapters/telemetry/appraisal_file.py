@@ -68,8 +68,8 @@ class FileAppraisalLog:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            detail = f"The audit trail cannot be {action} ({os.strerror(error.errno or 0)})."
-            raise StoreUnavailable(detail) from error
+            detail = f"The audit trail cannot be {action}: {os.strerror(error.errno or 0)}."
+            raise StoreUnavailable(detail).located(f"{self._path}, VERIFIER_AUDIT") from error
 
 
 def _write_whole(descriptor: int, line: bytes, length: int) -> None:
