@@ -446,7 +446,8 @@ except StoreUnavailable as unavailable:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     issued, _, detail = done.stdout.partition(" ")
-    assert detail.strip() == "The disk of the nonce database fails to read or write."
+    cause = "The disk of the nonce database fails to read or write"
+    assert detail.strip() == f"{cause} ({path}, VERIFIER_NONCE_STORE)."
     assert count(path) == int(issued) + 1
     with opened(path) as store:
         assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)

@@ -1,5 +1,6 @@
 """Create the Flask application in this process, over a real store, with a clock that the test sets."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,13 +11,14 @@ from flask.testing import FlaskClient
 from support import documents
 from support.clocks import ManualClock
 from support.openapi_checks import DescribedClient
+from support.services import ADMIN_KEYS
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.api.admission import Admission
 from verifier.api.app import create_app
 from verifier.api.appraisals import Appraisals
-from verifier.api.authentication import Callers, Tenants
+from verifier.api.authentication import Administrators, Callers, Tenants
 from verifier.api.routes import Service
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.model import Limits
@@ -114,7 +116,10 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     store = nonces or SqliteNonceStore(directory / "nonces.sqlite3")
     records = KeptRecords()
     source: PolicySource = policies or Policies()
-    read = callers or (lambda: Callers(tenants=tenants or Tenants(), policies=policies_now(source)))
+    admins = Administrators(key_hashes=json.loads(ADMIN_KEYS))
+    read = callers or (
+        lambda: Callers(administrators=admins, tenants=tenants or Tenants(), policies=policies_now(source))
+    )
     verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=lambda: read().policies)
     service = Service(
         admission=Admission(callers=read, limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3")),

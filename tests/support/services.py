@@ -1,5 +1,6 @@
 """The service as it runs: the installed command, its workers and its stores, on loopback, stopped by its own id."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,11 @@ from urllib.parse import urlsplit
 
 from support.openapi_checks import check_answer, check_request
 from support.session_log import SESSION_LOG
+
+#: An admin key, the header that sends it, and the setting with its hash: /readyz then shows its details.
+ADMIN_KEY = "a-reader-of-details-0123456789-abcdefghijkl"
+AS_ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
+ADMIN_KEYS = json.dumps({"reader": hashlib.sha256(ADMIN_KEY.encode()).hexdigest()})
 
 _START_SECONDS = 30
 _STOP_SECONDS = 20

@@ -12,7 +12,7 @@ import pytest
 from support.concurrent_clients import Told, make_bodies, post_all, under_load
 from support.redis_groups import ask
 from support.redis_server import RedisServer, running_redis_server
-from support.services import RunningServer, running_service
+from support.services import ADMIN_KEYS, AS_ADMIN, RunningServer, running_service
 
 SERVICES = 4
 DOCUMENTS = 200
@@ -37,7 +37,10 @@ def services(redis: RedisServer, trust_dir: Path) -> Iterator[list[RunningServer
     with ExitStack() as stack, ThreadPoolExecutor(SERVICES) as pool:
 
         def start(_: int) -> RunningServer:
-            return stack.enter_context(running_service(nonce_store=redis.url, trust_dir=trust_dir, workers=1))
+            service = running_service(
+                nonce_store=redis.url, trust_dir=trust_dir, workers=1, VERIFIER_ADMIN_KEYS=ADMIN_KEYS
+            )
+            return stack.enter_context(service)
 
         running = list(pool.map(start, range(SERVICES)))
         yield running
@@ -141,7 +144,7 @@ def test_is_not_ready_while_the_store_hangs_and_counts_the_open_circuit(
     with redis.hanging():
         assert service.post_json("/v1/nonces").status == 503
         began = time.monotonic()
-        ready = service.request("GET", "/readyz")
+        ready = service.request("GET", "/readyz", headers=AS_ADMIN)
         assert time.monotonic() - began < TIMEOUT_SECONDS
         assert (ready.status, b"did not answer in time" in ready.body) == (503, True)
         assert servers_away(service) == 1

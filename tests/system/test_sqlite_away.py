@@ -133,7 +133,8 @@ def test_a_full_disk_gives_no_verdict_and_loses_nothing(disk: TmpfsDisk | Limite
         assert service.post_json("/v1/attestations", unasked).code == "nonce-replayed"
         assert service.request("GET", "/readyz").status == 200
     assert causes(service) <= {
-        f"The disk of the nonce database {what}." for what in ("is full", "fails to read or write")
+        f"The disk of the nonce database {what} ({file}, VERIFIER_NONCE_STORE)."
+        for what in ("is full", "fails to read or write")
     }
     assert causes(service)
 
@@ -155,8 +156,8 @@ def service(file: Path, trust_dir: Path) -> Iterator[RunningServer]:
 @pytest.mark.parametrize(
     ("mode", "cause"),
     [
-        (0o400, "The nonce database is read-only."),
-        (0o000, "The nonce database cannot be opened: it is missing, or permission is denied."),
+        (0o400, "The nonce database is read-only"),
+        (0o000, "The nonce database cannot be opened: it is missing, or permission is denied"),
     ],
 )
 def test_a_file_that_may_not_be_written_gives_no_verdict(
@@ -168,7 +169,7 @@ def test_a_file_that_may_not_be_written_gives_no_verdict(
     try:
         replace_workers(service)
         assert_unavailable(service.post_json("/v1/attestations", fields))
-        await_that(lambda: cause in causes(service))
+        await_that(lambda: f"{cause} ({file}, VERIFIER_NONCE_STORE)." in causes(service))
         assert service.request("GET", "/readyz").status == 503
     finally:
         file.chmod(0o600)
@@ -200,7 +201,8 @@ def test_a_lock_is_waited_for_and_then_named(service: RunningServer, file: Path)
         assert service.request("GET", "/healthz").status == 200
         assert_unavailable(waiting.result())
         other.execute("ROLLBACK")
-        await_that(lambda: "The nonce database is locked by another writer." in causes(service))
+        locked = f"The nonce database is locked by another writer ({file}, VERIFIER_NONCE_STORE)."
+        await_that(lambda: locked in causes(service))
         # A short one costs nobody an answer.
         other.execute("BEGIN IMMEDIATE")
         waiting = callers.submit(service.post_json, "/v1/attestations", fields)

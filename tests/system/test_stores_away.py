@@ -12,7 +12,7 @@ from support.documents import imds_answer
 from support.live_documents import current_document
 from support.problems import read_problem
 from support.redis_server import RedisServer, running_redis_server
-from support.services import Answer, RunningServer, running_service
+from support.services import ADMIN_KEYS, AS_ADMIN, Answer, RunningServer, running_service
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,9 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def service_on_redis(redis: RedisServer, trust_dir: Path) -> Iterator[RunningServer]:
-    with running_service(nonce_store=redis.url, trust_dir=trust_dir, workers=1) as running:
+    with running_service(
+        nonce_store=redis.url, trust_dir=trust_dir, workers=1, VERIFIER_ADMIN_KEYS=ADMIN_KEYS
+    ) as running:
         yield running
 
 
@@ -54,7 +56,7 @@ def assert_unavailable(answer: Answer) -> None:
 
 def conditions(service: RunningServer) -> tuple[int, dict[str, tuple[bool, str]]]:
     """Return the status of /readyz, and for each condition if it holds and why not."""
-    answer = service.request("GET", "/readyz")
+    answer = service.request("GET", "/readyz", headers=AS_ADMIN)
     listed: list[dict[str, object]] = json.loads(answer.body)["conditions"]
     found = {str(entry["name"]): (entry["ready"] is True, str(entry["detail"])) for entry in listed}
     return answer.status, found
@@ -106,7 +108,11 @@ def test_readyz_names_the_condition_that_fails(on_redis: RunningServer, redis: R
     finally:
         redis.restart()
     assert status == 503
-    assert found["nonce-store"] == (False, "Redis cannot be reached, or all connections are in use.")
+    address = redis.url.removeprefix("redis://").partition("/")[0]
+    assert found["nonce-store"] == (
+        False,
+        f"Redis cannot be reached, or all connections are in use ({address}, VERIFIER_NONCE_STORE).",
+    )
     assert found["trust"] == (True, "")
     # An orchestrator must not restart a process because its store is unavailable.
     assert alive.status == 200

@@ -10,7 +10,7 @@ import jwt
 from support.command_line import call
 from support.documents import imds_answer
 from support.live_documents import current_document
-from support.services import Answer, RunningServer, running_service
+from support.services import ADMIN_KEYS, AS_ADMIN, Answer, RunningServer, running_service
 from support.token_checks import ISSUER, Expectations, KeySet, check_with_joserfc, check_with_pyjwt
 
 SENDERS = 4
@@ -121,9 +121,10 @@ def test_a_broken_set_is_told_and_the_service_goes_on(tmp_path: Path, trust_dir:
         VERIFIER_TOKEN_KEYS_DIR=str(directory),
         VERIFIER_TOKEN_ISSUER=ISSUER,
         VERIFIER_TOKEN_AUDIENCE="licensing",  # noqa: S106 - a name
+        VERIFIER_ADMIN_KEYS=ADMIN_KEYS,
     ) as service:
         (directory / f"{kid}.pem").chmod(0o644)
-        ready = service.request("GET", "/readyz")
+        ready = service.request("GET", "/readyz", headers=AS_ADMIN)
         fields = imds_answer(current_document(service.issue_nonce()))
         answer = service.post_json("/v1/attestations", fields)
         expected = Expectations(key_set=service.request("GET", KEYS).json, now=datetime.now(UTC), audience="licensing")

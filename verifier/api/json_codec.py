@@ -35,7 +35,7 @@ from verifier.core.model import AttestationResult, ChainLink, Claims, RawDocumen
 from verifier.core.reasons import CheckResult, FormatRefused, Reason, Refused
 from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.certificates import Certificate
-from verifier.core.vm_ids import parse_vm_id
+from verifier.core.vm_ids import VM_ID_PATTERN, parse_vm_id
 from verifier.ports.tokens import PublishedKey
 from verifier.usecases.appraise import IssuedNonce, NonceBinding
 from verifier.usecases.readiness import Condition
@@ -46,6 +46,16 @@ Json = Mapping[str, object]
 _HIDDEN = "Send an admin key or a tenant key to see the detail."
 
 _PolicyName = Annotated[str, Field(min_length=1, max_length=64)]
+_VmId = Annotated[
+    str,
+    AfterValidator(parse_vm_id),
+    # For the OpenAPI document only: the message of `parse_vm_id` is clearer than that of a pattern.
+    Field(
+        description="The GUID that IMDS names, in any case, perhaps in braces. On Gen1 VMs, dmidecode shows the first "
+        "three groups in another byte order.",
+        json_schema_extra={"pattern": VM_ID_PATTERN},
+    ),
+]
 _PUBLIC_KEY = TypeAdapter(JsonWebKeyJson)
 _Body = TypeVar("_Body", bound=RequestBody)
 
@@ -75,7 +85,7 @@ class RequestError(ValueError):
 class NonceRequest(RequestBody):
     """The body of POST /v1/nonces. The body and each of its fields are optional."""
 
-    vmId: Annotated[str, AfterValidator(parse_vm_id)] | None = None  # noqa: N815 - IMDS's name
+    vmId: _VmId | None = None  # noqa: N815 - IMDS's name
     policy: _PolicyName | None = None
     # RFC 7638 section 3: the base64url form of a SHA-256.
     jkt: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")] | None = None

@@ -44,8 +44,10 @@ DOCUMENTATION: dict[Code, Documentation] = {
         status=400,
         title="The evidence is malformed",
         meaning="The body is not an attested document. A document is one DER-encoded CMS SignedData with one signer, and its "
-        "content is one strict JSON object. Or the JSON, base64 or PEM around the document is malformed.",
-        remedy="Post the answer of GET /metadata/attested/document exactly as IMDS sent it.",
+        "content is one strict JSON object. Or the JSON, base64 or PEM around the document is malformed. Or the body is another "
+        "answer, such as an error of IMDS, instance metadata or an access token; the detail names it.",
+        remedy="Post the answer of GET /metadata/attested/document. A byte order mark, UTF-16 with one, line breaks and base64url "
+        "are accepted.",
     ),
     Reason.UNSUPPORTED_ENCODING: Documentation(
         status=400,
@@ -81,12 +83,13 @@ DOCUMENTATION: dict[Code, Documentation] = {
         title="The document lacks required claims",
         meaning="The signed content has no vmId, lacks the required nonce, or has no times although no other check proves its "
         "freshness.",
-        remedy="Request the document from IMDS with a nonce of this service and api-version 2018-10-01 or later.",
+        remedy="Ask IMDS with `&nonce=` and a nonce of this service, and with api-version 2018-10-01 or later.",
     ),
     Reason.DOCUMENT_EXPIRED: Documentation(
         title="The document is expired or too old",
         meaning="The time in expiresOn has passed, or createdOn is older than the maximum age (6 h by default).",
-        remedy="Get a new document. If the service refuses new documents too, compare its clock with UTC.",
+        remedy="Get a new nonce and a new document. If the service refuses new documents too, compare its clock with UTC. "
+        "Appraise an archived document as of an earlier time, with `imds-verifier verify --at`.",
     ),
     Reason.DOCUMENT_NOT_YET_VALID: Documentation(
         title="The document is from the future",
@@ -96,7 +99,8 @@ DOCUMENTATION: dict[Code, Documentation] = {
     Reason.CHAIN_UNTRUSTED: Documentation(
         title="The signer does not chain to a trusted root",
         meaning="No chain of currently usable certificates leads from the signer to a trust anchor of its cloud. Or the service "
-        "does not serve that cloud (VERIFIER_CLOUDS), or the manifest has closed it.",
+        "does not serve that cloud (VERIFIER_CLOUDS), or the manifest has closed it. Or the signer's own certificate is at fault, "
+        "such as one without an authority key identifier or with a serial number over 20 bytes.",
         remedy="If the service refuses the documents of all VMs, check the trust bundle. If it refuses only this one, the document "
         "is not from Azure.",
     ),
@@ -110,12 +114,14 @@ DOCUMENTATION: dict[Code, Documentation] = {
         title="The nonce does not match",
         meaning="The document carries another nonce than the request names; IMDS may have answered from its cache. Or the service "
         "issued the nonce after the document was created, or for another VM.",
-        remedy="If `retryable` is true, wait for the seconds in Retry-After and request a new document from IMDS.",
+        remedy="If `retryable` is true, wait for the seconds in Retry-After and request a new document from IMDS. If the nonce is "
+        "for another VM, get one with the vmId of IMDS: dmidecode shows it in another byte order on Gen1 VMs.",
     ),
     Reason.NONCE_UNKNOWN: Documentation(
         title="The nonce is unknown or expired",
-        meaning="This service did not issue the document's nonce to this caller, or the nonce has expired (after 300 s by default).",
-        remedy="Get a nonce from POST /v1/nonces, request a document from IMDS with it, and post the document immediately.",
+        meaning="This service did not issue the document's nonce to this caller, or the nonce has expired (after 300 s by default). "
+        "Or IMDS was asked without a nonce: the document then carries IMDS's default nonce, a time.",
+        remedy="Get a nonce from POST /v1/nonces, ask IMDS with `&nonce=` and this nonce, and post the document immediately.",
     ),
     Reason.NONCE_REPLAYED: Documentation(
         status=409,
@@ -130,14 +136,16 @@ DOCUMENTATION: dict[Code, Documentation] = {
         meaning="The document is authentic and fresh, but does not satisfy the policy that the detail names: a claim is absent or "
         "has another value. The policies of the tenant, the nonce and the request all apply. Or the nonce is bound to a policy that "
         "no longer exists.",
-        remedy="Compare the claims with the policy. If a claim is absent, use a later api-version of IMDS.",
+        remedy="Compare the claims with the policy. If a claim is absent, use a later api-version of IMDS. If the plan is empty, "
+        "the VM was not made from a Marketplace image.",
     ),
     RequestFault.MALFORMED_REQUEST: Documentation(
         status=400,
         title="The request is malformed",
         meaning="The body is not the JSON object that this path requires, or has an unknown field. Or the request has a query "
         "string that the path does not accept, names an unknown policy, or contains a certificate that cannot be pinned.",
-        remedy="Correct what the detail names. GET /docs shows the requests of each path.",
+        remedy="Correct what the detail names; it also names the known field that is nearest to an unknown one. GET /docs shows "
+        "the requests of each path.",
     ),
     RequestFault.NOT_FOUND: Documentation(
         status=404,
@@ -157,7 +165,7 @@ DOCUMENTATION: dict[Code, Documentation] = {
         title="The media type is not supported",
         meaning="Evidence must be application/json, text/plain, application/pkcs7-mime, application/cms or "
         "application/octet-stream. Other bodies must be application/json. The service accepts no compressed body.",
-        remedy="Set Content-Type to the type of the body, and send the body uncompressed.",
+        remedy="Set Content-Type to the type of the body, one of those in the Accept header. Send the body uncompressed.",
     ),
     RequestFault.UNAUTHENTICATED: Documentation(
         status=401,
@@ -186,7 +194,8 @@ DOCUMENTATION: dict[Code, Documentation] = {
         title="The service is temporarily unavailable",
         meaning="A store is unavailable, so the service cannot issue or redeem nonces, or read or change operators' trust decisions. "
         "This is not a verdict.",
-        remedy="Wait for the seconds in Retry-After, then send the same request again.",
+        remedy="Wait for the seconds in Retry-After, then send the same request again. The log of the service names the store, "
+        "with its file or servers and its setting.",
     ),
     Failure.INTERNAL: Documentation(
         status=500,

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from support import documents
 from support.applications import Application, KeptRecords, make_application
 from support.problems import read_problem
+from support.services import AS_ADMIN
 
 from verifier.api.app import answer_unhandled
 from verifier.core.model import Claims
@@ -181,7 +182,7 @@ def make_denied_answer(application: Application) -> str:
 
 
 def test_nonce_is_bound_to_the_requested_values(application: Application) -> None:
-    asked = {"vmId": "another", "policy": "contoso", "jkt": "x" * 43}
+    asked = {"vmId": "{0000000A-0000-4000-8000-000000000000}", "policy": "contoso", "jkt": "x" * 43}
     response = application.client.post("/v1/nonces", json=asked)
     issued = response.get_json()
     assert response.status_code == 201
@@ -209,9 +210,13 @@ def test_unavailable_store_is_503_with_retry_after(tmp_path: Path) -> None:
         assert (problem["code"], response.headers["Retry-After"]) == ("store-unavailable", seconds)
         assert "The test took it" not in response.text
     assert [type(error) for _, error in application.records.failures] == [StoreUnavailable, StoreUnavailable]
-    ready = application.client.get("/readyz")
-    assert ready.status_code == 503
+    ready, seen = (application.client.get("/readyz", headers=headers) for headers in (AS_ADMIN, {}))
+    assert (ready.status_code, seen.status_code) == (503, 503)
     assert {"name": "nonce-store", "ready": False, "detail": "The test took it."} in ready.get_json()["conditions"]
+    assert "The test took it" not in seen.text
+    assert [one["ready"] for one in seen.get_json()["conditions"]] == [
+        one["ready"] for one in ready.get_json()["conditions"]
+    ]
     assert application.client.get("/healthz").status_code == 200
 
 
@@ -230,7 +235,7 @@ def test_unexpected_error_shows_only_the_request_id(tmp_path: Path) -> None:
 def test_service_without_usable_anchors_is_not_ready(application: Application) -> None:
     assert application.client.get("/readyz").get_json()["status"] == "ready"
     application.clock.advance(timedelta(days=20 * 365))
-    answered = application.client.get("/readyz")
+    answered = application.client.get("/readyz", headers=AS_ADMIN)
     assert answered.status_code == 503
     (trust,) = [entry for entry in answered.get_json()["conditions"] if entry["name"] == "trust"]
     assert trust["ready"] is False

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from support import documents
+from support.documents import VM
 from support.results import archived_result
 
 from verifier.api import json_codec
@@ -82,8 +83,8 @@ def test_other_media_types_are_refused(media_type: str) -> None:
 
 def test_reads_a_nonce_request() -> None:
     assert json_codec.read_nonce_request("", b"") == NonceBinding()
-    data = json.dumps({"vmId": "v", "policy": "gold", "jkt": "x" * 43}).encode()
-    expected = NonceBinding(vm_id="v", policy="gold", jkt="x" * 43)
+    data = json.dumps({"vmId": VM.vm_id.upper(), "policy": "gold", "jkt": "x" * 43}).encode()
+    expected = NonceBinding(vm_id=VM.vm_id, policy="gold", jkt="x" * 43)
     assert json_codec.read_nonce_request("application/json", data) == expected
 
 

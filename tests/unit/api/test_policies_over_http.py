@@ -106,7 +106,6 @@ def test_denial_names_the_failed_rule(application: Application, policy: str, rul
         ("sku", without("sku"), "sku", "2019-11-01"),
         ("license", without("licenseType"), "licenseType", "2020-09-01"),
         ("plan", without("plan"), "plan.publisher", "2018-10-01"),
-        ("plan", empty_plan, "plan.publisher", "2018-10-01"),
         ("either", without("plan", "sku"), "plan.publisher", "2018-10-01"),
     ],
 )
@@ -119,6 +118,17 @@ def test_denial_for_an_absent_claim_names_the_api_version_that_has_it(
     assert (status, problem["code"]) == (403, "policy-denied")
     assert f"Policy '{policy}', rule '" in str(problem["detail"])
     assert f"does not carry {claim}; IMDS adds it from api-version {version} on." in str(problem["detail"])
+
+
+@pytest.mark.parametrize("policy", ["plan", "publisher"])
+def test_denial_for_an_empty_plan_says_that_the_image_is_not_of_the_marketplace(
+    application: Application, policy: str
+) -> None:
+    fields = documents.content()
+    empty_plan(fields)
+    status, problem = post(application, policy, fields)
+    assert (status, problem["code"]) == (403, "policy-denied")
+    assert "The VM was not made from a Marketplace image: its plan.publisher is empty." in str(problem["detail"])
 
 
 def test_nonce_of_a_removed_policy_is_denied(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from support import documents
 from support.applications import Application, KeptRecords, make_application
 from support.clocks import ManualClock
 from support.documents import NOW
+from support.services import AS_ADMIN
 from support.token_checks import ISSUER, Expectations, check_with_pyjwt
 
 from verifier.adapters.tokens.issuer import SignedResults
@@ -51,7 +52,9 @@ def application(keys: TokenKeyDirectory, tmp_path: Path) -> Application:
 
 def condition(application: Application) -> dict[str, object]:
     [found] = [
-        entry for entry in application.client.get("/readyz").get_json()["conditions"] if entry["name"] == "token-key"
+        entry
+        for entry in application.client.get("/readyz", headers=AS_ADMIN).get_json()["conditions"]
+        if entry["name"] == "token-key"
     ]
     return dict(found)
 

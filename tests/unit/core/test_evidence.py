@@ -65,7 +65,9 @@ def test_arbitrary_bytes_raise_only_refusals(raw: bytes) -> None:
 
 
 @given(data=BYTES, change=st.text(alphabet="AB+/=-_ \n\0é", min_size=1, max_size=3), position=st.integers(min_value=0))
-def test_no_other_text_decodes_to_the_same_bytes(data: bytes, change: str, position: int) -> None:
+def test_only_white_space_padding_and_the_alphabet_of_urls_differ_for_the_same_bytes(
+    data: bytes, change: str, position: int
+) -> None:
     text = base64_of(data)
     place = position % (len(text) + 1)
     changed = text[:place] + change + text[place:]
@@ -73,8 +75,8 @@ def test_no_other_text_decodes_to_the_same_bytes(data: bytes, change: str, posit
         read = evidence.from_fields(encoding="pkcs7", signature=changed)
     except FormatRefused:
         return
-    assert base64_of(read.raw_der) == changed
-    assert read.raw_der != data
+    standard = changed.translate(str.maketrans("-_", "+/", " \n")).rstrip("=")
+    assert standard == base64_of(read.raw_der).rstrip("=")
 
 
 @pytest.mark.parametrize("encoding", ["pkcs7", "PKCS7", "Pkcs7"])
@@ -104,7 +106,7 @@ def test_fields_that_are_not_strings_are_refused(encoding: object, signature: ob
 
 def test_an_answer_with_another_field_is_refused() -> None:
     answer = json.dumps({**imds_answer(document()), "nonce": "1"}).encode()
-    with pytest.raises(FormatRefused, match="other fields than"):
+    with pytest.raises(FormatRefused, match=r"Unknown field 'nonce'\. Known fields: encoding, signature\."):
         evidence.from_imds_answer(answer)
 
 

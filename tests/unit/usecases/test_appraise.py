@@ -427,7 +427,7 @@ class TestSideEffects:
     @pytest.mark.parametrize(
         ("binding", "asked", "reason"),
         [
-            (NonceBinding(vm_id="another"), {}, Reason.NONCE_MISMATCH),
+            (NonceBinding(vm_id="00000000-0000-4000-8000-000000000000"), {}, Reason.NONCE_MISMATCH),
             (NonceBinding(policy="fabrikam"), {}, Reason.POLICY_DENIED),
             (NonceBinding(policy="fabrikam"), {"policy": "contoso"}, Reason.POLICY_DENIED),
             (NonceBinding(policy="contoso"), {"policy": "fabrikam"}, Reason.POLICY_DENIED),

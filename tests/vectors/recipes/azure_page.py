@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from support.certificates import make_self_signed, make_signer, resign
 from support.documents import SAMPLES, encode, sign, spare_key
 from vectors.recipes.claims import shown
-from vectors.recipes.recipe import Nonce, Recipe, posted
+from vectors.recipes.recipe import RETRY, Nonce, Recipe, posted
 
 from verifier.core.reasons import Check, Reason
 from verifier.emulator import pki
@@ -80,6 +80,7 @@ def _twin(fault: str, reason: Reason | None, check: Check | None, document: byte
         description=description,
         reason=reason,
         check=check,
+        retry_after=RETRY if reason is Reason.DOCUMENT_EXPIRED else None,
         body=posted(document),
         at=_AT,
         nonces=(Nonce(value=_NONCE, issued_at=_AT - timedelta(seconds=130)),),

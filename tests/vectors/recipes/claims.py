@@ -9,12 +9,12 @@ from functools import partial
 
 from support import documents
 from support.documents import NOW, VM, encode, sign
-from vectors.recipes.recipe import Recipe, posted
+from vectors.recipes.recipe import RETRY, Recipe, posted
 
 from verifier.core.reasons import Check, Reason
 
 _malformed = partial(Recipe, reason=Reason.MALFORMED_EVIDENCE, check=Check.CLAIMS)
-_expired = partial(Recipe, reason=Reason.DOCUMENT_EXPIRED, check=Check.VALIDITY_WINDOW)
+_expired = partial(Recipe, reason=Reason.DOCUMENT_EXPIRED, check=Check.VALIDITY_WINDOW, retry_after=RETRY)
 
 
 def recipes() -> Iterator[Recipe]:
@@ -165,6 +165,7 @@ def _windows() -> Iterator[Recipe]:
         name="inverted",
         description="expiresOn is before createdOn, both within the skew.",
         body=posted(window(30 * second, -30 * second)),
+        retry_after=None,
     )
     early = partial(Recipe, reason=Reason.DOCUMENT_NOT_YET_VALID, check=Check.VALIDITY_WINDOW)
     yield early(

@@ -39,7 +39,7 @@ def _requests() -> Iterator[Recipe]:
     yield _malformed(
         name="request-not-utf-8", description="The body starts with a byte that is not UTF-8.", body=b"\xff" + body
     )
-    yield _malformed(
+    yield Recipe(
         name="request-byte-order-mark", description="The body has a byte order mark.", body=b"\xef\xbb\xbf" + body
     )
     yield _malformed(
@@ -78,21 +78,24 @@ def _base64() -> Iterator[Recipe]:
     stray = alphabet[alphabet.index(text[-3]) + 1]
     faults = {
         "non-canonical": ("The unused last bits of the base64 are not 0.", text[:-3] + stray + "=="),
+        "non-ascii": ("The base64 has a letter that is not ASCII.", text[:-3] + "\u00e9" + "=="),
+        "empty": ("The field `signature` is empty.", ""),
+    }
+    accepted = {
         "unpadded": ("The base64 lacks its padding.", text[:-2]),
         "url-safe": (
             "The base64 is of the URL-safe alphabet.",
             text.replace("+", "-").replace("/", "_"),
         ),
         "wrapped": ("The base64 in the JSON has line ends.", text[:64] + "\n" + text[64:]),
-        "non-ascii": ("The base64 has a letter that is not ASCII.", text[:-3] + "\u00e9" + "=="),
-        "empty": ("The field `signature` is empty.", ""),
     }
-    for name, (description, signature) in faults.items():
-        yield _malformed(
-            name=f"base64-{name}",
-            description=description,
-            body=json.dumps({"encoding": "pkcs7", "signature": signature}).encode(),
-        )
+    for kind, forms in ((_malformed, faults), (Recipe, accepted)):
+        for name, (description, signature) in forms.items():
+            yield kind(
+                name=f"base64-{name}",
+                description=description,
+                body=json.dumps({"encoding": "pkcs7", "signature": signature}).encode(),
+            )
     yield _malformed(
         name="text-not-base64", description="Text that is not base64.", body=b"<" + text.encode(), form=Form.TEXT
     )
