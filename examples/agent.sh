@@ -187,6 +187,9 @@ fetch_document() {
     failures='' update_seconds=0
     while :; do
         fetch "$imds" 5 -H 'Metadata: true' "$imds/metadata/attested/document?api-version=2020-09-01&nonce=$nonce"
+        # An answer of IMDS is ASCII. Without these bytes, a byte order mark and UTF-16 make no difference.
+        LC_ALL=C tr -d '\000\273\277\357\376\377' <"$work/body" >"$work/ascii"
+        mv "$work/ascii" "$work/body"
         if check_imds_response; then return 0; fi
         failures="$failures $exit_code"
         # shellcheck disable=SC2086 # a list of words

@@ -71,6 +71,7 @@ def _unknown_nonces() -> Iterator[Recipe]:
         name="default-nonce",
         description="No nonce was given to IMDS, which put its own: a time.",
         body=posted(documents.document(nonce=None)),
+        retry_after=None,
     )
     yield _unknown(
         name="issued-to-another-tenant",

@@ -40,7 +40,7 @@ def _read(source: str, path: Path) -> str:
         raise ValueError(f"{source}: {path}: {error.strerror}") from error
     except TextError as error:
         # The cause of a TextError would show bytes of the secret.
-        raise ValueError(f"{source}: {path} is not text: {error}") from None
+        raise ValueError(f"{source}: {path}: {error}") from None
     if len(data) > MAX_BYTES:
         raise ValueError(f"{source}: {path} is larger than {MAX_BYTES} bytes")
     secret = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
