@@ -18,10 +18,14 @@ _MOST_OCTETS: Final = 64 * 1024
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 where GET of the URL is answered by 200 within the time; 1, with the reason on stderr, where it is not; 2 where
-    there is no such URL. Without one it is that of /healthz of the service in the same container. No proxy is used and
-    no redirect followed; what the answer holds is not judged."""
-    url = arguments[0] if arguments else f"http://127.0.0.1:{os.environ.get('VERIFIER_PORT', '8080')}/healthz"
+    """Return 0 if the URL answers GET with 200 in time, 1 if it does not, and 2 if it is not such a URL.
+
+    The default is /healthz of the service in the same container, on the port of its metrics if they have one: that one
+    answers also while callers use up the other. The reason of a 1 goes to stderr. It uses no proxy and follows no
+    redirect. Not checked: the content of the answer.
+    """
+    port_of_health = os.environ.get("VERIFIER_METRICS_PORT") or os.environ.get("VERIFIER_PORT") or "8080"
+    url = arguments[0] if arguments else f"http://127.0.0.1:{port_of_health}/healthz"
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,8 @@ from verifier.core.discovery import DiscoveryMode
 from verifier.core.trust import TrustError
 from verifier.discovery_service import IssuerDiscovery
 from verifier.edge.aia import AiaFetcher
+from verifier.edge.blocking import Runner, TrailInTurn, make_inline_runner
 from verifier.edge.clock import SystemClock
-from verifier.edge.http_server import ServerOptions, serve
 from verifier.edge.live_settings import LiveSettings
 from verifier.edge.live_trust import LiveTrust
 from verifier.edge.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
@@ -36,6 +37,7 @@ from verifier.edge.preparation import Prepared, connect_stores, prepare
 from verifier.edge.recorders import FanOut, load_spans
 from verifier.edge.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.edge.settings_text import settings_text
+from verifier.edge.sqlite_files import BUSY_TIMEOUT
 from verifier.edge.telemetry import LogRecorder, configure_logging
 from verifier.edge.timed_stores import timed_stores
 from verifier.edge.token_files import TokenKeyDirectory
@@ -90,11 +92,22 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
     return tokens
 
 
-def create_service(settings: Settings, counts: MetricsRecorder, prepared: Prepared) -> Flask:
-    """The application over the stores and the trust that the settings name. One for each worker."""
+def create_service(
+    settings: Settings,
+    counts: MetricsRecorder,
+    prepared: Prepared,
+    make_runner: Callable[[], Runner] = make_inline_runner,
+) -> Flask:
+    """Make the application over the stores and the trust that the settings name. Each worker has one.
+
+    Calls that block their thread go through a runner, one for each file.
+    """
     clock = SystemClock()
     recorder = FanOut((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
-    stores = timed_stores(prepared.stores, counts)
+    stores = timed_stores(prepared.stores, counts, make_runner)
+    trail = prepared.trail
+    if trail is not None and prepared.trail_blocks:
+        trail = TrailInTurn(trail, make_runner())
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,
@@ -142,9 +155,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Prepar
             readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens),
             recorder=recorder,
             admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
-            appraisals=Appraisals(
-                recorder=recorder, clock=clock, trail=prepared.trail, trail_required=settings.audit_required
-            ),
+            appraisals=Appraisals(recorder=recorder, clock=clock, trail=trail, trail_required=settings.audit_required),
             maximum_body_octets=settings.maximum_body_octets,
             version=__version__,
             tokens=tokens,
@@ -197,7 +208,11 @@ def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
 
 
 def run_service(arguments: argparse.Namespace) -> int:
-    """Serves until told to stop. What cannot work is told before the first worker starts."""
+    """Serve until told to stop. What cannot work is told before the first worker starts."""
+    # The other commands do without gevent.
+    from verifier.edge.http_jobs import NativeThread  # noqa: PLC0415 - as above
+    from verifier.edge.http_server import ServerOptions, serve  # noqa: PLC0415 - as above
+
     settings = load_settings()
     if arguments.print_settings:
         sys.stdout.write(f"{settings_text(settings)}\n")
@@ -211,8 +226,9 @@ def run_service(arguments: argparse.Namespace) -> int:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        threads=settings.threads,
+        connections=settings.worker_connections,
         request_seconds=settings.request_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
         graceful_stop_seconds=settings.graceful_stop_seconds,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
@@ -221,7 +237,7 @@ def run_service(arguments: argparse.Namespace) -> int:
         # Before the workers: they add up what they count in files that this process makes.
         counts = MetricsRecorder()
         serve(
-            partial(create_service, settings, counts, prepared),
+            partial(create_service, settings, counts, prepared, partial(NativeThread, BUSY_TIMEOUT)),
             options,
             ready=_announce,
             unserved=partial(answer_unserved, FanOut((LogRecorder(), counts))),
@@ -270,7 +286,7 @@ COMMANDS = (
 
 
 def main() -> int:
-    """The console script."""
+    """Run the command that the arguments name."""
     try:
         return run_command(COMMANDS, sys.argv[1:])
     except (SettingsError, TrustError) as error:

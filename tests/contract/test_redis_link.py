@@ -164,7 +164,7 @@ class TestBreaker:
 
     def test_tells_how_many_servers_are_away(self, server: RedisServer) -> None:
         told: list[int] = []
-        stores = open_stores(server.url, threads=2)
+        stores = open_stores(server.url, connections=4)
         assert stores.link is not None
         stores.link.tell(told.append)
         stores.nonces.ping()
@@ -193,7 +193,7 @@ def until_available(call: Callable[[], object]) -> None:
 
 class TestPool:
     def test_all_stores_of_a_process_share_connections(self, server: RedisServer) -> None:
-        stores = open_stores(server.url, threads=2)
+        stores = open_stores(server.url, connections=4)
         before = ask(server, "INFO", "stats")["total_connections_received"]
 
         def use_all() -> None:
@@ -254,7 +254,7 @@ def wrong(login: Login) -> RedisOptions:
 
 class TestCluster:
     def test_every_store_works(self, redis_cluster: ClusterGroup, tenant: str) -> None:
-        stores = open_stores(redis_cluster.url, threads=2)
+        stores = open_stores(redis_cluster.url, connections=4)
         for number in range(30):
             key = key_of(str(number), tenant)
             assert stores.nonces.issue(key, RECORD, keep=KEEP, now=NOW)

@@ -1,5 +1,9 @@
 """Request bodies, bounded before anything reads them."""
 
+from contextlib import suppress
+from datetime import timedelta
+from typing import IO
+
 from flask import Request
 from werkzeug.wsgi import get_input_stream
 
@@ -7,34 +11,45 @@ from verifier.api.problems import RequestFault
 from verifier.api.wire import RequestError
 from verifier.core import evidence
 
-#: A body that is too large is read on to its end, up to this, and forgotten: a client that is still sending
-#: when the connection closes would see a reset and not the problem document.
-_DRAINED_OCTETS = 4 * 1024 * 1024
-_CHUNK_OCTETS = 64 * 1024
+#: A body that is too large is read to its end, up to this, so that the connection goes on.
+_DRAINED_BYTES = 4 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+_RETRY_AFTER = timedelta(seconds=1)
 
 
 def read_body(request: Request, *, limit: int) -> bytes:
-    """The body, of at most `limit` octets, sent as itself, with no query string beside it.
+    """Return the body, of at most `limit` bytes, sent uncompressed and with no query string beside it.
 
-    Raises RequestError, and FormatRefused where it is larger.
+    Raises RequestError, and FormatRefused if it is larger.
     """
     if request.query_string:
         raise RequestError(RequestFault.MALFORMED_REQUEST, "This path takes no query string.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RequestError(RequestFault.UNSUPPORTED_MEDIA_TYPE, "The body is compressed, which is not taken.")
+    stream = get_input_stream(request.environ)
     try:
-        stream = get_input_stream(request.environ)
         body = stream.read(limit + 1)
-        drained = len(body)
-        while len(body) > limit and drained < _DRAINED_OCTETS and (chunk := stream.read(_CHUNK_OCTETS)):
-            drained += len(chunk)
+    except EOFError as error:
+        raise _incomplete() from error
     except Exception as error:
-        # Each server raises its own, e.g. for a chunk of no length; whatever it is, there is no body.
-        raise RequestError(
-            RequestFault.MALFORMED_REQUEST, "The body ended early, or is not encoded as announced."
-        ) from error
+        # Each server raises its own, e.g. for a chunk without a length.
+        raise RequestError(RequestFault.MALFORMED_REQUEST, "The body is not encoded as announced.") from error
+    if len(body) > limit:
+        _drain(stream)
     evidence.check_size(body, limit)
     # A server may end its stream where the sender stopped.
     if len(body) < (request.content_length or 0):
-        raise RequestError(RequestFault.MALFORMED_REQUEST, "The body ended before its announced length.")
+        raise _incomplete()
     return body
+
+
+def _drain(stream: IO[bytes]) -> None:
+    with suppress(Exception):  # the answer is the same
+        for _ in range(_DRAINED_BYTES // _CHUNK_BYTES):
+            if not stream.read(_CHUNK_BYTES):
+                return
+
+
+def _incomplete() -> RequestError:
+    detail = "The body is incomplete: it ended early, or did not arrive in time. Send the whole request again."
+    return RequestError(RequestFault.REQUEST_TIMEOUT, detail, retry_after=_RETRY_AFTER)

@@ -11,6 +11,7 @@ class RequestFault(StrEnum):
     """What is wrong with a request, apart from its evidence."""
 
     MALFORMED_REQUEST = "malformed-request"
+    REQUEST_TIMEOUT = "request-timeout"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
@@ -146,6 +147,13 @@ DOCUMENTATION: dict[Code, Documentation] = {
         meaning="The body is not the JSON object that this path takes, has fields that it does not know, or the request has a "
         "query string where none belongs, names a policy that is not there, or a certificate that cannot be pinned.",
         remedy="Send the request as the documentation of the path shows it.",
+    ),
+    RequestFault.REQUEST_TIMEOUT: Documentation(
+        status=408,
+        title="The body is incomplete",
+        meaning="The body ended before its announced length, or did not arrive in time (20 s unless set otherwise). The request was "
+        "not processed, and its nonce is still valid.",
+        remedy="Send the request again, with the whole body at once.",
     ),
     RequestFault.NOT_FOUND: Documentation(
         status=404,

@@ -86,15 +86,19 @@ def create_blueprint(
 
 
 def create_metrics_blueprint(render: Callable[[], tuple[bytes, str]], *, own_listener: bool = False) -> Blueprint:
-    """`render` gives the metrics and their media type. With their own listener, they are on that one alone, and
-    nothing else is."""
+    """Serve what `render` returns: the metrics and their media type.
+
+    With a listener of their own, the metrics are on no other, and it serves health besides and nothing else.
+    """
     blueprint = Blueprint("metrics", __name__)
 
     if own_listener:
 
         @blueprint.before_app_request
         def keep_apart() -> None:
-            if (METRICS_LISTENER in request.environ) != (request.endpoint == "metrics.metrics"):
+            is_apart = METRICS_LISTENER in request.environ
+            is_health = request.endpoint in {"v1.healthz", "v1.readyz"}
+            if is_apart != (request.endpoint == "metrics.metrics") and not (is_apart and is_health):
                 raise NotFound
 
     @blueprint.get("/metrics")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from verifier.core.trust import TrustBundle
-from verifier.edge.decision_trails import open_trail
+from verifier.edge.decision_trails import RedisTrail, open_trail
 from verifier.edge.settings import Settings, SettingsError
 from verifier.edge.stores import Stores, open_stores
 from verifier.edge.token_keys import KeyRing, load_ring
@@ -22,6 +22,11 @@ class Prepared:
     stores: Stores
     trail: DecisionTrail | None
 
+    @property
+    def trail_blocks(self) -> bool:
+        """Whether the trail is in a file, so that an append blocks its thread."""
+        return not isinstance(self.trail, RedisTrail)
+
 
 def prepare(settings: Settings) -> Prepared:
     """Raises TrustError, SettingsError and StoreUnavailable."""
@@ -34,7 +39,7 @@ def connect_stores(settings: Settings) -> Stores:
     try:
         return open_stores(
             settings.nonce_store.get_secret_value(),
-            threads=settings.threads,
+            connections=settings.redis_connections,
             options=settings.redis_options,
         )
     except ValueError as error:

@@ -18,7 +18,7 @@ import redis
 from redis.exceptions import AskError, ChildDeadlockedError, ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
 from verifier.edge.circuit_breaker import CircuitOpen
-from verifier.edge.redis_nodes import Command, Nodes, Reach, TlsFailed, Word, is_away, tls_context
+from verifier.edge.redis_nodes import AllInUse, Command, Nodes, Reach, TlsFailed, Word, is_away, tls_context
 from verifier.edge.redis_routes import ClusterRoute, FixedRoute, Route, SentinelRoute
 from verifier.edge.redis_urls import Address, Form, Login, RedisOptions, RedisPlace, read_redis_url
 from verifier.ports import StoreUnavailable
@@ -55,7 +55,8 @@ _DETAILS: tuple[tuple[type[Exception], str], ...] = (
     (redis.exceptions.ReadOnlyError, "Redis is a read-only replica."),
     (redis.exceptions.OutOfMemoryError, "Redis is out of memory."),
     (redis.exceptions.TimeoutError, "Redis did not answer in time."),
-    (redis.exceptions.ConnectionError, "Redis cannot be reached, or all connections are in use."),
+    (AllInUse, "All connections to Redis are in use."),
+    (redis.exceptions.ConnectionError, "Redis cannot be reached."),
 )
 
 #: The code that begins an error reply, as in `MISCONF Redis is configured to …`.

@@ -32,6 +32,10 @@ Word = str | bytes | int
 Command = tuple[Word, ...]
 
 
+class AllInUse(redis.RedisError):
+    """No connection became free in time. The server may be well: more was asked of it at once than it answers."""
+
+
 class TlsFailed(redis.exceptions.ConnectionError):
     """The server could not be verified, or did not accept our certificate, or speaks no TLS."""
 
@@ -54,14 +58,25 @@ class Node:
         self.address = address
         self.breaker = CircuitBreaker(changed=changed)
         self._pool: Any = _pool_for(address, reach)  # redis-py does not annotate it
+        self._free = threading.BoundedSemaphore(reach.connections)
+        self._patience = reach.timeout.total_seconds()
 
     def exchange(self, commands: Sequence[Command]) -> list[object]:
         """The answers to the commands, which go out together on one connection, and once: one round trip. Errors that
         the server answers with are among them.
 
-        Raises CircuitOpen where nothing was sent since the server is away, and what redis-py raises where it did not
-        answer; then nobody knows whether it acted.
+        Raises AllInUse if no connection became free in time; CircuitOpen if the server is unavailable, so that the node
+        sent nothing; and what redis-py raises if the server did not answer. Then it is unknown whether it acted.
         """
+        if not self._free.acquire(timeout=self._patience):
+            raise AllInUse
+        try:
+            return self._exchange(commands)
+        finally:
+            self._free.release()
+
+    def _exchange(self, commands: Sequence[Command]) -> list[object]:
+        # Asked once a connection is free: meanwhile the calls that held one may have found the server unavailable.
         ticket = self._enter()
         try:
             answers = self._send(commands)

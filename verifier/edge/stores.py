@@ -13,10 +13,6 @@ from verifier.edge.sqlite_registry import SqliteTrustRegistry
 from verifier.edge.sqlite_store import SqliteNonceStore
 from verifier.ports import NonceStore, RateLimiter, TrustRegistry
 
-# The threads that answer requests hold one connection each at the most; one more reads the registry. The library's pool
-# gives a connection to whoever asks first, not to who waits longest: nobody should have to wait.
-_SPARE_CONNECTIONS = 2
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
@@ -27,9 +23,10 @@ class Stores:
     link: RedisLink | None = None
 
 
-def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) -> Stores:
-    """The stores that the URL names, for a process of this many threads. Those on Redis have not connected yet, and
-    share their connections.
+def open_stores(url: str, *, connections: int, options: RedisOptions | None = None) -> Stores:
+    """Open the stores that the URL names.
+
+    Those on Redis have not connected yet, and share at most `connections` to each server.
 
     On SQLite, the registry is a file of its own beside the nonces, since the two change at different times; the
     counters of the rates are another one, whose commits wait for no disk.
@@ -48,7 +45,7 @@ def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) 
                 limiter=SlidingRateLimiter.on_sqlite(path.with_name(f"{path.stem}-rates{path.suffix}")),
             )
         case scheme if scheme in SCHEMES:
-            link = RedisLink.open(url, options=options, connections=threads + _SPARE_CONNECTIONS)
+            link = RedisLink.open(url, options=options, connections=connections)
             return Stores(
                 nonces=RedisNonceStore(link),
                 registry=RedisTrustRegistry(link),

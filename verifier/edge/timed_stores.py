@@ -1,16 +1,17 @@
 """Stores that tell how long each call took. Each implements the port of the one that it stands before."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from verifier.core.decisions import Decisions
 from verifier.core.discovery import DiscoveredIssuer, Sighting
 from verifier.core.model import NonceRecord, Redemption
 from verifier.core.tenancy import Allowance, LimitedPath, Rate
+from verifier.edge.blocking import Runner, make_inline_runner
 from verifier.edge.stores import Stores
 from verifier.ports import (
     AuditEvent,
@@ -21,6 +22,8 @@ from verifier.ports import (
     StoreUnavailable,
     TrustRegistry,
 )
+
+_T = TypeVar("_T")
 
 
 class StoreCounts(Protocol):
@@ -35,13 +38,13 @@ class StoreCounts(Protocol):
 class _Timer:
     counts: StoreCounts
     store: str
+    run: Runner
 
-    @contextmanager
-    def time(self, operation: str) -> Iterator[None]:
+    def time(self, operation: str, call: Callable[[], _T]) -> _T:
         started = perf_counter()
         failed = False
         try:
-            yield
+            return self.run(call)
         except StoreUnavailable:
             failed = True
             raise
@@ -52,86 +55,77 @@ class _Timer:
 class TimedNonceStore:
     """As the store that it stands before. Implements the NonceStore port."""
 
-    def __init__(self, store: NonceStore, counts: StoreCounts) -> None:
+    def __init__(self, store: NonceStore, counts: StoreCounts, run: Runner) -> None:
         self._store = store
-        self._timer = _Timer(counts, "nonces")
+        self._timer = _Timer(counts, "nonces", run)
 
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
-        with self._timer.time("issue"):
-            return self._store.issue(key, record, keep=keep, now=now)
+        return self._timer.time("issue", partial(self._store.issue, key, record, keep=keep, now=now))
 
     def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
-        with self._timer.time("redeem"):
-            return self._store.redeem(key, now=now)
+        return self._timer.time("redeem", partial(self._store.redeem, key, now=now))
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
-        with self._timer.time("remember"):
-            return self._store.remember(key, keep=keep, now=now)
+        return self._timer.time("remember", partial(self._store.remember, key, keep=keep, now=now))
 
     def ping(self) -> None:
-        with self._timer.time("ping"):
-            self._store.ping()
+        self._timer.time("ping", self._store.ping)
 
 
 class TimedTrustRegistry:
     """As the registry that it stands before. Implements the TrustRegistry port."""
 
-    def __init__(self, registry: TrustRegistry, counts: StoreCounts) -> None:
+    def __init__(self, registry: TrustRegistry, counts: StoreCounts, run: Runner) -> None:
         self._registry = registry
-        self._timer = _Timer(counts, "registry")
+        self._timer = _Timer(counts, "registry", run)
 
     def revision(self) -> int:
-        with self._timer.time("revision"):
-            return self._registry.revision()
+        return self._timer.time("revision", self._registry.revision)
 
     def decisions(self) -> tuple[Decisions, int]:
-        with self._timer.time("decisions"):
-            return self._registry.decisions()
+        return self._timer.time("decisions", self._registry.decisions)
 
     def decide(self, decisions: Decisions, event: AuditEvent, *, expected: int) -> bool:
-        with self._timer.time("decide"):
-            return self._registry.decide(decisions, event, expected=expected)
+        return self._timer.time("decide", partial(self._registry.decide, decisions, event, expected=expected))
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
-        with self._timer.time("discovered"):
-            return self._registry.discovered()
+        return self._timer.time("discovered", self._registry.discovered)
 
     def record(self, sighting: Sighting, authorities: Sequence[bytes]) -> bool:
-        with self._timer.time("record"):
-            return self._registry.record(sighting, authorities)
+        return self._timer.time("record", partial(self._registry.record, sighting, authorities))
 
     def claim(self, name: str, *, lasting: timedelta) -> bool:
-        with self._timer.time("claim"):
-            return self._registry.claim(name, lasting=lasting)
+        return self._timer.time("claim", partial(self._registry.claim, name, lasting=lasting))
 
     def is_claimed(self, name: str) -> bool:
-        with self._timer.time("is_claimed"):
-            return self._registry.is_claimed(name)
+        return self._timer.time("is_claimed", partial(self._registry.is_claimed, name))
 
     def audit_trail(self, *, most: int) -> tuple[AuditEvent, ...]:
-        with self._timer.time("audit_trail"):
-            return self._registry.audit_trail(most=most)
+        return self._timer.time("audit_trail", partial(self._registry.audit_trail, most=most))
 
 
 class TimedRateLimiter:
     """As the one that it stands before. Implements the RateLimiter port."""
 
-    def __init__(self, limiter: RateLimiter, counts: StoreCounts) -> None:
+    def __init__(self, limiter: RateLimiter, counts: StoreCounts, run: Runner) -> None:
         self._limiter = limiter
-        self._timer = _Timer(counts, "rates")
+        self._timer = _Timer(counts, "rates", run)
 
     def hit(self, tenant: str, path: LimitedPath, rate: Rate) -> Allowance:
-        with self._timer.time("hit"):
-            return self._limiter.hit(tenant, path, rate)
+        return self._timer.time("hit", partial(self._limiter.hit, tenant, path, rate))
 
 
-def timed_stores(stores: Stores, counts: StoreCounts) -> Stores:
-    """The same stores, each call of which is told to `counts`, as is which servers are away."""
+def timed_stores(stores: Stores, counts: StoreCounts, make_runner: Callable[[], Runner] = make_inline_runner) -> Stores:
+    """Return the same stores, which tell `counts` of each call, and of the servers that are unavailable.
+
+    Each store in a file has a runner of its own. Those on Redis need none: their sockets are the server's to patch.
+    """
     if stores.link is not None:
         stores.link.tell(counts.stores_away)
+        make_runner = make_inline_runner
     return Stores(
-        nonces=TimedNonceStore(stores.nonces, counts),
-        registry=TimedTrustRegistry(stores.registry, counts),
-        limiter=TimedRateLimiter(stores.limiter, counts),
+        nonces=TimedNonceStore(stores.nonces, counts, make_runner()),
+        registry=TimedTrustRegistry(stores.registry, counts, make_runner()),
+        limiter=TimedRateLimiter(stores.limiter, counts, make_runner()),
         link=stores.link,
     )

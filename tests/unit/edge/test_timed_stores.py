@@ -38,7 +38,7 @@ def methods_of(port: type) -> set[str]:
 
 def test_tells_each_call_by_its_name_and_answers_as_the_store(tmp_path: Path) -> None:
     counts = KeptUses()
-    stores = timed_stores(open_stores(f"sqlite://{tmp_path}/n.sqlite3", threads=1), counts)
+    stores = timed_stores(open_stores(f"sqlite://{tmp_path}/n.sqlite3", connections=3), counts)
     stores.nonces.ping()
     assert stores.nonces.issue(KEY, RECORD, keep=timedelta(hours=1), now=NOW) is True
     assert stores.nonces.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
@@ -63,7 +63,7 @@ def test_tells_each_call_by_its_name_and_answers_as_the_store(tmp_path: Path) ->
 def test_tells_that_a_call_failed_and_lets_the_error_through(tmp_path: Path) -> None:
     counts = KeptUses()
     path = tmp_path / "n.sqlite3"
-    stores = timed_stores(open_stores(f"sqlite://{path}", threads=1), counts)
+    stores = timed_stores(open_stores(f"sqlite://{path}", connections=3), counts)
     path.unlink()
     with pytest.raises(StoreUnavailable):
         stores.nonces.ping()
@@ -72,7 +72,7 @@ def test_tells_that_a_call_failed_and_lets_the_error_through(tmp_path: Path) -> 
 
 def test_an_error_of_another_kind_is_not_the_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = KeptUses()
-    inner = open_stores(f"sqlite://{tmp_path}/n.sqlite3", threads=1)
+    inner = open_stores(f"sqlite://{tmp_path}/n.sqlite3", connections=3)
 
     def fail() -> NoReturn:
         raise ValueError("a fault")

@@ -1,0 +1,213 @@
+"""Callers' connections as gunicorn reads and writes them: each request has one deadline and a bounded size."""
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent import socket
+from gunicorn.http.errors import LimitRequestHeaders
+
+#: How long a caller has to close its end after its last answer.
+LINGER_SECONDS = 2
+#: How many bytes of one request are read: until its head is complete, and then of its body, with the framing.
+_HEAD_BYTES = 32 * 1024
+_BODY_BYTES = 8 * 1024 * 1024
+_STEP_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the callers of one listener may use."""
+
+    connections: int
+    #: From the first byte of a request to its last, and again for its answer.
+    request_seconds: float
+    #: Between an answer and the first byte of the next request.
+    idle_seconds: float
+
+
+class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
+    """A caller's connection, on which reading returns the end of the stream once a request's time is over."""
+
+    def __init__(self, client: Any, limits: Limits, rested: Callable[["Connection"], None]) -> None:  # noqa: ANN401 - as above
+        super().__init__(client.family, client.type, client.proto, fileno=client.detach())
+        self._limits = limits
+        self._rested = rested
+        #: No byte of the next request has been read.
+        self.is_idle = True
+        #: The worker waits for the caller.
+        self.is_waiting = False
+        #: The caller sends no more, or what it sends is not read.
+        self.has_ended = False
+        self._lingers = False
+        self._is_in_head = True
+        self._left = _HEAD_BYTES
+        # A new caller has no longer for its first byte than for a request.
+        self._read_until = monotonic() + limits.request_seconds
+        self._sent_until = 0.0
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return what the caller sends next, or nothing if its request's time or size is used up."""
+        # A caller that never pauses must not keep the worker from the others.
+        gevent.sleep(0)
+        if self._is_in_head and self._left <= 0:
+            raise LimitRequestHeaders("the head is too large")
+        data = b"" if self.has_ended else self._receive(min(size, self._left), flags, until=self._read_until)
+        self._left -= len(data)
+        if not data:
+            self.has_ended = True
+        elif self.is_idle:
+            self._start_clock()
+        return data
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        """Send all of it, within the time of one answer. Raises BrokenPipeError, which gunicorn does not log."""
+        now = monotonic()
+        self._sent_until = self._sent_until or now + self._limits.request_seconds
+        self.settimeout(max(0.001, self._sent_until - now))
+        try:
+            super().sendall(data, flags)
+        except OSError as error:
+            self.give_way()
+            raise BrokenPipeError(errno.EPIPE, "the caller does not read its answer") from error
+        self._lingers = True
+
+    def end_head(self) -> None:
+        """The head of the request is complete, and its body follows."""
+        if self.is_idle:  # it came with the request before
+            self._start_clock()
+        self._is_in_head = False
+        self._left = _BODY_BYTES
+
+    def rest(self) -> None:
+        """The request is answered, and the next one may follow."""
+        self.is_idle = self._is_in_head = True
+        self._left = _HEAD_BYTES
+        self._read_until = monotonic() + self._limits.idle_seconds
+        self._sent_until = 0.0
+        self._rested(self)
+
+    def give_way(self) -> None:
+        """Read no more, and close without delay."""
+        self._lingers = False
+        self.has_ended = True
+        with suppress(OSError):  # the caller has gone already
+            self.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        """Close, once the caller has read its answer: a reset could take it away (RFC 9112 section 9.6)."""
+        if self._lingers:
+            self._lingers = False
+            with suppress(OSError):  # the caller has gone already
+                self.shutdown(socket.SHUT_WR)
+                self._discard()
+        super().close()
+
+    def _start_clock(self) -> None:
+        self.is_idle = False
+        self._read_until = monotonic() + self._limits.request_seconds
+
+    def _receive(self, size: int, flags: int = 0, *, until: float) -> bytes:
+        seconds = until - monotonic()
+        if size <= 0 or seconds <= 0:
+            return b""
+        self.settimeout(seconds)
+        self.is_waiting = True
+        try:
+            data: bytes = super().recv(size, flags)
+        except TimeoutError:
+            return b""
+        except OSError:
+            data = b""
+        finally:
+            self.is_waiting = False
+        if not data:
+            self._lingers = False
+        return data
+
+    def _discard(self) -> None:
+        until = monotonic() + LINGER_SECONDS
+        for _ in range(_BODY_BYTES // _STEP_BYTES):
+            if not self._receive(_STEP_BYTES, until=until):
+                return
+            gevent.sleep(0)
+
+
+class Body:
+    """A request's body as the application reads it: to its end, or to EOFError."""
+
+    def __init__(self, request: Any, connection: Connection) -> None:  # noqa: ANN401 - gunicorn ships no types
+        self._request = request
+        self._reader = request.body
+        self._connection = connection
+
+    def read(self, size: int | None = None) -> bytes:
+        """Return up to `size` bytes.
+
+        Raises EOFError if the body is cut, and what gunicorn raises for a body that is not framed as announced. Then
+        the start of the next request is unknown, and the connection ends with this one.
+        """
+        try:
+            data: bytes = self._reader.read(size)
+        except Exception as error:
+            self._request.force_close()
+            if self._connection.has_ended:
+                raise EOFError from error
+            raise
+        if self._connection.has_ended:
+            self._request.force_close()
+            raise EOFError
+        return data
+
+    def discard(self) -> bool:
+        """Whether the rest of the body could be read to its end."""
+        try:
+            while self.read(_STEP_BYTES):
+                pass
+        except Exception:  # noqa: BLE001 - the connection ends, whatever it was
+            return False
+        return True
+
+
+class Door:
+    """A listener's name, and the callers that came by it: the one that kept the worker waiting longest gives way."""
+
+    def __init__(self, name: tuple[object, ...], limits: Limits) -> None:
+        self._name = name
+        self._limits = limits
+        #: In the order of their last answers, or of their arrivals.
+        self._callers: dict[Connection, None] = {}
+
+    def getsockname(self) -> tuple[object, ...]:
+        """Return the listener's address, also once the listener is closed."""
+        return self._name
+
+    @contextmanager
+    def admit(self, client: Any) -> Iterator[Connection]:  # noqa: ANN401 - gevent ships no types
+        if len(self._callers) >= self._limits.connections:
+            waiting = (caller for caller in self._callers if caller.is_waiting)
+            for caller in waiting:
+                caller.give_way()
+                break
+        connection = Connection(client, self._limits, self._put_last)
+        self._callers[connection] = None
+        try:
+            yield connection
+        finally:
+            del self._callers[connection]
+
+    def end_idle(self) -> None:
+        for caller in list(self._callers):
+            if caller.is_idle:
+                caller.give_way()
+
+    def end_all(self) -> None:
+        for caller in list(self._callers):
+            caller.give_way()
+
+    def _put_last(self, connection: Connection) -> None:
+        self._callers[connection] = self._callers.pop(connection)

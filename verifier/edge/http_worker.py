@@ -1,0 +1,129 @@
+"""gunicorn's gevent worker, with one deadline for each request, a stop that loses no request, and problem documents."""
+
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, Protocol
+
+import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.ggevent import GeventWorker
+
+from verifier.edge.http_connections import LINGER_SECONDS, Body, Connection, Door, Limits
+
+#: The signals that stop a worker. The server blocks them around a fork.
+STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+#: How soon a stop is noticed.
+_STEP_SECONDS = 0.1
+#: Connections that have given way, and have not ended yet.
+_SPARE_CONNECTIONS = 16
+
+#: The status and the problem document for a request that the application did not answer. The flag says whether the
+#: request is at fault, which then is not HTTP.
+Unserved = Callable[[Exception, bool], tuple[int, bytes]]
+
+
+class Application(Protocol):
+    """What a worker needs of the server."""
+
+    unserved: Unserved
+
+    def limits_of(self, listener: int) -> Limits:
+        """Return what the callers of the listener with this number may use."""
+
+
+class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
+    """One process of the service.
+
+    It overrides `run`, `handle_error`, `handle_quit` and `init_signals` of gunicorn's base worker, and `handle`,
+    `handle_request` and `timeout_ctx` of its gevent worker. All have kept their signatures since gunicorn 24.
+    """
+
+    app: Application
+
+    def init_signals(self) -> None:
+        """Take the signals that were blocked since before the fork, now that the handlers are the worker's own."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+    def run(self) -> None:
+        """Accept connections until the worker is told to stop, and then finish what has begun."""
+        doors, servers = [], []
+        for number, listener in enumerate(self.sockets):
+            limits = self.app.limits_of(number)
+            # A handler may start after the listener is closed, and asks for its name.
+            door = Door(listener.getsockname(), limits)
+            pool = Pool(limits.connections + _SPARE_CONNECTIONS)
+            server = StreamServer(listener, handle=partial(self.handle, door), spawn=pool)
+            if self.cfg.workers > 1:
+                server.max_accept = 1
+            server.start()
+            doors.append(door)
+            servers.append(server)
+        while self.alive:
+            self.notify()
+            gevent.sleep(_STEP_SECONDS)
+        for server in servers:
+            self._take_waiting(server)
+        self._finish(doors, [server.pool for server in servers])
+
+    def _take_waiting(self, server: StreamServer) -> None:
+        """Take the connections that the kernel has accepted, and close the listener: it resets those that are left."""
+        server.stop_accepting()
+        with suppress(OSError):
+            while (accepted := server.do_read()) is not None:
+                server.do_handle(*accepted)
+        server.close()
+
+    def _finish(self, doors: list[Door], pools: list[Pool]) -> None:
+        """Wait for the requests in flight, and a moment for those that callers send just now on idle connections."""
+        started = monotonic()
+        while any(pools) and monotonic() - started < self.cfg.graceful_timeout:
+            if monotonic() - started > LINGER_SECONDS:
+                for door in doors:
+                    door.end_idle()
+            self.notify()
+            gevent.sleep(_STEP_SECONDS)
+        for door in doors:
+            door.end_all()
+        for pool in pools:
+            pool.kill(timeout=1)
+
+    def handle(self, listener: Door, client: Any, addr: object) -> None:  # noqa: ANN401 - gevent ships no types
+        with listener.admit(client) as connection:
+            super().handle(listener, connection, addr)
+
+    def timeout_ctx(self) -> AbstractContextManager[None]:
+        """Leave deadlines to the connection: gunicorn's would be the same for a head and for idle keep-alive."""
+        return nullcontext()
+
+    def handle_request(self, listener_name: object, req: Any, sock: Connection, addr: object) -> None:  # noqa: ANN401 - as above
+        sock.end_head()
+        req.body = Body(req, sock)
+        super().handle_request(listener_name, req, sock, addr)
+        if not req.body.discard():
+            raise StopIteration
+        sock.rest()
+
+    def handle_quit(self, sig: int, frame: object) -> None:
+        """Stop for SIGINT, which a terminal sends to each worker too, as for SIGTERM."""
+        self.handle_exit(sig, frame)
+
+    def handle_error(self, req: object, client: Connection, addr: object, exc: BaseException) -> None:
+        """Answer a request that did not reach the application, or whose answer could not be made."""
+        del addr  # what a caller made up is not for the log
+        if not isinstance(exc, Exception):  # the worker ends
+            return
+        # With a request there was a head, and only the answer can be at fault.
+        status, problem = self.app.unserved(exc, req is None and isinstance(exc, ParseException))
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nCache-Control: no-store\r\n"
+            f"Content-Type: application/problem+json\r\nContent-Length: {len(problem)}\r\n\r\n"
+        )
+        with suppress(OSError):  # the caller has gone already
+            client.sendall(head.encode("ascii") + problem)
