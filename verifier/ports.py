@@ -191,6 +191,17 @@ class Exchange:
     seconds: float
 
 
+class Unserved(StrEnum):
+    """Why a request did not reach the application, or its answer did not reach the caller."""
+
+    #: It is not HTTP as the server reads it.
+    MALFORMED = "malformed"
+    #: Its body ended early, or did not arrive in time.
+    INCOMPLETE = "incomplete"
+    #: The server failed.
+    FAILED = "failed"
+
+
 #: Set in the WSGI environment of a request that came by the listener of the metrics; no header can set it.
 METRICS_LISTENER = "verifier.metrics_listener"
 

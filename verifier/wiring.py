@@ -12,7 +12,7 @@ from flask import Flask
 from verifier import __version__
 from verifier.agent import command as agent_command
 from verifier.api.admission import Admission
-from verifier.api.app import Service, answer_unserved, create_app
+from verifier.api.app import Service, create_app, refuse_unserved
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.routes import create_metrics_blueprint
@@ -240,7 +240,7 @@ def run_service(arguments: argparse.Namespace) -> int:
             partial(create_service, settings, counts, prepared, partial(NativeThread, BUSY_TIMEOUT)),
             options,
             ready=_announce,
-            unserved=partial(answer_unserved, FanOut((LogRecorder(), counts))),
+            refusal=partial(refuse_unserved, FanOut((LogRecorder(), counts))),
             worker_ended=forget_worker,
         )
     return ExitStatus.DONE

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from verifier.api import routes
 from verifier.api.admission import Admission
 from verifier.api.appraisals import Appraisals
+from verifier.api.bodies import INCOMPLETE
 from verifier.api.documentation import create_documentation_blueprint
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.api.token_routes import create_token_blueprint
@@ -20,7 +21,7 @@ from verifier.api.wire import Json, RequestError, problem_json, refusal_json
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
-from verifier.ports import CURRENT_TRACE, Exchange, Recorder, StoreUnavailable
+from verifier.ports import CURRENT_TRACE, Exchange, Recorder, StoreUnavailable, Unserved
 from verifier.service import Readiness, Verifier
 from verifier.token_ports import TokenIssuer
 
@@ -73,20 +74,27 @@ def create_app(service: Service) -> Flask:
     return app
 
 
-def answer_unserved(recorder: Recorder, error: Exception, is_the_requests: bool) -> tuple[int, bytes]:  # noqa: FBT001 - the server calls it so
-    """Status and problem document for a request that the application was never given, or whose answer could not be
-    sent: it is not HTTP that the server reads, or the server failed."""
+_UNSERVED: dict[Unserved, tuple[Code, str]] = {
+    Unserved.MALFORMED: (RequestFault.MALFORMED_REQUEST, "The request is not HTTP as this service reads it."),
+    Unserved.INCOMPLETE: (RequestFault.REQUEST_TIMEOUT, INCOMPLETE),
+    Unserved.FAILED: (Failure.INTERNAL, _HIDDEN),
+}
+
+
+def refuse_unserved(recorder: Recorder, cause: Unserved, error: Exception) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers and problem document for a request that the application does not answer."""
     request_id = secrets.token_hex(16)
-    code: Code
-    if is_the_requests:
-        code, detail = RequestFault.MALFORMED_REQUEST, "The request is not HTTP that is understood here."
-    else:
+    code, detail = _UNSERVED[cause]
+    if cause is Unserved.FAILED:
         recorder.failed(request_id, error)
-        code, detail = Failure.INTERNAL, _HIDDEN
     problem = problem_json(code, detail, request_id=request_id)
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store", "X-Request-Id": request_id}
+    if cause is Unserved.INCOMPLETE:
+        problem |= {"retryable": True, "retryAfterSeconds": 1}
+        headers["Retry-After"] = "1"
     status = DOCUMENTATION[code].status
     recorder.answered(Exchange(request_id=request_id, route="", status=status, code=code.value, seconds=0))
-    return status, json.dumps(problem).encode()
+    return status, headers, json.dumps(problem).encode()
 
 
 def _identify_requests(app: Flask) -> None:

@@ -16,6 +16,8 @@ _DRAINED_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _RETRY_AFTER = timedelta(seconds=1)
 
+INCOMPLETE = "The body is incomplete: it ended early, or did not arrive in time. Send the whole request again."
+
 
 def read_body(request: Request, *, limit: int) -> bytes:
     """Return the body, of at most `limit` bytes, sent uncompressed and with no query string beside it.
@@ -51,5 +53,4 @@ def _drain(stream: IO[bytes]) -> None:
 
 
 def _incomplete() -> RequestError:
-    detail = "The body is incomplete: it ended early, or did not arrive in time. Send the whole request again."
-    return RequestError(RequestFault.REQUEST_TIMEOUT, detail, retry_after=_RETRY_AFTER)
+    return RequestError(RequestFault.REQUEST_TIMEOUT, INCOMPLETE, retry_after=_RETRY_AFTER)

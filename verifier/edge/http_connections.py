@@ -1,7 +1,7 @@
 """Callers' connections as gunicorn reads and writes them: each request has one deadline and a bounded size."""
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -9,6 +9,7 @@ from typing import Any
 
 import gevent
 from gevent import socket
+from gevent.lock import BoundedSemaphore
 from gunicorn.http.errors import LimitRequestHeaders
 
 #: How long a caller has to close its end after its last answer.
@@ -17,6 +18,10 @@ LINGER_SECONDS = 2
 _HEAD_BYTES = 32 * 1024
 _BODY_BYTES = 8 * 1024 * 1024
 _STEP_BYTES = 64 * 1024
+#: How much of a body the server holds before the application is called: an ordinary body as a whole.
+_AHEAD_BYTES = 16 * 1024
+#: How long a request that is over waits for those that are not.
+_QUIET_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +38,10 @@ class Limits:
 class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
     """A caller's connection, on which reading returns the end of the stream once a request's time is over."""
 
-    def __init__(self, client: Any, limits: Limits, rested: Callable[["Connection"], None]) -> None:  # noqa: ANN401 - as above
+    def __init__(self, client: Any, door: "Door") -> None:  # noqa: ANN401 - as above
         super().__init__(client.family, client.type, client.proto, fileno=client.detach())
-        self._limits = limits
-        self._rested = rested
+        self._door = door
+        self._limits = door.limits
         #: No byte of the next request has been read.
         self.is_idle = True
         #: The worker waits for the caller.
@@ -47,7 +52,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._is_in_head = True
         self._left = _HEAD_BYTES
         # A new caller has no longer for its first byte than for a request.
-        self._read_until = monotonic() + limits.request_seconds
+        self._read_until = monotonic() + self._limits.request_seconds
         self._sent_until = 0.0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -56,7 +61,11 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         gevent.sleep(0)
         if self._is_in_head and self._left <= 0:
             raise LimitRequestHeaders("the head is too large")
-        data = b"" if self.has_ended else self._receive(min(size, self._left), flags, until=self._read_until)
+        try:
+            data = b"" if self.has_ended else self._receive(min(size, self._left), flags, until=self._read_until)
+        except TimeoutError:
+            self._door.await_quiet()
+            data = b""
         self._left -= len(data)
         if not data:
             self.has_ended = True
@@ -89,7 +98,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._left = _HEAD_BYTES
         self._read_until = monotonic() + self._limits.idle_seconds
         self._sent_until = 0.0
-        self._rested(self)
+        self._door.put_last(self)
 
     def give_way(self) -> None:
         """Read no more, and close without delay."""
@@ -112,15 +121,15 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._read_until = monotonic() + self._limits.request_seconds
 
     def _receive(self, size: int, flags: int = 0, *, until: float) -> bytes:
-        seconds = until - monotonic()
-        if size <= 0 or seconds <= 0:
+        """Return what comes, or nothing if the caller has gone or has used up its bytes. Raises TimeoutError."""
+        if size <= 0:
             return b""
-        self.settimeout(seconds)
+        self.settimeout(max(0.001, until - monotonic()))
         self.is_waiting = True
         try:
             data: bytes = super().recv(size, flags)
         except TimeoutError:
-            return b""
+            raise
         except OSError:
             data = b""
         finally:
@@ -144,13 +153,24 @@ class Body:
         self._request = request
         self._reader = request.body
         self._connection = connection
+        self._ahead = b""
 
-    def read(self, size: int | None = None) -> bytes:
+    def read_ahead(self) -> None:
+        """Wait for the body, or for the first part of a long one. Raises what `read` raises."""
+        # A caller that expects 100 sends its body once gunicorn has called the application.
+        if not any(name == "EXPECT" for name, _ in self._request.headers):
+            self._ahead = self._read(_AHEAD_BYTES)
+
+    def read(self, size: int) -> bytes:
         """Return up to `size` bytes.
 
         Raises EOFError if the body is cut, and what gunicorn raises for a body that is not framed as announced. Then
         the start of the next request is unknown, and the connection ends with this one.
         """
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        return data + self._read(size - len(data))
+
+    def _read(self, size: int) -> bytes:
         try:
             data: bytes = self._reader.read(size)
         except Exception as error:
@@ -177,8 +197,9 @@ class Door:
     """A listener's name, and the callers that came by it: the one that kept the worker waiting longest gives way."""
 
     def __init__(self, name: tuple[object, ...], limits: Limits) -> None:
+        self.limits = limits
         self._name = name
-        self._limits = limits
+        self._turn = BoundedSemaphore(1)
         #: In the order of their last answers, or of their arrivals.
         self._callers: dict[Connection, None] = {}
 
@@ -188,12 +209,12 @@ class Door:
 
     @contextmanager
     def admit(self, client: Any) -> Iterator[Connection]:  # noqa: ANN401 - gevent ships no types
-        if len(self._callers) >= self._limits.connections:
+        if len(self._callers) >= self.limits.connections:
             waiting = (caller for caller in self._callers if caller.is_waiting)
             for caller in waiting:
                 caller.give_way()
                 break
-        connection = Connection(client, self._limits, self._put_last)
+        connection = Connection(client, self)
         self._callers[connection] = None
         try:
             yield connection
@@ -209,5 +230,10 @@ class Door:
         for caller in list(self._callers):
             caller.give_way()
 
-    def _put_last(self, connection: Connection) -> None:
+    def put_last(self, connection: Connection) -> None:
         self._callers[connection] = self._callers.pop(connection)
+
+    def await_quiet(self) -> None:
+        """Let the others go first, for a moment: a thousand requests may reach their deadline at the same time."""
+        with gevent.Timeout(_QUIET_SECONDS, exception=False), self._turn:
+            gevent.idle()

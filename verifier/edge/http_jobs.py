@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from gevent.lock import BoundedSemaphore
 from gevent.threadpool import ThreadPool
 
+from verifier.edge.fair_turns import FairTurns
 from verifier.ports import StoreUnavailable
 
 _T = TypeVar("_T")
@@ -20,16 +20,16 @@ class NativeThread:
 
     def __init__(self, patience: timedelta) -> None:
         self._patience = patience.total_seconds()
-        self._turn = BoundedSemaphore(1)
+        self._turns = FairTurns(1)
         self._pool = ThreadPool(1)
 
     def __call__(self, job: Callable[[], _T], /) -> _T:
-        if not self._turn.acquire(timeout=self._patience):
+        if not self._turns.take(seconds=self._patience):
             raise StoreUnavailable("Too many calls wait for this store.")
         try:
             outcome = self._pool.apply(_outcome_of, (job,))
         finally:
-            self._turn.release()
+            self._turns.give_back()
         if isinstance(outcome, _Raised):
             raise outcome.error
         result: _T = outcome

@@ -18,7 +18,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from verifier.edge.http_connections import Limits
-from verifier.edge.http_worker import STOPPING, Unserved, Worker
+from verifier.edge.http_worker import STOPPING, Refusal, Worker
 from verifier.ports import METRICS_LISTENER
 
 #: How many callers the listener of metrics and health takes at once.
@@ -48,14 +48,14 @@ def serve(
     options: ServerOptions,
     *,
     ready: Callable[[str, str], None],
-    unserved: Unserved,
+    refusal: Refusal,
     worker_ended: Callable[[int], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT, finish the requests in flight within the graceful time, and exit.
 
     `create` makes the application in each worker, after the fork, so that no connection is shared. `ready` gets the
     base URLs of the service and of its metrics (or an empty text) once connections are accepted. A request that comes
-    by the listener of the metrics has METRICS_LISTENER in its environment. `unserved` answers a request that does not
+    by the listener of the metrics has METRICS_LISTENER in its environment. `refusal` answers a request that does not
     reach the application. `worker_ended` gets the process id of a worker that has ended.
 
     Raises RuntimeError if the standard library is not patched: one slow caller would then stop a worker.
@@ -70,7 +70,7 @@ def serve(
     _Server(
         create,
         options,
-        unserved,
+        refusal,
         {
             "bind": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses],
             "workers": options.workers,
@@ -112,13 +112,13 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         self,
         create: Callable[[], Flask],
         options: ServerOptions,
-        unserved: Unserved,
+        refusal: Refusal,
         settings: Mapping[str, object],
     ) -> None:
         self._create = create
         self._options = options
         self._connections = _admit_descriptors(options.connections)
-        self.unserved = unserved
+        self.refusal = refusal
         self._settings = settings
         self.metrics_port = ""
         super().__init__()

@@ -1,7 +1,7 @@
 """gunicorn's gevent worker, with one deadline for each request, a stop that loses no request, and problem documents."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from http import HTTPStatus
@@ -15,6 +15,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from verifier.edge.http_connections import LINGER_SECONDS, Body, Connection, Door, Limits
+from verifier.ports import Unserved
 
 #: The signals that stop a worker. The server blocks them around a fork.
 STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
@@ -23,15 +24,14 @@ _STEP_SECONDS = 0.1
 #: Connections that have given way, and have not ended yet.
 _SPARE_CONNECTIONS = 16
 
-#: The status and the problem document for a request that the application did not answer. The flag says whether the
-#: request is at fault, which then is not HTTP.
-Unserved = Callable[[Exception, bool], tuple[int, bytes]]
+#: Make the status, the headers and the problem document for a request that the application does not answer.
+Refusal = Callable[[Unserved, Exception], tuple[int, Mapping[str, str], bytes]]
 
 
 class Application(Protocol):
     """What a worker needs of the server."""
 
-    unserved: Unserved
+    refusal: Refusal
 
     def limits_of(self, listener: int) -> Limits:
         """Return what the callers of the listener with this number may use."""
@@ -41,7 +41,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     """One process of the service.
 
     It overrides `run`, `handle_error`, `handle_quit` and `init_signals` of gunicorn's base worker, and `handle`,
-    `handle_request` and `timeout_ctx` of its gevent worker. All have kept their signatures since gunicorn 24.
+    `handle_request` and `timeout_ctx` of its gevent worker. All have the same signatures in gunicorn 25, 26 and 27.
     """
 
     app: Application
@@ -105,6 +105,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     def handle_request(self, listener_name: object, req: Any, sock: Connection, addr: object) -> None:  # noqa: ANN401 - as above
         sock.end_head()
         req.body = Body(req, sock)
+        try:
+            req.body.read_ahead()
+        except Exception as error:
+            self._refuse(sock, Unserved.INCOMPLETE if sock.has_ended else Unserved.MALFORMED, error)
+            raise StopIteration from error
         super().handle_request(listener_name, req, sock, addr)
         if not req.body.discard():
             raise StopIteration
@@ -120,10 +125,12 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         if not isinstance(exc, Exception):  # the worker ends
             return
         # With a request there was a head, and only the answer can be at fault.
-        status, problem = self.app.unserved(exc, req is None and isinstance(exc, ParseException))
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nCache-Control: no-store\r\n"
-            f"Content-Type: application/problem+json\r\nContent-Length: {len(problem)}\r\n\r\n"
-        )
+        is_malformed = req is None and isinstance(exc, ParseException)
+        self._refuse(client, Unserved.MALFORMED if is_malformed else Unserved.FAILED, exc)
+
+    def _refuse(self, client: Connection, cause: Unserved, error: Exception) -> None:
+        status, headers, problem = self.app.refusal(cause, error)
+        fields = {"Connection": "close", "Content-Length": len(problem), **headers}
+        head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {fields[name]}" for name in fields)]
         with suppress(OSError):  # the caller has gone already
-            client.sendall(head.encode("ascii") + problem)
+            client.sendall("\r\n".join([*head, "", ""]).encode("ascii") + problem)

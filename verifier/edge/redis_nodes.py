@@ -17,6 +17,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadin
 from redis.retry import Retry
 
 from verifier.edge.circuit_breaker import CircuitBreaker, Ticket
+from verifier.edge.fair_turns import FairTurns
 from verifier.edge.redis_urls import Address, Login, RedisOptions
 
 #: What the kernel does about a peer that vanished without a word (seconds, seconds, probes): it closes the socket of
@@ -58,7 +59,7 @@ class Node:
         self.address = address
         self.breaker = CircuitBreaker(changed=changed)
         self._pool: Any = _pool_for(address, reach)  # redis-py does not annotate it
-        self._free = threading.BoundedSemaphore(reach.connections)
+        self._turns = FairTurns(reach.connections)
         self._patience = reach.timeout.total_seconds()
 
     def exchange(self, commands: Sequence[Command]) -> list[object]:
@@ -68,12 +69,12 @@ class Node:
         Raises AllInUse if no connection became free in time; CircuitOpen if the server is unavailable, so that the node
         sent nothing; and what redis-py raises if the server did not answer. Then it is unknown whether it acted.
         """
-        if not self._free.acquire(timeout=self._patience):
+        if not self._turns.take(seconds=self._patience):
             raise AllInUse
         try:
             return self._exchange(commands)
         finally:
-            self._free.release()
+            self._turns.give_back()
 
     def _exchange(self, commands: Sequence[Command]) -> list[object]:
         # Asked once a connection is free: meanwhile the calls that held one may have found the server unavailable.

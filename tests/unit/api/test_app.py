@@ -11,10 +11,10 @@ from support import documents
 from support.applications import Application, KeptRecords, make_application
 from support.problems import read_problem
 
-from verifier.api.app import answer_unserved
+from verifier.api.app import refuse_unserved
 from verifier.core.model import Claims, NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
-from verifier.ports import DocumentKey, NonceKey, StoreUnavailable
+from verifier.ports import DocumentKey, NonceKey, StoreUnavailable, Unserved
 
 JSON = "application/json"
 
@@ -250,11 +250,14 @@ def test_keeps_the_order_of_fields_and_answers_utf_8(application: Application) -
     assert json.loads(response.data)["document"]["zeta"] == "ü"
 
 
-def test_answers_for_what_was_no_request() -> None:
+@pytest.mark.parametrize(
+    ("cause", "code"), [(Unserved.MALFORMED, "malformed-request"), (Unserved.INCOMPLETE, "request-timeout")]
+)
+def test_answers_for_what_was_no_request(cause: Unserved, code: str) -> None:
     records = KeptRecords()
-    status, body = answer_unserved(records, ValueError("told by a sender"), is_the_requests=True)
-    problem = read_problem(status, {"Content-Type": "application/problem+json"}, body)
-    assert problem["code"] == "malformed-request"
+    status, headers, body = refuse_unserved(records, cause, ValueError("told by a sender"))
+    problem = read_problem(status, headers, body)
+    assert (problem["code"], headers["X-Request-Id"]) == (code, problem["requestId"])
     assert b"told by a sender" not in body
     assert records.failures == []
     assert records.exchanges[-1].request_id == problem["requestId"]
@@ -263,8 +266,8 @@ def test_answers_for_what_was_no_request() -> None:
 def test_answers_for_a_server_that_failed() -> None:
     records = KeptRecords()
     fault = ValueError("inner")
-    status, body = answer_unserved(records, fault, is_the_requests=False)
-    problem = read_problem(status, {"Content-Type": "application/problem+json"}, body)
+    status, headers, body = refuse_unserved(records, Unserved.FAILED, fault)
+    problem = read_problem(status, headers, body)
     assert (status, problem["code"]) == (500, "internal")
     assert b"inner" not in body
     assert records.failures == [(problem["requestId"], fault)]
