@@ -18,10 +18,11 @@ import pytest
 from support import raw_http
 from support.current import current_document
 from support.documents import imds_answer
+from support.measured import Measured, measured
 from support.processes import await_that, children_of
 from support.redis_server import running_redis_server
 from support.services import Answer, Client, RunningServer, running_service
-from support.slow_callers import Measured, SlowEnd, SlowKind, measured, slow_crowd
+from support.slow_callers import SlowEnd, SlowKind, slow_crowd
 
 #: Of the services here; a caller that is cut off has held its connection for so long.
 DEADLINE_SECONDS = 5

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -20,6 +21,8 @@ _BODY_BYTES = 8 * 1024 * 1024
 _STEP_BYTES = 64 * 1024
 #: How much of a body the server holds before the application is called: an ordinary body as a whole.
 _AHEAD_BYTES = 16 * 1024
+#: How long a caller may keep the worker waiting before it can give way to others.
+_PATIENCE_SECONDS = 1
 #: How long a request that is over waits for those that are not.
 _QUIET_SECONDS = 2
 
@@ -28,11 +31,17 @@ _QUIET_SECONDS = 2
 class Limits:
     """What the callers of one listener may use."""
 
+    #: Beyond this number, those give way that have kept the worker waiting longest.
     connections: int
     #: From the first byte of a request to its last, and again for its answer.
     request_seconds: float
     #: Between an answer and the first byte of the next request.
     idle_seconds: float
+
+    @property
+    def most_connections(self) -> int:
+        """How many there are at once at the most: no more are accepted while those beyond the limit end."""
+        return self.connections + max(16, self.connections // 8)
 
 
 class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
@@ -42,17 +51,21 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         super().__init__(client.family, client.type, client.proto, fileno=client.detach())
         self._door = door
         self._limits = door.limits
+        #: Its last answer, or its arrival.
+        self.since = monotonic()
         #: No byte of the next request has been read.
         self.is_idle = True
         #: The worker waits for the caller.
         self.is_waiting = False
         #: The caller sends no more, or what it sends is not read.
         self.has_ended = False
-        self._lingers = False
         self._is_in_head = True
+        self._is_sending = False
+        self._has_answered = False
+        self._is_gone = False
         self._left = _HEAD_BYTES
         # A new caller has no longer for its first byte than for a request.
-        self._read_until = monotonic() + self._limits.request_seconds
+        self._read_until = self.since + self._limits.request_seconds
         self._sent_until = 0.0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -78,12 +91,15 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         now = monotonic()
         self._sent_until = self._sent_until or now + self._limits.request_seconds
         self.settimeout(max(0.001, self._sent_until - now))
+        self.is_waiting = self._is_sending = True
         try:
             super().sendall(data, flags)
         except OSError as error:
             self.give_way()
             raise BrokenPipeError(errno.EPIPE, "the caller does not read its answer") from error
-        self._lingers = True
+        finally:
+            self.is_waiting = self._is_sending = False
+        self._has_answered = True
 
     def end_head(self) -> None:
         """The head of the request is complete, and its body follows."""
@@ -96,21 +112,21 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         """The request is answered, and the next one may follow."""
         self.is_idle = self._is_in_head = True
         self._left = _HEAD_BYTES
-        self._read_until = monotonic() + self._limits.idle_seconds
+        self.since = monotonic()
+        self._read_until = self.since + self._limits.idle_seconds
         self._sent_until = 0.0
         self._door.put_last(self)
 
     def give_way(self) -> None:
         """Read no more, and close without delay."""
-        self._lingers = False
-        self.has_ended = True
+        self._is_gone = self.has_ended = True
         with suppress(OSError):  # the caller has gone already
-            self.shutdown(socket.SHUT_RD)
+            self.shutdown(socket.SHUT_RDWR if self._is_sending else socket.SHUT_RD)
 
     def close(self) -> None:
         """Close, once the caller has read its answer: a reset could take it away (RFC 9112 section 9.6)."""
-        if self._lingers:
-            self._lingers = False
+        if self._has_answered and not self._is_gone:
+            self._is_gone = True
             with suppress(OSError):  # the caller has gone already
                 self.shutdown(socket.SHUT_WR)
                 self._discard()
@@ -124,18 +140,22 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         """Return what comes, or nothing if the caller has gone or has used up its bytes. Raises TimeoutError."""
         if size <= 0:
             return b""
-        self.settimeout(max(0.001, until - monotonic()))
+        seconds = until - monotonic()
+        if seconds <= 0 and not self.is_idle:
+            raise TimeoutError
+        self.settimeout(max(0.0, seconds))
         self.is_waiting = True
         try:
             data: bytes = super().recv(size, flags)
-        except TimeoutError:
-            raise
+        except (TimeoutError, BlockingIOError):
+            if seconds > 0 and self.is_idle:  # what came in the last moment is served
+                return self._receive(size, flags, until=until)
+            raise TimeoutError from None
         except OSError:
             data = b""
         finally:
             self.is_waiting = False
-        if not data:
-            self._lingers = False
+        self._is_gone = self._is_gone or not data
         return data
 
     def _discard(self) -> None:
@@ -194,7 +214,7 @@ class Body:
 
 
 class Door:
-    """A listener's name, and the callers that came by it: the one that kept the worker waiting longest gives way."""
+    """A listener's name, and the callers that came by it."""
 
     def __init__(self, name: tuple[object, ...], limits: Limits) -> None:
         self.limits = limits
@@ -209,17 +229,22 @@ class Door:
 
     @contextmanager
     def admit(self, client: Any) -> Iterator[Connection]:  # noqa: ANN401 - gevent ships no types
-        if len(self._callers) >= self.limits.connections:
-            waiting = (caller for caller in self._callers if caller.is_waiting)
-            for caller in waiting:
-                caller.give_way()
-                break
         connection = Connection(client, self)
         self._callers[connection] = None
         try:
             yield connection
         finally:
-            del self._callers[connection]
+            self._callers.pop(connection, None)
+
+    def make_room(self) -> None:
+        """End the callers that have kept the worker waiting longest, until there are no more than the limit."""
+        excess = len(self._callers) - self.limits.connections
+        if excess > 0:
+            before = monotonic() - _PATIENCE_SECONDS
+            waiting = (caller for caller in self._callers if caller.is_waiting and caller.since < before)
+            for caller in list(islice(waiting, excess)):
+                del self._callers[caller]
+                caller.give_way()
 
     def end_idle(self) -> None:
         for caller in list(self._callers):
@@ -231,7 +256,8 @@ class Door:
             caller.give_way()
 
     def put_last(self, connection: Connection) -> None:
-        self._callers[connection] = self._callers.pop(connection)
+        if connection in self._callers:
+            self._callers[connection] = self._callers.pop(connection)
 
     def await_quiet(self) -> None:
         """Let the others go first, for a moment: a thousand requests may reach their deadline at the same time."""

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -23,7 +23,7 @@ from verifier.ports import METRICS_LISTENER
 
 #: How many callers the listener of metrics and health takes at once.
 _METRICS_CONNECTIONS = 64
-#: Descriptors of a worker that belong to no caller: stores, log, metrics, and connections that are ending.
+#: Descriptors of a worker beside those of callers: stores, log, metrics, and the other listener with its callers.
 _OWN_DESCRIPTORS = 256
 
 
@@ -32,7 +32,7 @@ class ServerOptions:
     host: str
     port: int
     workers: int
-    #: How many callers a worker has at once. One more, and the one that it has waited for longest is closed.
+    #: How many callers a worker has before those give way that it has waited for longest.
     connections: int
     #: How long a caller may take to send one request.
     request_seconds: int
@@ -116,8 +116,13 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         settings: Mapping[str, object],
     ) -> None:
         self._create = create
-        self._options = options
-        self._connections = _admit_descriptors(options.connections)
+        self._limits = _admit_descriptors(
+            Limits(
+                connections=options.connections,
+                request_seconds=options.request_seconds,
+                idle_seconds=options.keep_alive_seconds,
+            )
+        )
         self.refusal = refusal
         self._settings = settings
         self.metrics_port = ""
@@ -134,24 +139,21 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         return app
 
     def limits_of(self, listener: int) -> Limits:
-        return Limits(
-            connections=self._connections if listener == 0 else _METRICS_CONNECTIONS,
-            request_seconds=self._options.request_seconds,
-            idle_seconds=self._options.keep_alive_seconds,
-        )
+        return self._limits if listener == 0 else replace(self._limits, connections=_METRICS_CONNECTIONS)
 
 
-def _admit_descriptors(connections: int) -> int:
-    """Raise the limit of descriptors for so many callers, and return how many callers it allows."""
+def _admit_descriptors(limits: Limits) -> Limits:
+    """Raise the limit of descriptors for so many callers, or lower the number of callers to what it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + _METRICS_CONNECTIONS + _OWN_DESCRIPTORS
+    needed = limits.most_connections + _OWN_DESCRIPTORS
     limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < limit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    if limit < needed:
-        connections = max(1, connections - needed + limit)
-        logging.getLogger(__name__).warning("the limit of descriptors allows %s connections a worker", connections)
-    return connections
+    if limit == needed:
+        return limits
+    connections = max(1, limits.connections * (limit - _OWN_DESCRIPTORS) // limits.most_connections)
+    logging.getLogger(__name__).warning("the limit of descriptors allows a worker %s connections", connections)
+    return replace(limits, connections=connections)
 
 
 class _Marked:

@@ -19,10 +19,8 @@ from verifier.ports import Unserved
 
 #: The signals that stop a worker. The server blocks them around a fork.
 STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-#: How soon a stop is noticed.
+#: How soon a worker notices that it has to stop, or that it has too many callers.
 _STEP_SECONDS = 0.1
-#: Connections that have given way, and have not ended yet.
-_SPARE_CONNECTIONS = 16
 
 #: Make the status, the headers and the problem document for a request that the application does not answer.
 Refusal = Callable[[Unserved, Exception], tuple[int, Mapping[str, str], bytes]]
@@ -58,7 +56,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             limits = self.app.limits_of(number)
             # A handler may start after the listener is closed, and asks for its name.
             door = Door(listener.getsockname(), limits)
-            pool = Pool(limits.connections + _SPARE_CONNECTIONS)
+            pool = Pool(limits.most_connections)
             server = StreamServer(listener, handle=partial(self.handle, door), spawn=pool)
             if self.cfg.workers > 1:
                 server.max_accept = 1
@@ -67,6 +65,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             servers.append(server)
         while self.alive:
             self.notify()
+            for door in doors:
+                door.make_room()
             gevent.sleep(_STEP_SECONDS)
         for server in servers:
             self._take_waiting(server)
