@@ -39,7 +39,7 @@ _SECTIONS: tuple[tuple[str, str, type[Reason | RequestFault | Failure]], ...] = 
 )
 
 #: Of the codes that no check raises, those after which the same request may be sent again.
-_RETRYABLE = frozenset({RequestFault.RATE_LIMITED, Failure.STORE_UNAVAILABLE})
+_RETRYABLE = frozenset({RequestFault.REQUEST_TIMEOUT, RequestFault.RATE_LIMITED, Failure.STORE_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from verifier.core.decisions import Decisions
 from verifier.core.model import AlreadyUsed, FirstUse, NonceRecord
 from verifier.core.tenancy import LimitedPath, Rate
 from verifier.edge.decision_trails import open_trail
+from verifier.edge.redis_client import RedisLink
 from verifier.edge.redis_store import RedisNonceStore
 from verifier.edge.redis_urls import Login, RedisOptions
 from verifier.edge.stores import open_stores
@@ -207,10 +208,34 @@ class TestPool:
             thread.start()
         for thread in threads:
             thread.join()
-        # Those of the two threads and two spare ones; one more is the question's own.
+        # One more is the question's own.
         assert ask(server, "INFO", "stats")["total_connections_received"] - before <= 5
         assert stores.link is not None
         stores.link.close()
+
+
+    def test_a_call_that_finds_no_free_connection_in_time_is_told_so_and_opens_no_circuit(
+        self, server: RedisServer
+    ) -> None:
+        """Four calls take a quarter of a second each on one connection, and wait 0.4 s at most."""
+        link = RedisLink.open(server.url, connections=1, timeout=timedelta(seconds=0.4))
+        told: list[str] = []
+
+        def wait() -> None:
+            try:
+                link.once("BLPOP", "imds-verifier:nothing", "0.25")
+            except StoreUnavailable as error:
+                told.append(error.detail)
+
+        threads = [threading.Thread(target=wait) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(told) == {"All connections to Redis are in use."}
+        assert 1 <= len(told) <= 3
+        link.ping()
+        link.close()
 
 
 class TestSentinel:

@@ -106,7 +106,7 @@ def test_says_which_condition_fails_and_why(on_redis: RunningServer, redis: Redi
     finally:
         redis.restart()
     assert status == 503
-    assert found["nonce-store"] == (False, "Redis cannot be reached, or all connections are in use.")
+    assert found["nonce-store"] == (False, "Redis cannot be reached.")
     assert found["trust"] == (True, "")
     # A process that answers is not to be restarted because something else is away.
     assert alive.status == 200

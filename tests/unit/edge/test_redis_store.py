@@ -9,6 +9,7 @@ from support.redis_links import Answering, answering_link
 
 from verifier.core.model import FirstUse, NonceRecord
 from verifier.edge.nonce_records import encode_record
+from verifier.edge.redis_nodes import AllInUse
 from verifier.edge.redis_store import RedisNonceStore
 from verifier.ports import NonceKey, NonceStore, StoreUnavailable
 
@@ -79,7 +80,7 @@ def test_a_nonce_that_is_issued_waits_for_nobody() -> None:
     ("error", "detail"),
     [
         (redis.exceptions.ConnectionError("Error 111 connecting to h:1"), "cannot be reached"),
-        (redis.exceptions.MaxConnectionsError("Too many connections"), "all connections are in use"),
+        (AllInUse(), "All connections to Redis are in use"),
         (redis.exceptions.TimeoutError("Timeout reading"), "did not answer in time"),
         (redis.exceptions.BusyLoadingError("loading"), "is loading its data"),
         (redis.exceptions.AuthenticationError("invalid username-password pair"), "refused the credentials"),
