@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     allow_open_listening: bool = False
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     # Of one worker: how many callers it has at once, and how many connections to each Redis server.
-    worker_connections: Annotated[int, Field(ge=16, le=65536)] = 4096
+    worker_connections: Annotated[int, Field(ge=16, le=65536)] = 2048
     redis_connections: Annotated[int, Field(ge=1, le=256)] = 16
     request_seconds: Annotated[int, Field(ge=1, le=600)] = 20
     # Longer than a balancer keeps an idle connection, so that no request meets a connection that closes.
