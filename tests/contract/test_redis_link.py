@@ -213,7 +213,6 @@ class TestPool:
         assert stores.link is not None
         stores.link.close()
 
-
     def test_a_call_that_finds_no_free_connection_in_time_is_told_so_and_opens_no_circuit(
         self, server: RedisServer
     ) -> None:

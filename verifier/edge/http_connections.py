@@ -69,7 +69,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._sent_until = 0.0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return what the caller sends next, or nothing if its request's time or size is used up."""
+        """Return what the caller sends next, or the end of the stream if its request's time or size is used up."""
         # A caller that never pauses must not keep the worker from the others.
         gevent.sleep(0)
         if self._is_in_head and self._left <= 0:
@@ -137,7 +137,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._read_until = monotonic() + self._limits.request_seconds
 
     def _receive(self, size: int, flags: int = 0, *, until: float) -> bytes:
-        """Return what comes, or nothing if the caller has gone or has used up its bytes. Raises TimeoutError."""
+        """Return what comes, or the end of the stream if the caller closed it or used up its bytes. Raises TimeoutError."""
         if size <= 0:
             return b""
         seconds = until - monotonic()
