@@ -137,7 +137,10 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._read_until = monotonic() + self._limits.request_seconds
 
     def _receive(self, size: int, flags: int = 0, *, until: float) -> bytes:
-        """Return what comes, or the end of the stream if the caller closed it or used up its bytes. Raises TimeoutError."""
+        """Return what comes, or the end of the stream if the caller closed it or used up its bytes.
+
+        Raises TimeoutError.
+        """
         if size <= 0:
             return b""
         seconds = until - monotonic()
