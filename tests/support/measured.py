@@ -47,7 +47,7 @@ def measured(
             began = time.monotonic()
             try:
                 call()
-            except Exception as error:  # noqa: BLE001 - whatever it is, a caller was not answered
+            except Exception as error:  # noqa: BLE001 - of any kind: a caller was not answered
                 result.wrong.append(f"{name}: {error!r}")
             result.seconds.setdefault(name, []).append(time.monotonic() - began)
             over.wait(pause)

@@ -109,8 +109,8 @@ class _Callers:
         dripping = asyncio.create_task(_drip(writer, kind))
         received = bytearray()
         with suppress(ConnectionError):
-            while octets := await reader.read(1 if kind.read_seconds else 65536):
-                received += octets
+            while piece := await reader.read(1 if kind.read_seconds else 65536):
+                received += piece
                 await asyncio.sleep(kind.read_seconds)
         dripping.cancel()
         writer.close()

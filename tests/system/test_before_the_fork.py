@@ -74,8 +74,8 @@ def test_no_socket_database_thread_or_redis_client_is_there_before_the_fork(
         finally:
             process.terminate()
             process.communicate(timeout=30)
-    nothing = {"listeners": 2, "sockets": 0, "files": [], "held": [], "threads": 1, "patched": True}
-    assert forks == [nothing, nothing]
+    bare = {"listeners": 2, "sockets": 0, "files": [], "held": [], "threads": 1, "patched": True}
+    assert forks == [bare, bare]
 
 
 # The command, which tells on standard error at its end what of gevent was imported.

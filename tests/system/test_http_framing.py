@@ -1,4 +1,4 @@
-"""Octets that are not one request as both sides of a proxy would read it: refused, and never a second request."""
+"""Bytes that a proxy may read as other requests than the service does: refused, with no second request in them."""
 
 import json
 import socket
@@ -98,7 +98,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path) -> Iterator
         yield running
 
 
-def answers_to(url: str, octets: bytes) -> list[tuple[int, dict[str, str], bytes]]:
+def answers_to(url: str, sent: bytes) -> list[tuple[int, dict[str, str], bytes]]:
     """Every answer on one connection, until the service closes it. It may do so while it is sent to."""
     parts = urlsplit(url)
     received = b""
@@ -106,7 +106,7 @@ def answers_to(url: str, octets: bytes) -> list[tuple[int, dict[str, str], bytes
 
         def send() -> None:
             try:
-                sock.sendall(octets)
+                sock.sendall(sent)
             except OSError:
                 return
 
@@ -129,10 +129,10 @@ def answers_to(url: str, octets: bytes) -> list[tuple[int, dict[str, str], bytes
     return answers
 
 
-@pytest.mark.parametrize("octets", [*SMUGGLED.values(), *OTHERS.values()], ids=[*SMUGGLED, *OTHERS])
-def test_is_one_refusal_or_a_closed_connection_and_no_second_request(apart: RunningServer, octets: bytes) -> None:
+@pytest.mark.parametrize("sent", [*SMUGGLED.values(), *OTHERS.values()], ids=[*SMUGGLED, *OTHERS])
+def test_is_one_refusal_or_a_closed_connection_and_no_second_request(apart: RunningServer, sent: bytes) -> None:
     hidden, last = (uuid.uuid4().hex for _ in range(2))
-    answers = answers_to(apart.url, octets.replace(HIDDEN.encode(), hidden[: len(HIDDEN)].encode()))
+    answers = answers_to(apart.url, sent.replace(HIDDEN.encode(), hidden[: len(HIDDEN)].encode()))
     assert len(answers) <= 1
     for status, headers, body in answers:
         read_problem(status, headers, body)
@@ -143,7 +143,7 @@ def test_is_one_refusal_or_a_closed_connection_and_no_second_request(apart: Runn
 
 
 def test_each_request_of_a_pipeline_reaches_the_application_once(tmp_path: Path, trust_dir: Path) -> None:
-    """Also one whose body was not asked for, and one that comes octet by octet."""
+    """Also one whose body was not asked for, and one that comes byte by byte."""
     first = [raw_http.request(path="/v1/nonces", headers=[("X-Request-Id", f"one-{number}")]) for number in range(20)]
     unasked = raw_http.request(b"x" * 5_000, path="/none", headers=[("X-Request-Id", "unasked")])
     chunked = raw_http.chunked_head("/v1/nonces", [("X-Request-Id", "chunked"), ("Content-Type", "application/json")])
@@ -154,8 +154,8 @@ def test_each_request_of_a_pipeline_reaches_the_application_once(tmp_path: Path,
         running_service(nonce_store=store, trust_dir=trust_dir) as service,
         raw_http.Connection(service.url) as connection,
     ):
-        for octet in first[0]:
-            connection.send(bytes([octet]))
+        for byte in first[0]:
+            connection.send(bytes([byte]))
         connection.send(b"".join([*first[1:], unasked, chunked, chunks, last]))
         statuses = [connection.receive_one().status for _ in range(23)]
         assert connection.is_closed()

@@ -26,7 +26,7 @@ from support.slow_callers import SlowEnd, SlowKind, slow_crowd
 
 #: Of the services here; a caller that is cut off has held its connection for so long.
 DEADLINE_SECONDS = 5
-#: How long an ordinary request may take, on a machine that has nothing else to do.
+#: How long an ordinary request may take, on an idle machine.
 ORDINARY_SECONDS = 1.0
 
 _HEAD = "POST /v1/attestations HTTP/1.1\r\nHost: test\r\n"
@@ -292,14 +292,14 @@ def test_a_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path, trust_
         ) as service,
         raw_http.Connection(service.url) as connection,
     ):
-        octets = raw_http.request(path="/v1/nonces", headers=())
-        connection.send(octets)
+        request = raw_http.request(path="/v1/nonces", headers=())
+        connection.send(request)
         assert connection.receive().status == 201
         threading.Event().wait(2.5)
         if keep_alive == "1":
             assert connection.is_closed()
         else:
-            connection.send(octets)
+            connection.send(request)
             assert connection.receive().status == 201
 
 

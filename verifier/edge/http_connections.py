@@ -211,7 +211,7 @@ class Body:
         try:
             while self.read(_STEP_BYTES):
                 pass
-        except Exception:  # noqa: BLE001 - the connection ends, whatever it was
+        except Exception:  # noqa: BLE001 - of any kind: the connection ends
             return False
         return True
 
