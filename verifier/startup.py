@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from verifier.adapters.redis.appraisal_log import RedisAppraisalLog
 from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.settings.settings import Settings, SettingsError
 from verifier.adapters.stores.appraisal_logs import open_appraisal_log
@@ -27,6 +28,11 @@ class StartupState:
     keys: KeyRing | None
     stores: Stores
     trail: AppraisalLog | None
+
+    @property
+    def trail_blocks(self) -> bool:
+        """Whether the log is in a file, so that an append blocks its thread."""
+        return not isinstance(self.trail, RedisAppraisalLog)
 
 
 def start_up(settings: Settings) -> StartupState:
@@ -70,7 +76,7 @@ def connect_stores(settings: Settings) -> Stores:
     try:
         return open_stores(
             settings.nonce_store.get_secret_value(),
-            threads=settings.threads,
+            connections=settings.redis_connections,
             options=redis_options(settings),
         )
     except ValueError as error:

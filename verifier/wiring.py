@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -11,11 +12,12 @@ from flask import Flask
 from verifier import __version__
 from verifier.adapters.aia.fetcher import AiaFetcher
 from verifier.adapters.clock import SystemClock
-from verifier.adapters.http.server import ServerOptions, serve
 from verifier.adapters.polling import start_polling
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.adapters.settings.text import mask_url, settings_text
+from verifier.adapters.sqlite.files import BUSY_TIMEOUT
+from verifier.adapters.stores.blocking import Runner, SerialAppraisalLog, run_inline
 from verifier.adapters.stores.factory import MissingStoreError, open_registry
 from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.adapters.telemetry.composite import CompositeRecorder
@@ -28,7 +30,7 @@ from verifier.adapters.trust.files import TrustDirectory, shipped_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.agent import command as agent_command
 from verifier.api.admission import Admission
-from verifier.api.app import Service, answer_unserved, create_app
+from verifier.api.app import Service, answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Tenants
 from verifier.api.routes import create_metrics_blueprint
@@ -101,11 +103,22 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
     )
 
 
-def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> Flask:
-    """Create the application of one worker, over the stores and the trust that the settings name."""
+def create_service(
+    settings: Settings,
+    counts: MetricsRecorder,
+    prepared: StartupState,
+    make_runner: Callable[[], Runner] = lambda: run_inline,
+) -> Flask:
+    """Create the application of one worker, over the stores and the trust that the settings name.
+
+    Calls that block their thread go through a runner, one for each file.
+    """
     clock = SystemClock()
     recorder = CompositeRecorder((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
-    stores = instrument_stores(prepared.stores, recorder)
+    stores = instrument_stores(prepared.stores, recorder, make_runner)
+    trail = prepared.trail
+    if trail is not None and prepared.trail_blocks:
+        trail = SerialAppraisalLog(trail, make_runner())
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,
@@ -160,9 +173,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens, served=settings.clouds),
             recorder=recorder,
             admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
-            appraisals=Appraisals(
-                recorder=recorder, clock=clock, log=prepared.trail, log_required=settings.audit_required
-            ),
+            appraisals=Appraisals(recorder=recorder, clock=clock, log=trail, log_required=settings.audit_required),
             maximum_body_bytes=settings.maximum_body_bytes,
             version=__version__,
             tokens=tokens,
@@ -236,6 +247,10 @@ def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
 
 def run_service(arguments: argparse.Namespace) -> int:
     """Serve until a signal stops the service. Report invalid settings before the first worker starts."""
+    # The other commands do without gevent.
+    from verifier.adapters.http.jobs import NativeThread  # noqa: PLC0415 - as above
+    from verifier.adapters.http.server import ServerOptions, serve  # noqa: PLC0415 - as above
+
     settings = load_settings()
     if arguments.print_settings:
         sys.stdout.write(f"{settings_text(settings)}\n")
@@ -254,8 +269,9 @@ def run_service(arguments: argparse.Namespace) -> int:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        threads=settings.threads,
+        connections=settings.worker_connections,
         request_seconds=settings.request_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
         graceful_stop_seconds=settings.graceful_stop_seconds,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
@@ -264,10 +280,10 @@ def run_service(arguments: argparse.Namespace) -> int:
         # Before the workers start: they share counters in files that this process creates.
         counts = MetricsRecorder()
         serve(
-            partial(create_service, settings, counts, prepared),
+            partial(create_service, settings, counts, prepared, partial(NativeThread, BUSY_TIMEOUT)),
             options,
             ready=_announce,
-            unserved=partial(answer_unserved, CompositeRecorder((log, counts))),
+            unhandled=partial(answer_unhandled, CompositeRecorder((log, counts))),
             worker_ended=forget_worker,
         )
     return ExitStatus.DONE

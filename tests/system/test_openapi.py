@@ -224,7 +224,7 @@ def test_every_operation_on_a_store_says_503_while_it_is_away(trust_dir: Path, t
 
 def test_every_operation_succeeds_as_described(described: RunningServer, redis: RedisServer) -> None:
     approvable, rejectable, pinnable = (_new_authority() for _ in range(3))
-    registry = open_stores(redis.url, threads=1).registry
+    registry = open_stores(redis.url, connections=3).registry
     for authority in (approvable, rejectable):
         sighting = IssuerObservation(
             cloud=Cloud.PUBLIC,

@@ -7,7 +7,6 @@ Not for a network file system (its locks and its shared memory do not reach ther
 import os
 import sqlite3
 import tempfile
-import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from verifier.adapters.native_lock import native_lock
 from verifier.ports.stores import StoreUnavailable
 
 #: RETURNING came with 3.35, STRICT tables with 3.37 (both 2021).
@@ -74,7 +74,7 @@ class _Process:
     __slots__ = ("connection", "file", "turn")
 
     def __init__(self) -> None:
-        self.turn = threading.Lock()
+        self.turn = native_lock()
         self.connection: sqlite3.Connection | None = None
         self.file = (0, 0)
 

@@ -1,0 +1,49 @@
+"""Run blocking jobs in native threads, so that the other requests of a worker go on."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from gevent.threadpool import ThreadPool
+
+from verifier.adapters.fair_turns import FairTurns
+from verifier.ports.stores import StoreUnavailable
+
+_T = TypeVar("_T")
+
+
+class NativeThread:
+    """Run jobs in one native thread, in turn. Implements Runner. Create it after the fork: it belongs to one hub.
+
+    A job waits `patience` at most for the jobs before it, without a thread of its own.
+    """
+
+    def __init__(self, patience: timedelta) -> None:
+        self._patience = patience.total_seconds()
+        self._turns = FairTurns(1)
+        self._pool = ThreadPool(1)
+
+    def __call__(self, job: Callable[[], _T], /) -> _T:
+        if not self._turns.take(seconds=self._patience):
+            raise StoreUnavailable("Too many calls wait for this store.")
+        try:
+            outcome = self._pool.apply(_outcome_of, (job,))
+        finally:
+            self._turns.give_back()
+        if isinstance(outcome, _Raised):
+            raise outcome.error
+        result: _T = outcome
+        return result
+
+
+class _Raised:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _outcome_of(job: Callable[[], _T]) -> _T | _Raised:
+    """Return an exception as a value: gevent prints one that leaves a thread of a pool."""
+    try:
+        return job()
+    except Exception as error:  # noqa: BLE001 - the caller raises it again
+        return _Raised(error)
