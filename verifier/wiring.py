@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,8 +15,6 @@ from verifier.adapters.polling import start_polling
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.adapters.settings.text import mask_url, settings_text
-from verifier.adapters.sqlite.files import BUSY_TIMEOUT
-from verifier.adapters.stores.blocking import Runner, SerialAppraisalLog, run_inline
 from verifier.adapters.stores.factory import MissingStoreError, open_registry
 from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.adapters.telemetry.composite import CompositeRecorder
@@ -47,7 +44,7 @@ from verifier.emulator import command as emulator_command
 from verifier.ports.stores import Unavailable
 from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityFound
 from verifier.ports.tokens import TokenKeyAdministration
-from verifier.startup import StartupState, load_spans, redis_options, start_up
+from verifier.startup import StartupState, load_spans, redis_options, server_options, start_up
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.archive import ArchiveVerifier
 from verifier.usecases.chain_cache import ChainCache
@@ -103,22 +100,11 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
     )
 
 
-def create_service(
-    settings: Settings,
-    counts: MetricsRecorder,
-    prepared: StartupState,
-    make_runner: Callable[[], Runner] = lambda: run_inline,
-) -> Flask:
-    """Create the application of one worker, over the stores and the trust that the settings name.
-
-    Calls that block their thread go through a runner, one for each file.
-    """
+def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> Flask:
+    """Create the application of one worker, over the stores and the trust that the settings name."""
     clock = SystemClock()
     recorder = CompositeRecorder((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
-    stores = instrument_stores(prepared.stores, recorder, make_runner)
-    trail = prepared.trail
-    if trail is not None and prepared.trail_blocks:
-        trail = SerialAppraisalLog(trail, make_runner())
+    stores = instrument_stores(prepared.stores, recorder, prepared.make_runner)
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,
@@ -173,7 +159,9 @@ def create_service(
             readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens, served=settings.clouds),
             recorder=recorder,
             admission=Admission(tenants=tenants, administrators=administrators, limiter=stores.limiter),
-            appraisals=Appraisals(recorder=recorder, clock=clock, log=trail, log_required=settings.audit_required),
+            appraisals=Appraisals(
+                recorder=recorder, clock=clock, log=prepared.appraisal_log(), log_required=settings.audit_required
+            ),
             maximum_body_bytes=settings.maximum_body_bytes,
             version=__version__,
             tokens=tokens,
@@ -247,15 +235,15 @@ def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
 
 def run_service(arguments: argparse.Namespace) -> int:
     """Serve until a signal stops the service. Report invalid settings before the first worker starts."""
-    # The other commands do without gevent.
+    # Only this command imports gevent.
     from verifier.adapters.http.jobs import NativeThread  # noqa: PLC0415 - as above
-    from verifier.adapters.http.server import ServerOptions, serve  # noqa: PLC0415 - as above
+    from verifier.adapters.http.server import serve  # noqa: PLC0415 - as above
 
     settings = load_settings()
     if arguments.print_settings:
         sys.stdout.write(f"{settings_text(settings)}\n")
         return ExitStatus.DONE
-    prepared = start_up(settings)
+    prepared = start_up(settings, NativeThread)
     administrators_of(settings)
     tenants_of(settings)
     load_spans(settings.otlp_endpoint)
@@ -265,23 +253,12 @@ def run_service(arguments: argparse.Namespace) -> int:
         log.record(TokenAudienceShared(audience=str(settings.token_audience), tenants=tenants))
     for oddity in prepared.trust.oddities():
         log.record(TrustOddityFound(detail=oddity))
-    options = ServerOptions(
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        connections=settings.worker_connections,
-        request_seconds=settings.request_seconds,
-        keep_alive_seconds=settings.keep_alive_seconds,
-        graceful_stop_seconds=settings.graceful_stop_seconds,
-        metrics_host=settings.metrics_host,
-        metrics_port=settings.metrics_port,
-    )
     with shared_values():
         # Before the workers start: they share counters in files that this process creates.
         counts = MetricsRecorder()
         serve(
-            partial(create_service, settings, counts, prepared, partial(NativeThread, BUSY_TIMEOUT)),
-            options,
+            partial(create_service, settings, counts, prepared),
+            server_options(settings),
             ready=_announce,
             unhandled=partial(answer_unhandled, CompositeRecorder((log, counts))),
             worker_ended=forget_worker,

@@ -2,11 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-from support.processes import run_times
 
 
 @dataclass(slots=True)
@@ -15,15 +13,9 @@ class Measured:
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-    #: How much longer than with a processor of its own a worker took for the same work: other processes had it.
-    slowdown: float = 1.0
-
-    @property
-    def longest(self) -> float:
-        return max(max(each) for each in self.seconds.values())
 
     def __str__(self) -> str:
-        parts = [f"slowdown {self.slowdown:.1f}", f"{len(self.wrong)} wrong {self.wrong[:3]}"]
+        parts = [f"{len(self.wrong)} wrong {self.wrong[:3]}"]
         for name, each in self.seconds.items():
             ordered = sorted(each)
             marks = (ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100], ordered[-1])
@@ -32,10 +24,8 @@ class Measured:
 
 
 @contextmanager
-def measured(
-    calls: Mapping[str, Callable[[], object]], *, workers: Sequence[int], pause: float = 0.05
-) -> Iterator[Measured]:
-    """Make each of `calls` again and again inside, in a thread of its own. `workers` are process ids.
+def measured(calls: Mapping[str, Callable[[], object]], *, pause: float = 0.05) -> Iterator[Measured]:
+    """Make each of `calls` again and again inside, in a thread of its own.
 
     A call that raises was not answered as it should be.
     """
@@ -53,7 +43,6 @@ def measured(
             over.wait(pause)
 
     threads = [threading.Thread(target=repeat, args=call) for call in calls.items()]
-    before = [run_times(worker) for worker in workers]
     for thread in threads:
         thread.start()
     try:
@@ -62,6 +51,3 @@ def measured(
         over.set()
         for thread in threads:
             thread.join()
-        for worker, (ran, waited) in zip(workers, before, strict=True):
-            now_ran, now_waited = run_times(worker)
-            result.slowdown = max(result.slowdown, 1 + (now_waited - waited) / max(1, now_ran - ran))

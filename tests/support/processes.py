@@ -29,12 +29,6 @@ def _status(process_id: int) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition(":") for line in lines)}
 
 
-def run_times(process_id: int) -> tuple[int, int]:
-    """How many nanoseconds the process's main thread has run, and has waited for a processor (schedstat)."""
-    ran, waited, _ = Path(f"/proc/{process_id}/schedstat").read_text("ascii").split()
-    return int(ran), int(waited)
-
-
 def await_that(condition: Callable[[], bool]) -> None:
     """It holds, within DEADLINE_SECONDS."""
     deadline = time.monotonic() + DEADLINE_SECONDS

@@ -304,7 +304,7 @@ CUT_BODIES = [
 ]
 
 
-@pytest.mark.parametrize("bytes", CUT_BODIES)
+@pytest.mark.parametrize("data", CUT_BODIES)
 def test_refuses_a_body_that_ends_early(service: RunningServer, data: bytes) -> None:
     with raw_http.Connection(service.url) as connection:
         connection.send(data)
@@ -312,7 +312,7 @@ def test_refuses_a_body_that_ends_early(service: RunningServer, data: bytes) -> 
         assert_is_last(connection, "request-timeout")
 
 
-@pytest.mark.parametrize("bytes", CUT_BODIES)
+@pytest.mark.parametrize("data", CUT_BODIES)
 def test_does_not_wait_for_ever_for_a_body_that_stalls(service: RunningServer, data: bytes) -> None:
     with raw_http.Connection(service.url) as connection:
         connection.send(data)

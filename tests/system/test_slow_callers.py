@@ -19,14 +19,14 @@ from support import raw_http
 from support.documents import imds_answer
 from support.live_documents import current_document
 from support.measured import Measured, measured
-from support.processes import await_that, children_of
+from support.processes import await_that
 from support.redis_server import running_redis_server
 from support.services import Answer, Client, RunningServer, running_service
 from support.slow_callers import SlowEnd, SlowKind, slow_crowd
 
 #: Of the services here; a caller that is cut off has held its connection for so long.
 DEADLINE_SECONDS = 5
-#: How long an ordinary request may take, on an idle machine.
+#: How long an ordinary request may take.
 ORDINARY_SECONDS = 1.0
 
 _HEAD = "POST /v1/attestations HTTP/1.1\r\nHost: test\r\n"
@@ -50,11 +50,10 @@ SLOW_READERS = (SlowKind(first="GET /openapi.json HTTP/1.1\r\nHost: test\r\n\r\n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listeners:
-    """A running service, a client of its listener for metrics and health, and the ids of its workers."""
+    """A running service, and a client of its listener for metrics and health."""
 
     service: RunningServer
     health: Client
-    workers: list[int]
 
 
 @contextmanager
@@ -73,7 +72,7 @@ def running(
         url = service.process.stdout.readline().removeprefix("service: metrics on ").removesuffix("/metrics\n")
         for _ in range(8 * workers):  # each worker has started
             service.issue_nonce()
-        yield Listeners(service=service, health=Client(url=url), workers=children_of(service.process.pid))
+        yield Listeners(service=service, health=Client(url=url))
 
 
 def expect(status: int, call: Callable[[], Answer]) -> Callable[[], None]:
@@ -104,21 +103,20 @@ def ordinary(listeners: Listeners) -> dict[str, Callable[[], object]]:
 
 
 def assert_unmoved(result: Measured, *, but: tuple[str, ...] = ()) -> None:
-    """Every ordinary request was answered, and in time, if the machine itself was."""
+    """Check that every ordinary request was answered in time."""
     logging.getLogger(__name__).info("%s", result)
     assert result.wrong == []
     for name, seconds in result.seconds.items():
         if name not in but:
-            # The last one is two requests.
-            bar = ORDINARY_SECONDS * result.slowdown * (2 if "and" in name else 1)
-            assert max(seconds) < bar, (name, str(result))
+            requests = 2 if "and" in name else 1
+            assert max(seconds) < ORDINARY_SECONDS * requests, (name, str(result))
 
 
-def assert_cut_off(ends: list[SlowEnd], number: int, statuses: tuple[int, ...], slowdown: float) -> None:
+def assert_cut_off(ends: list[SlowEnd], number: int, statuses: tuple[int, ...]) -> None:
     """At their deadlines: not before, and not much later. A thousand that end at the same time let others go first."""
     assert Counter(end.statuses for end in ends) == {statuses: number}
     assert min(end.seconds for end in ends) > DEADLINE_SECONDS - 0.5
-    assert max(end.seconds for end in ends) < DEADLINE_SECONDS + 3 * slowdown
+    assert max(end.seconds for end in ends) < DEADLINE_SECONDS + 3
 
 
 @pytest.mark.parametrize(
@@ -132,11 +130,11 @@ def test_thousands_of_half_requests(
         running(trust_dir, f"sqlite://{tmp_path}/nonces.sqlite3") as listeners,
         slow_crowd(listeners.service.url) as crowd,
     ):
-        with measured(ordinary(listeners), workers=listeners.workers) as result:
+        with measured(ordinary(listeners)) as result:
             crowd.send(kinds, 1000)
             crowd.send(kinds, 2000, a_second=100)
         assert_unmoved(result)
-        assert_cut_off(crowd.ends(awaited=3000), 3000, statuses, result.slowdown)
+        assert_cut_off(crowd.ends(awaited=3000), 3000, statuses)
 
 
 def test_half_requests_beside_idle_connections_and_slow_readers(tmp_path: Path, trust_dir: Path) -> None:
@@ -148,7 +146,7 @@ def test_half_requests_beside_idle_connections_and_slow_readers(tmp_path: Path, 
     ):
         patient.send(IDLE, 500)
         patient.send(SLOW_READERS, 100)
-        with measured(ordinary(listeners), workers=listeners.workers) as result:
+        with measured(ordinary(listeners)) as result:
             crowd.send(HALF_HEADS + HALF_BODIES, 1000)
             crowd.send(HALF_HEADS + HALF_BODIES, 600, a_second=100)
         assert_unmoved(result)
@@ -169,15 +167,15 @@ def test_half_requests_while_redis_hangs(trust_dir: Path) -> None:
         calls = {name: call for name, call in ordinary(listeners).items() if name in {"liveness", "keys", "refusal"}}
         unavailable = expect(503, lambda: client.post_json("/v1/nonces"))
         with redis.hanging():
-            with measured({**calls, "first nonces": unavailable}, workers=listeners.workers) as first:
+            with measured({**calls, "first nonces": unavailable}) as first:
                 crowd.send(HALF_HEADS + HALF_BODIES, 300, a_second=100)
-            with measured({**calls, "nonce": unavailable}, workers=listeners.workers) as later:
+            with measured({**calls, "nonce": unavailable}) as later:
                 crowd.send(HALF_HEADS + HALF_BODIES, 200, a_second=100)
         assert_unmoved(first, but=("first nonces",))
-        assert max(first.seconds["first nonces"]) < 2 + ORDINARY_SECONDS * first.slowdown
+        assert max(first.seconds["first nonces"]) < 2 + ORDINARY_SECONDS
         assert_unmoved(later)
         await_that(lambda: client.request("GET", "/readyz").status == 200)
-        with measured(ordinary(listeners), workers=listeners.workers) as back:
+        with measured(ordinary(listeners)) as back:
             crowd.send(HALF_HEADS + HALF_BODIES, 100, a_second=100)
         assert_unmoved(back)
 
@@ -220,7 +218,7 @@ def test_requests_go_on_while_sqlite_is_locked_and_those_that_wait_are_answered(
         with locked(file):
             began = time.monotonic()
             waiting = [pool.submit(client.post_json, "/v1/nonces") for _ in range(6)]
-            with measured(calls, workers=listeners.workers) as result:
+            with measured(calls) as result:
                 threading.Event().wait(3)
             assert not any(call.done() for call in waiting)
             held = time.monotonic() - began
@@ -243,7 +241,7 @@ def test_liveness_answers_while_every_connection_of_the_service_is_taken(tmp_pat
         refused = stack.enter_context(raw_http.Connection(listeners.service.url, timeout=1))
         refused.send(raw_http.request(method="GET", path="/healthz", headers=()))
         liveness = {"liveness": expect(200, lambda: listeners.health.request("GET", "/healthz"))}
-        with measured(liveness, workers=listeners.workers) as result, pytest.raises(TimeoutError):
+        with measured(liveness) as result, pytest.raises(TimeoutError):
             refused.receive(method="GET")
         assert_unmoved(result)
 
@@ -275,7 +273,7 @@ def test_a_caller_that_asks_on_and_does_not_read_is_cut_off(tmp_path: Path, trus
         connection.connect((host, int(port)))
         connection.settimeout(DEADLINE_SECONDS * 4)
         one = raw_http.request(method="GET", path="/openapi.json", headers=())
-        with measured(ordinary(listeners), workers=listeners.workers) as result, pytest.raises(ConnectionError):
+        with measured(ordinary(listeners)) as result, pytest.raises(ConnectionError):
             connection.sendall(one * 1_000_000)
         assert result.wrong == []
 

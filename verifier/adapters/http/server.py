@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -18,6 +18,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from verifier.adapters.http.connections import Limits
+from verifier.adapters.http.options import ServerOptions
 from verifier.adapters.http.worker import STOPPING, UnhandledRequestHandler, Worker
 from verifier.ports.telemetry import METRICS_LISTENER
 
@@ -25,22 +26,6 @@ from verifier.ports.telemetry import METRICS_LISTENER
 _METRICS_CONNECTIONS = 64
 #: Descriptors of a worker beside those of callers: stores, log, metrics, and the other listener with its callers.
 _OWN_DESCRIPTORS = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerOptions:
-    host: str
-    port: int
-    workers: int
-    #: How many callers a worker has before those give way that it has waited for longest.
-    connections: int
-    #: How long a caller may take to send one request.
-    request_seconds: int
-    keep_alive_seconds: int
-    graceful_stop_seconds: int
-    metrics_host: str = ""
-    #: None if metrics and health have no listener of their own.
-    metrics_port: int | None = None
 
 
 def serve(
