@@ -6,8 +6,8 @@ import sys
 def main() -> int:
     """Run the command that the arguments name, and return its exit status.
 
-    `serve` patches the standard library before anything else imports it: a lock or socket that was made before would
-    stop a whole worker. The other commands, and the library, do without.
+    `serve` patches the standard library before other modules import it: a lock or socket created earlier would block a
+    whole worker. The other commands and the library do not import gevent.
     """
     if sys.argv[1:2] == ["serve"]:
         from gevent import monkey  # noqa: PLC0415 - for this command alone

@@ -1,13 +1,13 @@
-"""A bounded number of turns, handed out in the order in which callers ask: for threads, and for greenlets."""
+"""Limit how many threads or greenlets do something at once, in the order in which they ask."""
 
 import threading
 from collections import deque
 
 
 class FairTurns:
-    """Hand a turn that is given back to the caller that has waited longest.
+    """Give each free turn to the caller that has waited longest.
 
-    A semaphore lets a new caller overtake those that wait: in a long burst, some of them would wait until they give up.
+    With a semaphore, new callers overtake waiting ones. In a long burst, some of those would time out.
     """
 
     def __init__(self, number: int) -> None:
@@ -17,7 +17,7 @@ class FairTurns:
         self._waiting: deque[threading.Lock] = deque()
 
     def take(self, *, seconds: float) -> bool:
-        """Whether it is the caller's turn within so many seconds. It gives each turn back."""
+        """Return True if the caller gets a turn within this time. It must give that turn back."""
         with self._guard:
             if self._free:
                 self._free -= 1
@@ -31,7 +31,7 @@ class FairTurns:
             if called in self._waiting:
                 self._waiting.remove(called)
                 return False
-            return True  # it was called just now
+            return True  # its turn came after the timeout
 
     def give_back(self) -> None:
         with self._guard:

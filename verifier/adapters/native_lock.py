@@ -1,7 +1,7 @@
-"""The lock of the interpreter itself, for state that native threads share.
+"""The lock of the interpreter, for state that native threads share.
 
-`serve` imports this module before it patches the standard library. A lock of gevent's loses wake-ups if threads of a
-pool wait for it, so `threading.Lock` does not serve there.
+`serve` imports this module before it patches the standard library. The patched `threading.Lock` loses wake-ups if
+native threads wait for it.
 """
 
 from _thread import allocate_lock as native_lock

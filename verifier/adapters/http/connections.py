@@ -1,4 +1,4 @@
-"""Callers' connections as gunicorn reads and writes them: each request has one deadline and a bounded size."""
+"""The connections of callers, which gunicorn reads and writes. Each request has one deadline and a bounded size."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -17,15 +17,15 @@ from gunicorn.http.errors import LimitRequestHeaders
 
 #: How long a caller has to close its end after its last answer.
 LINGER_SECONDS = 2
-#: How many bytes of one request are read: until its head is complete, and then of its body, with the framing.
+#: The most bytes that are read of one head, and of one body with its framing.
 _HEAD_BYTES = 32 * 1024
 _BODY_BYTES = 8 * 1024 * 1024
 _STEP_BYTES = 64 * 1024
-#: How much of a body the server holds before the application is called: an ordinary body as a whole.
+#: How much of a body the server reads before it calls the application. An ordinary body is shorter.
 _AHEAD_BYTES = 16 * 1024
-#: How long a caller may keep the worker waiting before it can give way to others.
+#: How long a caller may keep a full worker waiting before the worker may close its connection.
 _PATIENCE_SECONDS = 1
-#: How long a request that is over waits for those that are not.
+#: How long a request that reached its deadline lets other requests go first.
 _QUIET_SECONDS = 2
 
 
@@ -33,7 +33,7 @@ _QUIET_SECONDS = 2
 class Limits:
     """What the callers of one listener may use."""
 
-    #: Beyond this number, those give way that have kept the worker waiting longest.
+    #: Beyond this number, the worker closes the connections that have kept it waiting longest.
     connections: int
     #: From the first byte of a request to its last, and again for its answer.
     request_seconds: float
@@ -42,37 +42,37 @@ class Limits:
 
     @property
     def most_connections(self) -> int:
-        """How many there are at once at the most: no more are accepted while those beyond the limit end."""
+        """Return how many connections are open at most, with those beyond the limit that are about to close."""
         return self.connections + max(16, self.connections // 8)
 
 
 class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
-    """A caller's connection, on which reading returns the end of the stream once a request's time is over."""
+    """The connection of a caller. `recv` returns the end of the stream after the deadline of a request."""
 
     def __init__(self, client: Any, door: "Listener") -> None:  # noqa: ANN401 - as above
         super().__init__(client.family, client.type, client.proto, fileno=client.detach())
         self._listener = door
         self._limits = door.limits
-        #: Its last answer, or its arrival.
+        #: The time of its last answer, or of its arrival.
         self.since = monotonic()
         #: No byte of the next request has been read.
         self.is_idle = True
-        #: The worker waits for the caller.
+        #: The worker waits for the caller to send or to read.
         self.is_waiting = False
-        #: The caller sends no more, or what it sends is not read.
+        #: The caller has ended its stream, or the worker reads no more of it.
         self.has_ended = False
         self._is_in_head = True
         self._is_sending = False
         self._has_answered = False
         self._is_gone = False
         self._left = _HEAD_BYTES
-        # A new caller has no longer for its first byte than for a request.
+        # The first request has no idle time before its first byte.
         self._read_until = self.since + self._limits.request_seconds
         self._sent_until = 0.0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return what the caller sends next, or the end of the stream if its request's time or size is used up."""
-        # A caller that never pauses must not keep the worker from the others.
+        """Return what the caller sends next, or the end of the stream if the request has used up its time or size."""
+        # A caller that never pauses must not block the other callers.
         gevent.sleep(0)
         if self._is_in_head and self._left <= 0:
             raise LimitRequestHeaders("the head is too large")
@@ -89,7 +89,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         return data
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
-        """Send all of it, within the time of one answer. Raises BrokenPipeError, which gunicorn does not log."""
+        """Send all data within the time of one answer. Raises BrokenPipeError, which gunicorn does not log."""
         now = monotonic()
         self._sent_until = self._sent_until or now + self._limits.request_seconds
         self.settimeout(max(0.001, self._sent_until - now))
@@ -104,14 +104,14 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._has_answered = True
 
     def end_head(self) -> None:
-        """The head of the request is complete, and its body follows."""
+        """Expect a body: the head of the request is complete."""
         if self.is_idle:  # it came with the request before
             self._start_clock()
         self._is_in_head = False
         self._left = _BODY_BYTES
 
     def rest(self) -> None:
-        """The request is answered, and the next one may follow."""
+        """Wait for the next request: this one is answered."""
         self.is_idle = self._is_in_head = True
         self._left = _HEAD_BYTES
         self.since = monotonic()
@@ -120,13 +120,13 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._listener.put_last(self)
 
     def interrupt(self) -> None:
-        """Read no more, and close without delay."""
+        """Stop reading, and close soon without an answer."""
         self._is_gone = self.has_ended = True
         with suppress(OSError):  # the caller has gone already
             self.shutdown(socket.SHUT_RDWR if self._is_sending else socket.SHUT_RD)
 
     def close(self) -> None:
-        """Close, once the caller has read its answer: a reset could take it away (RFC 9112 section 9.6)."""
+        """Close after the caller has read its answer: an earlier reset could destroy it (RFC 9112 section 9.6)."""
         if self._has_answered and not self._is_gone:
             self._is_gone = True
             with suppress(OSError):  # the caller has gone already
@@ -139,7 +139,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._read_until = monotonic() + self._limits.request_seconds
 
     def _receive(self, size: int, flags: int = 0, *, until: float) -> bytes:
-        """Return what comes, or the end of the stream if the caller closed it or used up its bytes.
+        """Return what the caller sends, or the end of the stream if the caller ended it or used up its bytes.
 
         Raises TimeoutError.
         """
@@ -153,7 +153,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         try:
             data: bytes = super().recv(size, flags)
         except (TimeoutError, BlockingIOError):
-            if seconds > 0 and self.is_idle:  # what came in the last moment is served
+            if seconds > 0 and self.is_idle:  # serve a request that came at the last moment
                 return self._receive(size, flags, until=until)
             raise TimeoutError from None
         except OSError:
@@ -172,7 +172,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
 
 
 class Body:
-    """A request's body as the application reads it: to its end, or to EOFError."""
+    """The body of a request. The application reads it to its end or gets EOFError."""
 
     def __init__(self, request: Any, connection: Connection) -> None:  # noqa: ANN401 - gunicorn ships no types
         self._request = request
@@ -181,16 +181,16 @@ class Body:
         self._ahead = b""
 
     def read_ahead(self) -> None:
-        """Wait for the body, or for the first part of a long one. Raises what `read` raises."""
-        # A caller that expects 100 sends its body once gunicorn has called the application.
+        """Wait for the body, or for the first part of a long one. Raises the exceptions of `read`."""
+        # gunicorn sends 100 Continue when the application reads; the caller sends no body before that.
         if not any(name == "EXPECT" for name, _ in self._request.headers):
             self._ahead = self._read(_AHEAD_BYTES)
 
     def read(self, size: int) -> bytes:
         """Return up to `size` bytes.
 
-        Raises EOFError if the body is cut, and what gunicorn raises for a body that is not framed as announced. Then
-        the start of the next request is unknown, and the connection ends with this one.
+        Raises EOFError if the body is incomplete, and an exception of gunicorn if its framing is invalid. Then the
+        start of the next request is unknown, and the connection ends after this one.
         """
         data, self._ahead = self._ahead[:size], self._ahead[size:]
         return data + self._read(size - len(data))
@@ -209,24 +209,24 @@ class Body:
         return data
 
     def discard(self) -> bool:
-        """Whether the rest of the body could be read to its end."""
+        """Read the rest of the body. Return False if it has no valid end."""
         try:
             while self.read(_STEP_BYTES):
                 pass
-        except Exception:  # noqa: BLE001 - of any kind: the connection ends
+        except Exception:  # noqa: BLE001 - after any exception, the connection ends
             return False
         return True
 
 
 class Listener:
-    """A socket that accepts connections, and the callers on them."""
+    """A socket that accepts connections, and the connections of its callers."""
 
     def __init__(self, sock: Any, limits: Limits, handle: Callable[["Listener", Any, object], None]) -> None:  # noqa: ANN401 - as above
         self.limits = limits
         self._name: tuple[object, ...] = sock.getsockname()
         self._server = StreamServer(sock, handle=partial(handle, self), spawn=limits.most_connections)
         self._turn = BoundedSemaphore(1)
-        #: In the order of their last answers, or of their arrivals.
+        #: In the order of `since`.
         self._callers: dict[Connection, None] = {}
 
     def getsockname(self) -> tuple[object, ...]:
@@ -261,7 +261,7 @@ class Listener:
             self._callers.pop(connection, None)
 
     def make_room(self) -> None:
-        """End the callers that have kept the worker waiting longest, until there are no more than the limit."""
+        """Close the connections beyond the limit that have kept the worker waiting longest."""
         excess = len(self._callers) - self.limits.connections
         if excess > 0:
             before = monotonic() - _PATIENCE_SECONDS
@@ -285,6 +285,6 @@ class Listener:
             self._callers[connection] = self._callers.pop(connection)
 
     def await_quiet(self) -> None:
-        """Let the others go first, for a moment: a thousand requests may reach their deadline at the same time."""
+        """Let other requests go first: a thousand may reach their deadline at the same time."""
         with gevent.Timeout(_QUIET_SECONDS, exception=False), self._turn:
             gevent.idle()

@@ -1,4 +1,4 @@
-"""Run blocking jobs in native threads, so that the other requests of a worker go on."""
+"""Run blocking jobs in native threads, so that they do not block the other requests of a worker."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,9 +13,10 @@ _T = TypeVar("_T")
 
 
 class NativeThread:
-    """Run jobs in one native thread, in turn. Implements Runner. Create it after the fork: it belongs to one hub.
+    """Run jobs in one native thread, in their order. Implements Runner.
 
-    A job waits `patience` at most for the jobs before it, without a thread of its own.
+    A job waits at most `patience` for the jobs before it, and holds no thread meanwhile. Create the runner after the
+    fork: it belongs to one hub of gevent.
     """
 
     def __init__(self, patience: timedelta) -> None:
@@ -42,7 +43,7 @@ class _Raised:
 
 
 def _outcome_of(job: Callable[[], _T]) -> _T | _Raised:
-    """Return an exception as a value: gevent prints one that leaves a thread of a pool."""
+    """Return an exception as a value, because gevent prints exceptions that leave a thread of its pool."""
     try:
         return job()
     except Exception as error:  # noqa: BLE001 - the caller raises it again

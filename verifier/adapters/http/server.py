@@ -1,4 +1,4 @@
-"""gunicorn, told by arguments rather than by a file: the one place that knows its settings."""
+"""Configure and start gunicorn by arguments instead of a file."""
 
 import gc
 import logging
@@ -22,9 +22,9 @@ from verifier.adapters.http.options import ServerOptions
 from verifier.adapters.http.worker import STOPPING, UnhandledRequestHandler, Worker
 from verifier.ports.telemetry import METRICS_LISTENER
 
-#: How many callers the listener of metrics and health takes at once.
+#: How many connections the listener of metrics and health has at once.
 _METRICS_CONNECTIONS = 64
-#: Descriptors of a worker beside those of callers: stores, log, metrics, and the other listener with its callers.
+#: Descriptors of a worker besides those of callers: stores, log, metrics, and the other listener with its callers.
 _OWN_DESCRIPTORS = 256
 
 
@@ -38,16 +38,16 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, finish the requests in flight within the graceful time, and exit.
 
-    `create` makes the application in each worker, after the fork, so that no connection is shared. `ready` gets the
-    base URLs of the service and of its metrics (or an empty text) once connections are accepted. A request that comes
-    by the listener of the metrics has METRICS_LISTENER in its environment. `unhandled` answers a request that does not
-    reach the application. `worker_ended` gets the process id of a worker that has ended.
+    `create` makes the application in each worker, after the fork, so that workers share no connection. `ready` gets the
+    base URLs of the service and of its metrics (or an empty text) when connections are accepted. `unhandled` answers a
+    request that does not reach the application. `worker_ended` gets the process id of each worker that has ended. A
+    request on the metrics listener has METRICS_LISTENER in its environment.
 
     Raises RuntimeError if the standard library is not patched: one slow caller would then stop a worker.
     """
     if not monkey.is_module_patched("socket"):
         raise RuntimeError("the standard library is not patched: start the service by `imds-verifier serve`")
-    # From before the fork until it has handlers of its own, a worker has those of the arbiter, which lose a signal.
+    # Between its fork and its own handlers, a worker has the handlers of the arbiter, which lose a signal.
     os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOPPING))
     addresses = [(options.host, options.port)]
     if options.metrics_port is not None:
@@ -74,20 +74,20 @@ def serve(
             "forwarded_allow_ips": "",
             "pre_fork": lambda _arbiter, _worker: signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING),
             "child_exit": lambda _, worker: worker_ended(worker.pid),
-            "when_ready": lambda arbiter: _tell_ready(arbiter, ready),
+            "when_ready": lambda arbiter: _report_ready(arbiter, ready),
         },
     ).run()
 
 
-def _tell_ready(arbiter: Arbiter, ready: Callable[[str, str], None]) -> None:
-    """Tell the URLs. The workers are not forked yet, so that each of them knows the port of the metrics."""
+def _report_ready(arbiter: Arbiter, ready: Callable[[str, str], None]) -> None:
+    """Report the URLs, and keep the port of the metrics for the workers, which are forked later."""
     urls = []
     for listener in arbiter.LISTENERS:
         host, port = listener.sock.getsockname()[:2]
         urls.append(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     if len(urls) > 1:
         arbiter.app.metrics_port = urls[1].rpartition(":")[2]
-    # What is loaded by now is shared by all workers: the garbage collector must not touch, and so copy, its pages.
+    # All workers share the memory that is loaded by now. The garbage collector would write to its pages and copy them.
     gc.freeze()
     ready(urls[0], urls[1] if len(urls) > 1 else "")
 
@@ -120,7 +120,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Flask:
         app = self._create()
         if self.metrics_port:
-            app.wsgi_app = _Marked(app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
+            app.wsgi_app = partial(_mark, app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
         return app
 
     def limits_of(self, listener: int) -> Limits:
@@ -128,7 +128,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
 
 def _admit_descriptors(limits: Limits) -> Limits:
-    """Raise the limit of descriptors for so many callers, or lower the number of callers to what it allows."""
+    """Raise the limit of descriptors for this many connections, or lower the number of connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = limits.most_connections + _OWN_DESCRIPTORS
     limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -141,21 +141,15 @@ def _admit_descriptors(limits: Limits) -> Limits:
     return replace(limits, connections=connections)
 
 
-class _Marked:
-    """Mark what came by the listener of the metrics: gunicorn takes SERVER_PORT from the socket, never from Host."""
-
-    def __init__(self, app: WSGIApplication, port: str) -> None:
-        self._app = app
-        self._port = port
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["SERVER_PORT"] == self._port:
-            environ[METRICS_LISTENER] = True
-        return self._app(environ, start_response)
+def _mark(app: WSGIApplication, port: str, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+    """Mark a request on the metrics listener. gunicorn takes SERVER_PORT from the socket, never from Host."""
+    if environ["SERVER_PORT"] == port:
+        environ[METRICS_LISTENER] = True
+    return app(environ, start)
 
 
 class _RootLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """Send gunicorn's messages to the log of the process, and keep no access log, which would hold URLs."""
+    """Send gunicorn's messages to the log of the process. There is no access log, because it would hold URLs."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)

@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker, with one deadline for each request, a stop that loses no request, and problem documents."""
+"""gunicorn's gevent worker with one deadline for each request, a stop that loses no request, and problem documents."""
 
 import signal
 from collections.abc import Callable, Mapping
@@ -16,10 +16,10 @@ from verifier.ports.telemetry import UnhandledCause
 
 #: The signals that stop a worker. The server blocks them around a fork.
 STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-#: How soon a worker notices that it has to stop, or that it has too many callers.
+#: How often a worker checks whether it has to stop, or has too many callers.
 _STEP_SECONDS = 0.1
 
-#: Make the status, the headers and the problem document for a request that the application does not answer.
+#: Returns status, headers and problem document for a request that the application does not answer.
 UnhandledRequestHandler = Callable[[UnhandledCause, Exception], tuple[int, Mapping[str, str], bytes]]
 
 
@@ -29,20 +29,20 @@ class Application(Protocol):
     unhandled: UnhandledRequestHandler
 
     def limits_of(self, listener: int) -> Limits:
-        """Return what the callers of the listener with this number may use."""
+        """Return the limits of the listener with this number."""
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     """One process of the service.
 
     It overrides `run`, `handle_error`, `handle_quit` and `init_signals` of gunicorn's base worker, and `handle`,
-    `handle_request` and `timeout_ctx` of its gevent worker. All have the same signatures in gunicorn 25, 26 and 27.
+    `handle_request` and `timeout_ctx` of its gevent worker. Their signatures are the same in gunicorn 24 to 27.
     """
 
     app: Application
 
     def init_signals(self) -> None:
-        """Take the signals that were blocked since before the fork, now that the handlers are the worker's own."""
+        """Install the handlers of the worker, and then unblock the signals that were blocked before the fork."""
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
@@ -76,7 +76,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             super().handle(listener, connection, addr)
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
-        """Leave deadlines to the connection: gunicorn's would be the same for a head and for idle keep-alive."""
+        """Return no timeout: the connection has its own deadlines. gunicorn's covers head and idle time together."""
         return nullcontext()
 
     def handle_request(self, listener_name: object, req: Any, sock: Connection, addr: object) -> None:  # noqa: ANN401 - as above
@@ -93,15 +93,15 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         sock.rest()
 
     def handle_quit(self, sig: int, frame: object) -> None:
-        """Stop for SIGINT, which a terminal sends to each worker too, as for SIGTERM."""
+        """Stop on SIGINT as on SIGTERM. A terminal sends SIGINT to each worker too."""
         self.handle_exit(sig, frame)
 
     def handle_error(self, req: object, client: Connection, addr: object, exc: BaseException) -> None:
-        """Answer a request that did not reach the application, or whose answer could not be made."""
-        del addr  # what a caller made up is not for the log
+        """Answer a request that did not reach the application, or on which the server failed."""
+        del addr  # untrusted, so not for the log
         if not isinstance(exc, Exception):  # the worker ends
             return
-        # With a request there was a head, and only the answer can be at fault.
+        # With a request, the head was valid, so the server is at fault.
         is_malformed = req is None and isinstance(exc, ParseException)
         self._refuse(client, UnhandledCause.MALFORMED if is_malformed else UnhandledCause.FAILED, exc)
 

@@ -35,7 +35,7 @@ Command = tuple[Word, ...]
 
 
 class AllInUse(redis.RedisError):
-    """No connection became free in time. The server may be well: more was asked of it at once than it answers."""
+    """No connection became free in time. The server may be available: it got more calls than it can answer."""
 
 
 class TlsFailed(redis.exceptions.ConnectionError):
