@@ -28,23 +28,17 @@ class NativeThread:
         if not self._turns.take(seconds=self._patience):
             raise StoreUnavailable("Too many calls wait for this store.")
         try:
-            outcome = self._pool.apply(_outcome_of, (job,))
+            outcome: _T | Exception = self._pool.apply(_outcome_of, (job,))
         finally:
             self._turns.give_back()
-        if isinstance(outcome, _Raised):
-            raise outcome.error
-        result: _T = outcome
-        return result
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
 
-class _Raised:
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-def _outcome_of(job: Callable[[], _T]) -> _T | _Raised:
+def _outcome_of(job: Callable[[], _T]) -> _T | Exception:
     """Return an exception as a value, because gevent prints exceptions that leave a thread of its pool."""
     try:
         return job()
     except Exception as error:  # noqa: BLE001 - the caller raises it again
-        return _Raised(error)
+        return error
