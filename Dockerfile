@@ -63,8 +63,8 @@ USER 65532:65532
 WORKDIR /
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# Without a shell, by a module that starts in a tenth of a second. It asks the listener of the metrics, which answers
-# also while callers use up every connection of the other. Set VERIFIER_METRICS_HOST to read the metrics from outside.
+# Without a shell, by a module that starts in a tenth of a second. It probes the metrics listener, which answers
+# also while callers take every connection of the other. Set VERIFIER_METRICS_HOST to read the metrics from outside.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
     CMD ["/opt/imds-verifier/bin/python", "-P", "-m", "verifier.cli.health"]
 ENTRYPOINT ["/opt/imds-verifier/bin/imds-verifier"]

@@ -1,4 +1,4 @@
-"""What the process of `serve` holds when it forks a worker, and what the other commands do without."""
+"""Test what `serve` holds when it forks a worker, and that other commands do not import gevent."""
 
 import json
 import os
@@ -47,10 +47,10 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
-def test_no_socket_database_thread_or_redis_client_is_there_before_the_fork(
+def test_no_socket_database_thread_or_redis_client_exists_before_the_fork(
     request: pytest.FixtureRequest, tmp_path: Path, trust_dir: Path, kind: str
 ) -> None:
-    """But for the two listeners."""
+    """The two listeners are the only sockets."""
     store = f"sqlite://{tmp_path}/nonces.sqlite3" if kind == "sqlite" else str(request.getfixturevalue("redis_url"))
     settings = environment(
         VERIFIER_PORT="0",

@@ -1,4 +1,4 @@
-"""Callers that send, read or close slowly do not keep the others waiting, and neither does a store."""
+"""Test that slow callers and slow stores do not delay other requests."""
 
 import json
 import logging
@@ -84,7 +84,7 @@ def expect(status: int, call: Callable[[], Answer]) -> Callable[[], None]:
 
 
 def ordinary(listeners: Listeners) -> dict[str, Callable[[], object]]:
-    """What callers ask for that the store is not needed for, and what it is needed for."""
+    """Return requests that need no store, and requests that need one."""
     client = Client(url=listeners.service.url)
     bad = {"encoding": "pkcs7", "signature": "AAAA"}
 
@@ -113,7 +113,7 @@ def assert_unmoved(result: Measured, *, but: tuple[str, ...] = ()) -> None:
 
 
 def assert_cut_off(ends: list[SlowEnd], number: int, statuses: tuple[int, ...]) -> None:
-    """At their deadlines: not before, and not much later. A thousand that end at the same time let others go first."""
+    """Check that each connection ended at its deadline. A thousand that end at the same time let others go first."""
     assert Counter(end.statuses for end in ends) == {statuses: number}
     assert min(end.seconds for end in ends) > DEADLINE_SECONDS - 0.5
     assert max(end.seconds for end in ends) < DEADLINE_SECONDS + 3
@@ -122,10 +122,10 @@ def assert_cut_off(ends: list[SlowEnd], number: int, statuses: tuple[int, ...]) 
 @pytest.mark.parametrize(
     ("kinds", "statuses"), [(HALF_HEADS, ()), (HALF_BODIES, (408,))], ids=["half heads", "half bodies"]
 )
-def test_thousands_of_half_requests(
+def test_thousands_of_half_requests_delay_no_other_request(
     tmp_path: Path, trust_dir: Path, kinds: tuple[SlowKind, ...], statuses: tuple[int, ...]
 ) -> None:
-    """1,000 connections at once, and then 100 a second for 20 s."""
+    """Send 1,000 half requests at once, and then 100 a second for 20 s."""
     with (
         running(trust_dir, f"sqlite://{tmp_path}/nonces.sqlite3") as listeners,
         slow_crowd(listeners.service.url) as crowd,
@@ -137,8 +137,8 @@ def test_thousands_of_half_requests(
         assert_cut_off(crowd.ends(awaited=3000), 3000, statuses)
 
 
-def test_half_requests_beside_idle_connections_and_slow_readers(tmp_path: Path, trust_dir: Path) -> None:
-    """500 kept connections without a request, and 100 callers that read one byte a second: none of them is cut off."""
+def test_idle_connections_and_slow_readers_delay_no_other_request(tmp_path: Path, trust_dir: Path) -> None:
+    """500 connections are idle and 100 callers read one byte a second, beside half requests. They stay connected."""
     with (
         running(trust_dir, f"sqlite://{tmp_path}/nonces.sqlite3") as listeners,
         slow_crowd(listeners.service.url) as patient,
@@ -155,8 +155,8 @@ def test_half_requests_beside_idle_connections_and_slow_readers(tmp_path: Path, 
         assert Counter(end.statuses for end in ends) == {(): 800, (408,): 800}
 
 
-def test_half_requests_while_redis_hangs(trust_dir: Path) -> None:
-    """For 5 s. What needs Redis is 503 after its timeout of 2 s, and soon at once; the rest goes on."""
+def test_hanging_redis_delays_no_request_that_needs_no_store(trust_dir: Path) -> None:
+    """Redis hangs for 5 s. Requests that need it are 503 after its timeout of 2 s, and soon at once."""
     with (
         running_redis_server() as redis,
         running(trust_dir, redis.url) as listeners,
@@ -181,8 +181,8 @@ def test_half_requests_while_redis_hangs(trust_dir: Path) -> None:
         assert_unmoved(back)
 
 
-def test_a_burst_beyond_the_connections_to_redis_is_answered_and_opens_no_circuit(trust_dir: Path) -> None:
-    """60 callers at once share two connections, which a slow Redis holds: each waits for its turn."""
+def test_burst_beyond_the_connections_to_redis_is_answered_and_opens_no_circuit(trust_dir: Path) -> None:
+    """60 callers at once share two connections: each waits for its turn."""
     with (
         running_redis_server() as redis,
         running(trust_dir, redis.url, workers=1, VERIFIER_REDIS_CONNECTIONS="2") as listeners,
@@ -201,17 +201,17 @@ def test_a_burst_beyond_the_connections_to_redis_is_answered_and_opens_no_circui
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Another process would hold the lock so: no writer gets its turn."""
+    """Hold the lock of writers, as another process can."""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
 
 
-def test_requests_go_on_while_sqlite_is_locked_and_those_that_wait_are_answered(
+def test_locked_sqlite_delays_no_other_request_and_waiting_requests_are_answered(
     tmp_path: Path, trust_dir: Path
 ) -> None:
-    """For 3 s, which is less than a call waits: six requests wait in one worker, and none of them loses its wake-up."""
+    """The lock lasts 3 s, less than a call waits. Six requests wait in one worker, and none loses its wake-up."""
     file = tmp_path / "nonces.sqlite3"
     with running(trust_dir, f"sqlite://{file}", workers=1) as listeners, ThreadPoolExecutor(6) as pool:
         client = Client(url=listeners.service.url)
@@ -229,7 +229,7 @@ def test_requests_go_on_while_sqlite_is_locked_and_those_that_wait_are_answered(
 
 
 def test_liveness_answers_while_every_connection_of_the_service_is_taken(tmp_path: Path, trust_dir: Path) -> None:
-    """By requests that wait for the store, so that none of them can give way."""
+    """Requests that wait for the store take the connections, so the worker cannot close any of them."""
     file = tmp_path / "nonces.sqlite3"
     with (
         running(trust_dir, f"sqlite://{file}", workers=1, VERIFIER_WORKER_CONNECTIONS="16") as listeners,
@@ -247,7 +247,7 @@ def test_liveness_answers_while_every_connection_of_the_service_is_taken(tmp_pat
         assert_unmoved(result)
 
 
-def test_the_caller_that_was_waited_for_longest_gives_way_to_a_new_one(tmp_path: Path, trust_dir: Path) -> None:
+def test_full_worker_closes_the_connection_that_kept_it_waiting_longest(tmp_path: Path, trust_dir: Path) -> None:
     store = f"sqlite://{tmp_path}/nonces.sqlite3"
     with (
         running(trust_dir, store, workers=1, deadline=60, VERIFIER_WORKER_CONNECTIONS="16") as listeners,
@@ -263,8 +263,8 @@ def test_the_caller_that_was_waited_for_longest_gives_way_to_a_new_one(tmp_path:
         assert time.monotonic() - began < 60
 
 
-def test_a_caller_that_asks_on_and_does_not_read_is_cut_off(tmp_path: Path, trust_dir: Path) -> None:
-    """Its answers fill what the kernel holds for it. The service waits for it as long as for a request."""
+def test_caller_that_sends_requests_and_reads_no_answer_is_cut_off(tmp_path: Path, trust_dir: Path) -> None:
+    """Answers fill the buffers of the kernel. The service waits for the caller as long as for a request."""
     with (
         running(trust_dir, f"sqlite://{tmp_path}/nonces.sqlite3", workers=1) as listeners,
         closing(socket.socket()) as connection,
@@ -280,8 +280,8 @@ def test_a_caller_that_asks_on_and_does_not_read_is_cut_off(tmp_path: Path, trus
 
 
 @pytest.mark.parametrize("keep_alive", ["60", "1"])
-def test_a_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path, trust_dir: Path, keep_alive: str) -> None:
-    """Also longer than a request may take."""
+def test_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path, trust_dir: Path, keep_alive: str) -> None:
+    """The time can be longer than a request may take."""
     with (
         running_service(
             nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3",
@@ -302,8 +302,8 @@ def test_a_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path, trust_
             assert connection.receive().status == 201
 
 
-def test_a_stop_loses_none_of_50_requests_in_flight(tmp_path: Path, trust_dir: Path) -> None:
-    """Half of them have sent half a body; the others wait for a store that is locked."""
+def test_stop_loses_none_of_50_requests_in_flight(tmp_path: Path, trust_dir: Path) -> None:
+    """25 requests have sent half a body; 25 wait for a locked store."""
     file = tmp_path / "nonces.sqlite3"
     with running(trust_dir, f"sqlite://{file}") as listeners, ExitStack() as stack:
         service = listeners.service

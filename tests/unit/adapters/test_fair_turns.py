@@ -1,4 +1,4 @@
-"""Turns in the order in which they are asked for."""
+"""Test that turns are given in the order of the calls."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from verifier.adapters.fair_turns import FairTurns
 
 
-def test_as_many_turns_are_taken_as_there_are() -> None:
+def test_no_turn_is_given_beyond_the_limit() -> None:
     turns = FairTurns(2)
     assert [turns.take(seconds=0.01) for _ in range(3)] == [True, True, False]
     turns.give_back()
     assert turns.take(seconds=0.01)
 
 
-def test_a_caller_that_gave_up_is_not_handed_a_turn() -> None:
+def test_caller_that_timed_out_gets_no_turn() -> None:
     turns = FairTurns(1)
     assert turns.take(seconds=1)
     assert not turns.take(seconds=0.01)
@@ -21,7 +21,7 @@ def test_a_caller_that_gave_up_is_not_handed_a_turn() -> None:
     assert turns.take(seconds=0.01)
 
 
-def test_those_that_wait_come_in_their_order_and_before_later_ones() -> None:
+def test_waiting_callers_get_turns_in_order_and_before_later_ones() -> None:
     turns = FairTurns(1)
     assert turns.take(seconds=1)
     order: list[int] = []
@@ -43,7 +43,7 @@ def test_those_that_wait_come_in_their_order_and_before_later_ones() -> None:
     assert order == list(range(20))
 
 
-def test_no_more_than_the_number_have_a_turn_at_once_and_nobody_starves() -> None:
+def test_turns_stay_within_the_limit_and_every_caller_gets_one() -> None:
     turns = FairTurns(3)
     inside = most = 0
     guard = threading.Lock()

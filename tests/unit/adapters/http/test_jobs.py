@@ -1,4 +1,4 @@
-"""Blocking jobs in native threads, while greenlets go on."""
+"""Test that blocking jobs in native threads do not block greenlets."""
 
 import time
 from datetime import timedelta
@@ -10,8 +10,8 @@ from verifier.adapters.http.jobs import NativeThread
 from verifier.ports.stores import StoreUnavailable
 
 
-def test_returns_what_the_job_returns_and_raises_what_it_raises(capfd: pytest.CaptureFixture[str]) -> None:
-    """An exception is the caller's to judge: gevent would print it."""
+def test_job_returns_its_value_or_raises_its_exception(capfd: pytest.CaptureFixture[str]) -> None:
+    """Without the runner, gevent would print the exception."""
     run = NativeThread(timedelta(seconds=5))
     assert run(lambda: "done") == "done"
     with pytest.raises(StoreUnavailable, match="is read-only"):

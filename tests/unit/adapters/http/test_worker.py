@@ -1,4 +1,4 @@
-"""What the worker takes over from gunicorn's: named methods with the parameters that they have there."""
+"""Test that the worker overrides named methods of gunicorn, with the same parameters."""
 
 import inspect
 
@@ -10,13 +10,13 @@ from verifier.adapters.http.worker import Worker
 OVERRIDDEN = ["handle", "handle_error", "handle_quit", "handle_request", "init_signals", "run", "timeout_ctx"]
 
 
-def test_overrides_no_other_method_of_gunicorns() -> None:
+def test_worker_overrides_no_other_method_of_gunicorn() -> None:
     assert (
         sorted(name for name in vars(Worker) if not name.startswith("__") and hasattr(GeventWorker, name)) == OVERRIDDEN
     )
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
-def test_each_has_the_parameters_that_it_has_in_gunicorn(name: str) -> None:
+def test_overridden_method_has_the_parameters_of_gunicorn(name: str) -> None:
     ours, theirs = (list(inspect.signature(getattr(kind, name)).parameters) for kind in (Worker, GeventWorker))
     assert ours == theirs
