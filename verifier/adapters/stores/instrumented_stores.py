@@ -1,16 +1,15 @@
 """Measure each call of a store."""
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from time import perf_counter
-from typing import ParamSpec, TypeVar, cast
+from typing import TypeVar, cast
 
 from verifier.adapters.stores.blocking import Runner, run_inline
 from verifier.adapters.stores.factory import Stores
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder, StoreCallMeasured, StoreCircuitsChanged
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -23,12 +22,10 @@ class _Instrumented:
         self._name = name
         self._run = run
 
-    def __getattr__(self, operation: str) -> object:
-        return self._measured(getattr(self._store, operation), operation)
+    def __getattr__(self, operation: str) -> Callable[..., object]:
+        call: Callable[..., object] = getattr(self._store, operation)
 
-    def _measured(self, call: Callable[_P, _T], operation: str) -> Callable[_P, _T]:
-        @wraps(call)
-        def measured(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        def measured(*args: object, **kwargs: object) -> object:
             started = perf_counter()
             failed = False
             try:
