@@ -144,8 +144,9 @@ def test_idle_connections_and_slow_readers_delay_no_other_request(tmp_path: Path
         slow_crowd(listeners.service.url) as patient,
         slow_crowd(listeners.service.url) as crowd,
     ):
-        patient.send(IDLE, 500)
-        patient.send(SLOW_READERS, 100)
+        # At a rate at which the service answers them before the measurement starts.
+        patient.send(IDLE, 500, a_second=200)
+        patient.send(SLOW_READERS, 100, a_second=50)
         with measured(ordinary(listeners)) as result:
             crowd.send(HALF_HEADS + HALF_BODIES, 1000)
             crowd.send(HALF_HEADS + HALF_BODIES, 600, a_second=100)
