@@ -10,6 +10,7 @@ class RequestFault(StrEnum):
     """Faults of a request that do not concern its evidence."""
 
     MALFORMED_REQUEST = "malformed-request"
+    REQUEST_TIMEOUT = "request-timeout"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
@@ -146,6 +147,13 @@ DOCUMENTATION: dict[Code, Documentation] = {
         "string that the path does not accept, names an unknown policy, or contains a certificate that cannot be pinned.",
         remedy="Correct what the detail names; it also names the known field that is nearest to an unknown one. GET /docs shows "
         "the requests of each path.",
+    ),
+    RequestFault.REQUEST_TIMEOUT: Documentation(
+        status=408,
+        title="The body is incomplete",
+        meaning="The body ended before its announced length, or did not arrive in time (20 s unless set otherwise). The request was "
+        "not processed, and its nonce is still valid.",
+        remedy="Send the request again, with the whole body at once.",
     ),
     RequestFault.NOT_FOUND: Documentation(
         status=404,

@@ -20,10 +20,14 @@ _MOST_BYTES: Final = 64 * 1024
 def main(arguments: Sequence[str]) -> int:
     """Return 0 if the service answers with 200, 1 with the reason on stderr if not, and 2 if the URL is invalid.
 
-    The default URL is /healthz of the service in the same container. Proxies and redirects are not used.
+    The default URL is /healthz of the service in the same container, on the port of the metrics if they have one: that
+    listener answers also while callers use up the other. Proxies and redirects are not used.
     Not checked: the body of the answer.
     """
-    url = arguments[0] if arguments else f"http://{_own_host()}:{os.environ.get('VERIFIER_PORT', '8080')}/healthz"
+    # The listener of the metrics, if there is one.
+    listener = "METRICS_" if os.environ.get("VERIFIER_METRICS_PORT") else ""
+    own = f"http://{_own_host(listener)}:{os.environ.get(f'VERIFIER_{listener}PORT') or '8080'}/healthz"
+    url = arguments[0] if arguments else own
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -48,9 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     return _UNHEALTHY
 
 
-def _own_host() -> str:
-    """Return the loopback address of the family on which the service listens."""
-    return "[::1]" if os.environ.get("VERIFIER_HOST", "").strip("[]") in {"::", "::1"} else "127.0.0.1"
+def _own_host(listener: str) -> str:
+    """Return the loopback address of the family on which the listener is."""
+    return "[::1]" if os.environ.get(f"VERIFIER_{listener}HOST", "").strip("[]") in {"::", "::1"} else "127.0.0.1"
 
 
 if __name__ == "__main__":
