@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from support import documents
 from support.certificates import make_signer, resign
-from support.command_line import Ended, call
+from support.command_line import Ended, call, run
 from support.live_documents import current_document, current_pki
 from support.services import ADMIN_KEYS, AS_ADMIN, RunningServer, running_service
 
@@ -331,3 +331,26 @@ def test_emulator_takes_the_address_of_loopback_in_brackets(tmp_path: Path) -> N
         done = call("emulator", "--host", "[::1]", "--port", str(taken.getsockname()[1]), "--trust-dir", str(tmp_path))
     assert done.status != 0
     assert "cannot listen on [::1] port" in done.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "settings"),
+    [
+        ("VERIFIER_PORT", "VERIFIER_HOST and VERIFIER_PORT"),
+        ("VERIFIER_METRICS_PORT", "VERIFIER_METRICS_HOST and VERIFIER_METRICS_PORT"),
+    ],
+)
+def test_service_names_the_address_in_use_and_its_settings(
+    tmp_path: Path, trust_dir: Path, setting: str, settings: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = {
+            "VERIFIER_PORT": "0",
+            "VERIFIER_NONCE_STORE": f"sqlite://{tmp_path}/nonces.sqlite3",
+            "VERIFIER_TRUST_DIR": str(trust_dir),
+            setting: str(port),
+        }
+        done = run("serve", environment=environment)
+    assert (done.status, done.out) == (3, "")
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use. Change {settings}" in done.err

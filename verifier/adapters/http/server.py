@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -43,15 +44,20 @@ def serve(
     request that does not reach the application. `worker_ended` gets the process id of each worker that has ended. A
     request on the metrics listener has METRICS_LISTENER in its environment.
 
-    Raises RuntimeError if the standard library is not patched: one slow caller would then stop a worker.
+    Raises RuntimeError if the standard library is not patched: one slow caller would then stop a worker. Raises OSError
+    with a sentence for the operator if an address cannot be used.
     """
     if not monkey.is_module_patched("socket"):
         raise RuntimeError("the standard library is not patched: start the service by `imds-verifier serve`")
     # Between its fork and its own handlers, a worker has the handlers of the arbiter, which lose a signal.
     os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOPPING))
     addresses = [(options.host, options.port)]
+    _require_bindable(options.host, options.port, settings="VERIFIER_HOST and VERIFIER_PORT")
     if options.metrics_port is not None:
         addresses.append((options.metrics_host, options.metrics_port))
+        _require_bindable(
+            options.metrics_host, options.metrics_port, settings="VERIFIER_METRICS_HOST and VERIFIER_METRICS_PORT"
+        )
     _Server(
         create,
         options,
@@ -77,6 +83,18 @@ def serve(
             "when_ready": lambda arbiter: _report_ready(arbiter, ready),
         },
     ).run()
+
+
+def _require_bindable(host: str, port: int, *, settings: str) -> None:
+    """Require that the address can be bound. gunicorn would try for 5 s, and its log would not name the settings."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As gunicorn does: reuse a port that closed a moment ago.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            raise OSError(f"cannot listen on {shown}: {error.strerror}. Change {settings}") from error
 
 
 def _report_ready(arbiter: Arbiter, ready: Callable[[str, str], None]) -> None:
