@@ -163,7 +163,10 @@ def test_accepted_request_that_is_not_described_is_found(method: str, path: str,
         check_request(method, path, 200, media_type, body)
 
 
+VM_ID = b"{5C1A0B3E-7D42-4F0A-9B57-1F6D2E8C4A90}"
+
+
 def test_described_request_passes() -> None:
     check_request("POST", "/v1/nonces", 201, "", b"")
-    check_request("POST", "/v1/nonces", 201, "application/json; charset=utf-8", b'{"vmId": "x"}')
+    check_request("POST", "/v1/nonces", 201, "application/json; charset=utf-8", b'{"vmId": "%s"}' % VM_ID)
     check_request("POST", "/v1/attestations", 200, "application/json", b'{"encoding": "pkcs7", "signature": "MA=="}')

@@ -139,7 +139,7 @@ def test_threads_that_end_leave_no_connections_behind(store: SqliteNonceStore) -
     assert open_files() == before
 
 
-def test_no_detail_repeats_the_nonce_or_the_path(tmp_path: Path) -> None:
+def test_detail_names_the_file_and_its_setting_and_not_the_nonce(tmp_path: Path) -> None:
     path = tmp_path / "nonces.sqlite3"
     with closing(SqliteNonceStore(path)) as store:
         store.issue(KEY, RECORD, keep=KEEP, now=NOW)
@@ -148,4 +148,4 @@ def test_no_detail_repeats_the_nonce_or_the_path(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable) as caught:
             store.redeem(KEY, now=NOW)
     assert KEY.nonce not in caught.value.detail
-    assert str(tmp_path) not in caught.value.detail
+    assert caught.value.detail.endswith(f" ({path}, VERIFIER_NONCE_STORE).")
