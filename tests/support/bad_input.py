@@ -75,8 +75,9 @@ def _texts() -> Iterator[BadInput]:
         "JSON: a name twice": answer[:-1] + b', "encoding": "pkcs7"}',
         "JSON: a name twice, the other escaped": answer[:-1] + rb', "\u0065ncoding": "pkcs7"}',
         "JSON: a field of another type": b'{"encoding": "pkcs7", "signature": 5}',
-        "JSON: a signature in UTF-16": answer.decode().encode("utf-16"),
-        "JSON: with a byte order mark": b"\xef\xbb\xbf" + answer,
+        "JSON: UTF-16 without a byte order mark": answer.decode().encode("utf-16-le"),
+        "JSON: UTF-32 with a byte order mark": answer.decode().encode("utf-32"),
+        "JSON: with two byte order marks": b"\xef\xbb\xbf" * 2 + answer,
         "JSON: a lone surrogate": rb'{"encoding": "pkcs7", "signature": "\ud800"}',
         "JSON: not UTF-8": b'{"encoding": "pkcs7", "signature": "\xff\xfe"}',
         "JSON: a NUL": b'{"encoding": "pkcs7", "signature": "\x00"}',
@@ -94,7 +95,8 @@ def _texts() -> Iterator[BadInput]:
         "JSON: two documents": answer + answer,
         "JSON: a nonce of 10,000 characters": answer[:-1] + b', "nonce": "' + b"1" * 10_000 + b'"}',
         "JSON: a signature that is not base64": b'{"encoding": "pkcs7", "signature": "' + b"%" * 15_000 + b'"}',
-        "JSON: a signature in several lines": answer.replace(b"MII", rb"MII\n"),
+        "JSON: a signature with a no-break space": answer.replace(b"MII", rb"MII\u00a0"),
+        "JSON: a string of 16,000 quotes escaped": b'"' + rb"\"" * 8_000 + b'"',
     }
     for name, body in bodies.items():
         yield BadInput(name=name, body=body, media_type=JSON, code=MALFORMED)

@@ -83,7 +83,8 @@ def test_refuses_every_prefix_of_a_document_as_malformed(client: FlaskClient, na
     for media_type, body in forms(documents.sample(name)):
         if media_type not in taken:
             continue
-        for length in range(len(body.rstrip())):
+        # The padding of base64 may be absent.
+        for length in range(len(body.rstrip().rstrip(b"="))):
             problem = problem_of(post(client, body[:length], media_type))
             assert problem["code"] == "malformed-evidence", (media_type, length)
 
