@@ -1,11 +1,11 @@
-"""The agent replaces files atomically, and only their owner can read them."""
+"""The agent reads key files, and replaces other files atomically so that only their owner can read them."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from verifier.agent.files import write
+from verifier.agent.files import read_key, write
 
 
 def test_new_file_is_private_with_any_umask(tmp_path: Path) -> None:
@@ -47,3 +47,23 @@ def test_failed_write_leaves_no_temporary_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file"):
         write(tmp_path / "file", b"x")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"\xff\xff", "is not text in UTF-8, or in UTF-16 with a byte order mark"),
+        (b"k" * 65_537, "is larger than 65536 bytes"),
+        (b"\n# mine\n" + b"s3cret" * 7 + b"k\n", "has 3 lines; line 3 has the form of a key: keep only this line"),
+        (b"key: s3cret\nuser: me\n", "has 2 lines; it must have only the key"),
+    ],
+)
+def test_key_file_is_refused_with_what_it_has_and_without_its_content(
+    tmp_path: Path, content: bytes, fault: str
+) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^the key file {file} {fault}$") as refusal:
+        read_key(file)
+    assert "s3cret" not in str(refusal.value)
+    assert refusal.value.__cause__ is None

@@ -312,6 +312,24 @@ class TestUnpinned:
         refusal = refused(make_signer(issuer=authority("Planned")), bundle)
         assert (refusal.reason, refusal.detail.endswith(f"{states}.")) == (Reason.CHAIN_UNTRUSTED, True)
 
+    @pytest.mark.parametrize(
+        ("faulty", "fault"),
+        [
+            ({"without": (x509.AuthorityKeyIdentifier.oid,)}, "authorityKeyIdentifier: Certificate is missing"),
+            ({"extensions": (x509.BasicConstraints(ca=True, path_length=None),)}, "basicConstraints.cA must not be"),
+        ],
+    )
+    def test_a_fault_of_the_signers_own_certificate_is_named(self, faulty: dict[str, Any], fault: str) -> None:
+        refusal = refused(make_signer(**faulty), shared_bundle())
+        assert refusal.reason is Reason.CHAIN_UNTRUSTED
+        assert refusal.detail.startswith("The path validator refuses the signer's own certificate: ")
+        assert fault in refusal.detail
+
+    def test_a_fault_above_the_signer_names_its_issuer(self) -> None:
+        unanchored = bundle_of(root("Another Root").certificate, authority("Issuing").certificate)
+        refusal = refused(make_signer(issuer=authority("Issuing")), unanchored)
+        assert refusal.detail.startswith("No valid chain leads from CN=Issuing")
+
     @pytest.mark.parametrize("is_denied", [0, 1])
     def test_a_ca_with_a_denied_pin_is_untrusted(self, is_denied: int) -> None:
         pins = [authority("Denied", validity=around(NOW - timedelta(days=days))).certificate for days in (400, 800)]
