@@ -287,7 +287,7 @@ class TestBackgroundCheck:
     def test_passes_on_why_the_verifier_refuses(self, background_check: RunningServer) -> None:
         session, nonce = challenge(background_check)
         answer = bring(background_check, session, old_document(nonce))
-        assert (answer.status, answer.code, answer.json["retryable"]) == (422, "document-expired", False)
+        assert (answer.status, answer.code, answer.json["retryable"]) == (422, "document-expired", True)
 
     def test_licenses_nobody_while_the_verifier_does_not_know_it(self, verifier: RunningServer) -> None:
         settings = background_settings(verifier) | {"VERIFIER_KEY": "another"}
