@@ -140,7 +140,8 @@ class Page:
 def issuers(page: Page) -> dict[str, float]:
     """Count the issuers by status, without statuses that have none."""
     name = "verifier_issuers_discovered"
-    return {dict(labels)["review_status"]: value for (one, labels), value in page.read().items() if one == name and value}
+    samples = page.read().items()
+    return {dict(labels)["review_status"]: value for (one, labels), value in samples if one == name and value}
 
 
 @pytest.fixture
@@ -291,8 +292,8 @@ class TestCounts:
         page.counts.misses += 1
         for _ in range(2):
             page.recorder.record(response())
-        assert page.value("verifier_chain_memory_total", outcome="hit") == 3
-        assert page.value("verifier_chain_memory_total", outcome="miss") == 1
+        assert page.value("verifier_chain_cache_total", outcome="hit") == 3
+        assert page.value("verifier_chain_cache_total", outcome="miss") == 1
 
     def test_refusals_and_errors_are_counted_separately(self, page: Page) -> None:
         page.recorder.record(appraised())
@@ -314,9 +315,9 @@ class TestCounts:
         assert page.value(f"{name}_count", check="policy") is None
 
     def test_unkept_records_are_counted_from_zero(self, page: Page) -> None:
-        assert page.value("verifier_audit_failures_total") == 0
+        assert page.value("verifier_decision_log_failures_total") == 0
         page.recorder.record(AppraisalNotLogged(record=appraised().record, error=StoreUnavailable("full")))
-        assert page.value("verifier_audit_failures_total") == 1
+        assert page.value("verifier_decision_log_failures_total") == 1
 
     def test_store_calls_and_failures_are_counted_by_operation(self, page: Page) -> None:
         for failed in (False, True):
@@ -436,6 +437,6 @@ class TestSharedValues:
         }
         assert samples["verifier_http_responses_total", "GET /"] == 111
         assert samples["verifier_http_request_duration_seconds_count", "GET /"] == 111
-        assert samples["verifier_chain_memory_total", "hit"] == 111
+        assert samples["verifier_chain_cache_total", "hit"] == 111
         assert samples["verifier_trust_reload_total", "loaded"] == 3
         assert not list(tmp_path.glob("imds-verifier-metrics-*"))
