@@ -9,14 +9,21 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 
+from verifier import __version__
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
+from verifier.core.encoding.printable import printable
 
 
 class ExitStatus(IntEnum):
+    """The statuses of every command. A higher one is worse, and the run of many files ends with the worst."""
+
     DONE = 0
     REFUSED = 1
     USAGE = 2
     UNAVAILABLE = 3
+    # 128 plus the number of SIGINT and of SIGPIPE, as in shells.
+    INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,24 +52,31 @@ def run_command(commands: Sequence[Command], arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="imds-verifier",
         description="Verify the identity of an Azure virtual machine with its IMDS attested document.",
-        epilog="Exit status: 0 verified or done, 1 refused, 2 usage or malformed input, 3 a dependency is unavailable.",
+        epilog="Exit status: 0 verified or done, 1 refused, 2 usage or malformed input, 3 a dependency is unavailable, "
+        "130 interrupted.",
     )
+    parser.add_argument("--version", action="version", version=f"imds-verifier {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in commands:
         subparser = subparsers.add_parser(command.name, help=command.summary, description=command.summary)
         command.configure(subparser)
         subparser.set_defaults(run=command.run)
     parsed = parser.parse_args(arguments)
+    # The status of a command that could not finish, because the reader closed the output.
+    status: int = ExitStatus.OUTPUT_CLOSED
     try:
-        status: int = parsed.run(parsed)
+        status = parsed.run(parsed)
         sys.stdout.flush()
     except UsageError as error:
-        sys.stderr.write(f"imds-verifier {parsed.command}: {error}\n")
+        # The message may name a file that a stranger named.
+        sys.stderr.write(f"imds-verifier {parsed.command}: {printable(str(error))}\n")
         return ExitStatus.USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write(f"imds-verifier {parsed.command}: interrupted\n")
+        return ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        # The reader of the output has closed it. Discard the rest, so that the final flush does not fail.
+        # Discard the rest of the output, so that the final flush does not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.DONE
     return status
 
 
@@ -80,14 +94,19 @@ def read_moment(option: str, text: str) -> datetime:
 
 
 def read_document_file(name: str, *, limit: int = MAX_EVIDENCE_BYTES) -> bytes:
-    """Read a file, or standard input for `-`. Return at most `limit` + 1 bytes, so that the caller can refuse them.
-
-    Raises UsageError.
-    """
+    """Do the same as `read_bounded`. Raises UsageError, which names the file."""
     try:
-        if name == "-":
-            return sys.stdin.buffer.read(limit + 1)
-        with Path(name).open("rb") as file:
-            return file.read(limit + 1)
+        return read_bounded(name, limit=limit)
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}") from error
+
+
+def read_bounded(name: str, *, limit: int = MAX_EVIDENCE_BYTES) -> bytes:
+    """Read a file, or standard input for `-`. Return at most `limit` + 1 bytes, so that the caller can refuse them.
+
+    Raises OSError.
+    """
+    if name == "-":
+        return sys.stdin.buffer.read(limit + 1)
+    with Path(name).open("rb") as file:
+        return file.read(limit + 1)

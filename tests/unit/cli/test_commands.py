@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import verifier
 from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment, run_command
 
 
-def command(name: str, status: int = 0, *, error: Exception | None = None) -> Command:
+def command(name: str, status: int = 0, *, error: BaseException | None = None) -> Command:
     def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--said")
 
@@ -51,6 +52,23 @@ def test_lists_the_commands_with_their_summaries(capsys: pytest.CaptureFixture[s
 def test_says_what_cannot_be_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command((command("one", error=UsageError("no such file")),), ["one"]) == ExitStatus.USAGE
     assert capsys.readouterr().err == "imds-verifier one: no such file\n"
+
+
+def test_escapes_what_a_message_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    run_command((command("one", error=UsageError("\x1b[2J\nfile")),), ["one"])
+    assert capsys.readouterr().err == "imds-verifier one: \\x1b[2J\\nfile\n"
+
+
+def test_an_interruption_is_one_line_and_130(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command((command("one", error=KeyboardInterrupt()),), ["one"]) == 130
+    assert capsys.readouterr().err == "imds-verifier one: interrupted\n"
+
+
+def test_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        run_command((command("one"),), ["--version"])
+    assert ending.value.code == 0
+    assert capsys.readouterr().out == f"imds-verifier {verifier.__version__}\n"
 
 
 def test_reads_one_byte_more_than_the_limit_and_no_other(tmp_path: Path) -> None:
