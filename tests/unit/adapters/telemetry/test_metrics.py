@@ -140,7 +140,9 @@ class Page:
 def issuers(page: Page) -> dict[str, float]:
     """Count the issuers by status, without statuses that have none."""
     name = "verifier_issuers_discovered"
-    return {dict(labels)["review_status"]: value for (one, labels), value in page.read().items() if one == name and value}
+    return {
+        dict(labels)["review_status"]: value for (one, labels), value in page.read().items() if one == name and value
+    }
 
 
 @pytest.fixture
