@@ -37,7 +37,7 @@ _SECTIONS: tuple[tuple[str, str, type[Reason | RequestFault | Failure]], ...] = 
 )
 
 #: Codes that no check raises and after which the caller may send the same request again.
-_RETRYABLE = frozenset({RequestFault.RATE_LIMITED, Failure.STORE_UNAVAILABLE})
+_RETRYABLE = frozenset({RequestFault.REQUEST_TIMEOUT, RequestFault.RATE_LIMITED, Failure.STORE_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

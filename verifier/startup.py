@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
+from verifier.adapters.http.options import ServerOptions
+from verifier.adapters.redis.appraisal_log import RedisAppraisalLog
 from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.settings.settings import Settings, SettingsError
+from verifier.adapters.sqlite.files import BUSY_TIMEOUT
 from verifier.adapters.stores.appraisal_logs import open_appraisal_log
+from verifier.adapters.stores.blocking import Runner, SerialAppraisalLog, run_inline
 from verifier.adapters.stores.factory import Stores, open_stores
 from verifier.adapters.tokens.keys import KeyRing, load_ring
 from verifier.adapters.trust.files import load_bundle
@@ -26,13 +31,44 @@ class StartupState:
     trust: TrustBundle
     keys: KeyRing | None
     stores: Stores
-    trail: AppraisalLog | None
+    log: AppraisalLog | None
+    make_runner: Callable[[], Runner]
+
+    def appraisal_log(self) -> AppraisalLog | None:
+        """Return the log of one worker. An append to a file blocks, so it goes through a runner."""
+        if self.log is None or isinstance(self.log, RedisAppraisalLog):
+            return self.log
+        return SerialAppraisalLog(self.log, self.make_runner())
 
 
-def start_up(settings: Settings) -> StartupState:
-    """Load and check everything that the service needs. Raises TrustError, SettingsError and StoreUnavailable."""
+def start_up(settings: Settings, runner: Callable[[timedelta], Runner] = lambda _: run_inline) -> StartupState:
+    """Load and check everything that the service needs. Raises TrustError, SettingsError and StoreUnavailable.
+
+    `runner` creates a runner of blocking calls, which wait no longer for their turn than for the database.
+    """
     trust, keys, stores = load_bundle(settings.trust_dir), _load_token_keys(settings), connect_stores(settings)
-    return StartupState(trust=trust, keys=keys, stores=stores, trail=_open_audit(settings, stores))
+    return StartupState(
+        trust=trust,
+        keys=keys,
+        stores=stores,
+        log=_open_audit(settings, stores),
+        make_runner=partial(runner, BUSY_TIMEOUT),
+    )
+
+
+def server_options(settings: Settings) -> ServerOptions:
+    """Return what the settings say of the HTTP server."""
+    return ServerOptions(
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        connections=settings.worker_connections,
+        request_seconds=settings.request_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        graceful_stop_seconds=settings.graceful_stop_seconds,
+        metrics_host=settings.metrics_host,
+        metrics_port=settings.metrics_port,
+    )
 
 
 def redis_options(settings: Settings) -> RedisOptions:
@@ -70,7 +106,7 @@ def connect_stores(settings: Settings) -> Stores:
     try:
         return open_stores(
             settings.nonce_store.get_secret_value(),
-            threads=settings.threads,
+            connections=settings.redis_connections,
             options=redis_options(settings),
         )
     except ValueError as error:

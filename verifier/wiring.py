@@ -11,7 +11,6 @@ from flask import Flask
 from verifier import __version__
 from verifier.adapters.aia.fetcher import AiaFetcher
 from verifier.adapters.clock import SystemClock
-from verifier.adapters.http.server import ServerOptions, serve
 from verifier.adapters.polling import start_polling
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import Settings, SettingsError, load_settings, settings_file
@@ -46,7 +45,7 @@ from verifier.emulator import command as emulator_command
 from verifier.ports.stores import Unavailable
 from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityFound
 from verifier.ports.tokens import TokenKeyAdministration
-from verifier.startup import StartupState, load_spans, redis_options, start_up
+from verifier.startup import StartupState, load_spans, redis_options, server_options, start_up
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.archive import ArchiveVerifier
 from verifier.usecases.chain_cache import ChainCache
@@ -95,7 +94,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     """Create the application of one worker, over the stores and the trust that the settings name."""
     clock = SystemClock()
     recorder = CompositeRecorder((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
-    stores = instrument_stores(prepared.stores, recorder)
+    stores = instrument_stores(prepared.stores, recorder, prepared.make_runner)
     trust = LiveTrust(
         settings.trust_dir,
         stores.registry,
@@ -147,7 +146,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             recorder=recorder,
             admission=Admission(callers=callers, limiter=stores.limiter),
             appraisals=Appraisals(
-                recorder=recorder, clock=clock, log=prepared.trail, log_required=settings.audit_required
+                recorder=recorder, clock=clock, log=prepared.appraisal_log(), log_required=settings.audit_required
             ),
             maximum_body_bytes=settings.maximum_body_bytes,
             version=__version__,
@@ -216,11 +215,15 @@ def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
 
 def run_service(arguments: argparse.Namespace) -> int:
     """Serve until a signal stops the service. Report invalid settings before the first worker starts."""
+    # Only this command imports gevent.
+    from verifier.adapters.http.jobs import NativeThread  # noqa: PLC0415 - as above
+    from verifier.adapters.http.server import serve  # noqa: PLC0415 - as above
+
     settings = load_settings()
     if arguments.print_settings:
         sys.stdout.write(f"{settings_text(settings)}\n")
         return ExitStatus.DONE
-    prepared = start_up(settings)
+    prepared = start_up(settings, NativeThread)
     callers_of(settings)
     load_spans(settings.otlp_endpoint)
     configure_logging()
@@ -229,24 +232,14 @@ def run_service(arguments: argparse.Namespace) -> int:
         log.record(TokenAudienceShared(audience=str(settings.token_audience), tenants=tenants))
     for oddity in prepared.trust.oddities():
         log.record(TrustOddityFound(detail=oddity))
-    options = ServerOptions(
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        threads=settings.threads,
-        request_seconds=settings.request_seconds,
-        graceful_stop_seconds=settings.graceful_stop_seconds,
-        metrics_host=settings.metrics_host,
-        metrics_port=settings.metrics_port,
-    )
     with shared_values():
         # Before the workers start: they share counters in files that this process creates.
         counts = MetricsRecorder()
         serve(
             partial(create_service, settings, counts, prepared),
-            options,
+            server_options(settings),
             ready=_announce,
-            unserved=partial(answer_unhandled, CompositeRecorder((log, counts))),
+            unhandled=partial(answer_unhandled, CompositeRecorder((log, counts))),
             worker_ended=forget_worker,
         )
     return ExitStatus.DONE

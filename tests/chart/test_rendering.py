@@ -168,8 +168,18 @@ def test_what_the_service_follows_rolls_no_pod(default: list[Object]) -> None:
 
 
 def test_what_counts_from_the_start_rolls_them(default: list[Object]) -> None:
-    after = render(merged(scenarios()["default"], {"settings": {"threads": 9}}))
+    after = render(merged(scenarios()["default"], {"settings": {"redis_connections": 4}}))
     assert find(after, "Deployment") != find(default, "Deployment")
+
+
+def test_every_probe_asks_the_listener_that_answers_while_the_other_is_full(default: list[Object]) -> None:
+    [container] = find(default, "Deployment")["spec"]["template"]["spec"]["containers"]
+    probes = [container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert [(probe["port"], probe["path"]) for probe in probes] == [
+        ("metrics", "/healthz"),
+        ("metrics", "/healthz"),
+        ("metrics", "/readyz"),
+    ]
 
 
 def test_volumes_that_the_service_follows_are_mounted_whole(full: list[Object]) -> None:

@@ -12,6 +12,7 @@ from support.redis_groups import ClusterGroup, SentinelGroup, ask, until
 from support.redis_server import RedisServer, running_redis_server
 from support.tcp_proxy import Network, TcpProxy, running_tcp_proxy
 
+from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.stores.appraisal_logs import open_appraisal_log
@@ -166,7 +167,7 @@ class TestBreaker:
 
     def test_reports_the_number_of_unavailable_servers(self, server: RedisServer) -> None:
         told: list[int] = []
-        stores = open_stores(server.url, threads=2)
+        stores = open_stores(server.url, connections=4)
         assert stores.link is not None
         stores.link.report_open_circuits(told.append)
         stores.nonces.ping()
@@ -195,7 +196,7 @@ def until_available(call: Callable[[], object]) -> None:
 
 class TestPool:
     def test_all_stores_of_a_process_share_connections(self, server: RedisServer) -> None:
-        stores = open_stores(server.url, threads=2)
+        stores = open_stores(server.url, connections=4)
         before = ask(server, "INFO", "stats")["total_connections_received"]
 
         def use_all() -> None:
@@ -209,10 +210,33 @@ class TestPool:
             thread.start()
         for thread in threads:
             thread.join()
-        # Two threads and two spare connections; the question itself takes one more.
+        # One more is the question's own.
         assert ask(server, "INFO", "stats")["total_connections_received"] - before <= 5
         assert stores.link is not None
         stores.link.close()
+
+    def test_a_call_that_finds_no_free_connection_in_time_is_told_so_and_opens_no_circuit(
+        self, server: RedisServer
+    ) -> None:
+        """Four calls take a quarter of a second each on one connection, and wait 0.4 s at most."""
+        link = RedisLink.open(server.url, connections=1, timeout=timedelta(seconds=0.4))
+        told: list[str] = []
+
+        def wait() -> None:
+            try:
+                link.once("BLPOP", "imds-verifier:nothing", "0.25")
+            except StoreUnavailable as error:
+                told.append(error.detail)
+
+        threads = [threading.Thread(target=wait) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(told) == {"All connections to Redis are in use."}
+        assert 1 <= len(told) <= 3
+        link.ping()
+        link.close()
 
 
 class TestSentinel:
@@ -267,7 +291,7 @@ def wrong(login: Login) -> RedisOptions:
 
 class TestCluster:
     def test_every_store_works(self, redis_cluster: ClusterGroup, tenant: str) -> None:
-        stores = open_stores(redis_cluster.url, threads=2)
+        stores = open_stores(redis_cluster.url, connections=4)
         for number in range(30):
             key = key_of(str(number), tenant)
             assert stores.nonces.issue(key, RECORD, keep=KEEP, now=NOW)

@@ -38,6 +38,18 @@ class Connection:
         response.begin()
         return Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
 
+    def receive_one(self) -> Answer:
+        """The next answer and no byte beyond, for connections on which several are under way."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self._socket.recv(1)
+        first, *lines = head.decode("latin-1").strip().split("\r\n")
+        headers = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = b""
+        while len(body) < int(headers["Content-Length"]):
+            body += self._socket.recv(int(headers["Content-Length"]) - len(body))
+        return Answer(status=int(first.split()[1]), headers=headers, body=body)
+
     def receive_line(self) -> bytes:
         """The bytes up to the next line feed, none beyond."""
         line = b""

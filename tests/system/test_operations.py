@@ -60,8 +60,11 @@ def test_neither_port_answers_for_the_other(tmp_path: Path, trust_dir: Path) -> 
         metrics = metrics_of(service)
         port = metrics.url.rpartition(":")[2]
         assert service.request("GET", "/metrics").status == 404
-        for path in ("/healthz", "/readyz", "/openapi.json", "/none"):
+        for path in ("/openapi.json", "/problems/internal", "/.well-known/jwks.json", "/none"):
             assert metrics.request("GET", path).status == 404
+        # Health is on both: a balancer asks one, and a liveness probe the other.
+        for path in ("/healthz", "/readyz"):
+            assert metrics.request("GET", path).status == service.request("GET", path).status == 200
         assert metrics.request("POST", "/v1/nonces").status == 404
         # Nothing that a caller says makes one listener the other.
         for header in ("Host", "X-Forwarded-Host", "Server-Port", "X-Forwarded-Port", "verifier.metrics_listener"):

@@ -363,10 +363,12 @@ def test_a_connection_remembers_no_key(guarded: RunningServer) -> None:
         assert code_of(connection.receive()) == "unauthenticated"
 
 
-def test_trailers_bring_no_key(guarded: RunningServer) -> None:
+@pytest.mark.parametrize(("name", "code"), [("Authorization", "malformed-request"), ("X-Key", "unauthenticated")])
+def test_trailers_bring_no_key(guarded: RunningServer, name: str, code: str) -> None:
+    """The server reads the body before it asks for a key, and refuses a trailer that names a field of the head."""
     head = raw_http.chunked_head(path="/v1/nonces")
-    trailer = f"0\r\nAuthorization: Bearer {KEYS['north']}\r\n\r\n".encode()
-    assert code_of(raw_http.exchange(guarded.url, head + raw_http.chunk(b"{}") + trailer)) == "unauthenticated"
+    trailer = f"0\r\n{name}: Bearer {KEYS['north']}\r\n\r\n".encode()
+    assert code_of(raw_http.exchange(guarded.url, head + raw_http.chunk(b"{}") + trailer)) == code
 
 
 # Headers that rewrite a request elsewhere

@@ -229,9 +229,12 @@ class TestStopped:
 
 # The service, whose workers take their time between their fork and their own handlers of signals.
 _SLOW_TO_START = """
-import sys, time
+import sys
+from gevent import monkey
+monkey.patch_all()
+import time
 from gunicorn import util
-from verifier.wiring import main
+from verifier.__main__ import main
 
 def be_slow(*_, **__):
     sys.stderr.write("forked\\n")
@@ -268,17 +271,19 @@ def test_a_worker_that_has_just_started_is_told_to_stop_too(tmp_path: Path, trus
 
 @pytest.fixture(scope="module")
 def held_up(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path) -> Iterator[RunningServer]:
-    """One worker of two threads."""
+    """One worker that has as few callers as a setting allows."""
     store = f"sqlite://{tmp_path_factory.mktemp('held')}/nonces.sqlite3"
-    with running_service(nonce_store=store, trust_dir=trust_dir, workers=1, VERIFIER_THREADS="2") as running:
+    with running_service(
+        nonce_store=store, trust_dir=trust_dir, workers=1, VERIFIER_WORKER_CONNECTIONS="16"
+    ) as running:
         yield running
 
 
 class TestHeldUp:
-    """One worker of two threads, and more callers than that who do nothing. The service answers within this time,
-    where to wait for all of them would take a minute and more."""
+    """More callers than one worker has at once do nothing. The service answers within this time, which is shorter than
+    the deadline of one of them."""
 
-    seconds = 20
+    seconds = 10
 
     def test_a_caller_who_does_not_close_its_end_holds_nobody_up(self, held_up: RunningServer) -> None:
         with ExitStack() as stack:

@@ -10,6 +10,7 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from verifier.api.answers import ProblemJson
+from verifier.api.bodies import INCOMPLETE
 from verifier.api.documentation import create_documentation_blueprint
 from verifier.api.json_codec import RequestError, problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
@@ -18,7 +19,7 @@ from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
 from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import CURRENT_TRACE, Recorder, RequestFailed, ResponseSent
+from verifier.ports.telemetry import CURRENT_TRACE, Recorder, RequestFailed, ResponseSent, UnhandledCause
 
 _HIDDEN = "Internal error. Quote this requestId when you report it."
 _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
@@ -49,21 +50,30 @@ def create_app(service: Service) -> Flask:
     return app
 
 
-def answer_unhandled(recorder: Recorder, error: Exception, is_the_requests: bool) -> tuple[int, bytes]:  # noqa: FBT001 - the server calls it so
-    """Return the status and the problem document for a request that does not reach the application.
+_UNHANDLED: dict[UnhandledCause, tuple[Code, str]] = {
+    UnhandledCause.MALFORMED: (
+        RequestFault.MALFORMED_REQUEST,
+        "The request is not valid HTTP, or exceeds a limit of the server.",
+    ),
+    UnhandledCause.INCOMPLETE: (RequestFault.REQUEST_TIMEOUT, INCOMPLETE),
+    UnhandledCause.FAILED: (Failure.INTERNAL, _HIDDEN),
+}
 
-    The server cannot parse the request, or the server itself failed.
-    """
+
+def answer_unhandled(recorder: Recorder, cause: UnhandledCause, error: Exception) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers and problem document for a request that the application does not answer."""
     request_id = secrets.token_hex(16)
-    code: Code = RequestFault.MALFORMED_REQUEST
-    detail = "The request is not valid HTTP, or exceeds a limit of the server."
-    if not is_the_requests:
-        code, detail = Failure.INTERNAL, _HIDDEN
+    code, detail = _UNHANDLED[cause]
+    if cause is UnhandledCause.FAILED:
         recorder.record(RequestFailed(request_id=request_id, error=error))
     problem = problem_json(code, detail, request_id=request_id)
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store", "X-Request-Id": request_id}
+    if cause is UnhandledCause.INCOMPLETE:
+        problem |= {"retryable": True, "retryAfterSeconds": 1}
+        headers["Retry-After"] = "1"
     status = DOCUMENTATION[code].status
     recorder.record(ResponseSent(request_id=request_id, route="", status=status, code=code.value, seconds=0))
-    return status, json.dumps(problem).encode()
+    return status, headers, json.dumps(problem).encode()
 
 
 def _identify_requests(app: Flask) -> None:

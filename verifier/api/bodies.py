@@ -1,6 +1,9 @@
 """Read request bodies with a size limit, and serve bodies that caches may keep."""
 
 import hashlib
+from contextlib import suppress
+from datetime import timedelta
+from typing import IO
 
 from flask import Response, request
 from werkzeug.wsgi import get_input_stream
@@ -9,10 +12,12 @@ from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
 from verifier.core import evidence
 
-#: The service reads and discards a body over the limit, up to this size. If it closed the connection earlier, a client
-#: that is still sending would see a reset instead of the problem document.
+#: The service reads and discards a body over the limit, up to this size. Then the connection can carry more requests.
 _DRAINED_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+_RETRY_AFTER = timedelta(seconds=1)
+
+INCOMPLETE = "The body is incomplete: it ended early, or did not arrive in time. Send the whole request again."
 
 
 def read_body(*, limit: int) -> bytes:
@@ -27,21 +32,20 @@ def read_body(*, limit: int) -> bytes:
             RequestFault.UNSUPPORTED_MEDIA_TYPE,
             "Compressed bodies are not supported. Send the body without Content-Encoding.",
         )
+    stream = get_input_stream(request.environ)
     try:
-        stream = get_input_stream(request.environ)
         body = stream.read(limit + 1)
-        drained = len(body)
-        while len(body) > limit and drained < _DRAINED_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
-            drained += len(chunk)
+    except EOFError as error:
+        raise _incomplete() from error
     except Exception as error:
         # Each server raises its own exceptions, for example for a chunk without a length.
-        raise RequestError(
-            RequestFault.MALFORMED_REQUEST, "The body is incomplete, or does not match its Transfer-Encoding."
-        ) from error
+        raise RequestError(RequestFault.MALFORMED_REQUEST, "The body does not match its Transfer-Encoding.") from error
+    if len(body) > limit:
+        _drain(stream)
     evidence.check_size(body, limit)
     # A server may end its stream early if the sender stops.
     if len(body) < (request.content_length or 0):
-        raise RequestError(RequestFault.MALFORMED_REQUEST, "The body is shorter than its Content-Length.")
+        raise _incomplete()
     return body
 
 
@@ -52,3 +56,14 @@ def serve_cached(body: bytes, media_type: str, *, seconds: int) -> Response:
     response.set_etag(hashlib.sha256(body).hexdigest()[:32])
     response.make_conditional(request)
     return response
+
+
+def _drain(stream: IO[bytes]) -> None:
+    with suppress(Exception):  # the answer is the same
+        for _ in range(_DRAINED_BYTES // _CHUNK_BYTES):
+            if not stream.read(_CHUNK_BYTES):
+                return
+
+
+def _incomplete() -> RequestError:
+    return RequestError(RequestFault.REQUEST_TIMEOUT, INCOMPLETE, retry_after=_RETRY_AFTER)

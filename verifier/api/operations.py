@@ -60,7 +60,12 @@ class Operation:
 
 
 _ANY: frozenset[Code] = frozenset({Failure.INTERNAL})
-_BODY: frozenset[Code] = _ANY | {RequestFault.MALFORMED_REQUEST, Reason.TOO_LARGE, RequestFault.UNSUPPORTED_MEDIA_TYPE}
+_BODY: frozenset[Code] = _ANY | {
+    RequestFault.MALFORMED_REQUEST,
+    RequestFault.REQUEST_TIMEOUT,
+    Reason.TOO_LARGE,
+    RequestFault.UNSUPPORTED_MEDIA_TYPE,
+}
 _KEY: frozenset[Code] = _BODY | {RequestFault.UNAUTHENTICATED, RequestFault.FORBIDDEN, Failure.STORE_UNAVAILABLE}
 _TENANT: frozenset[Code] = _KEY | {RequestFault.RATE_LIMITED}
 _NOT_CHANGED = Answer(description="The caller already has this version (ETag).", status=304)

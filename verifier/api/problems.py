@@ -10,6 +10,7 @@ class RequestFault(StrEnum):
     """Faults of a request that do not concern its evidence."""
 
     MALFORMED_REQUEST = "malformed-request"
+    REQUEST_TIMEOUT = "request-timeout"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
@@ -138,6 +139,13 @@ DOCUMENTATION: dict[Code, Documentation] = {
         meaning="The body is not the JSON object that this path requires, or has an unknown field. Or the request has a query "
         "string that the path does not accept, names an unknown policy, or contains a certificate that cannot be pinned.",
         remedy="Correct what the detail names. GET /docs shows the requests of each path.",
+    ),
+    RequestFault.REQUEST_TIMEOUT: Documentation(
+        status=408,
+        title="The body is incomplete",
+        meaning="The body ended before its announced length, or did not arrive in time (20 s unless set otherwise). The request was "
+        "not processed, and its nonce is still valid.",
+        remedy="Send the request again, with the whole body at once.",
     ),
     RequestFault.NOT_FOUND: Documentation(
         status=404,

@@ -114,7 +114,8 @@ def create_token_blueprint(tokens: TokenIssuer | None) -> Blueprint:
 def create_metrics_blueprint(render: Callable[[], tuple[bytes, str]], *, own_listener: bool = False) -> Blueprint:
     """Create the route of the metrics. `render` returns them with their media type.
 
-    If the metrics have their own listener, that listener serves only them, and the other listener does not serve them.
+    If the metrics have their own listener, that listener serves them and health only, and the other one serves no
+    metrics.
     """
     blueprint = Blueprint("metrics", __name__)
 
@@ -122,7 +123,9 @@ def create_metrics_blueprint(render: Callable[[], tuple[bytes, str]], *, own_lis
 
         @blueprint.before_app_request
         def keep_apart() -> None:
-            if (METRICS_LISTENER in request.environ) != (request.endpoint == "metrics.metrics"):
+            is_apart = METRICS_LISTENER in request.environ
+            is_health = request.endpoint in {"v1.healthz", "v1.readyz"}
+            if is_apart != (request.endpoint == "metrics.metrics") and not (is_apart and is_health):
                 raise NotFound
 
     @blueprint.get("/metrics")

@@ -20,10 +20,12 @@ _MOST_BYTES: Final = 64 * 1024
 def main(arguments: Sequence[str]) -> int:
     """Return 0 if the service answers with 200, 1 with the reason on stderr if not, and 2 if the URL is invalid.
 
-    The default URL is /healthz of the service in the same container. Proxies and redirects are not used.
+    The default URL is /healthz of the service in the same container, on the port of the metrics if they have one: that
+    listener answers also while callers use up the other. Proxies and redirects are not used.
     Not checked: the body of the answer.
     """
-    url = arguments[0] if arguments else f"http://127.0.0.1:{os.environ.get('VERIFIER_PORT', '8080')}/healthz"
+    port_of_health = os.environ.get("VERIFIER_METRICS_PORT") or os.environ.get("VERIFIER_PORT") or "8080"
+    url = arguments[0] if arguments else f"http://127.0.0.1:{port_of_health}/healthz"
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -15,6 +15,18 @@ from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import Unavailable
 from verifier.ports.trust import TrustAuditEvent
 
+
+class UnhandledCause(StrEnum):
+    """Why the application did not answer a request."""
+
+    #: The request is not valid HTTP.
+    MALFORMED = "malformed"
+    #: The body ended early, or did not arrive in time.
+    INCOMPLETE = "incomplete"
+    #: The server failed.
+    FAILED = "failed"
+
+
 #: A key of the WSGI environment, set if the request arrived at the metrics listener. No header can set it.
 METRICS_LISTENER = "verifier.metrics_listener"
 

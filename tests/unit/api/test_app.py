@@ -17,6 +17,7 @@ from verifier.core.model import Claims
 from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
+from verifier.ports.telemetry import UnhandledCause
 
 JSON = "application/json"
 
@@ -261,11 +262,15 @@ def test_answers_keep_the_field_order_and_are_utf_8(application: Application) ->
     assert json.loads(response.data)["document"]["zeta"] == "ü"
 
 
-def test_unparsable_request_is_answered_with_a_problem() -> None:
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [(UnhandledCause.MALFORMED, "malformed-request"), (UnhandledCause.INCOMPLETE, "request-timeout")],
+)
+def test_request_that_the_application_does_not_get_is_answered_with_a_problem(cause: UnhandledCause, code: str) -> None:
     records = KeptRecords()
-    status, body = answer_unhandled(records, ValueError("told by a sender"), is_the_requests=True)
-    problem = read_problem(status, {"Content-Type": "application/problem+json"}, body)
-    assert problem["code"] == "malformed-request"
+    status, headers, body = answer_unhandled(records, cause, ValueError("told by a sender"))
+    problem = read_problem(status, headers, body)
+    assert (problem["code"], headers["X-Request-Id"]) == (code, problem["requestId"])
     assert b"told by a sender" not in body
     assert records.failures == []
     assert records.exchanges[-1].request_id == problem["requestId"]
@@ -274,8 +279,8 @@ def test_unparsable_request_is_answered_with_a_problem() -> None:
 def test_server_failure_is_answered_with_a_problem() -> None:
     records = KeptRecords()
     fault = ValueError("inner")
-    status, body = answer_unhandled(records, fault, is_the_requests=False)
-    problem = read_problem(status, {"Content-Type": "application/problem+json"}, body)
+    status, headers, body = answer_unhandled(records, UnhandledCause.FAILED, fault)
+    problem = read_problem(status, headers, body)
     assert (status, problem["code"]) == (500, "internal")
     assert b"inner" not in body
     assert records.failures == [(problem["requestId"], fault)]

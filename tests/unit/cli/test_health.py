@@ -47,6 +47,14 @@ def test_is_healthy_if_the_service_of_the_container_answers(monkeypatch: pytest.
     assert asked == ["/healthz"]
 
 
+def test_asks_the_listener_of_metrics_and_health_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200) as (port, asked):
+        monkeypatch.setenv("VERIFIER_PORT", "1")
+        monkeypatch.setenv("VERIFIER_METRICS_PORT", str(port))
+        assert health.main([]) == 0
+    assert asked == ["/healthz"]
+
+
 def test_asks_what_it_is_given() -> None:
     with answering(200) as (port, asked):
         assert health.main([f"http://127.0.0.1:{port}/readyz"]) == 0

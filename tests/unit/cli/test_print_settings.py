@@ -30,7 +30,7 @@ def test_prints_the_settings_of_every_source(tmp_path: Path) -> None:
     assert (ended.status, ended.err) == (0, "")
     shown = json.loads(ended.out)
     assert list(shown) == list(Settings.model_fields)
-    assert (shown["port"], shown["workers"], shown["threads"]) == (2, 4, 8)
+    assert (shown["port"], shown["workers"], shown["keep_alive_seconds"]) == (2, 4, 75)
     assert shown["nonce_store"] == "rediss://user:***@redis.example:6380/0"
     assert shown["admin_keys"] == {"alice": "0123456789ab…"}
     assert shown["policies"] == {"gold": {"not": {"skus": ["B", "a"]}}}

@@ -18,7 +18,16 @@ import redis
 from redis.exceptions import AskError, ChildDeadlockedError, ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
 from verifier.adapters.redis.circuit_breaker import CircuitOpen
-from verifier.adapters.redis.nodes import Command, ConnectionParams, Nodes, TlsFailed, Word, is_away, tls_context
+from verifier.adapters.redis.nodes import (
+    AllInUse,
+    Command,
+    ConnectionParams,
+    Nodes,
+    TlsFailed,
+    Word,
+    is_away,
+    tls_context,
+)
 from verifier.adapters.redis.routes import ClusterRoute, Route, SentinelRoute
 from verifier.adapters.redis.urls import Address, Form, RedisOptions, RedisTarget, read_redis_url
 from verifier.ports.stores import StoreUnavailable
@@ -54,7 +63,8 @@ _DETAILS: tuple[tuple[type[Exception], str], ...] = (
     (redis.exceptions.ReadOnlyError, "Redis is a read-only replica."),
     (redis.exceptions.OutOfMemoryError, "Redis is out of memory."),
     (redis.exceptions.TimeoutError, "Redis did not answer in time."),
-    (redis.exceptions.ConnectionError, "Redis cannot be reached, or all connections are in use."),
+    (AllInUse, "All connections to Redis are in use."),
+    (redis.exceptions.ConnectionError, "Redis cannot be reached."),
 )
 
 #: The code at the start of an error reply, as in `MISCONF Redis is configured to …`.

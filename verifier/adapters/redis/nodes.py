@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError
 from redis.retry import Retry
 
+from verifier.adapters.fair_turns import FairTurns
 from verifier.adapters.redis.circuit_breaker import CircuitBreaker
 from verifier.adapters.redis.urls import Address, Login, RedisOptions
 
@@ -31,6 +32,10 @@ _PROBE_GRACE = timedelta(seconds=0.05)
 #: A command consists of words.
 Word = str | bytes | int
 Command = tuple[Word, ...]
+
+
+class AllInUse(redis.RedisError):
+    """No connection became free in time. The server may be available: it got more calls than it can answer."""
 
 
 class TlsFailed(redis.exceptions.ConnectionError):
@@ -63,13 +68,25 @@ class Node:
         self.breaker = CircuitBreaker(changed=changed)
         self._pool = _pool_for(address, params)
         self._probes = _pool_for(address, replace(params, connections=1, timeout=min(params.timeout, _PROBE)))
+        self._turns = FairTurns(params.connections)
+        self._patience = params.timeout.total_seconds()
 
     def exchange(self, commands: Sequence[Command]) -> list[object]:
         """Send the commands once, together on one connection, and return their answers: one round trip.
 
-        Error replies are among the answers. Raises CircuitOpen if the commands were not sent. Raises an exception of
-        redis-py if the server did not answer; then it is unknown which commands it executed.
+        Error replies are among the answers. Raises AllInUse if no connection became free in time, and CircuitOpen if
+        the server is unavailable; then no command was sent. Raises an exception of redis-py if the server did not
+        answer; then it is unknown which commands it executed.
         """
+        if not self._turns.take(seconds=self._patience):
+            raise AllInUse
+        try:
+            return self._exchange(commands)
+        finally:
+            self._turns.give_back()
+
+    def _exchange(self, commands: Sequence[Command]) -> list[object]:
+        # Ask the breaker after the wait: the calls before this one may have found the server unavailable.
         self._start_probe()
         epoch = self.breaker.enter()
         try:

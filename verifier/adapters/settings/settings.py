@@ -79,8 +79,12 @@ class Settings(BaseSettings):
     # Without tenants, any client can use the service. Outside loopback, an operator must confirm that here.
     allow_open_listening: bool = False
     workers: Annotated[int, Field(ge=1, le=64)] = 2
-    threads: Annotated[int, Field(ge=1, le=64)] = 8
+    # Of one worker: how many callers it has at once, and how many connections to each Redis server.
+    worker_connections: Annotated[int, Field(ge=16, le=65536)] = 2048
+    redis_connections: Annotated[int, Field(ge=1, le=256)] = 16
     request_seconds: Annotated[int, Field(ge=1, le=600)] = 20
+    # Longer than a balancer keeps an idle connection, so that no request meets a connection that closes.
+    keep_alive_seconds: Annotated[int, Field(ge=1, le=7200)] = 75
     graceful_stop_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     # Without a separate port, the service's port serves the metrics.
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None

@@ -7,14 +7,15 @@ Not for a network file system (its locks and its shared memory do not reach ther
 import os
 import sqlite3
 import tempfile
-import threading
 import weakref
+from _thread import LockType
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from verifier.adapters.native_lock import native_lock
 from verifier.ports.stores import StoreUnavailable
 
 #: RETURNING came with 3.35, STRICT tables with 3.37 (both 2021).
@@ -72,7 +73,7 @@ class _Process:
     continue at once, whereas SQLite's own waiting sleeps longer and longer.
     """
 
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    turn: LockType = field(default_factory=native_lock)
     connection: sqlite3.Connection | None = None
     file: tuple[int, int] = (0, 0)
 

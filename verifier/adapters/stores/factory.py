@@ -15,10 +15,6 @@ from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.ports.stores import NonceStore, RateLimiter
 from verifier.ports.trust import TrustRegistry
 
-# Each request thread holds at most one connection, and one more thread reads the registry. The library's pool does not
-# serve waiting threads in order, so no thread should have to wait.
-_SPARE_CONNECTIONS = 2
-
 
 class MissingStoreError(Exception):
     """Report a store that does not exist and must not be created."""
@@ -33,11 +29,12 @@ class Stores:
     link: RedisLink | None = None
 
 
-def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) -> Stores:
-    """Open the stores that the URL names, for a process with this many threads.
+def open_stores(url: str, *, connections: int, options: RedisOptions | None = None) -> Stores:
+    """Open the stores that the URL names.
 
-    Stores on Redis share their connections and connect on first use. On SQLite, each store has its own file: the nonces
-    and the registry change at different times, and commits of the rate counters do not wait for the disk.
+    Stores on Redis share at most `connections` to each server and connect on first use. On SQLite, each store has its
+    own file: the nonces and the registry change at different times, and commits of the rate counters do not wait for
+    the disk.
     Raises ValueError without repeating an invalid URL, and StoreUnavailable.
     """
     path = _sqlite_path(url)
@@ -47,7 +44,7 @@ def open_stores(url: str, *, threads: int, options: RedisOptions | None = None) 
             registry=SqliteTrustRegistry(_beside(path, "trust")),
             limiter=SqliteRateLimiter(_beside(path, "rates")),
         )
-    link = RedisLink.open(url, options=options, connections=threads + _SPARE_CONNECTIONS)
+    link = RedisLink.open(url, options=options, connections=connections)
     return Stores(
         nonces=RedisNonceStore(link),
         registry=RedisTrustRegistry(link),
@@ -63,7 +60,7 @@ def open_registry(url: str, *, create: bool, options: RedisOptions | None = None
     """
     path = _sqlite_path(url)
     if path is None:
-        link = RedisLink.open(url, options=options, connections=_SPARE_CONNECTIONS)
+        link = RedisLink.open(url, options=options, connections=1)
         registry = RedisTrustRegistry(link, create=create)
         if not (create or registry.exists()):
             raise MissingStoreError("no service has used this Redis database")

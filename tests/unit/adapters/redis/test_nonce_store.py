@@ -9,6 +9,7 @@ from redis.exceptions import ChildDeadlockedError
 from support.redis_links import Answering, answering_link
 
 from verifier.adapters.records.nonces import encode_record
+from verifier.adapters.redis.nodes import AllInUse
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.urls import RedisOptions
 from verifier.core.nonces import FirstUse, NonceRecord
@@ -81,7 +82,7 @@ def test_issuing_does_not_wait_for_replicas() -> None:
     ("error", "detail"),
     [
         (redis.exceptions.ConnectionError("Error 111 connecting to h:1"), "cannot be reached"),
-        (redis.exceptions.MaxConnectionsError("Too many connections"), "all connections are in use"),
+        (AllInUse(), "All connections to Redis are in use"),
         (redis.exceptions.TimeoutError("Timeout reading"), "did not answer in time"),
         (redis.exceptions.BusyLoadingError("loading"), "is loading its data"),
         (redis.exceptions.AuthenticationError("invalid username-password pair"), "refused the credentials"),

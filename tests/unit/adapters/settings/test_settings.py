@@ -133,7 +133,9 @@ def test_refuses_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch, name: st
     [
         *(("port", value) for value in ("-1", "65536", "http", "", "80.5")),
         *(("workers", value) for value in ("0", "65")),
-        *(("threads", value) for value in ("0", "65")),
+        *(("worker_connections", value) for value in ("15", "65537")),
+        *(("redis_connections", value) for value in ("0", "257")),
+        *(("keep_alive_seconds", value) for value in ("0", "7201")),
         *(("nonce_lifetime_seconds", value) for value in ("9", "3601")),
         *(("clock_skew_seconds", value) for value in ("-1", "601")),
         *(("maximum_age_seconds", value) for value in ("59", "604801")),

@@ -38,7 +38,7 @@ def methods_of(port: type) -> set[str]:
 
 def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_path: Path) -> None:
     recorder = KeptCalls()
-    stores = instrument_stores(open_stores(f"sqlite://{tmp_path}/n.sqlite3", threads=1), recorder)
+    stores = instrument_stores(open_stores(f"sqlite://{tmp_path}/n.sqlite3", connections=3), recorder)
     stores.nonces.ping()
     assert stores.nonces.issue(KEY, RECORD, keep=timedelta(hours=1), now=NOW) is True
     assert stores.nonces.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
@@ -64,7 +64,7 @@ def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_
 def test_failed_call_is_measured_and_raises_its_error(tmp_path: Path) -> None:
     recorder = KeptCalls()
     path = tmp_path / "n.sqlite3"
-    stores = instrument_stores(open_stores(f"sqlite://{path}", threads=1), recorder)
+    stores = instrument_stores(open_stores(f"sqlite://{path}", connections=3), recorder)
     path.unlink()
     with pytest.raises(StoreUnavailable):
         stores.nonces.ping()
@@ -75,7 +75,7 @@ def test_unexpected_error_does_not_count_as_a_failure_of_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = KeptCalls()
-    inner = open_stores(f"sqlite://{tmp_path}/n.sqlite3", threads=1)
+    inner = open_stores(f"sqlite://{tmp_path}/n.sqlite3", connections=3)
 
     def fail() -> NoReturn:
         raise ValueError("a fault")

@@ -1,0 +1,35 @@
+"""Test that blocking jobs in native threads do not block greenlets."""
+
+import time
+from datetime import timedelta
+
+import gevent
+import pytest
+
+from verifier.adapters.http.jobs import NativeThread
+from verifier.ports.stores import StoreUnavailable
+
+
+def test_job_returns_its_value_or_raises_its_exception(capfd: pytest.CaptureFixture[str]) -> None:
+    """Without the runner, gevent would print the exception."""
+    run = NativeThread(timedelta(seconds=5))
+    assert run(lambda: "done") == "done"
+    with pytest.raises(StoreUnavailable, match="is read-only"):
+        run(_fail)
+    assert run(lambda: None) is None
+    assert capfd.readouterr() == ("", "")
+
+
+def _fail() -> None:
+    raise StoreUnavailable("The nonce database is read-only.")
+
+
+def test_other_greenlets_go_on_while_a_job_blocks_its_thread() -> None:
+    run = NativeThread(timedelta(seconds=5))
+    job = gevent.spawn(run, lambda: time.sleep(0.3))
+    turns = 0
+    while not job.ready():
+        gevent.sleep(0.01)
+        turns += 1
+    assert turns > 5
+    job.get()

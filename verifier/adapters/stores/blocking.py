@@ -1,0 +1,36 @@
+"""Run calls that block their thread: SQLite waiting for a lock, a flush to the disk."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeVar
+
+from verifier.ports.telemetry import AppraisalLog, AppraisalRecord
+
+_T = TypeVar("_T")
+
+
+class Runner(Protocol):
+    """Run one job after another.
+
+    A job takes and returns values. It uses no log, no metric and no lock of `threading`: it may run in a native thread
+    of a process whose standard library is patched.
+    """
+
+    def __call__(self, job: Callable[[], _T], /) -> _T:
+        """Return what the job returns, or raise what it raises. Raises StoreUnavailable if its turn does not come."""
+
+
+def run_inline(job: Callable[[], _T], /) -> _T:
+    """Run the job in the thread of the caller, as the library and the command line do."""
+    return job()
+
+
+class SerialAppraisalLog:
+    """Append records through a runner. Implements the AppraisalLog port."""
+
+    def __init__(self, log: AppraisalLog, run: Runner) -> None:
+        self._log = log
+        self._run = run
+
+    def append(self, record: AppraisalRecord) -> None:
+        self._run(partial(self._log.append, record))
