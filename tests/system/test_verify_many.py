@@ -209,7 +209,7 @@ def test_an_interruption_ends_with_130_and_a_summary(folder: Path, trust: str) -
         process.stdout.read()
         complaint = process.stderr.read().decode()
         assert process.wait(60) == 130
-    assert re.fullmatch(r"[0-9]+ of 1,000 files in [^\n]*\nimds-verifier verify: interrupted\n", complaint)
+    assert re.fullmatch(r"[0-9]+ of 1,000 files in [^\n]*\nimds-verifier: interrupted\n", complaint)
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from verifier.api import json_codec
 from verifier.api.answers import ProblemJson
-from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
+from verifier.cli.commands import CommandParts, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.cli.document_files import find_documents
 from verifier.cli.verify_many import status_of, verify_many
 from verifier.core import evidence
@@ -34,7 +34,7 @@ _FILE_HELP = "the document as JSON from IMDS, base64, DER or PEM; - is standard 
 _AT_HINT = " If the document is from an archive, name a moment in its lifetime with `--at TIME`."
 
 
-def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> Command:
+def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> CommandParts:
     def run(arguments: argparse.Namespace) -> int:
         at = read_moment("--at", arguments.at) if arguments.at else clock.now()
         problem = partial(_problem, hint="" if arguments.at else _AT_HINT)
@@ -67,15 +67,13 @@ def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> Command:
             "--json", action="store_true", help="print the JSON of the HTTP API; for several files as JSON Lines"
         )
 
-    return Command(
-        name="verify",
-        summary="Verify attested documents from files, at present or at an earlier time, and print their claims.",
+    return CommandParts(
         configure=configure,
         run=run,
     )
 
 
-def inspect_command() -> Command:
+def inspect_command() -> CommandParts:
     def run(arguments: argparse.Namespace) -> int:
         raw = read_document_file(arguments.file)
         try:
@@ -86,9 +84,7 @@ def inspect_command() -> Command:
         sys.stdout.write(_as_json(_inspected(envelope)))
         return ExitStatus.DONE
 
-    return Command(
-        name="inspect",
-        summary="Show the content of a document without verifying it.",
+    return CommandParts(
         configure=_add_file,
         run=run,
     )
@@ -131,7 +127,11 @@ def _as_text(result: AttestationResult) -> str:
     for name, value in claims.items():
         lines.append(f"  {name}: {'(absent)' if value is None else printable(str(value)) or '(empty)'}")
     lines.append(
-        "signed by " + " <- ".join((result.content.signer.subject, *(link.subject for link in result.content.chain)))
+        "signed by "
+        + " <- ".join(
+            printable(subject)
+            for subject in (result.content.signer.subject, *(link.subject for link in result.content.chain))
+        )
     )
     lines += [
         f"not checked, {check.name}: {check.detail}" for check in result.checks if check.outcome is Outcome.SKIPPED
