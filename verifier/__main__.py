@@ -2,6 +2,7 @@
 
 import sys
 
+_UNAVAILABLE = 3
 #: 128 plus the number of SIGINT, as in shells.
 _INTERRUPTED = 130
 
@@ -14,6 +15,11 @@ def main() -> int:
     """
     try:
         return _run()
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"imds-verifier: the module {error.name!r} is missing: it is not installed, or not for this system\n"
+        )
+        return _UNAVAILABLE
     except KeyboardInterrupt:
         sys.stderr.write("imds-verifier: interrupted\n")
         return _INTERRUPTED

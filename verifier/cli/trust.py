@@ -99,7 +99,7 @@ def operator_name() -> str:
     try:
         name = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container may run as a user without a name
-        name = f"uid-{os.getuid()}"
+        name = f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"
     return f"cli:{_UNSAFE.sub('_', name)[:64]}"
 
 

@@ -1,5 +1,6 @@
 """Open what the commands `trust` and `keys` change: the trust registry of the store, and the keys that sign results."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def open_trust(*, create: bool) -> OpenTrust:
 
 
 def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
-    """Open the token keys in `directory`, or in the directory that the settings name."""
+    """Open the token keys in `directory`, or in the directory that the settings name. Raises SettingsError."""
+    if not hasattr(os, "geteuid"):
+        raise SettingsError("on this system `keys` cannot check who can read a key: run it on the host of the service")
     settings = load_settings()
     keys_dir = directory or settings.token_keys_dir
     if keys_dir is None:
