@@ -297,7 +297,7 @@ class TestCluster:
             assert stores.nonces.issue(key, RECORD, keep=KEEP, now=NOW)
             assert stores.nonces.redeem(key, now=NOW) == FirstUse(record=RECORD)
         assert stores.registry.decide(OperatorDecisions(), EVENT, expected=stores.registry.revision())
-        assert stores.registry.audit_trail(most=1) == (EVENT,)
+        assert stores.registry.audit_log(most=1) == (EVENT,)
         assert stores.registry.discovered() == ()
         for number in range(10):
             assert stores.limiter.hit(f"{tenant}{number}", Rate.parse("5/hour")).remaining == 4

@@ -95,7 +95,7 @@ def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callabl
 
 
 def operator_name() -> str:
-    """Return the operator's name for the audit trail: `cli:NAME`. Not checked: LOGNAME, which any user can set."""
+    """Return the operator's name for the trust audit log: `cli:NAME`. Not checked: LOGNAME, which any user can set."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container may run as a user without a name

@@ -323,7 +323,7 @@ def test_add_pins_a_file_and_remove_takes_it_back(run: Run, operations: Operatio
     assert run("remove", sha256) == 0
     assert pinned(operations) == {}
     assert run("remove", sha256) == 1
-    assert {event.by for event in operations.administration.audit_trail()} == {"cli:alice"}
+    assert {event.by for event in operations.administration.audit_log()} == {"cli:alice"}
 
 
 def test_add_takes_der(run: Run, operations: Operations, tmp_path: Path) -> None:

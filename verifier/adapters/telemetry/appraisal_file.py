@@ -68,7 +68,7 @@ class FileAppraisalLog:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            detail = f"The audit trail cannot be {action} ({os.strerror(error.errno or 0)})."
+            detail = f"The decision log cannot be {action} ({os.strerror(error.errno or 0)})."
             raise StoreUnavailable(detail) from error
 
 
