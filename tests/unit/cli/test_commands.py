@@ -57,7 +57,7 @@ def test_loads_only_the_command_that_is_named(capsys: pytest.CaptureFixture[str]
         raise AssertionError
 
     other = Command(name="other", summary="Is not loaded.", load=load)
-    assert run_one((other, command("one"), other), ["one"]) == ExitStatus.DONE
+    assert run_one((other, command("one")), ["one"]) == ExitStatus.DONE
     for option in ("--help", "--version"):
         with pytest.raises(SystemExit):
             run_one((other,), [option])
