@@ -76,7 +76,7 @@ def _write_whole(descriptor: int, line: bytes, length: int) -> None:
     """Write the whole line to disk, or restore the previous `length` in bytes and raise OSError."""
     try:
         written = os.write(descriptor, line)
-        os.fdatasync(descriptor)
+        getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has no fdatasync
     except OSError:
         with suppress(OSError):
             os.ftruncate(descriptor, length)
