@@ -3,6 +3,11 @@ it by itself, with a JOSE library and the verifier's public keys. It never asks 
 
     POST /licenses  {"token": "eyJ..."}  ->  201 {"vmId": ..., "licensed": true}, or 403 {"error": ...}
 
+The body may also be the token alone, as the agent writes it to a file:
+
+    imds-verifier attest --verifier https://verifier.example --token --output token
+    curl --data-binary @token http://127.0.0.1:8090/licenses
+
     pip install 'pyjwt[crypto]'
     VERIFIER_JWKS=https://verifier.example/.well-known/jwks.json \
     TOKEN_ISSUER=https://verifier.example TOKEN_AUDIENCE=contoso TENANT=contoso POLICY=appliance \
@@ -14,6 +19,7 @@ an audience. POLICY is a policy that this backend relies on: a token that does n
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -32,6 +38,8 @@ PROFILE = "tag:ietf.org,2026:rats/ear#04"
 SUBMODULE = "azure-imds"
 CLAIMS = "imds-verifier.claims"
 TENANT = "imds-verifier.tenant"
+#: RFC 7515 section 3.1.
+COMPACT_JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 #: How far the clocks of verifier and backend may be apart. Without it, a backend whose clock is a second behind refuses
 #: every fresh token.
 LEEWAY_SECONDS = 60.0
@@ -112,6 +120,19 @@ def check_token(token: str, *, keys: PublicKeys, expected: Expected) -> Mapping[
         raise Untrusted("the token says nothing of a VM") from error
 
 
+def read_token(body: bytes) -> str:
+    """Return the token of a request, which is the body or in its JSON. Raises ValueError, KeyError and TypeError.
+
+    A file ends with a newline, and the token in it does not: white space around a token is no part of it.
+    """
+    token = body.decode("ascii").strip()
+    if token.startswith("{"):
+        token = str(json.loads(token)["token"]).strip()
+    if not COMPACT_JWS.fullmatch(token):
+        raise ValueError("no token")
+    return token
+
+
 class Backend:
     """The WSGI application (PEP 3333)."""
 
@@ -131,9 +152,9 @@ class Backend:
         try:
             data = environ.get("CONTENT_LENGTH") or "0"
             body = environ["wsgi.input"].read(min(int(data) if data.isdecimal() else 0, MAX_BODY_BYTES))
-            token = str(json.loads(body)["token"])
+            token = read_token(body)
         except (ValueError, KeyError, TypeError, RecursionError):
-            return "400 Bad Request", {"error": 'the body is {"token": "..."}'}
+            return "400 Bad Request", {"error": 'the body must be a token, or {"token": "..."}'}
         try:
             return "201 Created", self._license(token)
         except Untrusted as error:

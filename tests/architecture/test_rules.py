@@ -95,6 +95,16 @@ def test_the_diagram_names_every_package() -> None:
     assert sorted(named) == sorted(packages())
 
 
+def test_the_page_names_only_modules_that_exist() -> None:
+    named = set(re.findall(r"`((?:core|ports|usecases|adapters|api|cli|emulator)(?:\.[a-z_]+)+)", PAGE))
+    assert len(named) > 10
+    modules = {".".join(path.relative_to(SOURCES).with_suffix("").parts) for path in MODULES}
+    packages_and_modules = modules | {name.removesuffix(".__init__") for name in modules}
+    # The last part may be a function of a module.
+    unknown = {name for name in named if name not in packages_and_modules and name.rpartition(".")[0] not in modules}
+    assert unknown == set()
+
+
 def test_the_page_lists_the_public_names() -> None:
     [names] = re.findall(r"^<!-- public names -->\n(.*?)^<!-- end -->$", PAGE, re.MULTILINE | re.DOTALL)
     assert sorted(re.findall(r"`(\w+)`", names)) == sorted(verifier.__all__)

@@ -65,7 +65,7 @@ def comments() -> Iterator[str]:
 def command_line_help() -> Iterator[str]:
     for command in COMMANDS:
         parser = argparse.ArgumentParser(prog=f"imds-verifier {command.name}", description=command.summary)
-        command.configure(parser)
+        command.load().configure(parser)
         yield from helps(parser)
 
 

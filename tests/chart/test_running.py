@@ -33,7 +33,7 @@ def redis_secret(redis_url: str) -> dict[str, dict[str, bytes]]:
 
 
 def certificates() -> list[Object]:
-    """Values that trust the PKI of `support.current`."""
+    """Values that trust the PKI of `support.live_documents`."""
     made = current_pki()
     return [
         {

@@ -116,9 +116,9 @@ class TestFile:
             case _:
                 path.symlink_to(tmp_path / "elsewhere")
         log = FileAppraisalLog(path, maximum_bytes=2_000)
-        with pytest.raises(StoreUnavailable, match="The audit trail cannot be written"):
+        with pytest.raises(StoreUnavailable, match="The decision log cannot be written"):
             log.append(record())
-        with pytest.raises(StoreUnavailable, match="The audit trail cannot be opened"):
+        with pytest.raises(StoreUnavailable, match="The decision log cannot be opened"):
             open_appraisal_log(str(path), store_url="", link=None, maximum_bytes=2_000, maximum_entries=MOST)
 
     def test_full_disk_leaves_no_partial_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ class TestStore:
         path = tmp_path / "audit.sqlite3"
         log = SqliteAppraisalLog(path, maximum_entries=MOST)
         path.unlink()
-        with pytest.raises(StoreUnavailable, match="The audit database"):
+        with pytest.raises(StoreUnavailable, match="The decision database"):
             log.append(record())
 
     def test_redis_log_is_a_bounded_stream(self) -> None:

@@ -53,7 +53,7 @@ CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.record(OBSERVATION, [b"der"]),
     lambda registry: registry.claim("fetch", lasting=HOUR),
     lambda registry: registry.is_claimed("fetch"),
-    lambda registry: registry.audit_trail(most=10),
+    lambda registry: registry.audit_log(most=10),
     lambda registry: registry.record_nonconforming(NONCONFORMING),
     lambda registry: registry.nonconforming(),
 ]
@@ -224,9 +224,9 @@ def test_a_stopped_server_is_unavailable_and_a_restarted_one_is_found_again(own_
 def test_what_is_decided_survives_a_crash_of_a_server_that_keeps_its_data() -> None:
     with running_redis_server(appendonly=True) as server, opened(server.url) as registry:
         call_all(registry)
-        before = (registry.decisions(), registry.discovered(), registry.audit_trail(most=10))
+        before = (registry.decisions(), registry.discovered(), registry.audit_log(most=10))
         server.restart()
-        assert (registry.decisions(), registry.discovered(), registry.audit_trail(most=10)) == before
+        assert (registry.decisions(), registry.discovered(), registry.audit_log(most=10)) == before
         assert registry.is_claimed("fetch")
 
 
@@ -339,4 +339,4 @@ def test_an_event_that_we_did_not_write_is_unavailable(
     with opened(redis_url, prefix=prefix) as registry, administering(redis_url) as client:
         client.xadd(f"{prefix}audit", fields)  # type: ignore[arg-type]  # redis-py's dict type is invariant
         with pytest.raises(StoreUnavailable, match="cannot read"):
-            registry.audit_trail(most=10)
+            registry.audit_log(most=10)

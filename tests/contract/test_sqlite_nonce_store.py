@@ -329,7 +329,7 @@ def test_another_schema_version_is_refused_and_left_alone(path: Path, version: i
         issue(store)
     with administering(path) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
-    with pytest.raises(StoreUnavailable, match=f"schema version {version}; this release knows 1 alone"):
+    with pytest.raises(StoreUnavailable, match=f"schema version {version}; this release knows only 1"):
         SqliteNonceStore(path)
     assert count(path) == 1
 
@@ -337,7 +337,7 @@ def test_another_schema_version_is_refused_and_left_alone(path: Path, version: i
 def test_a_log_without_its_database_is_refused(path: Path) -> None:
     path.parent.mkdir()
     path.with_name(f"{path.name}-wal").write_bytes(b"of another database")
-    with pytest.raises(StoreUnavailable, match="they belong together"):
+    with pytest.raises(StoreUnavailable, match="Restore or remove both"):
         SqliteNonceStore(path)
 
 

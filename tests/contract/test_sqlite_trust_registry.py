@@ -49,7 +49,7 @@ CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.record(OBSERVATION, [b"der"]),
     lambda registry: registry.claim("fetch", lasting=HOUR),
     lambda registry: registry.is_claimed("fetch"),
-    lambda registry: registry.audit_trail(most=10),
+    lambda registry: registry.audit_log(most=10),
     lambda registry: registry.record_nonconforming(NONCONFORMING),
     lambda registry: registry.nonconforming(),
 ]
@@ -136,9 +136,9 @@ def test_is_not_taken_for_the_file_of_the_nonces_nor_that_for_this(tmp_path: Pat
     with opened(tmp_path / "trust") as registry, closing(SqliteNonceStore(tmp_path / "nonces")) as nonces:
         registry.revision()
         nonces.ping()
-        with pytest.raises(StoreUnavailable, match="The file of the nonce database holds something else"):
+        with pytest.raises(StoreUnavailable, match="The file of the nonce database is not a nonce database"):
             SqliteNonceStore(tmp_path / "trust")
-        with pytest.raises(StoreUnavailable, match="The file of the trust database holds something else"):
+        with pytest.raises(StoreUnavailable, match="The file of the trust database is not a trust database"):
             SqliteTrustRegistry(tmp_path / "nonces")
 
 
@@ -167,7 +167,7 @@ def test_a_file_of_something_else_is_unavailable(path: Path) -> None:
 def test_another_schema_version_is_unavailable(path: Path) -> None:
     with opened(path), administering(path) as connection:
         connection.execute("PRAGMA user_version = 4")
-    with pytest.raises(StoreUnavailable, match="The trust database has schema version 4; this release knows 3 alone"):
+    with pytest.raises(StoreUnavailable, match="The trust database has schema version 4; this release knows only 3"):
         SqliteTrustRegistry(path)
 
 
@@ -178,7 +178,7 @@ def test_does_not_create_its_file_where_it_must_not(path: Path) -> None:
     with opened(path) as registry:
         registry.decide(OperatorDecisions(), EVENT, expected=0)
         with closing(SqliteTrustRegistry(path, create=False)) as other:
-            assert other.audit_trail(most=1) == (EVENT,)
+            assert other.audit_log(most=1) == (EVENT,)
 
 
 def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:

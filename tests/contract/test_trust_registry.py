@@ -151,13 +151,13 @@ def registered(place: Place, *arguments: Callable[[int], str]) -> list[str]:
     )
 
 
-# Decisions, their revision, and the audit trail.
+# Decisions, their revision, and the audit log.
 
 
 def test_nothing_is_decided_discovered_or_audited_at_first(registry: TrustRegistry) -> None:
     assert registry.decisions() == (OperatorDecisions(), registry.revision())
     assert registry.discovered() == ()
-    assert registry.audit_trail(most=10) == ()
+    assert registry.audit_log(most=10) == ()
 
 
 def test_a_decision_is_in_force_audited_and_of_another_revision(registry: TrustRegistry) -> None:
@@ -166,7 +166,7 @@ def test_a_decision_is_in_force_audited_and_of_another_revision(registry: TrustR
     decisions, after = registry.decisions()
     assert decisions == DECIDED
     assert after == registry.revision() != before
-    assert registry.audit_trail(most=10) == (event(),)
+    assert registry.audit_log(most=10) == (event(),)
 
 
 def test_a_decision_on_what_is_not_in_force_any_more_changes_nothing(registry: TrustRegistry) -> None:
@@ -176,7 +176,7 @@ def test_a_decision_on_what_is_not_in_force_any_more_changes_nothing(registry: T
     for stale in (before, after + 1, -1):
         assert not registry.decide(OperatorDecisions(), event("another"), expected=stale)
     assert registry.decisions() == (DECIDED, after)
-    assert registry.audit_trail(most=10) == (event(),)
+    assert registry.audit_log(most=10) == (event(),)
 
 
 def test_every_decision_is_another_revision_even_one_that_says_the_same(registry: TrustRegistry) -> None:
@@ -207,7 +207,7 @@ def test_of_many_decisions_on_one_state_exactly_one_counts(registry: TrustRegist
     assert decided.count(True) == 1
     winner = str(decided.index(True))
     assert registry.decisions()[0].rejected == {identity(winner)}
-    assert registry.audit_trail(most=THREADS) == (event(winner),)
+    assert registry.audit_log(most=THREADS) == (event(winner),)
 
 
 def test_no_decision_of_many_threads_is_lost(registry: TrustRegistry) -> None:
@@ -220,7 +220,7 @@ def test_no_decision_of_many_threads_is_lost(registry: TrustRegistry) -> None:
 
     at_once(THREADS, decide)
     assert registry.decisions()[0].rejected == {identity(str(index)) for index in range(THREADS)}
-    audited = [change.subject for change in registry.audit_trail(most=1000)]
+    audited = [change.subject for change in registry.audit_log(most=1000)]
     assert sorted(audited) == sorted(map(str, range(THREADS)))
 
 
@@ -230,28 +230,28 @@ def test_no_decision_of_several_processes_is_lost(place: Place, registry: TrustR
     assert said == ["decided"] * PROCESSES
     expected = {f"process-{index}-{time}" for index in range(PROCESSES) for time in range(times)}
     assert registry.decisions()[0].rejected == set(map(identity, expected))
-    assert Counter(change.subject for change in registry.audit_trail(most=1000)) == Counter(expected)
+    assert Counter(change.subject for change in registry.audit_log(most=1000)) == Counter(expected)
 
 
-def test_the_audit_trail_is_told_latest_first_and_no_longer_than_asked(registry: TrustRegistry) -> None:
+def test_the_audit_log_is_told_latest_first_and_no_longer_than_asked(registry: TrustRegistry) -> None:
     for index in range(5):
         # Their own times go backwards: what counts is which came later.
         at = NOW - index * SECOND
         registry.decide(OperatorDecisions(), replace(event(str(index)), at=at), expected=registry.revision())
-    assert [change.subject for change in registry.audit_trail(most=1000)] == ["4", "3", "2", "1", "0"]
-    assert [change.subject for change in registry.audit_trail(most=2)] == ["4", "3"]
-    assert registry.audit_trail(most=0) == ()
-    assert registry.audit_trail(most=-1) == ()
+    assert [change.subject for change in registry.audit_log(most=1000)] == ["4", "3", "2", "1", "0"]
+    assert [change.subject for change in registry.audit_log(most=2)] == ["4", "3"]
+    assert registry.audit_log(most=0) == ()
+    assert registry.audit_log(most=-1) == ()
 
 
-def test_the_audit_trail_is_bounded(registry: TrustRegistry) -> None:
+def test_the_audit_log_is_bounded(registry: TrustRegistry) -> None:
     slack = 200  # Redis drops by the hundred
     revision = registry.revision()
     last = MAX_AUDIT_EVENTS + slack
     for index in range(last + 1):
         assert registry.decide(OperatorDecisions(), event(str(index)), expected=revision)
         revision = registry.revision()
-    trail = [int(change.subject) for change in registry.audit_trail(most=2 * MAX_AUDIT_EVENTS)]
+    trail = [int(change.subject) for change in registry.audit_log(most=2 * MAX_AUDIT_EVENTS)]
     assert MAX_AUDIT_EVENTS <= len(trail) < MAX_AUDIT_EVENTS + slack
     assert trail == list(range(last, last - len(trail), -1))
 
@@ -396,7 +396,7 @@ def test_reading_and_claiming_change_no_revision(registry: TrustRegistry) -> Non
     before = registry.revision()
     registry.decisions()
     registry.discovered()
-    registry.audit_trail(most=10)
+    registry.audit_log(most=10)
     registry.claim("a", lasting=HOUR)
     registry.is_claimed("a")
     assert registry.revision() == before
@@ -564,7 +564,7 @@ def test_two_openings_of_one_registry_see_each_others_changes(place: Place, regi
         assert registry.decide(DECIDED, event(), expected=revision)
         assert other.decisions() == registry.decisions()
         assert other.revision() != revision
-        assert other.audit_trail(most=1) == (event(),)
+        assert other.audit_log(most=1) == (event(),)
         assert other.record(observation(), AUTHORITIES)
         assert not registry.record(observation(), AUTHORITIES)
         assert other.discovered() == registry.discovered()

@@ -183,15 +183,15 @@ def post_all(urls: Sequence[str], bodies: Sequence[bytes], *, copies: int, calle
     connections; one body after another."""
 
     async def post() -> list[Told]:
-        crowd = [Caller(urls[number % len(urls)]) for number in range(callers)]
+        clients = [Caller(urls[number % len(urls)]) for number in range(callers)]
         told: list[Told] = []
         try:
             for document, body in enumerate(bodies):
                 told += await asyncio.gather(
-                    *(post_one(crowd[copy % callers], document, body) for copy in range(copies))
+                    *(post_one(clients[copy % callers], document, body) for copy in range(copies))
                 )
         finally:
-            for caller in crowd:
+            for caller in clients:
                 caller.close()
         return told
 

@@ -98,9 +98,9 @@ class WatchedRegistry:
         self._reach("is_claimed")
         return self.inner.is_claimed(name)
 
-    def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
-        self._reach("audit_trail")
-        return self.inner.audit_trail(most=most)
+    def audit_log(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
+        self._reach("audit_log")
+        return self.inner.audit_log(most=most)
 
     def settle(self, decisions: OperatorDecisions) -> None:
         """Put these decisions in force."""

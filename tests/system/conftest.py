@@ -10,7 +10,7 @@ from support.services import RunningServer, running_service
 
 @pytest.fixture(scope="session")
 def trust_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trust directory for the documents of `support.current`."""
+    """A trust directory for the documents of `support.live_documents`."""
     return write_current_trust(tmp_path_factory.mktemp("trust") / "trust")
 
 

@@ -114,7 +114,7 @@ def test_ends_with_2_where_the_input_is_malformed(data: bytes, said: str) -> Non
     "arguments",
     [
         ("verify", "/nowhere/document.json"),
-        ("verify", "."),
+        ("inspect", "."),
         ("verify", "-", "--at", "yesterday"),
         ("verify", "-", "--at", "2026-07-28T13:24:00"),
         ("verify", "-", "--policy", "none"),

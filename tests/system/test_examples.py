@@ -15,6 +15,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support.clocks import ManualClock
+from support.command_line import call
 from support.documents import VM, document, imds_answer
 from support.live_documents import current_document, current_pki
 from support.services import Answer, RunningServer, running_server, running_service
@@ -39,9 +40,15 @@ def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def verifier(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path, keys_dir: Path) -> Iterator[RunningServer]:
-    """With one tenant, whose policy accepts the VM, a policy that does not, and signed results."""
+    store = f"sqlite://{tmp_path_factory.mktemp('store')}/nonces.sqlite3"
+    with running_service(nonce_store=store, trust_dir=trust_dir, workers=2, **signing_settings(keys_dir)) as running:
+        yield running
+
+
+def signing_settings(keys_dir: Path) -> dict[str, str]:
+    """One tenant, whose policy accepts the VM, a policy that does not, and signed results."""
     hashed = hashlib.sha256(KEY.encode()).hexdigest()
-    settings = {
+    return {
         "VERIFIER_POLICIES": json.dumps(
             {"appliance": {"publishers": ["contoso"]}, "strict": {"products": ["another"]}}
         ),
@@ -49,9 +56,6 @@ def verifier(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path, keys_dir
         "VERIFIER_TOKEN_KEYS_DIR": str(keys_dir),
         "VERIFIER_TOKEN_ISSUER": ISSUER,
     }
-    store = f"sqlite://{tmp_path_factory.mktemp('store')}/nonces.sqlite3"
-    with running_service(nonce_store=store, trust_dir=trust_dir, workers=2, **settings) as running:
-        yield running
 
 
 def attest(verifier: RunningServer) -> Mapping[str, object]:
@@ -209,8 +213,46 @@ class TestPassport:
         assert passport.post_json("/licenses", fields).status in {400, 403}
 
     def test_refuses_what_is_no_json(self, passport: RunningServer) -> None:
-        for body in (b"", b"no JSON", b"[" * 10_000, b"\xff"):
+        for body in (b"", b"\n", b"no JSON", b"[" * 10_000, b"\xff", b"{", b"{}", b'{"token": "\\n"}'):
             assert passport.request("POST", "/licenses", body).status == 400
+
+    @pytest.mark.parametrize("form", ["{}", "{}\n", "{}\r\n", " {}\n\n"])
+    def test_licenses_for_the_token_alone_with_or_without_a_newline(
+        self, passport: RunningServer, token: str, form: str
+    ) -> None:
+        text = form.format(token)
+        assert passport.request("POST", "/licenses", text.encode()).status == 201
+        assert passport.post_json("/licenses", {"token": text}).status == 201
+
+    def test_refuses_white_space_inside_the_token(self, passport: RunningServer, token: str) -> None:
+        for text in (f"{token[:50]}\n{token[50:]}", f"{token}\n{token}", f"{token} x"):
+            assert passport.request("POST", "/licenses", text.encode()).status == 400
+
+    def test_licenses_for_the_file_that_the_agent_writes(self, tmp_path: Path, keys_dir: Path) -> None:
+        """With the commands at the top of the example."""
+        trust_dir, key, file = tmp_path / "trust", tmp_path / "key", tmp_path / "token"
+        key.write_text(f"{KEY}\n")
+        with (
+            running_server("emulator", "--port", "0", "--trust-dir", str(trust_dir)) as imds,
+            running_service(
+                nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3",
+                trust_dir=trust_dir,
+                workers=1,
+                **signing_settings(keys_dir),
+            ) as service,
+            running_backend("licensing-backend-passport", **passport_settings(service)) as backend,
+        ):
+            urls = ("--verifier", service.url, "--imds", imds.url, "--key-file", str(key))
+            agent = call("attest", *urls, "--token", "--output", str(file))
+            assert (agent.status, agent.err) == (0, "")
+            assert file.read_bytes().endswith(b"\n")
+            curl = subprocess.run(
+                ["curl", "--silent", "--show-error", "--data-binary", f"@{file}", f"{backend.url}/licenses"],  # noqa: S607 - from PATH
+                capture_output=True,
+                check=True,
+                timeout=_SECONDS,
+            )
+        assert json.loads(curl.stdout)["licensed"] is True
 
     def test_licenses_its_own_products_alone(self, verifier: RunningServer, token: str) -> None:
         settings = passport_settings(verifier) | {"PRODUCTS": "another"}

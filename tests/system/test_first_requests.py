@@ -25,7 +25,7 @@ from verifier.adapters.telemetry.metrics import MetricsRecorder, shared_values
 from verifier.adapters.settings.settings import load_settings
 from verifier.adapters.telemetry.log import configure_logging
 from verifier.startup import start_up
-from verifier.wiring import create_service
+from verifier.wiring.service import create_service
 
 tenant, admin = ({"Authorization": f"Bearer {key}"} for key in sys.argv[1:3])
 bodies = json.load(sys.stdin)

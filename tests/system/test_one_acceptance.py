@@ -46,7 +46,7 @@ def test_accepts_exactly_one_of_64_simultaneous_posts(store_url: str, trust_dir:
     with running_service(nonce_store=store_url, trust_dir=trust_dir, workers=2) as service:
         fields = imds_answer(current_document(service.issue_nonce()))
         assert_one_acceptance(post_at_once(service, fields))
-        # Not even long after the crowd.
+        # Not even long after the concurrent requests.
         assert service.post_json("/v1/attestations", fields).code == "nonce-replayed"
 
 

@@ -286,7 +286,7 @@ import json, sys
 from verifier.adapters.telemetry.metrics import MetricsRecorder, shared_values
 from verifier.adapters.settings.settings import load_settings
 from verifier.startup import start_up
-from verifier.wiring import create_service
+from verifier.wiring.service import create_service
 
 def fail(**parts):
     raise RuntimeError("on purpose")

@@ -120,7 +120,7 @@ def test_gives_no_verdict_that_cannot_be_kept_where_that_is_required(tmp_path: P
         (tmp_path / "aside").rename(directory)
         again = imds_answer(current_document(service.issue_nonce()))
         assert service.post_json("/v1/attestations", again).status == 200
-        failures = samples_of(service.request("GET", "/metrics"))["verifier_audit_failures_total", frozenset()]
+        failures = samples_of(service.request("GET", "/metrics"))["verifier_decision_log_failures_total", frozenset()]
     assert failures == 1
     events = [json.loads(line)["event"] for line in service.log]
     assert events.count("decision not kept") == 1
@@ -130,7 +130,7 @@ def test_gives_no_verdict_that_cannot_be_kept_where_that_is_required(tmp_path: P
     ("settings", "said"),
     [
         ({"VERIFIER_AUDIT": "relative.jsonl"}, "audit"),
-        ({"VERIFIER_AUDIT_REQUIRED": "true"}, "VERIFIER_AUDIT must name an audit trail"),
+        ({"VERIFIER_AUDIT_REQUIRED": "true"}, "VERIFIER_AUDIT must name a decision log"),
         ({"VERIFIER_AUDIT_MAXIMUM_BYTES": "1"}, "audit_maximum_bytes"),
         ({"VERIFIER_AUDIT_MAXIMUM_ENTRIES": "1"}, "audit_maximum_entries"),
         ({"VERIFIER_METRICS_PORT": "8080", "VERIFIER_PORT": "8080"}, "VERIFIER_METRICS_PORT"),

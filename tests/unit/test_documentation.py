@@ -216,7 +216,7 @@ def test_the_command_lines_are_ones_that_the_command_takes(words: list[str]) -> 
     _, name, *arguments = words
     [command] = [command for command in COMMANDS if command.name == name]
     parser = argparse.ArgumentParser(exit_on_error=False)
-    command.configure(parser)
+    command.load().configure(parser)
 
     parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""The result of a verified machine: parse it, render it, and tell how long it is valid."""
+"""The result of a verified machine: parse it, render it, and compute how long it is valid."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ class NonconformingDocumentJson(TypedDict):
     sampleDocument: Sha256
 
 
-class AuditEventJson(TypedDict):
+class TrustAuditEventJson(TypedDict):
     """One change of trust: who changed what, and the state before and after."""
 
     at: Moment
@@ -278,7 +278,7 @@ class TrustSurveyJson(TypedDict):
     denied: list[DenialJson]
     nonconforming: list[NonconformingDocumentJson]
     oddities: Annotated[list[str], Field(description="Formal oddities of trusted certificates. They cause no refusal.")]
-    audit: list[AuditEventJson]
+    audit: list[TrustAuditEventJson]
 
 
 class JsonWebKeyJson(TypedDict):

@@ -178,7 +178,7 @@ def denial_parts(denials: Denials) -> tuple[Literal["spki", "serial"], str]:
     return "serial", f"{serial:x}"
 
 
-def _event_json(event: TrustAuditEvent) -> answers.AuditEventJson:
+def _event_json(event: TrustAuditEvent) -> answers.TrustAuditEventJson:
     return {
         "at": moment_json(event.at),
         "by": event.by,

@@ -5,16 +5,14 @@ import hashlib
 import secrets
 import sys
 
-from verifier.cli.commands import Command, ExitStatus
+from verifier.cli.commands import CommandParts, ExitStatus
 
 #: 256 random bits. A single SHA-256 hides a key of this entropy.
 _BYTES = 32
 
 
-def api_key_command() -> Command:
-    return Command(
-        name="api-key",
-        summary="Create an API key: print the key, and its SHA-256 for the settings.",
+def api_key_command() -> CommandParts:
+    return CommandParts(
         configure=_configure,
         run=_run,
     )

@@ -10,23 +10,35 @@ from enum import IntEnum
 from pathlib import Path
 
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
+from verifier.core.encoding.printable import printable
 
 
 class ExitStatus(IntEnum):
+    """The statuses of every command. A higher one is worse, and the run of many files ends with the worst."""
+
     DONE = 0
     REFUSED = 1
     USAGE = 2
     UNAVAILABLE = 3
+    # 128 plus the number of SIGPIPE, as in shells.
+    OUTPUT_CLOSED = 141
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandParts:
+    """The parts of a subcommand: `configure` adds its arguments, `run` executes it and returns the exit status."""
+
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Describe one subcommand: `configure` adds its arguments, `run` executes it and returns the exit status."""
+    """Describe one subcommand. `load` imports the modules that it needs, so that no other command pays for them."""
 
     name: str
     summary: str
-    configure: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
+    load: Callable[[], CommandParts]
 
 
 #: Documents exist since 2018, and their two-digit years end with 2099.
@@ -37,32 +49,40 @@ class UsageError(Exception):
     """Report a command line or an input file that cannot be used. The exit status is ExitStatus.USAGE."""
 
 
-def run_command(commands: Sequence[Command], arguments: Sequence[str]) -> int:
-    """Run the command that `arguments` name, and return its exit status.
+def run_command(commands: Sequence[Command], arguments: Sequence[str], *, version: str) -> int:
+    """Load and run the command that `arguments` name, and return its exit status.
 
     Results go to standard output, everything else to standard error.
     """
     parser = argparse.ArgumentParser(
         prog="imds-verifier",
         description="Verify the identity of an Azure virtual machine with its IMDS attested document.",
-        epilog="Exit status: 0 verified or done, 1 refused, 2 usage or malformed input, 3 a dependency is unavailable.",
+        epilog="Exit status: 0 verified or done, 1 refused, 2 usage or malformed input, 3 a dependency is unavailable, "
+        "130 interrupted.",
     )
+    parser.add_argument("--version", action="version", version=f"imds-verifier {version}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    # The options before a command take no value, so the first other argument is the command.
+    named = next((argument for argument in arguments if not argument.startswith("-")), "")
     for command in commands:
         subparser = subparsers.add_parser(command.name, help=command.summary, description=command.summary)
-        command.configure(subparser)
-        subparser.set_defaults(run=command.run)
+        if command.name == named:
+            parts = command.load()
+            parts.configure(subparser)
+            subparser.set_defaults(run=parts.run)
     parsed = parser.parse_args(arguments)
+    # The status of a command that could not finish, because the reader closed the output.
+    status: int = ExitStatus.OUTPUT_CLOSED
     try:
-        status: int = parsed.run(parsed)
+        status = parsed.run(parsed)
         sys.stdout.flush()
     except UsageError as error:
-        sys.stderr.write(f"imds-verifier {parsed.command}: {error}\n")
+        # The message may name a file that a stranger named.
+        sys.stderr.write(f"imds-verifier {parsed.command}: {printable(str(error))}\n")
         return ExitStatus.USAGE
     except BrokenPipeError:
-        # The reader of the output has closed it. Discard the rest, so that the final flush does not fail.
+        # Discard the rest of the output, so that the final flush does not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.DONE
     return status
 
 
@@ -80,14 +100,19 @@ def read_moment(option: str, text: str) -> datetime:
 
 
 def read_document_file(name: str, *, limit: int = MAX_EVIDENCE_BYTES) -> bytes:
-    """Read a file, or standard input for `-`. Return at most `limit` + 1 bytes, so that the caller can refuse them.
-
-    Raises UsageError.
-    """
+    """Do the same as `read_bounded`. Raises UsageError, which names the file."""
     try:
-        if name == "-":
-            return sys.stdin.buffer.read(limit + 1)
-        with Path(name).open("rb") as file:
-            return file.read(limit + 1)
+        return read_bounded(name, limit=limit)
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}") from error
+
+
+def read_bounded(name: str, *, limit: int = MAX_EVIDENCE_BYTES) -> bytes:
+    """Read a file, or standard input for `-`. Return at most `limit` + 1 bytes, so that the caller can refuse them.
+
+    Raises OSError.
+    """
+    if name == "-":
+        return sys.stdin.buffer.read(limit + 1)
+    with Path(name).open("rb") as file:
+        return file.read(limit + 1)

@@ -13,7 +13,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from verifier.cli.commands import Command, ExitStatus
+from verifier.cli.commands import CommandParts, ExitStatus
 
 _START_SECONDS = 30
 _STOP_SECONDS = 15
@@ -24,7 +24,7 @@ class DemoError(Exception):
     """Report a step of the demo with an unexpected result."""
 
 
-def demo_command() -> Command:
+def demo_command() -> CommandParts:
     def configure(parser: ArgumentParser) -> None:
         parser.add_argument("--vm", metavar="FILE", help="a file that describes the VM, as for the command `emulator`")
 
@@ -37,9 +37,7 @@ def demo_command() -> Command:
             return ExitStatus.REFUSED
         return ExitStatus.DONE
 
-    return Command(
-        name="demo",
-        summary="Run the service, the agent and an emulated IMDS on this machine, and try two attacks.",
+    return CommandParts(
         configure=configure,
         run=run,
     )

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from verifier.api.json_codec import key_set_json
-from verifier.cli.commands import Command, ExitStatus
+from verifier.cli.commands import CommandParts, ExitStatus
 from verifier.ports.tokens import TokenAlgorithm, TokenKeyAdministration, TokenKeyError
 
 _Action = Callable[[TokenKeyAdministration, argparse.Namespace], str]
 
 
-def keys_command(create: Callable[[Path | None], TokenKeyAdministration]) -> Command:
+def keys_command(create: Callable[[Path | None], TokenKeyAdministration]) -> CommandParts:
     """Return the command. It calls `create` with the directory of `--dir`, or None, when a subcommand runs."""
 
     def run(arguments: argparse.Namespace) -> int:
@@ -26,9 +26,7 @@ def keys_command(create: Callable[[Path | None], TokenKeyAdministration]) -> Com
         sys.stdout.write(f"{done}\n")
         return ExitStatus.DONE
 
-    return Command(
-        name="keys",
-        summary="Create, show, rotate and retire the keys that sign results.",
+    return CommandParts(
         configure=_configure,
         run=run,
     )

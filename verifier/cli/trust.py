@@ -15,7 +15,7 @@ from typing import Protocol
 
 from verifier.api import trust_json_codec
 from verifier.api.json_codec import Json
-from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
+from verifier.cli.commands import CommandParts, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
 from verifier.cli.trust_text import list_text, status_text
@@ -60,7 +60,7 @@ class TrustOpener(Protocol):
     def __call__(self, *, create: bool) -> OpenTrust: ...
 
 
-def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callable[[], IssuerFetcher]) -> Command:
+def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callable[[], IssuerFetcher]) -> CommandParts:
     """Return the command. It calls `open_trust` and `create_fetcher` when a subcommand needs them."""
     actions = _Actions(open_trust=open_trust, clock=clock, create_fetcher=create_fetcher)
 
@@ -88,20 +88,18 @@ def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callabl
             return ExitStatus.REFUSED
         return status
 
-    return Command(
-        name="trust",
-        summary="Show which certificate authorities are trusted and until when, and change it on the running service.",
+    return CommandParts(
         configure=configure,
         run=run,
     )
 
 
 def operator_name() -> str:
-    """Return the operator's name for the audit trail: `cli:NAME`. Not checked: LOGNAME, which any user can set."""
+    """Return the operator's name for the trust audit log: `cli:NAME`. Not checked: LOGNAME, which any user can set."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container may run as a user without a name
-        name = f"uid-{os.getuid()}"
+        name = f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"
     return f"cli:{_UNSAFE.sub('_', name)[:64]}"
 
 

@@ -1,20 +1,25 @@
-"""Implement `imds-verifier verify` and `inspect`: appraise or show a document from a file, without a service."""
+"""Implement `imds-verifier verify` and `inspect`: appraise or show documents from files, without a service."""
 
 import argparse
 import json
 import sys
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from verifier.api import json_codec
-from verifier.cli.commands import Command, ExitStatus, UsageError, read_document_file, read_moment
+from verifier.api.answers import ProblemJson
+from verifier.cli.commands import CommandParts, ExitStatus, UsageError, read_document_file, read_moment
+from verifier.cli.document_files import find_documents
+from verifier.cli.verify_many import status_of, verify_many
 from verifier.core import evidence
 from verifier.core.encoding.moments import moment_json
 from verifier.core.encoding.printable import printable
 from verifier.core.envelope import read_envelope
 from verifier.core.model import AttestationResult, Envelope
 from verifier.core.policy import UnknownPolicyError
-from verifier.core.reasons import FormatRefused, Outcome, Refused
+from verifier.core.reasons import FormatRefused, Outcome, Reason, Refused
 from verifier.core.trust.bundle import TrustError
 from verifier.ports.clock import Clock
 from verifier.usecases.archive import ArchiveVerifier
@@ -22,69 +27,94 @@ from verifier.usecases.archive import ArchiveVerifier
 #: Creates the verifier over the trust directory that is given, or over the one of the settings.
 ArchiveVerifierFactory = Callable[[Path | None], ArchiveVerifier]
 
+_FILE_HELP = "the document as JSON from IMDS, base64, DER or PEM; - is standard input"
 
-def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> Command:
+
+#: Appended to `document-expired`, unless the moment was given.
+_AT_HINT = " If the document is from an archive, name a moment in its lifetime with `--at TIME`."
+
+
+def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> CommandParts:
     def run(arguments: argparse.Namespace) -> int:
         at = read_moment("--at", arguments.at) if arguments.at else clock.now()
-        raw = read_document_file(arguments.file)
+        problem = partial(_problem, hint="" if arguments.at else _AT_HINT)
+        found = find_documents(arguments.files)
         try:
             verifier = create(arguments.trust_dir)
-            evidence.check_size(raw)
-            result = verifier.appraise(evidence.from_file(raw), at=at, nonce=arguments.nonce, policy=arguments.policy)
+            appraise = partial(_appraise, verifier, at=at, nonce=arguments.nonce, policy=arguments.policy)
+            if len(arguments.files) > 1 or found.files[0].name != arguments.files[0]:
+                return verify_many(found, appraise, problem, as_json=arguments.json)
+            result = appraise(read_document_file(found.files[0].name))
         except Refused as refused:
-            return _tell_refusal(refused, as_json=arguments.json)
+            return _tell_refusal(refused, problem(refused), as_json=arguments.json)
         except (TrustError, UnknownPolicyError) as error:
             raise UsageError(str(error)) from error
         sys.stdout.write(_as_json(json_codec.result_json(result)) if arguments.json else _as_text(result))
         return ExitStatus.DONE
 
     def configure(parser: argparse.ArgumentParser) -> None:
-        _add_file(parser)
+        parser.epilog = (
+            "Several files, or a directory: one line for each file, a summary on standard error, and the worst exit "
+            "status. Order: 0 verified, 1 refused, 2 malformed or unreadable, 3 a dependency is unavailable. "
+            "In a directory, hidden names and symbolic links to directories are skipped."
+        )
+        parser.add_argument("files", metavar="FILE", nargs="+", help=f"{_FILE_HELP}; or a directory, with all in it")
         parser.add_argument("--at", metavar="TIME", help="appraise as of this moment, e.g. 2026-07-28T13:24:00Z")
         parser.add_argument("--nonce", help="refuse a document that carries a different nonce")
         parser.add_argument("--policy", metavar="NAME", help="the policy to satisfy (default: `default`)")
         parser.add_argument("--trust-dir", metavar="DIR", type=Path, help="add to or replace the shipped trust bundle")
-        parser.add_argument("--json", action="store_true", help="print the JSON of the HTTP API")
+        parser.add_argument(
+            "--json", action="store_true", help="print the JSON of the HTTP API; for several files as JSON Lines"
+        )
 
-    return Command(
-        name="verify",
-        summary="Verify an attested document from a file, at present or at an earlier time, and print its claims.",
+    return CommandParts(
         configure=configure,
         run=run,
     )
 
 
-def inspect_command() -> Command:
+def inspect_command() -> CommandParts:
     def run(arguments: argparse.Namespace) -> int:
         raw = read_document_file(arguments.file)
         try:
             evidence.check_size(raw)
             envelope = read_envelope(evidence.from_file(raw))
         except FormatRefused as refused:
-            return _tell_refusal(refused, as_json=False)
+            return _tell_refusal(refused, json_codec.refusal_json(refused), as_json=False)
         sys.stdout.write(_as_json(_inspected(envelope)))
         return ExitStatus.DONE
 
-    return Command(
-        name="inspect",
-        summary="Show the content of a document without verifying it.",
+    return CommandParts(
         configure=_add_file,
         run=run,
     )
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file", metavar="FILE", help="the document as JSON from IMDS, base64, DER or PEM; - is standard input"
-    )
+    parser.add_argument("file", metavar="FILE", help=_FILE_HELP)
 
 
-def _tell_refusal(refused: Refused, *, as_json: bool) -> int:
+def _appraise(
+    verifier: ArchiveVerifier, raw: bytes, *, at: datetime, nonce: str | None, policy: str | None
+) -> AttestationResult:
+    """Appraise the content of a file. Raises Refused and UnknownPolicyError."""
+    evidence.check_size(raw)
+    return verifier.appraise(evidence.from_file(raw), at=at, nonce=nonce, policy=policy)
+
+
+def _problem(refused: Refused, *, hint: str) -> ProblemJson:
+    problem = json_codec.refusal_json(refused)
+    if refused.reason is Reason.DOCUMENT_EXPIRED:
+        problem["detail"] += hint
+    return problem
+
+
+def _tell_refusal(refused: Refused, problem: ProblemJson, *, as_json: bool) -> int:
     if as_json:
-        sys.stdout.write(_as_json(json_codec.refusal_json(refused)))
+        sys.stdout.write(_as_json(problem))
     else:
-        sys.stderr.write(f"refused, {refused.code}: {printable(refused.detail)}\n")
-    return ExitStatus.USAGE if isinstance(refused, FormatRefused) else ExitStatus.REFUSED
+        sys.stderr.write(f"refused, {refused.code}: {printable(problem['detail'])}\n")
+    return status_of(refused)
 
 
 def _as_text(result: AttestationResult) -> str:
@@ -97,7 +127,11 @@ def _as_text(result: AttestationResult) -> str:
     for name, value in claims.items():
         lines.append(f"  {name}: {'(absent)' if value is None else printable(str(value)) or '(empty)'}")
     lines.append(
-        "signed by " + " <- ".join((result.content.signer.subject, *(link.subject for link in result.content.chain)))
+        "signed by "
+        + " <- ".join(
+            printable(subject)
+            for subject in (result.content.signer.subject, *(link.subject for link in result.content.chain))
+        )
     )
     lines += [
         f"not checked, {check.name}: {check.detail}" for check in result.checks if check.outcome is Outcome.SKIPPED

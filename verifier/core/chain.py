@@ -1,4 +1,4 @@
-"""Build a path from the signer to an anchor of its cloud that two independent path validators accept: step 6.
+"""Build a path from the signer to an anchor of its cloud that two independent path validators accept: check 6.
 
 pyca/cryptography finds the path. It applies the CA/Browser profile, and its search is bounded. core.leaf_profile
 refuses what RFC 5280 forbids in a signer and neither validator checks. pyhanko-certvalidator then validates the path

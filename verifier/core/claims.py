@@ -1,4 +1,4 @@
-"""Decode what the signed content says about its VM: step 5 (Azure page, "Attested data", table of fields)."""
+"""Decode what the signed content says about its VM: check 4 (Azure page, "Attested data", table of fields)."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Read the CMS SignedData around the content, and find its one signer: step 2 (RFC 5652 section 5)."""
+"""Read the CMS SignedData around the content, and find its one signer: check 1 (RFC 5652 section 5)."""
 
 import hashlib
 

@@ -200,14 +200,14 @@ class FirstSight:
 class Archived:
     """The document is appraised as of a past moment. Not known: that its nonce was issued here, or unused.
 
-    `has_expected_nonce` tells whether it carries the nonce that the caller named.
+    `has_expected_nonce` is True if the document carries the nonce that the caller named.
     """
 
     content: AuthenticContent
     has_expected_nonce: bool
 
 
-#: What step 7 may know of a document that is appraised when it arrives.
+#: What check 7 may return for a document that is appraised when it arrives.
 Live = Redeemed | FirstSight
 _Fresh_co = TypeVar("_Fresh_co", bound=Redeemed | FirstSight | Archived, covariant=True)
 

@@ -1,4 +1,4 @@
-"""Find the cloud that the signer's names belong to: step 4.
+"""Find the cloud that the signer's names belong to: check 3.
 
 The Azure page, "Attested data", allows any subdomain of the domain of a cloud.
 """

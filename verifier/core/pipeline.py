@@ -68,7 +68,7 @@ def appraise(  # noqa: PLR0913 - each is an input of some check
     """Make all eight checks on one document, in this order.
 
     The content is out of reach before its signature is verified, and each check uses the signer that the signature
-    check used. Step 7 is the only one that may have a side effect, so every check that can fail without it comes first.
+    check used. Only check 7 may have a side effect, so every check that can fail without it comes first.
     Raises Refused, and what `build_chain` and `establish_freshness` raise.
     """
     seen = observer or Observer()

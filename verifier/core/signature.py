@@ -1,4 +1,7 @@
-"""Verify the signature over the content: step 3 (RFC 5652 5.4 to 5.6). No other step turns an Envelope into content."""
+"""Verify the signature over the content: check 2 (RFC 5652 5.4 to 5.6).
+
+No other check turns an Envelope into content.
+"""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Step 7 without a challenge: a document passes once, and its content is remembered until it expires (ADR 0021).
+"""Check 7 without a challenge: a document passes once, and its content is remembered until it expires (ADR 0021).
 
 This stops replays. It does not prove that the document was made for us, or recently.
 """
@@ -25,7 +25,7 @@ LEAST_MARGIN = timedelta(minutes=20)
 
 
 def answers_no_challenge(content: AuthenticContent) -> bool:
-    """Tell whether the document carries no nonce, or one in the form of IMDS's default nonce.
+    """Return whether the document carries no nonce, or one in the form of IMDS's default nonce.
 
     Not checked: the time that a default nonce spells.
     """

@@ -102,7 +102,7 @@ class TrustRegistry(Protocol):
     def is_claimed(self, name: str) -> bool:
         """Return True if a claim of `name` has not expired."""
 
-    def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
+    def audit_log(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
         """Return at most `most` events, the latest first. The registry keeps MAX_AUDIT_EVENTS of them."""
 
 

@@ -118,16 +118,16 @@ class Verifier:
     ) -> LiveResult:
         """Appraise one document, and return the result if it is authentic, fresh, unused and satisfies every policy.
 
-        The document must satisfy `tenant_policy` in any case. The policy that its nonce is bound to, and
-        `policy`, which the request names, can only narrow further. `nonce` is the one that the agent says it was given.
+        The document must satisfy `tenant_policy` in any case. It must also satisfy the policy that
+        its nonce is bound to and `policy`, which the request names. `nonce` is the nonce that the request names.
         `policies` replace those of the verifier, so that `tenant_policy` and its rules are from one snapshot.
 
-        Afterwards the nonce is used, also if its bindings or a policy refused the document; an earlier refusal leaves
-        it unused. If nonces are optional, a document that answers none is remembered in place of a nonce, unless the
-        request names one.
+        The nonce is used after checks 1 to 6 have passed, also if its bindings or a policy refuse the document. A
+        refusal by checks 1 to 6 leaves it unused. If nonces are optional and the request names none, a document that
+        answers no challenge is remembered instead.
 
-        Raises Refused, UnknownPolicyError if the request names no policy of ours, and Unavailable: also if
-        `tenant_policy` is not in force, since no document can be accepted without it.
+        Raises Refused, Unavailable, and UnknownPolicyError if `policy` does not exist. Raises Unavailable also if
+        `tenant_policy` does not exist, because no document can be accepted without it.
         """
         policies = policies_now(self.policies) if policies is None else policies
         if policy is not None:
@@ -158,7 +158,7 @@ class Verifier:
         return LiveResult(verified=verified, checks=checks, evaluated_at=now)
 
     def _report_nonconforming(self, document: RawDocument, refused: Refused, *, now: datetime) -> None:
-        """Tell the operator if Azure seems to have signed what was refused for its form. The refusal stays."""
+        """Report a document that was refused for its form although Azure seems to have signed it."""
         if self.discovery is None:
             return
         with suppress(StoreUnavailable):

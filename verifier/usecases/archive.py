@@ -5,11 +5,11 @@ from datetime import datetime
 from functools import partial
 
 from verifier.core import pipeline
-from verifier.core.chain import build_chain
 from verifier.core.model import ArchivedResult, Limits, RawDocument
 from verifier.core.policy import Policies
 from verifier.ports.trust import TrustSource
 from verifier.usecases.appraise import PolicySource, policies_now
+from verifier.usecases.chain_cache import ChainCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class ArchiveVerifier:
     trust: TrustSource
     limits: Limits = field(default_factory=Limits)
     policies: PolicySource = field(default_factory=Policies)
+    chains: ChainCache = field(default_factory=ChainCache)
 
     def appraise(
         self, document: RawDocument, *, at: datetime, nonce: str | None = None, policy: str | None = None
@@ -36,7 +37,7 @@ class ArchiveVerifier:
             document,
             at=at,
             limits=self.limits,
-            build_chain=partial(build_chain, now=at, bundle=self.trust.bundle()),
+            build_chain=partial(self.chains.build, now=at, bundle=self.trust.bundle()),
             nonce=nonce,
             policies=policies,
             policy=name,

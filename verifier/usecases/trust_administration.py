@@ -84,8 +84,8 @@ class TrustAdministration:
                 )
         return denials
 
-    def audit_trail(self, *, most: int = 100) -> tuple[TrustAuditEvent, ...]:
-        return self.registry.audit_trail(most=most)
+    def audit_log(self, *, most: int = 100) -> tuple[TrustAuditEvent, ...]:
+        return self.registry.audit_log(most=most)
 
     def approve(self, sha256: str, *, by: str) -> None:
         """Pin the discovered authority, and the authorities above it, for each cloud that it was seen in.

@@ -125,7 +125,7 @@ def survey_trust(administration: TrustAdministration, *, at: datetime) -> TrustS
         denied=_survey_denials(decisions.denials, known),
         nonconforming=administration.nonconforming(),
         oddities=bundle.oddities(),
-        audit=administration.audit_trail(most=AUDIT_EVENTS),
+        audit=administration.audit_log(most=AUDIT_EVENTS),
     )
 
 

@@ -36,7 +36,7 @@ class FullLog:
 
     def append(self, record: AppraisalRecord) -> None:
         del record
-        raise StoreUnavailable("The audit trail is full.")
+        raise StoreUnavailable("The decision log is full.")
 
 
 class _FailingStore:

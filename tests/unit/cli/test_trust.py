@@ -29,7 +29,7 @@ from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.files import load_bundle
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.api.trust_json_codec import survey_json
-from verifier.cli.commands import UsageError, run_command
+from verifier.cli.commands import Command, CommandParts, UsageError, run_command
 from verifier.cli.trust import OpenTrust, TrustOpener, operator_name, trust_command
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
@@ -57,8 +57,12 @@ def runner(opener: TrustOpener, operations: Operations) -> Run:
     def no_fetcher() -> IssuerFetcher:
         raise AssertionError("nothing is to be fetched")
 
-    command = trust_command(opener, operations.clock, no_fetcher)
-    return lambda *arguments: run_command([command], ["trust", *arguments])
+    parts = trust_command(opener, operations.clock, no_fetcher)
+    return lambda *arguments: run_trust(parts, *arguments)
+
+
+def run_trust(parts: CommandParts, *arguments: str) -> int:
+    return run_command([Command(name="trust", summary="", load=lambda: parts)], ["trust", *arguments], version="")
 
 
 @pytest.fixture
@@ -251,11 +255,11 @@ def test_status_counts_no_cloud_that_is_closed_or_not_served(
         )
         return OpenTrust(administration=administration, store="", trust_directory="")
 
-    command = trust_command(opened, clock, lambda: pytest.fail("nothing is to be fetched"))
+    parts = trust_command(opened, clock, lambda: pytest.fail("nothing is to be fetched"))
     days = str((datetime(2030, 1, 1, tzinfo=UTC) - NOW).days)
 
     def run(*arguments: str) -> int:
-        return run_command([command], ["trust", "status", *arguments])
+        return run_trust(parts, "status", *arguments)
 
     assert run() == 0
     shown = out(capsys)
@@ -319,7 +323,7 @@ def test_add_pins_a_file_and_remove_takes_it_back(run: Run, operations: Operatio
     assert run("remove", sha256) == 0
     assert pinned(operations) == {}
     assert run("remove", sha256) == 1
-    assert {event.by for event in operations.administration.audit_trail()} == {"cli:alice"}
+    assert {event.by for event in operations.administration.audit_log()} == {"cli:alice"}
 
 
 def test_add_takes_der(run: Run, operations: Operations, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.files import load_bundle
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.azure_ca_page import FindingKind, compare, publish, read_page
-from verifier.cli.commands import run_command
+from verifier.cli.commands import Command, CommandParts, run_command
 from verifier.cli.trust import OpenTrust, trust_command
 from verifier.core.trust.bundle import TrustedCertificate
 from verifier.core.trust.clouds import Cloud
@@ -58,8 +58,13 @@ def runner(directory: Path, shelf: Shelf | None = None, *, now: datetime = NOW) 
     trust = LiveTrust(None, registry, admit=False, recorder=events)
     administration = TrustAdministration(trust=trust, registry=registry, recorder=events, clock=clock)
     opened = OpenTrust(administration=administration, store="sqlite:///store", trust_directory="/trust")
-    command = trust_command(lambda *, create: opened, clock, lambda: shelf or Shelf())  # noqa: ARG005 - it exists
-    return lambda *arguments: run_command([command], ["trust", "check", *arguments])
+    parts = trust_command(lambda *, create: opened, clock, lambda: shelf or Shelf())  # noqa: ARG005 - it exists
+    return lambda *arguments: check(parts, *arguments)
+
+
+def check(parts: CommandParts, *arguments: str) -> int:
+    command = Command(name="trust", summary="", load=lambda: parts)
+    return run_command([command], ["trust", "check", *arguments], version="")
 
 
 # --- Reading a page
@@ -258,10 +263,10 @@ def test_what_cannot_be_compared_is_a_usage_error(
 
 def test_check_does_not_change_the_pins(tmp_path: Path) -> None:
     operations = make_operations(tmp_path)
-    command = trust_command(operations.opened, operations.clock, Shelf)
+    parts = trust_command(operations.opened, operations.clock, Shelf)
     before = operations.administration.bundle().generation
 
-    run_command([command], ["trust", "check", "--page", str(PAGES / "page-changed.md")])
+    check(parts, "--page", str(PAGES / "page-changed.md"))
 
     assert operations.administration.bundle().generation == before
     assert not operations.administration.decisions().pins

@@ -617,6 +617,22 @@ class TestClosedAndUnservedClouds:
             archive.appraise(self.document(at), at=at)
         assert refused.value.reason is Reason.CHAIN_UNTRUSTED
 
+    def test_a_cached_chain_is_no_chain_of_another_day(self) -> None:
+        archive = ArchiveVerifier(trust=FixedTrust(in_force=self.bundle()))
+        domain, year = Cloud.GERMANY.domain, timedelta(days=365)
+        validity = pki.Validity(not_before=self.THEN - year, not_after=self.THEN + year)
+        signer = make_signer(
+            issuer=self.authorities()[1], common_names=(domain,), names=(domain,), validity=validity, key=spare_key()
+        )
+        for days in (-1, 1, -2, 2, -300, 300):
+            at = self.THEN + timedelta(days=days)
+            made = raw(document(created_on=at, signer=signer))
+            if days < 0:
+                assert archive.appraise(made, at=at).evaluated_at == at
+            else:
+                with pytest.raises(ChainRefused, match="retired"):
+                    archive.appraise(made, at=at)
+
     def test_no_other_cloud_need_be_served(self, store: WatchedStore) -> None:
         trust = FixedTrust(in_force=shared_bundle())
         verifier = Verifier(trust=trust, nonces=store, clock=ManualClock(NOW), served=frozenset({Cloud.CHINA}))

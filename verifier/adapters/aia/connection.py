@@ -85,7 +85,7 @@ def _exchange(url: IssuerUrl, opened: socket.socket, seconds: float) -> Answer:
 
 
 def _read_body(response: BaseHTTPResponse) -> bytes:
-    """All of it: a body that ends before its length does shows only in the read after."""
+    """Read until the end of the body: only the read after the last byte reports a body that is too short."""
     body = b""
     while data := response.read(MAX_BODY_BYTES + 1 - len(body), decode_content=False):
         body += data

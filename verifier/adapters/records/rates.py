@@ -1,4 +1,4 @@
-"""The arithmetic of rate limits: a sliding window counter, the same on every store.
+"""Compute rate limits with a sliding window counter, the same on every store.
 
 A store keeps two counters for each key and rate: the current window's and the previous window's. Windows start at
 multiples of their length since 1970. The weight of the previous counter falls evenly to zero while the current window

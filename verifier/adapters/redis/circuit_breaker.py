@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from time import monotonic
 
-#: How many quick failures in a row open it. Fewer are a server that closed idle connections.
+#: How many quick failures in a row open it. Fewer may only mean that the server closed idle connections.
 FAILURES = 3
 #: How long it is open before the next probe.
 PAUSE = timedelta(seconds=0.2)
@@ -20,7 +20,7 @@ LEASE = timedelta(seconds=10)
 
 
 class CircuitOpen(Exception):
-    """No call was made, since the server did not answer before. `because` is its last failure."""
+    """No call was made, because earlier calls got no answer. `because` is the last failure."""
 
     def __init__(self, because: Exception) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class CircuitBreaker:
         return self._because is not None
 
     def enter(self) -> int:
-        """Return the epoch in which a call begins. Raises CircuitOpen if no call must be made."""
+        """Return the epoch in which a call begins. Raises CircuitOpen if calls are not allowed now."""
         epoch, because = self._epoch, self._because
         if because is not None:
             raise CircuitOpen(because)

@@ -1,4 +1,4 @@
-"""Send commands to Redis (6.2 or later) or Valkey, and name its faults.
+"""Send commands to Redis (6.2 or later) or Valkey, and turn its errors into StoreUnavailable.
 
 One link serves all stores of a process. It never sends a command twice if it is unknown whether the first one acted,
 except commands that a store calls repeatable. If a node of a cluster answers that it did not act and names another node
@@ -138,12 +138,12 @@ class RedisLink:
         self._nodes.changed = lambda: changed(self._nodes.away)
 
     def once(self, *command: Word) -> object:
-        """Send a command once and return its answer. Raises StoreUnavailable; then it is unknown if it acted."""
+        """Send a command once and return its answer. After StoreUnavailable, it is unknown if it took effect."""
         with self._failures_named():
             return self._send(command)
 
     def durably(self, *command: Word) -> object:
-        """Send a command once, followed by WAIT on its connection, if the settings ask for replicas.
+        """Send a command once. If the settings require replicas, send WAIT after it on the same connection.
 
         Raises StoreUnavailable as `once` does, and also if too few replicas confirm the write in time.
         """
@@ -151,7 +151,7 @@ class RedisLink:
             return self._send(command, self._wait)
 
     def repeatably(self, *command: Word) -> object:
-        """Send a command that may act twice, and send it again if its connection broke: three times at most."""
+        """Send a command that may take effect twice. If the connection breaks, send it again: three times at most."""
         with self._failures_named():
             for attempt in range(1, _ATTEMPTS):
                 try:
@@ -163,7 +163,10 @@ class RedisLink:
             return self._send(command)
 
     def ping(self) -> None:
-        """Return if the server answers; in a cluster, if one primary does. Not checked: that it takes writes."""
+        """Raise StoreUnavailable unless the server (in a cluster, one primary) answers.
+
+        Not checked: that it accepts writes.
+        """
         self.repeatably("PING")
 
     def close(self) -> None:

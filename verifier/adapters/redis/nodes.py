@@ -29,7 +29,7 @@ _PROBE = timedelta(seconds=0.5)
 #: How long the request that starts a probe waits for its result.
 _PROBE_GRACE = timedelta(seconds=0.05)
 
-#: A command consists of words.
+#: One argument of a command.
 Word = str | bytes | int
 Command = tuple[Word, ...]
 
@@ -62,7 +62,7 @@ class ConnectionParams:
 
 
 class Node:
-    """One server, for all threads of a process. After a fork, each process connects anew."""
+    """One server, for all threads of a process. After a fork, each process opens its own connections."""
 
     def __init__(self, address: Address, params: ConnectionParams, changed: Callable[[], None] = lambda: None) -> None:
         self.breaker = CircuitBreaker(changed=changed)
@@ -188,7 +188,7 @@ class Nodes:
 
     @property
     def away(self) -> int:
-        """Return how many servers are not called at the moment, since they did not answer."""
+        """Return the number of servers that are not called now, because they did not answer."""
         return sum(node.breaker.is_open for node in list(self._nodes.values()))
 
     def close(self) -> None:
@@ -259,7 +259,7 @@ def _pool_for(address: Address, params: ConnectionParams) -> redis.BlockingConne
         timeout=seconds,
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
-        # A command whose answer was lost is never repeated here: the second redemption of a nonce would refuse it.
+        # Never repeat a command whose answer was lost: a repeated redemption would refuse the nonce as used.
         retry=Retry(NoBackoff(), 0),
         retry_on_timeout=False,
         retry_on_error=[],

@@ -69,7 +69,7 @@ class RedisNonceStore:
         return self._link.durably("SET", name, _USED, "NX", "PX", _milliseconds(keep)) is not None
 
     def ping(self) -> None:
-        """Return if the server answers. Not checked: that it takes writes."""
+        """Raise StoreUnavailable unless the server answers. Not checked: that it takes writes."""
         self._link.ping()
 
     def close(self) -> None:
@@ -86,8 +86,8 @@ def _milliseconds(keep: timedelta) -> int:
 def _name(key: NonceKey) -> str:
     """Return the key's name in Redis.
 
-    It has no hash tag (Redis Cluster specification, "Hash tags"): every operation touches one key, and a tag on the
-    tenant would bring all of a tenant's load on one node. encode_text leaves no braces, so that a caller cannot name a
+    It has no hash tag (Redis Cluster specification, "Hash tags"): every operation touches one key, and a tag with the
+    tenant would put all of a tenant's load on one node. encode_text leaves no braces, so that a caller cannot name a
     tag, and no colon, so that the parts stay apart.
     """
     return f"imds-verifier:nonce:{encode_text(key.tenant)}:{encode_text(key.nonce)}"

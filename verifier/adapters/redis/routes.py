@@ -1,6 +1,6 @@
-"""Which server takes a command: that of the URL, the primary that Sentinels name, or the primary of the key's slot.
+"""Find the server for a command: the one in the URL, the primary that Sentinels name, or the primary of the key's slot.
 
-A route keeps what it learned from servers and asks them again when that comes into doubt.
+A route caches what it learns from servers, and asks them again after an error that may have made the cache stale.
 """
 
 import math
@@ -17,16 +17,16 @@ from verifier.adapters.redis.circuit_breaker import CircuitOpen
 from verifier.adapters.redis.nodes import Command, Nodes
 from verifier.adapters.redis.urls import Address
 
-#: How many seconds lie between two questions at least, while what is known is in doubt.
+#: The minimum number of seconds between two questions while the cached address may be stale.
 _PAUSE = 0.1
-#: How many seconds the answer of a Sentinel counts. A primary that was replaced may still take redemptions.
+#: How many seconds the answer of a Sentinel is valid. A replaced primary may still accept redemptions.
 _SENTINEL_ANSWER = 1.0
-#: How many seconds a caller waits for another one that asks, as long as the answer is not known at all.
+#: How many seconds a caller without a cached address waits for another caller that is asking.
 _FIRST_WAIT = 2.0
 
 
 class Route:
-    """Find the server for a command: always the same one. Subclasses ask which one that is."""
+    """Return one fixed server for every command. Subclasses ask servers for the right one."""
 
     #: Whether to follow MOVED and ASK.
     follows = False
@@ -44,7 +44,7 @@ class Route:
         return self._address
 
     def doubt(self) -> None:
-        """Ask again before the next command: what is known may have changed."""
+        """Ask again before the next command, because the cached answer may be stale."""
 
     def moved(self, key: str, address: Address) -> None:
         """Note that `key` is at `address` from now on."""
@@ -54,7 +54,7 @@ class Route:
 
 
 class _LearnedRoute(Route, ABC):
-    """A route that servers tell. One thread asks at a time, and the others go by what is known."""
+    """Learn the route from servers. One thread asks at a time. The others use the cached answer."""
 
     def __init__(self, nodes: Nodes, clock: Callable[[], float]) -> None:
         super().__init__(None)
@@ -73,7 +73,7 @@ class _LearnedRoute(Route, ABC):
         try:
             # Another thread may have asked during the wait.
             if self._clock() - self._asked_at >= _PAUSE:
-                # Before the question, so that a doubt which arises during it stays.
+                # Reset before asking, so that a doubt that arises meanwhile is kept.
                 self._in_doubt = False
                 if not self._ask():
                     self._in_doubt = True
@@ -86,7 +86,7 @@ class _LearnedRoute(Route, ABC):
         """Ask the servers, and return True if one answered."""
 
     def _answer(self, address: Address, *command: str) -> object:
-        """Return the answer of one server, or None without one."""
+        """Return the answer of one server, or None if it does not answer."""
         commands: list[Command] = [command]
         try:
             return self._nodes.at(address).exchange(commands)[0]
@@ -95,7 +95,7 @@ class _LearnedRoute(Route, ABC):
 
 
 class SentinelRoute(_LearnedRoute):
-    """The primary of `service`, which the first Sentinel to answer names. `nodes` are the Sentinels."""
+    """Route to the primary of `service` that the first answering Sentinel names. `nodes` are the Sentinels."""
 
     def __init__(
         self, sentinels: Iterable[Address], service: str, nodes: Nodes, clock: Callable[[], float] = monotonic
@@ -125,7 +125,7 @@ class SentinelRoute(_LearnedRoute):
 
 
 class ClusterRoute(_LearnedRoute):
-    """The primary of the key's slot, by the map of the first node to answer."""
+    """Route to the primary of the key's slot, by the slot map of the first node that answers."""
 
     follows = True
 

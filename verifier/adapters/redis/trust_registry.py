@@ -131,8 +131,8 @@ _NONCONFORMING = """
 class RedisTrustRegistry:
     """Keep trust in the Redis that `link` leads to, under `prefix`. Implements the TrustRegistry port.
 
-    The first look of a service puts its revision there, so that `exists` tells its data set from another one. With
-    `create=False` a look does not write. Raises ValueError if the prefix has no hash tag.
+    The first `revision` call of a service stores a revision, so that `exists` can recognize its data set. With
+    `create=False`, that call does not write. Raises ValueError if the prefix has no hash tag.
     """
 
     def __init__(self, link: RedisLink, *, prefix: str = PREFIX, create: bool = True) -> None:
@@ -168,7 +168,7 @@ class RedisTrustRegistry:
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
         """Decide as the port says. Returns False also if an authority was discovered since.
 
-        The audit trail holds up to a hundred events more than MAX_AUDIT_EVENTS (`~`: Redis drops them by the node).
+        The audit log may hold a hundred events more than MAX_AUDIT_EVENTS (`~`: Redis trims whole nodes of the stream).
         Raises StoreUnavailable also if too few replicas confirm the decision in time. It is in force then, unless a
         failover loses it.
         """
@@ -228,7 +228,7 @@ class RedisTrustRegistry:
     def is_claimed(self, name: str) -> bool:
         return bool(self._link.repeatably("EXISTS", self._claim + encode_text(name)))
 
-    def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
+    def audit_log(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
         if most < 1:
             return ()
         entries = self._link.repeatably("XREVRANGE", self._audit, "+", "-", "COUNT", most)
@@ -267,8 +267,8 @@ def _event(_: object, fields: object) -> TrustAuditEvent:
 def _step() -> int:
     """Return a random step for the revision.
 
-    After a failover that lost revisions, the next one has to differ from all that were ever seen. A replica that saw a
-    lost one would otherwise not read the decisions.
+    After a failover that lost revisions, the next one must differ from every earlier one. Otherwise a replica of the
+    service that read a lost revision would not reload the decisions.
     """
     return 1 + secrets.randbelow(_STEPS)
 

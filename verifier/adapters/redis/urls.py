@@ -1,4 +1,4 @@
-"""Read the URL of a Redis, and what the settings add to it. This module does not connect.
+"""Parse the URL of a Redis server, and hold the connection options. This module does not connect.
 
 redis-py's own reader lets the query of a URL override every setting, also the verification of certificates, and takes
 an unreadable database number for 0.
@@ -78,7 +78,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisTarget:
-    """What a URL says. `service` is the name that Sentinels know the primary by."""
+    """Hold the parts of a URL. `service` is the name of the primary in the Sentinels' configuration."""
 
     form: Form
     addresses: tuple[Address, ...]
@@ -90,11 +90,11 @@ class RedisTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
-    """What the settings add to a URL.
+    """Hold the connection options that are not part of the URL.
 
-    With `ca_file`, its certificate authorities count instead of the system's. `sentinel` holds the credentials for
-    Sentinels, which share none with the servers. A redemption counts when `wait_replicas` replicas confirm it within
-    `wait_timeout` (docs/redis.md). Raises ValueError if a certificate comes without its key, or a key alone.
+    The certificate authorities in `ca_file` replace those of the system. `sentinel` holds the credentials for
+    Sentinels, which differ from those for the servers. A redemption succeeds only if `wait_replicas` replicas confirm
+    it within `wait_timeout` (docs/redis.md). Raises ValueError for a certificate without its key, or the reverse.
     """
 
     ca_file: Path | None = None

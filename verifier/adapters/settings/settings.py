@@ -157,7 +157,7 @@ class Settings(BaseSettings):
                 f"{PREFIX}METRICS_PORT equals {PREFIX}PORT: unset it to serve the metrics on the service's port"
             )
         if self.audit_required and self.audit == "none":
-            raise ValueError(f"{PREFIX}AUDIT_REQUIRED is set: {PREFIX}AUDIT must name an audit trail")
+            raise ValueError(f"{PREFIX}AUDIT_REQUIRED is set: {PREFIX}AUDIT must name a decision log")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile
 from verifier.ports.telemetry import AppraisalRecord
 
 _LAYOUT = Layout(
-    name="audit",
+    name="decision",
     version=1,
     application_id=0x494D5641,  # IMVA
     statements=("CREATE TABLE decisions (id INTEGER PRIMARY KEY AUTOINCREMENT, decision TEXT NOT NULL) STRICT",),

@@ -1,7 +1,6 @@
-"""What the embedded stores have in common: one SQLite file each, shared by the threads and the worker processes of one
-host.
+"""Open one SQLite file for each embedded store, and share it among the threads and workers of one host.
 
-Not for a network file system (its locks and its shared memory do not reach there), and not for several hosts.
+Do not put the file on a network file system: SQLite's locks and shared memory do not work there.
 """
 
 import os
@@ -21,19 +20,19 @@ from verifier.ports.stores import STORE_SETTING, StoreUnavailable
 #: RETURNING came with 3.35, STRICT tables with 3.37 (both 2021).
 MINIMUM_SQLITE = (3, 37, 0)
 
-#: How long a call waits for other writers before it says that the store is away.
+#: How long a call waits for other writers before it raises StoreUnavailable.
 BUSY_TIMEOUT = timedelta(seconds=5)
 
 _PAGE_BYTES = 4096
 
-#: How long the log (-wal) gets, about: 4 MiB. SQLite's default, which a build may change.
+#: The approximate maximum length of the log (-wal): 4 MiB. It is SQLite's default, which a build may change.
 LOG_PAGES = 1000
 #: This many pages (1 MiB) may stay free, so that a file of usual size does not shrink and grow repeatedly.
 SPARE_PAGES = 256
-#: How many of the others one call gives back at most: as with what it forgets, no single caller pays for a night's.
+#: How many free pages one call returns at most, so that no caller waits until a long backlog is cleared.
 GIVE_BACK_PAGES = 8
 
-#: What an operator is told, by SQLite's primary result code. No message of SQLite's own is repeated.
+#: The message for the operator, by SQLite's primary result code. SQLite's own messages are not repeated.
 _DETAILS = {
     sqlite3.SQLITE_BUSY: "is locked by another writer",
     sqlite3.SQLITE_LOCKED: "is locked by another writer",
@@ -51,17 +50,17 @@ _DISK_DETAILS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What a file of one kind holds. `name` is what an operator knows it by, as in `The nonce database is read-only.`
+    """Describe the content of one kind of file. Messages use `name`, as in `The nonce database is read-only.`
 
-    Both numbers are in the file's header (PRAGMA user_version, application_id): the version of the tables, and whose
-    file it is, so that none is taken for one of another kind.
+    The header of the file has both numbers (PRAGMA user_version, application_id). `version` is that of the tables.
+    `application_id` identifies the kind, so that a store does not open a file of another kind.
     """
 
     name: str
     version: int
     application_id: int
     statements: tuple[str, ...]
-    #: Whether each commit is on the disk before it is told; without, a power cut may take back the last ones.
+    #: Whether each commit is on the disk before the call returns. If not, a power failure may lose the last commits.
     flushed: bool = True
 
 
@@ -84,22 +83,22 @@ class _Process:
 
 
 def _close_own(processes: dict[int, _Process]) -> None:
-    """Closes the connection that this process opened, and none that it inherited."""
+    """Close the connection that this process opened, but not one that it inherited from its parent."""
     process = processes.pop(os.getpid(), None)
     if process is not None:
         process.close()
 
 
 class SqliteFile:
-    """The database at `path`, made with its directory if it is missing (modes 0600 and 0700), unless `create` is False.
+    """Hold the database at `path`. Unless `create` is False, a missing file or directory is created (0600, 0700).
 
-    A connection is opened at the first call in each process and used there alone, by one thread at a time, so the
-    store may be built before gunicorn forks. Construction leaves none open. A call waits `busy_timeout` at most for
-    the other threads of its process, and as long for the other processes.
+    Each process opens its own connection at its first call, and one thread at a time uses it. Construction leaves no
+    connection open, so the store may be created before gunicorn forks. A call waits at most `busy_timeout` for the
+    other threads of its process, and again as long for other processes.
 
-    Raises StoreUnavailable if the file cannot be made or read, is not a database of this layout and version, or
-    SQLite is too old; ValueError for `:memory:`, in which every process would have a store of its own.
-    Not checked: that the modes of a file or directory that was there before are as narrow.
+    Raises StoreUnavailable if the file cannot be created or read, is not a database of this layout and version, or
+    SQLite is too old. Raises ValueError for `:memory:`, because each process would have a separate store.
+    Not checked: the modes of an existing file or directory.
     """
 
     def __init__(self, path: Path, layout: Layout, *, busy_timeout: timedelta, create: bool = True) -> None:
@@ -111,7 +110,7 @@ class SqliteFile:
         self._path = path.absolute()
         self._layout = layout
         self._busy_timeout = busy_timeout
-        # By process: what a fork inherited is neither used nor closed in the child (sqlite.org/howtocorrupt.html, 2.6).
+        # By process: a child neither uses nor closes an inherited connection (sqlite.org/howtocorrupt.html, 2.6).
         self._processes: dict[int, _Process] = {}
         # A store that is no longer referenced closes its connection. Not at exit: a thread may still be using it.
         weakref.finalize(self, _close_own, self._processes).atexit = False
@@ -119,7 +118,7 @@ class SqliteFile:
             # Look for the log first: if it exists and the file then does not, no other process is creating both.
             if self._path.with_name(f"{self._path.name}-wal").exists() and not self._path.exists():
                 raise StoreUnavailable(
-                    f"The {layout.name} database is gone and its log (-wal) is not: they belong together."
+                    f"The {layout.name} database is missing, but its log (-wal) exists. Restore or remove both."
                 )
             if create and not self._path.exists():
                 _create(self._path, layout)
@@ -127,7 +126,7 @@ class SqliteFile:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """The connection of this process to the file that is at the path now, for one thread, which waits its turn.
+        """Yield the connection of this process to the file that is at the path now. Other threads wait until it ends.
 
         An exception rolls the transaction back. Errors of SQLite are raised as StoreUnavailable.
         """
@@ -137,7 +136,7 @@ class SqliteFile:
                 raise StoreUnavailable(_detail(self._layout, sqlite3.SQLITE_BUSY, ""))
             try:
                 file = _identity(self._path)
-                # A file that was deleted or replaced lives on behind its open connections, unseen by other workers.
+                # Open connections keep a deleted or replaced file alive, but other workers no longer see that file.
                 if process.connection is None or process.file != file:
                     process.close()
                     process.connection, process.file = self._open(), file
@@ -148,16 +147,15 @@ class SqliteFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """The connection as the one writer that there is: what is done inside is done at once, and on the disk
-        afterwards, or not done at all."""
+        """Run one write transaction: all of its changes are committed (see Layout.flushed), or none of them."""
         with self.connection() as connection:
-            # IMMEDIATE takes the writer's place at once: a transaction that began as a reader could lose it midway.
+            # IMMEDIATE takes the write lock at once: a transaction that began as a reader could fail to get it later.
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
 
     def close(self) -> None:
-        """Closes the connection of this process, which no thread of it is using. The next call opens another."""
+        """Close the connection of this process while no thread uses it. The next call opens another one."""
         _close_own(self._processes)
 
     @contextmanager
@@ -176,12 +174,12 @@ class SqliteFile:
             [(application_id,)] = connection.execute("PRAGMA application_id").fetchall()
             if application_id != self._layout.application_id:
                 raise StoreUnavailable(
-                    f"The file of the {name} database holds something else: it needs one of its own."
+                    f"The file of the {name} database is not a {name} database. Each database needs its own file."
                 )
             [(version,)] = connection.execute("PRAGMA user_version").fetchall()
             if version != known:
                 raise StoreUnavailable(
-                    f"The {name} database has schema version {version}; this release knows {known} alone."
+                    f"The {name} database has schema version {version}; this release knows only {known}."
                 )
         return connection
 
@@ -213,7 +211,7 @@ def _create(path: Path, layout: Layout) -> None:
         made = Path(aside) / path.name
         made.touch(mode=0o600)  # SQLite gives its log and its shared memory the modes of the file
         with closing(_connect(made, timeout=timedelta(0), flushed=True)) as connection:
-            # Before anything else is in the file: later it would take a VACUUM, which copies all of it.
+            # This must be the first change of the file: later it would need a VACUUM, which copies the whole file.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             [(mode,)] = connection.execute("PRAGMA journal_mode = WAL").fetchall()
             if mode != "wal":
@@ -237,13 +235,13 @@ def _connect(path: Path, *, timeout: timedelta, flushed: bool) -> sqlite3.Connec
         uri=True,
         timeout=timeout.total_seconds(),
         isolation_level=None,  # this module begins and ends transactions
-        check_same_thread=False,  # one thread at a time, but not always the same: _Process.turn sees to it
+        check_same_thread=False,  # different threads use it, but _Process.turn admits one at a time
     )
     with _closed_on_failure(connection):
-        # FULL flushes the log at each commit. With NORMAL, WAL may lose the last commits in a power cut: a used nonce
-        # would be an unused one again, and a denied certificate an allowed one.
+        # FULL flushes the log at each commit. With NORMAL, a power failure may lose the last commits: a used nonce
+        # would be valid again, and a denied certificate would be accepted again.
         connection.execute(f"PRAGMA synchronous = {'FULL' if flushed else 'NORMAL'}")
-        # Every so many pages, the log goes into the file, and begins anew; it is cut to this, should it ever be longer.
+        # After LOG_PAGES pages, SQLite copies the log into the file and overwrites it. A longer log is truncated.
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * _PAGE_BYTES}")
     return connection
@@ -284,7 +282,7 @@ def _failures_named(layout: Layout) -> Iterator[None]:
 
 
 def _detail(layout: Layout, code: int, name: str) -> str:
-    """One sentence about what the result code says."""
+    """Return the sentence for this result code."""
     primary = code & 0xFF if code >= 0 else code  # the low byte of the extended one (sqlite.org/rescode.html)
     if primary in _DISK_DETAILS:
         return f"The disk of the {layout.name} database {_DISK_DETAILS[primary]}."

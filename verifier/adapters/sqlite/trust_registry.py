@@ -230,7 +230,7 @@ class SqliteTrustRegistry:
             found = connection.execute("SELECT 1 FROM claims WHERE name = :name AND until > :now", row).fetchall()
         return bool(found)
 
-    def audit_trail(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
+    def audit_log(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
         with self._file.connection() as connection:
             rows = connection.execute(_TRAIL, (max(0, most),)).fetchall()  # SQLite treats a negative limit as no limit
         return tuple(records.decode_event(event) for (event,) in rows)

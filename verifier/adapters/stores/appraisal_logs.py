@@ -6,7 +6,6 @@ from urllib.parse import unquote, urlsplit
 from verifier.adapters.redis.appraisal_log import RedisAppraisalLog
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.sqlite.appraisal_log import SqliteAppraisalLog
-from verifier.adapters.telemetry.appraisal_file import FileAppraisalLog
 from verifier.ports.telemetry import AppraisalLog
 
 
@@ -29,6 +28,8 @@ def open_appraisal_log(
     path = Path(audit)
     if not path.is_absolute():
         raise ValueError("expected none, store or the absolute path of a file")
+    from verifier.adapters.telemetry.appraisal_file import FileAppraisalLog  # noqa: PLC0415 - Windows has no fcntl
+
     log = FileAppraisalLog(path, maximum_bytes=maximum_bytes)
     log.check()
     return log

@@ -68,7 +68,7 @@ class FileAppraisalLog:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            detail = f"The audit trail cannot be {action}: {os.strerror(error.errno or 0)}."
+            detail = f"The decision log cannot be {action}: {os.strerror(error.errno or 0)}."
             raise StoreUnavailable(detail).located(f"{self._path}, VERIFIER_AUDIT") from error
 
 
@@ -76,7 +76,7 @@ def _write_whole(descriptor: int, line: bytes, length: int) -> None:
     """Write the whole line to disk, or restore the previous `length` in bytes and raise OSError."""
     try:
         written = os.write(descriptor, line)
-        os.fdatasync(descriptor)
+        getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has no fdatasync
     except OSError:
         with suppress(OSError):
             os.ftruncate(descriptor, length)

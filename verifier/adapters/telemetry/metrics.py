@@ -103,7 +103,7 @@ class MetricsRecorder:
             )
         }
         self._chains = counter(
-            "verifier_chain_memory",
+            "verifier_chain_cache",
             "Certificate chains taken from the cache (hit) or built (miss).",
             ["outcome"],
         )
@@ -136,8 +136,8 @@ class MetricsRecorder:
             multiprocess_mode="livesum",
         )
         self._unkept = counter(
-            "verifier_audit_failures",
-            "Decisions that the audit trail did not keep.",
+            "verifier_decision_log_failures",
+            "Decisions that the decision log did not keep.",
         )
         self._nonconforming = counter(
             "verifier_nonconforming_genuine",

@@ -217,7 +217,7 @@ def _serial_number(contents: bytes) -> int:
 
 
 def _has_loadable_key(spki: bytes) -> bool:
-    """Tell whether the key may be loaded: its cost is bounded, and it has one encoding.
+    """Return whether the key may be loaded: its cost is bounded, and it has one encoding.
 
     To load a Diffie-Hellman key, OpenSSL tests its parameters for seconds. A point of an EC key that is compressed, or
     curve parameters that are explicit, give one key a second encoding, which the deny list does not name. Refuses a

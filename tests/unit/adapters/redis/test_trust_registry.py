@@ -73,7 +73,7 @@ def test_a_revision_grows_by_a_random_step() -> None:
         (lambda registry: registry.decisions(), ["[]", "7"], "bytes"),
         (lambda registry: registry.discovered(), [["[]", "7", "7", None]], "bytes"),
         (lambda registry: registry.discovered(), b"OK", "than an array"),
-        (lambda registry: registry.audit_trail(most=1), "7", "than an array"),
+        (lambda registry: registry.audit_log(most=1), "7", "than an array"),
     ],
 )
 def test_an_answer_of_another_type_is_a_mistake_of_the_wiring(

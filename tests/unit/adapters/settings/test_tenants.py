@@ -12,7 +12,7 @@ from verifier.adapters.settings.tenants import MAX_KEYS
 from verifier.adapters.settings.text import settings_text
 from verifier.adapters.telemetry.log import LogRecorder
 from verifier.core.tenancy import Rate, Tenant
-from verifier.wiring import callers_of
+from verifier.wiring.service import callers_of
 
 ONE, TWO = (hashlib.sha256(key).hexdigest() for key in (b"one", b"two"))
 

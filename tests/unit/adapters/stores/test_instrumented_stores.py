@@ -51,7 +51,7 @@ def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_
     assert stores.registry.nonconforming() == ()
     assert stores.registry.claim("lease", lasting=timedelta(minutes=1)) is True
     assert stores.registry.is_claimed("lease") is True
-    assert stores.registry.audit_trail(most=1) == (event,)
+    assert stores.registry.audit_log(most=1) == (event,)
     assert stores.limiter.hit("default/nonces", Rate(amount=1, unit=Unit.MINUTE)).admitted
     answered = {(store, operation) for store, operation, failed in recorder.calls if not failed}
     assert len(answered) == len(recorder.calls)

@@ -293,8 +293,8 @@ class TestCounts:
         page.counts.misses += 1
         for _ in range(2):
             page.recorder.record(response())
-        assert page.value("verifier_chain_memory_total", outcome="hit") == 3
-        assert page.value("verifier_chain_memory_total", outcome="miss") == 1
+        assert page.value("verifier_chain_cache_total", outcome="hit") == 3
+        assert page.value("verifier_chain_cache_total", outcome="miss") == 1
 
     def test_refusals_and_errors_are_counted_separately(self, page: Page) -> None:
         page.recorder.record(appraised())
@@ -316,9 +316,9 @@ class TestCounts:
         assert page.value(f"{name}_count", check="policy") is None
 
     def test_unkept_records_are_counted_from_zero(self, page: Page) -> None:
-        assert page.value("verifier_audit_failures_total") == 0
+        assert page.value("verifier_decision_log_failures_total") == 0
         page.recorder.record(AppraisalNotLogged(record=appraised().record, error=StoreUnavailable("full")))
-        assert page.value("verifier_audit_failures_total") == 1
+        assert page.value("verifier_decision_log_failures_total") == 1
 
     def test_store_calls_and_failures_are_counted_by_operation(self, page: Page) -> None:
         for failed in (False, True):
@@ -438,6 +438,6 @@ class TestSharedValues:
         }
         assert samples["verifier_http_responses_total", "GET /"] == 111
         assert samples["verifier_http_request_duration_seconds_count", "GET /"] == 111
-        assert samples["verifier_chain_memory_total", "hit"] == 111
+        assert samples["verifier_chain_cache_total", "hit"] == 111
         assert samples["verifier_trust_reload_total", "loaded"] == 3
         assert not list(tmp_path.glob("imds-verifier-metrics-*"))

@@ -142,7 +142,7 @@ def test_no_endpoint_opens_no_recorder() -> None:
 def test_no_endpoint_imports_no_opentelemetry() -> None:
     """Use a separate process, because this one has imported OpenTelemetry."""
     code = (
-        "import sys; sys.modules['opentelemetry.sdk'] = None; import verifier.wiring as w; "
+        "import sys; sys.modules['opentelemetry.sdk'] = None; import verifier.wiring.service as w; "
         "w.load_spans(None); assert 'verifier.adapters.telemetry.spans' not in sys.modules"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)

@@ -98,6 +98,12 @@ class TestReject:
         assert after.rejected == {REJECTED, identity("Pinned CA")}
         assert replace(after, rejected=before.rejected) == before
 
+    def test_needs_no_earlier_decision(self) -> None:
+        authority = identity("Unknown CA")
+        assert decide(OperatorDecisions(), Reject(authority=authority)) == OperatorDecisions(
+            rejected=frozenset({authority})
+        )
+
 
 class TestDenials:
     def test_accumulate(self) -> None:

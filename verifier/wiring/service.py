@@ -1,10 +1,9 @@
-"""Connect all parts of the service: this is the composition root."""
+"""Create the service of the settings, and run it: the command `serve`."""
 
 import argparse
 import sys
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 from flask import Flask
 
@@ -14,40 +13,26 @@ from verifier.adapters.clock import SystemClock
 from verifier.adapters.polling import start_polling
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import Settings, SettingsError, load_settings, settings_file
-from verifier.adapters.settings.text import mask_url, settings_text
-from verifier.adapters.stores.factory import MissingStoreError, open_registry
+from verifier.adapters.settings.text import settings_text
 from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.adapters.telemetry.composite import CompositeRecorder
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.adapters.tokens.issuer import SignedResults
-from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.adapters.tokens.keys import KeyRing
-from verifier.adapters.trust.files import TrustDirectory, shipped_directory
 from verifier.adapters.trust.live_trust import LiveTrust
-from verifier.agent import command as agent_command
 from verifier.api.admission import Admission
 from verifier.api.app import answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Callers, Tenants
 from verifier.api.routes import Service, create_metrics_blueprint
 from verifier.api.trust_routes import create_trust_blueprint
-from verifier.cli.api_key import api_key_command
-from verifier.cli.commands import Command, ExitStatus, UsageError, run_command
-from verifier.cli.demo import demo_command
-from verifier.cli.keys import keys_command
-from verifier.cli.trust import OpenTrust, trust_command
-from verifier.cli.verify import inspect_command, verify_command
+from verifier.cli.commands import ExitStatus
 from verifier.core.discovery import DiscoveryMode
-from verifier.core.trust.bundle import TrustError
-from verifier.emulator import command as emulator_command
-from verifier.ports.stores import Unavailable
 from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityFound
-from verifier.ports.tokens import TokenKeyAdministration
-from verifier.startup import StartupState, load_spans, redis_options, server_options, start_up
+from verifier.startup import StartupState, load_spans, server_options, start_up
 from verifier.usecases.appraise import Verifier
-from verifier.usecases.archive import ArchiveVerifier
 from verifier.usecases.chain_cache import ChainCache
 from verifier.usecases.issuer_discovery import IssuerDiscovery
 from verifier.usecases.readiness import Readiness
@@ -159,60 +144,6 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     )
 
 
-def open_trust(*, create: bool) -> OpenTrust:
-    """Open the store and the trust directory that the settings name, for the command line: without a service.
-
-    Raises UsageError if the store does not exist and `create` is not set.
-    """
-    configure_logging()
-    settings = load_settings()
-    url = settings.nonce_store.get_secret_value()
-    store = mask_url(url)
-    try:
-        registry = open_registry(url, create=create, options=redis_options(settings))
-    except MissingStoreError as error:
-        raise UsageError(
-            f"the store {store} does not exist ({error}). Give this command the service's settings: "
-            "VERIFIER_NONCE_STORE or VERIFIER_CONFIG. To create the store, add --create"
-        ) from error
-    except ValueError as error:
-        raise SettingsError(f"nonce_store: {error}") from error
-    trust = LiveTrust(
-        settings.trust_dir, registry, admit=settings.discovery is DiscoveryMode.ADMIT, recorder=LogRecorder()
-    )
-    return OpenTrust(
-        administration=TrustAdministration(
-            trust=trust, registry=registry, recorder=LogRecorder(), clock=SystemClock(), served=settings.clouds
-        ),
-        store=store,
-        trust_directory=str(settings.trust_dir or shipped_directory()),
-    )
-
-
-def create_archive_verifier(trust_dir: Path | None) -> ArchiveVerifier:
-    """Create a verifier of archived documents, over `trust_dir` or the trust directory of the settings."""
-    settings = load_settings()
-    return ArchiveVerifier(
-        trust=TrustDirectory(trust_dir or settings.trust_dir),
-        limits=settings.limits,
-        policies=settings.named_policies,
-    )
-
-
-def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
-    """Open the token keys in `directory`, or in the directory that the settings name."""
-    settings = load_settings()
-    keys_dir = directory or settings.token_keys_dir
-    if keys_dir is None:
-        raise SettingsError("token_keys_dir: set it, or name a directory with --dir")
-    return TokenKeyDirectory(
-        keys_dir,
-        clock=SystemClock(),
-        token_lifetime=timedelta(seconds=settings.token_lifetime_seconds),
-        refresh=timedelta(seconds=settings.trust_refresh_seconds),
-    )
-
-
 def run_service(arguments: argparse.Namespace) -> int:
     """Serve until a signal stops the service. Report invalid settings before the first worker starts."""
     # Only this command imports gevent.
@@ -252,7 +183,7 @@ def _announce(url: str, metrics_url: str) -> None:
     sys.stdout.flush()
 
 
-def _configure_service(parser: argparse.ArgumentParser) -> None:
+def configure_service(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Settings are read from the environment (VERIFIER_*) and from the TOML file that VERIFIER_CONFIG names."
     )
@@ -261,42 +192,3 @@ def _configure_service(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the settings as JSON with secrets masked, and exit",
     )
-
-
-COMMANDS = (
-    Command(name="serve", summary="Run the service.", configure=_configure_service, run=run_service),
-    verify_command(create_archive_verifier, SystemClock()),
-    inspect_command(),
-    api_key_command(),
-    trust_command(open_trust, SystemClock(), AiaFetcher),
-    keys_command(create_key_administration),
-    Command(
-        name="attest",
-        summary="Run the agent: attest this VM to a service.",
-        configure=agent_command.configure,
-        run=agent_command.run,
-    ),
-    Command(
-        name="emulator",
-        summary="Run an emulated instance metadata service for tests, with a VM described in a file.",
-        configure=emulator_command.configure,
-        run=emulator_command.run,
-    ),
-    demo_command(),
-)
-
-
-def main() -> int:
-    """Run the console script and return its exit status."""
-    try:
-        return run_command(COMMANDS, sys.argv[1:])
-    except (SettingsError, TrustError) as error:
-        sys.stderr.write(f"imds-verifier: {error}\n")
-        return ExitStatus.USAGE
-    except Unavailable as error:
-        sys.stderr.write(f"imds-verifier: {error.detail}\n")
-        return ExitStatus.UNAVAILABLE
-    except OSError as error:
-        # For example a full disk behind the output. Without this, Python's status 1 would say "refused".
-        sys.stderr.write(f"imds-verifier: {error.strerror or error}\n")
-        return ExitStatus.UNAVAILABLE

@@ -1,0 +1,66 @@
+"""Open what the commands `trust` and `keys` change: the trust registry of the store, and the keys that sign results."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from verifier.adapters.clock import SystemClock
+from verifier.adapters.settings.settings import SettingsError, load_settings
+from verifier.adapters.settings.text import mask_url
+from verifier.adapters.stores.factory import MissingStoreError, open_registry
+from verifier.adapters.telemetry.log import LogRecorder, configure_logging
+from verifier.adapters.tokens.key_directory import TokenKeyDirectory
+from verifier.adapters.trust.files import shipped_directory
+from verifier.adapters.trust.live_trust import LiveTrust
+from verifier.cli.commands import UsageError
+from verifier.cli.trust import OpenTrust
+from verifier.core.discovery import DiscoveryMode
+from verifier.ports.tokens import TokenKeyAdministration
+from verifier.startup import redis_options
+from verifier.usecases.trust_administration import TrustAdministration
+
+
+def open_trust(*, create: bool) -> OpenTrust:
+    """Open the store and the trust directory that the settings name, for the command line: without a service.
+
+    Raises UsageError if the store does not exist and `create` is not set.
+    """
+    configure_logging()
+    settings = load_settings()
+    url = settings.nonce_store.get_secret_value()
+    store = mask_url(url)
+    try:
+        registry = open_registry(url, create=create, options=redis_options(settings))
+    except MissingStoreError as error:
+        raise UsageError(
+            f"the store {store} does not exist ({error}). Give this command the service's settings: "
+            "VERIFIER_NONCE_STORE or VERIFIER_CONFIG. To create the store, add --create"
+        ) from error
+    except ValueError as error:
+        raise SettingsError(f"nonce_store: {error}") from error
+    trust = LiveTrust(
+        settings.trust_dir, registry, admit=settings.discovery is DiscoveryMode.ADMIT, recorder=LogRecorder()
+    )
+    return OpenTrust(
+        administration=TrustAdministration(
+            trust=trust, registry=registry, recorder=LogRecorder(), clock=SystemClock(), served=settings.clouds
+        ),
+        store=store,
+        trust_directory=str(settings.trust_dir or shipped_directory()),
+    )
+
+
+def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
+    """Open the token keys in `directory`, or in the directory that the settings name. Raises SettingsError."""
+    if not hasattr(os, "geteuid"):
+        raise SettingsError("on this system `keys` cannot check who can read a key: run it on the host of the service")
+    settings = load_settings()
+    keys_dir = directory or settings.token_keys_dir
+    if keys_dir is None:
+        raise SettingsError("token_keys_dir: set it, or name a directory with --dir")
+    return TokenKeyDirectory(
+        keys_dir,
+        clock=SystemClock(),
+        token_lifetime=timedelta(seconds=settings.token_lifetime_seconds),
+        refresh=timedelta(seconds=settings.trust_refresh_seconds),
+    )

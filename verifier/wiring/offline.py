@@ -1,0 +1,17 @@
+"""Create what `verify` needs: neither a store nor a service."""
+
+from pathlib import Path
+
+from verifier.adapters.settings.settings import load_settings
+from verifier.adapters.trust.files import TrustDirectory
+from verifier.usecases.archive import ArchiveVerifier
+
+
+def create_archive_verifier(trust_dir: Path | None) -> ArchiveVerifier:
+    """Create a verifier of archived documents, over `trust_dir` or the trust directory of the settings."""
+    settings = load_settings()
+    return ArchiveVerifier(
+        trust=TrustDirectory(trust_dir or settings.trust_dir),
+        limits=settings.limits,
+        policies=settings.named_policies,
+    )
