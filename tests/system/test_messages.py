@@ -249,7 +249,10 @@ def test_an_archive_hints_at_the_option_for_the_time(tmp_path: Path, trust_dir: 
     done = archived(tmp_path, trust_dir, der, "--json")
     problem = json.loads(done.out)
     assert (done.status, problem["code"], problem["retryable"]) == (1, "document-expired", False)
-    assert problem["detail"].endswith("appraise it as of an earlier time (`--at`).")
+    assert "get a new one" not in problem["detail"]
+    assert problem["detail"].endswith(
+        "If the document is from an archive, name a moment in its lifetime with `--at TIME`."
+    )
 
 
 def test_an_archive_with_another_nonce_is_final(tmp_path: Path, trust_dir: Path) -> None:

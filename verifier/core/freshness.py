@@ -21,7 +21,8 @@ def check_window(
     Documents of classic VMs carry no times. A missing time is refused only with `needs_times`: for archived documents,
     of which no nonce proves the freshness. Raises WindowRefused.
     """
-    remedy = "appraise it as of an earlier time (`--at`)" if needs_times else "get a new one"
+    # An archived document has no new one.
+    remedy = "" if needs_times else ": get a new one"
     created_on, expires_on = decoded.claims.created_on, decoded.claims.expires_on
     if needs_times and (created_on is None or expires_on is None):
         raise WindowRefused(
@@ -31,7 +32,7 @@ def check_window(
     if expires_on is not None and expires_on < now - limits.clock_skew:
         raise WindowRefused(
             Reason.DOCUMENT_EXPIRED,
-            f"The document expired on {_rfc3339(expires_on)}: {remedy}.",
+            f"The document expired on {_rfc3339(expires_on)}{remedy}.",
             retry_after=NONCE_RETRY_AFTER,
         )
     if created_on is not None:
@@ -43,7 +44,7 @@ def check_window(
         if now - created_on > limits.maximum_age:
             raise WindowRefused(
                 Reason.DOCUMENT_EXPIRED,
-                f"The document was created on {_rfc3339(created_on)}, too long ago: {remedy}.",
+                f"The document was created on {_rfc3339(created_on)}, too long ago{remedy}.",
                 retry_after=NONCE_RETRY_AFTER,
             )
         if expires_on is not None and created_on > expires_on:
