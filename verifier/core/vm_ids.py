@@ -1,7 +1,6 @@
 """The identifiers of VMs: GUIDs, as IMDS and the platforms' tools write them."""
 
 import re
-import uuid
 from typing import Final
 
 _GUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
@@ -23,6 +22,8 @@ def swap_bytes(vm_id: str) -> str | None:
     SMBIOS before version 2.6 has this order, so `dmidecode` shows it on Gen1 VMs (SMBIOS 2.6, section 7.2.1).
     """
     try:
-        return str(uuid.UUID(bytes_le=uuid.UUID(parse_vm_id(vm_id)).bytes))
+        first, second, third, *others = parse_vm_id(vm_id).split("-")
     except ValueError:
         return None
+    swapped = (bytes.fromhex(group)[::-1].hex() for group in (first, second, third))
+    return "-".join((*swapped, *others))
