@@ -186,10 +186,11 @@ function Get-VerifierFailure {
     if ($Response.MediaType -eq 'application/problem+json') { $fields = ConvertFrom-Body $Response.Body }
     $code = Get-Text $fields 'code'
     $detail = Get-Text $fields 'detail'
+    $unavailable = $status -ge 500 -or $status -eq 408
     if (-not $code -or -not $detail) {
         $returned = "$Verifier returned status $status without a problem document"
         if ($status -eq 429) { return New-Failure 24 "the verifier limits the request rate: $returned" $after $true }
-        if ($status -ge 500) { return New-Failure 21 "the verifier is unavailable: $returned" $after $true }
+        if ($unavailable) { return New-Failure 21 "the verifier is unavailable: $returned" $after $true }
         return New-Failure 22 "$returned. Check the URL."
     }
     $problem = "$detail ($code"
@@ -204,7 +205,7 @@ function Get-VerifierFailure {
         $after = [Math]::Max(0, $property.Value)
     }
     if ($status -eq 429) { return New-Failure 24 "the verifier limits the request rate: $problem" $after $again }
-    if ($status -ge 500) { return New-Failure 21 "the verifier is unavailable: $problem" $after $again }
+    if ($unavailable) { return New-Failure 21 "the verifier is unavailable: $problem" $after $again }
     if (@('unauthenticated', 'forbidden') -ccontains $code) {
         return New-Failure 23 "the verifier denied access: $problem" $after $again
     }

@@ -219,7 +219,7 @@ check_verifier_response() {
         returned="$verifier returned status $status without a problem document"
         case $status in
             429) not_attested 24 "the verifier limits the request rate: $returned" retryable ;;
-            5??) not_attested 21 "the verifier is unavailable: $returned" retryable ;;
+            408 | 5??) not_attested 21 "the verifier is unavailable: $returned" retryable ;;
             *) not_attested 22 "$returned. Check the URL." ;;
         esac
         return 1
@@ -228,7 +228,7 @@ check_verifier_response() {
     again=$(tr -d '\r\n' <"$work/body" | sed -n 's/.*"retryable" *: *true *[,}].*/retryable/p')
     case $status:$code:$again in
         429:*) not_attested 24 "the verifier limits the request rate: $problem" "$again" ;;
-        5??:*) not_attested 21 "the verifier is unavailable: $problem" "$again" ;;
+        408:* | 5??:*) not_attested 21 "the verifier is unavailable: $problem" "$again" ;;
         *:unauthenticated:* | *:forbidden:*)
             not_attested 23 "the verifier denied access: $problem" "$again"
             ;;

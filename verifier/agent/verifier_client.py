@@ -146,7 +146,7 @@ class VerifierClient:
         exit_code = None
         if response.status == 429:  # noqa: PLR2004 - RFC 6585 4
             exit_code = ExitCode.VERIFIER_RATE_LIMITED
-        elif response.status >= 500:  # noqa: PLR2004 - RFC 9110 15.6: server errors
+        elif response.status >= 500 or response.status == 408:  # noqa: PLR2004 - RFC 9110 15.6 and 15.5.9: no verdict
             exit_code = ExitCode.VERIFIER_UNAVAILABLE
         try:
             problem = _Problem.parse(response)
