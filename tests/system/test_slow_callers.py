@@ -46,6 +46,9 @@ HALF_BODIES = (
 )
 IDLE = (SlowKind(first="GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"),)
 SLOW_READERS = (SlowKind(first="GET /openapi.json HTTP/1.1\r\nHost: test\r\n\r\n", read_seconds=1),)
+_LIVENESS = "GET /healthz HTTP/1.1\r\nHost: test\r\n"
+_PIPELINED = 200
+PIPELINES = (SlowKind(first=f"{_LIVENESS}\r\n" * (_PIPELINED - 1) + f"{_LIVENESS}Connection: close\r\n\r\n"),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +157,19 @@ def test_idle_connections_and_slow_readers_delay_no_other_request(tmp_path: Path
         assert patient.ends() == []
         ends = crowd.ends(awaited=1600)
         assert Counter(end.statuses for end in ends) == {(): 800, (408,): 800}
+
+
+def test_callers_that_pipeline_requests_delay_no_other_request(tmp_path: Path, trust_dir: Path) -> None:
+    """20 callers send 200 requests each without waiting for the answers. Other requests go first."""
+    with (
+        running(trust_dir, f"sqlite://{tmp_path}/nonces.sqlite3") as listeners,
+        slow_crowd(listeners.service.url) as crowd,
+    ):
+        with measured(ordinary(listeners)) as result:
+            crowd.send(PIPELINES, 20)
+            ends = crowd.ends(awaited=20)
+        assert_unmoved(result)
+        assert Counter(end.statuses for end in ends) == {(200,) * _PIPELINED: 20}
 
 
 def test_hanging_redis_delays_no_request_that_needs_no_store(trust_dir: Path) -> None:

@@ -107,6 +107,8 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         """Expect a body: the head of the request is complete."""
         if self.is_idle:  # it came with the request before
             self._start_clock()
+            # A caller that sends many requests at once must not block the other callers.
+            self._listener.await_quiet()
         self._is_in_head = False
         self._left = _BODY_BYTES
 
