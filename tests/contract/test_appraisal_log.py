@@ -133,6 +133,15 @@ class TestFile:
         log.append(record(2))
         assert ids(lines_of(path)) == ["request-0", "request-2"]
 
+    @pytest.mark.parametrize("name", ["audit.jsonl", "audit.jsonl.lock"])
+    def test_named_pipe_is_refused_and_never_waited_for(self, tmp_path: Path, name: str) -> None:
+        log = FileAppraisalLog(tmp_path / "audit.jsonl", maximum_bytes=1_000_000)
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(StoreUnavailable, match="cannot be opened"):
+            log.check()
+        with pytest.raises(StoreUnavailable, match="cannot be written"):
+            log.append(record())
+
 
 class TestStore:
     def test_sqlite_log_is_beside_the_nonces_and_keeps_the_latest_records(self, tmp_path: Path) -> None:

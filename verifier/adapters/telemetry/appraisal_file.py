@@ -11,6 +11,9 @@ from verifier.adapters.records.appraisals import line_of
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import AppraisalRecord
 
+#: O_NONBLOCK has no effect on regular files. Without it, opening a named pipe waits until a process reads from it.
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
 
 class FileAppraisalLog:
     """Append each record as one line, for all workers of one host. Implements the AppraisalLog port.
@@ -19,6 +22,8 @@ class FileAppraisalLog:
     - If a line would make the file longer than `maximum_bytes`, the file is renamed to `NAME.1`, which replaces the
       previous `NAME.1`. The two files are never longer than twice `maximum_bytes`.
     - Files have mode 0600. Workers take turns by a lock on `NAME.lock`.
+
+    A named pipe in place of a file is refused instead of waited for.
 
     Not checked: that the file is on a local file system. Locks on network file systems are unreliable.
     """
@@ -55,13 +60,13 @@ class FileAppraisalLog:
                 os.close(descriptor)
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return os.open(self._path, _FLAGS | os.O_APPEND, 0o600)
 
     @contextmanager
     def _turn(self, action: str) -> Iterator[None]:
         """Hold the lock. It belongs to the open file, so that it also excludes the other threads of this worker."""
         try:
-            descriptor = os.open(self._lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(self._lock, _FLAGS, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 yield
