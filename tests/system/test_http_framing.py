@@ -38,6 +38,7 @@ SMUGGLED = {
     "TE not last": HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + SECOND,
     "TE identity": HEAD + b"Transfer-Encoding: identity\r\n\r\n" + SECOND,
     "TE gzip": HEAD + b"Transfer-Encoding: gzip\r\n\r\n" + SECOND,
+    "TE gzip before chunked": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + SECOND,
     "TE unknown": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + SECOND,
     "TE quoted": HEAD + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n' + SECOND,
     "TE with a space before the colon": HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SECOND,
@@ -66,6 +67,9 @@ SMUGGLED = {
     "a body that announces less": HEAD + b"Content-Length: -1\r\n\r\n" + SECOND,
 }
 OTHERS = {
+    "no Host": b"GET /healthz HTTP/1.1\r\n\r\n",
+    "two Hosts": b"GET /healthz HTTP/1.1\r\nHost: test\r\nHost: test\r\n\r\n",
+    "two Hosts in HTTP/1.0": b"GET /healthz HTTP/1.0\r\nHost: test\r\nHost: test\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100) + b"\r\n\r\n",
     "NULs": bytes(2_000) + b"\r\n\r\n",
     "HTTP/0.9": b"GET /healthz\r\n\r\n",

@@ -81,6 +81,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def handle_request(self, listener_name: object, req: Any, sock: Connection, addr: object) -> None:  # noqa: ANN401 - as above
         sock.end_head()
+        if not _is_sound(req):
+            self._refuse(sock, UnhandledCause.MALFORMED, ParseException("not one Host, or an unknown transfer coding"))
+            raise StopIteration
         req.body = Body(req, sock)
         try:
             req.body.read_ahead()
@@ -111,3 +114,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {fields[name]}" for name in fields)]
         with suppress(OSError):  # the caller has gone already
             client.sendall("\r\n".join([*head, "", ""]).encode("ascii") + problem)
+
+
+def _is_sound(req: Any) -> bool:  # noqa: ANN401 - as above
+    """Return whether the head has one Host (RFC 9112 section 3.2), and no transfer coding but chunked."""
+    hosts = sum(name == "HOST" for name, _ in req.headers)
+    codings = [value.strip().lower() for name, value in req.headers if name == "TRANSFER-ENCODING"]
+    return (hosts == 1 or (hosts == 0 and req.version < (1, 1))) and all(coding == "chunked" for coding in codings)
