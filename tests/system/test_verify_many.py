@@ -213,6 +213,11 @@ def test_an_interruption_ends_with_130_and_a_summary(folder: Path, trust: str) -
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
+    # A process that a shell started in the background ignores SIGINT, and so would this one.
+    program = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('verifier', run_name='__main__')"
+    )
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "verifier", "verify", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-P", "-c", program, "verify", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
