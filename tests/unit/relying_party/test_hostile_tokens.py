@@ -36,9 +36,13 @@ def present(case: Case) -> VerifiedMachine:
 
 
 @pytest.fixture(scope="module")
-def in_javascript(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, object]]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> JavaScriptClient:
+    return JavaScriptClient(tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(scope="module")
+def in_javascript(client: JavaScriptClient) -> Mapping[str, Mapping[str, object]]:
     """The outcome of each case, by its name."""
-    client = JavaScriptClient(tmp_path_factory.mktemp("node"))
     asked = {
         "keySet": KEY_SET,
         "now": NOW.timestamp(),
@@ -108,3 +112,9 @@ def test_a_message_quotes_no_part_of_a_token(case: Case) -> None:
         present(case)
     parts = [part for one in (case.token, *case.proofs) for part in (one or "").split(".") if len(part) > 3]
     assert [part for part in parts if part in str(caught.value)] == []
+
+
+def test_the_javascript_cache_and_store_keep_their_bounds(client: JavaScriptClient) -> None:
+    passed = re.search(r"^# pass (\d+)$", client.test("key_cache.test.mjs"), re.MULTILINE)
+    assert passed is not None
+    assert int(passed[1]) > 10
