@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from support.javascript_client import CLIENT, JavaScriptClient
@@ -118,3 +119,8 @@ def test_the_javascript_cache_and_store_keep_their_bounds(client: JavaScriptClie
     passed = re.search(r"^# pass (\d+)$", client.test("key_cache.test.mjs"), re.MULTILINE)
     assert passed is not None
     assert int(passed[1]) > 10
+
+
+def test_the_javascript_types_are_those_that_a_typescript_program_needs(tmp_path: Path) -> None:
+    """usage.ts has lines that must not compile, too: tsc fails if one of them does."""
+    JavaScriptClient(tmp_path, dev=True).check_types("usage.ts")
