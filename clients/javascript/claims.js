@@ -2,7 +2,8 @@
 import { isObject, own } from "./jws.js";
 
 const MOMENT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z$/;
-const LAST_SECOND = 253_402_300_799;
+/** The start of the year 9000, as in Python. */
+const LAST_SECOND = 221_845_392_000;
 
 /** Reports a claim that is missing or has the wrong type. The message names it, and quotes no value. */
 export class ClaimsError extends Error {}

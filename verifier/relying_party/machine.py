@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: The last second of the year 9999.
-_LAST_SECOND = 253_402_300_799
+#: The start of the year 9000: a leeway can be added to each time before it.
+_LAST_SECOND = 221_845_392_000
 
 
 class ClaimsError(ValueError):
