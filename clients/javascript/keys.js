@@ -103,6 +103,7 @@ export class CachedKeys {
   #keys = new Map();
   #fetchedAt = -Infinity;
   #attemptedAt = -Infinity;
+  #isDown = false;
   #fetching;
 
   constructor(url, monotonic = () => performance.now()) {
@@ -122,8 +123,12 @@ export class CachedKeys {
     return this.#monotonic() - this.#fetchedAt;
   }
 
-  /** Fetches the key set, unless the last attempt is recent. Calls that come meanwhile wait for this one. */
+  /**
+   * Fetches the key set, unless the last attempt is recent. Calls that come meanwhile wait for this one, but not if the
+   * last attempt failed.
+   */
   async #refresh() {
+    if (this.#fetching !== undefined && this.#isDown) return;
     if (this.#fetching === undefined && this.#monotonic() - this.#attemptedAt >= INTERVAL_MS) {
       this.#attemptedAt = this.#monotonic();
       this.#fetching = this.#fetch(this.#attemptedAt).finally(() => {
@@ -137,8 +142,10 @@ export class CachedKeys {
     try {
       this.#keys = await readKeySet(readObject(await download(this.#url)));
       this.#fetchedAt = startedAt;
+      this.#isDown = false;
     } catch {
       // The previous keys stay in use until they are too old.
+      this.#isDown = true;
     }
   }
 }

@@ -60,6 +60,18 @@ test("keys stay in use for a bounded time when the URL is down", () =>
     await assert.rejects(after(1), KeysUnavailable);
   }));
 
+test("one call alone waits while the URL is down", () =>
+  served([answer(keySet("a")), answer("", 503), () => {}], async (after) => {
+    assert.equal(await after(0), true);
+    assert.equal(await after(300), true);
+    const slow = after(10);
+    const began = performance.now();
+    assert.equal(await after(0), true);
+    await assert.rejects(after(0, "unknown"), KeysUnavailable);
+    assert.ok(performance.now() - began < 1000);
+    assert.equal(await slow, true);
+  }));
+
 for (const [name, first] of Object.entries({
   404: answer(keySet("a"), 404),
   redirect: answer("", 301, { location: "/elsewhere" }),

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from verifier.relying_party.compact_jws import JwsError, read_object
-from verifier.relying_party.public_keys import KeyRefused, PublicKey, read_key_set
+from verifier.relying_party.compact_jws import read_object
+from verifier.relying_party.public_keys import PublicKey, read_key_set
 
 MAX_KEY_SET_BYTES = 64 * 1024
 #: The verifier lets a key set be cached for so long (`Cache-Control`).
@@ -64,6 +64,7 @@ class CachedKeys:
         self._keys: dict[str, PublicKey] = {}
         self._fetched_at = float("-inf")
         self._attempted_at = float("-inf")
+        self._is_down = False
 
     def find(self, kid: str) -> PublicKey | None:
         keys, age = self._cached()
@@ -82,18 +83,29 @@ class CachedKeys:
             return self._keys, self._monotonic() - self._fetched_at
 
     def _refresh(self, kid: str) -> None:
-        """Fetch the key set, unless the last attempt is recent. Threads that come meanwhile wait for this one."""
-        with self._fetching:
+        """Fetch the key set, unless the last attempt is recent. Threads that come meanwhile wait for this one.
+
+        They do not wait if the last attempt failed: an outage must not take a thread for each request.
+        """
+        if not self._fetching.acquire(blocking=not self._is_down):
+            return
+        try:
             keys, age = self._cached()
             now = self._monotonic()
             if now - self._attempted_at < INTERVAL_SECONDS or (kid in keys and age < FRESH_SECONDS):
                 return
             self._attempted_at = now
-            with suppress(OSError, http.client.HTTPException, JwsError, KeyRefused):
+            try:
                 fetched = read_key_set(read_object(self._fetch()))
-                with self._state:
-                    # The age counts from the start of the request, because the verifier answered after that.
-                    self._keys, self._fetched_at = fetched, now
+            except (OSError, http.client.HTTPException, ValueError):
+                self._is_down = True
+                return
+            with self._state:
+                # The age counts from the start of the request, because the verifier answered after that.
+                self._keys, self._fetched_at = fetched, now
+            self._is_down = False
+        finally:
+            self._fetching.release()
 
 
 class KeySetUrl:

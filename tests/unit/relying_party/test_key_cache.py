@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from support.issuers import make_tls_server
 from support.relying_party_cases import EXPECTED, KEY_SET, NOW, TOKEN, jwk, token
-from support.scripted_servers import Reply, Step, dead_url, json_reply, serving
+from support.scripted_servers import Reply, Request, Step, dead_url, json_reply, serving
 
 from verifier.relying_party import MemoryReplayStore, NotVerified, RefusalCode, ResultVerifier
 from verifier.relying_party.key_cache import (
@@ -190,6 +190,44 @@ def test_threads_with_a_known_key_do_not_wait_for_a_slow_fetch() -> None:
         assert time.monotonic() - began < 1
         assert slow.is_alive()
     slow.join(30)
+
+
+def test_one_thread_alone_waits_while_the_url_is_down() -> None:
+    with serving(PUBLISHED, BROKEN, Reply(never=True)) as script:
+        served = Served(script.url)
+        assert served.after(0)
+        assert served.after(FRESH_SECONDS)
+        served.monotonic.seconds += INTERVAL_SECONDS
+        slow = threading.Thread(target=served.keys.find, args=["es"], daemon=True)
+        slow.start()
+        while len(script.requests) < 3:
+            assert slow.is_alive()
+        began = time.monotonic()
+        assert served.after(0)
+        with pytest.raises(KeysUnavailable):
+            served.after(0, "unknown")
+        assert time.monotonic() - began < 1
+        assert slow.is_alive()
+    slow.join(30)
+
+
+def test_threads_wait_for_a_renewal_so_that_a_retired_key_does_not_pass_beside_it() -> None:
+    released = threading.Event()
+
+    def rotated(_: Request) -> Reply:
+        released.wait(10)
+        return ROTATED
+
+    with serving(PUBLISHED, rotated) as script:
+        served = Served(script.url)
+        assert served.after(0)
+        served.monotonic.seconds += FRESH_SECONDS
+        with ThreadPoolExecutor(4) as pool:
+            found = [pool.submit(served.after, 0) for _ in range(4)]
+            while len(script.requests) < 2:
+                assert not any(one.done() for one in found)
+            released.set()
+            assert [one.result(10) for one in found] == [False] * 4
 
 
 @contextmanager
