@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports mutants agent lock clean
+.PHONY: demo test check lint types imports mutants agent relying-party lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -40,6 +40,10 @@ mutants: .development  ## 10,000 certificates with one change, each signed again
 agent:  ## the agent as one file, for a VM that has Python and nothing of ours
 	$(PYTHON) tools/build_agent.py dist/imds-attest.pyz
 
+relying-party: $(UV)  ## the distribution for licensing backends, as wheel and sdist
+	$(PYTHON) tools/relying_party_source.py .tools/relying-party
+	$(UV) build --quiet --out-dir dist .tools/relying-party
+
 lock: $(UV)  ## the locked versions, anew
 	$(UV) lock --upgrade
 
@@ -51,6 +55,8 @@ lock: $(UV)  ## the locked versions, anew
 # The suite starts hundreds of processes: the modules are compiled once, and not in each of them.
 .development: $(UV)
 	$(UV) sync --quiet --locked --no-editable --compile-bytecode
+	$(PYTHON) tools/relying_party_source.py .tools/relying-party
+	$(UV) pip install --quiet --python $(RUN)/python --no-deps --compile-bytecode .tools/relying-party
 
 $(UV): tools/uv.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found" >&2; exit 1; }

@@ -5,8 +5,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 import verifier
+import verifier.relying_party
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = REPOSITORY / "verifier"
@@ -96,7 +100,7 @@ def test_the_diagram_names_every_package() -> None:
 
 
 def test_the_page_names_only_modules_that_exist() -> None:
-    named = set(re.findall(r"`((?:core|ports|usecases|adapters|api|cli|emulator)(?:\.[a-z_]+)+)", PAGE))
+    named = set(re.findall(r"`((?:core|ports|usecases|adapters|api|cli|emulator|relying_party)(?:\.[a-z_]+)+)", PAGE))
     assert len(named) > 10
     modules = {".".join(path.relative_to(SOURCES).with_suffix("").parts) for path in MODULES}
     packages_and_modules = modules | {name.removesuffix(".__init__") for name in modules}
@@ -105,9 +109,13 @@ def test_the_page_names_only_modules_that_exist() -> None:
     assert unknown == set()
 
 
-def test_the_page_lists_the_public_names() -> None:
-    [names] = re.findall(r"^<!-- public names -->\n(.*?)^<!-- end -->$", PAGE, re.MULTILINE | re.DOTALL)
-    assert sorted(re.findall(r"`(\w+)`", names)) == sorted(verifier.__all__)
+@pytest.mark.parametrize(
+    ("heading", "module"),
+    [("public names", verifier), ("public names of verifier.relying_party", verifier.relying_party)],
+)
+def test_the_page_lists_the_public_names(heading: str, module: ModuleType) -> None:
+    [names] = re.findall(rf"^<!-- {heading} -->\n(.*?)^<!-- end -->$", PAGE, re.MULTILINE | re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", names)) == sorted(module.__all__)
 
 
 def test_importing_the_library_imports_only_the_standard_library() -> None:

@@ -1,0 +1,42 @@
+"""A licensing backend in Flask, with `verifier.relying_party`: it verifies the result token that a VM brings.
+
+    POST /licenses, Authorization: DPoP TOKEN (or Bearer TOKEN), DPoP: PROOF  ->  201 {"vmId": ..., "product": ...}
+
+    pip install imds-verifier-relying-party flask gunicorn
+    VERIFIER_JWKS=https://verifier.example.com/.well-known/jwks.json TOKEN_ISSUER=https://verifier.example.com \
+    TOKEN_AUDIENCE=contoso TENANT=contoso POLICY=appliance EXTERNAL_URL=https://licensing.example.com \
+    gunicorn --threads 8 backend:app
+
+One process serves, because MemoryReplayStore is for one process. docs/relying-party.md has a store over Redis.
+"""
+
+import os
+
+from flask import Flask, request
+
+from verifier.relying_party import MemoryReplayStore, NotVerified, ResultVerifier
+
+results = ResultVerifier(
+    issuer=os.environ["TOKEN_ISSUER"],
+    audience=os.environ["TOKEN_AUDIENCE"],
+    tenant=os.environ["TENANT"],
+    policies=[os.environ["POLICY"]],
+    jwks=os.environ["VERIFIER_JWKS"],
+    replay_store=MemoryReplayStore(),
+)
+# The URL that VMs use. It is never taken from a request.
+URL = os.environ["EXTERNAL_URL"] + "/licenses"
+
+app = Flask(__name__)
+
+
+@app.post("/licenses")
+def license_vm() -> tuple[dict[str, object], int]:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme not in {"DPoP", "Bearer"}:
+        return {"error": "send the token in the header Authorization"}, 401
+    try:
+        machine = results.verify(token, request.headers.get("DPoP"), method=request.method, url=URL)
+    except NotVerified as error:
+        return {"code": error.code, "error": str(error)}, 503 if error.code.is_temporary else 403
+    return {"vmId": machine.vm_id, "product": machine.plan.product if machine.plan else None}, 201

@@ -1,0 +1,126 @@
+"""One table of tokens and proofs, presented to the Python package and to the JavaScript package."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from support.javascript_client import CLIENT, JavaScriptClient
+from support.relying_party_cases import EXPECTED, GENUINE, HOSTILE, KEY_SET, NOW, Case
+
+from verifier.relying_party import MemoryReplayStore, NotVerified, RefusalCode, ResultVerifier, VerifiedMachine
+
+CASES = (*GENUINE, *HOSTILE)
+#: These need a URL or a store that fails: test_key_cache.py and test_replay_store.py.
+ELSEWHERE = {RefusalCode.KEYS_UNAVAILABLE, RefusalCode.REPLAY_STORE_UNAVAILABLE}
+
+
+def present(case: Case) -> VerifiedMachine:
+    verifier = ResultVerifier(
+        issuer=str(EXPECTED["issuer"]),
+        audience=str(EXPECTED["audience"]),
+        tenant=str(EXPECTED["tenant"]),
+        policies=EXPECTED["policies"],
+        jwks=KEY_SET,
+        replay_store=MemoryReplayStore(),
+        bound_only=case.bound_only,
+        single_use=case.single_use,
+        clock=lambda: NOW,
+    )
+    *before, last = case.proofs
+    for proof in before:
+        verifier.verify(case.token, proof, method=case.method, url=case.url)
+    return verifier.verify(case.token, last, method=case.method, url=case.url)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> JavaScriptClient:
+    return JavaScriptClient(tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(scope="module")
+def in_javascript(client: JavaScriptClient) -> Mapping[str, Mapping[str, object]]:
+    """The outcome of each case, by its name."""
+    asked = {
+        "keySet": KEY_SET,
+        "now": NOW.timestamp(),
+        "expected": EXPECTED,
+        "cases": [case.json() for case in CASES],
+    }
+    outcomes = client.run("relying_party.mjs", asked)
+    return {case.name: outcome for case, outcome in zip(CASES, outcomes, strict=True)}
+
+
+@pytest.mark.parametrize("case", GENUINE, ids=str)
+def test_python_accepts_a_genuine_token(case: Case) -> None:
+    assert present(case).vm_id == "02aab8a4-74ef-476e-8182-f6d2ba4166a6"
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=str)
+def test_python_refuses_a_hostile_token_with_its_code(case: Case) -> None:
+    with pytest.raises(NotVerified) as caught:
+        present(case)
+    assert caught.value.code == case.code
+    assert not caught.value.code.is_temporary
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_javascript_decides_alike(case: Case, in_javascript: Mapping[str, Mapping[str, object]]) -> None:
+    assert in_javascript[case.name]["code"] == case.code
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=str)
+def test_both_give_the_same_message(case: Case, in_javascript: Mapping[str, Mapping[str, object]]) -> None:
+    with pytest.raises(NotVerified) as caught:
+        present(case)
+    assert in_javascript[case.name]["message"] == str(caught.value)
+
+
+@pytest.mark.parametrize("case", GENUINE, ids=str)
+def test_both_return_the_same_machine(case: Case, in_javascript: Mapping[str, Mapping[str, object]]) -> None:
+    found = {
+        re.sub(r"_(\w)", lambda letter: letter[1].upper(), name): in_milliseconds(value)
+        for name, value in asdict(present(case)).items()
+    }
+    assert json.loads(json.dumps(found)) == in_javascript[case.name]["machine"]
+
+
+def in_milliseconds(value: object) -> object:
+    """A time as JavaScript writes it."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value
+
+
+def test_every_code_has_a_hostile_token() -> None:
+    assert len(HOSTILE) >= 20
+    assert {case.code for case in HOSTILE} == set(RefusalCode) - ELSEWHERE
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_javascript_has_the_same_codes() -> None:
+    for name in ("refusals.js", "index.d.ts"):
+        codes = re.findall(r'^  (?:\| )?"([a-z-]+)"[,;]?$', (CLIENT / name).read_text("utf-8"), re.MULTILINE)
+        assert codes == [code.value for code in RefusalCode]
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=str)
+def test_a_message_quotes_no_part_of_a_token(case: Case) -> None:
+    with pytest.raises(NotVerified) as caught:
+        present(case)
+    parts = [part for one in (case.token, *case.proofs) for part in (one or "").split(".") if len(part) > 3]
+    assert [part for part in parts if part in str(caught.value)] == []
+
+
+def test_the_javascript_cache_and_store_keep_their_bounds(client: JavaScriptClient) -> None:
+    passed = re.search(r"^# pass (\d+)$", client.test("key_cache.test.mjs"), re.MULTILINE)
+    assert passed is not None
+    assert int(passed[1]) > 10
+
+
+def test_the_javascript_types_are_those_that_a_typescript_program_needs(tmp_path: Path) -> None:
+    """usage.ts has lines that must not compile, too: tsc fails if one of them does."""
+    JavaScriptClient(tmp_path, dev=True).check_types("usage.ts")

@@ -1,0 +1,346 @@
+"""The key set of a URL: fetched within bounds, cached, renewed, and kept for a while when the URL is down."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from socket import create_server, socket
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from support.issuers import make_tls_server
+from support.relying_party_cases import EXPECTED, KEY_SET, NOW, TOKEN, jwk, token
+from support.scripted_servers import Reply, Request, Step, dead_url, json_reply, serving
+
+from verifier.relying_party import MemoryReplayStore, NotVerified, RefusalCode, ResultVerifier
+from verifier.relying_party.key_cache import (
+    FRESH_SECONDS,
+    INTERVAL_SECONDS,
+    MAX_KEY_SET_BYTES,
+    STALE_SECONDS,
+    TIMEOUT_SECONDS,
+    CachedKeys,
+    FixedKeys,
+    KeySetUrl,
+    KeysUnavailable,
+)
+from verifier.relying_party.public_keys import MAX_KEYS, KeyRefused, read_key_set
+
+PUBLISHED = json_reply(KEY_SET)
+BROKEN = Reply(status=503)
+NEW_KEY = jwk(generate_private_key(SECP256R1()))
+ROTATED = json_reply({"keys": [{**NEW_KEY, "kid": "new", "use": "sig", "alg": "ES256"}]})
+
+
+class Monotonic:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Served:
+    """A cache over a server, and its clock."""
+
+    def __init__(self, url: str) -> None:
+        self.monotonic = Monotonic()
+        self.keys = CachedKeys(KeySetUrl(f"{url}/.well-known/jwks.json"), monotonic=self.monotonic)
+
+    def after(self, seconds: float, kid: str = "es") -> bool:
+        self.monotonic.seconds += seconds
+        return self.keys.find(kid) is not None
+
+
+def make_verifier(url: str) -> ResultVerifier:
+    return ResultVerifier(
+        issuer=str(EXPECTED["issuer"]),
+        audience=str(EXPECTED["audience"]),
+        tenant=str(EXPECTED["tenant"]),
+        policies=EXPECTED["policies"],
+        jwks=url,
+        replay_store=MemoryReplayStore(),
+        clock=lambda: NOW,
+    )
+
+
+def test_a_key_set_is_fetched_once_while_it_is_fresh() -> None:
+    with serving(PUBLISHED) as script:
+        verifier = make_verifier(f"{script.url}/keys?of=us")
+        assert [verifier.verify(TOKEN).vm_id for _ in range(3)] == ["02aab8a4-74ef-476e-8182-f6d2ba4166a6"] * 3
+        assert [(request.method, request.target) for request in script.requests] == [("GET", "/keys?of=us")]
+
+
+def test_a_key_set_is_renewed_when_it_is_no_longer_fresh() -> None:
+    with serving(PUBLISHED, ROTATED) as script:
+        served = Served(script.url)
+        assert served.after(0)
+        assert served.after(FRESH_SECONDS - 1)
+        # The verifier retired the key: the first call after that no longer finds it.
+        assert not served.after(1)
+        assert len(script.requests) == 2
+
+
+def test_a_new_key_is_found_at_once() -> None:
+    with serving(PUBLISHED, ROTATED) as script:
+        served = Served(script.url)
+        assert served.after(0)
+        assert served.after(INTERVAL_SECONDS, "new")
+
+
+def test_unknown_keys_cause_one_request_in_each_interval() -> None:
+    with serving(PUBLISHED) as script:
+        served = Served(script.url)
+        assert [served.after(0, f"unknown-{number}") for number in range(50)] == [False] * 50
+        assert len(script.requests) == 1
+        assert not served.after(INTERVAL_SECONDS, "unknown")
+        assert len(script.requests) == 2
+
+
+def test_keys_stay_in_use_for_a_bounded_time_when_the_url_is_down() -> None:
+    with serving(PUBLISHED, BROKEN) as script:
+        served = Served(script.url)
+        assert served.after(0)
+        assert served.after(FRESH_SECONDS)
+        assert served.after(1)
+        assert len(script.requests) == 2  # the failed attempt is not repeated at once
+        assert served.after(STALE_SECONDS - FRESH_SECONDS - 2)
+        with pytest.raises(KeysUnavailable):
+            served.after(1)
+
+
+def test_a_key_that_may_be_new_is_not_called_unknown_when_the_url_is_down() -> None:
+    with serving(PUBLISHED, BROKEN) as script:
+        served = Served(script.url)
+        assert served.after(0)
+        with pytest.raises(KeysUnavailable):
+            served.after(FRESH_SECONDS, "new")
+
+
+def test_keys_are_fetched_again_when_the_url_is_back() -> None:
+    with serving(BROKEN, PUBLISHED) as script:
+        served = Served(script.url)
+        with pytest.raises(KeysUnavailable):
+            served.after(0)
+        with pytest.raises(KeysUnavailable):
+            served.after(INTERVAL_SECONDS - 1)
+        assert served.after(1)
+
+
+def test_a_token_is_refused_with_its_code_while_there_are_no_keys() -> None:
+    with pytest.raises(NotVerified) as caught:
+        make_verifier(f"{dead_url()}/keys").verify(TOKEN)
+    assert caught.value.code is RefusalCode.KEYS_UNAVAILABLE
+    assert caught.value.code.is_temporary
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(status=404, body=json.dumps(KEY_SET).encode()),
+        Reply(status=301, headers={"Location": "/elsewhere"}),
+        Reply(body=json.dumps({**KEY_SET, "filler": "x" * MAX_KEY_SET_BYTES}).encode()),
+        Reply(body=json.dumps(KEY_SET).encode(), missing=5),
+        Reply(body=b""),
+        Reply(body=b"[]"),
+        Reply(body=b'{"keys": []}'),
+        Reply(body=b'{"keys": {}}'),
+        Reply(body=b'{"keys": [], ' + json.dumps(KEY_SET).encode()[1:]),
+        Reply(body=b"\xff"),
+    ],
+    ids=["404", "redirect", "too large", "cut", "empty", "list", "no keys", "object", "two members", "no UTF-8"],
+)
+def test_an_invalid_answer_is_no_key_set(reply: Step) -> None:
+    with serving(reply, PUBLISHED) as script:
+        served = Served(script.url)
+        with pytest.raises(KeysUnavailable):
+            served.after(0)
+        assert served.after(INTERVAL_SECONDS)
+        assert {request.target for request in script.requests} == {"/.well-known/jwks.json"}
+
+
+def test_at_most_one_thread_fetches() -> None:
+    with serving(PUBLISHED) as script:
+        served = Served(script.url)
+        start = threading.Barrier(16)
+
+        def find() -> bool:
+            start.wait()
+            return served.after(0)
+
+        with ThreadPoolExecutor(16) as pool:
+            assert all(pool.map(lambda _: find(), range(16)))
+        assert len(script.requests) == 1
+
+
+def test_threads_with_a_known_key_do_not_wait_for_a_slow_fetch() -> None:
+    with serving(PUBLISHED, Reply(never=True)) as script:
+        served = Served(script.url)
+        assert served.after(0)
+        served.monotonic.seconds += INTERVAL_SECONDS
+        slow = threading.Thread(target=served.keys.find, args=["unknown"], daemon=True)
+        slow.start()
+        while len(script.requests) < 2:
+            assert slow.is_alive()
+        began = time.monotonic()
+        assert served.after(0)
+        assert time.monotonic() - began < 1
+        assert slow.is_alive()
+    slow.join(30)
+
+
+def test_one_thread_alone_waits_while_the_url_is_down() -> None:
+    with serving(PUBLISHED, BROKEN, Reply(never=True)) as script:
+        served = Served(script.url)
+        assert served.after(0)
+        assert served.after(FRESH_SECONDS)
+        served.monotonic.seconds += INTERVAL_SECONDS
+        slow = threading.Thread(target=served.keys.find, args=["es"], daemon=True)
+        slow.start()
+        while len(script.requests) < 3:
+            assert slow.is_alive()
+        began = time.monotonic()
+        assert served.after(0)
+        with pytest.raises(KeysUnavailable):
+            served.after(0, "unknown")
+        assert time.monotonic() - began < 1
+        assert slow.is_alive()
+    slow.join(30)
+
+
+def test_threads_wait_for_a_renewal_so_that_a_retired_key_does_not_pass_beside_it() -> None:
+    released = threading.Event()
+
+    def rotated(_: Request) -> Reply:
+        released.wait(10)
+        return ROTATED
+
+    with serving(PUBLISHED, rotated) as script:
+        served = Served(script.url)
+        assert served.after(0)
+        served.monotonic.seconds += FRESH_SECONDS
+        with ThreadPoolExecutor(4) as pool:
+            found = [pool.submit(served.after, 0) for _ in range(4)]
+            while len(script.requests) < 2:
+                assert not any(one.done() for one in found)
+            released.set()
+            assert [one.result(10) for one in found] == [False] * 4
+
+
+@contextmanager
+def dripping(head: bytes) -> Iterator[str]:
+    """A server that sends the head, and then one byte every tenth of a second."""
+    with create_server(("127.0.0.1", 0)) as listener:
+        stopping = threading.Event()
+
+        def serve() -> None:
+            caller, _ = listener.accept()
+            with caller:
+                drip(caller)
+
+        def drip(caller: socket) -> None:
+            try:
+                caller.recv(4096)
+                caller.sendall(head)
+                while not stopping.wait(0.1):
+                    caller.sendall(b"x")
+            except OSError:
+                pass
+
+        listener.settimeout(10)
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/keys"
+        finally:
+            stopping.set()
+            thread.join(30)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["headers", "body"])
+def test_a_server_that_sends_one_byte_after_the_other_is_given_up(head: bytes) -> None:
+    with dripping(head) as url:
+        began = time.monotonic()
+        with pytest.raises(KeysUnavailable):
+            CachedKeys(KeySetUrl(url)).find("es")
+        assert time.monotonic() - began < 2 * TIMEOUT_SECONDS
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://verifier.example.com/keys",
+        "http://localhost.example.com/keys",
+        "http://127.0.0.1.example.com/keys",
+        "ftp://127.0.0.1/keys",
+        "file:///etc/passwd",
+        "https://",
+        "https://user:password@verifier.example.com/keys",
+        "https://verifier.example.com/keys#fragment",
+        "verifier.example.com",
+        "",
+    ],
+)
+def test_a_url_without_https_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="URL of the key set"):
+        make_verifier(url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://a.example"])
+def test_https_and_loopback_are_accepted(url: str) -> None:
+    assert KeySetUrl(url) is not None
+
+
+def test_the_certificate_of_the_url_has_to_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, authority = make_tls_server(tmp_path, host="localhost")
+    with serving(PUBLISHED, tls=context) as script:
+        with pytest.raises(NotVerified, match="keys are unavailable"):
+            make_verifier(script.url).verify(TOKEN)
+        assert script.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        assert make_verifier(script.url).verify(TOKEN).tenant == "contoso"
+
+
+def test_a_key_set_that_is_passed_in_is_checked_at_once() -> None:
+    assert FixedKeys(KEY_SET).find("es") is not None
+    invalid: list[object] = [[], None, {}, [{"kid": "a", "kty": "oct", "k": "AAAA"}]]
+    for keys in invalid:
+        with pytest.raises(KeyRefused):
+            FixedKeys({"keys": keys})
+
+
+def test_a_key_set_with_two_keys_of_one_name_is_refused() -> None:
+    keys = [{**NEW_KEY, "kid": "a"}, {**NEW_KEY, "kid": "a"}]
+    with pytest.raises(KeyRefused, match="one name"):
+        read_key_set({"keys": keys})
+
+
+def test_a_key_set_is_bounded() -> None:
+    keys = [{**NEW_KEY, "kid": str(number)} for number in range(MAX_KEYS + 1)]
+    assert len(read_key_set({"keys": keys[1:]})) == MAX_KEYS
+    with pytest.raises(KeyRefused, match="at most 32"):
+        read_key_set({"keys": keys})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"d": "AAAA"}, {"use": "enc"}, {"alg": "ES384"}, {"crv": "P-384"}, {"x": "A"}, {"kid": 1}, {"kid": "a b"}],
+)
+def test_a_key_that_is_not_usable_is_ignored(change: dict[str, object]) -> None:
+    keys = [{**NEW_KEY, "kid": "good"}, {**NEW_KEY, "kid": "bad", **change}]
+    assert list(read_key_set({"keys": keys})) == ["good"]
+
+
+def test_a_private_key_in_the_set_is_never_used() -> None:
+    with pytest.raises(NotVerified, match="does not publish"):
+        ResultVerifier(
+            issuer=str(EXPECTED["issuer"]),
+            audience="contoso",
+            tenant="contoso",
+            policies=["appliance"],
+            jwks={"keys": [{**NEW_KEY, "kid": "es", "d": "AAAA"}, {**NEW_KEY, "kid": "other"}]},
+            replay_store=MemoryReplayStore(),
+        ).verify(token())

@@ -1,0 +1,125 @@
+"""The replay store of one process: an identifier is new once, until it expires, within bounds."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+from support.relying_party_cases import BOUND_TOKEN, EXPECTED, KEY_SET, NOW, TOKEN, URL, proof
+
+from verifier.relying_party import MemoryReplayStore, NotVerified, RefusalCode, ReplayStoreError, ResultVerifier
+
+MINUTE = timedelta(minutes=1)
+
+
+def remember(store: MemoryReplayStore, identifier: str, *, scope: str = "a", after: timedelta = 0 * MINUTE) -> bool:
+    return store.remember(scope, identifier, now=NOW + after, until=NOW + after + MINUTE)
+
+
+def test_an_identifier_is_new_once_in_its_scope() -> None:
+    store = MemoryReplayStore()
+    assert [remember(store, "1"), remember(store, "1"), remember(store, "2")] == [True, False, True]
+    assert remember(store, "1", scope="b")
+
+
+def test_an_identifier_is_remembered_to_the_end_of_its_time() -> None:
+    store = MemoryReplayStore()
+    assert remember(store, "1")
+    assert not remember(store, "1", after=MINUTE)
+    assert remember(store, "1", after=MINUTE + timedelta(microseconds=1))
+
+
+def test_expired_entries_make_room_in_any_order() -> None:
+    store = MemoryReplayStore(max_entries=2)
+    store.remember("a", "long", now=NOW, until=NOW + 60 * MINUTE)
+    assert remember(store, "short")
+    assert remember(store, "next", after=2 * MINUTE)
+    assert not store.remember("a", "long", now=NOW + 2 * MINUTE, until=NOW + 3 * MINUTE)
+
+
+def test_a_full_store_refuses_and_evicts_no_entry() -> None:
+    store = MemoryReplayStore(max_entries=2)
+    assert remember(store, "1")
+    assert remember(store, "2")
+    with pytest.raises(ReplayStoreError):
+        remember(store, "3")
+    assert not remember(store, "1")
+
+
+def test_a_scope_that_is_full_takes_no_room_from_others() -> None:
+    store = MemoryReplayStore(max_entries_per_scope=100)
+    for number in range(100):
+        assert remember(store, str(number))
+    with pytest.raises(ReplayStoreError):
+        remember(store, "one more")
+    assert remember(store, "1", scope="b")
+    assert remember(store, "one more", after=2 * MINUTE)
+
+
+def test_one_of_many_threads_is_the_first() -> None:
+    store = MemoryReplayStore()
+    start = threading.Barrier(16)
+
+    def race(_: int) -> bool:
+        start.wait()
+        return remember(store, "1")
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sorted(pool.map(race, range(16))) == [False] * 15 + [True]
+
+
+class BrokenStore:
+    """A store whose server is down."""
+
+    def remember(self, scope: str, identifier: str, *, now: datetime, until: datetime) -> bool:
+        raise ReplayStoreError(f"no connection to store {scope}/{identifier} at {now} until {until}")
+
+
+def make_verifier(store: MemoryReplayStore | BrokenStore, *, single_use: bool = False) -> ResultVerifier:
+    return ResultVerifier(
+        issuer=str(EXPECTED["issuer"]),
+        audience=str(EXPECTED["audience"]),
+        tenant=str(EXPECTED["tenant"]),
+        policies=EXPECTED["policies"],
+        jwks=KEY_SET,
+        replay_store=store,
+        single_use=single_use,
+        clock=lambda: NOW,
+    )
+
+
+def test_no_token_that_needs_the_store_is_accepted_without_it() -> None:
+    for token, made in ((BOUND_TOKEN, proof()), (TOKEN, None)):
+        with pytest.raises(NotVerified) as caught:
+            make_verifier(BrokenStore(), single_use=True).verify(token, made, method="POST", url=URL)
+        assert caught.value.code is RefusalCode.REPLAY_STORE_UNAVAILABLE
+        assert caught.value.code.is_temporary
+
+
+def test_two_verifiers_with_one_store_accept_a_proof_once() -> None:
+    store, made = MemoryReplayStore(), proof()
+    assert make_verifier(store).verify(BOUND_TOKEN, made, method="POST", url=URL).key_thumbprint
+    with pytest.raises(NotVerified, match="used before"):
+        make_verifier(store).verify(BOUND_TOKEN, made, method="POST", url=URL)
+
+
+def test_a_refused_proof_is_not_remembered() -> None:
+    verifier, made = make_verifier(MemoryReplayStore()), proof()
+    with pytest.raises(NotVerified, match="another HTTP method"):
+        verifier.verify(BOUND_TOKEN, made, method="GET", url=URL)
+    assert verifier.verify(BOUND_TOKEN, made, method="POST", url=URL).key_thumbprint
+
+
+@pytest.mark.parametrize(("method", "url"), [(None, URL), ("", URL), ("POST", None), ("POST", "/licenses")])
+def test_a_proof_without_method_or_url_is_an_error_of_the_caller(method: str | None, url: str | None) -> None:
+    with pytest.raises(ValueError, match="the method and the external URL"):
+        make_verifier(MemoryReplayStore()).verify(BOUND_TOKEN, proof(), method=method, url=url)
+
+
+@pytest.mark.parametrize(
+    "change", [{"issuer": ""}, {"tenant": ""}, {"audience": ""}, {"policies": []}, {"policies": "a"}]
+)
+def test_an_expectation_that_is_empty_is_an_error(change: dict[str, object]) -> None:
+    expected = {**EXPECTED, "jwks": KEY_SET, "replay_store": MemoryReplayStore(), **change}
+    with pytest.raises(ValueError, match="must"):
+        ResultVerifier(**expected)  # type: ignore[arg-type]  # what a caller without types passes

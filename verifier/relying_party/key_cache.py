@@ -1,0 +1,169 @@
+"""Fetch the verifier's key set over HTTP, and cache it within bounds of size, number and age."""
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from verifier.relying_party.compact_jws import read_object
+from verifier.relying_party.public_keys import PublicKey, read_key_set
+
+MAX_KEY_SET_BYTES = 64 * 1024
+#: The verifier lets a key set be cached for so long (`Cache-Control`).
+FRESH_SECONDS = 300.0
+#: Keys stay in use for so long if the URL is down. A token ends after 600 s by default.
+STALE_SECONDS = 3600.0
+#: The least time between two requests, also if tokens name unknown keys.
+INTERVAL_SECONDS = 10.0
+#: The time to connect to one address with TLS, and then the time for headers and body together.
+TIMEOUT_SECONDS = 5.0
+_CHUNK = 16 * 1024
+
+
+class KeysUnavailable(Exception):
+    """Report that no key set is available that is recent enough."""
+
+
+class Keys(Protocol):
+    """Find the verifier's public keys."""
+
+    def find(self, kid: str) -> PublicKey | None:
+        """Return the key, or None if the verifier does not publish it. Raises KeysUnavailable."""
+        ...
+
+
+class FixedKeys:
+    """Hold a key set that the relying party passes in and replaces by itself."""
+
+    def __init__(self, document: Mapping[str, object]) -> None:
+        self._keys = read_key_set(document)
+
+    def find(self, kid: str) -> PublicKey | None:
+        return self._keys.get(kid)
+
+
+class CachedKeys:
+    """Cache the key set of a URL. Any number of threads may call it: at most one of them fetches.
+
+    A key set is used without a request for FRESH_SECONDS. After that a call fetches it again, and so does a call that
+    names an unknown key, but at most one in INTERVAL_SECONDS. If the fetch fails, the previous keys stay in use for
+    STALE_SECONDS after they were fetched.
+    """
+
+    def __init__(self, fetch: Callable[[], bytes], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
+        self._monotonic = monotonic
+        self._state = threading.Lock()
+        self._fetching = threading.Lock()
+        self._keys: dict[str, PublicKey] = {}
+        self._fetched_at = float("-inf")
+        self._attempted_at = float("-inf")
+        self._is_down = False
+
+    def find(self, kid: str) -> PublicKey | None:
+        keys, age = self._cached()
+        if kid not in keys or age >= FRESH_SECONDS:
+            self._refresh(kid)
+            keys, age = self._cached()
+        if age >= STALE_SECONDS:
+            raise KeysUnavailable("no key set of the verifier is available")
+        if kid not in keys and age >= FRESH_SECONDS:
+            # The key may be a new one, so a set that cannot be renewed does not show that the key is unknown.
+            raise KeysUnavailable("the key set of the verifier is out of date")
+        return keys.get(kid)
+
+    def _cached(self) -> tuple[dict[str, PublicKey], float]:
+        with self._state:
+            return self._keys, self._monotonic() - self._fetched_at
+
+    def _refresh(self, kid: str) -> None:
+        """Fetch the key set, unless the last attempt is recent. Threads that come meanwhile wait for this one.
+
+        They do not wait if the last attempt failed: an outage must not take a thread for each request.
+        """
+        if not self._fetching.acquire(blocking=not self._is_down):
+            return
+        try:
+            keys, age = self._cached()
+            now = self._monotonic()
+            if now - self._attempted_at < INTERVAL_SECONDS or (kid in keys and age < FRESH_SECONDS):
+                return
+            self._attempted_at = now
+            try:
+                fetched = read_key_set(read_object(self._fetch()))
+            except (OSError, http.client.HTTPException, ValueError):
+                self._is_down = True
+                return
+            with self._state:
+                # The age counts from the start of the request, because the verifier answered after that.
+                self._keys, self._fetched_at = fetched, now
+            self._is_down = False
+        finally:
+            self._fetching.release()
+
+
+class KeySetUrl:
+    """Fetch one URL with `https`, or with `http` on loopback. It follows no redirect and uses no proxy."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        host = parts.hostname
+        if not host or parts.username is not None or parts.fragment or parts.scheme not in {"https", "http"}:
+            raise ValueError("the URL of the key set must be https://HOST[:PORT]/PATH")
+        if parts.scheme == "http" and not _is_loopback(host):
+            raise ValueError("the URL of the key set must use https, except on loopback")
+        self._host = host
+        self._port = parts.port
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+
+    def __call__(self) -> bytes:
+        """Return the body of a 200 answer. Raises OSError or http.client.HTTPException."""
+        connection = (
+            http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_SECONDS)
+            if self._tls is None
+            else http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_SECONDS, context=self._tls)
+        )
+        connection.connect()
+        # A socket timeout starts again with each byte, so a slow server needs a deadline.
+        deadline = threading.Timer(TIMEOUT_SECONDS, _abort, [connection.sock])
+        deadline.daemon = True
+        deadline.start()
+        try:
+            connection.request("GET", self._target, headers={"Accept": "application/json, application/jwk-set+json"})
+            return _read_body(connection.getresponse())
+        finally:
+            deadline.cancel()
+            connection.close()
+
+
+def _read_body(response: http.client.HTTPResponse) -> bytes:
+    if response.status != http.client.OK:
+        raise OSError(f"the key set was answered with status {response.status}")
+    body = bytearray()
+    while chunk := response.read1(_CHUNK):
+        body += chunk
+        if len(body) > MAX_KEY_SET_BYTES:
+            raise OSError("the key set is too large")
+    if response.length:  # the bytes that Content-Length promises and that did not come
+        raise http.client.IncompleteRead(bytes(body), response.length)
+    return bytes(body)
+
+
+def _abort(stream: socket.socket) -> None:
+    with suppress(OSError):
+        stream.shutdown(socket.SHUT_RDWR)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
