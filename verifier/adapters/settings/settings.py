@@ -239,8 +239,12 @@ def load_settings() -> Settings:
     except UnreadableSettingError as error:
         # The variable of a table does not contain valid JSON. The message does not repeat the value.
         raise SettingsError(str(error)) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: {error}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"{CONFIG_VARIABLE}: {file} is not TOML in UTF-8 without a byte order mark: {error}"
+        ) from error
     except RecursionError as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: values are nested too deeply") from error
 

@@ -204,9 +204,12 @@ def test_refuses_a_file_that_is_not_there(config: Path) -> None:
         load_settings()
 
 
-def test_refuses_a_file_that_is_no_text(config: Path) -> None:
-    config.write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match=r"^VERIFIER_CONFIG: "):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_refuses_a_file_with_a_byte_order_mark(config: Path, encoding: str) -> None:
+    config.write_text("port = 8080", encoding=encoding)
+    with pytest.raises(
+        SettingsError, match=f"^VERIFIER_CONFIG: {config} is not TOML in UTF-8 without a byte order mark: "
+    ):
         load_settings()
 
 
