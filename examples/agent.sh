@@ -289,7 +289,12 @@ if [ -n "$token_only" ]; then
     printf '%s\n' "$token" >"$result"
 fi
 if [ -z "$output" ]; then
-    cat "$result"
+    cat "$result" 2>/dev/null || {
+        # More than 128 is a signal, such as SIGPIPE.
+        written=$?
+        if [ "$written" -gt 128 ]; then exit "$written"; fi
+        finish 2 'cannot write standard output'
+    }
 elif ! { part=$(mktemp "$output.XXXXXX") && cat "$result" >"$part" && mv -f "$part" "$output"; } 2>/dev/null; then
     finish 2 "cannot write $output"
 fi

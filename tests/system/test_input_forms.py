@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -295,3 +296,17 @@ def test_agent_reads_each_form_of_a_key_file(
         assert imds.requests == []
     else:
         assert (done.status, done.err) == (ExitCode.VERIFIED, "")
+
+
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("output", [">/dev/full", ">&-"])
+def test_agent_does_not_call_a_failed_output_a_refusal(
+    guarded: RunningServer, agents: dict[str, Agent], tmp_path: Path, output: str, name: str
+) -> None:
+    (tmp_path / "key").write_text(KEY, encoding="ascii")
+    with serving(imds_in(ANSWERS["the answer of IMDS"])) as imds:
+        options = ("--verifier", guarded.url, "--imds", imds.url, "--key-file", str(tmp_path / "key"))
+        command = ["/bin/sh", "-c", f'exec "$@" {output}', "sh", *agents[name].command, *options]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60, text=True)
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    assert re.fullmatch("attest: [^\n]*standard output[^\n]*\n", done.stderr)
