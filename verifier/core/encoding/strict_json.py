@@ -57,9 +57,9 @@ def _explain(error: json.JSONDecodeError) -> str:
     if error.msg.startswith("Invalid control character"):
         return "it has a line break or tab inside a string"
     if error.msg.startswith("Extra data"):
-        return "it is not JSON: it has text after its end"
+        return "it has text after its end"
     if error.msg.startswith("Unterminated string") or not error.doc[error.pos :].strip():
-        return "it is not JSON: it ends too early"
+        return "it ends too early"
     return "it is not JSON"
 
 
