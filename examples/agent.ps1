@@ -293,6 +293,10 @@ try {
         catch { Stop-Agent 2 "cannot read $KeyFile" }
         # The whole output of `imds-verifier api-key`.
         if ($key -cmatch '\Akey:\s*(\S+)(?:\s+sha256:\s*[0-9a-f]{64})?\z') { $key = $Matches[1] }
+        if (-not $key) { Stop-Agent 2 "the key file $KeyFile is empty" }
+        if ($key -cmatch '\Asha256:') {
+            Stop-Agent 2 "the key file $KeyFile begins with the hash of the key: keep only the line that begins with key:"
+        }
         $lines = @($key -split '\r?\n')
         if ($lines.Count -gt 1) {
             $found = 'it must have only the key'

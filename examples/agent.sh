@@ -74,6 +74,10 @@ if [ -n "$key_file" ]; then
     if [ -z "$(printf '%s\n' "$key" | sed '1{/^key:/d;}; 2{/^sha256: *[0-9a-f]\{64\}$/d;}')" ]; then
         key=$(printf '%s\n' "$key" | sed -n '1s/^key: *//p')
     fi
+    case $key in
+        '') finish 2 "the key file $key_file is empty" ;;
+        sha256:*) finish 2 "the key file $key_file begins with the hash of the key: keep only the line that begins with key:" ;;
+    esac
     lines=$(($(printf '%s\n' "$key" | wc -l)))
     if [ "$lines" -gt 1 ]; then
         found='it must have only the key'
@@ -285,7 +289,12 @@ if [ -n "$token_only" ]; then
     printf '%s\n' "$token" >"$result"
 fi
 if [ -z "$output" ]; then
-    cat "$result"
+    cat "$result" 2>/dev/null || {
+        # More than 128 is a signal, such as SIGPIPE.
+        written=$?
+        if [ "$written" -gt 128 ]; then exit "$written"; fi
+        finish 2 'cannot write standard output'
+    }
 elif ! { part=$(mktemp "$output.XXXXXX") && cat "$result" >"$part" && mv -f "$part" "$output"; } 2>/dev/null; then
     finish 2 "cannot write $output"
 fi

@@ -1,5 +1,6 @@
 """Run the command line: `imds-verifier`, or `python -m verifier`."""
 
+import os
 import sys
 
 _UNAVAILABLE = 3
@@ -13,6 +14,7 @@ def main() -> int:
     `serve` patches the standard library before other modules import it: a lock or socket created earlier would block a
     whole worker. The other commands and the library do not import gevent.
     """
+    _replace_closed_streams()
     try:
         return _run()
     except ModuleNotFoundError as error:
@@ -23,6 +25,16 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("imds-verifier: interrupted\n")
         return _INTERRUPTED
+
+
+def _replace_closed_streams() -> None:
+    """Open the null device for each standard stream that the caller closed, as with `>&-`.
+
+    Python has None there. A write would crash, and the status of a crash, 1, says "refused".
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - open until the exit
 
 
 def _run() -> int:

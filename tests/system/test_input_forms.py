@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -119,6 +120,29 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "UTF-16 without a mark": ('{"encoding": "pkcs7"}'.encode("utf-16-le"), "it needs a byte order mark"),
     "Latin-1": (b"caf\xe9", "it is not UTF-8 text"),
     "a mix of alphabets": (b"MA+-", "The signature mixes base64 and base64url."),
+    "an error as text": (b"Too many requests", "This is other text: the base64 of a document begins with 'M'."),
+    "an error of curl": (b"curl: (7) Failed to connect", "This is other text: the base64 of a document"),
+    "a vmId": (b"5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90", "This is other text: the base64 of a document"),
+    "JSON encoded twice": (
+        json.dumps('{"encoding": "pkcs7"}').encode(),
+        "This is JSON inside a string, not a document.",
+    ),
+    "JSON as signature": (
+        json.dumps({"encoding": "pkcs7", "signature": '{"encoding": "pkcs7"}'}).encode(),
+        "This is JSON inside a string, not a document.",
+    ),
+    "single quotes": (b"'MAA='", "This is text in single quotes, not a document."),
+    "quotes inside a string": (
+        json.dumps({"encoding": "pkcs7", "signature": '"MAA="'}).encode(),
+        "This is text in quotes inside a string, not a document.",
+    ),
+    "form data": (b"encoding=pkcs7&signature=MAA%3D", "This is form data, not a document."),
+    "PEM with escaped line breaks": (
+        rb"-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----",
+        "It has no end, or other text inside or after the block.",
+    ),
+    "JSON that is cut off": (b'{"encoding": "pkcs7", "signature": "MIIK', "it ends too early"),
+    "two answers": (b'{"encoding": "pkcs7"}\n{"encoding": "pkcs7"}', "it has text after its end"),
     "an empty body": (b"", "The evidence is empty."),
     "a wrong field": (b'{"encoding": "pkcs7", "signatur": "x"}', "Unknown field 'signatur'. Did you mean 'signature'?"),
     "a wrong case": (b'{"Encoding": "pkcs7", "signature": "x"}', "Unknown field 'Encoding'. Did you mean 'encoding'?"),
@@ -151,6 +175,11 @@ KEY_FILES = {
         refusal="has 2 lines; line 2 has the form of a key: keep only this line",
     ),
     "two lines without a key": KeyFile(content=b"user\npassword\n", refusal="has 2 lines; it must have only the key"),
+    "an empty file": KeyFile(content=b"\r\n", refusal="is empty"),
+    "the line of the hash": KeyFile(
+        content=f"sha256: {HASH}\n".encode(),
+        refusal="begins with the hash of the key: keep only the line that begins with key:",
+    ),
     "other text": KeyFile(content=b"a key with spaces", refusal="is not a bearer token"),
 }
 
@@ -267,3 +296,17 @@ def test_agent_reads_each_form_of_a_key_file(
         assert imds.requests == []
     else:
         assert (done.status, done.err) == (ExitCode.VERIFIED, "")
+
+
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("output", [">/dev/full", ">&-"])
+def test_agent_does_not_call_a_failed_output_a_refusal(
+    guarded: RunningServer, agents: dict[str, Agent], tmp_path: Path, output: str, name: str
+) -> None:
+    (tmp_path / "key").write_text(KEY, encoding="ascii")
+    with serving(imds_in(ANSWERS["the answer of IMDS"])) as imds:
+        options = ("--verifier", guarded.url, "--imds", imds.url, "--key-file", str(tmp_path / "key"))
+        command = ["/bin/sh", "-c", f'exec "$@" {output}', "sh", *agents[name].command, *options]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60, text=True)
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    assert re.fullmatch("attest: [^\n]*standard output[^\n]*\n", done.stderr)

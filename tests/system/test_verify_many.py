@@ -221,3 +221,17 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-P", "-c", program, "verify", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("at", "status"), [(AT, 0), ("2026-07-29T13:24:00Z", 1)])
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_status_is_right_when_a_stream_is_closed(number: int, at: str, status: int, closed: str) -> None:
+    command = [sys.executable, "-P", "-m", "verifier", "verify", *[str(EAST)] * number, "--at", at]
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True, check=False, timeout=60
+    )
+    assert ended.returncode == status
+    assert b"Traceback" not in ended.stderr
+    if ">&-" not in closed.replace("2>&-", ""):
+        assert ended.stdout.count(b"verified: ") == (number if status == 0 else 0)

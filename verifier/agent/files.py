@@ -32,6 +32,12 @@ def read_key(file: Path) -> str:
     printed = _API_KEY_OUTPUT.fullmatch(text)
     if printed is not None:
         return printed[1]
+    if not text:
+        raise ValueError(f"the key file {file} is empty")
+    if text.startswith("sha256:"):
+        raise ValueError(
+            f"the key file {file} begins with the hash of the key: keep only the line that begins with key:"
+        )
     lines = text.splitlines()
     if len(lines) > 1:
         line = next((number for number, one in enumerate(lines, 1) if _KEY.fullmatch(one.strip())), None)

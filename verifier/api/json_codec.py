@@ -153,7 +153,9 @@ def read_attestation(media_type: str, body: bytes) -> Attestation:
     accepted = ", ".join(EVIDENCE_TYPES)
     # RFC 9110 section 15.5.16 asks for Accept.
     raise RequestError(
-        RequestFault.UNSUPPORTED_MEDIA_TYPE, f"Send evidence as one of {accepted}.", headers={"Accept": accepted}
+        RequestFault.UNSUPPORTED_MEDIA_TYPE,
+        f"Send evidence with a Content-Type of {accepted}.",
+        headers={"Accept": accepted},
     )
 
 

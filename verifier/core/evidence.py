@@ -51,7 +51,15 @@ _OTHER_TEXTS: Mapping[str, str] = {
     "eyJ": "a JSON web token, or JSON in base64",
     "[": "a JSON array",
     "HTTP/": "an HTTP response with its header",
+    "{": "JSON inside a string",
+    "'": "text in single quotes",
+    '"': "text in quotes inside a string",
+    "encoding=": "form data",
+    "signature=": "form data",
 }
+# DER of a document begins with 0x30, so its base64 begins with this.
+_BASE64_START = "M"
+_REMEDY = "Post the answer of GET /metadata/attested/document."
 
 
 def check_size(raw: bytes, limit: int = MAX_EVIDENCE_BYTES) -> None:
@@ -130,7 +138,7 @@ def refuse_other_answers(fields: Mapping[str, object]) -> None:
         raise _malformed(f"This is an error answer of IMDS, not a document: {shown}. Ask IMDS again.")
     for field, name in _OTHER_ANSWERS.items():
         if field in fields:
-            raise _malformed(f"This is {name}, not a document. Post the answer of GET /metadata/attested/document.")
+            raise _malformed(f"This is {name}, not a document. {_REMEDY}")
 
 
 def _from_json(text: str) -> RawDocument:
@@ -160,15 +168,22 @@ def _from_base64_or_pem(text: str) -> RawDocument:
     text = text.strip(string.whitespace)
     for start, name in _OTHER_TEXTS.items():
         if text.startswith(start):
-            raise _malformed(f"This is {name}, not a document. Post the answer of GET /metadata/attested/document.")
+            raise _malformed(f"This is {name}, not a document. {_REMEDY}")
     if text.startswith("-----BEGIN"):
         pem = _PEM.fullmatch(text)
         if pem is None:
-            label = _PEM_LABEL.match(text)
-            found = f"It begins with the label {label[1]}." if label else "It has no label."
-            raise _malformed(f"The evidence is not one PEM block with the label PKCS7 or CMS. {found}")
+            raise _malformed(f"The evidence is not one PEM block with the label PKCS7 or CMS. {_fault_of_pem(text)}")
         text = pem["base64"]
     return _from_base64(text.translate(_WHITE_SPACE))
+
+
+def _fault_of_pem(text: str) -> str:
+    label = _PEM_LABEL.match(text)
+    if label is None:
+        return "It has no label."
+    if label[1] not in ("PKCS7", "CMS"):
+        return f"It begins with the label {label[1]}."
+    return "It has no end, or other text inside or after the block."
 
 
 def _from_base64(text: str) -> RawDocument:
@@ -176,6 +191,8 @@ def _from_base64(text: str) -> RawDocument:
 
     The bits behind the last byte must be zero, as the RFC asks in section 3.5.
     """
+    if text and not text.startswith(_BASE64_START):
+        raise _malformed(f"This is other text: the base64 of a document begins with '{_BASE64_START}'. {_REMEDY}")
     if "-" in text or "_" in text:
         if "+" in text or "/" in text:
             raise _malformed("The signature mixes base64 and base64url.")

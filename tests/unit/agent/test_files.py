@@ -55,6 +55,9 @@ def test_failed_write_leaves_no_temporary_file(tmp_path: Path) -> None:
         (b"\xff\xff", "is not text in UTF-8, or in UTF-16 with a byte order mark"),
         (b"k" * 65_537, "is larger than 65536 bytes"),
         (b"\n# mine\n" + b"s3cret" * 7 + b"k\n", "has 3 lines; line 3 has the form of a key: keep only this line"),
+        (b"", "is empty"),
+        (b" \r\n", "is empty"),
+        (b"sha256: 1\nkey: s3cret\n", "begins with the hash of the key: keep only the line that begins with key:"),
         (b"key: s3cret\nuser: me\n", "has 2 lines; it must have only the key"),
     ],
 )

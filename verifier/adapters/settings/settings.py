@@ -3,11 +3,12 @@
 import ipaddress
 import os
 import tomllib
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,6 +23,7 @@ from verifier.adapters.settings.secret_files import SUFFIX, read_secret_files
 from verifier.adapters.settings.tenants import CallerName, KeyHash, TenantTable
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import DiscoveryMode
+from verifier.core.encoding.unknown_fields import explain_unknown_field, find_nearest
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceForm, NonceMode
 from verifier.core.policy import Policies
@@ -199,6 +201,10 @@ class Settings(BaseSettings):
         return Policies({name: table.rule() for name, table in self.policies.items()})
 
 
+#: The tables of the file whose fields are not settings.
+_TABLES: Mapping[str, type[BaseModel]] = {"policies": PolicyTable, "tenants": TenantTable}
+
+
 def settings_file() -> Path | None:
     """Return the file that VERIFIER_CONFIG names, or None."""
     name = os.environ.get(CONFIG_VARIABLE)
@@ -216,7 +222,9 @@ def load_settings() -> Settings:
     known |= {f"{variable}{SUFFIX}" for variable in secrets}
     unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
-        raise SettingsError(f"unknown setting {', '.join(unknown)}; expected one of {', '.join(sorted(known))}")
+        nearest = find_nearest(unknown[0][len(PREFIX) : 64], (name.removeprefix(PREFIX) for name in sorted(known)))
+        hint = f". Did you mean {PREFIX}{nearest}?" if nearest else ""
+        raise SettingsError(f"unknown setting {', '.join(unknown)}; expected one of {', '.join(sorted(known))}{hint}")
     file = os.environ.get(CONFIG_VARIABLE)
     if file is not None and not Path(file).is_file():
         raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {file}")
@@ -231,8 +239,12 @@ def load_settings() -> Settings:
     except UnreadableSettingError as error:
         # The variable of a table does not contain valid JSON. The message does not repeat the value.
         raise SettingsError(str(error)) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: {error}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"{CONFIG_VARIABLE}: {file} is not TOML in UTF-8 without a byte order mark: {error}"
+        ) from error
     except RecursionError as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: values are nested too deeply") from error
 
@@ -247,9 +259,19 @@ def explain(error: ValidationError) -> str:
     """Format the errors, each with the name of its setting."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
+        if fault["type"] == "extra_forbidden":
+            faults.append(_explain_unknown(*(str(part) for part in fault["loc"])))
+            continue
         name = ".".join(str(part) for part in fault["loc"])
         faults.append(f"{name}: {fault['msg']}" if name else fault["msg"])
     return "; ".join(faults)
+
+
+def _explain_unknown(*place: str) -> str:
+    *outer, name = place
+    table: type[BaseModel] = _TABLES.get(outer[0], Settings) if outer else Settings
+    known = (field.alias or one for one, field in table.model_fields.items())
+    return f"{'.'.join(place)}: {explain_unknown_field(name, known)}".removesuffix(".")
 
 
 def _is_loopback(host: str) -> bool:

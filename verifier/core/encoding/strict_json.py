@@ -45,13 +45,22 @@ def decode_text(text: str) -> dict[str, object]:
     except UnicodeEncodeError as error:
         raise JsonError("it has a lone surrogate") from error
     except json.JSONDecodeError as error:
-        inside = error.msg.startswith("Invalid control character")
-        raise JsonError("it has a line break or tab inside a string" if inside else "it is not JSON") from error
+        raise JsonError(_explain(error)) from error
     except ValueError as error:
         raise JsonError("it is not JSON") from error
     if not isinstance(value, dict):
         raise JsonError("it is not a JSON object")
     return value
+
+
+def _explain(error: json.JSONDecodeError) -> str:
+    if error.msg.startswith("Invalid control character"):
+        return "it has a line break or tab inside a string"
+    if error.msg.startswith("Extra data"):
+        return "it has text after its end"
+    if error.msg.startswith("Unterminated string") or not error.doc[error.pos :].strip():
+        return "it ends too early"
+    return "it is not JSON"
 
 
 def _check_bounds(text: str) -> None:

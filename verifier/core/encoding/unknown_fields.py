@@ -12,7 +12,13 @@ def explain_unknown_field(name: str, known: Iterable[str]) -> str:
     """Return two sentences: the unknown field, then the nearest known one or the list of all."""
     names = list(known)
     is_quotable = _QUOTABLE.fullmatch(name) is not None
-    closest = get_close_matches(name.lower(), [one.lower() for one in names], n=1) if is_quotable else []
-    nearest = next((one for one in names if one.lower() in closest), None)
+    nearest = find_nearest(name, names) if is_quotable else None
     hint = f"Did you mean '{nearest}'?" if nearest else f"Known fields: {', '.join(names)}."
     return f"Unknown field '{name}'. {hint}" if is_quotable else f"Unknown field. {hint}"
+
+
+def find_nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is nearest to `name`, which the caller bounds, or None if no name is near."""
+    names = {one.lower(): one for one in known}
+    closest = get_close_matches(name.lower(), names, n=1)
+    return names[closest[0]] if closest else None

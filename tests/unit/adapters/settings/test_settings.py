@@ -129,6 +129,17 @@ def test_refuses_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch, name: st
 
 
 @pytest.mark.parametrize(
+    ("name", "nearest"), [("VERIFIER_PROT", "VERIFIER_PORT"), ("VERIFIER_NONCE_STOR", "VERIFIER_NONCE_STORE")]
+)
+def test_an_unknown_variable_is_named_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, name: str, nearest: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(SettingsError, match=rf"\. Did you mean {nearest}\?$"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         *(("port", value) for value in ("-1", "65536", "http", "", "80.5")),
@@ -163,7 +174,16 @@ def test_names_every_bad_setting_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("prot = 1", "prot: Extra inputs are not permitted"),
+        ("prot = 1", "prot: Unknown field 'prot'. Did you mean 'port'?"),
+        (
+            "[policies.a]\nrequireplan = true",
+            "policies.a.requireplan: Unknown field 'requireplan'. Did you mean 'requirePlan'?",
+        ),
+        (
+            f"[tenants.a]\nkeys = ['{'a' * 64}']\nrates = '1/minute'",
+            "tenants.a.rates: Unknown field 'rates'. Did you mean 'rate'?",
+        ),
+        ("[policies.a]\nvmIds = ['x']", "policies.a.vmIds: Unknown field 'vmIds'. Known fields: clouds, publishers,"),
         ("port = ", "VERIFIER_CONFIG: "),
         ('port = "x"', "port: "),
         ("[policies.gold]", "policies.gold: "),
@@ -184,9 +204,12 @@ def test_refuses_a_file_that_is_not_there(config: Path) -> None:
         load_settings()
 
 
-def test_refuses_a_file_that_is_no_text(config: Path) -> None:
-    config.write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match=r"^VERIFIER_CONFIG: "):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_refuses_a_file_with_a_byte_order_mark(config: Path, encoding: str) -> None:
+    config.write_text("port = 8080", encoding=encoding)
+    with pytest.raises(
+        SettingsError, match=f"^VERIFIER_CONFIG: {config} is not TOML in UTF-8 without a byte order mark: "
+    ):
         load_settings()
 
 
