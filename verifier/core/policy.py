@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol, TypeVar
 from verifier.core.model import Archived, AuthenticContent, Claims, FirstSight, Plan, Redeemed, Verified
 from verifier.core.reasons import PolicyRefused, Reason
 from verifier.core.trust.clouds import Cloud
+from verifier.core.vm_ids import parse_vm_id
 
 _Freshness = TypeVar("_Freshness", bound=Redeemed | FirstSight | Archived)
 
@@ -44,6 +45,7 @@ class ClaimName(StrEnum):
     PUBLISHER = "plan.publisher"
     PRODUCT = "plan.product"
     PLAN = "plan.name"
+    VM_ID = "vmId"
     SUBSCRIPTION_ID = "subscriptionId"
     SKU = "sku"
     LICENSE_TYPE = "licenseType"
@@ -60,6 +62,7 @@ class ClaimName(StrEnum):
             ClaimName.PUBLISHER: plan.publisher,
             ClaimName.PRODUCT: plan.product,
             ClaimName.PLAN: plan.name,
+            ClaimName.VM_ID: claims.vm_id,
             ClaimName.SUBSCRIPTION_ID: claims.subscription_id,
             ClaimName.SKU: claims.sku,
             ClaimName.LICENSE_TYPE: claims.license_type,
@@ -71,6 +74,7 @@ _INTRODUCED = {
     ClaimName.PUBLISHER: "2018-10-01",
     ClaimName.PRODUCT: "2018-10-01",
     ClaimName.PLAN: "2018-10-01",
+    ClaimName.VM_ID: "2018-10-01",
     ClaimName.SUBSCRIPTION_ID: "2019-04-30",
     ClaimName.SKU: "2019-11-01",
     ClaimName.LICENSE_TYPE: "2020-09-01",
@@ -79,7 +83,10 @@ _INTRODUCED = {
 
 @dataclass(frozen=True, slots=True)
 class ClaimIn:
-    """Require that the claim is one of the allowed values. Case is ignored, as in Azure's GUIDs and Marketplace ids."""
+    """Require that the claim is one of the allowed values. Case is ignored, as in Azure's GUIDs and Marketplace ids.
+
+    The allowed values of `vmId` are GUIDs. They may be in braces, as some tools print them.
+    """
 
     claim: ClaimName
     allowed: frozenset[str]
@@ -87,7 +94,8 @@ class ClaimIn:
     def __post_init__(self) -> None:
         if not self.allowed:
             raise ValueError(f"no allowed value for {self.claim}")
-        object.__setattr__(self, "allowed", frozenset(value.casefold() for value in self.allowed))
+        normalise = parse_vm_id if self.claim is ClaimName.VM_ID else str.casefold
+        object.__setattr__(self, "allowed", frozenset(map(normalise, self.allowed)))
 
     def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         rule = f"{self.claim} is allowed"
