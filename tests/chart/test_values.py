@@ -16,6 +16,7 @@ from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.settings import Settings
 from verifier.adapters.settings.tenants import TenantTable
 from verifier.core.trust.clouds import Cloud
+from verifier.core.vm_ids import VM_ID_PATTERN
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 #: Settings that no value sets, and why.
@@ -182,6 +183,7 @@ WRONG: dict[str, tuple[Values, str]] = {
     "no pods": ({"replicas": 0}, "/replicas"),
     "a port that is none": ({"service": {"port": 65536}}, "/service/port"),
     "a policy that asks nothing": ({"policies": {"gold": {}}}, "/policies/gold"),
+    "a VM that is no GUID": ({"policies": {"gold": {"not": {"vmIds": ["vm-1"]}}}}, "/policies/gold/not/vmIds/0"),
     "a policy that is misspelt": ({"policies": {"gold": {"sku": ["x"]}}}, "/policies/gold"),
     "one within a policy": ({"policies": {"gold": {"not": {"sku": ["x"]}}}}, "/policies/gold/not"),
     "a cloud that is none": ({"policies": {"gold": {"clouds": ["Mars"]}}}, "/policies/gold/clouds/0"),
@@ -283,5 +285,6 @@ def test_has_every_key_of_a_policy_and_of_a_tenant() -> None:
     assert {*definitions["policy"]["properties"]} == {
         field.alias or name for name, field in PolicyTable.model_fields.items()
     }
+    assert definitions["policy"]["properties"]["vmIds"]["items"]["pattern"] == VM_ID_PATTERN
     assert {*definitions["tenant"]["properties"]} == {*TenantTable.model_fields}
     assert definitions["cloud"]["enum"] == [cloud.value for cloud in Cloud]

@@ -100,6 +100,7 @@ sys.exit(main())
         (["api-key"], 0),
         (["inspect", "/dev/null"], 2),
         (["verify", "/dev/null"], 2),
+        (["policy", "test", "/dev/null", "--document", "/dev/null"], 2),
         (["trust", "list", "--create"], 0),
         (["keys", "show"], 2),
         (["emulator", "--help"], 0),

@@ -173,6 +173,27 @@ def test_compares_the_nonce_that_is_given(tmp_path: Path) -> None:
     assert wrong.err.startswith("refused, nonce-mismatch: ")
 
 
+def test_tests_the_policies_of_a_file_on_a_real_document(tmp_path: Path) -> None:
+    name, at, vm_id = SOUTH
+    file = tmp_path / "policies.toml"
+    file.write_text(f'{POLICIES}\n[policies.own]\nvmIds = ["{{{vm_id.upper()}}}"]\n')
+    arguments = ("policy", "test", str(file), "--document", str(write(tmp_path, name, "json")), "--at", at)
+    every = run(*arguments)
+    assert (every.status, every.err) == (1, "")
+    assert f"vmId {vm_id}" in every.out
+    assert [line for line in every.out.splitlines() if line.startswith("policy ")] == [
+        'policy "linux": satisfied',
+        'policy "gold": absent',
+        'policy "own": satisfied',
+    ]
+    own = run(*arguments, "--policy", "own", "--json")
+    assert (own.status, own.err) == (0, "")
+    [policy] = json.loads(own.out)["policies"]
+    assert [(rule["outcome"], rule["found"], rule["allowed"]) for rule in policy["rules"]] == [
+        ("satisfied", vm_id, [vm_id])
+    ]
+
+
 def test_appraises_by_the_policy_of_the_settings_file(tmp_path: Path) -> None:
     name, at, _ = SOUTH
     file = str(write(tmp_path, name, "json"))
@@ -290,6 +311,6 @@ def test_demonstrates_the_main_job_and_two_refusals() -> None:
 def test_tells_its_commands_and_exit_statuses() -> None:
     ended = call("--help")
     assert ended.status == 0
-    for command in ("serve", "verify", "inspect", "attest", "emulator", "demo"):
+    for command in ("serve", "verify", "inspect", "policy", "attest", "emulator", "demo"):
         assert command in ended.out
     assert "Exit status" in ended.out

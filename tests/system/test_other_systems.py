@@ -66,9 +66,13 @@ def test_the_library_appraises_with_a_store_in_sqlite(bare: Mapping[str, str], t
     assert (ended.status, ended.out.split()) == (0, ["10", "document-expired"]), ended.err
 
 
-def test_verify_and_inspect_run(bare: Mapping[str, str]) -> None:
+def test_verify_inspect_and_policy_run(tmp_path: Path, bare: Mapping[str, str]) -> None:
     one = run("verify", SAMPLE, "--at", AT, environment=bare)
     assert (one.status, one.err) == (0, "")
+    file = tmp_path / "policies.toml"
+    file.write_text('[policies.public]\nclouds = ["AzurePublicCloud"]\n')
+    policy = run("policy", "test", str(file), "--document", SAMPLE, "--at", AT, environment=bare)
+    assert (policy.status, policy.err) == (0, "")
     many = run("verify", str(documents.SAMPLES), "--at", AT, "--json", environment=bare)
     assert "verified" in {json.loads(line).get("verdict") for line in many.out.splitlines()}
     inspected = run("inspect", SAMPLE, environment=bare)

@@ -57,6 +57,12 @@ def test_the_composed_example_takes_one_alternative_and_never_what_is_excluded()
     assert "not (plan.name is allowed)" in denial("appliance", fields(plan=preview))
 
 
+def test_the_pilot_is_of_two_vms() -> None:
+    for vm_id in ("02aab8a4-74ef-476e-8182-f6d2ba4166a6", "13f56399-bd52-4150-9748-7190aae1ff21"):
+        assert denial("pilot", fields(vmId=vm_id)) == ""
+    assert "vmId" in denial("pilot", fields())
+
+
 def test_shows_the_sentences_that_callers_are_told() -> None:
     theirs = {"publisher": "fabrikam", "product": "other", "name": "standard"}
     without_licence = fields()
@@ -72,6 +78,7 @@ def test_the_table_has_every_key_and_the_version_of_its_claim() -> None:
         "publishers": ClaimName.PUBLISHER,
         "products": ClaimName.PRODUCT,
         "plans": ClaimName.PLAN,
+        "vmIds": ClaimName.VM_ID,
         "subscriptionIds": ClaimName.SUBSCRIPTION_ID,
         "skus": ClaimName.SKU,
         "licenseTypes": ClaimName.LICENSE_TYPE,

@@ -27,29 +27,29 @@ from verifier.usecases.archive import ArchiveVerifier
 #: Creates the verifier over the trust directory that is given, or over the one of the settings.
 ArchiveVerifierFactory = Callable[[Path | None], ArchiveVerifier]
 
-_FILE_HELP = "the document as JSON from IMDS, base64, DER or PEM; - is standard input"
+FILE_HELP = "the document as JSON from IMDS, base64, DER or PEM; - is standard input"
 
 
 #: Appended to `document-expired`, unless the moment was given.
-_AT_HINT = " If the document is from an archive, name a moment in its lifetime with `--at TIME`."
+AT_HINT = " If the document is from an archive, name a moment in its lifetime with `--at TIME`."
 
 
 def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> CommandParts:
     def run(arguments: argparse.Namespace) -> int:
         at = read_moment("--at", arguments.at) if arguments.at else clock.now()
-        problem = partial(_problem, hint="" if arguments.at else _AT_HINT)
+        problem = partial(problem_of, hint="" if arguments.at else AT_HINT)
         found = find_documents(arguments.files)
         try:
             verifier = create(arguments.trust_dir)
-            appraise = partial(_appraise, verifier, at=at, nonce=arguments.nonce, policy=arguments.policy)
+            appraise = partial(appraise_file, verifier, at=at, nonce=arguments.nonce, policy=arguments.policy)
             if len(arguments.files) > 1 or found.files[0].name != arguments.files[0]:
                 return verify_many(found, appraise, problem, as_json=arguments.json)
             result = appraise(read_document_file(found.files[0].name))
         except Refused as refused:
-            return _tell_refusal(refused, problem(refused), as_json=arguments.json)
+            return tell_refusal(refused, problem(refused), as_json=arguments.json)
         except (TrustError, UnknownPolicyError) as error:
             raise UsageError(str(error)) from error
-        sys.stdout.write(_as_json(json_codec.result_json(result)) if arguments.json else _as_text(result))
+        sys.stdout.write(as_json_text(json_codec.result_json(result)) if arguments.json else _as_text(result))
         return ExitStatus.DONE
 
     def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> CommandParts
             "status. Order: 0 verified, 1 refused, 2 malformed or unreadable, 3 a dependency is unavailable. "
             "In a directory, hidden names and symbolic links to directories are skipped."
         )
-        parser.add_argument("files", metavar="FILE", nargs="+", help=f"{_FILE_HELP}; or a directory, with all in it")
+        parser.add_argument("files", metavar="FILE", nargs="+", help=f"{FILE_HELP}; or a directory, with all in it")
         parser.add_argument("--at", metavar="TIME", help="appraise as of this moment, e.g. 2026-07-28T13:24:00Z")
         parser.add_argument("--nonce", help="refuse a document that carries a different nonce")
         parser.add_argument("--policy", metavar="NAME", help="the policy to satisfy (default: `default`)")
@@ -80,8 +80,8 @@ def inspect_command() -> CommandParts:
             evidence.check_size(raw)
             envelope = read_envelope(evidence.from_file(raw))
         except FormatRefused as refused:
-            return _tell_refusal(refused, json_codec.refusal_json(refused), as_json=False)
-        sys.stdout.write(_as_json(_inspected(envelope)))
+            return tell_refusal(refused, json_codec.refusal_json(refused), as_json=False)
+        sys.stdout.write(as_json_text(_inspected(envelope)))
         return ExitStatus.DONE
 
     return CommandParts(
@@ -91,10 +91,10 @@ def inspect_command() -> CommandParts:
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help=_FILE_HELP)
+    parser.add_argument("file", metavar="FILE", help=FILE_HELP)
 
 
-def _appraise(
+def appraise_file(
     verifier: ArchiveVerifier, raw: bytes, *, at: datetime, nonce: str | None, policy: str | None
 ) -> AttestationResult:
     """Appraise the content of a file. Raises Refused and UnknownPolicyError."""
@@ -102,16 +102,16 @@ def _appraise(
     return verifier.appraise(evidence.from_file(raw), at=at, nonce=nonce, policy=policy)
 
 
-def _problem(refused: Refused, *, hint: str) -> ProblemJson:
+def problem_of(refused: Refused, *, hint: str) -> ProblemJson:
     problem = json_codec.refusal_json(refused)
     if refused.reason is Reason.DOCUMENT_EXPIRED:
         problem["detail"] += hint
     return problem
 
 
-def _tell_refusal(refused: Refused, problem: ProblemJson, *, as_json: bool) -> int:
+def tell_refusal(refused: Refused, problem: ProblemJson, *, as_json: bool) -> int:
     if as_json:
-        sys.stdout.write(_as_json(problem))
+        sys.stdout.write(as_json_text(problem))
     else:
         sys.stderr.write(f"refused, {refused.code}: {printable(problem['detail'])}\n")
     return status_of(refused)
@@ -158,5 +158,5 @@ def _inspected(envelope: Envelope) -> json_codec.Json:
     }
 
 
-def _as_json(value: json_codec.Json) -> str:
+def as_json_text(value: json_codec.Json) -> str:
     return json.dumps(value, indent=2) + "\n"

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol, TypeVar
 from verifier.core.model import Archived, AuthenticContent, Claims, FirstSight, Plan, Redeemed, Verified
 from verifier.core.reasons import PolicyRefused, Reason
 from verifier.core.trust.clouds import Cloud
+from verifier.core.vm_ids import parse_vm_id
 
 _Freshness = TypeVar("_Freshness", bound=Redeemed | FirstSight | Archived)
 
@@ -25,11 +26,17 @@ class RuleOutcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleResult:
-    """The outcome of one rule, with its name and one sentence for the person whose document is refused."""
+    """The outcome of one rule, with its name and one sentence for the person whose document is refused.
+
+    `found` and `allowed` are for the operator of the policy: a rule that compares one value states it, and what it
+    accepts.
+    """
 
     outcome: RuleOutcome
     rule: str
     detail: str = ""
+    found: str | None = None
+    allowed: frozenset[str] = frozenset()
 
 
 class Rule(Protocol):
@@ -44,6 +51,7 @@ class ClaimName(StrEnum):
     PUBLISHER = "plan.publisher"
     PRODUCT = "plan.product"
     PLAN = "plan.name"
+    VM_ID = "vmId"
     SUBSCRIPTION_ID = "subscriptionId"
     SKU = "sku"
     LICENSE_TYPE = "licenseType"
@@ -60,6 +68,7 @@ class ClaimName(StrEnum):
             ClaimName.PUBLISHER: plan.publisher,
             ClaimName.PRODUCT: plan.product,
             ClaimName.PLAN: plan.name,
+            ClaimName.VM_ID: claims.vm_id,
             ClaimName.SUBSCRIPTION_ID: claims.subscription_id,
             ClaimName.SKU: claims.sku,
             ClaimName.LICENSE_TYPE: claims.license_type,
@@ -71,6 +80,7 @@ _INTRODUCED = {
     ClaimName.PUBLISHER: "2018-10-01",
     ClaimName.PRODUCT: "2018-10-01",
     ClaimName.PLAN: "2018-10-01",
+    ClaimName.VM_ID: "2018-10-01",
     ClaimName.SUBSCRIPTION_ID: "2019-04-30",
     ClaimName.SKU: "2019-11-01",
     ClaimName.LICENSE_TYPE: "2020-09-01",
@@ -79,7 +89,10 @@ _INTRODUCED = {
 
 @dataclass(frozen=True, slots=True)
 class ClaimIn:
-    """Require that the claim is one of the allowed values. Case is ignored, as in Azure's GUIDs and Marketplace ids."""
+    """Require that the claim is one of the allowed values. Case is ignored, as in Azure's GUIDs and Marketplace ids.
+
+    The allowed values of `vmId` are GUIDs. They may be in braces, as some tools print them.
+    """
 
     claim: ClaimName
     allowed: frozenset[str]
@@ -87,16 +100,17 @@ class ClaimIn:
     def __post_init__(self) -> None:
         if not self.allowed:
             raise ValueError(f"no allowed value for {self.claim}")
-        object.__setattr__(self, "allowed", frozenset(value.casefold() for value in self.allowed))
+        normalise = parse_vm_id if self.claim is ClaimName.VM_ID else str.casefold
+        object.__setattr__(self, "allowed", frozenset(map(normalise, self.allowed)))
 
     def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         rule = f"{self.claim} is allowed"
         value = self.claim.read(content.claims)
         if value is None:
-            return _absent(rule, self.claim)
+            return _absent(rule, self.claim, allowed=self.allowed)
         is_empty_plan = not value and self.claim in _PLAN
         denied = _no_marketplace_image(self.claim) if is_empty_plan else f"The document's {self.claim} is not allowed."
-        return _result(rule, value.casefold() in self.allowed, denied=denied)
+        return _result(rule, value.casefold() in self.allowed, denied=denied, found=value, allowed=self.allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +123,8 @@ class CloudIn:
 
     def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
         is_allowed = content.cloud in self.allowed
-        return _result("cloud is allowed", is_allowed, denied=f"{content.cloud} is not an allowed cloud.")
+        denied = f"{content.cloud} is not an allowed cloud."
+        return _result("cloud is allowed", is_allowed, denied=denied, found=content.cloud, allowed=self.allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +153,20 @@ class MaximumAge:
             raise ValueError("the maximum age is not positive")
 
     def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
-        rule = f"document is at most {self.age.total_seconds():.0f} s old"
+        allowed = f"at most {self.age.total_seconds():.0f} s"
+        rule = f"document is {allowed} old"
         created_on = content.claims.created_on
         if created_on is None:
             return RuleResult(
-                outcome=RuleOutcome.ABSENT, rule=rule, detail="The document does not say when it was created."
+                outcome=RuleOutcome.ABSENT,
+                rule=rule,
+                detail="The document does not say when it was created.",
+                allowed=frozenset({allowed}),
             )
-        is_young = now - created_on <= self.age
-        return _result(rule, is_young, denied="The document is older than the policy allows.")
+        age = now - created_on
+        denied = "The document is older than the policy allows."
+        found = f"{age.total_seconds():.0f} s"
+        return _result(rule, age <= self.age, denied=denied, found=found, allowed=frozenset({allowed}))
 
 
 class AllOf:
@@ -257,19 +278,27 @@ def applicable_policies(fresh: Redeemed | FirstSight | Archived, *, tenant: str,
     return tuple(dict.fromkeys((tenant, *([bound] if bound else []), *([] if asked is None else [asked]))))
 
 
-def _result(rule: str, is_satisfied: bool, *, denied: str) -> RuleResult:  # noqa: FBT001 - the rule's own condition
-    if is_satisfied:
-        return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
-    return RuleResult(outcome=RuleOutcome.DENIED, rule=rule, detail=denied)
+def _result(
+    rule: str,
+    is_satisfied: bool,  # noqa: FBT001 - the rule's own condition
+    *,
+    denied: str,
+    found: str,
+    allowed: frozenset[str],
+) -> RuleResult:
+    outcome = RuleOutcome.SATISFIED if is_satisfied else RuleOutcome.DENIED
+    detail = "" if is_satisfied else denied
+    return RuleResult(outcome=outcome, rule=rule, detail=detail, found=found, allowed=allowed)
 
 
 def _no_marketplace_image(claim: ClaimName) -> str:
     return f"The VM was not made from a Marketplace image: its {claim} is empty."
 
 
-def _absent(rule: str, claim: ClaimName) -> RuleResult:
+def _absent(rule: str, claim: ClaimName, *, allowed: frozenset[str] = frozenset()) -> RuleResult:
     return RuleResult(
         outcome=RuleOutcome.ABSENT,
         rule=rule,
         detail=f"The document does not carry {claim}; IMDS adds it from api-version {claim.introduced} on.",
+        allowed=allowed,
     )

@@ -29,6 +29,14 @@ def _load_inspect() -> CommandParts:
     return inspect_command()
 
 
+def _load_policy() -> CommandParts:
+    from verifier.adapters.settings.policy_file import read_policy_file  # noqa: PLC0415 - for this command alone
+    from verifier.cli.policy import policy_command  # noqa: PLC0415 - as above
+    from verifier.wiring.offline import create_archive_verifier  # noqa: PLC0415 - as above
+
+    return policy_command(create_archive_verifier, read_policy_file, SystemClock())
+
+
 def _load_api_key() -> CommandParts:
     from verifier.cli.api_key import api_key_command  # noqa: PLC0415 - for this command alone
 
@@ -76,6 +84,7 @@ COMMANDS = (
         load=_load_verify,
     ),
     Command(name="inspect", summary="Show the content of a document without verifying it.", load=_load_inspect),
+    Command(name="policy", summary="Test the policies in a file on a document.", load=_load_policy),
     Command(
         name="api-key",
         summary="Create an API key: print the key, and its SHA-256 for the settings.",

@@ -1,4 +1,4 @@
-"""Create what `verify` needs: neither a store nor a service."""
+"""Create what `verify` and `policy` need: neither a store nor a service."""
 
 from pathlib import Path
 

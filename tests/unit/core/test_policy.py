@@ -32,6 +32,7 @@ from verifier.core.policy import (
 from verifier.core.reasons import Check, PolicyRefused, Reason
 from verifier.core.trust.clouds import Cloud
 
+OTHER_VM = "0f9d6c2b-3b1e-4c55-8a67-2d94e7b1c3f8"
 S, D, A = RuleOutcome.SATISFIED, RuleOutcome.DENIED, RuleOutcome.ABSENT
 
 
@@ -139,6 +140,19 @@ def test_a_rule_without_allowed_values_is_refused() -> None:
         ClaimIn(ClaimName.SKU, frozenset())
     with pytest.raises(ValueError, match="no allowed cloud"):
         CloudIn(frozenset())
+
+
+def test_a_vm_id_that_is_no_guid_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a GUID"):
+        ClaimIn(ClaimName.VM_ID, frozenset({OTHER_VM, "vm-1"}))
+
+
+@pytest.mark.parametrize("form", ["{}", "{{{}}}"])
+def test_a_vm_is_one_of_those_allowed(form: str) -> None:
+    own = form.format(content().claims.vm_id.upper())
+    assert outcome(ClaimIn(ClaimName.VM_ID, frozenset({own, OTHER_VM}))) is S
+    assert outcome(ClaimIn(ClaimName.VM_ID, frozenset({OTHER_VM}))) is D
+    assert outcome(ClaimIn(ClaimName.VM_ID, frozenset({own})), content(vm_id=own.strip("{}"))) is S
 
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(seconds=-1)])

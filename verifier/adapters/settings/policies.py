@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from verifier.core.policy import AllOf, AnyOf, ClaimIn, ClaimName, CloudIn, MaximumAge, Not, RequirePlan, Rule
 from verifier.core.trust.clouds import Cloud
+from verifier.core.vm_ids import parse_vm_id
 
 #: The greatest depth and number of tables in one policy. Each document is checked against all of them, and an
 #: operator must be able to read them.
@@ -15,6 +16,8 @@ MAX_DEPTH = 8
 MAX_TABLES = 128
 
 _Values = Annotated[frozenset[str], Field(min_length=1)] | None
+# A value that is not a GUID would match no document. The error names its place in the list.
+_VmIds = Annotated[frozenset[Annotated[str, AfterValidator(parse_vm_id)]], Field(min_length=1)] | None
 
 
 class PolicyTable(BaseModel):
@@ -26,6 +29,7 @@ class PolicyTable(BaseModel):
     publishers: _Values = None
     products: _Values = None
     plans: _Values = None
+    vm_ids: _VmIds = Field(default=None, alias="vmIds")
     subscription_ids: _Values = Field(default=None, alias="subscriptionIds")
     skus: _Values = None
     license_types: _Values = Field(default=None, alias="licenseTypes")
@@ -52,6 +56,7 @@ class PolicyTable(BaseModel):
             ClaimName.PUBLISHER: self.publishers,
             ClaimName.PRODUCT: self.products,
             ClaimName.PLAN: self.plans,
+            ClaimName.VM_ID: self.vm_ids,
             ClaimName.SUBSCRIPTION_ID: self.subscription_ids,
             ClaimName.SKU: self.skus,
             ClaimName.LICENSE_TYPE: self.license_types,

@@ -1,5 +1,6 @@
 """Policies as tables: each asks exactly what it names, and one that asks nothing is none."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from verifier.core.model import AuthenticContent
 from verifier.core.policy import RuleOutcome
 from verifier.usecases.archive import ArchiveVerifier
 
+OTHER_VM = "0f9d6c2b-3b1e-4c55-8a67-2d94e7b1c3f8"
 LATER = documents.NOW + timedelta(minutes=10)
 
 
@@ -37,19 +39,36 @@ def outcome_of(table: dict[str, object], content: AuthenticContent) -> RuleOutco
         ("publishers", "contoso"),
         ("products", "contoso-appliance"),
         ("plans", "standard"),
+        ("vmIds", documents.VM.vm_id),
         ("subscriptionIds", documents.VM.subscription_id),
         ("skus", "standard"),
         ("licenseTypes", ""),
     ],
 )
 def test_asks_for_one_of_the_values_named(content: AuthenticContent, name: str, value: str) -> None:
-    other = "AzureChinaCloud" if name == "clouds" else "another"
+    other = {"clouds": "AzureChinaCloud", "vmIds": OTHER_VM}.get(name, "another")
     assert outcome_of({name: [other, value]}, content) is RuleOutcome.SATISFIED
     assert outcome_of({name: [other]}, content) is RuleOutcome.DENIED
 
 
 def test_ignores_the_case_of_values(content: AuthenticContent) -> None:
     assert outcome_of({"publishers": ["CONTOSO"]}, content) is RuleOutcome.SATISFIED
+
+
+@pytest.mark.parametrize("form", ["{}", "{{{}}}"])
+@pytest.mark.parametrize("change", [str.upper, str.lower])
+def test_takes_vm_ids_in_every_form_that_tools_print(
+    content: AuthenticContent, form: str, change: Callable[[str], str]
+) -> None:
+    vm_id = form.format(change(documents.VM.vm_id))
+    assert outcome_of({"vmIds": [vm_id]}, content) is RuleOutcome.SATISFIED
+
+
+@pytest.mark.parametrize("value", ["", "vm-1", f" {OTHER_VM}", f"{OTHER_VM}\n", f"{{{OTHER_VM}", OTHER_VM[:-1], 5])
+def test_names_the_place_of_a_vm_id_that_is_no_guid(value: object) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        PolicyTable.model_validate({"not": {"vmIds": [OTHER_VM, value]}})
+    assert [fault["loc"] for fault in refusal.value.errors()] == [("not", "vmIds", 1)]
 
 
 def test_asks_for_a_plan(content: AuthenticContent) -> None:
