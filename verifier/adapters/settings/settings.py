@@ -263,7 +263,8 @@ def explain(error: ValidationError) -> str:
             faults.append(_explain_unknown(*(str(part) for part in fault["loc"])))
             continue
         name = ".".join(str(part) for part in fault["loc"])
-        faults.append(f"{name}: {fault['msg']}" if name else fault["msg"])
+        message = fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{name}: {message}" if name else message)
     return "; ".join(faults)
 
 
