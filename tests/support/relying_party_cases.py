@@ -305,6 +305,16 @@ HOSTILE = (
         jws(VERIFIER_KEY, HEADER, json.dumps(CLAIMS).replace('"vmId"', '"vmId": "another", "vmId"')),
     ),
     _plain("a lone surrogate", "claims-invalid", token({"eat_nonce": "\ud800"})),
+    _plain(
+        "an integer that is infinite as a float",
+        "claims-invalid",
+        jws(VERIFIER_KEY, HEADER, json.dumps({**CLAIMS, "x": 10**400})),
+    ),
+    _plain(
+        "an integer of more digits than Python reads",
+        "claims-invalid",
+        jws(VERIFIER_KEY, HEADER, json.dumps(CLAIMS)[:-1] + ', "x": ' + "9" * 5000 + "}"),
+    ),
     _plain("NaN", "claims-invalid", jws(VERIFIER_KEY, HEADER, json.dumps({**CLAIMS, "exp": float("nan")}))),
     _plain("another profile", "profile-mismatch", token({"eat_profile": "tag:ietf.org,2026:rats/ear#05"})),
     _plain("another issuer", "issuer-mismatch", token({"iss": "https://verifier.example.com/"})),

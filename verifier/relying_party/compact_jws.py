@@ -71,7 +71,9 @@ def read_object(data: bytes) -> Json:
     try:
         text = data.decode("utf-8")
         _check_brackets(text)
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite)
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
+        )
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate cannot be encoded
     except JwsError:
         raise
@@ -100,6 +102,12 @@ def _finite(digits: str) -> float:
     if not math.isfinite(number):
         raise JwsError("its JSON has a number that is not finite")
     return number
+
+
+def _integer(digits: str) -> int:
+    """Refuse what is infinite as a float, because JavaScript reads it so."""
+    _finite(digits)
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> float:
