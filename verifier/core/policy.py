@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol, TypeVar
 from verifier.core.model import Archived, AuthenticContent, Claims, FirstSight, Plan, Redeemed, Verified
 from verifier.core.reasons import PolicyRefused, Reason
 from verifier.core.trust.clouds import Cloud
-from verifier.core.vm_ids import parse_vm_id
+from verifier.core.vm_ids import parse_vm_id, swap_bytes
 
 _Freshness = TypeVar("_Freshness", bound=Redeemed | FirstSight | Archived)
 
@@ -108,8 +108,14 @@ class ClaimIn:
         value = self.claim.read(content.claims)
         if value is None:
             return _absent(rule, self.claim, allowed=self.allowed)
-        is_empty_plan = not value and self.claim in _PLAN
-        denied = _no_marketplace_image(self.claim) if is_empty_plan else f"The document's {self.claim} is not allowed."
+        denied = f"The document's {self.claim} is not allowed."
+        if not value and self.claim in _PLAN:
+            denied = _no_marketplace_image(self.claim)
+        elif self.claim is ClaimName.VM_ID and swap_bytes(value) in self.allowed:
+            denied = (
+                "The policy allows this VM's id in the byte order of dmidecode on Gen1 VMs: put the vmId of IMDS into "
+                "the policy."
+            )
         return _result(rule, value.casefold() in self.allowed, denied=denied, found=value, allowed=self.allowed)
 
 

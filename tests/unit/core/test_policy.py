@@ -31,6 +31,7 @@ from verifier.core.policy import (
 )
 from verifier.core.reasons import Check, PolicyRefused, Reason
 from verifier.core.trust.clouds import Cloud
+from verifier.core.vm_ids import swap_bytes
 
 OTHER_VM = "0f9d6c2b-3b1e-4c55-8a67-2d94e7b1c3f8"
 S, D, A = RuleOutcome.SATISFIED, RuleOutcome.DENIED, RuleOutcome.ABSENT
@@ -153,6 +154,15 @@ def test_a_vm_is_one_of_those_allowed(form: str) -> None:
     assert outcome(ClaimIn(ClaimName.VM_ID, frozenset({own, OTHER_VM}))) is S
     assert outcome(ClaimIn(ClaimName.VM_ID, frozenset({OTHER_VM}))) is D
     assert outcome(ClaimIn(ClaimName.VM_ID, frozenset({own})), content(vm_id=own.strip("{}"))) is S
+
+
+def test_vm_id_of_dmidecode_in_a_policy_is_denied_with_a_hint() -> None:
+    swapped = str(swap_bytes(authentic().claims.vm_id))
+    result = ClaimIn(ClaimName.VM_ID, frozenset({OTHER_VM, swapped.upper()})).evaluate(content(), now=NOW)
+    assert result.outcome is D
+    assert "in the byte order of dmidecode on Gen1 VMs" in result.detail
+    other = ClaimIn(ClaimName.VM_ID, frozenset({OTHER_VM})).evaluate(content(), now=NOW)
+    assert other.detail == "The document's vmId is not allowed."
 
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(seconds=-1)])
