@@ -46,7 +46,7 @@ def read_virtual_machine(file: Path) -> VirtualMachine:
     except OSError as error:
         raise VirtualMachineError(f"{file}: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise VirtualMachineError(f"{file} is not TOML: {error}") from error
+        raise VirtualMachineError(f"{file} is not TOML in UTF-8 without a byte order mark: {error}") from error
     except (SchemaError, ValueError) as error:
         raise VirtualMachineError(f"{file}: {error}") from error
 

@@ -98,6 +98,12 @@ def test_invalid_file_is_refused_with_the_name_of_the_key(tmp_path: Path, text: 
     assert str(file) in str(refused.value)
 
 
+def test_file_with_a_byte_order_mark_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, "\ufeff" + MINIMUM)
+    with pytest.raises(VirtualMachineError, match="is not TOML in UTF-8 without a byte order mark"):
+        read_virtual_machine(file)
+
+
 def test_binary_file_and_missing_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(VirtualMachineError, match="is not TOML"):

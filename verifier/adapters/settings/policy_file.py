@@ -46,7 +46,10 @@ def _read(file: Path) -> dict[str, Rule]:
         raw = opened.read(MAX_FILE_BYTES + 1)
     if len(raw) > MAX_FILE_BYTES:
         raise ValueError(f"the file has more than {MAX_FILE_BYTES} bytes")
-    tables = tomllib.loads(raw.decode("utf-8"))
+    try:
+        tables = tomllib.loads(raw.decode("utf-8"))
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, and an integer of too many digits
+        raise ValueError(f"the file is not TOML in UTF-8 without a byte order mark: {error}") from error
     for name in tables:
         if name not in Settings.model_fields:
             raise ValueError(explain_unknown_field(name, Settings.model_fields))

@@ -2,7 +2,6 @@
 
 import ipaddress
 import os
-import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -241,12 +240,12 @@ def load_settings() -> Settings:
         raise SettingsError(str(error)) from error
     except OSError as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: {error}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError as error:
+        raise SettingsError(f"{CONFIG_VARIABLE}: values are nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, and an integer of too many digits
         raise SettingsError(
             f"{CONFIG_VARIABLE}: {file} is not TOML in UTF-8 without a byte order mark: {error}"
         ) from error
-    except RecursionError as error:
-        raise SettingsError(f"{CONFIG_VARIABLE}: values are nested too deeply") from error
 
 
 def secret_settings() -> tuple[str, ...]:

@@ -202,7 +202,7 @@ def _parse(manifest: Path) -> dict[str, object]:
     except RecursionError as error:  # tomllib reads nested arrays by recursion
         raise TrustError(f"{manifest}: nested too deep") from error
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, and an integer of too many digits
-        raise TrustError(f"{manifest}: not TOML: {error}") from error
+        raise TrustError(f"{manifest}: not TOML in UTF-8 without a byte order mark: {error}") from error
 
 
 def _validate(model: type[_Model], values: dict[str, object], place: str) -> _Model:

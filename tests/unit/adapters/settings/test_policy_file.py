@@ -43,6 +43,8 @@ def test_reads_the_policies_of_a_settings_file_in_their_order(tmp_path: Path) ->
         (GOLD + GOLD, "gold"),
         (b"policies", "Expected '='"),
         (b"\xff", "utf-8"),
+        (b"\xef\xbb\xbf" + GOLD, "not TOML in UTF-8 without a byte order mark"),
+        (b"port = " + b"9" * 5000, "not TOML in UTF-8 without a byte order mark"),
         (b"policies = " + b"[" * 100_000, "nested too deeply"),
         (b"#" * (MAX_FILE_BYTES + 1), f"more than {MAX_FILE_BYTES} bytes"),
     ],

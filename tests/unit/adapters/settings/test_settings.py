@@ -214,6 +214,12 @@ def test_refuses_a_file_with_a_byte_order_mark(config: Path, encoding: str) -> N
         load_settings()
 
 
+def test_refuses_a_file_with_an_integer_of_too_many_digits(config: Path) -> None:
+    config.write_text("port = " + "9" * 5000)
+    with pytest.raises(SettingsError, match=f"^VERIFIER_CONFIG: {config} is not TOML in UTF-8"):
+        load_settings()
+
+
 @pytest.mark.parametrize("value", ["{", "gold", '{"gold": {"s3cret"}}'])
 def test_refuses_a_table_that_is_not_json(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("VERIFIER_POLICIES", value)

@@ -484,6 +484,12 @@ def test_refuses_a_manifest_that_is_not_utf_8(overlay: Path) -> None:
         load_bundle(overlay)
 
 
+def test_refuses_a_manifest_with_a_byte_order_mark(overlay: Path) -> None:
+    (overlay / "manifest.toml").write_text(MANIFEST, encoding="utf-8-sig")
+    with pytest.raises(TrustError, match="not TOML in UTF-8 without a byte order mark"):
+        load_bundle(overlay)
+
+
 def test_takes_a_manifest_of_the_largest_size_and_no_larger(overlay: Path) -> None:
     manifest = overlay / "manifest.toml"
     padding = MAX_MANIFEST_BYTES - len(MANIFEST) - 1
