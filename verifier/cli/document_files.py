@@ -21,9 +21,9 @@ class DocumentFile:
 
 @dataclass(slots=True, kw_only=True)
 class DocumentFiles:
-    """Collect the files that are named, and those in the directories that are named, each directory sorted by name.
+    """Collect the files to verify: each argument that is a file, and every file below one that is a directory.
 
-    Skipped in directories: names that start with a dot, and symbolic links to directories. Everything else that is no
+    The entries of a directory are sorted. Skipped in directories: names that start with a dot, and symbolic links to directories. Everything else that is no
     regular file, and a directory that cannot be listed, is kept with its fault.
     """
 

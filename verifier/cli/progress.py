@@ -9,7 +9,7 @@ _SECONDS_BETWEEN_DRAWINGS = 0.1
 
 
 class ProgressBar:
-    """Show how much is done of `total`. If the stream is no terminal or there is only one thing to do, write nothing.
+    """Show how much of `total` is done. It writes only to a terminal, and only if `total` is more than 1.
 
     The bar is ASCII and uses no escape sequences, so that every console can show it.
     """

@@ -68,10 +68,10 @@ def find_nonconforming(
 ) -> NonconformingDocument | None:
     """Report a document that was refused for its form, for a bound or for its signer's profile, but that is genuine.
 
-    Otherwise return None. The document is read tolerantly. It is genuine if it embeds a certificate that a pin usable
-    at `now` issued, by name and by signature, and whose key signed the content. The cost is bounded: at most 8
-    verifications with the keys of pins, and 6 with the key of each leaf that they issued. It raises no exception and
-    changes no verdict.
+    Otherwise return None. The document is read tolerantly. It is genuine if the key of an embedded certificate signed
+    the content, and a pin usable at `now` issued that certificate: its issuer name is the pin's, and the pin's key
+    verifies its signature. The cost is bounded: at most 8 verifications with the keys of pins, and 6 with the key of
+    each leaf that they issued. It raises no exception and changes no verdict.
 
     Not checked: names, dates, usages and the chain above the pin.
     """

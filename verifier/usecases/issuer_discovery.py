@@ -189,9 +189,10 @@ class IssuerDiscovery:
         return ()
 
     def _fetch_issuers(self, below: Sequence[Certificate], deadline: float) -> tuple[Certificate, ...]:
-        """Fetch the certificates that issued one of `below`, by name and signature, from the URLs in `below`.
+        """Fetch the URLs in `below`, and return the issuers of these certificates in the first useful answer.
 
-        One authority may have several certificates (direct, cross-signed). Raises _NoTurnError.
+        An issuer has the name that a certificate gives, and its key verifies the signature. One authority may have
+        several certificates (direct, cross-signed). Raises _NoTurnError.
         """
         named = dict.fromkeys(url for one in below for url in one.unverified_issuer_urls)
         urls = [url for url in named if self.fetcher.accepts(url)]
