@@ -29,6 +29,7 @@ _PEM = re.compile(
     r"\s*+-----BEGIN (?P<label>PKCS7|CMS)-----(?P<base64>[A-Za-z0-9+/=\s]*+)-----END (?P=label)-----\s*+", re.ASCII
 )
 _PEM_LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*+", re.ASCII)
 _BASE64URL = str.maketrans("-_", "+/")
 _WHITE_SPACE = str.maketrans("", "", string.whitespace)
 _DER_SEQUENCE = 0x30
@@ -60,6 +61,7 @@ _OTHER_TEXTS: Mapping[str, str] = {
 # DER of a document begins with 0x30, so its base64 begins with this.
 _BASE64_START = "M"
 _REMEDY = "Post the answer of GET /metadata/attested/document."
+_CUT_OFF = "The signature seems to be cut off: its base64 ends inside a byte."
 
 
 def check_size(raw: bytes, limit: int = MAX_EVIDENCE_BYTES) -> None:
@@ -133,7 +135,7 @@ def refuse_other_answers(fields: Mapping[str, object]) -> None:
     if "error" in fields:
         error = fields["error"]
         if isinstance(error, dict):
-            error = error.get("message", error.get("code"))
+            error = error.get("message") or error.get("code")
         shown = ascii(error[:_MAX_ERROR_SHOWN]) if isinstance(error, str) else "no text"
         raise _malformed(f"This is an error answer of IMDS, not a document: {shown}. Ask IMDS again.")
     for field, name in _OTHER_ANSWERS.items():
@@ -197,13 +199,16 @@ def _from_base64(text: str) -> RawDocument:
         if "+" in text or "/" in text:
             raise _malformed("The signature mixes base64 and base64url.")
         text = text.translate(_BASE64URL)
-    padded = text + "=" * (-len(text) % 4) if "=" not in text else text
+    is_padded = "=" in text
+    padded = text if is_padded else text + "=" * (-len(text) % 4)
+    if not is_padded and len(text) % 4 == 1 and _BASE64.fullmatch(text):
+        raise _malformed(_CUT_OFF)
     try:
         data = binascii.a2b_base64(padded.encode("ascii"), strict_mode=True)
     except (UnicodeEncodeError, binascii.Error) as error:
         raise _malformed("The signature is not base64.") from error
     if base64.b64encode(data).decode("ascii") != padded:
-        raise _malformed("The signature is not canonical base64.")
+        raise _malformed("The signature is not canonical base64." if is_padded else _CUT_OFF)
     return from_der(data)
 
 
