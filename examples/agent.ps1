@@ -130,6 +130,11 @@ function Get-ImdsFailure {
     param($Response)
     $fields = ConvertFrom-Body $Response.Body
     $errorText = Get-Text $fields 'error'
+    if ($fields -is [Management.Automation.PSCustomObject] -and $fields.PSObject.Properties['error']) {
+        # Some errors are an object with a message and a code.
+        if (-not $errorText) { $errorText = Get-Text $fields.error 'message' }
+        if (-not $errorText) { $errorText = Get-Text $fields.error 'code' }
+    }
     if (-not $errorText) { $errorText = 'no error text' }
     $errorText = $errorText.Substring(0, [Math]::Min($errorText.Length, 200))
     $status = $Response.Status
@@ -285,6 +290,9 @@ try {
     foreach ($url in @($Verifier, $Imds)) {
         if ($url -notmatch '\Ahttps?://[\[\]0-9A-Za-z:/._~%-]+\z') {
             Stop-Agent 2 'the URL must be a base address that begins with http:// or https://'
+        }
+        if ($url -match '\Ahttps?://[^/\[:]*:[^/:]*:') {
+            Stop-Agent 2 'the URL must have an IPv6 address in brackets, such as http://[::1]:8080'
         }
     }
     $key = ''

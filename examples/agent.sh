@@ -51,6 +51,11 @@ for url in "$verifier" "$imds"; do
         http://?* | https://?*) ;;
         *) usage 'the URL must begin with http:// or https://' ;;
     esac
+    authority=${url#*://}
+    case ${authority%%/*} in
+        \[*) ;;
+        *:*:*) usage 'the URL must have an IPv6 address in brackets, such as http://[::1]:8080' ;;
+    esac
 done
 case $timeout in
     '' | *[!0-9]* | 0* | ?????*) usage 'the timeout must be 1 to 9999 seconds' ;;
@@ -155,6 +160,11 @@ not_attested() {
 
 check_imds_response() {
     error=$(text error)
+    # Some errors are an object with a message and a code.
+    if [ -z "$error" ] && grep -q '"error"' "$work/body"; then
+        error=$(text message)
+        error=${error:-$(text code)}
+    fi
     returned="status $status, ${error:-no error text}"
     case $status in
         200)

@@ -90,6 +90,18 @@ SCENARIOS = (
         imds=(json_reply({"error": "Bad request. No such version"}, status=400),),
     ),
     Scenario(
+        name="IMDS rejects the request with an error object",
+        exit_code=ExitCode.IMDS_REJECTED,
+        sentence=r"IMDS at \S+ rejected the request: status 400, No such version",
+        imds=(json_reply({"error": {"code": "BadRequest", "message": "No such version"}}, status=400),),
+    ),
+    Scenario(
+        name="IMDS rejects the request with an error object without a message",
+        exit_code=ExitCode.IMDS_REJECTED,
+        sentence=r"IMDS at \S+ rejected the request: status 400, BadRequest",
+        imds=(json_reply({"error": {"code": "BadRequest"}}, status=400),),
+    ),
+    Scenario(
         name="IMDS rejects the request without an error text",
         exit_code=ExitCode.IMDS_REJECTED,
         sentence=r"IMDS at \S+ rejected the request: status 403, no error text",

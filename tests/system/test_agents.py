@@ -153,6 +153,16 @@ def test_agent_handles_the_fault(scenario: str, name: str, environment: Environm
     assert_requests_follow_the_rules(done.imds, done.verifier, key=KEYS[expected.key])
 
 
+@pytest.mark.parametrize("name", make_agents(Path("imds-attest.pyz")))
+@pytest.mark.parametrize("url", ["http://::1:8080", "https://2001:db8::1/base"])
+def test_agent_asks_for_brackets_around_an_ipv6_address(
+    url: str, name: str, environment: Environment, tmp_path: Path
+) -> None:
+    result = environment.agents[name].run(tmp_path, "--verifier", url)
+    assert result.status == ExitCode.USAGE
+    assert "the URL must have an IPv6 address in brackets, such as http://[::1]:8080" in result.err
+
+
 def assert_output(agent: Agent, scenario: Scenario, result: Ended) -> None:
     if scenario.exit_code is not ExitCode.VERIFIED:
         assert result.out == ""

@@ -143,8 +143,11 @@ def _next_wait(error: NotAttested, waits: dict[ExitCode, Iterator[int]]) -> int 
 
 
 def _error_text(response: Response) -> str:
+    """Return the text of the error. Some errors are an object with a message and a code."""
     try:
         error = response.json_object().get("error")
     except MalformedResponseError:
         error = None
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("code")
     return re.sub(r"\s+", " ", error)[:_MAX_ERROR_TEXT] if isinstance(error, str) else "no error text"

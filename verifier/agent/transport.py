@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from verifier.agent.budget import Budget
 from verifier.agent.exit_codes import ExitCode, NotAttested
 
-_HOST: Final = re.compile(r"[0-9A-Za-z._:-]+", re.ASCII)
+_AUTHORITY: Final = re.compile(r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?", re.ASCII)
 _PATH: Final = re.compile(r"[0-9A-Za-z/._~%-]*", re.ASCII)
 
 
@@ -50,13 +50,18 @@ class Endpoint:
     @classmethod
     def parse(cls, url: str) -> Endpoint:
         """Parse a base URL. Raises ValueError with a message that does not repeat the URL, which may hold a secret."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # the message may repeat a password
+            raise ValueError("the host in the URL is malformed") from None
         if parts.scheme not in {"http", "https"}:
             raise ValueError("the URL must begin with http:// or https://")
         if parts.username is not None or parts.password is not None:
             raise ValueError("the URL must not contain a user name or password")
-        if not parts.hostname or not _HOST.fullmatch(parts.hostname):
-            raise ValueError("the URL must contain a host name in ASCII")
+        if parts.netloc.count(":") > 1 and "[" not in parts.netloc:
+            raise ValueError("the URL must have an IPv6 address in brackets, such as http://[::1]:8080")
+        if not parts.hostname or not _AUTHORITY.fullmatch(parts.netloc):
+            raise ValueError("the URL must contain a host name in ASCII, and a port only as a number")
         if parts.query or parts.fragment or not _PATH.fullmatch(parts.path):
             raise ValueError("the URL must be a base address without query or fragment")
         return cls(scheme=parts.scheme, host=parts.hostname, port=parts.port, path=parts.path.rstrip("/"))

@@ -129,7 +129,20 @@ def test_rejection_quotes_the_error_of_imds(time: ManualTime, status: int) -> No
     assert time.waits == []
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"error": 5}'])
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ({"code": "BadRequest", "message": "Bad\nrequest"}, "Bad request"),
+        ({"code": "BadRequest", "message": None}, "BadRequest"),
+    ],
+)
+def test_rejection_quotes_an_error_object_of_imds(time: ManualTime, error: object, text: str) -> None:
+    refusal = json_reply({"error": error}, status=400)
+    with serving(refusal) as script, pytest.raises(NotAttested, match=f"status 400, {text}$"):
+        client(script, time).attested_document("1")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"error": 5}', b'{"error": {"code": 5}}', b'{"message": "x"}'])
 def test_rejection_without_an_error_text_says_so(time: ManualTime, body: bytes) -> None:
     with serving(Reply(status=404, body=body)) as script, pytest.raises(NotAttested, match="no error text"):
         client(script, time).attested_document("1")

@@ -68,6 +68,10 @@ def test_base_url_is_parsed(url: str, expected: Endpoint) -> None:
         "http://verifier.example/a b",
         "http://verifier.example:99999",
         "http://verifier.example:x",
+        "http://verifier.example:s3cret",
+        "http://user:s3cret\u2100@verifier.example",
+        "http://[::1]s3cret",
+        "http://[::1",
         "http://v\u00e9rifier.example",
         "http://a b.example",
     ],
@@ -76,6 +80,12 @@ def test_invalid_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError, match=r"URL|[Pp]ort") as refused:
         Endpoint.parse(url)
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://::1:8080", "http://::1", "https://fe80::1/base", "http://2001:db8::1"])
+def test_ipv6_address_without_brackets_is_refused_with_a_hint(url: str) -> None:
+    with pytest.raises(ValueError, match=r"IPv6 address in brackets, such as http://\[::1\]:8080"):
+        Endpoint.parse(url)
 
 
 def test_ipv6_address_without_a_port_uses_the_default_port(monkeypatch: pytest.MonkeyPatch) -> None:
