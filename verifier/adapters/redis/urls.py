@@ -23,7 +23,7 @@ _SOCKET_QUERY = re.compile(r"(?:db=([0-9]*))?")
 FORMS = (
     "redis[s]://[[user]:password@]host[:port][/database], unix://[[user]:password@]/path[?db=database], "
     "redis[s]+sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/database] or "
-    "redis[s]+cluster://[[user]:password@]host[:port][,host[:port]…]"
+    "redis[s]+cluster://[[user]:password@]host[:port][,host[:port]…]; an IPv6 address is in brackets"
 )
 
 

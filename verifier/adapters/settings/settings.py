@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -48,6 +49,13 @@ def _without_brackets(host: str) -> str:
 
 
 _Host = Annotated[str, AfterValidator(_without_brackets)]
+_BASE_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s@/?#:\[\]]+)(:[0-9]+)?(/[^\s@?#]*)?", re.ASCII)
+
+
+def _check_base_url(url: str) -> str:
+    if _BASE_URL.fullmatch(url) is None:
+        raise ValueError("expected a base URL without credentials, such as http://collector:4318 or http://[::1]:4318")
+    return url
 
 
 class SettingsError(ValueError):
@@ -99,7 +107,7 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     metrics_host: _Host = "127.0.0.1"
     # A base URL without credentials, because it is printed. Without it, no spans are sent.
-    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s@/?#]+(/[^\s@?#]*)?$")] | None = None
+    otlp_endpoint: Annotated[str, AfterValidator(_check_base_url)] | None = None
     # none, store, or the absolute path of a file.
     audit: Annotated[str, Field(pattern=r"^(none|store|/.*[^/])$")] = "none"
     audit_required: bool = False

@@ -99,10 +99,11 @@ def test_a_url_names_its_target(url: str, expected: dict[str, Any]) -> None:
         "unix://:hunter2@/run/redis.sock?protocol=3",
         "unix://:hunter2@/run/redis.sock?1",
         "redis://:hunter2@h/1234567890",
+        "redis://:hunter2@::1:6379",
     ],
 )
 def test_any_other_url_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(ValueError, match="the Redis URL is neither") as caught:
+    with pytest.raises(ValueError, match="the Redis URL is neither .*; an IPv6 address is in brackets$") as caught:
         read_redis_url(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__context__ is None

@@ -155,7 +155,25 @@ def test_missing_extra_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch) ->
         load_spans("http://127.0.0.1:4318")
 
 
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:4318", "http://user:secret@collector", "ftp://collector", "http://"])
+@pytest.mark.parametrize("endpoint", ["http://collector:4318", "https://[::1]:4318/v1", "http://[::1]"])
+def test_endpoint_is_a_base_url(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("VERIFIER_OTLP_ENDPOINT", endpoint)
+    assert load_settings().otlp_endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "127.0.0.1:4318",
+        "http://user:secret@collector",
+        "ftp://collector",
+        "http://",
+        "http://::1:4318",
+        "http://fe80::1/v1",
+        "http://collector:secret",
+        "http://collector\n",
+    ],
+)
 def test_endpoint_must_be_a_base_url_without_a_password(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("VERIFIER_OTLP_ENDPOINT", endpoint)
     with pytest.raises(SettingsError, match="otlp_endpoint") as refused:
