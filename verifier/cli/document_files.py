@@ -23,8 +23,8 @@ class DocumentFile:
 class DocumentFiles:
     """Collect the files to verify: each argument that is a file, and every file below one that is a directory.
 
-    The entries of a directory are sorted. Skipped in directories: names that start with a dot, and symbolic links to directories. Everything else that is no
-    regular file, and a directory that cannot be listed, is kept with its fault.
+    The entries of a directory are sorted. Skipped in directories: names that start with a dot, and symbolic links to
+    directories. Everything else that is no regular file, and a directory that cannot be listed, is kept with its fault.
     """
 
     #: The most names. `add` raises UsageError for more.
