@@ -118,5 +118,5 @@ def _is_from_an_emulator(manifest: Path) -> bool:
     try:
         entries = tomllib.loads(manifest.read_text(encoding="utf-8"))["certificates"]
         return all(entry["source"] == _SOURCE for entry in entries)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):  # tomllib raises also the first two
         return False

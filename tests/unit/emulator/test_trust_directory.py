@@ -90,7 +90,17 @@ def test_emulator_directory_and_empty_directory_are_replaced(pki: Pki, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "manifest", [None, "", "not toml", 'certificates = "x"', '[[certificates]]\nsource = "https://www.microsoft.com/"']
+    "manifest",
+    [
+        None,
+        "",
+        "not toml",
+        "x = " + "9" * 5000,
+        "x = " + "[" * 5000,
+        'certificates = "x"',
+        '[[certificates]]\nsource = "https://www.microsoft.com/"',
+    ],
+    ids=["none", "empty", "no TOML", "a long integer", "nested", "a string", "another source"],
 )
 def test_directory_with_other_files_is_not_changed(pki: Pki, tmp_path: Path, manifest: str | None) -> None:
     directory = tmp_path / "trust"
