@@ -93,6 +93,10 @@ OTHERS: dict[str, tuple[bytes, str]] = {
         "This is an error answer of IMDS, not a document: 'Gone'.",
     ),
     "an error object": (b'{"error": {"code": "500"}}', "This is an error answer of IMDS, not a document: '500'."),
+    "an error object without a message": (
+        b'{"error": {"message": null, "code": "500"}}',
+        "This is an error answer of IMDS, not a document: '500'.",
+    ),
     "instance metadata": (b'{"compute": {}, "network": {}}', "This is instance metadata of IMDS, not a document."),
     "compute metadata": (b'{"azEnvironment": "x", "vmId": "y"}', "This is instance metadata of IMDS, not a document."),
     "an access token": (b'{"access_token": "x"}', "This is an access token of IMDS, not a document."),
