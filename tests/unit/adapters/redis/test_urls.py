@@ -103,7 +103,7 @@ def test_a_url_names_its_target(url: str, expected: dict[str, Any]) -> None:
     ],
 )
 def test_any_other_url_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(ValueError, match="the Redis URL is neither .*; an IPv6 address is in brackets$") as caught:
+    with pytest.raises(ValueError, match=r"the Redis URL is neither .*; an IPv6 address is in brackets$") as caught:
         read_redis_url(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__context__ is None
