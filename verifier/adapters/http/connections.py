@@ -251,10 +251,10 @@ class Listener:
         self._server.start()
 
     def stop(self) -> None:
-        """Accept the connections that wait in the kernel, and close the socket, which resets the rest."""
+        """Accept the connections that wait in the kernel, up to the limit, and close the socket, which resets the rest."""
         self._server.stop_accepting()
         with suppress(OSError):
-            while (accepted := self._server.do_read()) is not None:
+            while not self._server.full() and (accepted := self._server.do_read()) is not None:
                 self._server.do_handle(*accepted)
         self._server.close()
 

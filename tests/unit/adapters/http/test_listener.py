@@ -1,0 +1,42 @@
+"""Test that a listener stops at once, however many callers wait in the kernel."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+import gevent
+import pytest
+from gevent import socket
+from gevent.event import Event
+
+from verifier.adapters.http.connections import Limits, Listener
+
+LIMITS = Limits(connections=1, request_seconds=5, idle_seconds=5)
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=64)) as sock:
+        yield sock
+
+
+def test_stop_accepts_the_connections_that_wait_up_to_the_limit(server: socket.socket) -> None:
+    """A full listener must not wait for a free place: the worker would neither finish its requests nor end."""
+    accepted: list[object] = []
+    over = Event()
+
+    def hold(_listener: Listener, client: object, _address: object) -> None:
+        accepted.append(client)
+        over.wait()
+
+    listener = Listener(server, LIMITS, hold)
+    with ExitStack() as callers:
+        for _ in range(LIMITS.most_connections + 8):
+            callers.enter_context(closing(socket.create_connection(server.getsockname())))
+        with gevent.Timeout(2):
+            listener.stop()
+        gevent.sleep(0)
+        assert len(accepted) == LIMITS.most_connections
+        over.set()
+        gevent.sleep(0.01)
+        assert not listener.is_busy
+        assert len(accepted) == LIMITS.most_connections
