@@ -18,7 +18,7 @@ from gunicorn.http.errors import LimitRequestHeaders
 #: How long a caller has to close its end after its last answer.
 LINGER_SECONDS = 2
 #: The most bytes that are read of one head, and of one body with its framing.
-_HEAD_BYTES = 32 * 1024
+_HEAD_BYTES = 16 * 1024
 _BODY_BYTES = 8 * 1024 * 1024
 _STEP_BYTES = 64 * 1024
 #: How much of a body the server reads before it calls the application. An ordinary body is shorter.
