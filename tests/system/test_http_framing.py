@@ -165,5 +165,5 @@ def test_each_request_of_a_pipeline_reaches_the_application_once(tmp_path: Path,
         statuses = [connection.receive_one().status for _ in range(23)]
         assert connection.is_closed()
     assert statuses == [201] * 20 + [404, 201, 200]
-    told = [line for line in map(json.loads, service.log) if line["event"] == "answered"]
-    assert [line["status"] for line in told] == statuses
+    answered = [line for line in map(json.loads, service.log) if line["event"] == "answered"]
+    assert [line["status"] for line in answered] == statuses

@@ -51,10 +51,10 @@ class Limits:
 class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
     """The connection of a caller. `recv` returns the end of the stream after the deadline of a request."""
 
-    def __init__(self, client: Any, door: "Listener") -> None:  # noqa: ANN401 - as above
+    def __init__(self, client: Any, listener: "Listener") -> None:  # noqa: ANN401 - as above
         super().__init__(client.family, client.type, client.proto, fileno=client.detach())
-        self._listener = door
-        self._limits = door.limits
+        self._listener = listener
+        self._limits = listener.limits
         #: The time of its last answer, or of its arrival.
         self.since = monotonic()
         #: No byte of the next request has been read.
@@ -127,7 +127,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._listener.put_last(self)
 
     def interrupt(self) -> None:
-        """Stop reading, and close soon without an answer."""
+        """Stop reading, and close soon. An answer may be lost."""
         self._is_gone = self.has_ended = True
         with suppress(OSError):  # the caller has gone already
             self.shutdown(socket.SHUT_RDWR if self._is_sending else socket.SHUT_RD)
@@ -251,7 +251,7 @@ class Listener:
         self._server.start()
 
     def stop(self) -> None:
-        """Accept the connections that wait in the kernel, up to the limit, and close the socket, which resets the rest."""
+        """Accept the connections that wait in the kernel, up to the limit. Close the socket, which resets the rest."""
         self._server.stop_accepting()
         with suppress(OSError):
             while not self._server.full() and (accepted := self._server.do_read()) is not None:

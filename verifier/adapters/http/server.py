@@ -138,7 +138,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Flask:
         app = self._create()
         if self.metrics_port:
-            app.wsgi_app = partial(_mark, app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
+            app.wsgi_app = partial(_mark_metrics_request, app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
         return app
 
     def limits_of(self, listener: int) -> Limits:
@@ -159,7 +159,9 @@ def _admit_descriptors(limits: Limits) -> Limits:
     return replace(limits, connections=connections)
 
 
-def _mark(app: WSGIApplication, port: str, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+def _mark_metrics_request(
+    app: WSGIApplication, port: str, environ: WSGIEnvironment, start: StartResponse
+) -> Iterable[bytes]:
     """Mark a request on the metrics listener. gunicorn takes SERVER_PORT from the socket, never from Host."""
     if environ["SERVER_PORT"] == port:
         environ[METRICS_LISTENER] = True
