@@ -3,11 +3,11 @@
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 import gevent
 from gevent import socket
@@ -25,6 +25,8 @@ _STEP_BYTES = 64 * 1024
 _AHEAD_BYTES = 16 * 1024
 #: The framing and the body of an ordinary request are shorter. A longer one lets other requests go first.
 _ORDINARY_BYTES = 8 * 1024
+#: How many connections beyond the limit may be about to close, however low the limit is.
+_FEWEST_CLOSING = 16
 #: How long a caller may keep a full worker waiting before the worker may close its connection.
 _PATIENCE_SECONDS = 1
 #: How long a request that reached its deadline lets other requests go first.
@@ -45,7 +47,11 @@ class Limits:
     @property
     def most_connections(self) -> int:
         """Return how many connections are open at most, with those beyond the limit that are about to close."""
-        return self.connections + max(16, self.connections // 8)
+        return self.connections + max(_FEWEST_CLOSING, self.connections // 8)
+
+    def within(self, most: int) -> Self:
+        """Return these limits with as many connections as keep `most_connections` within `most`."""
+        return replace(self, connections=min(most - _FEWEST_CLOSING, (most * 8 + 7) // 9))
 
 
 class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types

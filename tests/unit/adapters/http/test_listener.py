@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -40,3 +41,10 @@ def test_stop_accepts_the_connections_that_wait_up_to_the_limit(server: socket.s
         gevent.sleep(0.01)
         assert not listener.is_busy
         assert len(accepted) == LIMITS.most_connections
+
+
+@pytest.mark.parametrize("most", [32, 143, 144, 145, 1000, 73728])
+def test_limits_within_a_number_use_as_much_of_it_as_they_can(most: int) -> None:
+    limits = LIMITS.within(most)
+    assert limits.most_connections <= most
+    assert replace(limits, connections=limits.connections + 1).most_connections > most
