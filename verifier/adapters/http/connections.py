@@ -101,18 +101,27 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
         """Send all data within the time of one answer. Raises BrokenPipeError, which gunicorn does not log."""
-        now = monotonic()
-        self._sent_until = self._sent_until or now + self._limits.request_seconds
-        self.settimeout(max(0.001, self._sent_until - now))
+        self._sent_until = self._sent_until or monotonic() + self._limits.request_seconds
+        left = memoryview(data)
         self.is_waiting = self._is_sending = True
         try:
-            super().sendall(data, flags)
+            while left:
+                self.settimeout(max(0.001, self._sent_until - monotonic()))
+                left = left[super().send(left, flags) :]
+                if left and monotonic() > self._sent_until:
+                    raise TimeoutError
         except OSError as error:
             self.interrupt()
             raise BrokenPipeError(errno.EPIPE, "the caller does not read its answer") from error
         finally:
             self.is_waiting = self._is_sending = False
         self._has_answered = True
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """Send all of an interim answer: 100 Continue. It does not use up the time of the answer."""
+        self.sendall(data, flags)
+        self._sent_until = 0.0
+        return len(data)
 
     def end_head(self) -> None:
         """Expect a body: the head of the request is complete."""

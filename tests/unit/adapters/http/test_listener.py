@@ -1,7 +1,7 @@
-"""Test that a listener stops at once, however many callers wait in the kernel."""
+"""Test how a listener stops, how many callers it admits, and how long it waits for one to read."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 import gevent
@@ -9,7 +9,7 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 
-from verifier.adapters.http.connections import Limits, Listener
+from verifier.adapters.http.connections import Connection, Limits, Listener
 
 LIMITS = Limits(connections=1, request_seconds=5, idle_seconds=5)
 
@@ -48,3 +48,28 @@ def test_limits_within_a_number_use_as_much_of_it_as_they_can(most: int) -> None
     limits = LIMITS.within(most)
     assert limits.most_connections <= most
     assert replace(limits, connections=limits.connections + 1).most_connections > most
+
+
+def test_interim_answer_to_a_caller_that_does_not_read_has_the_deadline_of_an_answer(server: socket.socket) -> None:
+    """This is 100 Continue, which gunicorn sends by `send`. The time of an idle connection, which is longer, does not count."""
+    limits = Limits(connections=1, request_seconds=1, idle_seconds=60)
+    listener = Listener(server, limits, lambda *_: None)
+    ours, theirs = socket.socketpair()
+    with closing(theirs), closing(Connection(ours, listener)) as connection:
+        connection.settimeout(0)
+        with suppress(BlockingIOError):
+            while True:
+                socket.socket.send(connection, bytes(65536))
+        connection.settimeout(limits.idle_seconds)
+        sending = gevent.spawn(_error_of, connection.send, b"HTTP/1.1 100 Continue\r\n\r\n")
+        gevent.sleep(0.1)
+        assert connection.is_waiting
+        assert isinstance(sending.get(timeout=5), BrokenPipeError)
+
+
+def _error_of(send: Callable[[bytes], int], data: bytes) -> OSError | None:
+    try:
+        send(data)
+    except OSError as error:
+        return error
+    return None
