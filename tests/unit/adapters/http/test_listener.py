@@ -51,7 +51,7 @@ def test_limits_within_a_number_use_as_much_of_it_as_they_can(most: int) -> None
 
 
 def test_interim_answer_to_a_caller_that_does_not_read_has_the_deadline_of_an_answer(server: socket.socket) -> None:
-    """This is 100 Continue, which gunicorn sends by `send`. The time of an idle connection, which is longer, does not count."""
+    """The answer is 100 Continue, which gunicorn sends by `send`. The idle time, which is longer, does not count."""
     limits = Limits(connections=1, request_seconds=1, idle_seconds=60)
     listener = Listener(server, limits, lambda *_: None)
     ours, theirs = socket.socketpair()
