@@ -59,7 +59,7 @@ def _default(value: object) -> str:
 
 
 def readme() -> str:
-    return _HEAD + "".join(f"| `{name}` | {default} | {told} |\n" for name, default, told in values_rows())
+    return _HEAD + "".join(f"| `{name}` | {default} | {text} |\n" for name, default, text in values_rows())
 
 
 def default_render() -> str:

@@ -63,6 +63,7 @@ def server_options(settings: Settings) -> ServerOptions:
         port=settings.port,
         workers=settings.workers,
         connections=settings.worker_connections,
+        store_connections=settings.redis_connections,
         request_seconds=settings.request_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
         graceful_stop_seconds=settings.graceful_stop_seconds,

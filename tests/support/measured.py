@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Measured:
-    """What ordinary callers were told, and how long each request took."""
+    """Which requests of ordinary callers failed, and how long each request took."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)

@@ -85,6 +85,7 @@ OTHERS = {
     "a field of 1 MB": HEAD + b"X: " + b"a" * 1_000_000,
     "65 fields": HEAD + b"X: y\r\n" * 64 + b"\r\n",
     "60 fields of 1 kB": HEAD + (b"X: " + b"a" * 1_000 + b"\r\n") * 60 + b"\r\n",
+    "17 fields of 1 kB": HEAD + (b"X: " + b"a" * 1_000 + b"\r\n") * 17 + b"\r\n",
     "100,000 fields": HEAD + b"X: y\r\n" * 100_000,
     "a target of other characters": b"GET /\xff\x01 HTTP/1.1\r\nHost: test\r\n\r\n",
     "CONNECT": b"CONNECT test:80 HTTP/1.1\r\nHost: test\r\n\r\n" + SECOND,
@@ -164,5 +165,5 @@ def test_each_request_of_a_pipeline_reaches_the_application_once(tmp_path: Path,
         statuses = [connection.receive_one().status for _ in range(23)]
         assert connection.is_closed()
     assert statuses == [201] * 20 + [404, 201, 200]
-    told = [line for line in map(json.loads, service.log) if line["event"] == "answered"]
-    assert [line["status"] for line in told] == statuses
+    answered = [line for line in map(json.loads, service.log) if line["event"] == "answered"]
+    assert [line["status"] for line in answered] == statuses

@@ -230,6 +230,7 @@ class TestStopped:
 # The service, whose workers take their time between their fork and their own handlers of signals.
 _SLOW_TO_START = """
 import sys
+import verifier.adapters.native_lock
 from gevent import monkey
 monkey.patch_all()
 import time

@@ -3,11 +3,11 @@
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 import gevent
 from gevent import socket
@@ -18,13 +18,15 @@ from gunicorn.http.errors import LimitRequestHeaders
 #: How long a caller has to close its end after its last answer.
 LINGER_SECONDS = 2
 #: The most bytes that are read of one head, and of one body with its framing.
-_HEAD_BYTES = 32 * 1024
+_HEAD_BYTES = 16 * 1024
 _BODY_BYTES = 8 * 1024 * 1024
 _STEP_BYTES = 64 * 1024
 #: How much of a body the server reads before it calls the application. An ordinary body is shorter.
 _AHEAD_BYTES = 16 * 1024
 #: The framing and the body of an ordinary request are shorter. A longer one lets other requests go first.
 _ORDINARY_BYTES = 8 * 1024
+#: How many connections beyond the limit may be about to close, however low the limit is.
+_FEWEST_CLOSING = 16
 #: How long a caller may keep a full worker waiting before the worker may close its connection.
 _PATIENCE_SECONDS = 1
 #: How long a request that reached its deadline lets other requests go first.
@@ -45,16 +47,20 @@ class Limits:
     @property
     def most_connections(self) -> int:
         """Return how many connections are open at most, with those beyond the limit that are about to close."""
-        return self.connections + max(16, self.connections // 8)
+        return self.connections + max(_FEWEST_CLOSING, self.connections // 8)
+
+    def within(self, most: int) -> Self:
+        """Return these limits with as many connections as keep `most_connections` within `most`."""
+        return replace(self, connections=min(most - _FEWEST_CLOSING, (most * 8 + 7) // 9))
 
 
 class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
     """The connection of a caller. `recv` returns the end of the stream after the deadline of a request."""
 
-    def __init__(self, client: Any, door: "Listener") -> None:  # noqa: ANN401 - as above
+    def __init__(self, client: Any, listener: "Listener") -> None:  # noqa: ANN401 - as above
         super().__init__(client.family, client.type, client.proto, fileno=client.detach())
-        self._listener = door
-        self._limits = door.limits
+        self._listener = listener
+        self._limits = listener.limits
         #: The time of its last answer, or of its arrival.
         self.since = monotonic()
         #: No byte of the next request has been read.
@@ -95,18 +101,27 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
         """Send all data within the time of one answer. Raises BrokenPipeError, which gunicorn does not log."""
-        now = monotonic()
-        self._sent_until = self._sent_until or now + self._limits.request_seconds
-        self.settimeout(max(0.001, self._sent_until - now))
+        self._sent_until = self._sent_until or monotonic() + self._limits.request_seconds
+        left = memoryview(data)
         self.is_waiting = self._is_sending = True
         try:
-            super().sendall(data, flags)
+            while left:
+                self.settimeout(max(0.001, self._sent_until - monotonic()))
+                left = left[super().send(left, flags) :]
+                if left and monotonic() > self._sent_until:
+                    raise TimeoutError
         except OSError as error:
             self.interrupt()
             raise BrokenPipeError(errno.EPIPE, "the caller does not read its answer") from error
         finally:
             self.is_waiting = self._is_sending = False
         self._has_answered = True
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """Send all of an interim answer: 100 Continue. It does not use up the time of the answer."""
+        self.sendall(data, flags)
+        self._sent_until = 0.0
+        return len(data)
 
     def end_head(self) -> None:
         """Expect a body: the head of the request is complete."""
@@ -127,7 +142,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self._listener.put_last(self)
 
     def interrupt(self) -> None:
-        """Stop reading, and close soon without an answer."""
+        """Stop reading, and close soon. An answer may be lost."""
         self._is_gone = self.has_ended = True
         with suppress(OSError):  # the caller has gone already
             self.shutdown(socket.SHUT_RDWR if self._is_sending else socket.SHUT_RD)
@@ -251,10 +266,10 @@ class Listener:
         self._server.start()
 
     def stop(self) -> None:
-        """Accept the connections that wait in the kernel, and close the socket, which resets the rest."""
+        """Accept the connections that wait in the kernel, up to the limit. Close the socket, which resets the rest."""
         self._server.stop_accepting()
         with suppress(OSError):
-            while (accepted := self._server.do_read()) is not None:
+            while not self._server.full() and (accepted := self._server.do_read()) is not None:
                 self._server.do_handle(*accepted)
         self._server.close()
 

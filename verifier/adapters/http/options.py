@@ -10,6 +10,8 @@ class ServerOptions:
     workers: int
     #: If a worker has more callers, it closes those that have kept it waiting longest.
     connections: int
+    #: How many connections to stores a worker may hold.
+    store_connections: int
     #: How long a caller may take to send one request.
     request_seconds: int
     keep_alive_seconds: int

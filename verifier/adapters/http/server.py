@@ -25,8 +25,10 @@ from verifier.ports.telemetry import METRICS_LISTENER
 
 #: How many connections the listener of metrics and health has at once.
 _METRICS_CONNECTIONS = 64
-#: Descriptors of a worker besides those of callers: stores, log, metrics, and the other listener with its callers.
+#: Descriptors of a worker besides those of callers and stores: log, metrics, and the other listener with its callers.
 _OWN_DESCRIPTORS = 256
+#: A worker that can take fewer callers does not start. The smallest value of the setting is the same.
+_FEWEST_CONNECTIONS = 16
 
 
 def serve(
@@ -45,7 +47,7 @@ def serve(
     request on the metrics listener has METRICS_LISTENER in its environment.
 
     Raises RuntimeError if the standard library is not patched: one slow caller would then stop a worker. Raises OSError
-    with a sentence for the operator if an address cannot be used.
+    with a sentence for the operator if an address cannot be used, or if the limit of descriptors is too low.
     """
     if not monkey.is_module_patched("socket"):
         raise RuntimeError("the standard library is not patched: start the service by `imds-verifier serve`")
@@ -124,7 +126,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
                 connections=options.connections,
                 request_seconds=options.request_seconds,
                 idle_seconds=options.keep_alive_seconds,
-            )
+            ),
+            own=_OWN_DESCRIPTORS + options.store_connections,
         )
         self.unhandled = unhandled
         self._settings = settings
@@ -138,28 +141,36 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Flask:
         app = self._create()
         if self.metrics_port:
-            app.wsgi_app = partial(_mark, app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
+            app.wsgi_app = partial(_mark_metrics_request, app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
         return app
 
     def limits_of(self, listener: int) -> Limits:
         return self._limits if listener == 0 else replace(self._limits, connections=_METRICS_CONNECTIONS)
 
 
-def _admit_descriptors(limits: Limits) -> Limits:
-    """Raise the limit of descriptors for this many connections, or lower the number of connections."""
+def _admit_descriptors(limits: Limits, *, own: int) -> Limits:
+    """Raise the limit of descriptors for this many connections, or lower the number of connections.
+
+    A worker needs `own` descriptors besides. Raises OSError if the limit leaves too few for callers.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = limits.most_connections + _OWN_DESCRIPTORS
+    needed = limits.most_connections + own
     limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < limit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     if limit == needed:
         return limits
-    connections = max(1, limits.connections * (limit - _OWN_DESCRIPTORS) // limits.most_connections)
-    logging.getLogger(__name__).warning("the limit of descriptors allows a worker %s connections", connections)
-    return replace(limits, connections=connections)
+    lowered = limits.within(limit - own)
+    if lowered.connections < _FEWEST_CONNECTIONS:
+        least = own + replace(limits, connections=_FEWEST_CONNECTIONS).most_connections
+        raise OSError(f"the limit of descriptors (ulimit -n) is {limit}, and a worker needs {least}. Raise the limit")
+    logging.getLogger(__name__).warning("the limit of descriptors allows a worker %s connections", lowered.connections)
+    return lowered
 
 
-def _mark(app: WSGIApplication, port: str, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+def _mark_metrics_request(
+    app: WSGIApplication, port: str, environ: WSGIEnvironment, start: StartResponse
+) -> Iterable[bytes]:
     """Mark a request on the metrics listener. gunicorn takes SERVER_PORT from the socket, never from Host."""
     if environ["SERVER_PORT"] == port:
         environ[METRICS_LISTENER] = True

@@ -115,7 +115,7 @@ _FORGET_NONCONFORMING = """
 
 _CLAIM = "INSERT INTO claims (name, until) VALUES (:name, :until) ON CONFLICT (name) DO NOTHING RETURNING 1"
 
-_TRAIL = "SELECT event FROM events ORDER BY number DESC LIMIT ?"
+_EVENTS = "SELECT event FROM events ORDER BY number DESC LIMIT ?"
 
 _MACHINE_CLOCK = SystemClock().now
 
@@ -232,7 +232,7 @@ class SqliteTrustRegistry:
 
     def audit_log(self, *, most: int) -> tuple[TrustAuditEvent, ...]:
         with self._file.connection() as connection:
-            rows = connection.execute(_TRAIL, (max(0, most),)).fetchall()  # SQLite treats a negative limit as no limit
+            rows = connection.execute(_EVENTS, (max(0, most),)).fetchall()  # SQLite treats a negative limit as no limit
         return tuple(records.decode_event(event) for (event,) in rows)
 
     def _stored_decisions(self) -> tuple[str, int]:
