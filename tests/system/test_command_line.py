@@ -79,6 +79,18 @@ def test_refuses_a_document_outside_its_time_with_status_1(tmp_path: Path, at: s
     assert ended.err.startswith(f"refused, {code}: ")
 
 
+def test_a_document_made_after_the_moment_is_no_fault_of_a_clock(tmp_path: Path) -> None:
+    ended = call("verify", str(write(tmp_path, EAST[0], "json")), "--at", "2026-07-28T13:00:00Z")
+    assert ended.err.endswith("created on 2026-07-28T13:24:00Z, after the moment of the appraisal.\n")
+
+
+@pytest.mark.parametrize("at", ["2026-07-28", "2026-07-28T13:24:00"])
+def test_a_moment_without_a_time_zone_is_refused_with_an_example(at: str) -> None:
+    ended = call("verify", "document.json", "--at", at)
+    assert ended.status == 2
+    assert ended.err.endswith(f"--at: '{at}' has no time zone; write a time in UTC as 2026-07-28T13:24:00Z\n")
+
+
 def test_refuses_an_old_document_as_of_now(tmp_path: Path) -> None:
     assert call("verify", str(write(tmp_path, SOUTH[0], "json"))).status == 1
 

@@ -95,7 +95,8 @@ DOCUMENTATION: dict[Code, Documentation] = {
     Reason.DOCUMENT_NOT_YET_VALID: Documentation(
         title="The document is from the future",
         meaning="The time in createdOn is ahead of this service's clock by more than the allowed skew (60 s by default).",
-        remedy="Compare the clock of this service with UTC.",
+        remedy="Compare the clock of this service with UTC. For an archived document, name a moment in its lifetime with "
+        "`imds-verifier verify --at`.",
     ),
     Reason.CHAIN_UNTRUSTED: Documentation(
         title="The signer does not chain to a trusted root",

@@ -93,7 +93,7 @@ def read_moment(option: str, text: str) -> datetime:
     except ValueError as error:
         raise UsageError(f"{option}: {text!r} is not a time such as 2026-07-28T13:24:00Z") from error
     if moment.utcoffset() is None:
-        raise UsageError(f"{option}: {text!r} has no time zone; write Z for UTC")
+        raise UsageError(f"{option}: {text!r} has no time zone; write a time in UTC as 2026-07-28T13:24:00Z")
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise UsageError(f"{option}: {text!r} is not between {FIRST_YEAR} and {LAST_YEAR}")
     return moment.astimezone(UTC)

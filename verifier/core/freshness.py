@@ -37,9 +37,9 @@ def check_window(
         )
     if created_on is not None:
         if created_on > now + limits.clock_skew:
+            ahead = "after the moment of the appraisal" if needs_times else "which is still to come: compare the clocks"
             raise WindowRefused(
-                Reason.DOCUMENT_NOT_YET_VALID,
-                f"The document was created on {_rfc3339(created_on)}, which is still to come: compare the clocks.",
+                Reason.DOCUMENT_NOT_YET_VALID, f"The document was created on {_rfc3339(created_on)}, {ahead}."
             )
         if now - created_on > limits.maximum_age:
             raise WindowRefused(
