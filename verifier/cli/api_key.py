@@ -34,5 +34,6 @@ def _run(arguments: argparse.Namespace) -> int:
     key = secrets.token_urlsafe(_BYTES)
     sys.stdout.write(f"key:    {key}\nsha256: {hashlib.sha256(key.encode('ascii')).hexdigest()}\n")
     if arguments.agent:
-        sys.stdout.write("kind:   agent; put the sha256 into tenants.NAME.agent_keys\n")
+        # Agents accept the whole output as their key file, so this line is not a part of it.
+        sys.stderr.write("This is an agent key: put its sha256 into tenants.NAME.agent_keys.\n")
     return ExitStatus.DONE

@@ -23,12 +23,9 @@ def test_prints_a_key_and_the_hash_that_lets_it_in() -> None:
 
 def test_agent_key_comes_with_the_place_of_its_hash() -> None:
     ended = call("api-key", "--agent")
-    assert (ended.status, ended.err) == (0, "")
-    assert re.fullmatch(
-        r"key:    [A-Za-z0-9_-]{43}\nsha256: [0-9a-f]{64}\n"
-        r"kind:   agent; put the sha256 into tenants.NAME.agent_keys\n",
-        ended.out,
-    )
+    assert ended.status == 0
+    assert re.fullmatch(r"key:    [A-Za-z0-9_-]{43}\nsha256: [0-9a-f]{64}\n", ended.out)
+    assert "tenants.NAME.agent_keys" in ended.err
 
 
 def test_makes_another_key_each_time() -> None:
