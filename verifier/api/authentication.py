@@ -119,14 +119,14 @@ class Callers:
     def authenticate_administrator(self, authorizations: Sequence[str]) -> str:
         """Return the name of the admin key in the Authorization header.
 
-        Raises RequestError, with its own message for a tenant key. Not checked: permissions, because every
+        Raises RequestError, with its own message for a key of a tenant. Not checked: permissions, because every
         administrator may do everything.
         """
         name, caller = self._find(authorizations)
         if name is not None:
             return name
-        article = "an agent" if caller and caller.kind is KeyKind.AGENT else "a tenant"
-        raise _refusal(f"This endpoint needs an admin key; you sent {article} key." if caller else "")
+        sent = "an agent key" if caller and caller.kind is KeyKind.AGENT else "a backend key"
+        raise _refusal(f"This endpoint needs an admin key; you sent {sent}." if caller else "")
 
     def authenticate_tenant(self, authorizations: Sequence[str]) -> TenantCaller:
         """Return the tenant whose key the Authorization header carries, and the kind of the key.
@@ -138,7 +138,7 @@ class Callers:
         name, caller = self._find(authorizations)
         if caller is not None:
             return caller
-        raise _refusal("This endpoint needs a tenant key; you sent an admin key." if name else "")
+        raise _refusal("This endpoint needs a backend key or an agent key; you sent an admin key." if name else "")
 
     def know(self, authorizations: Sequence[str]) -> bool:
         """Return whether the Authorization header carries a secret key: an admin key or a backend key."""
