@@ -8,8 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis
 from support.redis_groups import ClusterGroup
-from support.redis_server import RedisServer
+from support.redis_server import RedisServer, running_redis_server
 
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.outstanding_nonces import RedisOutstandingNonces
@@ -107,6 +108,24 @@ def test_server_that_does_not_answer_is_unavailable() -> None:
             store.reserve("g", "n", limit=1, lifetime=MINUTE)
         with pytest.raises(StoreUnavailable):
             store.release("g", "n")
+
+
+def test_a_user_with_the_documented_commands_is_enough() -> None:
+    """docs/operations.md names the keys and the commands."""
+    commands = ("eval", "zrem", "pexpire", "time", "zadd", "zcard", "zrange", "zremrangebyscore")
+    with running_redis_server() as server:
+        with closing(redis.Redis.from_url(server.url)) as client:
+            client.acl_setuser(
+                "limited",
+                enabled=True,
+                passwords=["+secret"],
+                keys=["imds-verifier:outstanding:*"],
+                commands=[f"+{command}" for command in commands],
+            )
+        with closing(_redis(f"redis://limited:secret@127.0.0.1:{server.port}")) as store:
+            assert reserve_many(store, "group", 3, limit=2) == [True, True, False]
+            store.release("group", "nonce-0")
+            assert store.reserve("group", "x", limit=2, lifetime=MINUTE) is None
 
 
 def test_file_does_not_grow_with_expired_nonces(tmp_path: Path) -> None:
