@@ -232,6 +232,14 @@ TOGETHER: dict[str, tuple[Values, str]] = {
     "an ingress without TLS": ({"ingress": {"enabled": True, "hosts": ["a.example"]}}, "ingress.tlsSecretName"),
     "an ingress without a name": ({"ingress": {"enabled": True, "tlsSecretName": "a"}}, "ingress.hosts"),
     "a route without a gateway": ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is needed"),
+    "an ingress without the number of proxies": (
+        {"ingress": {"enabled": True, "hosts": ["a.example"], "tlsSecretName": "a"}},
+        "settings.trusted_proxies: an Ingress or an HTTPRoute is enabled",
+    ),
+    "a route without the number of proxies": (
+        {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}},
+        "settings.trusted_proxies: an Ingress or an HTTPRoute is enabled",
+    ),
     "fewest beyond most": ({"autoscaling": {"minReplicas": 9}}, "autoscaling.minReplicas: more than"),
     "a tenant of no policy": (
         {"tenants": {"contoso": {"policy": "gold"}}},

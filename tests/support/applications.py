@@ -14,12 +14,14 @@ from support.openapi_checks import DescribedClient
 from support.services import ADMIN_KEYS
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
+from verifier.adapters.sqlite.outstanding_nonces import SqliteOutstandingNonces
 from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.api.admission import Admission
 from verifier.api.app import create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Callers, Tenants
 from verifier.api.routes import Service
+from verifier.api.source_addresses import SourceAddresses
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceRecord
@@ -32,6 +34,7 @@ from verifier.ports.telemetry import (
     AppraisalRecord,
     DocumentAppraised,
     Event,
+    ForwardingMismatched,
     RefreshFailed,
     RequestFailed,
     ResponseSent,
@@ -59,6 +62,7 @@ class KeptRecords:
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     decisions: list[AppraisalRecord] = field(default_factory=list)
     unkept: list[AppraisalRecord] = field(default_factory=list)
+    forwarding: list[str] = field(default_factory=list)
 
     def record(self, event: Event) -> None:
         match event:
@@ -72,6 +76,8 @@ class KeptRecords:
                 self.decisions.append(record)
             case AppraisalNotLogged(record=record):
                 self.unkept.append(record)
+            case ForwardingMismatched(detail=detail):
+                self.forwarding.append(detail)
             case _:
                 raise AssertionError(f"an application without discovery and reloads recorded {event}")
 
@@ -108,6 +114,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     tenants: Tenants | None = None,
     callers: Callable[[], Callers] | None = None,
     limiter: RateLimiter | None = None,
+    trusted_proxies: int = 0,
     tokens: TokenIssuer | None = None,
 ) -> Application:
     """Create an application that accepts `support.documents` by default and keeps its nonces in `directory`."""
@@ -122,7 +129,13 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     )
     verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=lambda: read().policies)
     service = Service(
-        admission=Admission(callers=read, limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3")),
+        admission=Admission(
+            callers=read,
+            limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3"),
+            outstanding=SqliteOutstandingNonces(directory / "outstanding.sqlite3"),
+            nonce_lifetime=Limits().nonce_lifetime,
+            addresses=SourceAddresses(trusted_proxies=trusted_proxies, recorder=records),
+        ),
         verifier=verifier,
         readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),
         recorder=records,

@@ -1,7 +1,6 @@
 """The examples do what they say, against a service and the emulator."""
 
 import base64
-import hashlib
 import json
 import os
 import subprocess
@@ -19,12 +18,14 @@ from support.command_line import call
 from support.documents import VM, document, imds_answer
 from support.live_documents import current_document, current_pki
 from support.services import Answer, RunningServer, running_server, running_service
+from support.tenant_keys import hash_of
 
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.ports.tokens import TokenAlgorithm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-KEY = "key-of-the-examples"
+#: The backend's secret, and the key that its customers' VMs have.
+KEY, AGENT_KEY = "key-of-the-examples", "agent-key-of-the-examples"
 ISSUER = "https://verifier.example"
 _SECONDS = 60
 
@@ -47,12 +48,17 @@ def verifier(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path, keys_dir
 
 def signing_settings(keys_dir: Path) -> dict[str, str]:
     """One tenant, whose policy accepts the VM, a policy that does not, and signed results."""
-    hashed = hashlib.sha256(KEY.encode()).hexdigest()
+    tenant = {
+        "keys": [hash_of(KEY)],
+        "agent_keys": [hash_of(AGENT_KEY)],
+        "agent_vm_rate": "1000/minute",
+        "policy": "appliance",
+    }
     return {
         "VERIFIER_POLICIES": json.dumps(
             {"appliance": {"publishers": ["contoso"]}, "strict": {"products": ["another"]}}
         ),
-        "VERIFIER_TENANTS": json.dumps({"contoso": {"keys": [hashed], "policy": "appliance"}}),
+        "VERIFIER_TENANTS": json.dumps({"contoso": tenant}),
         "VERIFIER_TOKEN_KEYS_DIR": str(keys_dir),
         "VERIFIER_TOKEN_ISSUER": ISSUER,
     }
@@ -60,7 +66,7 @@ def signing_settings(keys_dir: Path) -> dict[str, str]:
 
 def attest(verifier: RunningServer) -> Mapping[str, object]:
     """The result for a VM, as its agent gets it."""
-    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {AGENT_KEY}", "Content-Type": "application/json"}
     nonce = str(verifier.request("POST", "/v1/nonces", b"{}", headers=headers).json["nonce"])
     body = json.dumps(imds_answer(current_document(nonce))).encode()
     answer = verifier.request("POST", "/v1/attestations", body, headers=headers)
@@ -234,7 +240,7 @@ class TestPassport:
     def test_licenses_for_the_file_that_the_agent_writes(self, tmp_path: Path, keys_dir: Path) -> None:
         """With the commands at the top of the example."""
         trust_dir, key, file = tmp_path / "trust", tmp_path / "key", tmp_path / "token"
-        key.write_text(f"{KEY}\n")
+        key.write_text(f"{AGENT_KEY}\n")
         with (
             running_server("emulator", "--port", "0", "--trust-dir", str(trust_dir)) as imds,
             running_service(

@@ -233,7 +233,7 @@ def test_a_store_is_named_to_operators_only(open_service: RunningServer, store: 
         assert str(store) not in each.body.decode()
     for each in (public[1], unknown):
         assert b'"nonce-store"' in each.body
-        assert b"Send an admin key or a tenant key to see the detail." in each.body
+        assert b"Send an admin key or a backend key to see the detail." in each.body
     assert named in shown.body.decode()
     assert any(named in str(json.loads(line).get("detail")) for line in open_service.log)
 

@@ -1,46 +1,129 @@
-"""Authenticate tenants and enforce their request rates, before the service reads a request body."""
+"""Authenticate tenants and enforce their limits.
+
+The service counts a request before it reads the body. It counts a VM's document when its nonce was redeemed.
+"""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Response, g, request
 
 from verifier.api.authentication import Callers
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
+from verifier.api.source_addresses import SourceAddresses
+from verifier.core.model import AuthenticContent
 from verifier.core.policy import Policies
-from verifier.core.tenancy import LimitedPath, Tenant
-from verifier.ports.stores import RateLimiter
+from verifier.core.tenancy import Allowance, KeyKind, LimitedPath, Tenant
+from verifier.ports.stores import OutstandingNonces, RateLimiter, StoreUnavailable
+
+_WAIT = "Retry after the time in Retry-After."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The tenant of a request. `address` is the source address of an agent, and empty for a backend."""
+
+    tenant: Tenant
+    address: str = ""
+
+    @property
+    def agents(self) -> str:
+        """Return the start of the name of each count of agents, so that none is a count of the tenant's backend."""
+        return f"{self.tenant.name}/agents"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Admit the requests of tenants. `callers` returns the present ones, because settings can change."""
+    """Admit the requests of tenants. `callers` returns the present ones, because settings can change.
+
+    Agent keys are public, so each customer of a tenant has limits of its own: by source address before the request is
+    read, and by VM when the nonce of its document was redeemed. No customer can use up those of the backend.
+    """
 
     callers: Callable[[], Callers]
     limiter: RateLimiter
+    outstanding: OutstandingNonces
+    nonce_lifetime: timedelta
+    addresses: SourceAddresses
 
-    def admit(self, path: LimitedPath) -> Tenant:
-        """Authenticate the tenant of the current request and count the request against the tenant's rate.
+    def admit(self, path: LimitedPath) -> Caller:
+        """Authenticate the tenant of the current request and count the request.
 
-        Requests that fail authentication are not counted. Raises RequestError and StoreUnavailable.
+        A backend's request counts against the tenant's rate, and an agent's against the rate of its address. Requests
+        that fail authentication are not counted. Raises RequestError and StoreUnavailable.
         """
-        tenant = self.callers().authenticate_tenant(request.headers.getlist("Authorization"))
-        if tenant.rate is None:
-            return tenant
-        allowance = self.limiter.hit(f"{tenant.name}/{path}", tenant.rate)
+        known = self.callers().authenticate_tenant(request.headers.getlist("Authorization"))
+        tenant = known.tenant
+        if known.kind is KeyKind.AGENT:
+            g.is_agent = True
+            caller = Caller(tenant=tenant, address=self.addresses.find())
+            name, rate, whose = f"{caller.agents}/{path}/{caller.address}", tenant.agents.address_rate, "your address"
+        elif tenant.rate is not None:
+            caller = Caller(tenant=tenant)
+            name, rate, whose = f"{tenant.name}/{path}", tenant.rate, "this tenant"
+        else:
+            return Caller(tenant=tenant)
+        allowance = self.limiter.hit(name, rate)
         g.limited = (path, allowance)
         if not allowance.admitted:
+            raise _rate_limited(whose, allowance)
+        return caller
+
+    def nonce_reservation(self, caller: Caller) -> Callable[[str], None] | None:
+        """Return a function that counts an agent's nonce as outstanding, or None for a backend.
+
+        The function raises RequestError if the agent's address or all agents of the tenant have too many outstanding
+        nonces, and StoreUnavailable.
+        """
+        return (lambda nonce: self._reserve(caller, nonce)) if caller.address else None
+
+    def document_admission(self, caller: Caller) -> Callable[[AuthenticContent], None] | None:
+        """Return a function that counts an agent's document against the rate of its VM, or None for a backend.
+
+        Call it when the document's nonce was redeemed. A document that was captured has a redeemed nonce, so it cannot
+        use up the rate of its VM. The function raises RequestError and StoreUnavailable.
+        """
+        return (lambda content: self._admit_document(caller, content)) if caller.address else None
+
+    def _reserve(self, caller: Caller, nonce: str) -> None:
+        limits = caller.tenant.agents
+        mine = f"{caller.agents}/{caller.address}"
+        wait = self.outstanding.reserve(mine, nonce, limit=limits.address_nonces, lifetime=self.nonce_lifetime)
+        if wait is not None:
             raise RequestError(
                 RequestFault.RATE_LIMITED,
-                f"The rate of this tenant is {allowance.rate.amount} requests per {allowance.rate.unit}. Retry after "
-                "the time in Retry-After.",
-                retry_after=allowance.reset,
+                f"Your address has {limits.address_nonces} outstanding nonces, which is the limit. {_WAIT}",
+                retry_after=wait,
             )
-        return tenant
+        wait = self.outstanding.reserve(caller.agents, nonce, limit=limits.tenant_nonces, lifetime=self.nonce_lifetime)
+        if wait is not None:
+            self._release(mine, nonce)
+            raise RequestError(
+                RequestFault.RATE_LIMITED,
+                f"The agents of this tenant have too many outstanding nonces. {_WAIT}",
+                retry_after=wait,
+            )
+
+    def _admit_document(self, caller: Caller, content: AuthenticContent) -> None:
+        nonce = content.claims.nonce or ""
+        # If another address got the nonce, it counts there until it expires.
+        for group in (f"{caller.agents}/{caller.address}", caller.agents):
+            self._release(group, nonce)
+        rate = caller.tenant.agents.vm_rate
+        allowance = self.limiter.hit(f"{caller.agents}/vm/{content.claims.vm_id.lower()}", rate)
+        if not allowance.admitted:
+            raise _rate_limited("one VM", allowance, note=" The nonce of this document is used: get a new one then.")
+
+    def _release(self, group: str, nonce: str) -> None:
+        """Count the nonce no longer. If the store is unavailable, it counts until it expires."""
+        with suppress(StoreUnavailable):
+            self.outstanding.release(group, nonce)
 
     def knows_caller(self) -> bool:
-        """Return whether the current request carries a valid key. In a service without keys, none does."""
+        """Return whether the current request carries a secret key. In a service without keys, none does."""
         return self.callers().know(request.headers.getlist("Authorization"))
 
     def current_policies(self, tenant: Tenant) -> tuple[str, Policies]:
@@ -51,6 +134,14 @@ class Admission:
         """
         callers = self.callers()
         return callers.tenants.policy_of(tenant), callers.policies
+
+
+def _rate_limited(whose: str, allowance: Allowance, *, note: str = "") -> RequestError:
+    return RequestError(
+        RequestFault.RATE_LIMITED,
+        f"The rate of {whose} is {allowance.rate.amount} requests per {allowance.rate.unit}. {_WAIT}{note}",
+        retry_after=allowance.reset,
+    )
 
 
 def add_rate_headers(response: Response) -> Response:

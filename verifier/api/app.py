@@ -85,6 +85,8 @@ def _identify_requests(app: Flask) -> None:
         g.client_request_id = asked if _CLIENT_REQUEST_ID.fullmatch(asked) else ""
         g.started = perf_counter()
         g.code = ""
+        # Admission sets it if the key is one that counts as public.
+        g.is_agent = False
         g.trace = TraceContext.read(request.headers.get("traceparent", ""), span_id=secrets.token_hex(8))
         CURRENT_TRACE.set(g.trace)
 
@@ -132,7 +134,7 @@ def _record_answers(app: Flask, recorder: Recorder) -> None:
 def _answer_faults(app: Flask, recorder: Recorder) -> None:
     @app.errorhandler(Refused)
     def refuse(refused: Refused) -> Response:
-        return _answer_problem(refusal_json(refused, request_id=g.request_id))
+        return _answer_problem(refusal_json(refused, request_id=g.request_id, is_public=g.is_agent))
 
     @app.errorhandler(RequestError)
     def reject(error: RequestError) -> Response:

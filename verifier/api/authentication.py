@@ -1,7 +1,8 @@
 """Authenticate administrators and tenants by API key.
 
-Administrators may read and change trust. Tenants may get nonces and post documents. The service keeps only hashes of
-keys, and a key of one kind never authenticates the other.
+Administrators may read and change trust. Tenants may get nonces and post documents, with two kinds of keys: a backend
+key is a secret, an agent key counts as public. The service keeps only hashes of keys, and a key of one kind never
+authenticates another.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from typing import TypeVar
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
 from verifier.core.policy import Policies
-from verifier.core.tenancy import NAME_PATTERN, Tenant
+from verifier.core.tenancy import NAME_PATTERN, KeyKind, Tenant
 
 _Caller = TypeVar("_Caller")
 
@@ -52,27 +53,30 @@ class Administrators:
 class Tenants:
     """Each tenant, with the SHA-256 of each of its keys in lower-case hex.
 
-    A tenant may have several keys, so that an operator can rotate them. Without tenants the service is open: every
-    caller is OPEN_TENANT, and the service ignores keys.
+    A tenant may have several keys of each kind, so that an operator can rotate them. It needs a backend key, and may
+    have no agent key. Without tenants the service is open: every caller is OPEN_TENANT, and the service ignores keys.
     """
 
     key_hashes: Mapping[Tenant, Sequence[str]] = field(default_factory=dict, repr=False)
+    agent_key_hashes: Mapping[Tenant, Sequence[str]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         kept = {tenant: tuple(hashes) for tenant, hashes in self.key_hashes.items()}
-        for tenant, hashes in kept.items():
-            if not hashes:
+        agents = {tenant: tuple(hashes) for tenant, hashes in self.agent_key_hashes.items()}
+        for tenant, hashes in (*kept.items(), *agents.items()):
+            if not kept.get(tenant):
                 raise ValueError(f"the tenant {tenant.name} has no key; add one or remove the tenant")
             if any(not _SHA256.fullmatch(key_hash) or key_hash == _EMPTY for key_hash in hashes):
                 raise ValueError(
                     f"each key of the tenant {tenant.name} must be the SHA-256 of a key, as 64 lower-case hex digits"
                 )
-        every = [key_hash for hashes in kept.values() for key_hash in hashes]
+        every = [key_hash for keys in (kept, agents) for hashes in keys.values() for key_hash in hashes]
         if len(set(every)) != len(every):
             raise ValueError("two keys of tenants have the same hash; each key must be unique")
         if len({tenant.name for tenant in kept}) != len(kept):
             raise ValueError("two tenants have the same name")
         object.__setattr__(self, "key_hashes", kept)
+        object.__setattr__(self, "agent_key_hashes", agents)
 
     @property
     def are_open(self) -> bool:
@@ -94,6 +98,14 @@ OPEN_TENANT = Tenant(name="default")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TenantCaller:
+    """A tenant, and the kind of key that authenticated the caller as this tenant."""
+
+    tenant: Tenant
+    kind: KeyKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Callers:
     """Hold who may call the service, and the policies that the tenants' names refer to.
 
@@ -107,38 +119,46 @@ class Callers:
     def authenticate_administrator(self, authorizations: Sequence[str]) -> str:
         """Return the name of the admin key in the Authorization header.
 
-        Raises RequestError, with its own message for a tenant key. Not checked: permissions, because every
+        Raises RequestError, with its own message for a key of a tenant. Not checked: permissions, because every
         administrator may do everything.
         """
-        name, tenant = self._find(authorizations)
+        name, caller = self._find(authorizations)
         if name is not None:
             return name
-        raise _refusal("This endpoint needs an admin key; you sent a tenant key." if tenant else "")
+        sent = "an agent key" if caller and caller.kind is KeyKind.AGENT else "a backend key"
+        raise _refusal(f"This endpoint needs an admin key; you sent {sent}." if caller else "")
 
-    def authenticate_tenant(self, authorizations: Sequence[str]) -> Tenant:
-        """Return the tenant whose key the Authorization header carries.
+    def authenticate_tenant(self, authorizations: Sequence[str]) -> TenantCaller:
+        """Return the tenant whose key the Authorization header carries, and the kind of the key.
 
         Raises RequestError, with its own message for an admin key.
         """
         if self.tenants.are_open:
-            return OPEN_TENANT
-        name, tenant = self._find(authorizations)
-        if tenant is not None:
-            return tenant
-        raise _refusal("This endpoint needs a tenant key; you sent an admin key." if name else "")
+            return TenantCaller(tenant=OPEN_TENANT, kind=KeyKind.BACKEND)
+        name, caller = self._find(authorizations)
+        if caller is not None:
+            return caller
+        raise _refusal("This endpoint needs a backend key or an agent key; you sent an admin key." if name else "")
 
     def know(self, authorizations: Sequence[str]) -> bool:
-        """Return whether the Authorization header carries the key of an administrator or a tenant."""
+        """Return whether the Authorization header carries a secret key: an admin key or a backend key."""
         try:
-            return any(caller is not None for caller in self._find(authorizations))
+            name, caller = self._find(authorizations)
         except RequestError:
             return False
+        return name is not None or (caller is not None and caller.kind is KeyKind.BACKEND)
 
-    def _find(self, authorizations: Sequence[str]) -> tuple[str | None, Tenant | None]:
+    def _find(self, authorizations: Sequence[str]) -> tuple[str | None, TenantCaller | None]:
         key_hash = _read_key(authorizations)
         administrators = ((known, name) for name, known in self.administrators.key_hashes.items())
-        tenants = ((known, tenant) for tenant, hashes in self.tenants.key_hashes.items() for known in hashes)
-        return _match(key_hash, administrators), _match(key_hash, tenants)
+        kinds = ((KeyKind.BACKEND, self.tenants.key_hashes), (KeyKind.AGENT, self.tenants.agent_key_hashes))
+        callers = (
+            (known, TenantCaller(tenant=tenant, kind=kind))
+            for kind, key_hashes in kinds
+            for tenant, hashes in key_hashes.items()
+            for known in hashes
+        )
+        return _match(key_hash, administrators), _match(key_hash, callers)
 
 
 def _match(key_hash: str, callers: Iterable[tuple[str, _Caller]]) -> _Caller | None:

@@ -47,7 +47,7 @@ _WORDS = {
     "string": "text",
     "uri-reference": "path",
 }
-_KEYS = {"tenantKey": "a tenant key, if the service has tenants", "adminKey": "an admin key"}
+_KEYS = {"tenantKey": "a backend key or an agent key, if the service has tenants", "adminKey": "an admin key"}
 
 
 def make_page(document: _Node) -> str:

@@ -43,7 +43,7 @@ from verifier.usecases.readiness import Condition
 #: A JSON object of any shape.
 Json = Mapping[str, object]
 
-_HIDDEN = "Send an admin key or a tenant key to see the detail."
+_HIDDEN = "Send an admin key or a backend key to see the detail."
 
 _PolicyName = Annotated[str, Field(min_length=1, max_length=64)]
 _VmId = Annotated[
@@ -298,11 +298,14 @@ def problem_json(
     return problem
 
 
-def refusal_json(refused: Refused, *, request_id: str = "") -> ProblemJson:
-    """Build the problem document of a refusal, with the outcome of each check."""
+def refusal_json(refused: Refused, *, request_id: str = "", is_public: bool = False) -> ProblemJson:
+    """Build the problem document of a refusal, with the outcome of each check.
+
+    If the caller's key `is_public`, the detail says only what any agent may know.
+    """
     return problem_json(
         refused.reason,
-        refused.detail,
+        refused.public_detail if is_public else refused.detail,
         request_id=request_id,
         checks=refused.checks,
         retry_after_seconds=None if refused.retry_after is None else int(refused.retry_after.total_seconds()),

@@ -60,8 +60,8 @@ _HEADERS: dict[str, Json] = {
     "WWW-Authenticate": _header(
         "The authentication scheme (RFC 9110 section 11.6.1).", {"const": "Bearer"}, required=True
     ),
-    "RateLimit": _header("The remaining requests of the tenant (draft-ietf-httpapi-ratelimit-headers)."),
-    "RateLimit-Policy": _header("The rate of the tenant (draft-ietf-httpapi-ratelimit-headers)."),
+    "RateLimit": _header("The remaining requests of the tenant or agent (draft-ietf-httpapi-ratelimit-headers)."),
+    "RateLimit-Policy": _header("The rate of the tenant or agent (draft-ietf-httpapi-ratelimit-headers)."),
     "Cache-Control": _header("How long caches may keep the response.", required=True),
     "ETag": _header("The validator of this version, for If-None-Match.", required=True),
 }
@@ -104,7 +104,7 @@ def make_document(version: str) -> Json:
                 "tenantKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A tenant key. Not needed if the service has no tenants.",
+                    "description": "A backend key or an agent key. Not needed if the service has no tenants.",
                 },
                 "adminKey": {"type": "http", "scheme": "bearer", "description": "An admin key."},
             },

@@ -135,7 +135,7 @@ DOCUMENTATION: dict[Code, Documentation] = {
     Reason.POLICY_DENIED: Documentation(
         status=403,
         title="A policy does not allow this VM",
-        meaning="The document is authentic and fresh, but does not satisfy the policy that the detail names: a claim is absent or "
+        meaning="The document is authentic and fresh, but does not satisfy a policy. The detail names the rule: a claim is absent or "
         "has another value. The policies of the tenant, the nonce and the request all apply. Or the nonce is bound to a policy that "
         "no longer exists.",
         remedy="Compare the claims with the policy. If a claim is absent, use a later api-version of IMDS. If the plan is empty, "
@@ -180,23 +180,26 @@ DOCUMENTATION: dict[Code, Documentation] = {
         status=401,
         title="A valid API key is required",
         meaning="The request has no Authorization header, more than one, or an unknown key. `/v1/trust` requires an admin key. If "
-        "the service has tenants, nonces and attestations require a tenant key.",
+        "the service has tenants, nonces and attestations require a backend key or an agent key of a tenant.",
         remedy="Send `Authorization: Bearer KEY` once. To add a key, the operator adds its SHA-256 to the settings. Without "
         "admin keys, `/v1/trust` refuses every request; use `imds-verifier trust` on the host of the service.",
     ),
     RequestFault.FORBIDDEN: Documentation(
         status=403,
         title="This kind of key is not allowed here",
-        meaning="The request sent a tenant key to an endpoint that needs an admin key, or an admin key to an endpoint that needs a "
-        "tenant key.",
-        remedy="Use an admin key for `/v1/trust`, and a tenant key for nonces and attestations.",
+        meaning="The request sent a backend key or an agent key to an endpoint that needs an admin key, or an admin key to an "
+        "endpoint that needs a key of a tenant.",
+        remedy="Use an admin key for `/v1/trust`, and a backend key or an agent key for nonces and attestations.",
     ),
     RequestFault.RATE_LIMITED: Documentation(
         status=429,
         title="Too many requests",
-        meaning="The tenant has sent more requests to this path than its rate allows; RateLimit-Policy names the rate. The request "
-        "was not processed. Its nonce is still valid.",
-        remedy="Wait for the seconds in Retry-After, then send the same request again.",
+        meaning="The caller has sent more requests to this path than its rate allows; RateLimit-Policy names the rate. With an agent "
+        "key, the rate is that of the source address. The request was not processed, and its nonce is still valid. Or the agent's "
+        "address or tenant has too many outstanding nonces. Or the VM has posted too many documents; the detail says so, and the "
+        "nonce of this document is used.",
+        remedy="Wait for the seconds in Retry-After, then send the same request again. If the detail says that the nonce is used, "
+        "get a new nonce and a new document.",
     ),
     Failure.STORE_UNAVAILABLE: Documentation(
         status=503,

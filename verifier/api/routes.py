@@ -46,14 +46,18 @@ def create_blueprint(service: Service) -> Blueprint:
 
     @blueprint.post("/v1/nonces")
     def issue_nonce() -> tuple[Response, int]:
-        tenant = service.admission.admit(LimitedPath.NONCES)
+        caller = service.admission.admit(LimitedPath.NONCES)
         body = read_body(limit=service.maximum_body_bytes)
         binding = json_codec.read_nonce_request(request.mimetype, body)
-        return jsonify(json_codec.nonce_json(service.verifier.issue_nonce(tenant=tenant.name, binding=binding))), 201
+        issued = service.verifier.issue_nonce(
+            tenant=caller.tenant.name, binding=binding, reserve=service.admission.nonce_reservation(caller)
+        )
+        return jsonify(json_codec.nonce_json(issued)), 201
 
     @blueprint.post("/v1/attestations")
     def appraise() -> Response:
-        tenant = service.admission.admit(LimitedPath.ATTESTATIONS)
+        caller = service.admission.admit(LimitedPath.ATTESTATIONS)
+        tenant = caller.tenant
         with service.appraisals.watch(
             request_id=g.request_id, client_request_id=g.client_request_id, tenant=tenant.name
         ) as appraisal:
@@ -68,6 +72,7 @@ def create_blueprint(service: Service) -> Blueprint:
                 policies=policies,
                 nonce=asked.nonce,
                 policy=asked.policy,
+                admit=service.admission.document_admission(caller),
                 observer=appraisal,
             )
             appraisal.conclude(result)

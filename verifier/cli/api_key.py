@@ -19,13 +19,21 @@ def api_key_command() -> CommandParts:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--agent",
+        action="store_true",
+        help="create an agent key, which may be on customers' VMs; it can only get nonces and post documents",
+    )
     parser.epilog = (
-        "Give the key to the caller. Put the hash into the settings: tenants.NAME.keys or admin_keys. "
-        "The command does not store the key, so a lost key cannot be recovered."
+        "Give the key to the caller. Put the hash into the settings: tenants.NAME.keys, tenants.NAME.agent_keys with "
+        "--agent, or admin_keys. The command does not store the key, so a lost key cannot be recovered."
     )
 
 
-def _run(_: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     key = secrets.token_urlsafe(_BYTES)
     sys.stdout.write(f"key:    {key}\nsha256: {hashlib.sha256(key.encode('ascii')).hexdigest()}\n")
+    if arguments.agent:
+        # Agents accept the whole output as their key file, so this line is not a part of it.
+        sys.stderr.write("This is an agent key: put its sha256 into tenants.NAME.agent_keys.\n")
     return ExitStatus.DONE

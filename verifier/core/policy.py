@@ -267,10 +267,15 @@ class Policies:
                 raise PolicyRefused(
                     Reason.POLICY_DENIED,
                     f"The nonce is bound to policy {name[:64]!r}, which no longer exists: get a new nonce.",
+                    public_detail="The nonce is bound to a policy that no longer exists: get a new nonce.",
                 ) from error
             result = rule.evaluate(fresh.content, now=now)
             if result.outcome is not RuleOutcome.SATISFIED:
-                raise PolicyRefused(Reason.POLICY_DENIED, f"Policy {name!r}, rule '{result.rule}': {result.detail}")
+                raise PolicyRefused(
+                    Reason.POLICY_DENIED,
+                    f"Policy {name!r}, rule '{result.rule}': {result.detail}",
+                    public_detail=f"The document does not satisfy the rule '{result.rule}'.",
+                )
         return Verified(fresh=fresh, policies=names)
 
 

@@ -93,7 +93,8 @@ class Refused(Exception):
     """The document is refused. The subclass names the check that failed, `reason` says why.
 
     `detail` is one sentence for a person. Of an unverified document it repeats only algorithm and certificate names.
-    `retry_after` is set if the same agent may try again.
+    `retry_after` is set if the same agent may try again. `public_detail` replaces `detail` for callers whose key is
+    public, if `detail` says more than they may know.
     """
 
     check: ClassVar[Check]
@@ -105,12 +106,14 @@ class Refused(Exception):
         *,
         retry_after: timedelta | None = None,
         remarks: Remarks = NO_REMARKS,
+        public_detail: str = "",
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self._reason = reason
         self._detail = detail
         self._retry_after = retry_after
         self._remarks = remarks
+        self._public_detail = public_detail
 
     @property
     def reason(self) -> Reason:
@@ -121,16 +124,26 @@ class Refused(Exception):
         return self._detail
 
     @property
+    def public_detail(self) -> str:
+        return self._public_detail or self._detail
+
+    @property
     def retry_after(self) -> timedelta | None:
         return self._retry_after
 
     def with_remarks(self, remarks: Remarks) -> Self:
         """Return the same refusal with these remarks on other checks."""
-        return type(self)(self._reason, self._detail, retry_after=self._retry_after, remarks=remarks)
+        return type(self)(
+            self._reason,
+            self._detail,
+            retry_after=self._retry_after,
+            remarks=remarks,
+            public_detail=self._public_detail,
+        )
 
     def as_final(self) -> Self:
         """Return the same refusal, which no agent can try again: that of an archived document."""
-        return type(self)(self._reason, self._detail, remarks=self._remarks)
+        return type(self)(self._reason, self._detail, remarks=self._remarks, public_detail=self._public_detail)
 
     @property
     def code(self) -> str:

@@ -1,7 +1,7 @@
 """Describe the tenants of a service: the policy that their documents must satisfy, and their rate limits."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Self
@@ -61,7 +61,7 @@ class LimitedPath(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """Describe what a rate limit leaves to a tenant after one request.
+    """Describe what a rate limit leaves to a caller after one request.
 
     `reset` is the time until `remaining` grows or, if the request was not admitted, until a request is admitted.
     """
@@ -72,12 +72,47 @@ class Allowance:
     reset: timedelta
 
 
+class KeyKind(StrEnum):
+    """Name the two kinds of a tenant's keys."""
+
+    #: A secret of the relying party. It may do everything that the tenant may do.
+    BACKEND = "backend"
+    #: It may be on customers' VMs, so it counts as public. It may get nonces and post documents.
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentLimits:
+    """Limit the callers with agent keys, of which each customer of the tenant has one.
+
+    `address_rate` limits the requests of one source address, nonces and attestations each with its own count.
+    `vm_rate` limits the documents of one VM whose nonce was redeemed. The last two limit outstanding nonces.
+    """
+
+    address_rate: Rate = Rate(amount=600, unit=Unit.MINUTE)
+    vm_rate: Rate = Rate(amount=30, unit=Unit.MINUTE)
+    address_nonces: int = 500
+    tenant_nonces: int = 20_000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.address_nonces <= self.tenant_nonces <= MAX_OUTSTANDING_NONCES:
+            raise ValueError(
+                f"outstanding nonces: expected 1 to {MAX_OUTSTANDING_NONCES}, and not more for an address than for "
+                "the tenant"
+            )
+
+
+#: The highest limit of one tenant: on Redis about 400 MB.
+MAX_OUTSTANDING_NONCES = 1_000_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """Describe one party that a service works for.
 
     Every document of its requests must satisfy `policy`. A nonce or a request can only add policies. `rate` limits
-    nonces and attestations, each with its own count. None means no limit.
+    the nonces and attestations of its backend keys, each with its own count. None means no limit. `agents` limits the
+    callers with agent keys, which never count against `rate`.
 
     Not checked: that a policy of that name exists.
     """
@@ -85,6 +120,7 @@ class Tenant:
     name: str
     policy: str = "default"
     rate: Rate | None = None
+    agents: AgentLimits = field(default_factory=AgentLimits)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -1,4 +1,7 @@
-"""Define the stores that all workers and replicas of one service share: nonces, documents and request rates."""
+"""Define the stores that all workers and replicas of one service share.
+
+They keep nonces, documents, request rates, and the number of outstanding nonces.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -91,5 +94,20 @@ class RateLimiter(Protocol):
         """
 
 
-#: The maximum length of a rate key, in characters.
+#: The maximum length of a rate key and of the name of a group, in characters.
 MAX_RATE_KEY = 256
+
+
+class OutstandingNonces(Protocol):
+    """Count the outstanding nonces of groups, such as all agents at one address."""
+
+    def reserve(self, group: str, nonce: str, *, limit: int, lifetime: timedelta) -> timedelta | None:
+        """Count the nonce in the group for `lifetime` unless the group already has `limit` outstanding nonces.
+
+        Returns None if the nonce is counted, or the time until the group has fewer. Concurrent callers are counted one
+        after the other. Raises StoreUnavailable if the count is unknown: the service must not issue the nonce then.
+        Raises ValueError if `group` is longer than MAX_RATE_KEY, or if `limit` or `lifetime` is not positive.
+        """
+
+    def release(self, group: str, nonce: str) -> None:
+        """Count the nonce no longer. An unknown nonce changes no count. Raises StoreUnavailable."""

@@ -192,6 +192,13 @@ class TokenAudienceShared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardingMismatched:
+    """The forwarding headers of an agent's request do not fit the number of trusted proxies."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsReloaded:
     """The process took new settings, or refused them and kept the current ones. `detail` holds no secret."""
 
@@ -229,6 +236,7 @@ Event: TypeAlias = (
     | TrustOddityFound
     | TokenKeysReloaded
     | TokenAudienceShared
+    | ForwardingMismatched
     | SettingsReloaded
     | StoreCallMeasured
     | StoreCircuitsChanged

@@ -82,10 +82,17 @@ class Verifier:
     policies: PolicySource = field(default_factory=Policies)
     served: frozenset[Cloud] = SERVED_BY_DEFAULT
 
-    def issue_nonce(self, *, tenant: str = DEFAULT_TENANT, binding: NonceBinding | None = None) -> IssuedNonce:
+    def issue_nonce(
+        self,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        binding: NonceBinding | None = None,
+        reserve: Callable[[str], None] | None = None,
+    ) -> IssuedNonce:
         """Issue a new nonce, with which one document can be accepted.
 
-        Raises UnknownPolicyError and StoreUnavailable.
+        `reserve` is called with the nonce before the store keeps it, and may refuse it with an exception.
+        Raises UnknownPolicyError, StoreUnavailable, and what `reserve` raises.
         """
         binding = binding or NonceBinding()
         if binding.policy:
@@ -101,6 +108,8 @@ class Verifier:
         for _ in range(_MAX_ISSUE_ATTEMPTS):
             nonce = "".join(secrets.choice(self.nonce_form.alphabet) for _ in range(self.nonce_form.length))
             key = NonceKey(tenant=tenant, nonce=nonce)
+            if reserve is not None:
+                reserve(nonce)
             if self.nonces.issue(key, record, keep=self.limits.nonce_memory, now=now):
                 return IssuedNonce(nonce=nonce, issued_at=record.issued_at, expires_at=record.expires_at)
         raise StoreUnavailable("Every generated nonce was already in the nonce store.")
@@ -114,6 +123,7 @@ class Verifier:
         policies: Policies | None = None,
         nonce: str | None = None,
         policy: str | None = None,
+        admit: Callable[[AuthenticContent], None] | None = None,
         observer: pipeline.Observer | None = None,
     ) -> LiveResult:
         """Appraise one document, and return the result if it is authentic, fresh, unused and satisfies every policy.
@@ -124,10 +134,11 @@ class Verifier:
 
         The nonce is used after checks 1 to 6 have passed, also if its bindings or a policy refuse the document. A
         refusal by checks 1 to 6 leaves it unused. If nonces are optional and the request names none, a document that
-        answers no challenge is remembered instead.
+        answers no challenge is remembered instead. After that, `admit` is called with the authentic content, and may
+        end the appraisal with an exception. Documents that were posted before never reach it.
 
-        Raises Refused, Unavailable, and UnknownPolicyError if `policy` does not exist. Raises Unavailable also if
-        `tenant_policy` does not exist, because no document can be accepted without it.
+        Raises Refused, Unavailable, what `admit` raises, and UnknownPolicyError if `policy` does not exist. Raises
+        Unavailable also if `tenant_policy` does not exist, because no document can be accepted without it.
         """
         policies = policies_now(self.policies) if policies is None else policies
         if policy is not None:
@@ -145,7 +156,9 @@ class Verifier:
                 limits=self.limits,
                 needs_times=False,
                 build_chain=partial(self._build_chain, now=now),
-                establish_freshness=partial(self._establish_freshness, tenant=tenant, expected=nonce, now=now),
+                establish_freshness=partial(
+                    self._establish_freshness, tenant=tenant, expected=nonce, now=now, admit=admit
+                ),
                 policies=policies,
                 tenant_policy=tenant_policy,
                 request_policy=policy,
@@ -167,8 +180,21 @@ class Verifier:
                 self.discovery.report_nonconforming(found)
 
     def _establish_freshness(
-        self, content: AuthenticContent, *, tenant: str, expected: str | None, now: datetime
+        self,
+        content: AuthenticContent,
+        *,
+        tenant: str,
+        expected: str | None,
+        now: datetime,
+        admit: Callable[[AuthenticContent], None] | None,
     ) -> Live:
+        """Use the content's freshness once, then call `admit`. Raises NonceRefused and StoreUnavailable."""
+        fresh = self._use_once(content, tenant=tenant, expected=expected, now=now)
+        if admit is not None:
+            admit(content)
+        return fresh
+
+    def _use_once(self, content: AuthenticContent, *, tenant: str, expected: str | None, now: datetime) -> Live:
         """Redeem the nonce or remember the content: the one side effect. Raises NonceRefused and StoreUnavailable."""
         if self.nonce_mode is NonceMode.OPTIONAL and expected is None and unchallenged.answers_no_challenge(content):
             keep = unchallenged.memory_of(content, now=now, limits=self.limits)

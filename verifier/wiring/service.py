@@ -27,6 +27,7 @@ from verifier.api.app import answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Callers, Tenants
 from verifier.api.routes import Service, create_metrics_blueprint
+from verifier.api.source_addresses import SourceAddresses
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.cli.commands import ExitStatus
 from verifier.core.discovery import DiscoveryMode
@@ -51,7 +52,7 @@ def callers_of(settings: Settings, *, needs_tenants: bool = False) -> Callers:
     except ValueError as error:
         raise SettingsError(f"admin_keys: {error}") from error
     try:
-        tenants = Tenants(key_hashes=settings.tenant_keys)
+        tenants = Tenants(key_hashes=settings.tenant_keys, agent_key_hashes=settings.agent_keys)
     except ValueError as error:
         raise SettingsError(f"tenants: {error}") from error
     return Callers(administrators=administrators, tenants=tenants, policies=settings.named_policies)
@@ -129,7 +130,13 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             verifier=verifier,
             readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens, served=settings.clouds),
             recorder=recorder,
-            admission=Admission(callers=callers, limiter=stores.limiter),
+            admission=Admission(
+                callers=callers,
+                limiter=stores.limiter,
+                outstanding=stores.outstanding,
+                nonce_lifetime=settings.limits.nonce_lifetime,
+                addresses=SourceAddresses(trusted_proxies=settings.trusted_proxies, recorder=recorder),
+            ),
             appraisals=Appraisals(
                 recorder=recorder, clock=clock, log=prepared.appraisal_log(), log_required=settings.audit_required
             ),

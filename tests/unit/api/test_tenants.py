@@ -1,6 +1,5 @@
 """Test the authentication and the rates of tenants."""
 
-import hashlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,20 +7,17 @@ import pytest
 from support import documents
 from support.applications import Application, make_application
 from support.problems import read_problem
+from support.tenant_keys import hash_of
 from werkzeug.test import TestResponse
 
-from verifier.api.authentication import OPEN_TENANT, Administrators, Callers, Tenants
+from verifier.api.authentication import OPEN_TENANT, Administrators, Callers, TenantCaller, Tenants
 from verifier.api.json_codec import RequestError
 from verifier.core.nonces import FirstUse
 from verifier.core.policy import ClaimIn, ClaimName, Policies
-from verifier.core.tenancy import Allowance, Rate, Tenant
+from verifier.core.tenancy import Allowance, KeyKind, Rate, Tenant
 from verifier.ports.stores import NonceKey, StoreUnavailable
 
 NORTH, SOUTH = Tenant(name="north", rate=Rate.parse("3/hour")), Tenant(name="south", policy="fabrikam")
-
-
-def hash_of(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 TENANTS = Tenants(key_hashes={NORTH: [hash_of("north-1"), hash_of("north-2")], SOUTH: [hash_of("south-1")]})
@@ -45,7 +41,7 @@ def code_of(response: TestResponse) -> object:
 
 def test_each_key_of_a_tenant_authenticates_it() -> None:
     for key, tenant in (("north-1", NORTH), ("north-2", NORTH), ("south-1", SOUTH)):
-        assert CALLERS.authenticate_tenant([f"Bearer {key}"]) is tenant
+        assert CALLERS.authenticate_tenant([f"Bearer {key}"]) == TenantCaller(tenant=tenant, kind=KeyKind.BACKEND)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +75,7 @@ def test_admin_key_is_forbidden_for_tenants() -> None:
 def test_without_tenants_every_caller_is_the_open_tenant(authorizations: list[str]) -> None:
     open_to_all = Callers(administrators=ADMINISTRATORS)
     assert open_to_all.tenants.are_open
-    assert open_to_all.authenticate_tenant(authorizations) is OPEN_TENANT
+    assert open_to_all.authenticate_tenant(authorizations).tenant is OPEN_TENANT
 
 
 @pytest.mark.parametrize(

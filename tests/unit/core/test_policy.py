@@ -29,7 +29,7 @@ from verifier.core.policy import (
     UnknownPolicyError,
     applicable_policies,
 )
-from verifier.core.reasons import Check, PolicyRefused, Reason
+from verifier.core.reasons import NO_REMARKS, Check, PolicyRefused, Reason
 from verifier.core.trust.clouds import Cloud
 from verifier.core.vm_ids import swap_bytes
 
@@ -272,6 +272,9 @@ class TestPolicies:
             with pytest.raises(PolicyRefused, match="no longer exists: get a new nonce") as caught:
                 policies.apply(self.redeemed(), names, now=NOW)
             assert caught.value.reason is Reason.POLICY_DENIED
+            assert (
+                caught.value.public_detail == "The nonce is bound to a policy that no longer exists: get a new nonce."
+            )
             assert len(str(caught.value)) < 200
 
 
@@ -295,3 +298,13 @@ def test_the_tenants_policy_always_applies_and_nonce_and_request_add_to_it(
 ) -> None:
     redeemed = Redeemed(content=content(), record=NonceRecord(issued_at=NOW, expires_at=NOW, policy=bound))
     assert applicable_policies(redeemed, tenant="theirs", asked=asked) == names
+
+
+def test_public_detail_of_a_refusal_names_the_rule_alone() -> None:
+    policies = Policies({"gold": ClaimIn(ClaimName.PUBLISHER, frozenset({"fabrikam"}))})
+    redeemed = Redeemed(content=content(), record=NonceRecord(issued_at=NOW, expires_at=NOW))
+    with pytest.raises(PolicyRefused) as caught:
+        policies.apply(redeemed, ("gold",), now=NOW)
+    assert "gold" in caught.value.detail
+    for refused in (caught.value, caught.value.with_remarks(NO_REMARKS), caught.value.as_final()):
+        assert refused.public_detail == "The document does not satisfy the rule 'plan.publisher is allowed'."

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from verifier.core.policy import Policies
-from verifier.core.tenancy import MAX_RATE, Rate, Tenant, Unit
+from verifier.core.tenancy import MAX_OUTSTANDING_NONCES, MAX_RATE, AgentLimits, Rate, Tenant, Unit
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,15 @@ def test_a_tenant_has_the_default_policy_and_no_limit() -> None:
 def test_refuses_a_name_that_a_store_could_misread(name: str) -> None:
     with pytest.raises(ValueError, match="the name of a tenant"):
         Tenant(name=name)
+
+
+@pytest.mark.parametrize(("address", "tenant"), [(0, 1), (-1, 1), (2, 1), (1, MAX_OUTSTANDING_NONCES + 1), (1, 0)])
+def test_refuses_limits_of_nonces_that_do_not_bound(address: int, tenant: int) -> None:
+    with pytest.raises(ValueError, match="outstanding nonces"):
+        AgentLimits(address_nonces=address, tenant_nonces=tenant)
+
+
+def test_agents_have_limits_by_default() -> None:
+    assert Tenant(name="north").agents == AgentLimits()
+    AgentLimits(address_nonces=1, tenant_nonces=1)
+    AgentLimits(address_nonces=MAX_OUTSTANDING_NONCES, tenant_nonces=MAX_OUTSTANDING_NONCES)

@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     # Without tenants, any client can use the service. Outside loopback, an operator must confirm that here.
     allow_open_listening: bool = False
+    # The number of proxies that add the address of their peer to X-Forwarded-For. Limits of agent keys need it.
+    trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     # Of one worker: how many callers it has at once, and how many connections to each Redis server.
     worker_connections: Annotated[int, Field(ge=16, le=65536)] = 2048
@@ -153,7 +155,7 @@ class Settings(BaseSettings):
         for name, table in self.tenants.items():
             if table.policy not in known:
                 raise ValueError(f"tenants.{name}.policy: there is no policy with this name")
-        every = [key_hash for table in self.tenants.values() for key_hash in table.keys]
+        every = [key_hash for table in self.tenants.values() for key_hash in (*table.keys, *table.agent_keys)]
         every += self.admin_keys.values()
         if len(set(every)) != len(every):
             raise ValueError("tenants and admin_keys: the same key is listed twice; give each caller its own key")
@@ -194,8 +196,13 @@ class Settings(BaseSettings):
 
     @property
     def tenant_keys(self) -> dict[Tenant, tuple[str, ...]]:
-        """Return each tenant with the hashes of its keys."""
+        """Return each tenant with the hashes of its backend keys."""
         return {table.tenant(name): table.keys for name, table in self.tenants.items()}
+
+    @property
+    def agent_keys(self) -> dict[Tenant, tuple[str, ...]]:
+        """Return each tenant with the hashes of its agent keys."""
+        return {table.tenant(name): table.agent_keys for name, table in self.tenants.items()}
 
     @property
     def tenants_sharing_an_audience(self) -> tuple[str, ...]:

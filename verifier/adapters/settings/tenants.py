@@ -1,11 +1,11 @@
-"""Read tenants from tables of the settings file: keys, policy and rate."""
+"""Read tenants from tables of the settings file: keys, policy and limits."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, model_validator
 
-from verifier.core.tenancy import NAME_PATTERN, Rate, Tenant
+from verifier.core.tenancy import NAME_PATTERN, AgentLimits, Rate, Tenant
 
 # What `imds-verifier api-key` prints: the key, and its SHA-256.
 _KEY = re.compile(r"\s*[A-Za-z0-9_-]{43}\s*", re.ASCII)
@@ -46,14 +46,40 @@ def _parse(value: object) -> Rate:
     return Rate.parse(value)
 
 
+_RateText = Annotated[Rate, BeforeValidator(_parse), PlainSerializer(str)]
+_AGENTS = AgentLimits()
+
+
 class TenantTable(BaseModel):
-    """Read one tenant, e.g. `[tenants.contoso]`. The defaults are the policy `default` and no rate limit."""
+    """Read one tenant, e.g. `[tenants.contoso]`. The defaults are the policy `default` and no rate limit.
+
+    `keys` are those of the backend. Agents always have limits.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys: Annotated[tuple[KeyHash, ...], Field(min_length=1, max_length=MAX_KEYS)]
     policy: str = "default"
-    rate: Annotated[Rate, BeforeValidator(_parse), PlainSerializer(str)] | None = None
+    rate: _RateText | None = None
+    agent_keys: Annotated[tuple[KeyHash, ...], Field(max_length=MAX_KEYS)] = ()
+    agent_address_rate: _RateText = _AGENTS.address_rate
+    agent_vm_rate: _RateText = _AGENTS.vm_rate
+    agent_address_nonces: int = _AGENTS.address_nonces
+    agent_nonces: int = _AGENTS.tenant_nonces
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        self._agents()
+        return self
 
     def tenant(self, name: str) -> Tenant:
-        return Tenant(name=name, policy=self.policy, rate=self.rate)
+        return Tenant(name=name, policy=self.policy, rate=self.rate, agents=self._agents())
+
+    def _agents(self) -> AgentLimits:
+        """Return the limits of agents. Raises ValueError."""
+        return AgentLimits(
+            address_rate=self.agent_address_rate,
+            vm_rate=self.agent_vm_rate,
+            address_nonces=self.agent_address_nonces,
+            tenant_nonces=self.agent_nonces,
+        )

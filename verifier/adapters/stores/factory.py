@@ -1,4 +1,4 @@
-"""Open the stores that a URL names: nonces, trust registry and rate counters."""
+"""Open the stores that a URL names: nonces, trust registry, rate counters and outstanding nonces."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,13 +6,15 @@ from urllib.parse import unquote, urlsplit
 
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
+from verifier.adapters.redis.outstanding_nonces import RedisOutstandingNonces
 from verifier.adapters.redis.rate_windows import RedisRateLimiter
 from verifier.adapters.redis.trust_registry import RedisTrustRegistry
 from verifier.adapters.redis.urls import FORMS, SCHEMES, RedisOptions
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
+from verifier.adapters.sqlite.outstanding_nonces import SqliteOutstandingNonces
 from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
-from verifier.ports.stores import NonceStore, RateLimiter
+from verifier.ports.stores import NonceStore, OutstandingNonces, RateLimiter
 from verifier.ports.trust import TrustRegistry
 
 
@@ -25,6 +27,7 @@ class Stores:
     nonces: NonceStore
     registry: TrustRegistry
     limiter: RateLimiter
+    outstanding: OutstandingNonces
     #: The link that all stores share on Redis.
     link: RedisLink | None = None
 
@@ -33,8 +36,8 @@ def open_stores(url: str, *, connections: int, options: RedisOptions | None = No
     """Open the stores that the URL names.
 
     Stores on Redis share at most `connections` to each server and connect on first use. On SQLite, each store has its
-    own file: the nonces and the registry change at different times, and commits of the rate counters do not wait for
-    the disk.
+    own file: the nonces and the registry change at different times, and commits of the counters do not wait for the
+    disk.
     Raises ValueError without repeating an invalid URL, and StoreUnavailable.
     """
     path = _sqlite_path(url)
@@ -43,12 +46,14 @@ def open_stores(url: str, *, connections: int, options: RedisOptions | None = No
             nonces=SqliteNonceStore(path),
             registry=SqliteTrustRegistry(_beside(path, "trust")),
             limiter=SqliteRateLimiter(_beside(path, "rates")),
+            outstanding=SqliteOutstandingNonces(_beside(path, "outstanding")),
         )
     link = RedisLink.open(url, options=options, connections=connections)
     return Stores(
         nonces=RedisNonceStore(link),
         registry=RedisTrustRegistry(link),
         limiter=RedisRateLimiter(link),
+        outstanding=RedisOutstandingNonces(link),
         link=link,
     )
 

@@ -60,5 +60,6 @@ def instrument_stores(
         nonces=_instrument(stores.nonces, recorder, "nonces", make_runner()),
         registry=_instrument(stores.registry, recorder, "registry", make_runner()),
         limiter=_instrument(stores.limiter, recorder, "rates", make_runner()),
+        outstanding=_instrument(stores.outstanding, recorder, "outstanding", make_runner()),
         link=stores.link,
     )

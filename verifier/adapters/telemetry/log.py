@@ -133,6 +133,8 @@ class LogRecorder:
                     detail=f"Backends must compare the claim {TENANT_KEY} with their own tenant; "
                     "or unset VERIFIER_TOKEN_AUDIENCE.",
                 )
+            case events.ForwardingMismatched():
+                self._log.warning("forwarding mismatch", detail=event.detail)
             case events.SettingsReloaded():
                 self._log_reload("settings reloaded", event.outcome, detail=event.detail)
             case events.StoreCallMeasured() | events.StoreCircuitsChanged():

@@ -11,7 +11,7 @@ from verifier.adapters.settings.settings import CONFIG_VARIABLE, SettingsError, 
 from verifier.adapters.settings.tenants import MAX_KEYS
 from verifier.adapters.settings.text import settings_text
 from verifier.adapters.telemetry.log import LogRecorder
-from verifier.core.tenancy import Rate, Tenant
+from verifier.core.tenancy import MAX_OUTSTANDING_NONCES, AgentLimits, Rate, Tenant
 from verifier.wiring.service import callers_of
 
 ONE, TWO = (hashlib.sha256(key).hexdigest() for key in (b"one", b"two"))
@@ -33,6 +33,25 @@ def test_reads_tenants_from_the_file(config: Path) -> None:
     assert load_settings().tenant_keys == {tenant: (ONE, TWO)}
 
 
+def test_reads_agent_keys_and_their_limits(config: Path) -> None:
+    config.write_text(
+        f'[tenants.north]\nkeys = ["{ONE}"]\nagent_keys = ["{TWO}"]\nagent_address_rate = "60/minute"\n'
+        'agent_vm_rate = "6/hour"\nagent_address_nonces = 10\nagent_nonces = 200\n'
+    )
+    limits = AgentLimits(
+        address_rate=Rate.parse("60/minute"), vm_rate=Rate.parse("6/hour"), address_nonces=10, tenant_nonces=200
+    )
+    loaded = load_settings()
+    assert loaded.tenant_keys == {Tenant(name="north", agents=limits): (ONE,)}
+    assert loaded.agent_keys == {Tenant(name="north", agents=limits): (TWO,)}
+    assert TWO not in settings_text(loaded)
+
+
+def test_agents_always_have_limits(config: Path) -> None:
+    config.write_text(f'[tenants.north]\nkeys = ["{ONE}"]\nagent_keys = ["{TWO}"]\n')
+    assert list(load_settings().agent_keys) == [Tenant(name="north", agents=AgentLimits())]
+
+
 def test_reads_tenants_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERIFIER_TENANTS", json.dumps({"north": {"keys": [ONE]}}))
     assert load_settings().tenant_keys == {Tenant(name="north"): (ONE,)}
@@ -51,6 +70,15 @@ def test_reads_tenants_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ({"north": {"keys": [ONE], "rate": "600"}}, "tenants.north.rate: "),
         ({"north": {"keys": [ONE], "rate": 600}}, "tenants.north.rate: "),
         ({"north": {"keys": [ONE], "rate": "0/minute"}}, "tenants.north.rate: "),
+        ({"north": {"keys": [ONE], "agent_keys": [ONE]}}, "the same key is listed twice"),
+        ({"north": {"keys": [ONE]}, "south": {"keys": [TWO], "agent_keys": [ONE]}}, "the same key is listed twice"),
+        ({"north": {"agent_keys": [ONE]}}, "tenants.north.keys: "),
+        ({"north": {"keys": [ONE], "agent_keys": ["s3cret"]}}, "tenants.north.agent_keys.0: "),
+        ({"north": {"keys": [ONE], "agent_vm_rate": "0/minute"}}, "tenants.north.agent_vm_rate: "),
+        ({"north": {"keys": [ONE], "agent_address_rate": None}}, "tenants.north.agent_address_rate: "),
+        ({"north": {"keys": [ONE], "agent_address_nonces": 0}}, "tenants.north: "),
+        ({"north": {"keys": [ONE], "agent_nonces": 499}}, "not more for an address than for the tenant"),
+        ({"north": {"keys": [ONE], "agent_nonces": MAX_OUTSTANDING_NONCES + 1}}, "tenants.north: "),
         ({"north": {"keys": [ONE, ONE]}}, "the same key is listed twice"),
         ({"north": {"keys": [ONE]}, "south": {"keys": [ONE.upper()]}}, "the same key is listed twice"),
         ({"a/b": {"keys": [ONE]}}, "tenants"),

@@ -12,7 +12,7 @@ from verifier.adapters.stores.factory import open_stores
 from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.core.nonces import FirstUse, NonceRecord
 from verifier.core.tenancy import Rate, Unit
-from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, RateLimiter, StoreUnavailable
+from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, OutstandingNonces, RateLimiter, StoreUnavailable
 from verifier.ports.telemetry import Event, StoreCallMeasured
 from verifier.ports.trust import TrustAuditEvent, TrustRegistry
 
@@ -53,11 +53,14 @@ def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_
     assert stores.registry.is_claimed("lease") is True
     assert stores.registry.audit_log(most=1) == (event,)
     assert stores.limiter.hit("default/nonces", Rate(amount=1, unit=Unit.MINUTE)).admitted
+    assert stores.outstanding.reserve("default/agents", "n", limit=1, lifetime=timedelta(minutes=1)) is None
+    stores.outstanding.release("default/agents", "n")
     answered = {(store, operation) for store, operation, failed in recorder.calls if not failed}
     assert len(answered) == len(recorder.calls)
     expected = {("nonces", name) for name in methods_of(NonceStore)}
     expected |= {("registry", name) for name in methods_of(TrustRegistry) - {"record", "record_nonconforming"}}
     expected |= {("rates", name) for name in methods_of(RateLimiter)}
+    expected |= {("outstanding", name) for name in methods_of(OutstandingNonces)}
     assert answered == expected
 
 

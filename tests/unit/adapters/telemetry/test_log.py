@@ -23,6 +23,7 @@ from verifier.ports.telemetry import (
     AppraisalRecord,
     DocumentAppraised,
     Event,
+    ForwardingMismatched,
     IssuerObserved,
     NonconformingGenuine,
     RefreshFailed,
@@ -251,6 +252,7 @@ def test_trust_oddity_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> No
         (SettingsReloaded(outcome=ReloadOutcome.LOADED, detail=""), "settings reloaded", "info"),
         (SettingsReloaded(outcome=ReloadOutcome.REFUSED, detail=""), "settings reloaded", "error"),
         (TokenAudienceShared(audience="a", tenants=("one", "two")), "shared token audience", "warning"),
+        (ForwardingMismatched(detail="more headers than proxies"), "forwarding mismatch", "warning"),
     ],
 )
 def test_events_keep_their_names_and_levels(
