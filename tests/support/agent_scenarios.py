@@ -287,6 +287,8 @@ SCENARIOS = (
         exit_code=ExitCode.VERIFIER_RATE_LIMITED,
         sentence=r"the verifier limits the request rate: .+ \(rate-limited, request [0-9a-f]{32}\)",
         key="slow",
+        # The rate is per hour. With a long timeout the agent would wait for the next hour shortly before it.
+        options=("--timeout", "5"),
     ),
     Scenario(
         name="an unknown API key",

@@ -27,7 +27,7 @@ class OutputFormat(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedResult:
-    """A response of the verifier with the verdict `verified`, and the claims in it.
+    """A response of the verifier with the verdict `verified`, and the claims in it, or a backend's license.
 
     Not checked: the result token. The relying party verifies it.
     """
@@ -43,6 +43,14 @@ class VerifiedResult:
         if fields.get("verdict") != "verified" or not isinstance(claims, dict):
             raise MalformedResponseError("the response is not an attestation result")
         return cls(fields=fields, claims=claims)
+
+    @classmethod
+    def parse_license(cls, response: Response) -> VerifiedResult:
+        """Parse a backend's answer. Raises `MalformedResponseError` unless `licensed` is true."""
+        fields = response.json_object()
+        if fields.get("licensed") is not True:
+            raise MalformedResponseError("the response is not a license")
+        return cls(fields=fields, claims=fields)
 
     def render(self, output_format: OutputFormat) -> str:
         """Return the text to print. Raises `NotAttested` if it is the token and the result has none."""
