@@ -26,7 +26,7 @@ class BackendClient:
 
     def challenge(self, binding: Binding) -> Challenge:
         """Request a session and its nonce. Raises `NotAttested`."""
-        response = self.service.post("/challenges", binding.fields(), expected=201)
+        response = self.service.post("/challenges", binding.fields(), expected=(201,))
         try:
             return Challenge(nonce=read_nonce(response), session=_read_session(response))
         except MalformedResponseError as error:
@@ -34,7 +34,7 @@ class BackendClient:
 
     def appraise(self, document: AttestedDocument, challenge: Challenge) -> VerifiedResult:
         """Post the document and return the license. Raises `NotAttested` if the backend does not grant it."""
-        response = self.service.post("/licenses", {**document.fields(), "session": challenge.session}, expected=201)
+        response = self.service.post("/licenses", {**document.fields(), "session": challenge.session}, expected=(201,))
         try:
             return VerifiedResult.parse_license(response)
         except MalformedResponseError as error:

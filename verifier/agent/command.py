@@ -17,7 +17,10 @@ from verifier.agent.challenge import Binding
 from verifier.agent.exit_codes import ExitCode, NotAttested
 from verifier.agent.flow import attest
 from verifier.agent.imds import AttestedDocument, ImdsClient
+from verifier.agent.key_tools import find_key_tool
 from verifier.agent.options import add_imds_options, as_argument, read_endpoint
+from verifier.agent.proof_key import ProofKey
+from verifier.agent.relying_party_client import RelyingPartyClient, Target
 from verifier.agent.results import OutputFormat, VerifiedResult, printable
 from verifier.agent.service_client import ServiceClient
 from verifier.agent.verifier_client import VerifierClient
@@ -48,6 +51,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_thumbprint,
         metavar="THUMBPRINT",
         help="bind the result token to the key with this RFC 7638 thumbprint (claim cnf)",
+    )
+    add(
+        "--proof-key",
+        type=Path,
+        metavar="FILE",
+        help="bind the result token to the ES256 key in FILE; the agent makes the key if there is no file",
+    )
+    add(
+        "--present",
+        type=_target,
+        metavar="URL",
+        help="present the token to this URL of a relying party, with a DPoP proof, and print its answer; "
+        "needs --proof-key",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument(
@@ -93,10 +109,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Raise `NotAttested` with USAGE if the options do not belong together."""
-    if arguments.verifier is None and (arguments.output_format is OutputFormat.TOKEN or arguments.jkt is not None):
+    needs_token = arguments.output_format is OutputFormat.TOKEN or arguments.jkt or arguments.proof_key
+    if arguments.verifier is None and needs_token:
         raise NotAttested(
-            ExitCode.USAGE, "--token and --jkt need --verifier: with --backend the VM gets no result token"
+            ExitCode.USAGE, "--token, --jkt and --proof-key need --verifier: with --backend the VM gets no result token"
         )
+    if arguments.jkt and arguments.proof_key:
+        raise NotAttested(ExitCode.USAGE, "name one of --jkt and --proof-key: the token is bound to one key")
+    if arguments.present and not arguments.proof_key:
+        raise NotAttested(ExitCode.USAGE, "--present needs --proof-key")
 
 
 def _watch(arguments: argparse.Namespace) -> None:
@@ -116,12 +137,19 @@ def _attest(arguments: argparse.Namespace) -> VerifiedResult:
     """Attest once, and print the result or write it to the output file. Raises `NotAttested`."""
     budget = Budget.start(arguments.timeout, monotonic=time.monotonic, sleep=time.sleep)
     try:
+        # Opened for each attempt, as the API key is.
+        key = None if arguments.proof_key is None else ProofKey.open(arguments.proof_key, find_key_tool())
         result = attest(
             imds=ImdsClient(endpoint=arguments.imds, api_version=arguments.api_version, budget=budget),
             verifier=_client(arguments, budget),
             budget=budget,
-            binding=Binding(vm_id=arguments.vm_id, policy=arguments.policy, jkt=arguments.jkt),
+            binding=Binding(
+                vm_id=arguments.vm_id, policy=arguments.policy, jkt=arguments.jkt if key is None else key.thumbprint()
+            ),
             on_document=lambda document: _save(document, arguments.save_document),
+            present=None
+            if key is None or arguments.present is None
+            else _relying_party(arguments.present, key, budget).present,
         )
         text = result.render(arguments.output_format)
         if arguments.output is not None:
@@ -140,6 +168,11 @@ def _client(arguments: argparse.Namespace, budget: Budget) -> VerifierClient | B
     if arguments.backend is not None:
         return BackendClient(service=ServiceClient(name="backend", endpoint=arguments.backend, budget=budget, key=key))
     return VerifierClient(service=ServiceClient(name="verifier", endpoint=arguments.verifier, budget=budget, key=key))
+
+
+def _relying_party(target: Target, key: ProofKey, budget: Budget) -> RelyingPartyClient:
+    service = ServiceClient(name="relying party", endpoint=target.endpoint, budget=budget, any_json_problem=True)
+    return RelyingPartyClient(service=service, target=target, key=key)
 
 
 def _save(document: AttestedDocument, file: Path | None) -> None:
@@ -163,3 +196,10 @@ def _vm_id(text: str) -> str:
 
 def _policy(text: str) -> str:
     return as_argument(text, _POLICY, "the name of a policy")
+
+
+def _target(text: str) -> Target:
+    try:
+        return Target.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

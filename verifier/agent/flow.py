@@ -25,21 +25,28 @@ def attest(
     budget: Budget,
     binding: Binding,
     on_document: Callable[[AttestedDocument], None],
+    present: Callable[[VerifiedResult], VerifiedResult] | None = None,
 ) -> VerifiedResult:
     """Return the result of the verifier or the backend for this machine, after at most `MAX_ROUNDS` rounds.
 
     Each round uses a new nonce and a new document. Another round starts only if the failure is retryable and the budget
     allows the whole wait. `ImdsClient` makes its own retries, so its failures end the run. `on_document` receives each
-    document just before it is posted. Raises the `NotAttested` of the last round.
+    document just before it is posted. `present` presents the token of each round.
+    Raises the `NotAttested` of the last round.
     """
+
+    def once() -> VerifiedResult:
+        result = _attest_once(imds, verifier, binding, on_document)
+        return result if present is None else present(result)
+
     for default_wait in _WAITS:
         try:
-            return _attest_once(imds, verifier, binding, on_document)
+            return once()
         except NotAttested as error:
             seconds = default_wait if error.retry_after is None else error.retry_after
             if not error.retryable or not budget.wait(seconds):
                 raise
-    return _attest_once(imds, verifier, binding, on_document)
+    return once()
 
 
 def _attest_once(

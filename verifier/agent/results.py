@@ -29,11 +29,13 @@ class OutputFormat(Enum):
 class VerifiedResult:
     """A response of the verifier with the verdict `verified`, and the claims in it, or a backend's license.
 
+    `answer` is the answer of the relying party that the token was presented to.
     Not checked: the result token. The relying party verifies it.
     """
 
     fields: dict[str, object]
     claims: dict[str, object]
+    answer: dict[str, object] | None = None
 
     @classmethod
     def parse(cls, response: Response) -> VerifiedResult:
@@ -53,12 +55,19 @@ class VerifiedResult:
         return cls(fields=fields, claims=fields)
 
     def render(self, output_format: OutputFormat) -> str:
-        """Return the text to print. Raises `NotAttested` if it is the token and the result has none."""
+        """Return the text to print: the relying party's answer in place of the claims, if there is one.
+
+        Raises `NotAttested` if it is the token and the result has none."""
         if output_format is OutputFormat.TOKEN:
-            return f"{self._token()[0]}\n"
+            return f"{self.token()}\n"
         if output_format is OutputFormat.JSON:
-            return json.dumps(self.fields, indent=2) + "\n"
-        return "".join(f"{line}\n" for line in _claim_lines(self.claims, prefix=""))
+            return json.dumps(self.fields if self.answer is None else self.answer, indent=2) + "\n"
+        claims = self.claims if self.answer is None else self.answer
+        return "".join(f"{line}\n" for line in _claim_lines(claims, prefix=""))
+
+    def token(self) -> str:
+        """Return the result token. Raises `NotAttested` if the result has none."""
+        return self._token()[0]
 
     def lifetime(self, output_format: OutputFormat) -> float | None:
         """Return how many seconds the printed result is valid, or None if its times cannot be read.
@@ -66,7 +75,7 @@ class VerifiedResult:
         Both times come from the verifier, so a wrong clock on this machine does not matter: `iat` and `exp` of the
         token, or `evaluatedAt` of the result and `expiresOn` of the document. Not checked: whether they are true.
         """
-        if output_format is OutputFormat.TOKEN:
+        if output_format is OutputFormat.TOKEN or self.answer is not None:
             try:
                 payload = parse_object(base64.urlsafe_b64decode(self._token()[1] + "=="))
             except (ValueError, MalformedResponseError):

@@ -1,10 +1,12 @@
-"""Post JSON to a verifier or to a licensing backend, and map each failure to an exit code."""
+"""Post JSON to a verifier, a licensing backend or a relying party, and map each failure to an exit code."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from verifier.agent.budget import Budget
@@ -25,6 +27,8 @@ _KEY: Final = re.compile(r"[0-9A-Za-z._~+/-]+=*", re.ASCII)
 # Problem codes about the request, not about the document.
 _ACCESS_CODES: Final = frozenset({"unauthenticated", "forbidden"})
 _REQUEST_CODES: Final = frozenset({"malformed-request", "not-found", "method-not-allowed", "unsupported-media-type"})
+# For a problem that does not say whether a retry can succeed.
+_TEMPORARY: Final = frozenset({429, 502, 503, 504})
 _MEANINGS: Final = {
     ExitCode.REFUSED: "refused",
     ExitCode.REFUSED_RETRYABLE: "refused, but a retry may succeed",
@@ -45,11 +49,14 @@ class _Problem:
     request_id: str
 
     @classmethod
-    def parse(cls, response: Response) -> _Problem:
+    def parse(cls, response: Response, *, any_json: bool) -> _Problem:
         """Parse a response. Raises `MalformedResponseError` if it is not a problem with a `code` and a `detail`."""
-        if response.media_type() != "application/problem+json":
+        is_problem = response.media_type() == "application/problem+json"
+        if not is_problem and not any_json:
             raise MalformedResponseError("the response is not a problem document")
         fields = response.json_object()
+        if any_json:
+            fields = {"detail": fields.get("error"), "retryable": response.status in _TEMPORARY, **fields}
         code, detail, request_id = fields.get("code"), fields.get("detail"), fields.get("requestId")
         if not isinstance(code, str) or not isinstance(detail, str):
             raise MalformedResponseError("the problem document has no code or no detail")
@@ -80,28 +87,40 @@ class _Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceClient:
-    """Send requests to one service, with a bearer token if it requires one. `name` says what the service is."""
+    """Send requests to one service, with a bearer token if it requires one. `name` says what the service is.
+
+    `any_json_problem`: a JSON object with `code` and `detail` or `error` is a problem, too. A relying party has its own
+    form of errors.
+    """
 
     name: str
     endpoint: Endpoint
     budget: Budget
+    any_json_problem: bool = False
     key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.key is not None and not _KEY.fullmatch(self.key):
             raise ValueError("the API key is not a bearer token: use only letters, digits and ._~+/-")
 
-    def post(self, path: str, fields: dict[str, object], *, expected: int) -> Response:
-        """Return the response if it has the expected status. Raises `NotAttested`."""
-        headers = {"Accept": "application/json, application/problem+json", "Content-Type": "application/json"}
+    def post(
+        self,
+        path: str,
+        fields: dict[str, object],
+        *,
+        expected: Collection[int],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Response:
+        """Return the response if it has an expected status. `headers` are sent, too. Raises `NotAttested`."""
+        own = {"Accept": "application/json, application/problem+json", "Content-Type": "application/json"}
         if self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key}"
+            own["Authorization"] = f"Bearer {self.key}"
         try:
             response = exchange(
                 self.endpoint,
                 method="POST",
                 path=path,
-                headers=headers,
+                headers={**own, **headers},
                 body=json.dumps(fields).encode(),
                 budget=self.budget,
                 seconds=_TIMEOUT_SECONDS,
@@ -111,7 +130,7 @@ class ServiceClient:
             raise NotAttested(ExitCode.NOT_A_VERIFIER, f"the {self.name} at {error}") from error
         except TransportError as error:
             raise NotAttested(ExitCode.VERIFIER_UNREACHABLE, f"the {self.name} at {error}", retryable=True) from error
-        if response.status == expected:
+        if response.status in expected:
             return response
         raise self._failure(response)
 
@@ -122,7 +141,7 @@ class ServiceClient:
         elif response.status >= 500 or response.status == 408:  # noqa: PLR2004 - RFC 9110 15.6 and 15.5.9: no verdict
             exit_code = ExitCode.VERIFIER_UNAVAILABLE
         try:
-            problem = _Problem.parse(response)
+            problem = _Problem.parse(response, any_json=self.any_json_problem)
         except MalformedResponseError:
             returned = f"{self.endpoint} returned status {response.status} without a problem document"
             if exit_code is None:

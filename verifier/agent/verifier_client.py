@@ -19,7 +19,7 @@ class VerifierClient:
 
     def challenge(self, binding: Binding) -> Challenge:
         """Request a nonce that IMDS accepts, and that has the binding. Raises `NotAttested`."""
-        response = self.service.post("/v1/nonces", binding.fields(), expected=201)
+        response = self.service.post("/v1/nonces", binding.fields(), expected=(201,))
         try:
             return Challenge(nonce=read_nonce(response))
         except MalformedResponseError as error:
@@ -31,7 +31,7 @@ class VerifierClient:
         With the issued nonce the verifier detects a document that IMDS served from its cache.
         """
         fields = {**document.fields(), "nonce": challenge.nonce}
-        response = self.service.post("/v1/attestations", fields, expected=200)
+        response = self.service.post("/v1/attestations", fields, expected=(200,))
         try:
             return VerifiedResult.parse(response)
         except MalformedResponseError as error:
