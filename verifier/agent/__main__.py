@@ -1,5 +1,7 @@
 """Run the agent as `python -m verifier.agent` or as a zipapp."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 

@@ -6,10 +6,10 @@ docs/agent.md describes the protocol: a challenge, then the evidence.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from verifier.agent.challenge import Binding, Challenge, read_nonce
+from verifier.agent.compatibility import dataclass
 from verifier.agent.imds import AttestedDocument
 from verifier.agent.results import VerifiedResult
 from verifier.agent.service_client import ServiceClient

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from verifier.agent.compatibility import dataclass
 from verifier.agent.transport import MalformedResponseError, Response
 
 # The nonces that IMDS accepts. Anything else must not reach the query string of IMDS.

@@ -1,5 +1,7 @@
 """Read the API key, and write output files that only their owner can read."""
 
+from __future__ import annotations
+
 import codecs
 import os
 import re

@@ -9,11 +9,11 @@ import os
 import secrets
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from verifier.agent import files
+from verifier.agent.compatibility import dataclass
 from verifier.agent.key_tools import KeyTool
 
 # SubjectPublicKeyInfo of an uncompressed point on P-256, up to the point's coordinates (RFC 5480 2).

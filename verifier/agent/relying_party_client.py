@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from verifier.agent.compatibility import dataclass
 from verifier.agent.proof_key import ProofKey
 from verifier.agent.results import VerifiedResult
 from verifier.agent.service_client import ServiceClient

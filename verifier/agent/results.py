@@ -6,10 +6,10 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from verifier.agent.compatibility import dataclass
 from verifier.agent.exit_codes import ExitCode, NotAttested
 from verifier.agent.transport import MalformedResponseError, Response, parse_object
 
@@ -111,7 +111,7 @@ def _unix_time(value: object) -> float | None:
     if not isinstance(value, str) or not value.endswith("Z"):
         return None
     try:
-        # Python 3.10 does not parse Z.
+        # Before Python 3.11 this does not parse Z.
         return datetime.fromisoformat(f"{value[:-1]}+00:00").timestamp()
     except ValueError:
         return None
@@ -120,7 +120,7 @@ def _unix_time(value: object) -> float | None:
 def _seconds_between(earlier: object, later: object) -> float | None:
     if isinstance(later, bool) or isinstance(earlier, bool):
         return None
-    if not isinstance(later, int | float) or not isinstance(earlier, int | float):
+    if not isinstance(later, (int, float)) or not isinstance(earlier, (int, float)):
         return None
     seconds = later - earlier
     return float(seconds) if 0 < seconds < float("inf") else None

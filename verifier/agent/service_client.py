@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Final
 
 from verifier.agent.budget import Budget
+from verifier.agent.compatibility import dataclass
 from verifier.agent.exit_codes import ExitCode, NotAttested
 from verifier.agent.transport import (
     Endpoint,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from verifier.agent.challenge import Binding, Challenge, read_nonce
+from verifier.agent.compatibility import dataclass
 from verifier.agent.imds import AttestedDocument
 from verifier.agent.results import VerifiedResult
 from verifier.agent.service_client import ServiceClient
