@@ -21,6 +21,7 @@ import os
 import re
 import secrets
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -28,8 +29,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 MAX_BODY_BYTES = 16 * 1024
 #: As long as the verifier's nonces are good, unless it is told otherwise.
@@ -85,28 +87,38 @@ class Sessions:
         self._clock = clock
         self._open: dict[str, tuple[float, str, str]] = {}
         self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def start(self, nonce: str, address: str) -> str:
-        """Return the id of a new session."""
+        """Return the id of a new session. Raises TooManySessions."""
         session = secrets.token_urlsafe(32)
-        self._open[session] = (self._clock() + SESSION_SECONDS, nonce, address)
-        self._counts[address] += 1
+        with self._lock:
+            self._check_room(address)
+            self._open[session] = (self._clock() + SESSION_SECONDS, nonce, address)
+            self._counts[address] += 1
         return session
 
     def check_room(self, address: str) -> None:
         """Raise TooManySessions if no session can start for this address."""
-        while self._open and self._clock() > next(iter(self._open.values()))[0]:  # the oldest one is first
-            self.end(next(iter(self._open)))
-        if len(self._open) >= MAX_SESSIONS or self._counts[address] >= MAX_SESSIONS_PER_ADDRESS:
-            raise TooManySessions
+        with self._lock:
+            self._check_room(address)
 
     def end(self, session: str) -> str | None:
         """Return the nonce of the session, once; None if there is no such session."""
-        if session not in self._open:
-            return None
+        with self._lock:
+            ends_at, nonce = self._remove(session) if session in self._open else (0.0, "")
+        return nonce if self._clock() <= ends_at else None
+
+    def _check_room(self, address: str) -> None:
+        while self._open and self._clock() > next(iter(self._open.values()))[0]:  # the oldest one is first
+            self._remove(next(iter(self._open)))
+        if len(self._open) >= MAX_SESSIONS or self._counts[address] >= MAX_SESSIONS_PER_ADDRESS:
+            raise TooManySessions
+
+    def _remove(self, session: str) -> tuple[float, str]:
         ends_at, nonce, address = self._open.pop(session)
         self._counts -= Counter({address: 1})
-        return nonce if self._clock() <= ends_at else None
+        return ends_at, nonce
 
 
 def source(address: str) -> str:
@@ -203,13 +215,25 @@ def read_binding(body: bytes) -> dict[str, str]:
     return binding
 
 
+class Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, so that a slow VM does not keep the others waiting."""
+
+    daemon_threads = True
+
+
+class Handler(WSGIRequestHandler):
+    """Close a connection that sends nothing for 30 seconds."""
+
+    timeout = 30
+
+
 def main() -> None:
     backend = Backend(
         verifier=Verifier(os.environ["VERIFIER"], os.environ.get("VERIFIER_KEY", "")),
         policy=os.environ["POLICY"],
         products=frozenset(name.lower() for name in os.environ.get("PRODUCTS", "").split(",") if name),
     )
-    with make_server("127.0.0.1", int(os.environ.get("PORT", "8091")), backend) as server:
+    with make_server("127.0.0.1", int(os.environ.get("PORT", "8091")), backend, Server, Handler) as server:
         sys.stdout.write(f"backend: listening on http://127.0.0.1:{server.server_port}\n")
         sys.stdout.flush()
         server.serve_forever()

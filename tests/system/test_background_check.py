@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from socket import create_connection
 
 import pytest
 from support.agents import Agent, build, make_agents
@@ -228,3 +229,10 @@ def test_backend_reports_an_unavailable_verifier() -> None:
 def test_backend_refuses_a_malformed_challenge_request(vendor: Vendor, body: bytes) -> None:
     answer = vendor.backend.request("POST", "/challenges", body)
     assert (answer.status, answer.code) == (400, "malformed-request")
+
+
+def test_a_slow_vm_does_not_keep_the_others_waiting(vendor: Vendor) -> None:
+    address = ("127.0.0.1", int(vendor.backend.url.rpartition(":")[2]))
+    with create_connection(address), create_connection(address) as slow:
+        slow.sendall(b"POST /challenges HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+        assert vendor.backend.request("POST", "/challenges").status == 201
