@@ -162,6 +162,11 @@ def _attest(arguments: argparse.Namespace) -> VerifiedResult:
     return result
 
 
+def _save(document: AttestedDocument, file: Path | None) -> None:
+    if file is not None:
+        files.write(file, document.raw)
+
+
 def _client(arguments: argparse.Namespace, budget: Budget) -> VerifierClient | BackendClient:
     # Read for each attempt, so that a watch uses a rotated key.
     key = None if arguments.key_file is None else files.read_key(arguments.key_file)
@@ -173,11 +178,6 @@ def _client(arguments: argparse.Namespace, budget: Budget) -> VerifierClient | B
 def _relying_party(target: Target, key: ProofKey, budget: Budget) -> RelyingPartyClient:
     service = ServiceClient(name="relying party", endpoint=target.endpoint, budget=budget, any_json_problem=True)
     return RelyingPartyClient(service=service, target=target, key=key)
-
-
-def _save(document: AttestedDocument, file: Path | None) -> None:
-    if file is not None:
-        files.write(file, document.raw)
 
 
 def report(error: NotAttested) -> None:

@@ -43,8 +43,22 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         report(NotAttested(ExitCode.INTERRUPTED, "interrupted"))
         return ExitCode.INTERRUPTED
-    sys.stdout.buffer.write(document.raw)
-    sys.stdout.buffer.flush()
+    return _print(document.raw)
+
+
+def _print(raw: bytes) -> ExitCode:
+    """Write to standard output. A closed one, or a full disk, is no verdict."""
+    if sys.stdout is None:
+        report(NotAttested(ExitCode.USAGE, "standard output is closed"))
+        return ExitCode.USAGE
+    try:
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        report(NotAttested(ExitCode.USAGE, f"cannot write standard output: {error.strerror}"))
+        return ExitCode.USAGE
     return ExitCode.VERIFIED
 
 
