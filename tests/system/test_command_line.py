@@ -290,6 +290,6 @@ def test_demonstrates_the_main_job_and_two_refusals() -> None:
 def test_tells_its_commands_and_exit_statuses() -> None:
     ended = call("--help")
     assert ended.status == 0
-    for command in ("serve", "verify", "inspect", "attest", "document", "emulator", "demo"):
+    for command in ("serve", "verify", "inspect", "attest", "emulator", "demo"):
         assert command in ended.out
     assert "Exit status" in ended.out
