@@ -1,9 +1,11 @@
 #Requires -Version 5.1
 <#
 .SYNOPSIS
-    Asks a verifier to verify this VM: gets a nonce, gets a document with it from IMDS, and posts both.
+    Asks a verifier, or a licensing backend, to verify this VM: gets a nonce, gets a document with it from IMDS, and
+    posts both.
 .DESCRIPTION
-    Prints the result as JSON, or with -Token only the result token. With -Output it writes the file atomically.
+    Name one of -Verifier, -Backend and -Nonce. Prints the result as JSON, or with -Token only the result token. With
+    -Nonce it prints the document of IMDS. With -Output it writes the file atomically.
     Exits with 0 if the VM is verified. Otherwise it prints one sentence on standard error and exits with a code from
     the table in docs/agent.md, like `imds-verifier attest`. Runs on Windows PowerShell 5.1 and PowerShell 7.
 .EXAMPLE
@@ -12,6 +14,10 @@
 # No CmdletBinding and no types: PowerShell exits with 1 if it rejects a parameter, and here 1 means a verdict.
 param(
     $Verifier = '',
+    $Backend = '',
+    $Nonce = '',
+    $VmId = '',
+    $Policy = '',
     $Imds = 'http://169.254.169.254',
     $KeyFile = '',
     $Timeout = '180',
@@ -184,18 +190,18 @@ function Get-VerifierFailure {
     $after = $Response.After
     if ($status -eq $Expected) { return $null }
     if ($status -eq 0 -and $Response.Failure -eq 'untrusted') {
-        return New-Failure 22 "the verifier at $Verifier has an untrusted certificate"
+        return New-Failure 22 "the $name at $base has an untrusted certificate"
     }
-    if ($status -eq 0) { return New-Failure 20 "the verifier at $Verifier did not answer" $null $true }
+    if ($status -eq 0) { return New-Failure 20 "the $name at $base did not answer" $null $true }
     $fields = $null
     if ($Response.MediaType -eq 'application/problem+json') { $fields = ConvertFrom-Body $Response.Body }
     $code = Get-Text $fields 'code'
     $detail = Get-Text $fields 'detail'
     $unavailable = $status -ge 500 -or $status -eq 408
     if (-not $code -or -not $detail) {
-        $returned = "$Verifier returned status $status without a problem document"
-        if ($status -eq 429) { return New-Failure 24 "the verifier limits the request rate: $returned" $after $true }
-        if ($unavailable) { return New-Failure 21 "the verifier is unavailable: $returned" $after $true }
+        $returned = "$base returned status $status without a problem document"
+        if ($status -eq 429) { return New-Failure 24 "the $name limits the request rate: $returned" $after $true }
+        if ($unavailable) { return New-Failure 21 "the $name is unavailable: $returned" $after $true }
         return New-Failure 22 "$returned. Check the URL."
     }
     $problem = "$detail ($code"
@@ -209,40 +215,57 @@ function Get-VerifierFailure {
     if ($null -eq $after -and $null -ne $property -and ($property.Value -is [int] -or $property.Value -is [long])) {
         $after = [Math]::Max(0, $property.Value)
     }
-    if ($status -eq 429) { return New-Failure 24 "the verifier limits the request rate: $problem" $after $again }
-    if ($unavailable) { return New-Failure 21 "the verifier is unavailable: $problem" $after $again }
+    if ($status -eq 429) { return New-Failure 24 "the $name limits the request rate: $problem" $after $again }
+    if ($unavailable) { return New-Failure 21 "the $name is unavailable: $problem" $after $again }
     if (@('unauthenticated', 'forbidden') -ccontains $code) {
-        return New-Failure 23 "the verifier denied access: $problem" $after $again
+        return New-Failure 23 "the $name denied access: $problem" $after $again
     }
     if (@('malformed-request', 'not-found', 'method-not-allowed', 'unsupported-media-type') -ccontains $code) {
-        return New-Failure 22 "$Verifier does not support this request: $problem. Check the URL."
+        return New-Failure 22 "$base does not support this request: $problem. Check the URL."
     }
     if ($again) { return New-Failure 25 "refused, but a retry may succeed: $problem" $after $true }
     return New-Failure 1 "refused: $problem"
 }
 
-# Returns the response with the result, or the failure of this round.
+# Returns the response with the result or the license, or the failure of this round.
 function Invoke-Round {
-    $issued = Send-Request 'POST' "$Verifier/v1/nonces" 15 '{}'
+    if (-not $name) { return Get-Document $Nonce }
+    $issued = Send-Request 'POST' "$base$nonces" 15 (ConvertTo-Json -Compress $binding)
     $failure = Get-VerifierFailure $issued 201
     if ($null -ne $failure) { return $failure }
+    $challenge = ConvertFrom-Body $issued.Body
     # The nonces that IMDS accepts. Anything else must not reach the URL.
-    $nonce = Get-Text (ConvertFrom-Body $issued.Body) 'nonce'
-    if ($nonce -notmatch '\A[A-Za-z0-9]{1,32}\z') {
-        return New-Failure 22 "$Verifier is not a verifier: it issued a nonce that IMDS does not accept. Check the URL."
+    $issuedNonce = Get-Text $challenge 'nonce'
+    if ($issuedNonce -cnotmatch '\A[A-Za-z0-9]{1,32}\z') {
+        return New-Failure 22 "$base is not a $name: it issued a nonce that IMDS does not accept. Check the URL."
+    }
+    $member = '"nonce":"' + $issuedNonce + '"'
+    if ($name -eq 'backend') {
+        $session = Get-Text $challenge 'session'
+        if ($session -cnotmatch '\A[0-9A-Za-z._~-]{1,256}\z') {
+            return New-Failure 22 "$base is not a $name: it issued no session. Check the URL."
+        }
+        $member = '"session":"' + $session + '"'
     }
 
-    $document = Get-Document $nonce
+    $document = Get-Document $issuedNonce
     if ($document.PSObject.Properties['ExitCode']) { return $document }
 
     # Add the nonce, so that the verifier detects a document that IMDS served from its cache.
-    $posted = '{"nonce":"' + $nonce + '",' + $document.Body.Trim().Substring(1)
-    $verdict = Send-Request 'POST' "$Verifier/v1/attestations" 15 $posted
-    $failure = Get-VerifierFailure $verdict 200
+    $posted = '{' + $member + ',' + $document.Body.Trim().Substring(1)
+    $verdict = Send-Request 'POST' "$base$appraisals" 15 $posted
+    $failure = Get-VerifierFailure $verdict $doneStatus
     if ($null -ne $failure) { return $failure }
     $fields = ConvertFrom-Body $verdict.Body
+    if ($name -eq 'backend') {
+        # Only a JSON true.
+        if ($fields -is [Management.Automation.PSCustomObject]) { $property = $fields.PSObject.Properties['licensed'] }
+        else { $property = $null }
+        if ($null -ne $property -and $property.Value -is [bool] -and $property.Value) { return $verdict }
+        return New-Failure 22 "$base is not a $name: the response is not a license. Check the URL."
+    }
     if ((Get-Text $fields 'verdict') -cne 'verified' -or -not $fields.PSObject.Properties['claims']) {
-        return New-Failure 22 "$Verifier is not a verifier: the response is not an attestation result. Check the URL."
+        return New-Failure 22 "$base is not a $name: the response is not an attestation result. Check the URL."
     }
     return $verdict
 }
@@ -281,14 +304,39 @@ function Write-Result {
 try {
     if ($args.Count -gt 0) { Stop-Agent 2 "unknown option $($args[0])" }
     $seconds = 0
-    if ("$Timeout" -notmatch '\A[1-9][0-9]{0,3}\z') {
+    if ("$Timeout" -cnotmatch '\A[1-9][0-9]{0,3}\z') {
         Stop-Agent 2 'the timeout must be 1 to 9999 seconds'
     }
     $seconds = [int] "$Timeout"
-    $Verifier = "$Verifier".TrimEnd('/')
     $Imds = "$Imds".TrimEnd('/')
-    foreach ($url in @($Verifier, $Imds)) {
-        if ($url -notmatch '\Ahttps?://[\[\]0-9A-Za-z:/._~%-]+\z') {
+    # What is asked, and the word for it: the verifier, a licensing backend, or IMDS alone.
+    if (@(@($Verifier, $Backend, $Nonce) | Where-Object { $_ }).Count -ne 1) {
+        Stop-Agent 2 'name one of -Verifier, -Backend and -Nonce'
+    }
+    if ($Verifier) {
+        $name = 'verifier'; $base = $Verifier; $nonces = '/v1/nonces'; $appraisals = '/v1/attestations'; $doneStatus = 200
+    }
+    elseif ($Backend) {
+        $name = 'backend'; $base = $Backend; $nonces = '/challenges'; $appraisals = '/licenses'; $doneStatus = 201
+    }
+    else { $name = ''; $base = $Imds }
+    $base = "$base".TrimEnd('/')
+    if ($Token -and $name -ne 'verifier') { Stop-Agent 2 '-Token needs -Verifier' }
+    if (($VmId -or $Policy -or $KeyFile) -and -not $name) { Stop-Agent 2 '-VmId, -Policy and -KeyFile need a server' }
+    if ($Nonce -and "$Nonce" -cnotmatch '\A[0-9A-Za-z]{1,32}\z') { Stop-Agent 2 'the nonce must be letters and digits' }
+    $binding = @{}
+    if ($VmId) {
+        if ("$VmId" -cnotmatch '\A[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\z') {
+            Stop-Agent 2 'the vmId must be a GUID'
+        }
+        $binding['vmId'] = "$VmId"
+    }
+    if ($Policy) {
+        if ("$Policy" -cnotmatch '\A[0-9A-Za-z._@-]{1,64}\z') { Stop-Agent 2 'the policy must be the name of a policy' }
+        $binding['policy'] = "$Policy"
+    }
+    foreach ($url in @($base, $Imds)) {
+        if ($url -cnotmatch '\Ahttps?://[\[\]0-9A-Za-z:/._~%-]+\z') {
             Stop-Agent 2 'the URL must be a base address that begins with http:// or https://'
         }
         if ($url -match '\Ahttps?://[^/\[:]*:[^/:]*:') {
@@ -315,7 +363,7 @@ try {
             }
             Stop-Agent 2 "the key file $KeyFile has $($lines.Count) lines; $found"
         }
-        if ($key -notmatch '\A[0-9A-Za-z._~+/-]+=*\z') {
+        if ($key -cnotmatch '\A[0-9A-Za-z._~+/-]+=*\z') {
             Stop-Agent 2 'the API key is not a bearer token: use only letters, digits and ._~+/-'
         }
     }
@@ -339,7 +387,7 @@ try {
     $text = $outcome.Body
     if ($Token) {
         $text = Get-Text (ConvertFrom-Body $outcome.Body) 'token'
-        if ($text -notmatch '\A[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\z') {
+        if ($text -cnotmatch '\A[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\z') {
             Stop-Agent 26 'verified, but the verifier returned no result token'
         }
     }

@@ -1,10 +1,13 @@
 #!/bin/sh
-# Asks a verifier to verify this VM: gets a nonce, gets a document with it from IMDS, and posts both.
-# Needs a POSIX shell and curl.
+# Asks a verifier, or a licensing backend, to verify this VM: gets a nonce, gets a document with it from IMDS, and posts
+# both. Needs a POSIX shell and curl.
 #
-#   agent.sh --verifier URL [--imds URL] [--key-file FILE] [--timeout SECONDS] [--token] [--output FILE]
+#   agent.sh --verifier URL [--token] [--key-file FILE] [--vm-id GUID] [--policy NAME] [OPTION...]
+#   agent.sh --backend URL [--key-file FILE] [--vm-id GUID] [--policy NAME] [OPTION...]
+#   agent.sh --nonce NONCE [OPTION...]
 #
-# Prints the result as JSON, or with --token only the result token. With --output it writes the file atomically.
+# OPTION is --imds URL, --timeout SECONDS or --output FILE. Prints the result as JSON, or with --token only the result
+# token. With --nonce it prints the document of IMDS. With --output it writes the file atomically.
 # Exits with 0 if the VM is verified. Otherwise it prints one sentence on standard error and exits with a code from
 # the table in docs/agent.md, like `imds-verifier attest`.
 set -eu
@@ -12,7 +15,7 @@ umask 077
 # `finish` writes here, so that its message appears even while standard error is redirected.
 exec 3>&2
 
-verifier='' imds=http://169.254.169.254 key_file='' timeout=180 token_only='' output=''
+verifier='' backend='' nonce='' vm_id='' policy='' imds=http://169.254.169.254 key_file='' timeout=180 token_only='' output=''
 
 # finish STATUS SENTENCE: print the sentence and exit. Removes everything but printable ASCII, so that remote text
 # cannot control the terminal.
@@ -32,12 +35,16 @@ while [ $# -gt 0 ]; do
             shift
             continue
             ;;
-        --verifier | --imds | --key-file | --timeout | --output) ;;
+        --verifier | --backend | --nonce | --vm-id | --policy | --imds | --key-file | --timeout | --output) ;;
         *) usage "unknown option $1" ;;
     esac
     if [ $# -lt 2 ]; then usage "$1 needs a value"; fi
     case $1 in
         --verifier) verifier=${2%/} ;;
+        --backend) backend=${2%/} ;;
+        --nonce) nonce=$2 ;;
+        --vm-id) vm_id=$2 ;;
+        --policy) policy=$2 ;;
         --imds) imds=${2%/} ;;
         --key-file) key_file=$2 ;;
         --timeout) timeout=$2 ;;
@@ -45,7 +52,23 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-for url in "$verifier" "$imds"; do
+# What is asked, and the word for it: the verifier, a licensing backend, or IMDS alone.
+case ${verifier:+verifier}:${backend:+backend}:${nonce:+nonce} in
+    verifier::) name=verifier base=$verifier nonces=/v1/nonces appraisals=/v1/attestations done_status=200 ;;
+    :backend:) name=backend base=$backend nonces=/challenges appraisals=/licenses done_status=201 ;;
+    ::nonce) name='' base=$imds ;;
+    *) usage 'name one of --verifier, --backend and --nonce' ;;
+esac
+if [ -n "$token_only" ] && [ "$name" != verifier ]; then usage '--token needs --verifier'; fi
+if [ -n "$vm_id$policy$key_file" ] && [ -z "$name" ]; then usage '--vm-id, --policy and --key-file need a server'; fi
+case $nonce in *[!0-9A-Za-z]* | ?????????????????????????????????*) usage 'the nonce must be letters and digits' ;; esac
+case $policy in *[!0-9A-Za-z._@-]*) usage 'the policy must be the name of a policy' ;; esac
+case $vm_id in *[!0-9A-Fa-f-]*) usage 'the vmId must be a GUID' ;; esac
+if [ -n "$vm_id" ] && ! echo "$vm_id" | grep -qx '.\{8\}\(-[^-]\{4\}\)\{3\}-[^-]\{12\}'; then
+    usage 'the vmId must be a GUID'
+fi
+binding=${vm_id:+"\"vmId\":\"$vm_id\""}${policy:+${vm_id:+,}"\"policy\":\"$policy\""}
+for url in "$base" "$imds"; do
     case $url in
         *[!]0-9A-Za-z:/._~%[-]* | *@*) usage 'the URL must be a base address without user name, query or fragment' ;;
         http://?* | https://?*) ;;
@@ -222,18 +245,18 @@ check_verifier_response() {
         "$1") return 0 ;;
         000)
             case $failure in
-                51 | 60) not_attested 22 "the verifier at $verifier has an untrusted certificate (curl $failure)" ;;
-                *) not_attested 20 "the verifier at $verifier did not answer (curl $failure)" retryable ;;
+                51 | 60) not_attested 22 "the $name at $base has an untrusted certificate (curl $failure)" ;;
+                *) not_attested 20 "the $name at $base did not answer (curl $failure)" retryable ;;
             esac
             return 1
             ;;
     esac
     code=$(text code) detail=$(text detail) request=$(text requestId)
     if ! grep -qi '^content-type: *application/problem+json' "$work/head" || [ -z "$code" ] || [ -z "$detail" ]; then
-        returned="$verifier returned status $status without a problem document"
+        returned="$base returned status $status without a problem document"
         case $status in
-            429) not_attested 24 "the verifier limits the request rate: $returned" retryable ;;
-            408 | 5??) not_attested 21 "the verifier is unavailable: $returned" retryable ;;
+            429) not_attested 24 "the $name limits the request rate: $returned" retryable ;;
+            408 | 5??) not_attested 21 "the $name is unavailable: $returned" retryable ;;
             *) not_attested 22 "$returned. Check the URL." ;;
         esac
         return 1
@@ -241,13 +264,13 @@ check_verifier_response() {
     problem="$detail ($code${request:+, request $request})"
     again=$(tr -d '\r\n' <"$work/body" | sed -n 's/.*"retryable" *: *true *[,}].*/retryable/p')
     case $status:$code:$again in
-        429:*) not_attested 24 "the verifier limits the request rate: $problem" "$again" ;;
-        408:* | 5??:*) not_attested 21 "the verifier is unavailable: $problem" "$again" ;;
+        429:*) not_attested 24 "the $name limits the request rate: $problem" "$again" ;;
+        408:* | 5??:*) not_attested 21 "the $name is unavailable: $problem" "$again" ;;
         *:unauthenticated:* | *:forbidden:*)
-            not_attested 23 "the verifier denied access: $problem" "$again"
+            not_attested 23 "the $name denied access: $problem" "$again"
             ;;
         *:malformed-request:* | *:not-found:* | *:method-not-allowed:* | *:unsupported-media-type:*)
-            not_attested 22 "$verifier does not support this request: $problem. Check the URL." "$again"
+            not_attested 22 "$base does not support this request: $problem. Check the URL." "$again"
             ;;
         *:retryable) not_attested 25 "refused, but a retry may succeed: $problem" "$again" ;;
         *) not_attested 1 "refused: $problem" ;;
@@ -256,33 +279,53 @@ check_verifier_response() {
 
 # Write the result to $work/body, or set $exit_code, $sentence, $retryable and $after.
 attest() {
-    fetch "$verifier" 15 -K "$work/verifier.conf" --data-binary '{}' "$verifier/v1/nonces"
+    fetch "$base" 15 -K "$work/verifier.conf" --data-binary "{$binding}" "$base$nonces"
     check_verifier_response 201 || return 1
     # The nonces that IMDS accepts. Anything else must not reach the URL.
     nonce=$(text nonce)
     case $nonce in
         '' | *[!0-9A-Za-z]* | ?????????????????????????????????*)
-            not_attested 22 "$verifier is not a verifier: it issued a nonce that IMDS does not accept. Check the URL."
+            not_attested 22 "$base is not a $name: it issued a nonce that IMDS does not accept. Check the URL."
             return 1
             ;;
     esac
 
+    posted="\"nonce\":\"$nonce\""
+    if [ "$name" = backend ]; then
+        session=$(text session)
+        case $session in
+            '' | *[!0-9A-Za-z._~-]*)
+                not_attested 22 "$base is not a $name: it issued no session. Check the URL."
+                return 1
+                ;;
+        esac
+        posted="\"session\":\"$session\""
+    fi
+
     fetch_document || return 1
     # Add the nonce, so that the verifier detects a document that IMDS served from its cache.
     {
-        printf '{"nonce":"%s",' "$nonce"
+        printf '{%s,' "$posted"
         tr -d '\r\n' <"$work/body" | sed 's/^ *{//'
     } >"$work/document"
-    fetch "$verifier" 15 -K "$work/verifier.conf" --data-binary "@$work/document" "$verifier/v1/attestations"
-    check_verifier_response 200 || return 1
-    if ! grep -q '"verdict" *: *"verified"' "$work/body" || ! grep -q '"claims" *: *{' "$work/body"; then
-        not_attested 22 "$verifier is not a verifier: the response is not an attestation result. Check the URL."
+    fetch "$base" 15 -K "$work/verifier.conf" --data-binary "@$work/document" "$base$appraisals"
+    check_verifier_response "$done_status" || return 1
+    if [ "$name" = backend ]; then
+        if grep -q '"licensed" *: *true *[,}]' "$work/body"; then return 0; fi
+        not_attested 22 "$base is not a $name: the response is not a license. Check the URL."
+    elif ! grep -q '"verdict" *: *"verified"' "$work/body" || ! grep -q '"claims" *: *{' "$work/body"; then
+        not_attested 22 "$base is not a $name: the response is not an attestation result. Check the URL."
     fi
+}
+
+# What a run does: IMDS's answer to a nonce, or the verdict.
+run() {
+    if [ -z "$name" ]; then fetch_document; else attest; fi
 }
 
 # At most five rounds, each with a new nonce and a new document.
 for default_wait in 1 2 4 8 none; do
-    if attest; then
+    if run; then
         exit_code=0
         break
     fi

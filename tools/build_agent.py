@@ -1,4 +1,4 @@
-"""The agent as one file: `build_agent.py FILE` makes a zipapp of verifier/agent that any Python from 3.10 on runs.
+"""The agent as one file: `build_agent.py FILE` makes a zipapp of verifier/agent that any Python from 3.9 on runs.
 
 The same sources give the same bytes: names in order, one time for all, nothing compressed.
 """
@@ -16,8 +16,8 @@ MOMENT: Final = (1980, 1, 1, 0, 0, 0)
 MAIN: Final = b"""\
 import sys
 
-if sys.version_info < (3, 10):
-    sys.stderr.write("attest: Python 3.10 or later is needed, and this is %d.%d\\n" % sys.version_info[:2])
+if sys.version_info < (3, 9):
+    sys.stderr.write("attest: Python 3.9 or later is needed, and this is %d.%d\\n" % sys.version_info[:2])
     sys.exit(2)
 
 from verifier.agent.__main__ import main

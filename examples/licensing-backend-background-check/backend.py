@@ -1,37 +1,57 @@
 """A licensing backend in RFC 9334's background-check model: the VM brings its attested document, and this backend has
-the verifier appraise it. The VM never talks to the verifier, and needs no key of it. Standard library only.
+the verifier appraise it. The VM never talks to the verifier and has no key for it. Standard library only.
 
-    POST /challenges             ->  201 {"session": ..., "nonce": ..., "expiresAt": ...}
-    POST /licenses  {"session": ..., "encoding": "pkcs7", "signature": ...}: the session, and what IMDS answered
-                                 ->  201 {"vmId": ..., "licensed": true}, or the verifier's refusal
+    POST /challenges  {"vmId": ..., "policy": ...}, both optional: the VM binds and narrows its challenge
+                                 ->  201 {"session": ..., "nonce": ..., "expiresAt": ...}
+    POST /licenses  {"session": ..., "encoding": "pkcs7", "signature": ...}: the session, and the answer of IMDS
+                                 ->  201 {"vmId": ..., "licensed": true}
+
+Each failure is a problem (application/problem+json) with `code`, `detail` and `retryable`. docs/agent.md describes the
+protocol. `imds-verifier attest --backend URL` and the other agents speak it.
 
     VERIFIER=https://verifier.example VERIFIER_KEY=... POLICY=appliance PRODUCTS=contoso-db python backend.py
 
-This backend builds the request to the verifier by itself. From the VM come `encoding` and `signature` alone; the nonce
-is the one of the session, and the policy is this backend's own. Never forward what a VM posts: it may hold a nonce or
-a policy of the VM's choice.
+This backend builds each request to the verifier itself. A `vmId` or a `policy` of the VM can only narrow: the document
+must satisfy the policy of this backend, too. From the evidence, only `encoding` and `signature` go to the verifier; the
+nonce is the session's. Never forward the evidence request of a VM: it may contain another nonce.
 """
 
 import json
 import os
+import re
 import secrets
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from ipaddress import ip_address, ip_network
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 MAX_BODY_BYTES = 16 * 1024
 #: As long as the verifier's nonces are good, unless it is told otherwise.
 SESSION_SECONDS = 300.0
 MAX_SESSIONS = 10_000
+#: Open sessions of one address (IPv6: of one /64), so that one VM cannot open all of them.
+MAX_SESSIONS_PER_ADDRESS = 100
+#: What a VM may name in its challenge.
+IPV6 = 6
+BINDINGS = {
+    "vmId": re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"),
+    "policy": re.compile(r"[0-9A-Za-z._@-]{1,64}"),
+}
 #: What the VM can do something about; anything else that the verifier says is this backend's own trouble.
 REFUSALS = frozenset({400, 403, 409, 413, 422, 429})
 #: These are too, though their status is among them: an unknown POLICY, a key of another kind.
 OWN_FAULTS = frozenset({"malformed-request", "forbidden"})
+
+
+Answer = tuple[int, Mapping[str, object]]
 
 
 class Verifier:
@@ -53,6 +73,10 @@ class Verifier:
                 return error.code, dict(json.load(error))
 
 
+class TooManySessions(Exception):
+    """Report that the backend, or one address, has too many open sessions."""
+
+
 class Sessions:
     """The nonce that each session was given. A session ends with its first document, or after SESSION_SECONDS.
 
@@ -61,22 +85,46 @@ class Sessions:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._open: dict[str, tuple[float, str]] = {}
+        self._open: dict[str, tuple[float, str, str]] = {}
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
-    def start(self, nonce: str) -> str | None:
-        """Return the id of a new session, or None if there are too many."""
-        while self._open and self._clock() > next(iter(self._open.values()))[0]:  # the oldest one is first
-            del self._open[next(iter(self._open))]
-        if len(self._open) >= MAX_SESSIONS:
-            return None
+    def start(self, nonce: str, address: str) -> str:
+        """Return the id of a new session. Raises TooManySessions."""
         session = secrets.token_urlsafe(32)
-        self._open[session] = (self._clock() + SESSION_SECONDS, nonce)
+        with self._lock:
+            self._check_room(address)
+            self._open[session] = (self._clock() + SESSION_SECONDS, nonce, address)
+            self._counts[address] += 1
         return session
+
+    def check_room(self, address: str) -> None:
+        """Raise TooManySessions if no session can start for this address."""
+        with self._lock:
+            self._check_room(address)
 
     def end(self, session: str) -> str | None:
         """Return the nonce of the session, once; None if there is no such session."""
-        ends_at, nonce = self._open.pop(session, (0.0, ""))
+        with self._lock:
+            ends_at, nonce = self._remove(session) if session in self._open else (0.0, "")
         return nonce if self._clock() <= ends_at else None
+
+    def _check_room(self, address: str) -> None:
+        while self._open and self._clock() > next(iter(self._open.values()))[0]:  # the oldest one is first
+            self._remove(next(iter(self._open)))
+        if len(self._open) >= MAX_SESSIONS or self._counts[address] >= MAX_SESSIONS_PER_ADDRESS:
+            raise TooManySessions
+
+    def _remove(self, session: str) -> tuple[float, str]:
+        ends_at, nonce, address = self._open.pop(session)
+        self._counts -= Counter({address: 1})
+        return ends_at, nonce
+
+
+def source(address: str) -> str:
+    """Return the address that sessions are counted for. Behind a proxy, replace this by the proxy's header."""
+    ip = ip_address(address)
+    return str(ip_network((ip, 64), strict=False) if ip.version == IPV6 else ip)
 
 
 class Backend:
@@ -91,58 +139,92 @@ class Backend:
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, answer = self._answer(environ)
         line = f"{status} {HTTPStatus(status).phrase}"
-        start_response(line, [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
+        media_type = "application/json" if status < HTTPStatus.BAD_REQUEST else "application/problem+json"
+        start_response(line, [("Content-Type", media_type), ("Cache-Control", "no-store")])
         return [json.dumps(answer).encode()]
 
-    def _answer(self, environ: Mapping[str, Any]) -> tuple[int, Mapping[str, object]]:
+    def _answer(self, environ: Mapping[str, Any]) -> Answer:
         data = environ.get("CONTENT_LENGTH") or "0"
         body = environ["wsgi.input"].read(min(int(data) if data.isdecimal() else 0, MAX_BODY_BYTES))
         try:
             match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
                 case "POST", "/challenges":
-                    return self._challenge()
+                    return self._challenge(body, source(environ["REMOTE_ADDR"]))
                 case "POST", "/licenses":
                     return self._license(body)
+        except TooManySessions:
+            return problem(429, "too-many-sessions", "Too many sessions are open.", retryable=True)
         except (OSError, ValueError):
-            return 503, {"error": "the verifier does not answer"}
-        return 404, {"error": "post to /challenges, then to /licenses"}
+            return problem(503, "verifier-unavailable", "The verifier does not answer.", retryable=True)
+        return problem(404, "not-found", "Post to /challenges, then to /licenses.")
 
-    def _challenge(self) -> tuple[int, Mapping[str, object]]:
-        status, answer = self._verifier.post("/v1/nonces", {})
+    def _challenge(self, body: bytes, address: str) -> Answer:
+        try:
+            binding = read_binding(body)
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            return problem(400, "malformed-request", 'The body is {}, or has a "vmId" (a GUID) or a "policy" (a name).')
+        self._sessions.check_room(address)
+        status, answer = self._verifier.post("/v1/nonces", binding)
+        if answer.get("code") == "malformed-request" and "policy" in binding:
+            return problem(400, "malformed-request", f"The verifier has no policy {binding['policy']!r}.")
         if status != HTTPStatus.CREATED:
             return self._pass_on(status, answer)
-        session = self._sessions.start(answer["nonce"])
-        if session is None:
-            return 503, {"error": "too many sessions are open"}
+        session = self._sessions.start(answer["nonce"], address)
         return 201, {"session": session, "nonce": answer["nonce"], "expiresAt": answer["expiresAt"]}
 
-    def _license(self, body: bytes) -> tuple[int, Mapping[str, object]]:
+    def _license(self, body: bytes) -> Answer:
         try:
             posted = json.loads(body)
             session, encoding, signature = (posted[name] for name in ("session", "encoding", "signature"))
         except (ValueError, KeyError, TypeError, RecursionError):
-            return 400, {"error": 'the body is {"session": "...", "encoding": "pkcs7", "signature": "..."}'}
+            detail = 'The body is {"session": "...", "encoding": "pkcs7", "signature": "..."}.'
+            return problem(400, "malformed-request", detail)
         nonce = self._sessions.end(str(session))
         if nonce is None:
-            return 403, {"error": "there is no such session: post to /challenges first"}
-        # Nothing else of what the VM posted goes on.
+            detail = "There is no such session: post to /challenges first."
+            return problem(403, "session-unknown", detail, retryable=True)
+        # Nothing else of the evidence request goes on.
         asked = {"encoding": str(encoding), "signature": str(signature), "nonce": nonce, "policy": self._policy}
         status, answer = self._verifier.post("/v1/attestations", asked)
         if status != HTTPStatus.OK:
             return self._pass_on(status, answer)
         claims = answer["claims"]
         if self._policy not in answer["policies"] or claims["nonce"] != nonce:
-            return 503, {"error": "the verifier did not decide what was asked"}
+            return problem(503, "verifier-unavailable", "The verifier did not decide what was asked.", retryable=False)
         product = (claims["plan"] or {}).get("product") or ""
         if self._products and product.lower() not in self._products:
-            return 403, {"error": "the VM does not run a product of ours"}
+            return problem(403, "product-not-licensed", "The VM does not run a product of ours.")
         return 201, {"vmId": claims["vmId"], "product": product, "licensed": True}
 
-    def _pass_on(self, status: int, problem: Mapping[str, Any]) -> tuple[int, Mapping[str, object]]:
-        if status not in REFUSALS or problem.get("code") in OWN_FAULTS:
-            return 503, {"error": "the verifier cannot decide now"}
-        told = {name: problem[name] for name in ("code", "detail", "retryable", "retryAfterSeconds") if name in problem}
+    def _pass_on(self, status: int, refusal: Mapping[str, Any]) -> Answer:
+        if status not in REFUSALS or refusal.get("code") in OWN_FAULTS:
+            return problem(503, "verifier-unavailable", "The verifier cannot decide now.", retryable=True)
+        told = {name: refusal[name] for name in ("code", "detail", "retryable", "retryAfterSeconds") if name in refusal}
         return status, told
+
+
+def problem(status: int, code: str, detail: str, *, retryable: bool = False) -> Answer:
+    return status, {"code": code, "detail": detail, "retryable": retryable}
+
+
+def read_binding(body: bytes) -> dict[str, str]:
+    """Return the `vmId` and the `policy` that the VM named. Raises ValueError, AttributeError or TypeError."""
+    binding = dict(json.loads(body or b"{}").items())
+    if not all(name in BINDINGS and BINDINGS[name].fullmatch(value) for name, value in binding.items()):
+        raise ValueError
+    return binding
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, so that a slow VM does not keep the others waiting."""
+
+    daemon_threads = True
+
+
+class Handler(WSGIRequestHandler):
+    """Close a connection that sends nothing for 30 seconds."""
+
+    timeout = 30
 
 
 def main() -> None:
@@ -151,7 +233,7 @@ def main() -> None:
         policy=os.environ["POLICY"],
         products=frozenset(name.lower() for name in os.environ.get("PRODUCTS", "").split(",") if name),
     )
-    with make_server("127.0.0.1", int(os.environ.get("PORT", "8091")), backend) as server:
+    with make_server("127.0.0.1", int(os.environ.get("PORT", "8091")), backend, Server, Handler) as server:
         sys.stdout.write(f"backend: listening on http://127.0.0.1:{server.server_port}\n")
         sys.stdout.flush()
         server.serve_forever()

@@ -105,6 +105,7 @@ sys.exit(main())
         (["keys", "show"], 2),
         (["emulator", "--help"], 0),
         (["attest", "--help"], 0),
+        (["document", "--help"], 0),
         (["demo", "--help"], 0),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -139,6 +139,7 @@ def test_a_command_names_the_module_that_is_missing(bare: Mapping[str, str], com
         (("--help",), set()),
         (("api-key",), set()),
         (("attest", "--help"), set()),
+        (("document", "--help"), set()),
         (
             ("verify", SAMPLE, "--at", AT),
             {"asn1crypto", "cryptography", "pyhanko_certvalidator", "pydantic", "pydantic_settings"},

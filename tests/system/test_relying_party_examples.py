@@ -59,9 +59,11 @@ def issue_token(verifier: RunningServer, binding: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def running_example(name: str, options: tuple[str, ...], environment: Mapping[str, str]) -> Iterator[Client]:
+def running_example(
+    name: str, options: tuple[str, ...], environment: Mapping[str, str], *, port: int = 0
+) -> Iterator[Client]:
     """The example's application in gunicorn."""
-    with create_server(("127.0.0.1", 0)) as free:
+    with create_server(("127.0.0.1", port)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *options, "backend:app"],

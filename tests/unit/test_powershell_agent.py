@@ -17,7 +17,16 @@ from verifier.agent.exit_codes import ExitCode
 POWER = (EXAMPLES / "agent.ps1").read_text("utf-8")
 SHELL = (EXAMPLES / "agent.sh").read_text("utf-8")
 #: Commands and variables of PowerShell itself.
-COMMANDS = {"Add-Type", "ConvertFrom-Json", "Get-Content", "New-Object", "Set-StrictMode", "Start-Sleep"}
+COMMANDS = {
+    "Add-Type",
+    "ConvertFrom-Json",
+    "ConvertTo-Json",
+    "Get-Content",
+    "New-Object",
+    "Set-StrictMode",
+    "Start-Sleep",
+    "Where-Object",
+}
 VARIABLES = {"$_", "$args", "$matches", "$null", "$true", "$false", "$erroractionpreference", "$executioncontext"}
 _VARIABLE = re.compile(r"\$\{?[a-z_]+(?::-(?P<default>[^}]*))?\}?", re.IGNORECASE)
 
@@ -63,7 +72,13 @@ def test_every_variable_is_assigned(tree: Node) -> None:
 
 
 def test_powershell_agent_sends_the_requests_of_the_shell_agent() -> None:
-    for pattern in (r"/v1/nonces", r"/v1/attestations", r"/metadata/attested/document\?api-version=[0-9-]+&nonce="):
+    for pattern in (
+        r"/v1/nonces",
+        r"/v1/attestations",
+        r"/challenges",
+        r"/licenses",
+        r"/metadata/attested/document\?api-version=[0-9-]+&nonce=",
+    ):
         assert set(re.findall(pattern, SHELL)) == set(re.findall(pattern, POWER)) != set()
 
 

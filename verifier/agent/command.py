@@ -11,39 +11,41 @@ from pathlib import Path
 from typing import Final
 
 from verifier.agent import files
+from verifier.agent.backend_client import BackendClient
 from verifier.agent.budget import Budget
+from verifier.agent.challenge import Binding
 from verifier.agent.exit_codes import ExitCode, NotAttested
 from verifier.agent.flow import attest
-from verifier.agent.imds import DEFAULT_API_VERSION, DEFAULT_ENDPOINT, AttestedDocument, ImdsClient
+from verifier.agent.imds import AttestedDocument, ImdsClient
+from verifier.agent.key_tools import find_key_tool
+from verifier.agent.options import add_imds_options, as_argument, read_endpoint
+from verifier.agent.proof_key import ProofKey
+from verifier.agent.relying_party_client import RelyingPartyClient, Target
 from verifier.agent.results import OutputFormat, VerifiedResult, printable
-from verifier.agent.transport import Endpoint
+from verifier.agent.service_client import ServiceClient
 from verifier.agent.verifier_client import VerifierClient
 from verifier.agent.watch import StoppedError, stopped_by_signals, watch
 
-_DEFAULT_TIMEOUT_SECONDS: Final = 180.0
-_MAX_TIMEOUT_SECONDS: Final = 3600.0
 # RFC 7638 3: SHA-256 in base64url.
 _THUMBPRINT: Final = re.compile(r"[0-9A-Za-z_-]{43}", re.ASCII)
-_API_VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_POLICY: Final = re.compile(r"[0-9A-Za-z._@-]{1,64}", re.ASCII)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Exit status: {}.".format(
-        ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
-    )
     add = parser.add_argument
-    add("--verifier", type=_endpoint, required=True, metavar="URL", help="base URL of the verifier")
-    add(
-        "--imds", type=_endpoint, default=DEFAULT_ENDPOINT, metavar="URL", help="base URL of IMDS (default %(default)s)"
+    service = parser.add_mutually_exclusive_group(required=True)
+    service.add_argument("--verifier", type=read_endpoint, metavar="URL", help="base URL of the verifier")
+    service.add_argument(
+        "--backend",
+        type=read_endpoint,
+        metavar="URL",
+        help="base URL of a licensing backend that has the verifier appraise the document",
     )
-    add(
-        "--api-version",
-        type=_api_version,
-        default=DEFAULT_API_VERSION,
-        metavar="YYYY-MM-DD",
-        help="api-version of IMDS (default %(default)s)",
-    )
-    add("--key-file", type=Path, metavar="FILE", help="file with the API key for the verifier")
+    add_imds_options(parser)
+    add("--key-file", type=Path, metavar="FILE", help="file with the API key for the verifier or backend")
+    add("--vm-id", type=_vm_id, metavar="GUID", help="bind the nonce to this VM: no document of another VM is accepted")
+    add("--policy", type=_policy, metavar="NAME", help="one more policy that the document must satisfy")
     add(
         "--jkt",
         type=_thumbprint,
@@ -51,11 +53,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="bind the result token to the key with this RFC 7638 thumbprint (claim cnf)",
     )
     add(
-        "--timeout",
-        type=_seconds,
-        default=_DEFAULT_TIMEOUT_SECONDS,
-        metavar="SECONDS",
-        help="limit for the whole run, including waits and retries (default %(default)g)",
+        "--proof-key",
+        type=Path,
+        metavar="FILE",
+        help="bind the result token to the ES256 key in FILE; the agent makes the key if there is no file",
+    )
+    add(
+        "--present",
+        type=_target,
+        metavar="URL",
+        help="present the token to this URL of a relying party, with a DPoP proof, and print its answer; "
+        "needs --proof-key",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument(
@@ -73,7 +81,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         const=OutputFormat.TOKEN,
         help="print only the result token",
     )
-    add("--output", type=Path, metavar="FILE", help="write to FILE instead of standard output, atomically, mode 0600")
     add(
         "--watch",
         action="store_true",
@@ -86,17 +93,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return an `ExitCode`. Unless it is VERIFIED, one sentence is on stderr."""
     try:
+        _check(arguments)
         if arguments.watch:
             _watch(arguments)
         else:
             _attest(arguments)
     except NotAttested as error:
-        _report(error)
+        report(error)
         return error.exit_code
     except KeyboardInterrupt:
-        _report(NotAttested(ExitCode.INTERRUPTED, "interrupted"))
+        report(NotAttested(ExitCode.INTERRUPTED, "interrupted"))
         return ExitCode.INTERRUPTED
     return ExitCode.VERIFIED
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise `NotAttested` with USAGE if the options do not belong together."""
+    needs_token = arguments.output_format is OutputFormat.TOKEN or arguments.jkt or arguments.proof_key
+    if arguments.verifier is None and needs_token:
+        raise NotAttested(
+            ExitCode.USAGE, "--token, --jkt and --proof-key need --verifier: with --backend the VM gets no result token"
+        )
+    if arguments.jkt and arguments.proof_key:
+        raise NotAttested(ExitCode.USAGE, "name one of --jkt and --proof-key: the token is bound to one key")
+    if arguments.present and not arguments.proof_key:
+        raise NotAttested(ExitCode.USAGE, "--present needs --proof-key")
 
 
 def _watch(arguments: argparse.Namespace) -> None:
@@ -104,7 +125,7 @@ def _watch(arguments: argparse.Namespace) -> None:
         try:
             watch(
                 attempt=lambda: _attest(arguments).lifetime(arguments.output_format),
-                report=_report,
+                report=report,
                 sleep=time.sleep,
                 random=random.SystemRandom().random,
             )
@@ -116,17 +137,19 @@ def _attest(arguments: argparse.Namespace) -> VerifiedResult:
     """Attest once, and print the result or write it to the output file. Raises `NotAttested`."""
     budget = Budget.start(arguments.timeout, monotonic=time.monotonic, sleep=time.sleep)
     try:
+        # Opened for each attempt, as the API key is.
+        key = None if arguments.proof_key is None else ProofKey.open(arguments.proof_key, find_key_tool())
         result = attest(
             imds=ImdsClient(endpoint=arguments.imds, api_version=arguments.api_version, budget=budget),
-            verifier=VerifierClient(
-                endpoint=arguments.verifier,
-                # Read for each attempt, so that a watch uses a rotated key.
-                key=None if arguments.key_file is None else files.read_key(arguments.key_file),
-                budget=budget,
-            ),
+            verifier=_client(arguments, budget),
             budget=budget,
-            jkt=arguments.jkt,
+            binding=Binding(
+                vm_id=arguments.vm_id, policy=arguments.policy, jkt=arguments.jkt if key is None else key.thumbprint()
+            ),
             on_document=lambda document: _save(document, arguments.save_document),
+            present=None
+            if key is None or arguments.present is None
+            else _relying_party(arguments.present, key, budget).present,
         )
         text = result.render(arguments.output_format)
         if arguments.output is not None:
@@ -156,32 +179,39 @@ def _save(document: AttestedDocument, file: Path | None) -> None:
         files.write(file, document.raw)
 
 
-def _report(error: NotAttested) -> None:
+def _client(arguments: argparse.Namespace, budget: Budget) -> VerifierClient | BackendClient:
+    # Read for each attempt, so that a watch uses a rotated key.
+    key = None if arguments.key_file is None else files.read_key(arguments.key_file)
+    if arguments.backend is not None:
+        return BackendClient(service=ServiceClient(name="backend", endpoint=arguments.backend, budget=budget, key=key))
+    return VerifierClient(service=ServiceClient(name="verifier", endpoint=arguments.verifier, budget=budget, key=key))
+
+
+def _relying_party(target: Target, key: ProofKey, budget: Budget) -> RelyingPartyClient:
+    service = ServiceClient(name="relying party", endpoint=target.endpoint, budget=budget, any_json_problem=True)
+    return RelyingPartyClient(service=service, target=target, key=key)
+
+
+def report(error: NotAttested) -> None:
+    """Print the sentence on standard error."""
     sys.stderr.write(f"attest: {printable(str(error))}\n")
     sys.stderr.flush()
 
 
-def _endpoint(text: str) -> Endpoint:
+def _thumbprint(text: str) -> str:
+    return as_argument(text, _THUMBPRINT, "43 characters of base64url")
+
+
+def _vm_id(text: str) -> str:
+    return as_argument(text, _GUID, "a GUID such as 5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90")
+
+
+def _policy(text: str) -> str:
+    return as_argument(text, _POLICY, "the name of a policy")
+
+
+def _target(text: str) -> Target:
     try:
-        return Endpoint.parse(text)
+        return Target.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _api_version(text: str) -> str:
-    if not _API_VERSION.fullmatch(text):
-        raise argparse.ArgumentTypeError("expected a date such as 2020-09-01")
-    return text
-
-
-def _thumbprint(text: str) -> str:
-    if not _THUMBPRINT.fullmatch(text):
-        raise argparse.ArgumentTypeError("expected 43 characters of base64url")
-    return text
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= _MAX_TIMEOUT_SECONDS:
-        raise argparse.ArgumentTypeError(f"expected more than 0 and at most {_MAX_TIMEOUT_SECONDS:g} seconds")
-    return seconds

@@ -1,5 +1,7 @@
 """The exit codes of the agent, and the exception that carries one."""
 
+from __future__ import annotations
+
 from enum import IntEnum
 
 

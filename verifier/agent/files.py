@@ -1,9 +1,13 @@
 """Read the API key, and write output files that only their owner can read."""
 
+from __future__ import annotations
+
 import codecs
 import os
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # What `imds-verifier api-key` prints.
@@ -55,6 +59,19 @@ def _decode(raw: bytes) -> str:
 
 def write(file: Path, content: bytes) -> None:
     """Replace `file` atomically, with mode 0600: readers see the old or the new content. Raises OSError."""
+    with _written_part(file, content) as part:
+        part.replace(file)
+
+
+def create(file: Path, content: bytes) -> None:
+    """Write `file` atomically, with mode 0600, unless it exists. Raises OSError."""
+    with _written_part(file, content) as part, suppress(FileExistsError):
+        # A link never replaces a file, so that two processes end with the same content.
+        os.link(part, file)
+
+
+@contextmanager
+def _written_part(file: Path, content: bytes) -> Iterator[Path]:
     part = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     # Without O_BINARY, Windows would change the line endings.
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
@@ -63,7 +80,6 @@ def write(file: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        part.replace(file)
-    except BaseException:
+        yield part
+    finally:
         part.unlink(missing_ok=True)
-        raise

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
 from verifier.agent.budget import Budget
+from verifier.agent.compatibility import dataclass
 from verifier.agent.exit_codes import ExitCode, NotAttested
 from verifier.agent.transport import (
     Endpoint,
@@ -64,9 +64,9 @@ class AttestedDocument:
 class ImdsClient:
     """Send requests to one IMDS, within the limits of Azure's page and of the budget."""
 
+    budget: Budget
     endpoint: Endpoint = DEFAULT_ENDPOINT
     api_version: str = DEFAULT_API_VERSION
-    budget: Budget
 
     def attested_document(self, nonce: str) -> AttestedDocument:
         """Fetch a document for `nonce`.

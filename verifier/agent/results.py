@@ -6,10 +6,10 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from verifier.agent.compatibility import dataclass
 from verifier.agent.exit_codes import ExitCode, NotAttested
 from verifier.agent.transport import MalformedResponseError, Response, parse_object
 
@@ -27,13 +27,15 @@ class OutputFormat(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedResult:
-    """A response of the verifier with the verdict `verified`, and the claims in it.
+    """A response of the verifier with the verdict `verified`, and the claims in it, or a backend's license.
 
+    `answer` is the answer of the relying party that the token was presented to.
     Not checked: the result token. The relying party verifies it.
     """
 
     fields: dict[str, object]
     claims: dict[str, object]
+    answer: dict[str, object] | None = None
 
     @classmethod
     def parse(cls, response: Response) -> VerifiedResult:
@@ -44,13 +46,28 @@ class VerifiedResult:
             raise MalformedResponseError("the response is not an attestation result")
         return cls(fields=fields, claims=claims)
 
+    @classmethod
+    def parse_license(cls, response: Response) -> VerifiedResult:
+        """Parse a backend's answer. Raises `MalformedResponseError` unless `licensed` is true."""
+        fields = response.json_object()
+        if fields.get("licensed") is not True:
+            raise MalformedResponseError("the response is not a license")
+        return cls(fields=fields, claims=fields)
+
     def render(self, output_format: OutputFormat) -> str:
-        """Return the text to print. Raises `NotAttested` if it is the token and the result has none."""
+        """Return the text to print: the relying party's answer in place of the claims, if there is one.
+
+        Raises `NotAttested` if it is the token and the result has none."""
         if output_format is OutputFormat.TOKEN:
-            return f"{self._token()[0]}\n"
+            return f"{self.token()}\n"
         if output_format is OutputFormat.JSON:
-            return json.dumps(self.fields, indent=2) + "\n"
-        return "".join(f"{line}\n" for line in _claim_lines(self.claims, prefix=""))
+            return json.dumps(self.fields if self.answer is None else self.answer, indent=2) + "\n"
+        claims = self.claims if self.answer is None else self.answer
+        return "".join(f"{line}\n" for line in _claim_lines(claims, prefix=""))
+
+    def token(self) -> str:
+        """Return the result token. Raises `NotAttested` if the result has none."""
+        return self._token()[0]
 
     def lifetime(self, output_format: OutputFormat) -> float | None:
         """Return how many seconds the printed result is valid, or None if its times cannot be read.
@@ -58,7 +75,7 @@ class VerifiedResult:
         Both times come from the verifier, so a wrong clock on this machine does not matter: `iat` and `exp` of the
         token, or `evaluatedAt` of the result and `expiresOn` of the document. Not checked: whether they are true.
         """
-        if output_format is OutputFormat.TOKEN:
+        if output_format is OutputFormat.TOKEN or self.answer is not None:
             try:
                 payload = parse_object(base64.urlsafe_b64decode(self._token()[1] + "=="))
             except (ValueError, MalformedResponseError):
@@ -94,7 +111,7 @@ def _unix_time(value: object) -> float | None:
     if not isinstance(value, str) or not value.endswith("Z"):
         return None
     try:
-        # Python 3.10 does not parse Z.
+        # Before Python 3.11 this does not parse Z.
         return datetime.fromisoformat(f"{value[:-1]}+00:00").timestamp()
     except ValueError:
         return None
@@ -103,7 +120,7 @@ def _unix_time(value: object) -> float | None:
 def _seconds_between(earlier: object, later: object) -> float | None:
     if isinstance(later, bool) or isinstance(earlier, bool):
         return None
-    if not isinstance(later, int | float) or not isinstance(earlier, int | float):
+    if not isinstance(later, (int, float)) or not isinstance(earlier, (int, float)):
         return None
     seconds = later - earlier
     return float(seconds) if 0 < seconds < float("inf") else None

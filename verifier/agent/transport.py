@@ -10,12 +10,12 @@ import ssl
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Thread
 from typing import Final
 from urllib.parse import urlsplit
 
 from verifier.agent.budget import Budget
+from verifier.agent.compatibility import dataclass
 from verifier.agent.exit_codes import ExitCode, NotAttested
 
 _AUTHORITY: Final = re.compile(r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?", re.ASCII)

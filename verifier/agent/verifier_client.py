@@ -2,168 +2,36 @@
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass, field
-from typing import Final
-
-from verifier.agent.budget import Budget
-from verifier.agent.exit_codes import ExitCode, NotAttested
+from verifier.agent.challenge import Binding, Challenge, read_nonce
+from verifier.agent.compatibility import dataclass
 from verifier.agent.imds import AttestedDocument
 from verifier.agent.results import VerifiedResult
-from verifier.agent.transport import (
-    Endpoint,
-    MalformedResponseError,
-    Response,
-    TransportError,
-    UntrustedError,
-    exchange,
-)
-
-_TIMEOUT_SECONDS: Final = 15.0
-_MAX_BYTES: Final = 262_144
-# The nonces that IMDS accepts. Anything else must not reach the query string of IMDS.
-_NONCE: Final = re.compile(r"[0-9A-Za-z]{1,32}", re.ASCII)
-# RFC 6750 2.1: b64token.
-_KEY: Final = re.compile(r"[0-9A-Za-z._~+/-]+=*", re.ASCII)
-# Problem codes about the request, not about the document.
-_ACCESS_CODES: Final = frozenset({"unauthenticated", "forbidden"})
-_REQUEST_CODES: Final = frozenset({"malformed-request", "not-found", "method-not-allowed", "unsupported-media-type"})
-_MEANINGS: Final = {
-    ExitCode.REFUSED: "refused",
-    ExitCode.REFUSED_RETRYABLE: "refused, but a retry may succeed",
-    ExitCode.VERIFIER_RATE_LIMITED: "the verifier limits the request rate",
-    ExitCode.VERIFIER_UNAVAILABLE: "the verifier is unavailable",
-    ExitCode.ACCESS_DENIED: "the verifier denied access",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Problem:
-    """A problem document of the verifier (RFC 9457). `retry_after` is in seconds."""
-
-    code: str
-    detail: str
-    retryable: bool
-    retry_after: int | None
-    request_id: str
-
-    @classmethod
-    def parse(cls, response: Response) -> _Problem:
-        """Parse a response. Raises `MalformedResponseError` if it is not a problem with a `code` and a `detail`."""
-        if response.media_type() != "application/problem+json":
-            raise MalformedResponseError("the response is not a problem document")
-        fields = response.json_object()
-        code, detail, request_id = fields.get("code"), fields.get("detail"), fields.get("requestId")
-        if not isinstance(code, str) or not isinstance(detail, str):
-            raise MalformedResponseError("the problem document has no code or no detail")
-        # Use the seconds of the body if there is no header: a proxy may drop the header.
-        seconds, retry_after = fields.get("retryAfterSeconds"), response.retry_after()
-        if retry_after is None and type(seconds) is int and seconds >= 0:
-            retry_after = seconds
-        return cls(
-            code=code,
-            detail=detail,
-            # Only a JSON true: with any other value the refusal is final.
-            retryable=fields.get("retryable") is True,
-            retry_after=retry_after,
-            request_id=request_id if isinstance(request_id, str) else "",
-        )
-
-    def exit_code(self) -> ExitCode:
-        if self.code in _ACCESS_CODES:
-            return ExitCode.ACCESS_DENIED
-        if self.code in _REQUEST_CODES:
-            return ExitCode.NOT_A_VERIFIER
-        return ExitCode.REFUSED_RETRYABLE if self.retryable else ExitCode.REFUSED
-
-    def __str__(self) -> str:
-        request = f", request {self.request_id}" if self.request_id else ""
-        return f"{self.detail} ({self.code}{request})"
+from verifier.agent.service_client import ServiceClient
+from verifier.agent.transport import MalformedResponseError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierClient:
-    """Send requests to one verifier, with an API key if it requires one."""
+    """Send requests to one verifier (docs/http.md)."""
 
-    endpoint: Endpoint
-    key: str | None = field(default=None, repr=False)
-    budget: Budget
+    service: ServiceClient
 
-    def __post_init__(self) -> None:
-        if self.key is not None and not _KEY.fullmatch(self.key):
-            raise ValueError("the API key is not a bearer token: use only letters, digits and ._~+/-")
-
-    def issue_nonce(self, *, jkt: str | None = None) -> str:
-        """Request a nonce that IMDS accepts, bound to the key with the thumbprint `jkt` if given.
-
-        Raises `NotAttested`.
-        """
-        response = self._post("/v1/nonces", {} if jkt is None else {"jkt": jkt}, expected=201)
+    def challenge(self, binding: Binding) -> Challenge:
+        """Request a nonce that IMDS accepts, and that has the binding. Raises `NotAttested`."""
+        response = self.service.post("/v1/nonces", binding.fields(), expected=(201,))
         try:
-            nonce = response.json_object().get("nonce")
+            return Challenge(nonce=read_nonce(response))
         except MalformedResponseError as error:
-            raise self._not_a_verifier(str(error)) from error
-        if not isinstance(nonce, str) or not _NONCE.fullmatch(nonce):
-            raise self._not_a_verifier("it issued a nonce that IMDS does not accept")
-        return nonce
+            raise self.service.not_this_service(str(error)) from error
 
-    def appraise(self, document: AttestedDocument, nonce: str) -> VerifiedResult:
+    def appraise(self, document: AttestedDocument, challenge: Challenge) -> VerifiedResult:
         """Post the document and return the result. Raises `NotAttested` if the document is not verified.
 
-        `nonce` is the issued nonce. With it the verifier detects a document that IMDS served from its cache.
+        With the issued nonce the verifier detects a document that IMDS served from its cache.
         """
-        response = self._post("/v1/attestations", {**document.fields(), "nonce": nonce}, expected=200)
+        fields = {**document.fields(), "nonce": challenge.nonce}
+        response = self.service.post("/v1/attestations", fields, expected=(200,))
         try:
             return VerifiedResult.parse(response)
         except MalformedResponseError as error:
-            raise self._not_a_verifier(str(error)) from error
-
-    def _post(self, path: str, fields: dict[str, object], *, expected: int) -> Response:
-        headers = {"Accept": "application/json, application/problem+json", "Content-Type": "application/json"}
-        if self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key}"
-        try:
-            response = exchange(
-                self.endpoint,
-                method="POST",
-                path=path,
-                headers=headers,
-                body=json.dumps(fields).encode(),
-                budget=self.budget,
-                seconds=_TIMEOUT_SECONDS,
-                max_bytes=_MAX_BYTES,
-            )
-        except UntrustedError as error:
-            raise NotAttested(ExitCode.NOT_A_VERIFIER, f"the verifier at {error}") from error
-        except TransportError as error:
-            raise NotAttested(ExitCode.VERIFIER_UNREACHABLE, f"the verifier at {error}", retryable=True) from error
-        if response.status == expected:
-            return response
-        raise self._failure(response)
-
-    def _failure(self, response: Response) -> NotAttested:
-        exit_code = None
-        if response.status == 429:  # noqa: PLR2004 - RFC 6585 4
-            exit_code = ExitCode.VERIFIER_RATE_LIMITED
-        elif response.status >= 500 or response.status == 408:  # noqa: PLR2004 - RFC 9110 15.6 and 15.5.9: no verdict
-            exit_code = ExitCode.VERIFIER_UNAVAILABLE
-        try:
-            problem = _Problem.parse(response)
-        except MalformedResponseError:
-            returned = f"{self.endpoint} returned status {response.status} without a problem document"
-            if exit_code is None:
-                return NotAttested(ExitCode.NOT_A_VERIFIER, f"{returned}. Check the URL.")
-            # A gateway sends this if it gets no response from the verifier.
-            sentence = f"{_MEANINGS[exit_code]}: {returned}"
-            return NotAttested(exit_code, sentence, retryable=True, retry_after=response.retry_after())
-        exit_code = exit_code or problem.exit_code()
-        if exit_code is ExitCode.NOT_A_VERIFIER:
-            sentence = f"{self.endpoint} does not support this request: {problem}. Check the URL."
-        else:
-            sentence = f"{_MEANINGS[exit_code]}: {problem}"
-        return NotAttested(exit_code, sentence, retryable=problem.retryable, retry_after=problem.retry_after)
-
-    def _not_a_verifier(self, why: str) -> NotAttested:
-        sentence = f"{self.endpoint} is not a verifier: {why}. Check the URL."
-        return NotAttested(ExitCode.NOT_A_VERIFIER, sentence)
+            raise self.service.not_this_service(str(error)) from error

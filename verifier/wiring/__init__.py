@@ -64,6 +64,12 @@ def _load_attest() -> CommandParts:
     return CommandParts(configure=command.configure, run=command.run)
 
 
+def _load_document() -> CommandParts:
+    from verifier.agent import document_command  # noqa: PLC0415 - for this command alone
+
+    return CommandParts(configure=document_command.configure, run=document_command.run)
+
+
 def _load_emulator() -> CommandParts:
     from verifier.emulator import command  # noqa: PLC0415 - for this command alone
 
@@ -96,7 +102,8 @@ COMMANDS = (
         load=_load_trust,
     ),
     Command(name="keys", summary="Create, show, rotate and retire the keys that sign results.", load=_load_keys),
-    Command(name="attest", summary="Run the agent: attest this VM to a service.", load=_load_attest),
+    Command(name="attest", summary="Run the agent: attest this VM to a service or a backend.", load=_load_attest),
+    Command(name="document", summary="Print what IMDS answers to a nonce, on a VM.", load=_load_document),
     Command(
         name="emulator",
         summary="Run an emulated instance metadata service for tests, with a VM described in a file.",

@@ -273,8 +273,11 @@ def test_watch_with_a_usage_error_exits_at_once(tmp_path: Path, capsys: pytest.C
 def test_agent_imports_only_the_standard_library() -> None:
     folder = Path(subject.__file__).parent
     imported = set()
+    # `key_tools` uses cryptography if it is installed; no module imports it at the start.
+    in_functions = {folder / "key_tools.py"}
     for file in folder.glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_bytes())):
+        module = ast.parse(file.read_bytes())
+        for node in module.body if file in in_functions else ast.walk(module):
             if isinstance(node, ast.Import):
                 imported |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):

@@ -6,15 +6,22 @@ import pytest
 from support.scripted_servers import Reply, dead_url, json_reply, problem_reply, serving
 from unit.agent.budgets import ManualTime
 
+from verifier.agent.budget import Budget
+from verifier.agent.challenge import Binding
 from verifier.agent.exit_codes import ExitCode, NotAttested
 from verifier.agent.flow import MAX_ROUNDS, attest
 from verifier.agent.imds import AttestedDocument, ImdsClient
 from verifier.agent.results import VerifiedResult
+from verifier.agent.service_client import ServiceClient
 from verifier.agent.transport import Endpoint
 from verifier.agent.verifier_client import VerifierClient
 
 VERIFIED = json_reply({"verdict": "verified", "claims": {"vmId": "v"}})
 MISMATCH = problem_reply(422, "nonce-mismatch", retryable=True)
+
+
+def client(url: str, budget: Budget) -> VerifierClient:
+    return VerifierClient(service=ServiceClient(name="verifier", endpoint=Endpoint.parse(url), budget=budget))
 
 
 def nonce(text: str) -> Reply:
@@ -42,8 +49,9 @@ class Run:
                 budget = self.time.budget(self.seconds)
                 return attest(
                     imds=ImdsClient(endpoint=Endpoint.parse(imds_script.url), budget=budget),
-                    verifier=VerifierClient(endpoint=Endpoint.parse(verifier_script.url), budget=budget),
+                    verifier=client(verifier_script.url, budget),
                     budget=budget,
+                    binding=Binding(),
                     on_document=self.documents.append,
                 )
             finally:
@@ -121,8 +129,9 @@ def test_unreachable_verifier_ends_the_run_after_the_last_round() -> None:
     with pytest.raises(NotAttested) as error:
         attest(
             imds=ImdsClient(endpoint=Endpoint.parse(dead_url()), budget=budget),
-            verifier=VerifierClient(endpoint=Endpoint.parse(dead_url()), budget=budget),
+            verifier=client(dead_url(), budget),
             budget=budget,
+            binding=Binding(),
             on_document=lambda _: None,
         )
     assert error.value.exit_code is ExitCode.VERIFIER_UNREACHABLE
