@@ -17,7 +17,8 @@ from verifier.adapters.tokens.keys import KeyRing, load_ring
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.clock import Clock
-from verifier.ports.telemetry import AppraisalLog, Recorder
+from verifier.ports.decisions import DecisionLog
+from verifier.ports.telemetry import Recorder
 from verifier.ports.tokens import TokenKeyError
 
 
@@ -31,10 +32,10 @@ class StartupState:
     trust: TrustBundle
     keys: KeyRing | None
     stores: Stores
-    log: AppraisalLog | None
+    log: DecisionLog | None
     make_runner: Callable[[], Runner]
 
-    def appraisal_log(self) -> AppraisalLog | None:
+    def appraisal_log(self) -> DecisionLog | None:
         """Return the log of one worker. An append to a file blocks, so it goes through a runner."""
         if self.log is None or isinstance(self.log, RedisAppraisalLog):
             return self.log
@@ -124,7 +125,7 @@ def _load_token_keys(settings: Settings) -> KeyRing | None:
         raise SettingsError(f"token_keys_dir: {error}") from error
 
 
-def _open_audit(settings: Settings, stores: Stores) -> AppraisalLog | None:
+def _open_audit(settings: Settings, stores: Stores) -> DecisionLog | None:
     """Open the appraisal log; on Redis it shares the stores' link. Raises SettingsError and StoreUnavailable."""
     try:
         return open_appraisal_log(

@@ -21,7 +21,7 @@ from verifier.adapters.sqlite.appraisal_log import SqliteAppraisalLog
 from verifier.adapters.stores.appraisal_logs import open_appraisal_log
 from verifier.adapters.telemetry.appraisal_file import FileAppraisalLog
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.telemetry import AppraisalLog, AppraisalRecord, Verdict
+from verifier.ports.decisions import AppraisalRecord, DecisionLog, Verdict
 
 MOST = 100
 
@@ -83,7 +83,8 @@ class TestFile:
         program = (
             "import sys; from pathlib import Path; from datetime import UTC, datetime;"
             "from verifier.adapters.telemetry.appraisal_file import FileAppraisalLog;"
-            "from verifier.ports.telemetry import AppraisalRecord, Verdict;"
+            "from verifier.ports.decisions import AppraisalRecord
+from verifier.ports.telemetry import Verdict;"
             "log = FileAppraisalLog(Path(sys.argv[1]), maximum_bytes=20_000);"
             "[log.append(AppraisalRecord(at=datetime.now(UTC), request_id=f'other-{n}', tenant='t',"
             " verdict=Verdict.REFUSED, code='c')) for n in range(40)]"
@@ -182,7 +183,7 @@ class TestStore:
 
 
 def test_setting_none_opens_no_log() -> None:
-    opened: Callable[..., AppraisalLog | None] = open_appraisal_log
+    opened: Callable[..., DecisionLog | None] = open_appraisal_log
     assert opened("none", store_url="", link=None, maximum_bytes=1, maximum_entries=1) is None
 
 

@@ -21,7 +21,7 @@ from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord
 from verifier.core.tenancy import Rate
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import NonceKey, StoreUnavailable
-from verifier.ports.telemetry import AppraisalRecord, Verdict
+from verifier.ports.decisions import AppraisalRecord, Verdict
 from verifier.ports.trust import TrustAuditEvent
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

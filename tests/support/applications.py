@@ -28,10 +28,9 @@ from verifier.core.nonces import NonceRecord
 from verifier.core.policy import Policies
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.stores import NonceKey, NonceStore, RateLimiter
+from verifier.ports.decisions import AppraisalRecord, DecisionLog
 from verifier.ports.telemetry import (
-    AppraisalLog,
     AppraisalNotLogged,
-    AppraisalRecord,
     DocumentAppraised,
     Event,
     ForwardingMismatched,
@@ -109,7 +108,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     moment: datetime = documents.NOW,
     policies: PolicySource | None = None,
     nonces: NonceStore | None = None,
-    log: AppraisalLog | None = None,
+    log: DecisionLog | None = None,
     log_required: bool = False,
     tenants: Tenants | None = None,
     callers: Callable[[], Callers] | None = None,

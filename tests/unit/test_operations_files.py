@@ -13,7 +13,8 @@ from verifier.adapters.records.appraisals import appraisal_fields
 from verifier.adapters.telemetry.metrics import MetricsRecorder
 from verifier.api.problems import DOCUMENTATION
 from verifier.core.issuer_review import ReviewStatus
-from verifier.ports.telemetry import AppraisalRecord, ReloadOutcome, Verdict
+from verifier.ports.decisions import AppraisalRecord, Verdict
+from verifier.ports.telemetry import ReloadOutcome
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "ops" / "prometheus-rules.yaml"

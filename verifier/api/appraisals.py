@@ -16,15 +16,9 @@ from verifier.core.reasons import Check, Refused
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.clock import Clock
+from verifier.ports.decisions import AppraisalRecord, DecisionLog, Verdict
 from verifier.ports.stores import StoreUnavailable, Unavailable
-from verifier.ports.telemetry import (
-    AppraisalLog,
-    AppraisalNotLogged,
-    AppraisalRecord,
-    DocumentAppraised,
-    Recorder,
-    Verdict,
-)
+from verifier.ports.telemetry import AppraisalNotLogged, DocumentAppraised, Recorder
 
 
 class Appraisal(Observer):
@@ -81,8 +75,7 @@ class Appraisal(Observer):
             verdict=verdict,
             code=code,
             failed_check=failed_check,
-            vm_id=verified.vm_id if verified else "",
-            subscription_id=(verified.subscription_id or "") if verified else "",
+            claims=verified,
             cloud=self._cloud,
             signer_serial=self._signer.serial_hex if self._signer else "",
             issuer=self._signer.issuer if self._signer else "",
@@ -99,7 +92,7 @@ class Appraisals:
 
     recorder: Recorder
     clock: Clock
-    log: AppraisalLog | None = None
+    log: DecisionLog | None = None
     log_required: bool = False
 
     @contextmanager

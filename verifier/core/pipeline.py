@@ -49,7 +49,11 @@ class Observer:
 
     def find_cloud(self, cloud: Cloud) -> None: ...
 
-    def find_policies(self, names: tuple[str, ...]) -> None: ...
+    def find_content(self, content: AuthenticContent) -> None:
+        """Note the content of a document whose chain check passed."""
+
+    def find_policies(self, names: tuple[str, ...]) -> None:
+        """Note the policies that a fresh document must satisfy."""
 
 
 def appraise(  # noqa: PLR0913 - each is an input of some check
@@ -92,6 +96,7 @@ def appraise(  # noqa: PLR0913 - each is an input of some check
 
     seen.begin(Check.CHAIN)  # 6. The signer chains to an anchor of that cloud.
     content = build_chain(claims)
+    seen.find_content(content)
 
     seen.begin(Check.NONCE)  # 7. The document answers a challenge, is seen first, or is archived.
     fresh = establish_freshness(content)

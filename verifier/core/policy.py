@@ -10,7 +10,7 @@ from enum import Enum, StrEnum
 from typing import ClassVar, Protocol, TypeVar
 
 from verifier.core.model import Archived, AuthenticContent, Claims, FirstSight, Plan, Redeemed, Verified
-from verifier.core.reasons import PolicyRefused, Reason
+from verifier.core.reasons import NO_REMARKS, PolicyRefused, Reason, Remarks
 from verifier.core.trust.clouds import Cloud
 from verifier.core.vm_ids import parse_vm_id, swap_bytes
 
@@ -37,6 +37,25 @@ class RuleResult:
     detail: str = ""
     found: str | None = None
     allowed: frozenset[str] = frozenset()
+
+
+#: How many allowed values a denial names.
+MAX_ALLOWED_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """Say why a policy refused a document, for the operator of the policy.
+
+    `found` is None if the document does not carry the claim. `allowed` has the first MAX_ALLOWED_SHOWN allowed values
+    in their order, and `allowed_count` is the number of all.
+    """
+
+    policy: str
+    rule: str
+    found: str | None
+    allowed: tuple[str, ...]
+    allowed_count: int
 
 
 class Rule(Protocol):
@@ -232,6 +251,37 @@ class Not:
                 return RuleResult(outcome=RuleOutcome.ABSENT, rule=rule, detail=result.detail)
 
 
+class PolicyDenied(PolicyRefused):
+    """A rule of a policy refused the document. `denial` is for callers that may know the policy."""
+
+    def __init__(self, policy: str, result: RuleResult, *, remarks: Remarks = NO_REMARKS) -> None:
+        super().__init__(
+            Reason.POLICY_DENIED,
+            f"Policy {policy!r}, rule '{result.rule}': {result.detail}",
+            remarks=remarks,
+            public_detail=f"The document does not satisfy the rule '{result.rule}'.",
+        )
+        self._policy = policy
+        self._result = result
+
+    @property
+    def denial(self) -> Denial:
+        return Denial(
+            policy=self._policy,
+            rule=self._result.rule,
+            found=self._result.found,
+            allowed=tuple(sorted(self._result.allowed)[:MAX_ALLOWED_SHOWN]),
+            allowed_count=len(self._result.allowed),
+        )
+
+    def with_remarks(self, remarks: Remarks) -> "PolicyDenied":
+        return PolicyDenied(self._policy, self._result, remarks=remarks)
+
+    def as_final(self) -> "PolicyDenied":
+        """Return this refusal: no agent can try it again."""
+        return self
+
+
 class UnknownPolicyError(ValueError):
     """Report a policy name that does not exist."""
 
@@ -271,11 +321,7 @@ class Policies:
                 ) from error
             result = rule.evaluate(fresh.content, now=now)
             if result.outcome is not RuleOutcome.SATISFIED:
-                raise PolicyRefused(
-                    Reason.POLICY_DENIED,
-                    f"Policy {name!r}, rule '{result.rule}': {result.detail}",
-                    public_detail=f"The document does not satisfy the rule '{result.rule}'.",
-                )
+                raise PolicyDenied(name, result)
         return Verified(fresh=fresh, policies=names)
 
 

@@ -1,17 +1,15 @@
-"""Define the events that the service reports to its operator, and the log of appraisals for auditors."""
+"""Define the events that the service reports to its operator."""
 
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.reasons import Check
 from verifier.core.tracing import TraceContext
-from verifier.core.trust.clouds import Cloud
+from verifier.ports.decisions import AppraisalRecord
 from verifier.ports.stores import Unavailable
 from verifier.ports.trust import TrustAuditEvent
 
@@ -32,56 +30,6 @@ METRICS_LISTENER = "verifier.metrics_listener"
 
 #: The caller's trace that the request of this thread belongs to, for the log and the spans. None without a trace.
 CURRENT_TRACE: ContextVar[TraceContext | None] = ContextVar("CURRENT_TRACE", default=None)
-
-
-class Verdict(StrEnum):
-    """Name the ways in which an appraisal ends. UNAVAILABLE is an error of the service and no statement about the
-    document."""
-
-    VERIFIED = "verified"
-    REFUSED = "refused"
-    UNAVAILABLE = "unavailable"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppraisalRecord:
-    """Describe one appraisal and how it ended. Users see it as a "decision".
-
-    It is safe to keep: it has the document's digest and its signer's names, and never a nonce. A field is empty if the
-    appraisal ended before the service knew its value.
-
-    - `code` is "verified", or the code of the problem.
-    - Only verified documents have `vm_id` and `subscription_id`.
-    - The document claims its signer and `cloud`. They are proven only if the chain check passed. The names are escaped
-      and bounded (core.trust.certificates).
-    - `client_request_id` is the caller's own id of the request. It need not be unique.
-    - `policies` are the policies that the document had to satisfy.
-    - `seconds` is the duration of the appraisal, `steps` the duration of each check that started.
-    """
-
-    at: datetime
-    request_id: str
-    client_request_id: str = ""
-    tenant: str
-    verdict: Verdict
-    code: str
-    failed_check: Check | None = None
-    vm_id: str = ""
-    subscription_id: str = ""
-    cloud: Cloud | None = None
-    signer_serial: str = ""
-    issuer: str = ""
-    policies: tuple[str, ...] = ()
-    document_sha256: str = ""
-    seconds: float = 0
-    steps: tuple[tuple[Check, float], ...] = ()
-
-
-class AppraisalLog(Protocol):
-    """Keep appraisal records for an auditor. Entries never change. Beyond a bound, the oldest are deleted."""
-
-    def append(self, record: AppraisalRecord) -> None:
-        """Append the record. Raises StoreUnavailable if the log cannot keep it."""
 
 
 class ReloadOutcome(StrEnum):

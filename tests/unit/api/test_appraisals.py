@@ -15,7 +15,7 @@ from verifier.core.policy import ClaimIn, ClaimName, Policies
 from verifier.core.reasons import Check
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable
-from verifier.ports.telemetry import AppraisalRecord, Verdict
+from verifier.ports.decisions import AppraisalRecord, Verdict
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PATH = "/v1/attestations"
@@ -23,7 +23,7 @@ PATH = "/v1/attestations"
 
 @dataclass(frozen=True, slots=True)
 class KeptLog:
-    """Implements the AppraisalLog port: keeps each record."""
+    """Implements the DecisionLog port: keeps each record."""
 
     records: list[AppraisalRecord] = field(default_factory=list)
 
@@ -32,7 +32,7 @@ class KeptLog:
 
 
 class FullLog:
-    """Implements the AppraisalLog port: keeps no record."""
+    """Implements the DecisionLog port: keeps no record."""
 
     def append(self, record: AppraisalRecord) -> None:
         del record

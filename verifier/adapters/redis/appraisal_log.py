@@ -2,7 +2,7 @@
 
 from verifier.adapters.records.appraisals import line_of
 from verifier.adapters.redis.link import RedisLink
-from verifier.ports.telemetry import AppraisalRecord
+from verifier.ports.decisions import AppraisalRecord
 
 #: The key of the stream. It has its own hash tag (Redis Cluster specification).
 STREAM = "imds-verifier:{audit}"
@@ -10,7 +10,7 @@ _FIELD = "decision"
 
 
 class RedisAppraisalLog:
-    """Append records to one stream for all replicas. Implements the AppraisalLog port.
+    """Append records to one stream for all replicas. Implements the DecisionLog port.
 
     The stream keeps about `maximum_entries`. It may keep slightly more, because Redis trims whole nodes of the stream.
     Redis writes entries to disk as its `appendfsync` setting says.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from verifier.adapters.records.appraisals import line_of
 from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile
-from verifier.ports.telemetry import AppraisalRecord
+from verifier.ports.decisions import AppraisalRecord
 
 _LAYOUT = Layout(
     name="decision",
@@ -19,7 +19,7 @@ _FORGET = "DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - :
 
 
 class SqliteAppraisalLog:
-    """Keep the last `maximum_entries` records in a separate file. Implements the AppraisalLog port.
+    """Keep the last `maximum_entries` records in a separate file. Implements the DecisionLog port.
 
     An appended record is as durable as the other SQLite files (adapters.sqlite.files).
     """

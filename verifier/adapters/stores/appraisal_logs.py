@@ -6,12 +6,12 @@ from urllib.parse import unquote, urlsplit
 from verifier.adapters.redis.appraisal_log import RedisAppraisalLog
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.sqlite.appraisal_log import SqliteAppraisalLog
-from verifier.ports.telemetry import AppraisalLog
+from verifier.ports.decisions import DecisionLog
 
 
 def open_appraisal_log(
     audit: str, *, store_url: str, link: RedisLink | None, maximum_bytes: int, maximum_entries: int
-) -> AppraisalLog | None:
+) -> DecisionLog | None:
     """Open the appraisal log that the setting `audit` names.
 
     `none` gives None. `store` gives the store of the nonces: Redis through `link`, or a SQLite file beside theirs.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
-from verifier.ports.telemetry import AppraisalLog, AppraisalRecord
+from verifier.ports.decisions import AppraisalRecord, DecisionLog
 
 _T = TypeVar("_T")
 
@@ -26,9 +26,9 @@ def run_inline(job: Callable[[], _T], /) -> _T:
 
 
 class SerialAppraisalLog:
-    """Append records through a runner. Implements the AppraisalLog port."""
+    """Append records through a runner. Implements the DecisionLog port."""
 
-    def __init__(self, log: AppraisalLog, run: Runner) -> None:
+    def __init__(self, log: DecisionLog, run: Runner) -> None:
         self._log = log
         self._run = run
 

@@ -8,15 +8,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from verifier.adapters.records.appraisals import line_of
+from verifier.ports.decisions import AppraisalRecord
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.telemetry import AppraisalRecord
 
 #: O_NONBLOCK has no effect on regular files. Without it, opening a named pipe waits until a process reads from it.
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class FileAppraisalLog:
-    """Append each record as one line, for all workers of one host. Implements the AppraisalLog port.
+    """Append each record as one line, for all workers of one host. Implements the DecisionLog port.
 
     - Each appended line is flushed to disk (fdatasync), so that it survives a crash and a power failure.
     - If a line would make the file longer than `maximum_bytes`, the file is renamed to `NAME.1`, which replaces the

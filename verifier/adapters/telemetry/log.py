@@ -9,6 +9,7 @@ import structlog
 from verifier.adapters.records.appraisals import appraisal_fields
 from verifier.core.result_claims import TENANT_KEY
 from verifier.ports import telemetry as events
+from verifier.ports.decisions import Verdict
 from verifier.ports.stores import Unavailable
 
 
@@ -86,7 +87,7 @@ class LogRecorder:
             case events.RefreshFailed():
                 self._log_failure(event.error, request_id="")
             case events.DocumentAppraised(record=record):
-                level = logging.ERROR if record.verdict is events.Verdict.UNAVAILABLE else logging.INFO
+                level = logging.ERROR if record.verdict is Verdict.UNAVAILABLE else logging.INFO
                 self._log.log(level, "decided", **appraisal_fields(record))
             case events.AppraisalNotLogged(record=record, error=error):
                 self._log.error("decision not kept", requestId=record.request_id, code=record.code, detail=error.detail)

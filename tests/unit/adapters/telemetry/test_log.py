@@ -17,10 +17,10 @@ from verifier.core.reasons import Check
 from verifier.core.tracing import TraceContext
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import StoreUnavailable
+from verifier.ports.decisions import AppraisalRecord, Verdict
 from verifier.ports.telemetry import (
-    CURRENT_TRACE,
     AppraisalNotLogged,
-    AppraisalRecord,
+    CURRENT_TRACE,
     DocumentAppraised,
     Event,
     ForwardingMismatched,
@@ -37,7 +37,6 @@ from verifier.ports.telemetry import (
     TokenKeysReloaded,
     TrustOddityFound,
     TrustReloaded,
-    Verdict,
 )
 
 SECRET = "4711-of-a-document"  # noqa: S105 - an example of text that must not be logged

@@ -29,9 +29,9 @@ from verifier.core.reasons import Check
 from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import StoreUnavailable, Unavailable
+from verifier.ports.decisions import AppraisalRecord, Verdict
 from verifier.ports.telemetry import (
     AppraisalNotLogged,
-    AppraisalRecord,
     DocumentAppraised,
     Event,
     IssuerObserved,
@@ -46,7 +46,6 @@ from verifier.ports.telemetry import (
     StoreCircuitsChanged,
     TrustChanged,
     TrustReloaded,
-    Verdict,
 )
 from verifier.ports.trust import TrustAuditEvent
 
