@@ -16,7 +16,7 @@ from verifier.api.problems import RequestFault
 from verifier.api.source_addresses import SourceAddresses
 from verifier.core.model import AuthenticContent
 from verifier.core.policy import Policies
-from verifier.core.tenancy import Allowance, KeyKind, LimitedPath, Tenant
+from verifier.core.tenancy import Allowance, KeyKind, LimitedPath, Rate, Tenant
 from verifier.ports.stores import OutstandingNonces, RateLimiter, StoreUnavailable
 
 _WAIT = "Retry after the time in Retry-After."
@@ -66,11 +66,25 @@ class Admission:
             name, rate, whose = f"{tenant.name}/{path}", tenant.rate, "this tenant"
         else:
             return Caller(tenant=tenant)
+        self._count(path, name, rate, whose)
+        return caller
+
+    def admit_reader(self) -> Tenant | None:
+        """Authenticate a reader of decisions and count the request against its tenant's rate for decisions.
+
+        Returns None for an administrator, whose requests have no rate. Raises RequestError and StoreUnavailable.
+        """
+        tenant = self.callers().authenticate_reader(request.headers.getlist("Authorization"))
+        if tenant is not None and tenant.rate is not None:
+            path = LimitedPath.DECISIONS
+            self._count(path, f"{tenant.name}/{path}", tenant.rate, "this tenant")
+        return tenant
+
+    def _count(self, path: LimitedPath, name: str, rate: Rate, whose: str) -> None:
         allowance = self.limiter.hit(name, rate)
         g.limited = (path, allowance)
         if not allowance.admitted:
             raise _rate_limited(whose, allowance)
-        return caller
 
     def nonce_reservation(self, caller: Caller) -> Callable[[str], None] | None:
         """Return a function that counts an agent's nonce as outstanding, or None for a backend.

@@ -140,6 +140,21 @@ class Callers:
             return caller
         raise _refusal("This endpoint needs a backend key or an agent key; you sent an admin key." if name else "")
 
+    def authenticate_reader(self, authorizations: Sequence[str]) -> Tenant | None:
+        """Return the tenant whose decisions the caller may see, or None for an administrator, who sees all.
+
+        A service without tenants shows them to administrators alone, because every caller of it is the same tenant.
+        Raises RequestError, with its own message for an agent key.
+        """
+        name, caller = self._find(authorizations)
+        if name is not None:
+            return None
+        if caller is None:
+            raise _refusal("")
+        if caller.kind is KeyKind.AGENT:
+            raise _refusal("This endpoint needs a backend key or an admin key; you sent an agent key.")
+        return caller.tenant
+
     def know(self, authorizations: Sequence[str]) -> bool:
         """Return whether the Authorization header carries a secret key: an admin key or a backend key."""
         try:

@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from verifier.api.answers import ProblemJson
 from verifier.api.operations import OPERATIONS, Answer, Caller, Operation, Shape
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
+from verifier.api.request_bodies import RequestBody
 from verifier.core.reasons import Reason
 
 Json = dict[str, object]
@@ -28,6 +29,11 @@ _PARAMETERS: dict[str, Json] = {
         "description": "The SHA-256 of a public key (subjectPublicKeyInfo), or a serial number, in hex.",
         "schema": {"type": "string", "minLength": 1},
         "example": "5a" * 32,
+    },
+    "requestId": {
+        "description": "The id of a request: `requestId` of a problem, or the header X-Request-Id of an answer.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        "example": "5a" * 16,
     },
     "code": {
         "description": "The code of a problem.",
@@ -69,6 +75,7 @@ _SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
     Caller.ANYBODY: [],
     # The empty requirement: a service without tenants needs no key.
     Caller.TENANT: [{"tenantKey": []}, {}],
+    Caller.READER: [{"backendKey": []}, {"adminKey": []}],
     Caller.ADMINISTRATOR: [{"adminKey": []}],
 }
 
@@ -106,6 +113,7 @@ def make_document(version: str) -> Json:
                     "scheme": "bearer",
                     "description": "A backend key or an agent key. Not needed if the service has no tenants.",
                 },
+                "backendKey": {"type": "http", "scheme": "bearer", "description": "A backend key."},
                 "adminKey": {"type": "http", "scheme": "bearer", "description": "An admin key."},
             },
         },
@@ -121,10 +129,11 @@ def _describe(operation: Operation) -> Json:
         "security": _SECURITY[operation.caller],
     }
     names = re.findall(r"\{(\w+)\}", operation.path)
-    if names:
-        described["parameters"] = [
-            {"name": name, "in": "path", "required": True, **_PARAMETERS[name]} for name in names
-        ]
+    parameters = [{"name": name, "in": "path", "required": True, **_PARAMETERS[name]} for name in names]
+    if operation.query is not None:
+        parameters += _describe_query(operation.query)
+    if parameters:
+        described["parameters"] = parameters
     if operation.takes:
         described["requestBody"] = {
             "required": operation.takes_required,
@@ -138,6 +147,17 @@ def _describe(operation: Operation) -> Json:
     answers |= {str(status): _describe_problems(status, codes) for status, codes in by_status.items()}
     described["responses"] = dict(sorted(answers.items()))
     return described
+
+
+def _describe_query(query: type[RequestBody]) -> list[Json]:
+    """Describe the parameters of a query string. Each one may be absent."""
+    parameters: list[Json] = []
+    for name, described in TypeAdapter(query).json_schema()["properties"].items():
+        schema, *_ = described.pop("anyOf", None) or [described]
+        description = described.pop("description")
+        schema.pop("title", None)
+        parameters.append({"name": name, "in": "query", "description": description, "schema": schema})
+    return parameters
 
 
 def _describe_answer(operation: Operation, answer: Answer) -> Json:

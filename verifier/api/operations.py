@@ -6,13 +6,18 @@ from enum import StrEnum
 from verifier.api.answers import (
     AliveJson,
     AttestationResultJson,
+    DecisionJson,
+    DecisionPageJson,
     JsonWebKeySetJson,
     NonceJson,
     ReadinessJson,
     TrustSurveyJson,
+    UsageJson,
 )
+from verifier.api.decision_queries import DecisionQuery, UsageQuery
 from verifier.api.json_codec import AttestationRequest, NonceRequest
 from verifier.api.problems import Code, Failure, RequestFault
+from verifier.api.request_bodies import RequestBody
 from verifier.api.trust_json_codec import PinRequest
 from verifier.core.reasons import Reason
 
@@ -29,6 +34,8 @@ class Caller(StrEnum):
 
     ANYBODY = "anybody"
     TENANT = "tenant"
+    #: A backend key or an admin key, but no agent key.
+    READER = "reader"
     ADMINISTRATOR = "administrator"
 
 
@@ -55,6 +62,7 @@ class Operation:
     caller: Caller = Caller.ANYBODY
     takes: tuple[tuple[str, Shape], ...] = ()
     takes_required: bool = True
+    query: type[RequestBody] | None = None
     answers: tuple[Answer, ...]
     codes: frozenset[Code]
 
@@ -68,6 +76,14 @@ _BODY: frozenset[Code] = _ANY | {
 }
 _KEY: frozenset[Code] = _BODY | {RequestFault.UNAUTHENTICATED, RequestFault.FORBIDDEN, Failure.STORE_UNAVAILABLE}
 _TENANT: frozenset[Code] = _KEY | {RequestFault.RATE_LIMITED}
+_READER: frozenset[Code] = _ANY | {
+    RequestFault.MALFORMED_REQUEST,
+    RequestFault.UNAUTHENTICATED,
+    RequestFault.FORBIDDEN,
+    RequestFault.NOT_FOUND,
+    RequestFault.RATE_LIMITED,
+    Failure.STORE_UNAVAILABLE,
+}
 _NOT_CHANGED = Answer(description="The caller already has this version (ETag).", status=304)
 _SURVEY = Answer(description="The trust after the operation.", shape=TrustSurveyJson)
 
@@ -88,6 +104,29 @@ def _administration(method: str, path: str, name: str, summary: str, *codes: Cod
 
 def _public(tag: str, path: str, name: str, summary: str, *answers: Answer, codes: frozenset[Code] = _ANY) -> Operation:
     return Operation(method="get", path=path, name=name, tag=tag, summary=summary, answers=answers, codes=codes)
+
+
+def _reading(
+    path: str,
+    name: str,
+    summary: str,
+    description: str,
+    answer: Answer,
+    *,
+    query: type[RequestBody] | None = None,
+) -> Operation:
+    return Operation(
+        method="get",
+        path=path,
+        name=name,
+        tag="Decisions",
+        summary=summary,
+        description=description,
+        caller=Caller.READER,
+        query=query,
+        answers=(answer,),
+        codes=_READER,
+    )
 
 
 _UNKNOWN = RequestFault.NOT_FOUND
@@ -125,6 +164,30 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         answers=(Answer(description="The document is accepted.", shape=AttestationResultJson),),
         codes=_TENANT | frozenset(Reason),
+    ),
+    _reading(
+        "/v1/decisions",
+        "searchDecisions",
+        "Search decisions",
+        "Newest first. A page looks at about 10,000 records at most, and fewer decisions than `limit` may match: go on "
+        "with `cursor` until it is null. Searches by request id, `vmId` and `subscriptionId` use an index.",
+        Answer(description="A page of decisions.", shape=DecisionPageJson),
+        query=DecisionQuery,
+    ),
+    _reading(
+        "/v1/decisions/{requestId}",
+        "showDecision",
+        "Show the decision of one request",
+        "The `requestId` is in each problem, and in the header X-Request-Id of each answer.",
+        Answer(description="The decision.", shape=DecisionJson),
+    ),
+    _reading(
+        "/v1/usage",
+        "countMachines",
+        "Count the distinct VMs that were verified",
+        "For operations, not for billing: to bill, export decisions.",
+        Answer(description="The numbers of VMs.", shape=UsageJson),
+        query=UsageQuery,
     ),
     _administration("get", "", "showTrust", "Show the trust in force"),
     _administration("post", "/discovered/{sha256}/approve", "approveAuthority", "Pin a discovered authority", _UNKNOWN),

@@ -57,6 +57,8 @@ class LimitedPath(StrEnum):
 
     NONCES = "nonces"
     ATTESTATIONS = "attestations"
+    #: Decisions and usage.
+    DECISIONS = "decisions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

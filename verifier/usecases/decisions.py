@@ -105,6 +105,10 @@ class Decisions:
         """Count the distinct VMs that were verified from `first` to `last`, both included."""
         return self.store.usage(first, last, tenant=tenant, by=by)
 
+    def tenants(self) -> tuple[str, ...]:
+        """Return each tenant that has records, sorted. NO_TENANT stands for requests without a valid key."""
+        return self.store.tenants()
+
     def _tenants(self, tenant: str | None) -> tuple[str, ...]:
         return self.store.tenants() if tenant is None else (tenant,)
 

@@ -51,6 +51,20 @@ def _load_trust() -> CommandParts:
     return trust_command(open_trust, SystemClock(), AiaFetcher)
 
 
+def _load_decisions() -> CommandParts:
+    from verifier.cli.decisions import decisions_command  # noqa: PLC0415 - for this command alone
+    from verifier.wiring.administration import open_decisions  # noqa: PLC0415 - as above
+
+    return decisions_command(open_decisions, SystemClock())
+
+
+def _load_usage() -> CommandParts:
+    from verifier.cli.usage import usage_command  # noqa: PLC0415 - for this command alone
+    from verifier.wiring.administration import open_decisions  # noqa: PLC0415 - as above
+
+    return usage_command(open_decisions, SystemClock())
+
+
 def _load_keys() -> CommandParts:
     from verifier.cli.keys import keys_command  # noqa: PLC0415 - for this command alone
     from verifier.wiring.administration import create_key_administration  # noqa: PLC0415 - as above
@@ -101,6 +115,12 @@ COMMANDS = (
         summary="Show which certificate authorities are trusted and until when, and change it on the running service.",
         load=_load_trust,
     ),
+    Command(
+        name="decisions",
+        summary="Show why documents were accepted or refused, and erase the records of a VM.",
+        load=_load_decisions,
+    ),
+    Command(name="usage", summary="Count the distinct VMs that were verified.", load=_load_usage),
     Command(name="keys", summary="Create, show, rotate and retire the keys that sign results.", load=_load_keys),
     Command(name="attest", summary="Run the agent: attest this VM to a service or a backend.", load=_load_attest),
     Command(name="document", summary="Print what IMDS answers to a nonce, on a VM.", load=_load_document),
