@@ -20,6 +20,7 @@ from verifier.api.admission import Admission
 from verifier.api.app import create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Callers, Tenants
+from verifier.api.decision_routes import create_decision_blueprint
 from verifier.api.routes import Service
 from verifier.api.source_addresses import SourceAddresses
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
@@ -28,7 +29,7 @@ from verifier.core.nonces import NonceRecord
 from verifier.core.policy import Policies
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.stores import NonceKey, NonceStore, RateLimiter
-from verifier.ports.decisions import AppraisalRecord, DecisionLog
+from verifier.ports.decisions import AppraisalRecord, DecisionLog, DecisionStore
 from verifier.ports.telemetry import (
     AppraisalNotLogged,
     DocumentAppraised,
@@ -40,6 +41,7 @@ from verifier.ports.telemetry import (
 )
 from verifier.ports.tokens import TokenIssuer
 from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier, policies_now
+from verifier.usecases.decisions import Decisions
 from verifier.usecases.readiness import Readiness
 
 
@@ -115,6 +117,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     limiter: RateLimiter | None = None,
     trusted_proxies: int = 0,
     tokens: TokenIssuer | None = None,
+    decisions: DecisionStore | None = None,
 ) -> Application:
     """Create an application that accepts `support.documents` by default and keeps its nonces in `directory`."""
     clock = ManualClock(moment)
@@ -127,14 +130,15 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
         lambda: Callers(administrators=admins, tenants=tenants or Tenants(), policies=policies_now(source))
     )
     verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=lambda: read().policies)
+    admission = Admission(
+        callers=read,
+        limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3"),
+        outstanding=SqliteOutstandingNonces(directory / "outstanding.sqlite3"),
+        nonce_lifetime=Limits().nonce_lifetime,
+        addresses=SourceAddresses(trusted_proxies=trusted_proxies, recorder=records),
+    )
     service = Service(
-        admission=Admission(
-            callers=read,
-            limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3"),
-            outstanding=SqliteOutstandingNonces(directory / "outstanding.sqlite3"),
-            nonce_lifetime=Limits().nonce_lifetime,
-            addresses=SourceAddresses(trusted_proxies=trusted_proxies, recorder=records),
-        ),
+        admission=admission,
         verifier=verifier,
         readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),
         recorder=records,
@@ -142,6 +146,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
         maximum_body_bytes=MAX_EVIDENCE_BYTES,
         version="1.2.3",
         tokens=tokens,
+        blueprints=(create_decision_blueprint(decisions and Decisions(store=decisions), admission, clock),),
     )
     app = create_app(service)
     app.test_client_class = DescribedClient
