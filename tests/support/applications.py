@@ -28,8 +28,8 @@ from verifier.core.model import Limits
 from verifier.core.nonces import NonceRecord
 from verifier.core.policy import Policies
 from verifier.core.trust.bundle import TrustBundle
-from verifier.ports.stores import NonceKey, NonceStore, RateLimiter
 from verifier.ports.decisions import AppraisalRecord, DecisionLog, DecisionStore
+from verifier.ports.stores import NonceKey, NonceStore, RateLimiter
 from verifier.ports.telemetry import (
     AppraisalNotLogged,
     DocumentAppraised,

@@ -12,9 +12,9 @@ from support.clocks import ManualClock
 from support.decisions import SUBSCRIPTION, VM, claims_of, garbage_of, record_of
 from support.services import ADMIN_KEY
 from support.tenant_keys import hash_of
+from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from werkzeug.test import TestResponse
 
-from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from verifier.api.authentication import Tenants
 from verifier.core.policy import Denial
 from verifier.core.reasons import Check
