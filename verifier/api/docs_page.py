@@ -47,7 +47,12 @@ _WORDS = {
     "string": "text",
     "uri-reference": "path",
 }
-_KEYS = {"tenantKey": "a backend key or an agent key, if the service has tenants", "adminKey": "an admin key"}
+_KEYS = {
+    "tenantKey": "a backend key or an agent key, if the service has tenants",
+    "backendKey": "a backend key",
+    "adminKey": "an admin key",
+}
+_PLACES = {"path": "Path parameters", "query": "Query parameters, optional"}
 
 
 def make_page(document: _Node) -> str:
@@ -95,11 +100,13 @@ def _operation(method: str, path: str, operation: _Node) -> Iterator[str]:
     keys = [name for choice in operation["security"] for name in choice]
     if keys:
         yield f"<p>Needs {escape(' or '.join(_KEYS[key] for key in keys))}: <code>Authorization: Bearer KEY</code>.</p>"
-    if "parameters" in operation:
-        yield "<h4>Path parameters</h4><dl>"
-        for parameter in operation["parameters"]:
-            yield f"<dt><code>{escape(parameter['name'])}</code></dt><dd>{_prose(parameter['description'])}</dd>"
-        yield "</dl>"
+    for place, title in _PLACES.items():
+        parameters = [one for one in operation.get("parameters", ()) if one["in"] == place]
+        if parameters:
+            yield f"<h4>{title}</h4><dl>"
+            for parameter in parameters:
+                yield f"<dt><code>{escape(parameter['name'])}</code></dt><dd>{_prose(parameter['description'])}</dd>"
+            yield "</dl>"
     if "requestBody" in operation:
         body = operation["requestBody"]
         yield f"<h4>Request body{'' if body['required'] else ', optional'}</h4><dl>"

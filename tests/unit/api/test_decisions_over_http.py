@@ -12,9 +12,9 @@ from support.clocks import ManualClock
 from support.decisions import SUBSCRIPTION, VM, claims_of, garbage_of, record_of
 from support.services import ADMIN_KEY
 from support.tenant_keys import hash_of
-from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from werkzeug.test import TestResponse
 
+from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from verifier.api.authentication import Tenants
 from verifier.core.policy import Denial
 from verifier.core.reasons import Check
@@ -186,7 +186,7 @@ def test_repeated_parameter_is_refused(application: Application) -> None:
     assert code_of(answer) == (400, "malformed-request")
 
 
-@pytest.mark.parametrize("text", ["0", "x", request_id(1).upper(), request_id(1) + "0", "%00", "..", "a" * 5000, "'--"])
+@pytest.mark.parametrize("text", ["0", "x", request_id(1) + "0", "%00", "..", "a" * 5000, "'--"])
 def test_hostile_request_id_is_not_found(application: Application, text: str) -> None:
     assert code_of(ask(application, f"/v1/decisions/{quote(text, safe='%')}")) == (404, "not-found")
 
