@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from verifier.api.problems import Code
 from verifier.core.issuer_review import ReviewStatus
+from verifier.core.policy import MAX_ALLOWED_SHOWN
 from verifier.core.reasons import Check, Outcome
 from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.clouds import Cloud
@@ -112,6 +113,23 @@ class AttestationResultJson(TypedDict):
     ]
 
 
+class PolicyDenialJson(TypedDict):
+    """Which rule of which policy refused the document. `found` is null if the rule compares no single value, or if the
+    document does not carry the claim."""
+
+    policy: str
+    rule: str
+    found: str | None
+    allowed: Annotated[
+        list[str],
+        Field(
+            max_length=MAX_ALLOWED_SHOWN,
+            description="The first allowed values in their order. Values that ignore case are in lower case.",
+        ),
+    ]
+    allowedCount: Annotated[int, Field(ge=0, description="The number of all allowed values.")]
+
+
 class ProblemJson(TypedDict):
     """A problem document (RFC 9457). `type` is the path of the page that explains the code."""
 
@@ -130,6 +148,12 @@ class ProblemJson(TypedDict):
     ]
     requestId: str
     retryAfterSeconds: NotRequired[Annotated[int, Field(ge=0, description="Present if `retryable` is true.")]]
+    claims: NotRequired[
+        Annotated[ClaimsJson, Field(description="Of the document that a policy refused. Not for agent keys.")]
+    ]
+    denial: NotRequired[
+        Annotated[PolicyDenialJson, Field(description="The rule that refused the document. Not for agent keys.")]
+    ]
 
 
 class AliveJson(TypedDict):

@@ -5,15 +5,15 @@ import sys
 from datetime import timedelta
 from functools import partial
 
-from flask import Flask
-
 from verifier import __version__
 from verifier.adapters.aia.fetcher import AiaFetcher
 from verifier.adapters.clock import SystemClock
+from verifier.adapters.http.options import WorkerApplication
 from verifier.adapters.polling import start_polling
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.adapters.settings.text import settings_text
+from verifier.adapters.stores.decision_writer import DecisionWriter, RequiredDecisions
 from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.adapters.telemetry.composite import CompositeRecorder
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
@@ -76,7 +76,7 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
     )
 
 
-def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> Flask:
+def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> WorkerApplication:
     """Create the application of one worker, over the stores and the trust that the settings name."""
     clock = SystemClock()
     recorder = CompositeRecorder((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
@@ -97,6 +97,13 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     follow(live.refresh, name="settings")
     if tokens is not None:
         follow(tokens.refresh, name="token keys")
+    writer = None if stores.decisions is None else DecisionWriter(stores.decisions, recorder)
+    if writer is not None:
+        writer.start()
+    required = None
+    if stores.decisions is not None and settings.audit_required:
+        required = RequiredDecisions(stores.decisions)
+    appraisals = Appraisals(recorder=recorder, clock=clock, log=writer, required_log=required)
     chains = ChainCache()
     verifier = Verifier(
         trust=trust,
@@ -125,7 +132,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     administration = TrustAdministration(
         trust=trust, registry=stores.registry, recorder=recorder, clock=clock, served=settings.clouds
     )
-    return create_app(
+    app = create_app(
         Service(
             verifier=verifier,
             readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens, served=settings.clouds),
@@ -137,9 +144,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
                 nonce_lifetime=settings.limits.nonce_lifetime,
                 addresses=SourceAddresses(trusted_proxies=settings.trusted_proxies, recorder=recorder),
             ),
-            appraisals=Appraisals(
-                recorder=recorder, clock=clock, log=prepared.appraisal_log(), log_required=settings.audit_required
-            ),
+            appraisals=appraisals,
             maximum_body_bytes=settings.maximum_body_bytes,
             version=__version__,
             tokens=tokens,
@@ -148,6 +153,11 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
                 create_metrics_blueprint(metrics.render, own_listener=settings.metrics_port is not None),
             ),
         )
+    )
+    return WorkerApplication(
+        app=app,
+        unhandled=partial(answer_unhandled, recorder, appraisals),
+        finish=(lambda: None) if writer is None else writer.close,
     )
 
 
@@ -177,7 +187,6 @@ def run_service(arguments: argparse.Namespace) -> int:
             partial(create_service, settings, counts, prepared),
             server_options(settings),
             ready=_announce,
-            unhandled=partial(answer_unhandled, CompositeRecorder((log, counts))),
             worker_ended=forget_worker,
         )
     return ExitStatus.DONE

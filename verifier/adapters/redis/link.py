@@ -83,10 +83,11 @@ class RedisLink:
         nodes: Nodes,
         *,
         place: str = "",
+        setting: str = STORE_SETTING,
         wait_replicas: int = 0,
         wait_timeout: timedelta = TIMEOUT,
     ) -> None:
-        self._place = f"{place}, {STORE_SETTING}" if place else STORE_SETTING
+        self._place = f"{place}, {setting}" if place else setting
         self._route = route
         self._nodes = nodes
         self._wait_replicas = wait_replicas
@@ -101,9 +102,11 @@ class RedisLink:
         options: RedisOptions | None = None,
         connections: int = CONNECTIONS,
         timeout: timedelta = TIMEOUT,
+        setting: str = STORE_SETTING,
     ) -> Self:
         """Return a link to the target of the URL. It connects at its first command, in each process after a fork.
 
+        Sentences about failures name the servers and `setting`.
         Raises ValueError if the URL names no target (read_redis_url), a file for TLS cannot be used, or a number is out
         of range.
         """
@@ -129,6 +132,7 @@ class RedisLink:
             route,
             nodes,
             place=" ".join(map(str, target.addresses)),
+            setting=setting,
             wait_replicas=options.wait_replicas,
             wait_timeout=options.wait_timeout,
         )
