@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from verifier.core.model import Claims
 from verifier.core.policy import Denial
@@ -87,6 +87,9 @@ class DecisionLog(Protocol):
         """Keep the record. Raises StoreUnavailable if it cannot be kept and each record is required."""
 
 
+#: The setting that names the store of decisions. Sentences about that store repeat it.
+DECISION_STORE_SETTING: Final = "VERIFIER_DECISION_STORE"
+
 #: How long decisions and daily counts are kept.
 KEEP_DECISIONS = timedelta(days=30)
 KEEP_USAGE = timedelta(days=400)
@@ -144,7 +147,10 @@ class Scan:
 
 
 class Dimension(StrEnum):
-    """What the counts of VMs are grouped by. A plan is `publisher/product/name`, a product `publisher/product`."""
+    """What the counts of VMs are grouped by. A plan is `publisher/product/name`, a product `publisher/product`.
+
+    The values are case-folded, except those of clouds. The value is empty if the document does not carry the claim.
+    """
 
     PLAN = "plan"
     PRODUCT = "product"
@@ -192,10 +198,13 @@ class DecisionStore(Protocol):
         """
 
     def tenants(self) -> tuple[str, ...]:
-        """Return each tenant that has records, also NO_TENANT and those that the settings no longer have, sorted."""
+        """Return each tenant that has records or counts, sorted.
+
+        They include NO_TENANT and tenants that the settings no longer have.
+        """
 
     def erase(self, *, tenant: str, vm_id: str | None = None, subscription_id: str | None = None) -> int:
-        """Delete every record of the VM or of the subscription, and return how many there were.
+        """Delete every record and count of the VM or of the subscription, and return how many records there were.
 
         Exactly one of both is given, in lower case.
         """

@@ -94,14 +94,22 @@ class SqliteFile:
 
     Each process opens its own connection at its first call, and one thread at a time uses it. Construction leaves no
     connection open, so the store may be created before gunicorn forks. A call waits at most `busy_timeout` for the
-    other threads of its process, and again as long for other processes.
+    other threads of its process, and again as long for other processes. Errors name the path and `setting`.
 
     Raises StoreUnavailable if the file cannot be created or read, is not a database of this layout and version, or
     SQLite is too old. Raises ValueError for `:memory:`, because each process would have a separate store.
     Not checked: the modes of an existing file or directory.
     """
 
-    def __init__(self, path: Path, layout: Layout, *, busy_timeout: timedelta, create: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        *,
+        busy_timeout: timedelta,
+        create: bool = True,
+        setting: str = STORE_SETTING,
+    ) -> None:
         if str(path) == ":memory:":
             raise ValueError(f"the {layout.name} database needs a file: one in memory is neither shared nor kept")
         if busy_timeout <= timedelta(0):
@@ -110,6 +118,7 @@ class SqliteFile:
         self._path = path.absolute()
         self._layout = layout
         self._busy_timeout = busy_timeout
+        self._setting = setting
         # By process: a child neither uses nor closes an inherited connection (sqlite.org/howtocorrupt.html, 2.6).
         self._processes: dict[int, _Process] = {}
         # A store that is no longer referenced closes its connection. Not at exit: a thread may still be using it.
@@ -154,6 +163,14 @@ class SqliteFile:
             yield connection
             connection.execute("COMMIT")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Read in one transaction, so that all reads see the same state."""
+        with self.connection() as connection:
+            connection.execute("BEGIN")
+            yield connection
+            connection.execute("COMMIT")
+
     def close(self) -> None:
         """Close the connection of this process while no thread uses it. The next call opens another one."""
         _close_own(self._processes)
@@ -165,7 +182,7 @@ class SqliteFile:
             with _failures_named(self._layout):
                 yield
         except StoreUnavailable as error:
-            raise error.located(f"{self._path}, {STORE_SETTING}") from error
+            raise error.located(f"{self._path}, {self._setting}") from error
 
     def _open(self) -> sqlite3.Connection:
         connection = _connect(self._path, timeout=self._busy_timeout, flushed=self._layout.flushed)

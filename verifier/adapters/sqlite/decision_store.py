@@ -1,0 +1,314 @@
+"""Keep decisions in one SQLite file, which the threads and worker processes of one host share.
+
+Do not use it on a network file system. Several hosts need verifier.adapters.redis.decision_store.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from datetime import date, timedelta
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from verifier.adapters.clock import SystemClock
+from verifier.adapters.records.decisions import Entry, decision_of, decode_text, entry_of, filters_of
+from verifier.adapters.records.nonces import encode_text, microseconds
+from verifier.adapters.sqlite import vm_counts
+from verifier.adapters.sqlite.decision_scan import END, Range, scan
+from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile, give_back
+from verifier.ports.clock import Clock
+from verifier.ports.decisions import (
+    DECISION_STORE_SETTING,
+    KEEP_DECISIONS,
+    KEEP_USAGE,
+    SHARES,
+    AppraisalRecord,
+    Decision,
+    Dimension,
+    Position,
+    Scan,
+    Selection,
+    Stage,
+    Usage,
+)
+from verifier.ports.stores import StoreUnavailable
+
+#: The space on the disk that decisions leave to the other stores. With less, each new decision replaces older ones.
+RESERVED_BYTES = 16 * 1024 * 1024
+
+#: What a row uses in the file besides its line: other columns, and entries in the indexes.
+ROW_BYTES = 700
+
+#: One call deletes twice as much as it adds, and this much more, so that a backlog shrinks and no caller waits long.
+SPARE_ROWS = 64
+_SPARE_BYTES = SPARE_ROWS * 2 * ROW_BYTES
+#: The number of decisions that one transaction of `erase` deletes. Appends may run in between.
+_ERASE_BATCH = 1000
+
+#: Rows of a later stage may replace rows of an earlier one, never the reverse.
+_STAGES = (Stage.UNVERIFIED, Stage.AUTHENTIC, Stage.FRESH)
+
+_LAYOUT = Layout(
+    name="decision",
+    version=1,
+    application_id=0x494D5644,  # IMVD
+    statements=(
+        """
+        CREATE TABLE tenants (
+            id            INTEGER PRIMARY KEY,
+            name          TEXT NOT NULL UNIQUE,  -- encode_text
+            counted_since INTEGER                -- ordinal of the first day whose VMs are all counted
+        ) STRICT
+        """,
+        """
+        CREATE TABLE decisions (
+            id              INTEGER PRIMARY KEY AUTOINCREMENT,
+            tenant          INTEGER NOT NULL,
+            stage           TEXT    NOT NULL,
+            at              INTEGER NOT NULL,  -- microseconds since 1970, UTC
+            request_id      TEXT    NOT NULL,  -- encode_text, as the others
+            vm_id           TEXT    NOT NULL,
+            subscription_id TEXT    NOT NULL,
+            verdict         TEXT    NOT NULL,
+            code            TEXT    NOT NULL,
+            plan            TEXT    NOT NULL,
+            bytes           INTEGER NOT NULL,  -- of the line and ROW_BYTES
+            line            TEXT    NOT NULL   -- line_of
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX decisions_by_request ON decisions (tenant, request_id)",
+        # The indexes cover the filters, so that a scan reads only the rows that it returns.
+        "CREATE INDEX decisions_by_stage ON decisions (tenant, stage, at, id, verdict, code, plan)",
+        """
+        CREATE INDEX decisions_by_vm ON decisions (tenant, vm_id, at, id, verdict, code, plan) WHERE vm_id <> ''
+        """,
+        """
+        CREATE INDEX decisions_by_subscription ON decisions (tenant, subscription_id, at, id, verdict, code, plan)
+            WHERE subscription_id <> ''
+        """,
+        "CREATE INDEX decisions_by_age ON decisions (at)",
+        """
+        CREATE TABLE totals (
+            tenant INTEGER NOT NULL,
+            stage  TEXT    NOT NULL,
+            bytes  INTEGER NOT NULL,
+            PRIMARY KEY (tenant, stage)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TRIGGER decision_added AFTER INSERT ON decisions BEGIN
+            INSERT INTO totals VALUES (new.tenant, new.stage, new.bytes)
+                ON CONFLICT (tenant, stage) DO UPDATE SET bytes = bytes + excluded.bytes;
+        END
+        """,
+        """
+        CREATE TRIGGER decision_deleted AFTER DELETE ON decisions BEGIN
+            UPDATE totals SET bytes = bytes - old.bytes WHERE tenant = old.tenant AND stage = old.stage;
+        END
+        """,
+        *vm_counts.STATEMENTS,
+    ),
+)
+
+_ENTER_TENANT = "INSERT INTO tenants (name) VALUES (:name) ON CONFLICT DO NOTHING"
+_TENANT = "SELECT id FROM tenants WHERE name = :name"
+_TENANTS = f"""
+    SELECT name FROM tenants
+    WHERE EXISTS (SELECT 1 FROM totals WHERE tenant = tenants.id AND bytes > 0) OR {vm_counts.HAS_COUNTS}
+"""  # noqa: S608 -- of constants
+_TOTAL = "SELECT bytes FROM totals WHERE tenant = :tenant AND stage = :stage"
+
+_APPEND = """
+    INSERT INTO decisions (tenant, stage, at, request_id, vm_id, subscription_id, verdict, code, plan, bytes, line)
+    VALUES (:tenant, :stage, :at, :request_id, :vm_id, :subscription_id, :verdict, :code, :plan, :bytes, :line)
+    ON CONFLICT DO NOTHING
+"""
+_EXPIRE = "DELETE FROM decisions WHERE id IN (SELECT id FROM decisions WHERE at < :oldest ORDER BY at LIMIT :rows)"
+# The oldest rows that have `bytes` together. No row has fewer than ROW_BYTES, so `rows` of them are enough.
+_DELETE_OLDEST = """
+    DELETE FROM decisions WHERE id IN (
+        SELECT id FROM (
+            SELECT id, sum(bytes) OVER (ORDER BY at, id ROWS UNBOUNDED PRECEDING) - bytes AS older FROM (
+                SELECT id, at, bytes FROM decisions WHERE tenant = :tenant AND stage = :stage ORDER BY at, id
+                LIMIT :rows
+            )
+        ) WHERE older < :bytes
+    )
+    RETURNING bytes
+"""
+
+_FIND = "SELECT at, id, line FROM decisions WHERE tenant = :tenant AND request_id = :request_id AND at >= :since"
+
+_ERASE = """
+    DELETE FROM decisions WHERE id IN (
+        SELECT id FROM decisions WHERE tenant = :tenant AND {index} = :value AND {index} <> '' LIMIT :rows
+    )
+"""
+_ERASE_VM, _ERASE_SUBSCRIPTION = (_ERASE.format(index=name) for name in ("vm_id", "subscription_id"))
+
+
+class SqliteDecisionStore:
+    """Implement the DecisionStore port in the file at `path`, which SqliteFile creates and shares.
+
+    A tenant's decisions use at most `bytes_per_tenant` in the file, and its counts as much again. `clock` decides what
+    is too old. `reserved_bytes` of the disk stay free for the other stores.
+    Construction raises StoreUnavailable and ValueError as SqliteFile does.
+    Not checked: that free pages of the file and of its log hold no more bytes of an erased decision.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        bytes_per_tenant: int,
+        busy_timeout: timedelta = BUSY_TIMEOUT,
+        clock: Clock | None = None,
+        reserved_bytes: int = RESERVED_BYTES,
+    ) -> None:
+        if bytes_per_tenant <= 0:
+            raise ValueError("bytes_per_tenant is not positive")
+        self._file = SqliteFile(path, _LAYOUT, busy_timeout=busy_timeout, setting=DECISION_STORE_SETTING)
+        self._directory = path.absolute().parent
+        self._bytes_per_tenant = bytes_per_tenant
+        self._clock = clock or SystemClock()
+        self._reserved_bytes = reserved_bytes
+
+    def append(self, records: Sequence[AppraisalRecord]) -> None:
+        """Keep all records in one transaction, or none. It also deletes some of the rows that are beyond a bound."""
+        entries = sorted(map(entry_of, records), key=attrgetter("tenant"))
+        rows = 2 * len(entries) + SPARE_ROWS
+        with self._file.transaction() as connection:
+            # Read the clock after the wait for other writers.
+            now = self._clock.now()
+            connection.execute(_EXPIRE, {"oldest": microseconds(now - KEEP_DECISIONS), "rows": rows})
+            vm_counts.expire(connection, (now - KEEP_USAGE).date(), rows)
+            for name, group in groupby(entries, key=attrgetter("tenant")):
+                connection.execute(_ENTER_TENANT, {"name": name})
+                tenant, of_tenant = _tenant(connection, name), list(group)
+                self._append(connection, tenant, of_tenant)
+                vm_counts.count(connection, tenant, of_tenant)
+                vm_counts.trim(connection, tenant, self._bytes_per_tenant, rows)
+            give_back(connection)
+
+    def _append(self, connection: sqlite3.Connection, tenant: int, entries: Sequence[Entry]) -> None:
+        added = {stage: sum(_size(entry) for entry in entries if entry.stage is stage) for stage in _STAGES}
+        if shutil.disk_usage(self._directory).free < self._reserved_bytes:
+            for number, stage in enumerate(_STAGES, 1):
+                self._replace(connection, tenant, _STAGES[:number], added[stage])
+        connection.executemany(_APPEND, [_row(tenant, entry) for entry in entries])
+        for stage in _STAGES:
+            excess = _total(connection, tenant, stage) - int(self._bytes_per_tenant * SHARES[stage])
+            _delete_oldest(connection, tenant, stage, min(excess, 2 * added[stage] + _SPARE_BYTES))
+
+    def _replace(self, connection: sqlite3.Connection, tenant: int, stages: Sequence[Stage], needed: int) -> None:
+        """Delete as many bytes as are to be added, so that the file does not grow. Raises StoreUnavailable."""
+        for stage in stages:
+            needed -= _delete_oldest(connection, tenant, stage, needed)
+        if needed > 0:
+            raise StoreUnavailable(
+                f"The disk of the decision database has less than {self._reserved_bytes // 2**20} MiB left, which are "
+                "reserved for the other stores. Free some space."
+            )
+
+    def find(self, request_id: str, *, tenant: str) -> Decision | None:
+        with self._file.connection() as connection:
+            row = {
+                "tenant": _tenant(connection, encode_text(tenant)),
+                "request_id": encode_text(request_id),
+                "since": self._oldest(),
+            }
+            found = connection.execute(_FIND, row).fetchall()
+        return next((decision_of(line, Position(at, number)) for at, number, line in found), None)
+
+    def scan(self, selection: Selection, *, tenant: str, before: Position | None, limit: int, most: int) -> Scan:
+        """Scan an index that covers the filters. An empty vmId or subscription finds no decision."""
+        since = self._oldest() if selection.since is None else max(self._oldest(), microseconds(selection.since))
+        ends = [END if before is None else before]
+        ends += [Position(microseconds(selection.until), 0)] if selection.until else []
+        with self._file.snapshot() as connection:
+            within = Range(
+                tenant=_tenant(connection, encode_text(tenant)),
+                low=Position(since, 0),
+                high=min(ends),
+                filters=filters_of(selection),
+            )
+            return scan(connection, within, limit=limit, most=most)
+
+    def tenants(self) -> tuple[str, ...]:
+        with self._file.connection() as connection:
+            names = connection.execute(_TENANTS).fetchall()
+        return tuple(sorted(decode_text(name) for (name,) in names))
+
+    def erase(self, *, tenant: str, vm_id: str | None = None, subscription_id: str | None = None) -> int:
+        """Delete in several transactions, so that appends do not wait for all of them."""
+        if (vm_id is None) == (subscription_id is None):
+            raise ValueError("exactly one of vm_id and subscription_id is needed")
+        vm, subscription = encode_text(vm_id or ""), encode_text(subscription_id or "")
+        with self._file.snapshot() as connection:
+            number = _tenant(connection, encode_text(tenant))
+            months = vm_counts.months(connection, number)
+        row = {"tenant": number, "value": vm or subscription, "rows": _ERASE_BATCH}
+        erased, last = 0, _ERASE_BATCH
+        while last == _ERASE_BATCH:
+            with self._file.transaction() as connection:
+                last = connection.execute(_ERASE_VM if vm else _ERASE_SUBSCRIPTION, row).rowcount
+                give_back(connection)
+            erased += last
+        for month in months:
+            with self._file.transaction() as connection:
+                vm_counts.erase(connection, number, month, vm_id=vm, subscription_id=subscription)
+        with self._file.transaction() as connection:
+            vm_counts.forget_offers(connection, number)
+        return erased
+
+    def usage(self, first: date, last: date, *, tenant: str, by: Dimension) -> Usage:
+        with self._file.snapshot() as connection:
+            number = _tenant(connection, encode_text(tenant))
+            oldest = (self._clock.now() - KEEP_USAGE).date()
+            return vm_counts.usage(connection, number, (first, last), oldest, by)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _oldest(self) -> int:
+        return microseconds(self._clock.now() - KEEP_DECISIONS)
+
+
+def _tenant(connection: sqlite3.Connection, name: str) -> int:
+    """Return the number of a tenant, or 0, which no row has, if the tenant is unknown."""
+    found: list[tuple[int]] = connection.execute(_TENANT, {"name": name}).fetchall()
+    return found[0][0] if found else 0
+
+
+def _size(entry: Entry) -> int:
+    return ROW_BYTES + len(entry.line)
+
+
+def _row(tenant: int, entry: Entry) -> dict[str, str | int]:
+    return {
+        "tenant": tenant,
+        "stage": entry.stage,
+        "at": entry.at,
+        "request_id": entry.request_id,
+        "vm_id": entry.vm_id,
+        "subscription_id": entry.subscription_id,
+        "verdict": entry.verdict,
+        "code": entry.code,
+        "plan": entry.plan,
+        "bytes": _size(entry),
+        "line": entry.line,
+    }
+
+
+def _total(connection: sqlite3.Connection, tenant: int, stage: Stage) -> int:
+    found: list[tuple[int]] = connection.execute(_TOTAL, {"tenant": tenant, "stage": stage}).fetchall()
+    return found[0][0] if found else 0
+
+
+def _delete_oldest(connection: sqlite3.Connection, tenant: int, stage: Stage, size: int) -> int:
+    """Delete the oldest rows that use `size` bytes or a little more. Return how many bytes they used."""
+    if size <= 0:
+        return 0
+    row = {"tenant": tenant, "stage": stage, "bytes": size, "rows": size // ROW_BYTES + 1}
+    return sum(freed for (freed,) in connection.execute(_DELETE_OLDEST, row).fetchall())
