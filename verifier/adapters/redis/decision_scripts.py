@@ -109,7 +109,8 @@ if groups > 0 then redis.call('SET', KEYS[8], first_day, 'PX', keep_counts) end
 local added = {}
 local fields = '^(%d)|' .. string.rep('([^|]*)|', 7) .. '(.*)$'
 for number = 1, records do
-    local stage, time, verdict, code, plan, vm, subscription, request, line = string.match(ARGV[header + number], fields)
+    local argument = ARGV[header + number]
+    local stage, time, verdict, code, plan, vm, subscription, request, line = string.match(argument, fields)
     stage = tonumber(stage)
     if redis.call('HEXISTS', requests, request) == 0 then
         sequence = sequence + 1
