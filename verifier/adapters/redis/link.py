@@ -74,7 +74,8 @@ _ERROR_CODE = re.compile(r"[A-Z]{2,16}")
 class RedisLink:
     """Send commands over `route` to `nodes`. Thread-safe. Answers are those of RESP2: bytes, numbers, lists, None.
 
-    The key of a command is its second word, or the fourth word of EVAL. PING has none.
+    The key of a command is its second word, or the fourth word of EVAL. PING has none. Errors name `place` and
+    `setting`.
     """
 
     def __init__(
@@ -106,7 +107,8 @@ class RedisLink:
     ) -> Self:
         """Return a link to the target of the URL. It connects at its first command, in each process after a fork.
 
-        Sentences about failures name the servers and `setting`.
+        `setting` is the name of the setting that has the URL.
+
         Raises ValueError if the URL names no target (read_redis_url), a file for TLS cannot be used, or a number is out
         of range.
         """
@@ -172,6 +174,10 @@ class RedisLink:
         Not checked: that it accepts writes.
         """
         self.repeatably("PING")
+
+    def unavailable(self, detail: str) -> StoreUnavailable:
+        """Return an error that names the servers. For a store that Redis answered, but could not keep a value in it."""
+        return StoreUnavailable(detail).located(self._place)
 
     def close(self) -> None:
         """Close the connections of this process. The next call opens another one."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import cast
 
+from verifier.adapters.redis.decision_store import RedisDecisionStore
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.urls import RedisOptions
 from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
@@ -34,9 +35,11 @@ def open_decision_store(
     first calls try to open it again: decisions must not stop the service.
     Raises ValueError, and StoreUnavailable if the store is required.
     """
+    if link is not None:
+        return RedisDecisionStore(link, bytes_per_tenant=bytes_per_tenant)
     path = sqlite_path(url)
-    if path is None or link is not None:
-        raise ValueError("decisions in Redis are not available yet")
+    if path is None:
+        raise ValueError("a link is needed for a Redis")
     file = file_beside(path, "decisions") if url == nonce_url else path
 
     def open_file() -> DecisionStore:
