@@ -16,18 +16,8 @@ if TYPE_CHECKING:
     from verifier.core.evidence import from_der, from_fields, from_file, from_imds_answer, from_text
     from verifier.core.model import AttestationResult, Claims, Limits, RawDocument
     from verifier.core.nonces import NonceMode
-    from verifier.core.policy import (
-        AllOf,
-        AnyOf,
-        ClaimIn,
-        ClaimName,
-        CloudIn,
-        MaximumAge,
-        Not,
-        Policies,
-        RequirePlan,
-        Rule,
-    )
+    from verifier.core.policy import ClaimIn, ClaimName, CloudIn, MaximumAge, Policies, RequirePlan, Rule
+    from verifier.core.policy_combinators import AllOf, AnyOf, Not
     from verifier.core.reasons import Reason, Refused
     from verifier.core.trust.clouds import Cloud
     from verifier.ports.stores import Unavailable
@@ -76,6 +66,7 @@ _MODULES = (
     "verifier.core.model",
     "verifier.core.nonces",
     "verifier.core.policy",
+    "verifier.core.policy_combinators",
     "verifier.core.reasons",
     "verifier.core.trust.clouds",
     "verifier.ports.stores",

@@ -1,23 +1,23 @@
 """Check trust, keys and stores before the first worker starts, and make adapters of settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 from verifier.adapters.http.options import ServerOptions
-from verifier.adapters.redis.appraisal_log import RedisAppraisalLog
+from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.settings.settings import Settings, SettingsError
 from verifier.adapters.sqlite.files import BUSY_TIMEOUT
-from verifier.adapters.stores.appraisal_logs import open_appraisal_log
-from verifier.adapters.stores.blocking import Runner, SerialAppraisalLog, run_inline
+from verifier.adapters.stores.blocking import Runner, run_inline
+from verifier.adapters.stores.decision_stores import open_decision_link, open_decision_store
 from verifier.adapters.stores.factory import Stores, open_stores
 from verifier.adapters.tokens.keys import KeyRing, load_ring
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.clock import Clock
-from verifier.ports.decisions import DecisionLog
+from verifier.ports.decisions import DecisionStore
 from verifier.ports.telemetry import Recorder
 from verifier.ports.tokens import TokenKeyError
 
@@ -32,14 +32,7 @@ class StartupState:
     trust: TrustBundle
     keys: KeyRing | None
     stores: Stores
-    log: DecisionLog | None
     make_runner: Callable[[], Runner]
-
-    def appraisal_log(self) -> DecisionLog | None:
-        """Return the log of one worker. An append to a file blocks, so it goes through a runner."""
-        if self.log is None or isinstance(self.log, RedisAppraisalLog):
-            return self.log
-        return SerialAppraisalLog(self.log, self.make_runner())
 
 
 def start_up(settings: Settings, runner: Callable[[timedelta], Runner] = lambda _: run_inline) -> StartupState:
@@ -51,8 +44,7 @@ def start_up(settings: Settings, runner: Callable[[timedelta], Runner] = lambda 
     return StartupState(
         trust=trust,
         keys=keys,
-        stores=stores,
-        log=_open_audit(settings, stores),
+        stores=connect_decisions(settings, stores),
         make_runner=partial(runner, BUSY_TIMEOUT),
     )
 
@@ -64,7 +56,8 @@ def server_options(settings: Settings) -> ServerOptions:
         port=settings.port,
         workers=settings.workers,
         connections=settings.worker_connections,
-        store_connections=settings.redis_connections,
+        # Decisions may be in a Redis of their own.
+        store_connections=2 * settings.redis_connections,
         request_seconds=settings.request_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
         graceful_stop_seconds=settings.graceful_stop_seconds,
@@ -115,6 +108,45 @@ def connect_stores(settings: Settings) -> Stores:
         raise SettingsError(f"nonce_store: {error}") from error
 
 
+def connect_decisions(settings: Settings, stores: Stores) -> Stores:
+    """Add the decision store that the settings name to the stores.
+
+    Raises SettingsError, and StoreUnavailable if decisions are required.
+    """
+    store, link = open_decisions(settings, shared=stores.link, required=settings.audit_required)
+    return replace(stores, decisions=store, decision_link=link)
+
+
+def open_decisions(
+    settings: Settings, *, shared: RedisLink | None = None, required: bool, create: bool = True
+) -> tuple[DecisionStore | None, RedisLink | None]:
+    """Return the decision store that the settings name, or None, and its link if it is on a Redis.
+
+    `shared` is the link of the nonces. Raises SettingsError, MissingStoreError if a file does not exist and may not be
+    created, and StoreUnavailable if decisions are required.
+    """
+    url, nonce_url = settings.decision_url, settings.nonce_store.get_secret_value()
+    if url is None:
+        return None, None
+    # Decisions need not wait for replicas: a lost one changes no verdict.
+    options = replace(redis_options(settings), wait_replicas=0)
+    try:
+        link = open_decision_link(
+            url, shared, nonce_url=nonce_url, connections=settings.redis_connections, options=options
+        )
+        store = open_decision_store(
+            url,
+            nonce_url=nonce_url,
+            link=link,
+            bytes_per_tenant=settings.decision_bytes,
+            required=required,
+            create=create,
+        )
+    except ValueError as error:
+        raise SettingsError(f"decision_store: {error}") from error
+    return store, link
+
+
 def _load_token_keys(settings: Settings) -> KeyRing | None:
     """Return None if no token keys are configured. Raises SettingsError."""
     if settings.token_keys_dir is None:
@@ -123,17 +155,3 @@ def _load_token_keys(settings: Settings) -> KeyRing | None:
         return load_ring(settings.token_keys_dir)
     except TokenKeyError as error:
         raise SettingsError(f"token_keys_dir: {error}") from error
-
-
-def _open_audit(settings: Settings, stores: Stores) -> DecisionLog | None:
-    """Open the appraisal log; on Redis it shares the stores' link. Raises SettingsError and StoreUnavailable."""
-    try:
-        return open_appraisal_log(
-            settings.audit,
-            store_url=settings.nonce_store.get_secret_value(),
-            link=stores.link,
-            maximum_bytes=settings.audit_maximum_bytes,
-            maximum_entries=settings.audit_maximum_entries,
-        )
-    except ValueError as error:
-        raise SettingsError(f"audit: {error}") from error

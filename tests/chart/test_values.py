@@ -26,7 +26,6 @@ SETTINGS_OF_THE_CHART = {
     *("redis_ca_file", "redis_certificate_file", "redis_key_file"),  # so do these
     *("redis_sentinel_username", "redis_sentinel_password"),  # of redis.sentinel
     *("policies", "tenants", "admin_keys"),  # in the file that is followed
-    "audit_maximum_bytes",  # of a trail in a file, for which a read-only root has no place
 }
 #: What is made anew for each render where no cluster is asked for the one before.
 _FRESH = re.compile(r"(tls\.crt|tls\.key|sha256 =|    [A-Za-z0-9+/=]{20,}).*")
@@ -198,7 +197,7 @@ WRONG: dict[str, tuple[Values, str]] = {
     ),
     "a way out that is open": ({"networkPolicy": {"extraEgress": [{"ports": [{"port": 1}]}]}}, "extraEgress/0"),
     "an address for listening": ({"listenAddress": "127.0.0.1"}, "/listenAddress"),
-    "a trail in a file": ({"settings": {"audit": "/var/audit"}}, "/settings/audit"),
+    "decisions in a file": ({"settings": {"decision_store": "sqlite:////var/d"}}, "/settings/decision_store"),
     "a label that the chart sets": (
         {"podLabels": {"app.kubernetes.io/name": "x"}},
         "propertyName 'app.kubernetes.io/name'",
@@ -228,7 +227,14 @@ TOGETHER: dict[str, tuple[Values, str]] = {
     "files that are not used": ({"redis": {"tls": {"secretName": "x", "caKey": ""}}}, "redis.tls.caKey: nothing"),
     "two files of settings": ({"settingsSecret": {"name": "x"}}, "settingsSecret.name: the Secret holds the whole"),
     "keys without an issuer": ({"tokenKeys": {"secretName": "x"}}, "settings.token_issuer: needed"),
-    "a trail that is none": ({"settings": {"audit_required": True}}, "settings.audit_required: "),
+    "required decisions that are not kept": (
+        {"settings": {"audit_required": True, "decision_store": "none"}},
+        "settings.audit_required: ",
+    ),
+    "a decision store that is not used": (
+        {"settings": {"decision_store": "none"}, "redis": {"urlSecret": {"decisionsKey": "decisions-url"}}},
+        "redis.urlSecret.decisionsKey: ",
+    ),
     "an ingress without TLS": ({"ingress": {"enabled": True, "hosts": ["a.example"]}}, "ingress.tlsSecretName"),
     "an ingress without a name": ({"ingress": {"enabled": True, "tlsSecretName": "a"}}, "ingress.hosts"),
     "a route without a gateway": ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is needed"),

@@ -1,7 +1,4 @@
-"""Check the promises of the DecisionStore port, on each store.
-
-A further store needs a parameter of `opened`, and a case in `append_from_processes`.
-"""
+"""Check the promises of the DecisionStore port, on each store and each form of Redis."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.clocks import ManualClock
-from support.decisions import PLAN, SUBSCRIPTION, VM, append_many, claims_of, garbage_of, record_of
+from support.decisions import PLAN, SUBSCRIPTION, VM, append_many, claims_of, garbage_of, open_at, record_of
 from support.forking import from_processes
+from support.redis_server import redis_server_binaries, running_redis_server
 
-from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from verifier.core.model import Plan
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.decisions import (
@@ -67,23 +64,32 @@ class Opened:
     open: Open
 
 
-@pytest.fixture(params=["sqlite"])
+#: Every installed server, and each form of Redis.
+OTHERS = redis_server_binaries()[1:]
+KINDS = ["sqlite", "redis", "sentinel", "cluster", *(f"other-{number}" for number in range(len(OTHERS)))]
+
+
+@pytest.fixture(params=KINDS)
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     """Open stores of one kind. They share their content, and all are closed at the end."""
-    assert request.param == "sqlite"
     clock = ManualClock(NOW)
-    path = tmp_path / "decisions.sqlite3"
     with ExitStack() as stack:
+        match request.param.partition("-"):
+            case ["sqlite", _, _]:
+                place = str(tmp_path / "decisions.sqlite3")
+            case ["other", _, number]:
+                place = stack.enter_context(running_redis_server(binary=OTHERS[int(number)])).url
+            case [form, _, _]:
+                fixture = {"redis": "redis_server", "sentinel": "sentinel_group", "cluster": "redis_cluster"}[form]
+                place = request.getfixturevalue(fixture).url
 
         def open_store(*, bytes_per_tenant: int = 64 * MEBIBYTE) -> DecisionStore:
-            store = SqliteDecisionStore(path, bytes_per_tenant=bytes_per_tenant, clock=clock)
-            return stack.enter_context(closing(store))
+            return stack.enter_context(closing(open_at(place, bytes_per_tenant=bytes_per_tenant, clock=clock)))
 
-        yield Opened(kind="sqlite", clock=clock, place=str(path), open=open_store)
+        yield Opened(kind=request.param, clock=clock, place=place, open=open_store)
 
 
 def append_from_processes(opened: Opened, arguments: Sequence[Sequence[str]]) -> list[str]:
-    assert opened.kind == "sqlite"
     return from_processes(append_many, [(opened.place, *each) for each in arguments])
 
 
@@ -306,7 +312,9 @@ class TestTenants:
                     assert len(scan_all(store, name, selection)) == (text == record.code)
             today = usage_of(store, name, NOW.date())
             assert today.total == 1
-            assert today.groups == {"/".join([record.code] * 3).casefold(): 1}
+            # An estimating store counts long values together, so that names use little memory.
+            is_own = today.exact or len(record.code) < 100
+            assert today.groups == {"/".join([record.code] * 3).casefold() if is_own else "…": 1}
         assert ids_in(store, tenant) == ["mine"]
         assert set(store.tenants()) >= {*records, tenant}
         # To erase by a pattern erases only what has exactly this id.
@@ -456,7 +464,8 @@ class TestErase:
         assert len(scan_all(store, f"{tenant}2")) == len(records) // 2
         assert store.erase(tenant=tenant, subscription_id="subscription-2") == 3
         assert scan_all(store, tenant) == []
-        assert tenant not in store.tenants()
+        # A store that only estimates keeps the counts.
+        assert (tenant in store.tenants()) != usage_of(store, tenant, NOW.date()).exact
 
     def test_exact_counts_lose_what_is_erased(
         self, store: DecisionStore, tenant: str, records: list[AppraisalRecord]

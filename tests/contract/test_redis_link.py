@@ -15,13 +15,11 @@ from support.tcp_proxy import Network, TcpProxy, running_tcp_proxy
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.urls import Login, RedisOptions
-from verifier.adapters.stores.appraisal_logs import open_appraisal_log
 from verifier.adapters.stores.factory import open_stores
 from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord
 from verifier.core.tenancy import Rate
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import NonceKey, StoreUnavailable
-from verifier.ports.decisions import AppraisalRecord, Verdict
 from verifier.ports.trust import TrustAuditEvent
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -302,9 +300,6 @@ class TestCluster:
         assert stores.registry.discovered() == ()
         for number in range(10):
             assert stores.limiter.hit(f"{tenant}{number}", Rate.parse("5/hour")).remaining == 4
-        trail = open_appraisal_log("store", store_url="", link=stores.link, maximum_bytes=1, maximum_entries=100)
-        assert trail is not None
-        trail.append(AppraisalRecord(at=NOW, request_id="1", tenant=tenant, verdict=Verdict.VERIFIED, code="verified"))
         assert stores.link is not None
         stores.link.close()
 

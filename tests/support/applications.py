@@ -31,12 +31,12 @@ from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.decisions import AppraisalRecord, DecisionLog, DecisionStore
 from verifier.ports.stores import NonceKey, NonceStore, RateLimiter
 from verifier.ports.telemetry import (
-    AppraisalNotLogged,
     DocumentAppraised,
     Event,
     ForwardingMismatched,
     RefreshFailed,
     RequestFailed,
+    RequestRefused,
     ResponseSent,
 )
 from verifier.ports.tokens import TokenIssuer
@@ -62,7 +62,8 @@ class KeptRecords:
     exchanges: list[ResponseSent] = field(default_factory=list)
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     decisions: list[AppraisalRecord] = field(default_factory=list)
-    unkept: list[AppraisalRecord] = field(default_factory=list)
+    #: Of requests that ended in a problem without an appraisal.
+    problems: list[AppraisalRecord] = field(default_factory=list)
     forwarding: list[str] = field(default_factory=list)
 
     def record(self, event: Event) -> None:
@@ -75,8 +76,8 @@ class KeptRecords:
                 self.failures.append(("", error))
             case DocumentAppraised(record=record):
                 self.decisions.append(record)
-            case AppraisalNotLogged(record=record):
-                self.unkept.append(record)
+            case RequestRefused(record=record):
+                self.problems.append(record)
             case ForwardingMismatched(detail=detail):
                 self.forwarding.append(detail)
             case _:
@@ -94,11 +95,11 @@ class Application:
     def client(self) -> FlaskClient:
         return self.flask.test_client()
 
-    def give_out(self, nonce: str) -> None:
+    def give_out(self, nonce: str, *, tenant: str = DEFAULT_TENANT) -> None:
         """Issue `nonce` as if the service had issued it now."""
         now = self.clock.now()
         record = NonceRecord(issued_at=now, expires_at=now + timedelta(minutes=5))
-        key = NonceKey(tenant=DEFAULT_TENANT, nonce=nonce)
+        key = NonceKey(tenant=tenant, nonce=nonce)
         if not self.nonces.issue(key, record, keep=timedelta(hours=7), now=now):
             raise AssertionError("the nonce already exists")
 
@@ -111,7 +112,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     policies: PolicySource | None = None,
     nonces: NonceStore | None = None,
     log: DecisionLog | None = None,
-    log_required: bool = False,
+    required_log: DecisionLog | None = None,
     tenants: Tenants | None = None,
     callers: Callable[[], Callers] | None = None,
     limiter: RateLimiter | None = None,
@@ -142,7 +143,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
         verifier=verifier,
         readiness=Readiness(trust=trust, nonces=store, clock=clock, tokens=tokens),
         recorder=records,
-        appraisals=Appraisals(recorder=records, clock=clock, log=log, log_required=log_required),
+        appraisals=Appraisals(recorder=records, clock=clock, log=log, required_log=required_log),
         maximum_body_bytes=MAX_EVIDENCE_BYTES,
         version="1.2.3",
         tokens=tokens,

@@ -1,5 +1,6 @@
-"""A clock that a test sets."""
+"""Clocks that a test sets."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 
@@ -14,3 +15,13 @@ class ManualClock:
 
     def advance(self, by: timedelta) -> None:
         self.moment += by
+
+
+@dataclass(slots=True)
+class ManualSeconds:
+    """In place of time.monotonic."""
+
+    seconds: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds

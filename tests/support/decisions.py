@@ -8,10 +8,13 @@ from typing import Any
 
 from support.clocks import ManualClock
 
+from verifier.adapters.redis.decision_store import RedisDecisionStore
+from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from verifier.core.model import Claims, Plan
 from verifier.core.trust.clouds import Cloud
-from verifier.ports.decisions import AppraisalRecord, Stage, Verdict
+from verifier.ports.clock import Clock
+from verifier.ports.decisions import DECISION_STORE_SETTING, AppraisalRecord, Stage, Verdict
 
 VM = "02aab8a4-74ef-476e-8182-f6d2ba4166a6"
 SUBSCRIPTION = "8d10da13-8125-4ba9-a717-bf7490507b3d"
@@ -55,10 +58,18 @@ def garbage_of(at: datetime, tenant: str, **changes: Any) -> AppraisalRecord:  #
     return record_of(at, tenant, **{"verdict": Verdict.REFUSED, "code": "untrusted-chain", **unknown, **changes})
 
 
-def append_many(meet: Callable[[], None], path: str, tenant: str, at: str, first: str, number: str) -> str:
-    """Append one record after the other to a SQLite file, in a process of `support.forking`."""
+def open_at(place: str, *, bytes_per_tenant: int, clock: Clock) -> SqliteDecisionStore | RedisDecisionStore:
+    """Open the store at a path, or at a URL of Redis."""
+    if "://" not in place:
+        return SqliteDecisionStore(Path(place), bytes_per_tenant=bytes_per_tenant, clock=clock)
+    link = RedisLink.open(place, setting=DECISION_STORE_SETTING)
+    return RedisDecisionStore(link, bytes_per_tenant=bytes_per_tenant, clock=clock)
+
+
+def append_many(meet: Callable[[], None], place: str, tenant: str, at: str, first: str, number: str) -> str:
+    """Append one record after the other to a store, in a process of `support.forking`."""
     moment = datetime.fromisoformat(at)
-    store = SqliteDecisionStore(Path(path), bytes_per_tenant=2**26, clock=ManualClock(moment))
+    store = open_at(place, bytes_per_tenant=2**26, clock=ManualClock(moment))
     meet()
     for index in range(int(first), int(first) + int(number)):
         store.append([record_of(moment + timedelta(seconds=index), tenant, request_id=f"request-{index}")])

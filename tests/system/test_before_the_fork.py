@@ -57,7 +57,6 @@ def test_no_socket_database_thread_or_redis_client_exists_before_the_fork(
         VERIFIER_METRICS_PORT="0",
         VERIFIER_TRUST_DIR=str(trust_dir),
         VERIFIER_NONCE_STORE=store,
-        VERIFIER_AUDIT="store",
     )
     command = [sys.executable, "-P", "-c", _TELLING]
     forks: list[dict[str, object]] = []

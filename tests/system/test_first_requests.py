@@ -42,7 +42,7 @@ answers = Counter()
 with shared_values():
     configure_logging()
     settings = load_settings()
-    app = create_service(settings, MetricsRecorder(), start_up(settings))
+    app = create_service(settings, MetricsRecorder(), start_up(settings)).app
     barrier = threading.Barrier(len(requests))
 
     def ask(method, path, headers, body):
@@ -70,7 +70,6 @@ def test_are_answered_as_all_later_ones(
         "VERIFIER_TRUST_DIR": str(trust_dir),
         "VERIFIER_NONCE_STORE": store,
         "VERIFIER_NONCE_MODE": "optional",
-        "VERIFIER_AUDIT": "store",
         "VERIFIER_TENANTS": json.dumps({tmp_path.name[-32:]: tenant}),
         "VERIFIER_ADMIN_KEYS": json.dumps({"ada": hashlib.sha256(ADMIN.encode()).hexdigest()}),
     }

@@ -293,7 +293,7 @@ def fail(**parts):
 
 with shared_values():
     settings = load_settings()
-    app = create_service(settings, MetricsRecorder(), start_up(settings))
+    app = create_service(settings, MetricsRecorder(), start_up(settings)).app
     rules = sorted((method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD"})
     for name in app.view_functions:
         app.view_functions[name] = fail

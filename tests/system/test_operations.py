@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support import documents, raw_http
 from support.documents import imds_answer
+from support.kept_decisions import decisions_in
 from support.live_documents import current_document
 from support.services import Answer, RunningServer, running_service
 
@@ -77,11 +78,8 @@ def test_metrics_are_on_the_services_port_where_nothing_is_set(service: RunningS
     assert service.request("GET", "/metrics").status == 200
 
 
-def test_every_decision_is_in_the_log_and_in_the_trail_once(tmp_path: Path, trust_dir: Path) -> None:
-    trail = tmp_path / "audit.jsonl"
-    with running_service(
-        nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3", trust_dir=trust_dir, VERIFIER_AUDIT=str(trail)
-    ) as service:
+def test_every_decision_is_in_the_log_and_in_the_store_once(tmp_path: Path, trust_dir: Path) -> None:
+    with running_service(nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3", trust_dir=trust_dir) as service:
         body = json.dumps(imds_answer(current_document(service.issue_nonce()))).encode()
         headers = {"Content-Type": "application/json", "traceparent": TRACE}
         verified = service.request("POST", "/v1/attestations", body, headers=headers)
@@ -90,49 +88,30 @@ def test_every_decision_is_in_the_log_and_in_the_trail_once(tmp_path: Path, trus
         assert service.request("POST", "/v1/attestations", body, headers=headers).status == 409
     log = [json.loads(line) for line in service.log]
     told = [line for line in log if line["event"] == "decided"]
-    kept = [json.loads(line) for line in trail.read_text("utf-8").splitlines()]
+    kept = decisions_in(tmp_path / "nonces-decisions.sqlite3", tenant="default")[::-1]
     assert [(line["verdict"], line["code"]) for line in kept] == [
         ("verified", "verified"),
         ("refused", "nonce-replayed"),
     ]
-    assert [line["vmId"] for line in kept] == [documents.VM.vm_id, ""]
-    for in_log, in_trail in zip(told, kept, strict=True):
-        assert in_trail.pop("time") <= in_log["time"]
-        assert {name: in_log[name] for name in in_trail} == in_trail
+    assert [line["vmId"] for line in kept] == [documents.VM.vm_id] * 2
+    for in_log, in_store in zip(told, kept, strict=True):
+        assert str(in_store["time"]) <= in_log["time"]
+        facts = in_store.keys() - {"time", "version"}
+        assert {name: in_log[name] for name in facts} == {name: in_store[name] for name in facts}
     traced = [line for line in log if line.get("traceId") == TRACE_ID]
     assert [line["event"] for line in traced] == ["decided", "answered"] * 2
     assert verified.headers["X-Request-Id"] in {line["requestId"] for line in told}
 
 
-def test_gives_no_verdict_that_cannot_be_kept_where_that_is_required(tmp_path: Path, trust_dir: Path) -> None:
-    directory = tmp_path / "audit"
-    directory.mkdir()
-    with running_service(
-        nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3",
-        trust_dir=trust_dir,
-        VERIFIER_AUDIT=str(directory / "audit.jsonl"),
-        VERIFIER_AUDIT_REQUIRED="true",
-    ) as service:
-        fields = imds_answer(current_document(service.issue_nonce()))
-        directory.rename(tmp_path / "aside")
-        answer = service.post_json("/v1/attestations", fields)
-        assert (answer.status, answer.code) == (503, "store-unavailable")
-        (tmp_path / "aside").rename(directory)
-        again = imds_answer(current_document(service.issue_nonce()))
-        assert service.post_json("/v1/attestations", again).status == 200
-        failures = samples_of(service.request("GET", "/metrics"))["verifier_decision_log_failures_total", frozenset()]
-    assert failures == 1
-    events = [json.loads(line)["event"] for line in service.log]
-    assert events.count("decision not kept") == 1
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"VERIFIER_AUDIT": "relative.jsonl"}, "audit"),
-        ({"VERIFIER_AUDIT_REQUIRED": "true"}, "VERIFIER_AUDIT must name a decision log"),
-        ({"VERIFIER_AUDIT_MAXIMUM_BYTES": "1"}, "audit_maximum_bytes"),
-        ({"VERIFIER_AUDIT_MAXIMUM_ENTRIES": "1"}, "audit_maximum_entries"),
+        (
+            {"VERIFIER_AUDIT_REQUIRED": "true", "VERIFIER_DECISION_STORE": "none"},
+            "VERIFIER_DECISION_STORE must name a store, not none",
+        ),
+        ({"VERIFIER_AUDIT": "store"}, "unknown setting VERIFIER_AUDIT"),
+        ({"VERIFIER_DECISION_BYTES": "1"}, "decision_bytes"),
         ({"VERIFIER_METRICS_PORT": "8080", "VERIFIER_PORT": "8080"}, "VERIFIER_METRICS_PORT"),
         ({"VERIFIER_METRICS_PORT": "70000"}, "metrics_port"),
     ],

@@ -32,7 +32,7 @@ from verifier.adapters.settings.settings import (
 )
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
-from verifier.api import json_codec, trust_json_codec
+from verifier.api import json_codec, problem_codec, trust_json_codec
 from verifier.api.authentication import Callers
 from verifier.api.json_codec import Json
 from verifier.api.problems import DOCUMENTATION
@@ -245,7 +245,7 @@ def test_the_result_in_the_readme_has_the_shape_of_a_result(result: AttestationR
 def test_the_refusal_in_the_readme_has_the_shape_of_a_refusal() -> None:
     shown = json.loads(blocks(README, "json")[1])
     refused = NonceRefused(Reason.NONCE_REPLAYED, shown["detail"], retry_after=documents.NOW - documents.NOW)
-    made = json_codec.refusal_json(refused, request_id=shown["requestId"])
+    made = problem_codec.refusal_json(refused, request_id=shown["requestId"])
 
     assert list(shown) == list(made)
     assert shown == {**made, "retryAfterSeconds": shown["retryAfterSeconds"]}
@@ -255,7 +255,7 @@ def test_the_refusal_of_an_unknown_issuer_in_the_readme_has_the_shape_of_a_refus
     shown = json.loads(blocks(README, "json")[2])
     refused = ChainRefused(Reason.ISSUER_UNPINNED, shown["detail"])
 
-    assert shown == json_codec.refusal_json(refused, request_id=shown["requestId"])
+    assert shown == problem_codec.refusal_json(refused, request_id=shown["requestId"])
 
 
 def test_the_readme_and_the_handbook_show_one_status() -> None:
@@ -272,7 +272,9 @@ def test_the_readme_explains_every_mode_of_discovery() -> None:
 
 def test_the_http_page_explains_every_field(result: AttestationResult) -> None:
     text = (ROOT / "docs" / "http.md").read_text("utf-8")
-    problem = json_codec.refusal_json(NonceRefused(Reason.NONCE_UNKNOWN, "", retry_after=documents.NOW - documents.NOW))
+    problem = problem_codec.refusal_json(
+        NonceRefused(Reason.NONCE_UNKNOWN, "", retry_after=documents.NOW - documents.NOW)
+    )
     nonce = json_codec.nonce_json(IssuedNonce(nonce="", issued_at=documents.NOW, expires_at=documents.NOW))
     asked = (*json_codec.NonceRequest.model_fields, *json_codec.AttestationRequest.model_fields)
     claims = [f"claims.{name}" for name in json_codec.claims_json(result.claims)]

@@ -24,10 +24,14 @@ _WAIT = "Retry after the time in Retry-After."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The tenant of a request. `address` is the source address of an agent, and empty for a backend."""
+    """The tenant of a request. `address` is the source address of an agent, and empty for a backend.
+
+    `key` is the key's name in records.
+    """
 
     tenant: Tenant
     address: str = ""
+    key: str = ""
 
     @property
     def agents(self) -> str:
@@ -59,13 +63,13 @@ class Admission:
         tenant = known.tenant
         if known.kind is KeyKind.AGENT:
             g.is_agent = True
-            caller = Caller(tenant=tenant, address=self.addresses.find())
+            caller = Caller(tenant=tenant, address=self.addresses.find(), key=known.key)
             name, rate, whose = f"{caller.agents}/{path}/{caller.address}", tenant.agents.address_rate, "your address"
         elif tenant.rate is not None:
-            caller = Caller(tenant=tenant)
+            caller = Caller(tenant=tenant, key=known.key)
             name, rate, whose = f"{tenant.name}/{path}", tenant.rate, "this tenant"
         else:
-            return Caller(tenant=tenant)
+            return Caller(tenant=tenant, key=known.key)
         self._count(path, name, rate, whose)
         return caller
 
@@ -135,6 +139,10 @@ class Admission:
         """Count the nonce no longer. If the store is unavailable, it counts until it expires."""
         with suppress(StoreUnavailable):
             self.outstanding.release(group, nonce)
+
+    def identify(self) -> tuple[str, str]:
+        """Return the names in records of the tenant and the key of the current request (`Callers.identify`)."""
+        return self.callers().identify(request.headers.getlist("Authorization"))
 
     def knows_caller(self) -> bool:
         """Return whether the current request carries a secret key. In a service without keys, none does."""

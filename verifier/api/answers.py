@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from verifier.api.problems import Code
 from verifier.core.issuer_review import ReviewStatus
+from verifier.core.policy import MAX_ALLOWED_SHOWN
 from verifier.core.reasons import Check, Outcome
 from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.clouds import Cloud
@@ -113,6 +114,23 @@ class AttestationResultJson(TypedDict):
     ]
 
 
+class PolicyDenialJson(TypedDict):
+    """Which rule of which policy refused the document. `found` is null if the rule compares no single value, or if the
+    document does not carry the claim."""
+
+    policy: str
+    rule: str
+    found: str | None
+    allowed: Annotated[
+        list[str],
+        Field(
+            max_length=MAX_ALLOWED_SHOWN,
+            description="The first allowed values in their order. Values that ignore case are in lower case.",
+        ),
+    ]
+    allowedCount: Annotated[int, Field(ge=0, description="The number of all allowed values.")]
+
+
 class ProblemJson(TypedDict):
     """A problem document (RFC 9457). `type` is the path of the page that explains the code."""
 
@@ -131,16 +149,12 @@ class ProblemJson(TypedDict):
     ]
     requestId: str
     retryAfterSeconds: NotRequired[Annotated[int, Field(ge=0, description="Present if `retryable` is true.")]]
-
-
-class DenialOfPolicyJson(TypedDict):
-    """The rule of a policy that refused a document."""
-
-    policy: str
-    rule: str
-    found: Annotated[str | None, Field(description="The value in the document, or null if it carries none.")]
-    allowed: Annotated[list[str], Field(description="The first 20 allowed values.")]
-    allowedCount: Annotated[int, Field(ge=0, description="The number of all allowed values.")]
+    claims: NotRequired[
+        Annotated[ClaimsJson, Field(description="Of the document that a policy refused. Not for agent keys.")]
+    ]
+    denial: NotRequired[
+        Annotated[PolicyDenialJson, Field(description="The rule that refused the document. Not for agent keys.")]
+    ]
 
 
 class KeptPlanJson(TypedDict):
@@ -177,7 +191,7 @@ class DecisionJson(TypedDict):
     signerSerial: str
     issuer: str
     policies: list[str]
-    denial: DenialOfPolicyJson | None
+    denial: PolicyDenialJson | None
     documentSha256: str
     milliseconds: float
     steps: Annotated[dict[str, float], Field(description="The milliseconds of each check that started.")]

@@ -10,16 +10,25 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from verifier.api.answers import ProblemJson
+from verifier.api.appraisals import Appraisals, Origin
 from verifier.api.bodies import INCOMPLETE
 from verifier.api.documentation import create_documentation_blueprint
-from verifier.api.json_codec import RequestError, problem_json, refusal_json
+from verifier.api.json_codec import RequestError
+from verifier.api.problem_codec import problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
-from verifier.api.routes import Service, create_blueprint, create_token_blueprint
+from verifier.api.routes import Service, create_blueprint, create_token_blueprint, route_of
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
 from verifier.ports.stores import Unavailable
-from verifier.ports.telemetry import CURRENT_TRACE, Recorder, RequestFailed, ResponseSent, UnhandledCause
+from verifier.ports.telemetry import (
+    CURRENT_TRACE,
+    METRICS_LISTENER,
+    Recorder,
+    RequestFailed,
+    ResponseSent,
+    UnhandledCause,
+)
 
 _HIDDEN = "Internal error. Quote this requestId when you report it."
 _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
@@ -46,7 +55,7 @@ def create_app(service: Service) -> Flask:
     ):
         app.register_blueprint(blueprint)
     _answer_faults(app, service.recorder)
-    _record_answers(app, service.recorder)
+    _record_answers(app, service)
     return app
 
 
@@ -60,7 +69,9 @@ _UNHANDLED: dict[UnhandledCause, tuple[Code, str]] = {
 }
 
 
-def answer_unhandled(recorder: Recorder, cause: UnhandledCause, error: Exception) -> tuple[int, dict[str, str], bytes]:
+def answer_unhandled(
+    recorder: Recorder, appraisals: Appraisals, cause: UnhandledCause, error: Exception
+) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers and problem document for a request that the application does not answer."""
     request_id = secrets.token_hex(16)
     code, detail = _UNHANDLED[cause]
@@ -73,6 +84,7 @@ def answer_unhandled(recorder: Recorder, cause: UnhandledCause, error: Exception
         headers["Retry-After"] = "1"
     status = DOCUMENTATION[code].status
     recorder.record(ResponseSent(request_id=request_id, route="", status=status, code=code.value, seconds=0))
+    appraisals.record_problem(Origin(request_id=request_id), code)
     return status, headers, json.dumps(problem).encode()
 
 
@@ -84,7 +96,7 @@ def _identify_requests(app: Flask) -> None:
         g.request_id = secrets.token_hex(16)
         g.client_request_id = asked if _CLIENT_REQUEST_ID.fullmatch(asked) else ""
         g.started = perf_counter()
-        g.code = ""
+        g.code = None
         # Admission sets it if the key is one that counts as public.
         g.is_agent = False
         g.trace = TraceContext.read(request.headers.get("traceparent", ""), span_id=secrets.token_hex(8))
@@ -109,7 +121,7 @@ def _refuse_hidden_slashes(app: Flask) -> None:
             raise NotFound
 
 
-def _record_answers(app: Flask, recorder: Recorder) -> None:
+def _record_answers(app: Flask, service: Service) -> None:
     @app.after_request
     def complete(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
@@ -117,24 +129,39 @@ def _record_answers(app: Flask, recorder: Recorder) -> None:
             response.headers["traceresponse"] = g.trace.response_header
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-store")
-        recorder.record(
+        # The rule and not the path, so that callers cannot write into the log.
+        route = route_of(request)
+        service.recorder.record(
             ResponseSent(
                 request_id=g.request_id,
                 client_request_id=g.client_request_id,
-                # The rule and not the path, so that callers cannot write into the log.
-                route=f"{request.method} {request.url_rule}" if request.url_rule else "",
+                route=route,
                 status=response.status_code,
-                code=g.code,
+                code=g.code.value if g.code else "",
                 seconds=perf_counter() - g.started,
             )
         )
+        is_recorded = "appraisal" in g and g.appraisal.is_recorded
+        if g.code and not is_recorded and METRICS_LISTENER not in request.environ:
+            tenant, key = service.admission.identify()
+            service.appraisals.record_problem(
+                Origin(
+                    request_id=g.request_id,
+                    client_request_id=g.client_request_id,
+                    tenant=tenant,
+                    key=key,
+                    route=route,
+                ),
+                g.code,
+            )
         return response
 
 
 def _answer_faults(app: Flask, recorder: Recorder) -> None:
     @app.errorhandler(Refused)
     def refuse(refused: Refused) -> Response:
-        return _answer_problem(refusal_json(refused, request_id=g.request_id, is_public=g.is_agent))
+        claims = g.appraisal.claims if "appraisal" in g else None
+        return _answer_problem(refusal_json(refused, request_id=g.request_id, is_public=g.is_agent, claims=claims))
 
     @app.errorhandler(RequestError)
     def reject(error: RequestError) -> Response:
@@ -182,7 +209,7 @@ def _fault(code: RequestFault | Failure, detail: str, *, retry_after: timedelta 
 
 
 def _answer_problem(problem: ProblemJson) -> Response:
-    g.code = problem["code"].value
+    g.code = problem["code"]
     response = jsonify(problem)
     response.status_code = problem["status"]
     response.mimetype = "application/problem+json"

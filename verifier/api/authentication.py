@@ -16,6 +16,7 @@ from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
 from verifier.core.policy import Policies
 from verifier.core.tenancy import NAME_PATTERN, KeyKind, Tenant
+from verifier.ports.decisions import NO_TENANT
 
 _Caller = TypeVar("_Caller")
 
@@ -99,10 +100,19 @@ OPEN_TENANT = Tenant(name="default")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantCaller:
-    """A tenant, and the kind of key that authenticated the caller as this tenant."""
+    """A tenant, and the kind of key that authenticated the caller as this tenant.
+
+    `key_hash` is the SHA-256 of the key in hex, and empty in a service without keys.
+    """
 
     tenant: Tenant
     kind: KeyKind
+    key_hash: str = field(default="", compare=False, repr=False)
+
+    @property
+    def key(self) -> str:
+        """The key's name in records: its kind and the start of its hash. It is empty in a service without keys."""
+        return _name_in_records(self.kind, self.key_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,17 +173,37 @@ class Callers:
             return False
         return name is not None or (caller is not None and caller.kind is KeyKind.BACKEND)
 
+    def identify(self, authorizations: Sequence[str]) -> tuple[str, str]:
+        """Return the names in records of the tenant and of the key that the Authorization header carries.
+
+        The tenant is NO_TENANT without a valid key of a tenant, and the key is empty without a valid key.
+        """
+        try:
+            name, caller = self._find(authorizations)
+        except RequestError:
+            name = caller = None
+        if name is not None:
+            return NO_TENANT, _name_in_records("admin", self.administrators.key_hashes[name])
+        if caller is not None:
+            return caller.tenant.name, caller.key
+        return (OPEN_TENANT.name if self.tenants.are_open else NO_TENANT), ""
+
     def _find(self, authorizations: Sequence[str]) -> tuple[str | None, TenantCaller | None]:
         key_hash = _read_key(authorizations)
         administrators = ((known, name) for name, known in self.administrators.key_hashes.items())
         kinds = ((KeyKind.BACKEND, self.tenants.key_hashes), (KeyKind.AGENT, self.tenants.agent_key_hashes))
         callers = (
-            (known, TenantCaller(tenant=tenant, kind=kind))
+            (known, TenantCaller(tenant=tenant, kind=kind, key_hash=known))
             for kind, key_hashes in kinds
             for tenant, hashes in key_hashes.items()
             for known in hashes
         )
         return _match(key_hash, administrators), _match(key_hash, callers)
+
+
+def _name_in_records(kind: str, key_hash: str) -> str:
+    # Eight digits tell the keys of a service apart, and help no one to guess a key of 256 random bits.
+    return f"{kind}:{key_hash[:8]}" if key_hash else ""
 
 
 def _match(key_hash: str, callers: Iterable[tuple[str, _Caller]]) -> _Caller | None:

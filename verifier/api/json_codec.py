@@ -16,11 +16,10 @@ from verifier.api.answers import (
     JsonWebKeySetJson,
     NonceJson,
     PinStatus,
-    ProblemJson,
     ReadinessJson,
     SignerJson,
 )
-from verifier.api.problems import DOCUMENTATION, Code, RequestFault, type_uri
+from verifier.api.problems import RequestFault
 from verifier.api.request_bodies import (
     InvalidBodyError,
     RequestBody,
@@ -32,7 +31,7 @@ from verifier.core import evidence
 from verifier.core.bounds import MAX_NONCE_CHARACTERS
 from verifier.core.encoding.moments import moment_json
 from verifier.core.model import AttestationResult, ChainLink, Claims, RawDocument
-from verifier.core.reasons import CheckResult, FormatRefused, Reason, Refused
+from verifier.core.reasons import CheckResult, QuotingRefused, Reason
 from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.certificates import Certificate
 from verifier.core.vm_ids import VM_ID_PATTERN, parse_vm_id
@@ -167,7 +166,7 @@ def _read_json_attestation(body: bytes) -> Attestation:
         evidence.refuse_other_answers(fields)
         request = validate_fields(AttestationRequest, fields)
     except InvalidBodyError as error:
-        raise FormatRefused(Reason.MALFORMED_EVIDENCE, str(error)) from error
+        raise QuotingRefused(Reason.MALFORMED_EVIDENCE, str(error)) from error
     document = evidence.from_fields(encoding=request.encoding, signature=request.signature)
     return Attestation(document=document, nonce=request.nonce, policy=request.policy)
 
@@ -271,42 +270,3 @@ def readiness_json(conditions: Sequence[Condition], *, detailed: bool) -> Readin
             for condition in conditions
         ],
     }
-
-
-def problem_json(
-    code: Code,
-    detail: str,
-    *,
-    request_id: str = "",
-    checks: Sequence[CheckResult] = (),
-    retry_after_seconds: int | None = None,
-) -> ProblemJson:
-    """Build a problem document (RFC 9457), which is retryable if `retry_after_seconds` is given."""
-    documentation = DOCUMENTATION[code]
-    problem: ProblemJson = {
-        "type": type_uri(code),
-        "title": documentation.title,
-        "status": documentation.status,
-        "detail": detail,
-        "code": code,
-        "checks": checks_json(checks),
-        "retryable": retry_after_seconds is not None,
-        "requestId": request_id,
-    }
-    if retry_after_seconds is not None:
-        problem["retryAfterSeconds"] = retry_after_seconds
-    return problem
-
-
-def refusal_json(refused: Refused, *, request_id: str = "", is_public: bool = False) -> ProblemJson:
-    """Build the problem document of a refusal, with the outcome of each check.
-
-    If the caller's key `is_public`, the detail says only what any agent may know.
-    """
-    return problem_json(
-        refused.reason,
-        refused.public_detail if is_public else refused.detail,
-        request_id=request_id,
-        checks=refused.checks,
-        retry_after_seconds=None if refused.retry_after is None else int(refused.retry_after.total_seconds()),
-    )

@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Request, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from verifier.api import json_codec
 from verifier.api.admission import Admission, add_rate_headers
 from verifier.api.answers import AliveJson
-from verifier.api.appraisals import Appraisals
+from verifier.api.appraisals import Appraisals, Origin
 from verifier.api.bodies import read_body, serve_cached
 from verifier.api.problems import DOCUMENTATION, find_code
 from verifier.core.tenancy import LimitedPath
@@ -40,6 +40,11 @@ class Service:
     blueprints: tuple[Blueprint, ...] = ()
 
 
+def route_of(answered: Request) -> str:
+    """Return the method and the rule of the path, which no caller can choose. It is empty for an unknown path."""
+    return f"{answered.method} {answered.url_rule}" if answered.url_rule else ""
+
+
 def create_blueprint(service: Service) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
     blueprint.after_request(add_rate_headers)
@@ -58,9 +63,15 @@ def create_blueprint(service: Service) -> Blueprint:
     def appraise() -> Response:
         caller = service.admission.admit(LimitedPath.ATTESTATIONS)
         tenant = caller.tenant
-        with service.appraisals.watch(
-            request_id=g.request_id, client_request_id=g.client_request_id, tenant=tenant.name
-        ) as appraisal:
+        origin = Origin(
+            request_id=g.request_id,
+            client_request_id=g.client_request_id,
+            tenant=tenant.name,
+            key=caller.key,
+            route=route_of(request),
+        )
+        with service.appraisals.watch(origin) as appraisal:
+            g.appraisal = appraisal
             body = read_body(limit=service.maximum_body_bytes)
             asked = json_codec.read_attestation(request.mimetype, body)
             appraisal.receive(asked.document)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -27,10 +27,22 @@ _MAX_SEEN = 100_000
 _DEFAULT_LIMIT = 100
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 
-#: Opens the decisions of the store that the settings name.
-DecisionsOpener = Callable[[], Decisions]
+
 _Write = Callable[[Mapping[str, object]], object]
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDecisions:
+    """Hold the decisions of one store, and the name of the store for the operator."""
+
+    decisions: Decisions
+    #: A URL with its password masked.
+    store: str
+
+
+#: Opens the decisions of the store that the settings name.
+DecisionsOpener = Callable[[], OpenDecisions]
 
 
 def decisions_command(open_decisions: DecisionsOpener, clock: Clock) -> CommandParts:
@@ -47,14 +59,21 @@ def decisions_command(open_decisions: DecisionsOpener, clock: Clock) -> CommandP
         if arguments.action == "erase":
             return _erase(open_decisions, selection, arguments.tenant)
         write = _write_json if arguments.json else _write_text
-        if arguments.request_id is not None:
-            return _show(open_decisions(), arguments.request_id, arguments.tenant, write)
+        opened = open_decisions()
         if arguments.follow:
-            return _follow(open_decisions(), selection, arguments.tenant, write, clock)
-        limit = sys.maxsize if arguments.all else arguments.limit
-        for decision in _search(open_decisions(), selection, arguments.tenant, limit):
+            return _follow(opened.decisions, selection, arguments.tenant, write, clock)
+        if arguments.request_id is None:
+            limit = sys.maxsize if arguments.all else arguments.limit
+            found = _search(opened.decisions, selection, arguments.tenant, limit)
+        else:
+            found = _find(opened.decisions, arguments.request_id, arguments.tenant)
+        is_found = False
+        for decision in found:
+            is_found = True
             write(decision)
-        return ExitStatus.DONE
+        if not is_found:
+            sys.stderr.write(f"imds-verifier decisions: none found in {opened.store}\n")
+        return ExitStatus.DONE if is_found or arguments.request_id is None else ExitStatus.REFUSED
 
     return CommandParts(configure=_configure, run=run)
 
@@ -111,13 +130,10 @@ def _search(
             return
 
 
-def _show(decisions: Decisions, request_id: str, tenant: str | None, write: _Write) -> ExitStatus:
+def _find(decisions: Decisions, request_id: str, tenant: str | None) -> Iterator[Mapping[str, object]]:
     found = decisions.find(request_id, tenant=tenant)
-    if found is None:
-        sys.stderr.write("imds-verifier decisions: there is no decision of this request\n")
-        return ExitStatus.REFUSED
-    write(found)
-    return ExitStatus.DONE
+    if found is not None:
+        yield found
 
 
 def _follow(decisions: Decisions, selection: Selection, tenant: str | None, write: _Write, clock: Clock) -> ExitStatus:
@@ -145,7 +161,7 @@ def _erase(open_decisions: DecisionsOpener, selection: Selection, tenant: str | 
         subscription_id is None
     ):
         raise UsageError("erase needs one of --vm-id and --subscription-id, and takes no other filter than --tenant")
-    erased = open_decisions().erase(tenant=tenant, vm_id=vm_id, subscription_id=subscription_id)
+    erased = open_decisions().decisions.erase(tenant=tenant, vm_id=vm_id, subscription_id=subscription_id)
     sys.stdout.write(f"erased: {erased} decisions\n")
     return ExitStatus.DONE
 

@@ -26,7 +26,7 @@ def usage_command(open_decisions: DecisionsOpener, clock: Clock) -> CommandParts
         except ValueError as error:
             raise UsageError(str(error)) from error
         by = Dimension(arguments.by)
-        decisions = open_decisions()
+        decisions = open_decisions().decisions
         names = (arguments.tenant,) if arguments.tenant else (name for name in decisions.tenants() if name != NO_TENANT)
         answers = [
             usage_json(

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from verifier.api import json_codec
+from verifier.api import json_codec, problem_codec
 from verifier.api.answers import ProblemJson
 from verifier.cli.commands import CommandParts, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.cli.document_files import find_documents
@@ -80,7 +80,7 @@ def inspect_command() -> CommandParts:
             evidence.check_size(raw)
             envelope = read_envelope(evidence.from_file(raw))
         except FormatRefused as refused:
-            return tell_refusal(refused, json_codec.refusal_json(refused), as_json=False)
+            return tell_refusal(refused, problem_codec.refusal_json(refused), as_json=False)
         sys.stdout.write(as_json_text(_inspected(envelope)))
         return ExitStatus.DONE
 
@@ -103,7 +103,7 @@ def appraise_file(
 
 
 def problem_of(refused: Refused, *, hint: str) -> ProblemJson:
-    problem = json_codec.refusal_json(refused)
+    problem = problem_codec.refusal_json(refused)
     if refused.reason is Reason.DOCUMENT_EXPIRED:
         problem["detail"] += hint
     return problem

@@ -17,7 +17,7 @@ from verifier.core.encoding.strict_json import JsonError
 from verifier.core.encoding.text import TextError, decode_text
 from verifier.core.encoding.unknown_fields import explain_unknown_field
 from verifier.core.model import RawDocument
-from verifier.core.reasons import FormatRefused, Reason
+from verifier.core.reasons import FormatRefused, QuotingRefused, Reason
 
 #: How many characters of an unknown encoding, and of an error of IMDS, a refusal quotes.
 _MAX_ENCODING_SHOWN = 32
@@ -78,7 +78,7 @@ def from_fields(*, encoding: object, signature: object) -> RawDocument:
     if not isinstance(encoding, str) or not isinstance(signature, str):
         raise _malformed("The evidence needs the text fields 'encoding' and 'signature' of the IMDS answer.")
     if encoding.lower() != "pkcs7":
-        raise FormatRefused(
+        raise QuotingRefused(
             Reason.UNSUPPORTED_ENCODING,
             f"The encoding {encoding[:_MAX_ENCODING_SHOWN]!r} is not supported. Use the encoding of IMDS, 'pkcs7'.",
         )
@@ -137,7 +137,7 @@ def refuse_other_answers(fields: Mapping[str, object]) -> None:
         if isinstance(error, dict):
             error = error.get("message") or error.get("code")
         shown = ascii(error[:_MAX_ERROR_SHOWN]) if isinstance(error, str) else "no text"
-        raise _malformed(f"This is an error answer of IMDS, not a document: {shown}. Ask IMDS again.")
+        raise _quoting(f"This is an error answer of IMDS, not a document: {shown}. Ask IMDS again.")
     for field, name in _OTHER_ANSWERS.items():
         if field in fields:
             raise _malformed(f"This is {name}, not a document. {_REMEDY}")
@@ -151,7 +151,7 @@ def _from_json(text: str) -> RawDocument:
     refuse_other_answers(answer)
     unknown = next((name for name in answer if name not in _FIELDS), None)
     if unknown is not None:
-        raise _malformed(explain_unknown_field(unknown, _FIELDS))
+        raise _quoting(explain_unknown_field(unknown, _FIELDS))
     return from_fields(encoding=answer.get("encoding"), signature=answer.get("signature"))
 
 
@@ -174,7 +174,7 @@ def _from_base64_or_pem(text: str) -> RawDocument:
     if text.startswith("-----BEGIN"):
         pem = _PEM.fullmatch(text)
         if pem is None:
-            raise _malformed(f"The evidence is not one PEM block with the label PKCS7 or CMS. {_fault_of_pem(text)}")
+            raise _quoting(f"The evidence is not one PEM block with the label PKCS7 or CMS. {_fault_of_pem(text)}")
         text = pem["base64"]
     return _from_base64(text.translate(_WHITE_SPACE))
 
@@ -221,3 +221,7 @@ def _decode_text(raw: bytes) -> str:
 
 def _malformed(detail: str) -> FormatRefused:
     return FormatRefused(Reason.MALFORMED_EVIDENCE, detail)
+
+
+def _quoting(detail: str) -> QuotingRefused:
+    return QuotingRefused(Reason.MALFORMED_EVIDENCE, detail)

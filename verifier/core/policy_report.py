@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from verifier.core.model import AuthenticContent
-from verifier.core.policy import AllOf, AnyOf, Not, Rule, RuleOutcome, RuleResult
+from verifier.core.policy import Rule, RuleOutcome, RuleResult
+from verifier.core.policy_combinators import AllOf, AnyOf, Not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

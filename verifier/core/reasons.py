@@ -162,6 +162,10 @@ class FormatRefused(Refused):
     check = Check.FORMAT
 
 
+class QuotingRefused(FormatRefused):
+    """The detail repeats a part of the request, so no record may keep it: the part could be a nonce or a key."""
+
+
 class SignatureRefused(Refused):
     check = Check.SIGNATURE
 

@@ -9,8 +9,7 @@ from typing import Protocol, TypeAlias
 from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.tracing import TraceContext
-from verifier.ports.decisions import AppraisalRecord
-from verifier.ports.stores import Unavailable
+from verifier.ports.decisions import AppraisalRecord, Stage
 from verifier.ports.trust import TrustAuditEvent
 
 
@@ -76,11 +75,49 @@ class DocumentAppraised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AppraisalNotLogged:
-    """The appraisal log did not keep a record."""
+class RequestRefused:
+    """A request ended in a problem without an appraisal. The service records this event once for each such request."""
 
     record: AppraisalRecord
-    error: Unavailable
+
+
+class LossReason(StrEnum):
+    """Say why a decision was lost."""
+
+    #: It waited too long for the store.
+    WAITED = "waited"
+    #: Too many decisions waited.
+    FULL = "full"
+    #: The worker ended before the store took it.
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionsKept:
+    """The decision store took a number of decisions of this process, or took none. `waiting` others wait for it."""
+
+    kept: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionsLost:
+    """The decision store will never have these decisions of this process."""
+
+    stage: Stage
+    reason: LossReason
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionOutageChanged:
+    """An outage of the decision store began with `error`, or ended if `error` is None.
+
+    The process records each once for an outage. `lost` is the number of decisions that were lost in the outage.
+    """
+
+    error: Exception | None
+    lost: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +213,10 @@ Event: TypeAlias = (
     | RequestFailed
     | RefreshFailed
     | DocumentAppraised
-    | AppraisalNotLogged
+    | RequestRefused
+    | DecisionsKept
+    | DecisionsLost
+    | DecisionOutageChanged
     | IssuerObserved
     | NonconformingGenuine
     | TrustChanged

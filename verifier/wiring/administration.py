@@ -1,9 +1,10 @@
-"""Open what the commands `trust` and `keys` change: the trust registry of the store, and the keys that sign results."""
+"""Open what commands read and change: the trust registry, the decisions, and the keys that sign results."""
 
 import os
 from datetime import timedelta
 from pathlib import Path
 
+from verifier import startup
 from verifier.adapters.clock import SystemClock
 from verifier.adapters.settings.settings import SettingsError, load_settings
 from verifier.adapters.settings.text import mask_url
@@ -13,10 +14,12 @@ from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.adapters.trust.files import shipped_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.commands import UsageError
+from verifier.cli.decisions import OpenDecisions
 from verifier.cli.trust import OpenTrust
 from verifier.core.discovery import DiscoveryMode
 from verifier.ports.tokens import TokenKeyAdministration
 from verifier.startup import redis_options
+from verifier.usecases.decisions import Decisions
 from verifier.usecases.trust_administration import TrustAdministration
 
 
@@ -48,6 +51,25 @@ def open_trust(*, create: bool) -> OpenTrust:
         store=store,
         trust_directory=str(settings.trust_dir or shipped_directory()),
     )
+
+
+def open_decisions() -> OpenDecisions:
+    """Open the decision store that the settings name, which must exist. Raises UsageError and StoreUnavailable."""
+    settings = load_settings()
+    url = settings.decision_url
+    if url is None:
+        raise UsageError("the settings keep no decisions: VERIFIER_DECISION_STORE is none")
+    place = mask_url(url)
+    try:
+        store, _ = startup.open_decisions(settings, required=True, create=False)
+    except MissingStoreError as error:
+        raise UsageError(
+            f"the store {place} does not exist ({error}). Give this command the service's settings: "
+            "VERIFIER_DECISION_STORE, VERIFIER_NONCE_STORE or VERIFIER_CONFIG"
+        ) from error
+    if store is None:
+        raise UsageError("the settings keep no decisions")
+    return OpenDecisions(decisions=Decisions(store=store), store=place)
 
 
 def create_key_administration(directory: Path | None) -> TokenKeyAdministration:

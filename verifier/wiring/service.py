@@ -5,15 +5,15 @@ import sys
 from datetime import timedelta
 from functools import partial
 
-from flask import Flask
-
 from verifier import __version__
 from verifier.adapters.aia.fetcher import AiaFetcher
 from verifier.adapters.clock import SystemClock
+from verifier.adapters.http.options import WorkerApplication
 from verifier.adapters.polling import start_polling
 from verifier.adapters.settings.live_settings import LiveSettings
 from verifier.adapters.settings.settings import Settings, SettingsError, load_settings, settings_file
 from verifier.adapters.settings.text import settings_text
+from verifier.adapters.stores.decision_writer import DecisionWriter, RequiredDecisions
 from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.adapters.telemetry.composite import CompositeRecorder
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
@@ -26,6 +26,7 @@ from verifier.api.admission import Admission
 from verifier.api.app import answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Callers, Tenants
+from verifier.api.decision_routes import create_decision_blueprint
 from verifier.api.routes import Service, create_metrics_blueprint
 from verifier.api.source_addresses import SourceAddresses
 from verifier.api.trust_routes import create_trust_blueprint
@@ -35,6 +36,7 @@ from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityF
 from verifier.startup import StartupState, load_spans, server_options, start_up
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.chain_cache import ChainCache
+from verifier.usecases.decisions import Decisions
 from verifier.usecases.issuer_discovery import IssuerDiscovery
 from verifier.usecases.readiness import Readiness
 from verifier.usecases.trust_administration import TrustAdministration
@@ -76,7 +78,7 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
     )
 
 
-def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> Flask:
+def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> WorkerApplication:
     """Create the application of one worker, over the stores and the trust that the settings name."""
     clock = SystemClock()
     recorder = CompositeRecorder((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
@@ -97,6 +99,13 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     follow(live.refresh, name="settings")
     if tokens is not None:
         follow(tokens.refresh, name="token keys")
+    writer = None if stores.decisions is None else DecisionWriter(stores.decisions, recorder)
+    if writer is not None:
+        writer.start()
+    required = None
+    if stores.decisions is not None and settings.audit_required:
+        required = RequiredDecisions(stores.decisions)
+    appraisals = Appraisals(recorder=recorder, clock=clock, log=writer, required_log=required)
     chains = ChainCache()
     verifier = Verifier(
         trust=trust,
@@ -125,29 +134,35 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     administration = TrustAdministration(
         trust=trust, registry=stores.registry, recorder=recorder, clock=clock, served=settings.clouds
     )
-    return create_app(
+    admission = Admission(
+        callers=callers,
+        limiter=stores.limiter,
+        outstanding=stores.outstanding,
+        nonce_lifetime=settings.limits.nonce_lifetime,
+        addresses=SourceAddresses(trusted_proxies=settings.trusted_proxies, recorder=recorder),
+    )
+    decisions = None if stores.decisions is None else Decisions(store=stores.decisions)
+    app = create_app(
         Service(
             verifier=verifier,
             readiness=Readiness(trust=trust, nonces=stores.nonces, clock=clock, tokens=tokens, served=settings.clouds),
             recorder=recorder,
-            admission=Admission(
-                callers=callers,
-                limiter=stores.limiter,
-                outstanding=stores.outstanding,
-                nonce_lifetime=settings.limits.nonce_lifetime,
-                addresses=SourceAddresses(trusted_proxies=settings.trusted_proxies, recorder=recorder),
-            ),
-            appraisals=Appraisals(
-                recorder=recorder, clock=clock, log=prepared.appraisal_log(), log_required=settings.audit_required
-            ),
+            admission=admission,
+            appraisals=appraisals,
             maximum_body_bytes=settings.maximum_body_bytes,
             version=__version__,
             tokens=tokens,
             blueprints=(
+                create_decision_blueprint(decisions, admission, clock),
                 create_trust_blueprint(administration, callers, clock, maximum_body_bytes=settings.maximum_body_bytes),
                 create_metrics_blueprint(metrics.render, own_listener=settings.metrics_port is not None),
             ),
         )
+    )
+    return WorkerApplication(
+        app=app,
+        unhandled=partial(answer_unhandled, recorder, appraisals),
+        finish=(lambda: None) if writer is None else writer.close,
     )
 
 
@@ -177,7 +192,6 @@ def run_service(arguments: argparse.Namespace) -> int:
             partial(create_service, settings, counts, prepared),
             server_options(settings),
             ready=_announce,
-            unhandled=partial(answer_unhandled, CompositeRecorder((log, counts))),
             worker_ended=forget_worker,
         )
     return ExitStatus.DONE

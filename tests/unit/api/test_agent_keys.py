@@ -166,6 +166,9 @@ def test_policy_refusal_names_only_the_rule_to_an_agent(application: Application
     for_backend = attest(application, key="south").get_json()
     for_agent = attest(application, key="south-agent").get_json()
     assert for_backend["code"] == for_agent["code"] == "policy-denied"
+    assert for_backend["claims"]["vmId"] == VM.vm_id
+    assert for_backend["denial"]["allowed"] == ["secret-publisher"]
+    assert not {"claims", "denial"} & for_agent.keys()
     assert "other" in for_backend["detail"]
     assert for_agent["detail"] == "The document does not satisfy the rule 'plan.publisher is allowed'."
     assert for_agent["checks"] == for_backend["checks"]

@@ -10,10 +10,12 @@ import pytest
 from flask.testing import FlaskClient
 from support import documents
 from support.applications import Application, KeptRecords, make_application
+from support.clocks import ManualClock
 from support.problems import read_problem
 from support.services import AS_ADMIN
 
 from verifier.api.app import answer_unhandled
+from verifier.api.appraisals import Appraisals
 from verifier.core.model import Claims
 from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Policies
@@ -166,11 +168,25 @@ def test_refusal_shows_the_outcome_of_each_check(client: FlaskClient) -> None:
     assert [check["outcome"] for check in checks] == ["pass"] * 6 + ["fail", "skipped"]
 
 
-def test_refusal_shows_no_claim(application: Application) -> None:
+def test_refusal_before_the_policies_shows_no_claim(application: Application) -> None:
+    refused = application.client.post("/v1/attestations", json=answer())
+    assert (refused.status_code, refused.get_json()["code"]) == (422, "nonce-unknown")
+    for told in (documents.VM.vm_id, documents.VM.subscription_id, documents.NONCE):
+        assert told not in refused.text
+
+
+def test_refusal_by_a_policy_shows_the_claims_and_the_rule(application: Application) -> None:
     application.give_out(documents.NONCE)
-    denied = make_denied_answer(application)
-    for told in (documents.VM.vm_id, documents.VM.subscription_id, documents.VM.sku, documents.NONCE):
-        assert told not in denied
+    denied = json.loads(make_denied_answer(application))
+    assert denied["claims"]["vmId"] == documents.VM.vm_id
+    assert denied["claims"]["plan"] == {"publisher": "fabrikam", "product": "p", "name": "n"}
+    assert denied["denial"] == {
+        "policy": "contoso",
+        "rule": "plan.publisher is allowed",
+        "found": "fabrikam",
+        "allowed": ["contoso"],
+        "allowedCount": 1,
+    }
 
 
 def make_denied_answer(application: Application) -> str:
@@ -267,24 +283,33 @@ def test_answers_keep_the_field_order_and_are_utf_8(application: Application) ->
     assert json.loads(response.data)["document"]["zeta"] == "ü"
 
 
+def appraisals_of(records: KeptRecords) -> Appraisals:
+    return Appraisals(recorder=records, clock=ManualClock(documents.NOW))
+
+
 @pytest.mark.parametrize(
     ("cause", "code"),
     [(UnhandledCause.MALFORMED, "malformed-request"), (UnhandledCause.INCOMPLETE, "request-timeout")],
 )
 def test_request_that_the_application_does_not_get_is_answered_with_a_problem(cause: UnhandledCause, code: str) -> None:
     records = KeptRecords()
-    status, headers, body = answer_unhandled(records, cause, ValueError("told by a sender"))
+    status, headers, body = answer_unhandled(
+        records, Appraisals(recorder=records, clock=ManualClock(documents.NOW)), cause, ValueError("told by a sender")
+    )
     problem = read_problem(status, headers, body)
     assert (problem["code"], headers["X-Request-Id"]) == (code, problem["requestId"])
     assert b"told by a sender" not in body
     assert records.failures == []
     assert records.exchanges[-1].request_id == problem["requestId"]
+    assert [(record.request_id, record.code) for record in records.problems] == [(problem["requestId"], code)]
 
 
 def test_server_failure_is_answered_with_a_problem() -> None:
     records = KeptRecords()
     fault = ValueError("inner")
-    status, headers, body = answer_unhandled(records, UnhandledCause.FAILED, fault)
+    status, headers, body = answer_unhandled(
+        records, Appraisals(recorder=records, clock=ManualClock(documents.NOW)), UnhandledCause.FAILED, fault
+    )
     problem = read_problem(status, headers, body)
     assert (status, problem["code"]) == (500, "internal")
     assert b"inner" not in body

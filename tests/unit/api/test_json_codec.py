@@ -10,7 +10,7 @@ from support import documents
 from support.documents import VM
 from support.results import archived_result
 
-from verifier.api import json_codec
+from verifier.api import json_codec, problem_codec
 from verifier.api.problems import RequestFault
 from verifier.core.reasons import Check, NonceRefused, Outcome, Reason, Refused, Remarks, SignatureRefused, progress
 from verifier.core.trust.bundle import Origin, State
@@ -97,7 +97,7 @@ def test_invalid_thumbprint_is_refused(jkt: str) -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_refusal_is_a_problem_with_its_checks(reason: Reason) -> None:
-    problem = json_codec.refusal_json(SignatureRefused(reason, "Why."), request_id="r-1")
+    problem = problem_codec.refusal_json(SignatureRefused(reason, "Why."), request_id="r-1")
     assert (problem["code"], problem["detail"], problem["requestId"]) == (reason.value, "Why.", "r-1")
     assert problem["type"] == f"/problems/{reason.value}"
     assert problem["retryable"] is False
@@ -112,7 +112,7 @@ def test_refusal_is_a_problem_with_its_checks(reason: Reason) -> None:
 
 def test_retryable_refusal_has_retry_after_seconds() -> None:
     refused = NonceRefused(Reason.NONCE_UNKNOWN, "Why.", retry_after=timedelta(seconds=7))
-    problem = json_codec.refusal_json(refused)
+    problem = problem_codec.refusal_json(refused)
     assert (problem["retryable"], problem["retryAfterSeconds"]) == (True, 7)
 
 

@@ -10,7 +10,7 @@ from support.applications import Application, make_application
 from support.problems import read_problem
 
 from verifier.adapters.settings.policies import PolicyTable
-from verifier.core.policy import Policies
+from verifier.core.policy import MAX_ALLOWED_SHOWN, ClaimIn, ClaimName, Policies
 
 FILE = f"""
 [policies.everything]
@@ -145,3 +145,14 @@ def test_nonce_of_a_removed_policy_is_denied(tmp_path: Path) -> None:
 
     again = application.client.post("/v1/attestations", json=evidence)
     assert (again.status_code, again.get_json()["code"]) == (409, "nonce-replayed")
+
+
+def test_denial_names_a_bounded_number_of_allowed_values(tmp_path: Path) -> None:
+    allowed = [f"sku-{number:03d}" for number in range(MAX_ALLOWED_SHOWN + 5)]
+    rule = ClaimIn(ClaimName.SKU, frozenset(allowed))
+    application = make_application(tmp_path, policies=Policies({"default": rule}))
+    application.give_out(documents.NONCE)
+    answer = application.client.post("/v1/attestations", json=documents.imds_answer(documents.document()))
+    denial = answer.get_json()["denial"]
+    assert denial["allowed"] == allowed[:MAX_ALLOWED_SHOWN]
+    assert (denial["found"], denial["allowedCount"]) == (documents.VM.sku, MAX_ALLOWED_SHOWN + 5)

@@ -14,13 +14,10 @@ from verifier.core.chain import build_chain
 from verifier.core.model import AuthenticContent, Limits, Plan, Redeemed
 from verifier.core.nonces import NonceRecord
 from verifier.core.policy import (
-    AllOf,
-    AnyOf,
     ClaimIn,
     ClaimName,
     CloudIn,
     MaximumAge,
-    Not,
     Policies,
     RequirePlan,
     Rule,
@@ -29,6 +26,7 @@ from verifier.core.policy import (
     UnknownPolicyError,
     applicable_policies,
 )
+from verifier.core.policy_combinators import AllOf, AnyOf, Not
 from verifier.core.reasons import NO_REMARKS, Check, PolicyRefused, Reason
 from verifier.core.trust.clouds import Cloud
 from verifier.core.vm_ids import swap_bytes

@@ -12,18 +12,8 @@ from support.documents import NOW, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
 from verifier.core.model import AuthenticContent, Limits
-from verifier.core.policy import (
-    AllOf,
-    AnyOf,
-    ClaimIn,
-    ClaimName,
-    CloudIn,
-    MaximumAge,
-    Not,
-    RequirePlan,
-    Rule,
-    RuleOutcome,
-)
+from verifier.core.policy import ClaimIn, ClaimName, CloudIn, MaximumAge, RequirePlan, Rule, RuleOutcome
+from verifier.core.policy_combinators import AllOf, AnyOf, Not
 from verifier.core.policy_report import RuleReport, report_policy
 from verifier.core.trust.clouds import Cloud
 

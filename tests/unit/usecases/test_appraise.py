@@ -32,7 +32,8 @@ from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.model import Limits, RawDocument, Redeemed
 from verifier.core.nonces import NonceForm, NonceRecord, Redemption
-from verifier.core.policy import AllOf, ClaimIn, ClaimName, CloudIn, Policies, UnknownPolicyError
+from verifier.core.policy import ClaimIn, ClaimName, CloudIn, Policies, UnknownPolicyError
+from verifier.core.policy_combinators import AllOf
 from verifier.core.reasons import ChainRefused, Check, Outcome, Reason, Refused
 from verifier.core.trust.bundle import EXPIRY_WARNING, TrustBundle
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud

@@ -1,6 +1,23 @@
 """The options of the HTTP server, without gevent, which only `serve` imports."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from flask import Flask
+
+from verifier.ports.telemetry import UnhandledCause
+
+#: Returns status, headers and problem document for a request that the application does not answer.
+UnhandledRequestHandler = Callable[[UnhandledCause, Exception], tuple[int, Mapping[str, str], bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerApplication:
+    """What one worker serves. The worker calls `finish` when it answered its last request, before it ends."""
+
+    app: Flask
+    unhandled: UnhandledRequestHandler
+    finish: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from verifier.adapters.http.connections import Limits
-from verifier.adapters.http.options import ServerOptions
-from verifier.adapters.http.worker import STOPPING, UnhandledRequestHandler, Worker
+from verifier.adapters.http.options import ServerOptions, UnhandledRequestHandler, WorkerApplication
+from verifier.adapters.http.worker import STOPPING, Worker
 from verifier.ports.telemetry import METRICS_LISTENER
 
 #: How many connections the listener of metrics and health has at once.
@@ -32,19 +32,18 @@ _FEWEST_CONNECTIONS = 16
 
 
 def serve(
-    create: Callable[[], Flask],
+    create: Callable[[], WorkerApplication],
     options: ServerOptions,
     *,
     ready: Callable[[str, str], None],
-    unhandled: UnhandledRequestHandler,
     worker_ended: Callable[[int], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT, finish the requests in flight within the graceful time, and exit.
 
     `create` makes the application in each worker, after the fork, so that workers share no connection. `ready` gets the
-    base URLs of the service and of its metrics (or an empty text) when connections are accepted. `unhandled` answers a
-    request that does not reach the application. `worker_ended` gets the process id of each worker that has ended. A
-    request on the metrics listener has METRICS_LISTENER in its environment.
+    base URLs of the service and of its metrics (or an empty text) when connections are accepted. `worker_ended` gets
+    the process id of each worker that has ended. A request on the metrics listener has METRICS_LISTENER in its
+    environment.
 
     Raises RuntimeError if the standard library is not patched: one slow caller would then stop a worker. Raises OSError
     with a sentence for the operator if an address cannot be used, or if the limit of descriptors is too low.
@@ -63,7 +62,6 @@ def serve(
     _Server(
         create,
         options,
-        unhandled,
         {
             "bind": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses],
             "workers": options.workers,
@@ -113,11 +111,14 @@ def _report_ready(arbiter: Arbiter, ready: Callable[[str, str], None]) -> None:
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
+    #: Those of the application that `load` made in this worker.
+    unhandled: UnhandledRequestHandler
+    finish: Callable[[], None]
+
     def __init__(
         self,
-        create: Callable[[], Flask],
+        create: Callable[[], WorkerApplication],
         options: ServerOptions,
-        unhandled: UnhandledRequestHandler,
         settings: Mapping[str, object],
     ) -> None:
         self._create = create
@@ -129,7 +130,6 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             ),
             own=_OWN_DESCRIPTORS + options.store_connections,
         )
-        self.unhandled = unhandled
         self._settings = settings
         self.metrics_port = ""
         super().__init__()
@@ -139,7 +139,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        app = self._create()
+        application = self._create()
+        app, self.unhandled, self.finish = application.app, application.unhandled, application.finish
         if self.metrics_port:
             app.wsgi_app = partial(_mark_metrics_request, app.wsgi_app, self.metrics_port)  # type: ignore[method-assign]  # as Flask's documentation says
         return app

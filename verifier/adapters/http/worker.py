@@ -1,7 +1,7 @@
 """gunicorn's gevent worker with one deadline for each request, a stop that loses no request, and problem documents."""
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from http import HTTPStatus
 from time import monotonic
@@ -12,6 +12,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from verifier.adapters.http.connections import LINGER_SECONDS, Body, Connection, Limits, Listener
+from verifier.adapters.http.options import UnhandledRequestHandler
 from verifier.ports.telemetry import UnhandledCause
 
 #: The signals that stop a worker. The server blocks them around a fork.
@@ -19,14 +20,12 @@ STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 #: How often a worker checks whether it has to stop, or has too many callers.
 _STEP_SECONDS = 0.1
 
-#: Returns status, headers and problem document for a request that the application does not answer.
-UnhandledRequestHandler = Callable[[UnhandledCause, Exception], tuple[int, Mapping[str, str], bytes]]
-
 
 class Application(Protocol):
     """What a worker needs of the server."""
 
     unhandled: UnhandledRequestHandler
+    finish: Callable[[], None]
 
     def limits_of(self, listener: int) -> Limits:
         """Return the limits of the listener with this number."""
@@ -70,6 +69,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             gevent.sleep(_STEP_SECONDS)
         for listener in listeners:
             listener.close_all()
+        self.app.finish()
 
     def handle(self, listener: Listener, client: Any, addr: object) -> None:  # noqa: ANN401 - gevent ships no types
         with listener.admit(client) as connection:

@@ -74,7 +74,8 @@ _ERROR_CODE = re.compile(r"[A-Z]{2,16}")
 class RedisLink:
     """Send commands over `route` to `nodes`. Thread-safe. Answers are those of RESP2: bytes, numbers, lists, None.
 
-    The key of a command is its second word, or the fourth word of EVAL. PING has none.
+    The key of a command is its second word, or the fourth word of EVAL. PING has none. Errors name `place` and
+    `setting`.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class RedisLink:
         nodes: Nodes,
         *,
         place: str = "",
+        setting: str = STORE_SETTING,
         wait_replicas: int = 0,
         wait_timeout: timedelta = TIMEOUT,
     ) -> None:
-        self._place = f"{place}, {STORE_SETTING}" if place else STORE_SETTING
+        self._place = f"{place}, {setting}" if place else setting
         self._route = route
         self._nodes = nodes
         self._wait_replicas = wait_replicas
@@ -101,8 +103,11 @@ class RedisLink:
         options: RedisOptions | None = None,
         connections: int = CONNECTIONS,
         timeout: timedelta = TIMEOUT,
+        setting: str = STORE_SETTING,
     ) -> Self:
         """Return a link to the target of the URL. It connects at its first command, in each process after a fork.
+
+        `setting` is the name of the setting that has the URL.
 
         Raises ValueError if the URL names no target (read_redis_url), a file for TLS cannot be used, or a number is out
         of range.
@@ -129,6 +134,7 @@ class RedisLink:
             route,
             nodes,
             place=" ".join(map(str, target.addresses)),
+            setting=setting,
             wait_replicas=options.wait_replicas,
             wait_timeout=options.wait_timeout,
         )
@@ -168,6 +174,10 @@ class RedisLink:
         Not checked: that it accepts writes.
         """
         self.repeatably("PING")
+
+    def unavailable(self, detail: str) -> StoreUnavailable:
+        """Return an error that names the servers. For a store that Redis answered, but could not keep a value in it."""
+        return StoreUnavailable(detail).located(self._place)
 
     def close(self) -> None:
         """Close the connections of this process. The next call opens another one."""

@@ -6,7 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from verifier.core.policy import AllOf, AnyOf, ClaimIn, ClaimName, CloudIn, MaximumAge, Not, RequirePlan, Rule
+from verifier.core.policy import ClaimIn, ClaimName, CloudIn, MaximumAge, RequirePlan, Rule
+from verifier.core.policy_combinators import AllOf, AnyOf, Not
 from verifier.core.trust.clouds import Cloud
 from verifier.core.vm_ids import parse_vm_id
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -110,11 +110,12 @@ class Settings(BaseSettings):
     metrics_host: _Host = "127.0.0.1"
     # A base URL without credentials, because it is printed. Without it, no spans are sent.
     otlp_endpoint: Annotated[str, AfterValidator(_check_base_url)] | None = None
-    # none, store, or the absolute path of a file.
-    audit: Annotated[str, Field(pattern=r"^(none|store|/.*[^/])$")] = "none"
+    # The URL of a store, or `none`. Without it, decisions are in the store of the nonces.
+    decision_store: Literal["none"] | SecretStr | None = None
+    # Of each tenant.
+    decision_bytes: Annotated[int, Field(ge=1024 * 1024, le=2**40)] = 64 * 1024 * 1024
+    # Whether an appraisal without a kept decision ends without a verdict.
     audit_required: bool = False
-    audit_maximum_bytes: Annotated[int, Field(ge=64 * 1024, le=2**40)] = 64 * 1024 * 1024
-    audit_maximum_entries: Annotated[int, Field(ge=100, le=10**8)] = 100_000
     policies: dict[str, PolicyTable] = Field(default_factory=dict)
     # Without keys, results are not signed.
     token_keys_dir: Path | None = None
@@ -167,8 +168,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}METRICS_PORT equals {PREFIX}PORT: unset it to serve the metrics on the service's port"
             )
-        if self.audit_required and self.audit == "none":
-            raise ValueError(f"{PREFIX}AUDIT_REQUIRED is set: {PREFIX}AUDIT must name a decision log")
+        if self.audit_required and self.decision_url is None:
+            raise ValueError(f"{PREFIX}AUDIT_REQUIRED is set: {PREFIX}DECISION_STORE must name a store, not none")
         return self
 
     @model_validator(mode="after")
@@ -185,6 +186,13 @@ class Settings(BaseSettings):
         if (self.redis_certificate_file is None) != (self.redis_key_file is None):
             raise ValueError(f"{PREFIX}REDIS_CERTIFICATE_FILE and {PREFIX}REDIS_KEY_FILE must be set together")
         return self
+
+    @property
+    def decision_url(self) -> str | None:
+        """Return the URL of the decision store, or None if the service keeps no decisions."""
+        if self.decision_store == "none":
+            return None
+        return (self.decision_store or self.nonce_store).get_secret_value()
 
     @property
     def limits(self) -> Limits:

@@ -1,10 +1,7 @@
 """Run calls that block their thread: SQLite waiting for a lock, a flush to the disk."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol, TypeVar
-
-from verifier.ports.decisions import AppraisalRecord, DecisionLog
 
 _T = TypeVar("_T")
 
@@ -23,14 +20,3 @@ class Runner(Protocol):
 def run_inline(job: Callable[[], _T], /) -> _T:
     """Run the job in the thread of the caller, as the library and the command line do."""
     return job()
-
-
-class SerialAppraisalLog:
-    """Append records through a runner. Implements the DecisionLog port."""
-
-    def __init__(self, log: DecisionLog, run: Runner) -> None:
-        self._log = log
-        self._run = run
-
-    def append(self, record: AppraisalRecord) -> None:
-        self._run(partial(self._log.append, record))

@@ -14,6 +14,7 @@ from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.outstanding_nonces import SqliteOutstandingNonces
 from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.ports.decisions import DecisionStore
 from verifier.ports.stores import NonceStore, OutstandingNonces, RateLimiter
 from verifier.ports.trust import TrustRegistry
 
@@ -28,8 +29,12 @@ class Stores:
     registry: TrustRegistry
     limiter: RateLimiter
     outstanding: OutstandingNonces
-    #: The link that all stores share on Redis.
+    #: The link that these stores share on Redis.
     link: RedisLink | None = None
+    #: None if the service keeps no decisions. `open_stores` does not open this store.
+    decisions: DecisionStore | None = None
+    #: The link of the decision store on Redis, which may be the same as `link`.
+    decision_link: RedisLink | None = None
 
 
 def open_stores(url: str, *, connections: int, options: RedisOptions | None = None) -> Stores:
@@ -40,13 +45,13 @@ def open_stores(url: str, *, connections: int, options: RedisOptions | None = No
     disk.
     Raises ValueError without repeating an invalid URL, and StoreUnavailable.
     """
-    path = _sqlite_path(url)
+    path = sqlite_path(url)
     if path is not None:
         return Stores(
             nonces=SqliteNonceStore(path),
-            registry=SqliteTrustRegistry(_beside(path, "trust")),
-            limiter=SqliteRateLimiter(_beside(path, "rates")),
-            outstanding=SqliteOutstandingNonces(_beside(path, "outstanding")),
+            registry=SqliteTrustRegistry(file_beside(path, "trust")),
+            limiter=SqliteRateLimiter(file_beside(path, "rates")),
+            outstanding=SqliteOutstandingNonces(file_beside(path, "outstanding")),
         )
     link = RedisLink.open(url, options=options, connections=connections)
     return Stores(
@@ -63,20 +68,20 @@ def open_registry(url: str, *, create: bool, options: RedisOptions | None = None
 
     Raises MissingStoreError, and ValueError and StoreUnavailable as `open_stores` does.
     """
-    path = _sqlite_path(url)
+    path = sqlite_path(url)
     if path is None:
         link = RedisLink.open(url, options=options, connections=1)
         registry = RedisTrustRegistry(link, create=create)
         if not (create or registry.exists()):
             raise MissingStoreError("no service has used this Redis database")
         return registry
-    file = _beside(path, "trust")
+    file = file_beside(path, "trust")
     if not (create or file.exists()):
         raise MissingStoreError(f"there is no file {file}")
     return SqliteTrustRegistry(file, create=create)
 
 
-def _sqlite_path(url: str) -> Path | None:
+def sqlite_path(url: str) -> Path | None:
     """Return the file of the nonces, or None if the URL names a Redis. Raises ValueError."""
     try:
         parts = urlsplit(url)
@@ -89,5 +94,6 @@ def _sqlite_path(url: str) -> Path | None:
     raise ValueError(f"expected sqlite:///path, {FORMS}")
 
 
-def _beside(path: Path, what: str) -> Path:
+def file_beside(path: Path, what: str) -> Path:
+    """Return the file of another store of the same service."""
     return path.with_name(f"{path.stem}-{what}{path.suffix}")

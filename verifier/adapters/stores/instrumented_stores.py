@@ -1,10 +1,12 @@
 """Measure each call of a store."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from functools import partial
 from time import perf_counter
 from typing import TypeVar, cast
 
+from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.stores.blocking import Runner, run_inline
 from verifier.adapters.stores.factory import Stores
 from verifier.ports.stores import StoreUnavailable
@@ -53,13 +55,32 @@ def instrument_stores(
 
     Each store in a file has its own runner. Stores on Redis need none: `serve` patches their sockets.
     """
-    if stores.link is not None:
-        stores.link.report_open_circuits(lambda circuits: recorder.record(StoreCircuitsChanged(open_circuits=circuits)))
-        make_runner = lambda: run_inline  # noqa: E731 - as the default above
+    _report_circuits({link for link in (stores.link, stores.decision_link) if link is not None}, recorder)
+
+    def runner(link: RedisLink | None) -> Runner:
+        return make_runner() if link is None else run_inline
+
+    decisions = stores.decisions
+    if decisions is not None:
+        decisions = _instrument(decisions, recorder, "decisions", runner(stores.decision_link))
     return Stores(
-        nonces=_instrument(stores.nonces, recorder, "nonces", make_runner()),
-        registry=_instrument(stores.registry, recorder, "registry", make_runner()),
-        limiter=_instrument(stores.limiter, recorder, "rates", make_runner()),
-        outstanding=_instrument(stores.outstanding, recorder, "outstanding", make_runner()),
+        nonces=_instrument(stores.nonces, recorder, "nonces", runner(stores.link)),
+        registry=_instrument(stores.registry, recorder, "registry", runner(stores.link)),
+        limiter=_instrument(stores.limiter, recorder, "rates", runner(stores.link)),
+        outstanding=_instrument(stores.outstanding, recorder, "outstanding", runner(stores.link)),
         link=stores.link,
+        decisions=decisions,
+        decision_link=stores.decision_link,
     )
+
+
+def _report_circuits(links: Collection[RedisLink], recorder: Recorder) -> None:
+    """Record the number of open circuits of all links whenever it changes."""
+    open_circuits: Counter[RedisLink] = Counter()
+
+    def change(link: RedisLink, count: int) -> None:
+        open_circuits[link] = count
+        recorder.record(StoreCircuitsChanged(open_circuits=open_circuits.total()))
+
+    for link in links:
+        link.report_open_circuits(partial(change, link))

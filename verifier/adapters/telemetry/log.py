@@ -89,8 +89,8 @@ class LogRecorder:
             case events.DocumentAppraised(record=record):
                 level = logging.ERROR if record.verdict is Verdict.UNAVAILABLE else logging.INFO
                 self._log.log(level, "decided", **appraisal_fields(record))
-            case events.AppraisalNotLogged(record=record, error=error):
-                self._log.error("decision not kept", requestId=record.request_id, code=record.code, detail=error.detail)
+            case events.DecisionOutageChanged():
+                self._log_decision_outage(event)
             case events.IssuerObserved(observation=observation):
                 self._log.warning(
                     "unknown issuer",
@@ -138,8 +138,14 @@ class LogRecorder:
                 self._log.warning("forwarding mismatch", detail=event.detail)
             case events.SettingsReloaded():
                 self._log_reload("settings reloaded", event.outcome, detail=event.detail)
-            case events.StoreCallMeasured() | events.StoreCircuitsChanged():
-                pass  # metrics count them; a line for each call would flood the log
+            case (
+                events.StoreCallMeasured()
+                | events.StoreCircuitsChanged()
+                | events.RequestRefused()
+                | events.DecisionsKept()
+                | events.DecisionsLost()
+            ):
+                pass  # metrics count them; a line for each would flood the log
             case _:
                 assert_never(event)
 
@@ -147,6 +153,14 @@ class LogRecorder:
         # Our own exceptions carry a sentence without secrets. The message of any other exception may quote a document.
         detail = error.detail if isinstance(error, Unavailable) else ""
         self._log.error("failed", requestId=request_id, detail=detail, exc_info=error)
+
+    def _log_decision_outage(self, event: events.DecisionOutageChanged) -> None:
+        if event.error is None:
+            level = logging.ERROR if event.lost else logging.INFO
+            self._log.log(level, "decisions kept again", lost=event.lost)
+            return
+        detail = event.error.detail if isinstance(event.error, Unavailable) else ""
+        self._log.error("decisions not kept", detail=detail, lost=event.lost, exc_info=event.error)
 
     def _log_reload(self, name: str, outcome: events.ReloadOutcome, **fields: str) -> None:
         level = logging.INFO if outcome is events.ReloadOutcome.LOADED else logging.ERROR

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.ports import telemetry as events
+from verifier.ports.decisions import AppraisalRecord, Stage
 
 #: The environment variable that tells prometheus_client the directory of the shared files.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -135,9 +136,26 @@ class MetricsRecorder:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._unkept = counter(
-            "verifier_decision_log_failures",
-            "Decisions that the decision log did not keep.",
+        self._decisions = counter(
+            "verifier_decisions",
+            "Appraisals and other requests that ended in a problem, by tenant (empty without a valid key), verdict and "
+            "code.",
+            ["tenant", "outcome", "code"],
+        )
+        self._kept = counter(
+            "verifier_decisions_kept",
+            "Decisions that the decision store took. With required decisions, each appraisal counts here or in none.",
+        )
+        self._lost = counter(
+            "verifier_decisions_lost",
+            "Decisions that the decision store did not take, by reason and by how far the document came.",
+            ["reason", "stage"],
+        )
+        self._waiting = Gauge(
+            "verifier_decisions_waiting",
+            "Decisions that wait for the decision store, over all workers.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self._nonconforming = counter(
             "verifier_nonconforming_genuine",
@@ -152,25 +170,34 @@ class MetricsRecorder:
                 reloads.labels(outcome.value)
         for result in ("hit", "miss"):
             self._chains.labels(result)
+        for reason in events.LossReason:
+            for stage in Stage:
+                self._lost.labels(reason.value, stage.value)
 
     def follow(self, chains: ChainCounts) -> None:
         """Include the hits and misses of this chain cache from now on."""
         with self._turn:
             self._counts, self._hits, self._misses = chains, chains.hits, chains.misses
 
-    def record(self, event: events.Event) -> None:
+    def record(self, event: events.Event) -> None:  # noqa: C901 - one case for each event
         match event:
             case events.ResponseSent():
                 self._responses.labels(event.route, str(event.status), event.code).inc()
                 self._seconds.labels(event.route).observe(event.seconds)
                 self._count_chains()
+            case events.RequestRefused(record=record):
+                self._count_decision(record)
             case events.DocumentAppraised(record=record):
+                self._count_decision(record)
                 cloud = record.cloud.value if record.cloud else ""
                 self._attestations.labels(record.verdict.value, record.code, cloud).inc()
                 for check, seconds in record.steps:
                     self._checks.labels(check.value).observe(seconds)
-            case events.AppraisalNotLogged():
-                self._unkept.inc()
+            case events.DecisionsKept():
+                self._kept.inc(event.kept)
+                self._waiting.set(event.waiting)
+            case events.DecisionsLost():
+                self._lost.labels(event.reason.value, event.stage.value).inc(event.count)
             case events.NonconformingGenuine():
                 self._nonconforming.inc()
             case events.TrustReloaded() | events.TokenKeysReloaded() | events.SettingsReloaded():
@@ -181,6 +208,9 @@ class MetricsRecorder:
                     self._store_errors.labels(event.store, event.operation).inc()
             case events.StoreCircuitsChanged():
                 self._open_circuits.set(event.open_circuits)
+
+    def _count_decision(self, record: AppraisalRecord) -> None:
+        self._decisions.labels(record.tenant, record.verdict.value, record.code).inc()
 
     def _count_chains(self) -> None:
         """Copy the counts after each response, because a scrape may reach another worker."""

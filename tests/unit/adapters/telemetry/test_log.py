@@ -16,11 +16,11 @@ from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import Check
 from verifier.core.tracing import TraceContext
 from verifier.core.trust.clouds import Cloud
-from verifier.ports.stores import StoreUnavailable
 from verifier.ports.decisions import AppraisalRecord, Verdict
+from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import (
-    AppraisalNotLogged,
     CURRENT_TRACE,
+    DecisionOutageChanged,
     DocumentAppraised,
     Event,
     ForwardingMismatched,
@@ -99,8 +99,11 @@ def appraised(verdict: Verdict, code: str) -> DocumentAppraised:
         request_id="r-1",
         client_request_id="theirs",
         tenant="contoso",
+        key="agent:3f2a91bc",
+        route="POST /v1/attestations",
         verdict=verdict,
         code=code,
+        detail="Why.",
         failed_check=Check.CHAIN if verdict is Verdict.REFUSED else None,
         cloud=Cloud.PUBLIC,
         signer_serial="1a2b",
@@ -124,29 +127,47 @@ def test_appraisal_is_one_line_with_every_field(capsys: pytest.CaptureFixture[st
         "requestId": "r-1",
         "clientRequestId": "theirs",
         "tenant": "contoso",
+        "key": "agent:3f2a91bc",
+        "route": "POST /v1/attestations",
         "verdict": "refused",
         "code": "issuer-unpinned",
+        "detail": "Why.",
         "failedCheck": "chain",
         "vmId": "",
         "subscriptionId": "",
+        "plan": {"publisher": "", "product": "", "name": ""},
+        "sku": "",
+        "licenseType": "",
         "cloud": "AzurePublicCloud",
         "signerSerial": "1a2b",
         "issuer": "CN=Unknown CA",
         "policies": ["gold", "silver"],
+        "denial": None,
         "documentSha256": "ab" * 32,
         "milliseconds": 12.346,
         "steps": {"format": 0.1, "chain": 2.0},
     }
 
 
-def test_unavailable_appraisals_and_unkept_records_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unavailable_appraisals_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     LogRecorder().record(appraised(Verdict.UNAVAILABLE, "store-unavailable"))
-    record = appraised(Verdict.VERIFIED, "verified").record
-    LogRecorder().record(AppraisalNotLogged(record=record, error=StoreUnavailable("The disk is full.")))
-    decided, unkept = lines(capsys)
+    (decided,) = lines(capsys)
     assert (decided["level"], decided["verdict"]) == ("error", "unavailable")
-    assert (unkept["event"], unkept["level"], unkept["detail"]) == ("decision not kept", "error", "The disk is full.")
+
+
+def test_outage_of_the_decision_store_is_an_error_and_its_end_names_the_losses(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging()
+    for error, lost in ((StoreUnavailable("The disk is full."), 0), (ValueError("secret"), 0), (None, 0), (None, 3)):
+        LogRecorder().record(DecisionOutageChanged(error=error, lost=lost))
+    full, fault, ended, ended_with_loss = lines(capsys)
+    assert (full["event"], full["level"], full["detail"]) == ("decisions not kept", "error", "The disk is full.")
+    assert (fault["event"], fault["detail"]) == ("decisions not kept", "")
+    assert "secret" not in json.dumps(fault)
+    assert (ended["event"], ended["level"], ended["lost"]) == ("decisions kept again", "info", 0)
+    assert (ended_with_loss["level"], ended_with_loss["lost"]) == ("error", 3)
 
 
 def test_only_lines_of_a_traced_request_name_the_trace(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,18 +28,22 @@ from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import Check
 from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.core.trust.clouds import Cloud
+from verifier.ports.decisions import AppraisalRecord, Stage, Verdict
 from verifier.ports.stores import StoreUnavailable, Unavailable
-from verifier.ports.decisions import AppraisalRecord, Verdict
 from verifier.ports.telemetry import (
-    AppraisalNotLogged,
+    DecisionOutageChanged,
+    DecisionsKept,
+    DecisionsLost,
     DocumentAppraised,
     Event,
     IssuerObserved,
+    LossReason,
     NonconformingGenuine,
     Recorder,
     RefreshFailed,
     ReloadOutcome,
     RequestFailed,
+    RequestRefused,
     ResponseSent,
     SettingsReloaded,
     StoreCallMeasured,
@@ -314,10 +318,27 @@ class TestCounts:
         assert page.value(f"{name}_sum", check="chain") == pytest.approx(0.004)
         assert page.value(f"{name}_count", check="policy") is None
 
-    def test_unkept_records_are_counted_from_zero(self, page: Page) -> None:
-        assert page.value("verifier_decision_log_failures_total") == 0
-        page.recorder.record(AppraisalNotLogged(record=appraised().record, error=StoreUnavailable("full")))
-        assert page.value("verifier_decision_log_failures_total") == 1
+    def test_decisions_are_counted_by_tenant_and_code(self, page: Page) -> None:
+        page.recorder.record(appraised())
+        page.recorder.record(RequestRefused(record=appraised(verdict=Verdict.REFUSED, code="not-found").record))
+        name = "verifier_decisions_total"
+        assert page.value(name, tenant="default", outcome="verified", code="verified") == 1
+        assert page.value(name, tenant="default", outcome="refused", code="not-found") == 1
+        attestations = [sample for sample in page.read() if sample[0] == "verifier_attestations_total"]
+        assert len(attestations) == 1
+
+    def test_kept_and_waiting_decisions_are_counted(self, page: Page) -> None:
+        page.recorder.record(DecisionsKept(kept=3, waiting=4))
+        page.recorder.record(DecisionsKept(kept=2, waiting=1))
+        assert page.value("verifier_decisions_kept_total") == 5
+        assert page.value("verifier_decisions_waiting") == 1
+
+    def test_lost_decisions_are_counted_from_zero(self, page: Page) -> None:
+        name, labels = "verifier_decisions_lost_total", {"reason": "full", "stage": "fresh"}
+        assert page.value(name, **labels) == 0
+        page.recorder.record(DecisionsLost(stage=Stage.FRESH, reason=LossReason.FULL, count=7))
+        assert page.value(name, **labels) == 7
+        assert page.value(name, reason="waited", stage="unverified") == 0
 
     def test_store_calls_and_failures_are_counted_by_operation(self, page: Page) -> None:
         for failed in (False, True):
@@ -337,6 +358,7 @@ class TestCounts:
         page.recorder.record(RequestFailed(request_id="request", error=ValueError("secret")))
         page.recorder.record(IssuerObserved(observation=observation(), authorities=0))
         page.recorder.record(TrustChanged(change=change))
+        page.recorder.record(DecisionOutageChanged(error=ValueError("secret"), lost=1))
         assert page.read() == before
 
 

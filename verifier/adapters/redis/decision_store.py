@@ -1,0 +1,410 @@
+"""Keep decisions in Redis (6.2 or later) or Valkey, for all replicas of the service.
+
+All keys of a tenant share one hash tag, so that one script changes them atomically, also on a cluster. The decisions
+must leave the server's memory to the nonces. So they stop growing before it is full (FEW, SCARCE).
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, TypeVar
+
+from verifier.adapters.clock import SystemClock
+from verifier.adapters.records.decisions import Entry, decision_of, decode_text, entry_of, filters_of
+from verifier.adapters.records.nonces import encode_text, microseconds, moment
+from verifier.adapters.redis.decision_scripts import (
+    APPEND,
+    COUNTS,
+    ERASE,
+    MEMBERS,
+    REGISTER,
+    SCAN,
+    SEQUENCE_DIGITS,
+    TIME_DIGITS,
+)
+from verifier.adapters.redis.link import RedisLink
+from verifier.adapters.redis.nodes import Word
+from verifier.ports.clock import Clock
+from verifier.ports.decisions import (
+    KEEP_DECISIONS,
+    KEEP_USAGE,
+    SHARES,
+    AppraisalRecord,
+    Decision,
+    Dimension,
+    Position,
+    Scan,
+    Selection,
+    Stage,
+    Usage,
+)
+from verifier.ports.stores import StoreUnavailable
+
+_T = TypeVar("_T")
+
+#: The share of the server's `maxmemory` from which each new record replaces older ones, and the share from which no
+#: record is kept and no VM is counted.
+FEW: Final = 0.8
+SCARCE: Final = 0.9
+
+#: What a record uses in memory besides its own bytes: entries of a hash and of three sorted sets.
+ENTRY_BYTES: Final = 500
+
+#: How many records one script adds, deletes and looks at. Each of these takes some milliseconds.
+BATCH: Final = 200
+_DELETED = 400
+_ERASED = 200
+_SCANNED = 500
+#: How many scripts one call sends to delete what is beyond a bound. A larger backlog shrinks with each call.
+_TRIMS = 4
+
+#: How many values of a dimension are counted apart on one day. The VMs of further values, and of values with a longer
+#: encoding, count together.
+MOST_VALUES: Final = 1000
+_MOST_VALUE = 300
+_OTHERS = "+"  # encode_text does not write it
+OTHER_VALUES: Final = "…"
+#: The relative standard error of a HyperLogLog with 16384 registers.
+ERROR: Final = 0.0081
+#: How many keys one script reads.
+_KEYS_READ = 500
+_DAYS_READ = 31
+
+#: How often a process repeats that a tenant exists, in seconds. If Redis loses it, the next record restores it.
+_REGISTERED = 60
+
+_PREFIX = "imds-verifier:decisions:"
+_TENANTS = f"{_PREFIX}tenants"
+_MILLISECOND = timedelta(milliseconds=1)
+_DAY = timedelta(days=1)
+
+_NEVER = 16**TIME_DIGITS - 1
+_LAST = Position(_NEVER, 16**SEQUENCE_DIGITS - 1)
+
+#: The stages in the order of the scripts. If memory is short, records of a later stage replace those of earlier ones.
+_STAGES = (Stage.UNVERIFIED, Stage.AUTHENTIC, Stage.FRESH)
+_VMS, _SUBSCRIPTIONS = 1, 2
+
+_SHORT = "Redis is short of memory, and its maxmemory has to be enough for the nonces."
+
+
+class RedisDecisionStore:
+    """Keep decisions in the Redis that `link` leads to. Implements the DecisionStore port.
+
+    The decisions of a tenant use at most `bytes_per_tenant` of memory. Its counts are not among these bytes: a count
+    of many VMs takes 12 KiB for each day and value. `clock` decides what is too old. New records delete old ones, so
+    a tenant without new records keeps its old ones up to twice as long, but no method returns them.
+
+    A batch of more than BATCH records of one tenant is written in several parts.
+    If a key of a tenant is lost, its records are deleted with the next one, because they would not be consistent.
+    Not erased: a VM from the counts. They are HyperLogLogs and hold no ids.
+    """
+
+    def __init__(
+        self,
+        link: RedisLink,
+        *,
+        bytes_per_tenant: int,
+        clock: Clock | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if bytes_per_tenant <= 0:
+            raise ValueError("bytes_per_tenant is not positive")
+        self._link = link
+        self._limits = [int(bytes_per_tenant * SHARES[stage]) for stage in _STAGES]
+        self._clock = clock or SystemClock()
+        self._monotonic = monotonic
+        self._registered: dict[str, float] = {}
+
+    def append(self, records: Sequence[AppraisalRecord]) -> None:
+        """Keep the records as the port says. The records of one tenant are kept even if those of another are not.
+
+        Raises StoreUnavailable also if the server is short of memory and has no older records of lesser stages to
+        replace. Records of the batch may be kept then.
+        """
+        failed: StoreUnavailable | None = None
+        for tenant, batch in groupby(sorted(records, key=attrgetter("tenant")), key=attrgetter("tenant")):
+            try:
+                self._register(encode_text(tenant))
+                for part in _parts(list(batch), BATCH):
+                    self._append(encode_text(tenant), part)
+            except StoreUnavailable as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+    def _register(self, tenant: str) -> None:
+        now = self._monotonic()
+        if now - self._registered.get(tenant, -_REGISTERED) < _REGISTERED:
+            return
+        seconds = int(self._clock.now().timestamp())
+        kept = KEEP_USAGE + _DAY
+        self._link.repeatably(
+            "EVAL", REGISTER, 1, _TENANTS, seconds, tenant, seconds - int(kept.total_seconds()), kept // _MILLISECOND
+        )
+        self._registered[tenant] = now
+
+    def _append(self, tenant: str, records: Sequence[AppraisalRecord]) -> None:
+        entries = [entry_of(record) for record in records]
+        keys, groups, counted = _counts(tenant, entries)
+        added = [_argument(entry) for entry in entries]
+        more = self._trim(keys, [len(entries), groups, *added, *counted])
+        for _ in range(_TRIMS):
+            if not more:
+                break
+            more = self._trim(_keys(tenant), [0, 0])
+
+    def _trim(self, keys: Sequence[str], added: Sequence[str | int]) -> bool:
+        """Send APPEND, and return whether it left records to delete."""
+        now = self._clock.now()
+        arguments = (
+            _time(microseconds(now - KEEP_DECISIONS)),
+            KEEP_DECISIONS // _MILLISECOND,
+            ENTRY_BYTES,
+            *self._limits,
+            BATCH + _DELETED,
+            str(FEW),
+            str(SCARCE),
+            MOST_VALUES,
+            (KEEP_USAGE + _DAY) // _MILLISECOND,
+            *added,
+        )
+        match self._link.repeatably("EVAL", APPEND, len(keys), *keys, *arguments):
+            case [1, 0, int(more)]:
+                return bool(more)
+            case [0, _, _]:
+                raise self._link.unavailable(f"{_SHORT} It kept no decisions.")
+            case [1, int(), _]:
+                raise self._link.unavailable(f"{_SHORT} It did not keep all decisions.")
+        raise TypeError("Redis answered the script of the decisions with something else than three numbers")
+
+    def find(self, request_id: str, *, tenant: str) -> Decision | None:
+        record = self._link.repeatably("HGET", _key(encode_text(tenant), "requests"), encode_text(request_id))
+        if record is None:
+            return None
+        place, _, _, line = _text(record).split("|", 3)
+        position = _position(place)
+        return decision_of(line, position) if position.moment >= self._oldest() else None
+
+    def scan(self, selection: Selection, *, tenant: str, before: Position | None, limit: int, most: int) -> Scan:
+        """Scan a stage or an index, in scripts that look at no more than _SCANNED records each.
+
+        A selection of an empty vmId or subscription finds no decision.
+        """
+        filters = filters_of(selection)
+        index = _VMS if "vm_id" in filters else _SUBSCRIPTIONS if "subscription_id" in filters else 0
+        value = filters.get(("", "vm_id", "subscription_id")[index], "")
+        if index and not value:
+            return Scan(decisions=(), scanned=0, reached=None)
+        compared = ("verdict", "code", "plan", "vm_id", "subscription_id")
+        words = [f"={filters[name]}" if name in filters else "" for name in compared]
+        low = _time(max(self._oldest(), microseconds(selection.since) if selection.since else 0))
+        high = _LAST if before is None else before
+        if selection.until:
+            high = min(high, Position(microseconds(selection.until), 0))
+        keys = _keys(encode_text(tenant))
+
+        found: list[Decision] = []
+        scanned = 0
+        reached: Position | None = high
+        while reached is not None and len(found) < limit and scanned < most:
+            bounds = (limit - len(found), min(_SCANNED, most - scanned))
+            arguments: tuple[Word, ...] = (index, value, _place(reached), low, *words, *bounds)
+            match self._link.repeatably("EVAL", SCAN, len(keys), *keys, *arguments):
+                case [int(more), int(count), bytes(place), list(decisions)]:
+                    found += map(_decision, decisions[::2], decisions[1::2])
+                    scanned += count
+                    reached = _position(_text(place)) if more else None
+                case _:
+                    raise TypeError("Redis answered the scan with something else than numbers and decisions")
+        return Scan(decisions=tuple(found), scanned=scanned, reached=reached)
+
+    def tenants(self) -> tuple[str, ...]:
+        """Return the tenants as the port says. It costs one command for each of them."""
+        names = map(_text, _list(self._link.repeatably("ZRANGE", _TENANTS, 0, -1)))
+        kept = (
+            name for name in names if self._link.repeatably("EXISTS", _key(name, "requests"), _key(name, "first-day"))
+        )
+        return tuple(sorted(map(decode_text, kept)))
+
+    def erase(self, *, tenant: str, vm_id: str | None = None, subscription_id: str | None = None) -> int:
+        """Delete the records as the port says, in several scripts.
+
+        Not erased: the VM from the counts, which hold no ids, and the bytes in the append-only file of Redis, until it
+        rewrites that file.
+        """
+        match vm_id, subscription_id:
+            case str(value), None:
+                index = _VMS
+            case None, str(value):
+                index = _SUBSCRIPTIONS
+            case _:
+                raise ValueError("erase needs exactly one of a VM and a subscription")
+        if not value:
+            return 0
+        keys = _keys(encode_text(tenant))
+        erased, looked = 0, _ERASED
+        while looked == _ERASED:
+            # A lost answer must not hide the number, so this is sent once.
+            match self._link.once("EVAL", ERASE, len(keys), *keys, index, encode_text(value), _ERASED):
+                case [int(looked), int(count)]:
+                    erased += count
+                case _:
+                    raise TypeError("Redis answered the erasure with something else than two numbers")
+        return erased
+
+    def usage(self, first: date, last: date, *, tenant: str, by: Dimension) -> Usage:
+        """Count as the port says, with a HyperLogLog for each day and value.
+
+        If a day has more than MOST_VALUES values, the group OTHER_VALUES counts the VMs of the others.
+        """
+        tenant = encode_text(tenant)
+        now = self._clock.now()
+        answer = self._link.repeatably("GET", _key(tenant, "first-day"))
+        since = None
+        if answer is not None:
+            since = max(date.fromisoformat(_text(answer)), (now - KEEP_USAGE).date())
+            first, last = max(first, since), min(last, (now + _DAY).date())
+        days = (last - first).days + 1 if since else 0
+        within = [first + number * _DAY for number in range(days)]
+        counts: dict[str, list[str]] = defaultdict(list)
+        for some in _parts(within, _DAYS_READ):
+            sets = [_values(tenant, day, by) for day in some]
+            answer = _list(self._link.repeatably("EVAL", MEMBERS, len(sets), *sets))
+            for day, members in zip(some, answer, strict=True):
+                for value in map(_text, _list(members)):
+                    counts[value].append(_count(tenant, day, by, value))
+        totals = [_count(tenant, day, None, "") for day in within]
+        return Usage(
+            total=sum(self._counted({"": totals} if totals else {}).values()),
+            groups={
+                OTHER_VALUES if value == _OTHERS else decode_text(value): number
+                for value, number in self._counted(counts).items()
+            },
+            exact=False,
+            error=ERROR,
+            counted_since=since,
+        )
+
+    def _counted(self, counts: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """Return the number of VMs of each value. The value has at least one key."""
+        numbers: list[int] = []
+        for some in _up_to(_KEYS_READ, list(counts.values())):
+            keys = [key for names in some for key in names]
+            lengths = [len(names) for names in some]
+            numbers += map(_number, _list(self._link.repeatably("EVAL", COUNTS, len(keys), *keys, *lengths)))
+        return dict(zip(counts, numbers, strict=True))
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _oldest(self) -> int:
+        return microseconds(self._clock.now() - KEEP_DECISIONS)
+
+
+def _key(tenant: str, name: str) -> str:
+    """Return a key of an encoded tenant. The hash tag is never empty: Redis ignores an empty one."""
+    return f"{_PREFIX}{{tenant:{tenant}}}:{name}"
+
+
+def _keys(tenant: str) -> list[str]:
+    """Return the first keys of the scripts, in their order."""
+    names = (*_STAGES, "requests", "vms", "subscriptions", "state", "first-day")
+    return [_key(tenant, name) for name in names]
+
+
+def _values(tenant: str, day: date, dimension: Dimension) -> str:
+    return _key(tenant, f"usage:{day.isoformat()}:{dimension}")
+
+
+def _count(tenant: str, day: date, dimension: Dimension | None, value: str) -> str:
+    if dimension is None:
+        return _key(tenant, f"usage:{day.isoformat()}")
+    return f"{_values(tenant, day, dimension)}:{value}"
+
+
+def _counts(tenant: str, entries: Iterable[Entry]) -> tuple[list[str], int, list[str | int]]:
+    """Return all keys of APPEND, the number of counts to change, and the arguments that describe them."""
+    vms: dict[tuple[date, Dimension | None, str], set[str]] = defaultdict(set)
+    for entry in entries:
+        if not entry.groups:
+            continue
+        day = moment(entry.at).date()
+        vms[day, None, ""].add(entry.vm_id)
+        for dimension, value in entry.groups.items():
+            vms[day, dimension, value if len(value) <= _MOST_VALUE else _OTHERS].add(entry.vm_id)
+
+    numbers = {name: place for place, name in enumerate(_keys(tenant), 1)}
+    arguments: list[str | int] = []
+    for (day, of, value), counted in vms.items():
+        names = [_count(tenant, day, of, value)]
+        if of is not None:
+            names += (_values(tenant, day, of), _count(tenant, day, of, _OTHERS))
+        places = [numbers.setdefault(name, len(numbers) + 1) for name in names]
+        count, values, others = (*places, 0, 0)[:3]
+        expires = microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC) + KEEP_USAGE + _DAY) // 1000
+        arguments += (day.isoformat(), count, values, value, others, expires, "|".join(sorted(counted)))
+    return list(numbers), len(vms), arguments
+
+
+def _argument(entry: Entry) -> str:
+    """Write an entry as APPEND reads it. Only the last field may have separators."""
+    stage = str(1 + _STAGES.index(entry.stage))
+    compared = (stage, _time(entry.at), entry.verdict, entry.code, entry.plan)
+    return "|".join((*compared, entry.vm_id, entry.subscription_id, entry.request_id, entry.line))
+
+
+def _time(moment: int) -> str:
+    return f"{min(max(0, moment), _NEVER):0{TIME_DIGITS}x}"
+
+
+def _place(position: Position) -> str:
+    """Write a position so that texts have the order of positions. One beyond the last place becomes the last one."""
+    within = min(max(Position(0, 0), position), _LAST)
+    return f"{_time(within.moment)}{min(within.sequence, _LAST.sequence):0{SEQUENCE_DIGITS}x}"
+
+
+def _position(place: str) -> Position:
+    return Position(int(place[:TIME_DIGITS], 16), int(place[TIME_DIGITS:], 16))
+
+
+def _decision(place: object, line: object) -> Decision:
+    return decision_of(_text(line), _position(_text(place)))
+
+
+def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _up_to(most: int, groups: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    """Divide groups into lists with at most `most` members together. A larger group is alone."""
+    some: list[Sequence[str]] = []
+    for group in groups:
+        if some and sum(map(len, some)) + len(group) > most:
+            yield some
+            some = []
+        some.append(group)
+    if some:
+        yield some
+
+
+def _text(answer: object) -> str:
+    if isinstance(answer, bytes):
+        return answer.decode("ascii")
+    raise TypeError("Redis answered with something else than bytes")
+
+
+def _number(answer: object) -> int:
+    if isinstance(answer, int):
+        return answer
+    raise TypeError("Redis answered with something else than a number")
+
+
+def _list(answer: object) -> list[object]:
+    if isinstance(answer, list):
+        return answer
+    raise TypeError("Redis answered with something else than an array")
