@@ -147,7 +147,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
         maximum_body_bytes=MAX_EVIDENCE_BYTES,
         version="1.2.3",
         tokens=tokens,
-        blueprints=(create_decision_blueprint(decisions and Decisions(store=decisions), admission, clock),),
+        blueprints=(create_decision_blueprint(Decisions(store=decisions) if decisions else None, admission, clock),),
     )
     app = create_app(service)
     app.test_client_class = DescribedClient
