@@ -82,7 +82,8 @@ def test_there_is_an_alert_for_each_thing_that_can_go_wrong() -> None:
         "verifier_store_circuits_open",
         "verifier_http_responses_total",
         "verifier_http_request_duration_seconds_bucket",
-        "verifier_decision_log_failures_total",
+        "verifier_decisions_lost_total",
+        "verifier_decisions_waiting",
     ):
         assert metric in asked
 
