@@ -5,7 +5,7 @@ from typing import cast
 from flask import Blueprint, Response, jsonify, request
 
 from verifier.api.admission import Admission, add_rate_headers
-from verifier.api.answers import DecisionJson, DecisionPageJson, UsageJson
+from verifier.api.decision_answers import DecisionJson, DecisionPageJson, UsageJson
 from verifier.api.decision_queries import DecisionQuery, Period, UsageQuery, read_query
 from verifier.api.json_codec import Json, RequestError
 from verifier.api.problems import RequestFault

@@ -6,14 +6,12 @@ from enum import StrEnum
 from verifier.api.answers import (
     AliveJson,
     AttestationResultJson,
-    DecisionJson,
-    DecisionPageJson,
     JsonWebKeySetJson,
     NonceJson,
     ReadinessJson,
     TrustSurveyJson,
-    UsageJson,
 )
+from verifier.api.decision_answers import DecisionJson, DecisionPageJson, UsageJson
 from verifier.api.decision_queries import DecisionQuery, UsageQuery
 from verifier.api.json_codec import AttestationRequest, NonceRequest
 from verifier.api.problems import Code, Failure, RequestFault

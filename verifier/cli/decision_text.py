@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
-from verifier.api.answers import DecisionJson
+from verifier.api.decision_answers import DecisionJson
 from verifier.core.encoding.printable import printable
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from verifier.api.answers import UsageJson
+from verifier.api.decision_answers import UsageJson
 from verifier.api.decision_queries import Period, parse_day
 from verifier.api.decision_routes import usage_json
 from verifier.cli.commands import CommandParts, ExitStatus, UsageError
