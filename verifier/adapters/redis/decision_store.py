@@ -200,10 +200,10 @@ class RedisDecisionStore:
         filters = filters_of(selection)
         index = _VMS if "vm_id" in filters else _SUBSCRIPTIONS if "subscription_id" in filters else 0
         value = filters.get(("", "vm_id", "subscription_id")[index], "")
-        if index and not value:
+        if "" in (filters.get("vm_id"), filters.get("subscription_id")):
             return Scan(decisions=(), scanned=0, reached=None)
-        compared = ("verdict", "code", "plan", "vm_id", "subscription_id")
-        words = [f"={filters[name]}" if name in filters else "" for name in compared]
+        words = [f"={filters[name]}" if name in filters else "" for name in ("verdict", "code", "plan")]
+        both = filters.get("subscription_id", "") if index == _VMS else ""
         low = _time(max(self._oldest(), microseconds(selection.since) if selection.since else 0))
         high = _LAST if before is None else before
         if selection.until:
@@ -215,7 +215,7 @@ class RedisDecisionStore:
         reached: Position | None = high
         while reached is not None and len(found) < limit and scanned < most:
             bounds = (limit - len(found), min(_SCANNED, most - scanned))
-            arguments: tuple[Word, ...] = (index, value, _place(reached), low, *words, *bounds)
+            arguments: tuple[Word, ...] = (index, value, _place(reached), low, *words, both, *bounds)
             match self._link.repeatably("EVAL", SCAN, len(keys), *keys, *arguments):
                 case [int(more), int(count), bytes(place), list(decisions)]:
                     scanned += count
