@@ -179,9 +179,9 @@ return {1, dropped, more}
 """
 )
 
-#: `high` is exclusive, `low` inclusive. `both` is a subscription that records of the VM must have, or empty. The answer:
-#: whether older records are left, how many records it looked at, the place of the last one, and a list of places and
-#: JSON texts.
+#: `high` is exclusive, `low` inclusive. `both` is a subscription that records of the VM must have, or empty.
+#: The answer: whether older records are left, how many records it looked at, the place of the last one, and a list of
+#: places and JSON texts.
 SCAN = (
     _COMMON
     + """
