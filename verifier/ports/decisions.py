@@ -182,9 +182,10 @@ class DecisionStore(Protocol):
     """
 
     def append(self, records: Sequence[AppraisalRecord]) -> None:
-        """Keep the records of any tenants, and count the VMs of the verified ones, all or none of each tenant.
+        """Keep the records of any tenants, and count the VMs of the verified ones.
 
-        A record whose request id is already kept is ignored, so that a batch may be sent again.
+        A record whose request id is already kept is ignored, so that a batch may be sent again. StoreUnavailable leaves
+        it unknown which of the records are kept.
         """
 
     def find(self, request_id: str, *, tenant: str) -> Decision | None:

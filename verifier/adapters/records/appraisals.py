@@ -11,6 +11,7 @@ from verifier.ports.decisions import AppraisalRecord
 #: The version of the form. A later release reads this one.
 VERSION: Final = 1
 _DIGITS = 3
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def appraisal_fields(record: AppraisalRecord) -> dict[str, object]:
@@ -43,7 +44,7 @@ def appraisal_fields(record: AppraisalRecord) -> dict[str, object]:
 def line_of(record: AppraisalRecord) -> str:
     """Return one line of JSON that starts with the version and the time (RFC 3339, UTC)."""
     fields = {"version": VERSION, "time": moment_json(record.at, "microseconds"), **appraisal_fields(record)}
-    return json.dumps(fields, separators=(",", ":"))
+    return _ENCODER.encode(fields)
 
 
 def _claims(claims: Claims | None) -> dict[str, object]:

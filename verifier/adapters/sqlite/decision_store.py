@@ -14,7 +14,7 @@ from pathlib import Path
 from verifier.adapters.clock import SystemClock
 from verifier.adapters.records.decisions import Entry, decision_of, decode_text, entry_of, filters_of
 from verifier.adapters.records.nonces import encode_text, microseconds
-from verifier.adapters.sqlite import vm_counts
+from verifier.adapters.sqlite import decision_bounds, vm_counts
 from verifier.adapters.sqlite.decision_scan import END, Range, scan
 from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile, give_back
 from verifier.ports.clock import Clock
@@ -22,14 +22,12 @@ from verifier.ports.decisions import (
     DECISION_STORE_SETTING,
     KEEP_DECISIONS,
     KEEP_USAGE,
-    SHARES,
     AppraisalRecord,
     Decision,
     Dimension,
     Position,
     Scan,
     Selection,
-    Stage,
     Usage,
 )
 from verifier.ports.stores import StoreUnavailable
@@ -37,17 +35,8 @@ from verifier.ports.stores import StoreUnavailable
 #: The space on the disk that decisions leave to the other stores. With less, each new decision replaces older ones.
 RESERVED_BYTES = 16 * 1024 * 1024
 
-#: What a row uses in the file besides its line: other columns, and entries in the indexes.
-ROW_BYTES = 700
-
-#: One call deletes twice as much as it adds, and this much more, so that a backlog shrinks and no caller waits long.
-SPARE_ROWS = 64
-_SPARE_BYTES = SPARE_ROWS * 2 * ROW_BYTES
 #: The number of decisions that one transaction of `erase` deletes. Appends may run in between.
 _ERASE_BATCH = 1000
-
-#: Rows of a later stage may replace rows of an earlier one, never the reverse.
-_STAGES = (Stage.UNVERIFIED, Stage.AUTHENTIC, Stage.FRESH)
 
 _LAYOUT = Layout(
     name="decision",
@@ -117,27 +106,12 @@ _TENANTS = f"""
     SELECT name FROM tenants
     WHERE EXISTS (SELECT 1 FROM totals WHERE tenant = tenants.id AND bytes > 0) OR {vm_counts.HAS_COUNTS}
 """  # noqa: S608 -- of constants
-_TOTAL = "SELECT bytes FROM totals WHERE tenant = :tenant AND stage = :stage"
 
 _APPEND = """
     INSERT INTO decisions (tenant, stage, at, request_id, vm_id, subscription_id, verdict, code, plan, bytes, line)
     VALUES (:tenant, :stage, :at, :request_id, :vm_id, :subscription_id, :verdict, :code, :plan, :bytes, :line)
     ON CONFLICT DO NOTHING
 """
-_EXPIRE = "DELETE FROM decisions WHERE id IN (SELECT id FROM decisions WHERE at < :oldest ORDER BY at LIMIT :rows)"
-# The oldest rows that have `bytes` together. No row has fewer than ROW_BYTES, so `rows` of them are enough.
-_DELETE_OLDEST = """
-    DELETE FROM decisions WHERE id IN (
-        SELECT id FROM (
-            SELECT id, sum(bytes) OVER (ORDER BY at, id ROWS UNBOUNDED PRECEDING) - bytes AS older FROM (
-                SELECT id, at, bytes FROM decisions WHERE tenant = :tenant AND stage = :stage ORDER BY at, id
-                LIMIT :rows
-            )
-        ) WHERE older < :bytes
-    )
-    RETURNING bytes
-"""
-
 _FIND = "SELECT at, id, line FROM decisions WHERE tenant = :tenant AND request_id = :request_id AND at >= :since"
 
 _ERASE = """
@@ -170,46 +144,40 @@ class SqliteDecisionStore:
             raise ValueError("bytes_per_tenant is not positive")
         self._file = SqliteFile(path, _LAYOUT, busy_timeout=busy_timeout, setting=DECISION_STORE_SETTING)
         self._directory = path.absolute().parent
+        self._place = f"{path.absolute()}, {DECISION_STORE_SETTING}"
         self._bytes_per_tenant = bytes_per_tenant
         self._clock = clock or SystemClock()
         self._reserved_bytes = reserved_bytes
 
     def append(self, records: Sequence[AppraisalRecord]) -> None:
-        """Keep all records in one transaction, or none. It also deletes some of the rows that are beyond a bound."""
+        """Keep all records in one transaction, or none. It also deletes some of the rows that are beyond a bound.
+
+        If the disk is short of space, each new decision replaces older ones of its tenant. The error then means that
+        some of the records found none to replace. The others are kept.
+        """
         entries = sorted(map(entry_of, records), key=attrgetter("tenant"))
-        rows = 2 * len(entries) + SPARE_ROWS
+        rows = 2 * len(entries) + decision_bounds.SPARE_ROWS
+        refused = 0
         with self._file.transaction() as connection:
             # Read the clock after the wait for other writers.
             now = self._clock.now()
-            connection.execute(_EXPIRE, {"oldest": microseconds(now - KEEP_DECISIONS), "rows": rows})
+            decision_bounds.expire(connection, microseconds(now - KEEP_DECISIONS), rows)
             vm_counts.expire(connection, (now - KEEP_USAGE).date(), rows)
+            is_short = shutil.disk_usage(self._directory).free < self._reserved_bytes
             for name, group in groupby(entries, key=attrgetter("tenant")):
                 connection.execute(_ENTER_TENANT, {"name": name})
                 tenant, of_tenant = _tenant(connection, name), list(group)
-                self._append(connection, tenant, of_tenant)
+                if is_short:
+                    of_tenant, unpaid = decision_bounds.make_room(connection, tenant, of_tenant)
+                    refused += unpaid
+                connection.executemany(_APPEND, [_row(tenant, entry) for entry in of_tenant])
+                decision_bounds.trim(connection, tenant, self._bytes_per_tenant, of_tenant)
                 vm_counts.count(connection, tenant, of_tenant)
                 vm_counts.trim(connection, tenant, self._bytes_per_tenant, rows)
             give_back(connection)
-
-    def _append(self, connection: sqlite3.Connection, tenant: int, entries: Sequence[Entry]) -> None:
-        added = {stage: sum(_size(entry) for entry in entries if entry.stage is stage) for stage in _STAGES}
-        if shutil.disk_usage(self._directory).free < self._reserved_bytes:
-            for number, stage in enumerate(_STAGES, 1):
-                self._replace(connection, tenant, _STAGES[:number], added[stage])
-        connection.executemany(_APPEND, [_row(tenant, entry) for entry in entries])
-        for stage in _STAGES:
-            excess = _total(connection, tenant, stage) - int(self._bytes_per_tenant * SHARES[stage])
-            _delete_oldest(connection, tenant, stage, min(excess, 2 * added[stage] + _SPARE_BYTES))
-
-    def _replace(self, connection: sqlite3.Connection, tenant: int, stages: Sequence[Stage], needed: int) -> None:
-        """Delete as many bytes as are to be added, so that the file does not grow. Raises StoreUnavailable."""
-        for stage in stages:
-            needed -= _delete_oldest(connection, tenant, stage, needed)
-        if needed > 0:
-            raise StoreUnavailable(
-                f"The disk of the decision database has less than {self._reserved_bytes // 2**20} MiB left, which are "
-                "reserved for the other stores. Free some space."
-            )
+        if refused:
+            detail = f"The disk of the decision database has less than {self._reserved_bytes // 2**20} MiB left"
+            raise StoreUnavailable(f"{detail}, reserved for the other stores.").located(self._place)
 
     def find(self, request_id: str, *, tenant: str) -> Decision | None:
         with self._file.connection() as connection:
@@ -281,10 +249,6 @@ def _tenant(connection: sqlite3.Connection, name: str) -> int:
     return found[0][0] if found else 0
 
 
-def _size(entry: Entry) -> int:
-    return ROW_BYTES + len(entry.line)
-
-
 def _row(tenant: int, entry: Entry) -> dict[str, str | int]:
     return {
         "tenant": tenant,
@@ -296,19 +260,6 @@ def _row(tenant: int, entry: Entry) -> dict[str, str | int]:
         "verdict": entry.verdict,
         "code": entry.code,
         "plan": entry.plan,
-        "bytes": _size(entry),
+        "bytes": decision_bounds.size_of(entry),
         "line": entry.line,
     }
-
-
-def _total(connection: sqlite3.Connection, tenant: int, stage: Stage) -> int:
-    found: list[tuple[int]] = connection.execute(_TOTAL, {"tenant": tenant, "stage": stage}).fetchall()
-    return found[0][0] if found else 0
-
-
-def _delete_oldest(connection: sqlite3.Connection, tenant: int, stage: Stage, size: int) -> int:
-    """Delete the oldest rows that use `size` bytes or a little more. Return how many bytes they used."""
-    if size <= 0:
-        return 0
-    row = {"tenant": tenant, "stage": stage, "bytes": size, "rows": size // ROW_BYTES + 1}
-    return sum(freed for (freed,) in connection.execute(_DELETE_OLDEST, row).fetchall())

@@ -23,7 +23,7 @@ MINIMUM_SQLITE = (3, 37, 0)
 #: How long a call waits for other writers before it raises StoreUnavailable.
 BUSY_TIMEOUT = timedelta(seconds=5)
 
-_PAGE_BYTES = 4096
+PAGE_BYTES = 4096
 
 #: The approximate maximum length of the log (-wal): 4 MiB. It is SQLite's default, which a build may change.
 LOG_PAGES = 1000
@@ -260,7 +260,7 @@ def _connect(path: Path, *, timeout: timedelta, flushed: bool) -> sqlite3.Connec
         connection.execute(f"PRAGMA synchronous = {'FULL' if flushed else 'NORMAL'}")
         # After LOG_PAGES pages, SQLite copies the log into the file and overwrites it. A longer log is truncated.
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * _PAGE_BYTES}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * PAGE_BYTES}")
     return connection
 
 

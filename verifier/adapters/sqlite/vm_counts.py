@@ -13,9 +13,11 @@ from verifier.adapters.records.decisions import Entry, decode_text
 from verifier.adapters.records.nonces import moment
 from verifier.ports.decisions import Dimension, Usage
 
-#: What one row uses in the file.
-VM_BYTES = 80
+# What one row uses in the file.
+_VM_BYTES = 80
 _OFFER_BYTES = 200
+#: The most that one verified record adds to the file.
+COUNT_BYTES = _VM_BYTES + _OFFER_BYTES
 
 STATEMENTS = (
     # What a VM is counted under. A subscription is part of it, so that its counts can be erased.
@@ -54,13 +56,13 @@ STATEMENTS = (
     "CREATE INDEX months_by_age ON months (month)",
     f"""
     CREATE TRIGGER vm_added AFTER INSERT ON verified_vms BEGIN
-        INSERT INTO months VALUES (new.tenant, new.month, {VM_BYTES})
+        INSERT INTO months VALUES (new.tenant, new.month, {_VM_BYTES})
             ON CONFLICT (tenant, month) DO UPDATE SET bytes = bytes + excluded.bytes;
     END
     """,  # noqa: S608 -- of constants
     f"""
     CREATE TRIGGER vm_deleted AFTER DELETE ON verified_vms BEGIN
-        UPDATE months SET bytes = bytes - {VM_BYTES} WHERE tenant = old.tenant AND month = old.month;
+        UPDATE months SET bytes = bytes - {_VM_BYTES} WHERE tenant = old.tenant AND month = old.month;
         DELETE FROM months WHERE tenant = old.tenant AND month = old.month AND bytes <= 0;
     END
     """,  # noqa: S608 -- of constants
@@ -79,11 +81,14 @@ HAS_COUNTS = "EXISTS (SELECT 1 FROM months WHERE tenant = tenants.id)"
 _ENTER_OFFER = """
     INSERT INTO offers (tenant, subscription_id, plan, product, sku, cloud, month)
     VALUES (:tenant, :subscription_id, :plan, :product, :sku, :cloud, :month)
-    ON CONFLICT (tenant, subscription_id, plan, product, sku, cloud) DO UPDATE SET month = max(month, excluded.month)
-    RETURNING id
+    ON CONFLICT (tenant, subscription_id, plan, product, sku, cloud) DO UPDATE SET month = excluded.month
+        WHERE month < excluded.month
 """
 _COUNT = """
-    INSERT INTO verified_vms VALUES (:tenant, :month, :vm, :offer, :day)
+    INSERT INTO verified_vms (tenant, month, vm, offer, days)
+    SELECT :tenant, :month, :vm, id, :days FROM offers
+        WHERE (tenant, subscription_id, plan, product, sku, cloud)
+            = (:tenant, :subscription_id, :plan, :product, :sku, :cloud)
     ON CONFLICT (tenant, month, vm, offer) DO UPDATE SET days = days | excluded.days WHERE days & excluded.days = 0
 """
 _COUNTED_SINCE = "UPDATE tenants SET counted_since = :day WHERE id = :tenant AND counted_since IS NULL"
@@ -126,24 +131,24 @@ _GROUPS = {
 
 def count(connection: sqlite3.Connection, tenant: int, entries: Iterable[Entry]) -> None:
     """Count the VM of each verified entry on its day. A VM counts once a day under each offer."""
-    counts = []
-    offers: dict[tuple[object, ...], int] = {}
+    rows: list[dict[str, str | int | bytes]] = []
     for entry in entries:
-        if not entry.groups:
-            continue
-        day = moment(entry.at).date()
-        offer: dict[str, str | int] = {
-            "tenant": tenant,
-            "subscription_id": entry.subscription_id,
-            "month": _month(day),
-            **{by.value: text for by, text in entry.groups.items()},
-        }
-        key = tuple(offer.values())
-        if key not in offers:
-            [(offers[key],)] = connection.execute(_ENTER_OFFER, offer).fetchall()
-        counts.append({**offer, "vm": _vm(entry.vm_id), "offer": offers[key], "day": 1 << day.day - 1})
-        connection.execute(_COUNTED_SINCE, {"tenant": tenant, "day": day.toordinal()})
-    connection.executemany(_COUNT, counts)
+        if entry.groups:
+            day = moment(entry.at).date()
+            rows.append(
+                {
+                    "tenant": tenant,
+                    "subscription_id": entry.subscription_id,
+                    "vm": _vm(entry.vm_id),
+                    "month": _month(day),
+                    "days": 1 << day.day - 1,
+                    "day": day.toordinal(),
+                    **{by.value: text for by, text in entry.groups.items()},
+                }
+            )
+    connection.executemany(_ENTER_OFFER, rows)
+    connection.executemany(_COUNT, rows)
+    connection.executemany(_COUNTED_SINCE, rows[:1])
 
 
 def expire(connection: sqlite3.Connection, oldest: date, rows: int) -> None:
@@ -155,8 +160,8 @@ def expire(connection: sqlite3.Connection, oldest: date, rows: int) -> None:
 def trim(connection: sqlite3.Connection, tenant: int, most: int, rows: int) -> None:
     """Delete at most `rows` of the tenant's oldest counts if they use more than `most` bytes."""
     [(used,)] = connection.execute(_USED, {"tenant": tenant}).fetchall()
-    if used > most:
-        [(month,)] = connection.execute(_FIRST_MONTH, {"tenant": tenant}).fetchall()
+    [(month,)] = connection.execute(_FIRST_MONTH, {"tenant": tenant}).fetchall()
+    if used > most and month is not None:
         connection.execute(_DELETE, {"tenant": tenant, "month": month, "rows": rows})
         # The rest of the month is no longer a whole count.
         connection.execute(_NOT_COUNTED_BEFORE, {"tenant": tenant, "day": _first_day(month + 1).toordinal()})
