@@ -74,6 +74,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     """Open stores of one kind. They share their content, and all are closed at the end."""
     clock = ManualClock(NOW)
     with ExitStack() as stack:
+        place = ""
         match request.param.partition("-"):
             case ["sqlite", _, _]:
                 place = str(tmp_path / "decisions.sqlite3")

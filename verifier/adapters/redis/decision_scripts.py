@@ -10,6 +10,8 @@
 
 All texts are encoded, so none has a separator in it. A place is a time and a sequence number in hexadecimal digits of
 fixed length. All scores are 0, so the members are in the order of their bytes: that of places, the oldest first.
+
+Each pattern is anchored: the time of another one can grow with the square of a text's length, and callers write texts.
 """
 
 #: The digits of a place: those of its time in microseconds since 1970, and those of its sequence number.
@@ -126,16 +128,16 @@ for number = 1, records do
     end
 end
 
--- If the server is short of memory, the total must not grow. Records of a later stage replace those of earlier ones.
+-- If the server is short of memory, the total must not grow: new records replace those of their stage. Only fresh ones
+-- that need more room replace others.
 if is_short then
-    local need = math.max(0, bytes[3] - before[3])
+    local need, room = math.max(0, bytes[3] - 2 * before[3]), before[3]
     for stage = 1, 2 do
-        local room = math.min(bytes[stage], before[stage])
-        local cut = math.min(room, need)
-        limits[stage] = math.min(limits[stage], room - cut)
-        need = need - cut
+        local cut = math.min(before[stage], need)
+        limits[stage] = math.min(limits[stage], before[stage] - cut)
+        need, room = need - cut, room + cut
     end
-    limits[3] = math.min(limits[3], bytes[3] - need)
+    limits[3] = math.min(limits[3], room)
 end
 local dropped, more = 0, 0
 local function trim(stage, members)
@@ -156,7 +158,7 @@ for stage = 1, 3 do
         for number, member in ipairs(members) do
             if excess <= 0 then break end
             enough[number] = member
-            excess = excess - tonumber(string.match(member, '%d+$'))
+            excess = excess - tonumber(string.match(member, '^.*|(%d+)$'))
         end
         trim(stage, enough)
         if #members == 0 then bytes[stage] = 0 end
@@ -227,7 +229,7 @@ local recorded = '^[^|]*|' .. text(vm) .. '|' .. text(subscription) .. '|(.*)$'
 
 local function line_of(member)
     if not string.find(member, selected) then return nil end
-    local request = string.match(member, '([^|]*)|%d+$')
+    local request = string.match(member, '^%x+|[^|]*|[^|]*|[^|]*|([^|]*)')
     return string.match(redis.call('HGET', requests, request) or '', recorded)
 end
 
