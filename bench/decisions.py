@@ -87,7 +87,7 @@ def main() -> int:
             taken = {kind: measure(services[kind], arguments.documents) for kind in next(orders)}
             if number:  # the first round fills the caches
                 rounds.append(taken)
-                sys.stderr.write(f"{number}: {({kind: f'{taken[kind] * 1e6:.0f} us' for kind in stores})}\n")
+                sys.stderr.write(f"{number}: { ({kind: f'{taken[kind] * 1e6:.0f} us' for kind in stores}) }\n")
     print(f"{'store':8} {'us CPU each':>12} {'ratio: median':>14} {'least':>6} {'most':>6}")
     for kind in stores:
         ratios = [taken[kind] / taken["none"] for taken in rounds]
