@@ -36,8 +36,6 @@ NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
 MEBIBYTE = 2**20
-#: More than any disk has free, so that each disk is short of space.
-ALL_BYTES = 2**62
 ALL = Selection()
 
 
@@ -195,8 +193,10 @@ class TestShortDisk:
         """Open a store whose disk is short of space, with 300 records of garbage and 300 verified ones."""
         store.append([garbage_of(NOW - DAY, "default", request_id=f"garbage-{index}") for index in range(300)])
         store.append([record_of(NOW - DAY, "default", request_id=f"fresh-{index}") for index in range(300)])
+        # The disk has less than this and more than half of it, also if other programs write meanwhile.
+        reserved = shutil.disk_usage(path.parent).free * 3 // 2
         with closing(
-            SqliteDecisionStore(path, bytes_per_tenant=64 * MEBIBYTE, clock=clock, reserved_bytes=ALL_BYTES)
+            SqliteDecisionStore(path, bytes_per_tenant=64 * MEBIBYTE, clock=clock, reserved_bytes=reserved)
         ) as short:
             yield short
 
@@ -240,6 +240,30 @@ class TestShortDisk:
         kept = scanned(short, "default")
         short.append([record_of(NOW - DAY, "default", request_id=f"fresh-{index}") for index in range(300)])
         assert scanned(short, "default") == kept
+
+    def test_the_last_bytes_of_the_disk_are_for_free_pages_only(
+        self, short: SqliteDecisionStore, path: Path, clock: ManualClock
+    ) -> None:
+        """Garbage and genuine records are mixed, so that deleted rows leave no free pages at first."""
+        for index in range(100):
+            short.append([record_of(NOW, "default"), garbage_of(NOW, "default")] if index % 2 else [])
+        short.close()
+        pages = number(path, "SELECT page_count FROM pragma_page_count")
+        kept = refused = 0
+        with closing(
+            SqliteDecisionStore(path, bytes_per_tenant=64 * MEBIBYTE, clock=clock, reserved_bytes=2**62)
+        ) as strict:
+            for index in range(400):
+                vm = claims_of(f"vm-{index}", f"subscription-{index}")
+                try:
+                    strict.append([record_of(NOW + index * SECOND, "default", claims=vm), garbage_of(NOW, "default")])
+                    kept += 1
+                except StoreUnavailable:
+                    refused += 1
+                assert number(path, "SELECT page_count FROM pragma_page_count") <= pages
+        assert kept > 100
+        assert refused > 0
+        check_totals(path)
 
 
 class TestCounts:

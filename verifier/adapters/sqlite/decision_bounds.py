@@ -57,20 +57,21 @@ def trim(connection: sqlite3.Connection, tenant: int, most: int, added: Sequence
         _delete_oldest(connection, tenant, stage, min(excess, 2 * size + _SPARE_BYTES))
 
 
-def make_room(connection: sqlite3.Connection, tenant: int, entries: Sequence[Entry]) -> tuple[list[Entry], int]:
+def make_room(
+    connection: sqlite3.Connection, tenant: int, entries: Sequence[Entry], *, is_strict: bool
+) -> tuple[list[Entry], int]:
     """Delete older rows for what the new entries need beyond the free pages, so that the file does not grow.
 
-    Returns the entries that may be added, and the number of those for which there is no room.
+    Returns the entries that may be added, and the number of those for which there is no room. Rows that are deleted
+    between others leave no free page, so the file may still grow a little, unless `is_strict`.
     """
     new = [
         entry
         for entry in entries
         if not connection.execute(_KNOWN, {"tenant": tenant, "request_id": entry.request_id}).fetchall()
     ]
-    [(pages,)] = connection.execute("PRAGMA freelist_count").fetchall()
-    # Entries of indexes are spread over pages. One half of the free pages and a few more are for that.
-    free = max(0, pages - _SPLIT_PAGES) * PAGE_BYTES // 2
-    affordable = set()
+    free = _free_bytes(connection)
+    affordable, total = set(), 0
     for number, stage in enumerate(_STAGES, 1):
         of_stage = [entry for entry in new if entry.stage is stage]
         needed = sum(size_of(entry) + (vm_counts.COUNT_BYTES if entry.groups else 0) for entry in of_stage)
@@ -78,11 +79,20 @@ def make_room(connection: sqlite3.Connection, tenant: int, entries: Sequence[Ent
         replaced = _STAGES[:number]
         if needed <= free + sum(_total(connection, tenant, each) for each in replaced):
             affordable.add(stage)
+            total += needed
             free, needed = max(0, free - needed), max(0, needed - free)
             for each in replaced:
                 needed -= _delete_oldest(connection, tenant, each, needed)
+    if is_strict and total > _free_bytes(connection):
+        return [], len(new)
     added = [entry for entry in new if entry.stage in affordable]
     return added, len(new) - len(added)
+
+
+def _free_bytes(connection: sqlite3.Connection) -> int:
+    """Return what fits into the free pages. Index entries are spread, so only half of the pages count."""
+    [(pages,)] = connection.execute("PRAGMA freelist_count").fetchall()
+    return int(max(0, pages - _SPLIT_PAGES)) * PAGE_BYTES // 2
 
 
 def _total(connection: sqlite3.Connection, tenant: int, stage: Stage) -> int:

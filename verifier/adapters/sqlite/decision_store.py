@@ -163,13 +163,14 @@ class SqliteDecisionStore:
             now = self._clock.now()
             decision_bounds.expire(connection, microseconds(now - KEEP_DECISIONS), rows)
             vm_counts.expire(connection, (now - KEEP_USAGE).date(), rows)
-            is_short = shutil.disk_usage(self._directory).free < self._reserved_bytes
+            free = shutil.disk_usage(self._directory).free
             for name, group in groupby(entries, key=attrgetter("tenant")):
                 connection.execute(_ENTER_TENANT, {"name": name})
                 tenant, of_tenant = _tenant(connection, name), list(group)
-                if is_short:
-                    of_tenant, unpaid = decision_bounds.make_room(connection, tenant, of_tenant)
-                    refused += unpaid
+                if free < self._reserved_bytes:
+                    is_strict = free < self._reserved_bytes // 2
+                    of_tenant, number = decision_bounds.make_room(connection, tenant, of_tenant, is_strict=is_strict)
+                    refused += number
                 connection.executemany(_APPEND, [_row(tenant, entry) for entry in of_tenant])
                 decision_bounds.trim(connection, tenant, self._bytes_per_tenant, of_tenant)
                 vm_counts.count(connection, tenant, of_tenant)
