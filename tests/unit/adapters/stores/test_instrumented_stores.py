@@ -39,8 +39,8 @@ def methods_of(port: type) -> set[str]:
 
 def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_path: Path) -> None:
     recorder = KeptCalls()
-    decisions = SqliteDecisionStore(tmp_path / "d.sqlite3", bytes_per_tenant=2**20)
-    opened = replace(open_stores(f"sqlite://{tmp_path}/n.sqlite3", connections=3), decisions=decisions)
+    kept = SqliteDecisionStore(tmp_path / "d.sqlite3", bytes_per_tenant=2**20)
+    opened = replace(open_stores(f"sqlite://{tmp_path}/n.sqlite3", connections=3), decisions=kept)
     stores = instrument_stores(opened, recorder)
     stores.nonces.ping()
     assert stores.nonces.issue(KEY, RECORD, keep=timedelta(hours=1), now=NOW) is True
