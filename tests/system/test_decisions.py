@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.documents import imds_answer
@@ -124,7 +125,7 @@ def test_no_store_keeps_no_decisions(tmp_path: Path, trust_dir: Path) -> None:
 @pytest.mark.parametrize("nonces", ["sqlite", "the same redis"])
 def test_decisions_are_in_the_redis_that_the_settings_name(tmp_path: Path, trust_dir: Path, nonces: str) -> None:
     with running_redis_server() as server:
-        settings = {"VERIFIER_DECISION_STORE": server.url} if nonces == "sqlite" else {}
+        settings: dict[str, Any] = {"VERIFIER_DECISION_STORE": server.url} if nonces == "sqlite" else {}
         nonce_store = sqlite(tmp_path) if nonces == "sqlite" else server.url
         with running_service(nonce_store=nonce_store, trust_dir=trust_dir, **settings) as service:
             answered = attest(service).headers["X-Request-Id"]

@@ -11,6 +11,7 @@ from support import documents, raw_http
 from support.bad_input import bad_inputs
 from support.command_line import call, run
 from support.documents import imds_answer
+from support.kept_decisions import decisions_in
 from support.live_documents import current_document, write_current_trust
 from support.processes import await_that, children_of
 from support.services import RunningServer, running_service
@@ -145,12 +146,17 @@ def test_logs_neither_nonce_nor_document_nor_signature(tmp_path: Path, trust_dir
         file.rename(tmp_path / "aside")
         assert service.post_json("/v1/attestations", other).status == 503
     log = "".join(service.log)
-    for secret in {*nonces, *secrets, "contoso"}:
+    decisions = tmp_path / "nonces-decisions.sqlite3"
+    kept = json.dumps([*decisions_in(decisions, tenant="default"), *decisions_in(decisions, tenant="")])
+    assert kept.count("requestId") > len(list(bad_inputs()))
+    for secret in {*nonces, *secrets}:
         assert secret not in log
+        assert secret not in kept
     lines = [json.loads(line) for line in service.log]
-    # The claims that are told are told once, of the document that was verified.
-    [told] = [line for line in lines if documents.VM.vm_id in str(line) or documents.VM.subscription_id in str(line)]
-    assert (told["event"], told["verdict"], told["vmId"]) == ("decided", "verified", documents.VM.vm_id)
+    # Claims are told of authentic documents only.
+    told = [line for line in lines if documents.VM.vm_id in str(line) or documents.VM.subscription_id in str(line)]
+    assert {(line["event"], line["vmId"]) for line in told} == {("decided", documents.VM.vm_id)}
+    assert {line["code"] for line in told} == {"verified", "nonce-replayed", "nonce-mismatch", "store-unavailable"}
     assert {line["code"] for line in lines if line["event"] == "answered"} >= {
         "",
         "nonce-replayed",

@@ -15,7 +15,7 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def appraisal_fields(record: AppraisalRecord) -> dict[str, object]:
-    """Return every field except the time, which each log adds itself.
+    """Return every field except the time, which each log adds itself. Enumerations stay: they are texts too.
 
     Unknown values are empty and never missing, so that queries need no special case.
     """
@@ -25,19 +25,19 @@ def appraisal_fields(record: AppraisalRecord) -> dict[str, object]:
         "tenant": record.tenant,
         "key": record.key,
         "route": record.route,
-        "verdict": record.verdict.value,
+        "verdict": record.verdict,
         "code": record.code,
         "detail": record.detail,
-        "failedCheck": record.failed_check.value if record.failed_check else "",
+        "failedCheck": record.failed_check or "",
         **_claims(record.claims),
-        "cloud": record.cloud.value if record.cloud else "",
+        "cloud": record.cloud or "",
         "signerSerial": record.signer_serial,
         "issuer": record.issuer,
         "policies": list(record.policies),
         "denial": None if record.denial is None else _denial(record.denial),
         "documentSha256": record.document_sha256,
         "milliseconds": round(record.seconds * 1000, _DIGITS),
-        "steps": {check.value: round(seconds * 1000, _DIGITS) for check, seconds in record.steps},
+        "steps": {check: round(seconds * 1000, _DIGITS) for check, seconds in record.steps},
     }
 
 

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from verifier.adapters.records.appraisals import line_of
 from verifier.adapters.records.nonces import encode_text, microseconds
-from verifier.core.model import Claims
+from verifier.core.model import Plan
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.decisions import AppraisalRecord, Decision, Dimension, Position, Selection, Stage, Verdict
 
@@ -48,7 +49,7 @@ def entry_of(record: AppraisalRecord) -> Entry:
         code=encode_text(record.code),
         plan=encode_text((plan.name or "").casefold()) if plan else "",
         line=line_of(record),
-        groups=_groups(claims, record.cloud) if claims and record.verdict is Verdict.VERIFIED else {},
+        groups=_groups(plan, claims.sku, record.cloud) if claims and record.verdict is Verdict.VERIFIED else {},
     )
 
 
@@ -68,14 +69,15 @@ def decode_text(text: str) -> str:
     return unquote(text, encoding="utf-8", errors="surrogatepass")
 
 
-def _groups(claims: Claims, cloud: Cloud | None) -> Mapping[Dimension, str]:
-    plan = claims.plan
+# A service sees few different plans, and their encoding takes longer than that of the rest of a record.
+@lru_cache(maxsize=256)
+def _groups(plan: Plan | None, sku: str | None, cloud: Cloud | None) -> Mapping[Dimension, str]:
     product = [plan.publisher or "", plan.product or ""] if plan else []
     name = [plan.name or ""] if plan else []
     return {
         Dimension.PLAN: _joined([*product, *name]),
         Dimension.PRODUCT: _joined(product),
-        Dimension.SKU: _joined([claims.sku or ""]),
+        Dimension.SKU: _joined([sku or ""]),
         Dimension.CLOUD: encode_text(cloud or ""),
     }
 

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from datetime import date, timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
 
@@ -87,12 +87,6 @@ _LAYOUT = Layout(
         ) STRICT, WITHOUT ROWID
         """,
         """
-        CREATE TRIGGER decision_added AFTER INSERT ON decisions BEGIN
-            INSERT INTO totals VALUES (new.tenant, new.stage, new.bytes)
-                ON CONFLICT (tenant, stage) DO UPDATE SET bytes = bytes + excluded.bytes;
-        END
-        """,
-        """
         CREATE TRIGGER decision_deleted AFTER DELETE ON decisions BEGIN
             UPDATE totals SET bytes = bytes - old.bytes WHERE tenant = old.tenant AND stage = old.stage;
         END
@@ -108,10 +102,17 @@ _TENANTS = f"""
     WHERE EXISTS (SELECT 1 FROM totals WHERE tenant = tenants.id AND bytes > 0) OR {vm_counts.HAS_COUNTS}
 """  # noqa: S608 -- of constants
 
-_APPEND = """
-    INSERT INTO decisions (tenant, stage, at, request_id, vm_id, subscription_id, verdict, code, plan, bytes, line)
-    VALUES (:tenant, :stage, :at, :request_id, :vm_id, :subscription_id, :verdict, :code, :plan, :bytes, :line)
-    ON CONFLICT DO NOTHING
+_COLUMNS = "tenant, stage, at, request_id, vm_id, subscription_id, verdict, code, plan, bytes, line"
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# One statement for many rows: each statement of a thread waits for its turn among the threads of the process.
+_APPENDS = {
+    rows: f"INSERT INTO decisions ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608 -- of constants
+    for rows in (64, 8, 1)
+}
+_LAST = "SELECT coalesce(max(id), 0) FROM decisions"
+_ADD_TO_TOTALS = """
+    INSERT INTO totals SELECT tenant, stage, sum(bytes) FROM decisions WHERE id > :last GROUP BY tenant, stage
+        ON CONFLICT (tenant, stage) DO UPDATE SET bytes = bytes + excluded.bytes
 """
 _FIND = "SELECT at, id, line FROM decisions WHERE tenant = :tenant AND request_id = :request_id AND at >= :since"
 
@@ -172,7 +173,7 @@ class SqliteDecisionStore:
                     is_strict = free < self._reserved_bytes // 2
                     of_tenant, number = decision_bounds.make_room(connection, tenant, of_tenant, is_strict=is_strict)
                     refused += number
-                connection.executemany(_APPEND, [_row(tenant, entry) for entry in of_tenant])
+                _append(connection, [_row(tenant, entry) for entry in of_tenant])
                 decision_bounds.trim(connection, tenant, self._bytes_per_tenant, of_tenant)
                 vm_counts.count(connection, tenant, of_tenant)
                 vm_counts.trim(connection, tenant, self._bytes_per_tenant, rows)
@@ -251,17 +252,29 @@ def _tenant(connection: sqlite3.Connection, name: str) -> int:
     return found[0][0] if found else 0
 
 
-def _row(tenant: int, entry: Entry) -> dict[str, str | int]:
-    return {
-        "tenant": tenant,
-        "stage": entry.stage,
-        "at": entry.at,
-        "request_id": entry.request_id,
-        "vm_id": entry.vm_id,
-        "subscription_id": entry.subscription_id,
-        "verdict": entry.verdict,
-        "code": entry.code,
-        "plan": entry.plan,
-        "bytes": decision_bounds.size_of(entry),
-        "line": entry.line,
-    }
+def _row(tenant: int, entry: Entry) -> tuple[str | int, ...]:
+    """Return the values of _COLUMNS."""
+    return (
+        tenant,
+        entry.stage,
+        entry.at,
+        entry.request_id,
+        entry.vm_id,
+        entry.subscription_id,
+        entry.verdict,
+        entry.code,
+        entry.plan,
+        decision_bounds.size_of(entry),
+        entry.line,
+    )
+
+
+def _append(connection: sqlite3.Connection, rows: Sequence[tuple[str | int, ...]]) -> None:
+    """Insert the rows whose request is not there yet, and add their bytes to the totals."""
+    [(last,)] = connection.execute(_LAST).fetchall()
+    start = 0
+    for number, statement in _APPENDS.items():
+        while len(rows) - start >= number:
+            connection.execute(statement, tuple(chain.from_iterable(rows[start : start + number])))
+            start += number
+    connection.execute(_ADD_TO_TOTALS, {"last": last})

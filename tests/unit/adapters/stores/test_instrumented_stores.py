@@ -1,6 +1,6 @@
 """Check that instrumented stores measure each call and return the answer of the store."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 from support.documents import NOW
 
+from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from verifier.adapters.stores.factory import open_stores
 from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.core.nonces import FirstUse, NonceRecord
@@ -38,7 +39,9 @@ def methods_of(port: type) -> set[str]:
 
 def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_path: Path) -> None:
     recorder = KeptCalls()
-    stores = instrument_stores(open_stores(f"sqlite://{tmp_path}/n.sqlite3", connections=3), recorder)
+    kept = SqliteDecisionStore(tmp_path / "d.sqlite3", bytes_per_tenant=2**20)
+    opened = replace(open_stores(f"sqlite://{tmp_path}/n.sqlite3", connections=3), decisions=kept)
+    stores = instrument_stores(opened, recorder)
     stores.nonces.ping()
     assert stores.nonces.issue(KEY, RECORD, keep=timedelta(hours=1), now=NOW) is True
     assert stores.nonces.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
@@ -55,12 +58,16 @@ def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_
     assert stores.limiter.hit("default/nonces", Rate(amount=1, unit=Unit.MINUTE)).admitted
     assert stores.outstanding.reserve("default/agents", "n", limit=1, lifetime=timedelta(minutes=1)) is None
     stores.outstanding.release("default/agents", "n")
+    assert stores.decisions is not None
+    stores.decisions.append(())
+    assert stores.decisions.tenants() == ()
     answered = {(store, operation) for store, operation, failed in recorder.calls if not failed}
     assert len(answered) == len(recorder.calls)
     expected = {("nonces", name) for name in methods_of(NonceStore)}
     expected |= {("registry", name) for name in methods_of(TrustRegistry) - {"record", "record_nonconforming"}}
     expected |= {("rates", name) for name in methods_of(RateLimiter)}
     expected |= {("outstanding", name) for name in methods_of(OutstandingNonces)}
+    expected |= {("decisions", "append"), ("decisions", "tenants")}
     assert answered == expected
 
 

@@ -1,0 +1,100 @@
+"""Measure how much CPU the decisions add to POST /v1/attestations, for each kind of decision store.
+
+Run from the repository: `PYTHONPATH=tests .venv/bin/python bench/decisions.py --rounds 12`. Services of one worker with
+each kind of store run at the same time. Each round posts the same number of documents to one after the other. The time
+is that of all threads of the worker, with the writes of the decisions, and without that of a Redis.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from support.documents import imds_answer
+from support.live_documents import current_document, write_current_trust
+from support.processes import children_of
+from support.redis_server import running_redis_server
+from support.services import RunningServer, running_service
+
+_JSON = {"Content-Type": "application/json"}
+#: Longer than a writer waits until it writes.
+_WRITTEN_SECONDS = 1.2
+_NANOSECONDS = 1e9
+
+
+def cpu_seconds(process_id: int) -> float:
+    """Return the CPU time of all threads of the process (proc_pid_schedstat: nanoseconds on a CPU)."""
+    tasks = Path(f"/proc/{process_id}/task").iterdir()
+    return sum(int((task / "schedstat").read_text("ascii").split()[0]) for task in tasks) / _NANOSECONDS
+
+
+def post(connection: HTTPConnection, path: str, body: bytes) -> tuple[int, bytes]:
+    connection.request("POST", path, body, _JSON if body else {})
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def measure(service: RunningServer, documents: int) -> float:
+    """Return the CPU time of one verified document, in seconds."""
+    [worker] = children_of(service.process.pid)
+    parts = urlsplit(service.url)
+    connection = HTTPConnection(parts.hostname or "", parts.port)
+    nonces = [json.loads(post(connection, "/v1/nonces", b"")[1])["nonce"] for _ in range(documents)]
+    bodies = [json.dumps(imds_answer(current_document(nonce))).encode() for nonce in nonces]
+    before = cpu_seconds(worker)
+    statuses = {post(connection, "/v1/attestations", body)[0] for body in bodies}
+    time.sleep(_WRITTEN_SECONDS)
+    used = cpu_seconds(worker) - before
+    connection.close()
+    if statuses != {200}:
+        raise RuntimeError(f"answers with the status {statuses}")
+    return used / documents
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--documents", type=int, default=600, help="of each service in each round")
+    arguments = parser.parse_args()
+    logging.disable()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        directory = Path(name)
+        trust_dir = write_current_trust(directory / "trust")
+        redis = stack.enter_context(running_redis_server())
+        stores = {"none": "none", "sqlite": f"sqlite://{directory}/decisions.sqlite3", "redis": redis.url}
+        services = {
+            kind: stack.enter_context(
+                running_service(
+                    nonce_store=f"sqlite://{directory}/{kind}.sqlite3",
+                    trust_dir=trust_dir,
+                    workers=1,
+                    VERIFIER_DECISION_STORE=store,
+                )
+            )
+            for kind, store in stores.items()
+        }
+        rounds: list[dict[str, float]] = []
+        orders = itertools.cycle(itertools.permutations(services))
+        for number in range(arguments.rounds + 1):
+            taken = {kind: measure(services[kind], arguments.documents) for kind in next(orders)}
+            if number:  # the first round fills the caches
+                rounds.append(taken)
+                sys.stderr.write(f"{number}: { ({kind: f'{taken[kind] * 1e6:.0f} us' for kind in stores}) }\n")
+    print(f"{'store':8} {'us CPU each':>12} {'ratio: median':>14} {'least':>6} {'most':>6}")
+    for kind in stores:
+        ratios = [taken[kind] / taken["none"] for taken in rounds]
+        each = statistics.median(taken[kind] for taken in rounds) * 1e6
+        print(f"{kind:8} {each:12.0f} {statistics.median(ratios):14.3f} {min(ratios):6.3f} {max(ratios):6.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
