@@ -15,9 +15,10 @@ from support.redis_groups import ask
 from support.redis_server import RedisServer, running_redis_server
 from support.tcp_proxy import Network, running_tcp_proxy
 
-from verifier.adapters.redis.decision_store import ENTRY_BYTES, FEW, MOST_VALUES, OTHER_VALUES, RedisDecisionStore
+from verifier.adapters.redis.decision_store import ENTRY_BYTES, FEW, RedisDecisionStore
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
+from verifier.adapters.redis.vm_counts import MOST_VALUES, OTHER_VALUES
 from verifier.core.model import Plan
 from verifier.core.nonces import FirstUse, NonceRecord
 from verifier.ports.decisions import (

@@ -5,22 +5,20 @@ must leave the server's memory to the nonces. So they stop growing before it is 
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, TypeVar
+from typing import Final
 
 from verifier.adapters.clock import SystemClock
 from verifier.adapters.records.decisions import Entry, decision_of, decode_text, entry_of, filters_of
-from verifier.adapters.records.nonces import encode_text, microseconds, moment
+from verifier.adapters.records.nonces import encode_text, microseconds
+from verifier.adapters.redis.decision_keys import PREFIX, STAGES, key_of, keys_of, list_of, text_of
 from verifier.adapters.redis.decision_scripts import (
     APPEND,
-    COUNTS,
     ERASE,
-    MEMBERS,
     REGISTER,
     SCAN,
     SEQUENCE_DIGITS,
@@ -28,6 +26,7 @@ from verifier.adapters.redis.decision_scripts import (
 )
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nodes import Word
+from verifier.adapters.redis.vm_counts import MOST_VALUES, count_vms, counts_of, parts
 from verifier.ports.clock import Clock
 from verifier.ports.decisions import (
     KEEP_DECISIONS,
@@ -39,12 +38,9 @@ from verifier.ports.decisions import (
     Position,
     Scan,
     Selection,
-    Stage,
     Usage,
 )
 from verifier.ports.stores import StoreUnavailable
-
-_T = TypeVar("_T")
 
 #: The share of the server's `maxmemory` from which each new record replaces older ones, and the share from which no
 #: record is kept and no VM is counted.
@@ -63,31 +59,16 @@ _SCANNED = 500
 #: How many scripts one call sends to delete what is beyond a bound. A larger backlog shrinks with each call.
 _TRIMS = 4
 
-#: How many values of a dimension are counted apart on one day. The VMs of further values, and of values with a longer
-#: encoding, count together.
-MOST_VALUES: Final = 1000
-_MOST_VALUE = 300
-_OTHERS = "+"  # encode_text does not write it
-OTHER_VALUES: Final = "…"
-#: The relative standard error of a HyperLogLog with 16384 registers.
-ERROR: Final = 0.0081
-#: How many keys one script reads. To merge 200 HyperLogLogs takes some milliseconds.
-_KEYS_READ = 200
-_DAYS_READ = 31
-
 #: How often a process repeats that a tenant exists, in seconds. If Redis loses it, the next record restores it.
 _REGISTERED = 60
 
-_PREFIX = "imds-verifier:decisions:"
-_TENANTS = f"{_PREFIX}tenants"
+_TENANTS = f"{PREFIX}tenants"
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1)
 
 _NEVER = 16**TIME_DIGITS - 1
 _LAST = Position(_NEVER, 16**SEQUENCE_DIGITS - 1)
 
-#: The stages in the order of the scripts.
-_STAGES = (Stage.UNVERIFIED, Stage.AUTHENTIC, Stage.FRESH)
 _VMS, _SUBSCRIPTIONS = 1, 2
 
 _SHORT = "Redis is short of memory, and its maxmemory has to be enough for the nonces."
@@ -116,7 +97,7 @@ class RedisDecisionStore:
         if bytes_per_tenant <= 0:
             raise ValueError("bytes_per_tenant is not positive")
         self._link = link
-        self._limits = [int(bytes_per_tenant * SHARES[stage]) for stage in _STAGES]
+        self._limits = [int(bytes_per_tenant * SHARES[stage]) for stage in STAGES]
         self._clock = clock or SystemClock()
         self._monotonic = monotonic
         self._registered: dict[str, float] = {}
@@ -131,7 +112,7 @@ class RedisDecisionStore:
         for tenant, batch in groupby(sorted(records, key=attrgetter("tenant")), key=attrgetter("tenant")):
             try:
                 self._register(encode_text(tenant))
-                for part in _parts(list(batch), BATCH):
+                for part in parts(list(batch), BATCH):
                     self._append(encode_text(tenant), part)
             except StoreUnavailable as error:
                 failed = error
@@ -151,13 +132,13 @@ class RedisDecisionStore:
 
     def _append(self, tenant: str, records: Sequence[AppraisalRecord]) -> None:
         entries = [entry_of(record) for record in records]
-        keys, groups, counted = _counts(tenant, entries)
+        keys, groups, counted = counts_of(tenant, entries)
         added = [_argument(entry) for entry in entries]
         more = self._trim(keys, [len(entries), groups, *added, *counted])
         for _ in range(_TRIMS):
             if not more:
                 break
-            more = self._trim(_keys(tenant), [0, 0])
+            more = self._trim(keys_of(tenant), [0, 0])
 
     def _trim(self, keys: Sequence[str], added: Sequence[str | int]) -> bool:
         """Send APPEND, and return whether it left records to delete."""
@@ -184,11 +165,11 @@ class RedisDecisionStore:
         raise TypeError("Redis answered the script of the decisions with something else than three numbers")
 
     def find(self, request_id: str, *, tenant: str) -> Decision | None:
-        record = self._link.repeatably("HGET", _key(encode_text(tenant), "requests"), encode_text(request_id))
+        record = self._link.repeatably("HGET", key_of(encode_text(tenant), "requests"), encode_text(request_id))
         if record is None:
             return None
         with self._readable():
-            place, _, _, line = _text(record).split("|", 3)
+            place, _, _, line = text_of(record).split("|", 3)
             decision = decision_of(line, _position(place))
         return decision if decision.position.moment >= self._oldest() else None
 
@@ -208,7 +189,7 @@ class RedisDecisionStore:
         high = _LAST if before is None else before
         if selection.until:
             high = min(high, Position(microseconds(selection.until), 0))
-        keys = _keys(encode_text(tenant))
+        keys = keys_of(encode_text(tenant))
 
         found: list[Decision] = []
         scanned = 0
@@ -221,16 +202,18 @@ class RedisDecisionStore:
                     scanned += count
                     with self._readable():
                         found += map(_decision, decisions[::2], decisions[1::2])
-                        reached = _position(_text(place)) if more else None
+                        reached = _position(text_of(place)) if more else None
                 case _:
                     raise TypeError("Redis answered the scan with something else than numbers and decisions")
         return Scan(decisions=tuple(found), scanned=scanned, reached=reached)
 
     def tenants(self) -> tuple[str, ...]:
         """Return the tenants as the port says. It costs one command for each of them."""
-        names = map(_text, _list(self._link.repeatably("ZRANGE", _TENANTS, 0, -1)))
+        names = map(text_of, list_of(self._link.repeatably("ZRANGE", _TENANTS, 0, -1)))
         kept = (
-            name for name in names if self._link.repeatably("EXISTS", _key(name, "requests"), _key(name, "first-day"))
+            name
+            for name in names
+            if self._link.repeatably("EXISTS", key_of(name, "requests"), key_of(name, "first-day"))
         )
         return tuple(sorted(map(decode_text, kept)))
 
@@ -249,7 +232,7 @@ class RedisDecisionStore:
                 raise ValueError("erase needs exactly one of a VM and a subscription")
         if not value:
             return 0
-        keys = _keys(encode_text(tenant))
+        keys = keys_of(encode_text(tenant))
         erased, looked = 0, _ERASED
         while looked == _ERASED:
             # A lost answer must not hide the number, so this is sent once.
@@ -261,47 +244,8 @@ class RedisDecisionStore:
         return erased
 
     def usage(self, first: date, last: date, *, tenant: str, by: Dimension) -> Usage:
-        """Count as the port says, with a HyperLogLog for each day and value.
-
-        If a day has more than MOST_VALUES values, the group OTHER_VALUES counts the VMs of the others.
-        """
-        tenant = encode_text(tenant)
-        now = self._clock.now()
-        answer = self._link.repeatably("GET", _key(tenant, "first-day"))
-        since = None
-        if answer is not None:
-            with self._readable():
-                since = max(date.fromisoformat(_text(answer)), (now - KEEP_USAGE).date())
-            first, last = max(first, since), min(last, (now + _DAY).date())
-        days = (last - first).days + 1 if since else 0
-        within = [first + number * _DAY for number in range(days)]
-        counts: dict[str, list[str]] = defaultdict(list)
-        for some in _parts(within, _DAYS_READ):
-            sets = [_values(tenant, day, by) for day in some]
-            answer = _list(self._link.repeatably("EVAL", MEMBERS, len(sets), *sets))
-            for day, members in zip(some, answer, strict=True):
-                for value in map(_text, _list(members)):
-                    counts[value].append(_count(tenant, day, by, value))
-        totals = [_count(tenant, day, None, "") for day in within]
-        return Usage(
-            total=sum(self._counted({"": totals} if totals else {}).values()),
-            groups={
-                OTHER_VALUES if value == _OTHERS else decode_text(value): number
-                for value, number in self._counted(counts).items()
-            },
-            exact=False,
-            error=ERROR,
-            counted_since=since,
-        )
-
-    def _counted(self, counts: Mapping[str, Sequence[str]]) -> dict[str, int]:
-        """Return the number of VMs of each value. The value has at least one key."""
-        numbers: list[int] = []
-        for some in _up_to(_KEYS_READ, list(counts.values())):
-            keys = [key for names in some for key in names]
-            lengths = [len(names) for names in some]
-            numbers += map(_number, _list(self._link.repeatably("EVAL", COUNTS, len(keys), *keys, *lengths)))
-        return dict(zip(counts, numbers, strict=True))
+        with self._readable():
+            return count_vms(self._link, first, last, tenant=encode_text(tenant), by=by, now=self._clock.now())
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -318,54 +262,9 @@ class RedisDecisionStore:
         return microseconds(self._clock.now() - KEEP_DECISIONS)
 
 
-def _key(tenant: str, name: str) -> str:
-    """Return a key of an encoded tenant. The hash tag is never empty: Redis ignores an empty one."""
-    return f"{_PREFIX}{{tenant:{tenant}}}:{name}"
-
-
-def _keys(tenant: str) -> list[str]:
-    """Return the first keys of the scripts, in their order."""
-    names = (*_STAGES, "requests", "vms", "subscriptions", "state", "first-day")
-    return [_key(tenant, name) for name in names]
-
-
-def _values(tenant: str, day: date, dimension: Dimension) -> str:
-    return _key(tenant, f"usage:{day.isoformat()}:{dimension}")
-
-
-def _count(tenant: str, day: date, dimension: Dimension | None, value: str) -> str:
-    if dimension is None:
-        return _key(tenant, f"usage:{day.isoformat()}")
-    return f"{_values(tenant, day, dimension)}:{value}"
-
-
-def _counts(tenant: str, entries: Iterable[Entry]) -> tuple[list[str], int, list[str | int]]:
-    """Return all keys of APPEND, the number of counts to change, and the arguments that describe them."""
-    vms: dict[tuple[date, Dimension | None, str], set[str]] = defaultdict(set)
-    for entry in entries:
-        if not entry.groups:
-            continue
-        day = moment(entry.at).date()
-        vms[day, None, ""].add(entry.vm_id)
-        for dimension, value in entry.groups.items():
-            vms[day, dimension, value if len(value) <= _MOST_VALUE else _OTHERS].add(entry.vm_id)
-
-    numbers = {name: place for place, name in enumerate(_keys(tenant), 1)}
-    arguments: list[str | int] = []
-    for (day, of, value), counted in vms.items():
-        names = [_count(tenant, day, of, value)]
-        if of is not None:
-            names += (_values(tenant, day, of), _count(tenant, day, of, _OTHERS))
-        places = [numbers.setdefault(name, len(numbers) + 1) for name in names]
-        count, values, others = (*places, 0, 0)[:3]
-        expires = microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC) + KEEP_USAGE + _DAY) // 1000
-        arguments += (day.isoformat(), count, values, value, others, expires, "|".join(sorted(counted)))
-    return list(numbers), len(vms), arguments
-
-
 def _argument(entry: Entry) -> str:
     """Write an entry as APPEND reads it. Only the last field may have separators."""
-    stage = str(1 + _STAGES.index(entry.stage))
+    stage = str(1 + STAGES.index(entry.stage))
     compared = (stage, _time(entry.at), entry.verdict, entry.code, entry.plan)
     return "|".join((*compared, entry.vm_id, entry.subscription_id, entry.request_id, entry.line))
 
@@ -385,39 +284,4 @@ def _position(place: str) -> Position:
 
 
 def _decision(place: object, line: object) -> Decision:
-    return decision_of(_text(line), _position(_text(place)))
-
-
-def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _up_to(most: int, groups: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
-    """Divide groups into lists with at most `most` members together. A larger group is alone."""
-    some: list[Sequence[str]] = []
-    for group in groups:
-        if some and sum(map(len, some)) + len(group) > most:
-            yield some
-            some = []
-        some.append(group)
-    if some:
-        yield some
-
-
-def _text(answer: object) -> str:
-    if isinstance(answer, bytes):
-        return answer.decode("ascii")
-    raise TypeError("Redis answered with something else than bytes")
-
-
-def _number(answer: object) -> int:
-    if isinstance(answer, int):
-        return answer
-    raise TypeError("Redis answered with something else than a number")
-
-
-def _list(answer: object) -> list[object]:
-    if isinstance(answer, list):
-        return answer
-    raise TypeError("Redis answered with something else than an array")
+    return decision_of(text_of(line), _position(text_of(place)))
