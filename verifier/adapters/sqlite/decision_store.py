@@ -70,7 +70,8 @@ _LAYOUT = Layout(
         # The indexes cover the filters, so that a scan reads only the rows that it returns.
         "CREATE INDEX decisions_by_stage ON decisions (tenant, stage, at, id, verdict, code, plan)",
         """
-        CREATE INDEX decisions_by_vm ON decisions (tenant, vm_id, at, id, verdict, code, plan) WHERE vm_id <> ''
+        CREATE INDEX decisions_by_vm ON decisions (tenant, vm_id, at, id, subscription_id, verdict, code, plan)
+            WHERE vm_id <> ''
         """,
         """
         CREATE INDEX decisions_by_subscription ON decisions (tenant, subscription_id, at, id, verdict, code, plan)
