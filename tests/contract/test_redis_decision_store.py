@@ -88,13 +88,13 @@ def assert_consistent(client: redis.Redis, tenant: str) -> int:
         members: Any = client.zrange(key_of(tenant, stage), 0, -1)
         sizes[f"bytes{number}"] = sum(int(member.rpartition("|")[2]) for member in members)
         for member in members:
-            place, verdict, code, _, request, _ = member.split("|")
+            place, verdict, code, plan, request, _ = member.split("|")
             its_place, vm, subscription, line = requests.pop(request).split("|", 3)
             fields = json.loads(line)
             assert (its_place, fields["verdict"], fields["code"]) == (place, verdict, code)
             assert (fields["vmId"].lower(), fields["subscriptionId"].lower()) == (vm, subscription)
             for name, value in (("vms", vm), ("subscriptions", subscription)):
-                indexed[name] += [f"{value}|{place}{number}"] if value else []
+                indexed[name] += [f"{value}|{place}{number}|{verdict}|{code}|{plan}|"] if value else []
     assert requests == {}
     for name, entries in indexed.items():
         assert client.zrange(key_of(tenant, name), 0, -1) == sorted(entries)
@@ -132,7 +132,7 @@ class TestKeys:
         inside = (
             "hdel hexists hget hlen hmget hset pexpire pexpireat pfadd pfcount sadd scard sismember smembers unlink"
         )
-        sets = "zadd zcard zrange zrem zremrangebyscore"
+        sets = "zadd zcard zrange zrem zremrangebyscore zscore"
         direct = "eval exists get hget set zrange ping"
         with opened(f"redis://limited:secret@127.0.0.1:{server.port}", bytes_per_tenant=MEBIBYTE // 64) as store:
             for more in ("info", ""):
@@ -143,7 +143,7 @@ class TestKeys:
                 )
                 store.append([record_of(NOW + index * SECOND, "t") for index in range(50)])
                 assert store.find("nothing", tenant="t") is None
-                assert 5 < len(ids_in(store, "t")) < 50
+                assert 5 < len(ids_in(store, "t", Selection(vm_id=VM, subscription_id=SUBSCRIPTION))) < 50
                 assert store.usage(NOW.date(), NOW.date(), tenant="t", by=Dimension.PLAN).total == 1
                 assert store.tenants() == ("t",)
                 assert store.erase(tenant="t", vm_id=VM) > 5
@@ -276,7 +276,7 @@ def random_record(chance: random.Random, number: int) -> AppraisalRecord:
 @pytest.mark.parametrize("text", ["x" * 20_000, "1" * 20_000, "|" * 7_000, "%" * 7_000, "[^|]*" * 1_300])
 def test_long_texts_do_not_occupy_the_server(server: RedisServer, client: redis.Redis, text: str) -> None:
     """Callers write some of the texts. The time for each must not grow with the square of its length."""
-    client.config_set("slowlog-log-slower-than", 100_000)
+    client.config_set("slowlog-log-slower-than", 500_000)
     claims = claims_of(text, text, plan=Plan(publisher=text, product=text, name=text), sku=text)
     with opened(server.url, bytes_per_tenant=4 * MEBIBYTE) as store:
         for index in range(50):
@@ -384,7 +384,8 @@ class TestMemory:
             client.config_set("maxmemory", 1)
             with pytest.raises(StoreUnavailable, match="memory"):
                 store.append([record_of(NOW, "t")])
-            with pytest.raises(StoreUnavailable, match="out of memory"):
+            # Redis 6.2 has no code for this error in a script.
+            with pytest.raises(StoreUnavailable, match=r"out of memory|refused the command"):
                 store.erase(tenant="t", vm_id=VM)
             assert {name: client.dump(key_of("t", name)) for name in NAMES} == before
             assert len(ids_in(store, "t")) == 1

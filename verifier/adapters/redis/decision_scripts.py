@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | 1 to 3 | sorted set | the records of one stage: `place|verdict|code|plan|request id|size` |
 | 4 | hash | by request id: `place|vmId|subscriptionId|JSON` |
-| 5, 6 | sorted set | `vmId|place` and `subscriptionId|place`, each followed by the number of the stage |
+| 5, 6 | sorted set | `vmId|place`, `subscriptionId|place`, each with the digit of the stage and `|verdict|code|plan|` |
 | 7 | hash | the last sequence number, and the bytes of each stage |
 | 8 | string | the first day with counts |
 
@@ -42,11 +42,18 @@ local function member_at(stage, place)
     return redis.call('ZRANGE', stages[stage], '[' .. place .. '|', '(' .. place .. '}', 'BYLEX', 'LIMIT', 0, 1)[1]
 end
 
+-- Return the stage of an index entry of `value`, and the member of that stage or nil.
+local function indexed_by(value, entry)
+    local place, stage = string.match(string.sub(entry, #value + 2), '^(%x+)(%d)|')
+    stage = tonumber(stage)
+    return stage, member_at(stage, place)
+end
+
 local function remove(stage, member)
-    local place, request, size = string.match(member, '^(%x+)|.*|([^|]*)|(%d+)$')
+    local place, compared, request, size = string.match(member, '^(%x+)(|.*|)([^|]*)|(%d+)$')
     local record = redis.call('HGET', requests, request) or ''
     for number, value in ipairs({string.match(record, '^[^|]*|([^|]*)|([^|]*)|')}) do
-        if value ~= '' then redis.call('ZREM', indexes[number], value .. '|' .. place .. stage) end
+        if value ~= '' then redis.call('ZREM', indexes[number], value .. '|' .. place .. stage .. compared) end
     end
     redis.call('HDEL', requests, request)
     redis.call('ZREM', stages[stage], member)
@@ -117,12 +124,14 @@ for number = 1, records do
     if redis.call('HEXISTS', requests, request) == 0 then
         sequence = sequence + 1
         local place = time .. string.format('%010x', sequence)
-        local size = #line + 2 * (#request + #vm + #subscription) + #code + #plan + entry_bytes
-        local compared = table.concat({place, verdict, code, plan, request, string.format('%.0f', size)}, '|')
-        redis.call('ZADD', stages[stage], 0, compared)
+        local size = #line + 2 * (#request + #vm + #subscription)
+            + 3 * (#verdict + #code + #plan) + entry_bytes
+        local compared = '|' .. table.concat({verdict, code, plan}, '|') .. '|'
+        local entry = '|' .. place .. stage .. compared
+        redis.call('ZADD', stages[stage], 0, place .. compared .. request .. '|' .. string.format('%.0f', size))
         redis.call('HSET', requests, request, table.concat({place, vm, subscription, line}, '|'))
-        if vm ~= '' then redis.call('ZADD', indexes[1], 0, vm .. '|' .. place .. stage) end
-        if subscription ~= '' then redis.call('ZADD', indexes[2], 0, subscription .. '|' .. place .. stage) end
+        if vm ~= '' then redis.call('ZADD', indexes[1], 0, vm .. entry) end
+        if subscription ~= '' then redis.call('ZADD', indexes[2], 0, subscription .. entry) end
         bytes[stage] = bytes[stage] + size
         added[request] = true
     end
@@ -170,14 +179,20 @@ return {1, dropped, more}
 """
 )
 
-#: `high` is exclusive, `low` inclusive. The answer: whether older records are left, how many records it looked at, the
-#: place of the last one, and a list of places and JSON texts.
+#: `high` is exclusive, `low` inclusive. `both` is a subscription that records of the VM must have, or empty.
+#: The answer: whether older records are left, how many records it looked at, the place of the last one, and a list of
+#: places and JSON texts.
 SCAN = (
     _COMMON
     + """
 local index, value, high, low = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-local verdict, code, plan, vm, subscription = unpack(ARGV, 5, 9)
-local limit, most, chunk, place_length = tonumber(ARGV[10]), tonumber(ARGV[11]), 128, #high
+local verdict, code, plan, both = unpack(ARGV, 5, 8)
+local limit, most, chunk, place_length = tonumber(ARGV[9]), tonumber(ARGV[10]), 128, #high
+
+local function recorded(member)
+    local request = string.match(member, '^%x+|[^|]*|[^|]*|[^|]*|([^|]*)')
+    return string.match(redis.call('HGET', requests, request) or '', '^[^|]*|[^|]*|[^|]*|(.*)$')
+end
 
 -- Return a function that returns the next older member of a sorted set.
 local function backwards(key, prefix)
@@ -193,14 +208,25 @@ local function backwards(key, prefix)
     end
 end
 
-local next_member
+-- A pattern costs less than to take each member apart. All members have the compared texts after their first separator.
+local function text(filter)
+    return filter == '' and '[^|]*' or string.gsub(string.sub(filter, 2), '%W', '%%%0')
+end
+local selected = '^%x+|' .. text(verdict) .. '|' .. text(code) .. '|' .. text(plan) .. '|'
+
+local next_member, line_of
 if index > 0 then
-    local next_indexed = backwards(indexes[index], value .. '|')
+    local next_entry = backwards(indexes[index], value .. '|')
     next_member = function()
-        for indexed in next_indexed do
-            local member = member_at(tonumber(string.sub(indexed, -1)), string.sub(indexed, #value + 2, -2))
-            if member then return member end
-        end
+        local entry = next_entry()
+        return entry and string.sub(entry, #value + 2)
+    end
+    line_of = function(member)
+        if not string.find(member, selected) then return nil end
+        -- The entry in the other index differs in its first text only.
+        if both ~= '' and not redis.call('ZSCORE', indexes[2], both .. '|' .. member) then return nil end
+        local _, found = indexed_by('', '|' .. member)
+        return found and recorded(found)
     end
 else
     local readers, heads = {}, {}
@@ -218,19 +244,9 @@ else
         heads[newest] = readers[newest]()
         return member
     end
-end
-
--- A pattern costs less than to take each member apart.
-local function text(filter)
-    return filter == '' and '[^|]*' or string.gsub(string.sub(filter, 2), '%W', '%%%0')
-end
-local selected = '^%x+|' .. text(verdict) .. '|' .. text(code) .. '|' .. text(plan) .. '|'
-local recorded = '^[^|]*|' .. text(vm) .. '|' .. text(subscription) .. '|(.*)$'
-
-local function line_of(member)
-    if not string.find(member, selected) then return nil end
-    local request = string.match(member, '^%x+|[^|]*|[^|]*|[^|]*|([^|]*)')
-    return string.match(redis.call('HGET', requests, request) or '', recorded)
+    line_of = function(member)
+        return string.find(member, selected) and recorded(member)
+    end
 end
 
 local found, scanned, member, last = {}, 0, next_member(), ''
@@ -256,8 +272,7 @@ local indexed = redis.call('ZRANGE', indexes[index], start, stop, 'BYLEX', 'LIMI
 if #indexed == 0 then return {0, 0} end
 save()
 for _, entry in ipairs(indexed) do
-    local stage = tonumber(string.sub(entry, -1))
-    local member = member_at(stage, string.sub(entry, #value + 2, -2))
+    local stage, member = indexed_by(value, entry)
     if member then
         remove(stage, member)
         erased = erased + 1
