@@ -157,21 +157,8 @@ def _attest(arguments: argparse.Namespace) -> VerifiedResult:
             return result
     except (ValueError, OSError) as error:
         raise NotAttested(ExitCode.USAGE, str(error)) from error
-    _print(text)
+    files.print_out(text.encode())
     return result
-
-
-def _print(text: str) -> None:
-    """Write to standard output. Raises `NotAttested` if it is closed or its disk is full: that is no refusal."""
-    if sys.stdout is None:
-        raise NotAttested(ExitCode.USAGE, "standard output is closed")
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise NotAttested(ExitCode.USAGE, f"cannot write standard output: {error.strerror}") from error
 
 
 def _save(document: AttestedDocument, file: Path | None) -> None:
