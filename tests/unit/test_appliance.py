@@ -127,6 +127,13 @@ def test_denial_ends_a_grace_at_once() -> None:
     assert state(subject, END + 1) == "stopped"
 
 
+def test_latest_time_never_goes_back() -> None:
+    subject = licensed()
+    for seconds in (100, 50):
+        subject.observe(moment(seconds), denied=None)
+    assert subject.record.latest == moment(100)
+
+
 def test_older_token_does_not_shorten_the_license() -> None:
     subject = licensed()
     assert subject.accept(verify(token({"exp": at(60)})))
@@ -366,6 +373,17 @@ class TestFiles:
         for name in ("token", "status"):
             make(tmp_path / name)
         assert look().startswith("appliance: stopped: ")
+
+    def test_clock_that_was_set_back_before_the_start_does_not_license(
+        self, look: Callable[..., str], tmp_path: Path
+    ) -> None:
+        now = datetime.now(UTC)
+        seen = Record(vm_id=VM_ID, licensed_until=now + timedelta(hours=1), latest=now + timedelta(days=1))
+        write_record(tmp_path / "state", seen)
+        (tmp_path / "token").write_text(self.current(), "ascii")
+        line = look()
+        assert line.startswith("appliance: stopped: ")
+        assert "(token-expired)" in line
 
     def test_license_survives_the_files_of_the_agent(self, look: Callable[..., str], tmp_path: Path) -> None:
         (tmp_path / "token").write_text(self.current(), "ascii")
