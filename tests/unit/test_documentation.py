@@ -62,7 +62,7 @@ PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *(ROOT / "docs").rglob("*.md"),
-        ROOT / "examples" / "README.md",
+        *(ROOT / "examples").rglob("README.md"),
         ROOT / "trust_roots" / "README.md",
     ],
     key=lambda page: page.relative_to(ROOT).as_posix(),
