@@ -127,6 +127,7 @@ class Sessions:
 def source(address: str) -> str:
     """Return the address that sessions are counted for. Behind a proxy, replace this by the proxy's header."""
     ip = ip_address(address)
+    ip = getattr(ip, "ipv4_mapped", None) or ip
     return str(ip_network((ip, 64), strict=False) if ip.version == IPV6 else ip)
 
 
