@@ -63,6 +63,8 @@ def flooding(flood: Flood) -> Iterator[Flooded]:
     finally:
         process.kill()
         process.wait(_SECONDS)
+        if process.stdout is not None:
+            process.stdout.close()
     told = json.loads(out)
     assert (process.returncode, told["broken"]) == (0, [])
     result.seconds = told["seconds"]
