@@ -102,7 +102,8 @@ class AgentLimits:
             )
 
 
-#: The highest limit of one tenant: on Redis about 400 MB.
+#: The highest limit of one tenant. The counts take about 400 MB on Redis. The nonces take more, because the store
+#: remembers each nonce for longer than it is outstanding (docs/operations.md).
 MAX_OUTSTANDING_NONCES = 1_000_000
 
 
