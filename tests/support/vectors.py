@@ -74,10 +74,10 @@ class Vector:
         """`store` is in the state that the vector asks for."""
         for nonce in self.nonces:
             issued_at = nonce.record.issued_at
-            if not store.issue(nonce.key, nonce.record, keep=Limits().nonce_memory, now=issued_at):
+            if not store.issue(nonce.key, nonce.record, keep=Limits().unused_nonce_memory, now=issued_at):
                 raise AssertionError(f"{self}: a nonce that is there twice")
             if nonce.used_at is not None:
-                store.redeem(nonce.key, now=nonce.used_at)
+                store.redeem(nonce.key, keep=Limits().used_nonce_memory, now=nonce.used_at)
 
 
 @cache
