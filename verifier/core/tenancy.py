@@ -102,8 +102,8 @@ class AgentLimits:
             )
 
 
-#: The highest limit of one tenant. The counts take about 400 MB on Redis. The nonces take more, because the store
-#: remembers each nonce for longer than it is outstanding (docs/operations.md).
+#: The highest limit of one tenant. On Redis, the counts take about 400 MB. The unused nonces take 300 MB by default,
+#: because the store keeps each for less than two lifetimes (docs/operations.md).
 MAX_OUTSTANDING_NONCES = 1_000_000
 
 
