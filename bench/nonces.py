@@ -33,7 +33,8 @@ from verifier.core.nonces import FirstUse, NonceRecord
 from verifier.ports.stores import NonceKey, NonceStore
 
 NOW = datetime.now(UTC)
-KEEP = Limits().nonce_memory
+#: The longer of the two times, so that no nonce expires while the others are loaded.
+KEEP = Limits().used_nonce_memory
 RECORD = NonceRecord(issued_at=NOW, expires_at=NOW + Limits().nonce_lifetime)
 TENANT = "default"
 FIRST, MOST, LIMIT = 1_000, 1_000_000, 10**8
@@ -143,7 +144,7 @@ def issue(store: NonceStore, number: int) -> None:
 
 
 def redeem(store: NonceStore, number: int) -> None:
-    if store.redeem(NonceKey(tenant=TENANT, nonce=nonce(number)), now=NOW) != FirstUse(record=RECORD):
+    if store.redeem(NonceKey(tenant=TENANT, nonce=nonce(number)), keep=KEEP, now=NOW) != FirstUse(record=RECORD):
         raise AssertionError("a nonce that is not outstanding")
 
 

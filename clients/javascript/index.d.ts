@@ -53,7 +53,7 @@ export class ReplayStoreError extends Error {}
 
 /** Remembers identifiers until they expire. Processes that serve one backend must share one store. */
 export interface ReplayStore {
-  /** Stores the identifier, and returns true if it is new in its scope. Both must be one atomic step. */
+  /** Stores the identifier, and returns true if it is new in its scope, a VM. Both must be one atomic step. */
   remember(scope: string, identifier: string, times: { now: Date; until: Date }): Promise<boolean>;
 }
 

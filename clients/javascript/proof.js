@@ -31,7 +31,8 @@ export async function checkProof(proof, expected, replayStore) {
   }
   if (!(await verifies(proof, key))) refuse("proof-signature-invalid", "The signature of the proof is invalid.");
   const { madeAt, identifier } = checkClaims(jws, expected);
-  await rememberOnce(replayStore, expected.thumbprint, identifier, {
+  // For this VM and not for its key, because one VM can have any number of keys.
+  await rememberOnce(replayStore, digest(expected.vmId), identifier, {
     now: expected.now,
     until: new Date(madeAt.getTime() + PROOF_LIFETIME_MS + LEEWAY_MS),
     code: "proof-replayed",

@@ -74,7 +74,8 @@ export class ResultVerifier {
     } else if (proof === undefined) {
       refuse("proof-missing", "The token is bound to a key. Send a DPoP proof with it.");
     } else {
-      await checkProof(proof, { token, thumbprint, method, url, now }, this.#replayStore);
+      const expected = { token, thumbprint, vmId: machine.vmId, method, url, now };
+      await checkProof(proof, expected, this.#replayStore);
     }
     // 6. Single use.
     if (this.#singleUse) {

@@ -25,7 +25,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
@@ -37,7 +37,8 @@ MAX_BODY_BYTES = 16 * 1024
 #: As long as the verifier's nonces are good, unless it is told otherwise.
 SESSION_SECONDS = 300.0
 MAX_SESSIONS = 10_000
-#: Open sessions of one address (IPv6: of one /64), so that one VM cannot open all of them.
+#: Sessions that one address (IPv6: one /64) may start in SESSION_SECONDS. A session that ended counts too: each one
+#: costs two requests, so one VM could otherwise use up the rate that the verifier gives this backend.
 MAX_SESSIONS_PER_ADDRESS = 100
 #: What a VM may name in its challenge.
 IPV6 = 6
@@ -74,7 +75,7 @@ class Verifier:
 
 
 class TooManySessions(Exception):
-    """Report that the backend, or one address, has too many open sessions."""
+    """Report that the backend has too many open sessions, or that one address started too many."""
 
 
 class Sessions:
@@ -85,45 +86,48 @@ class Sessions:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._open: dict[str, tuple[float, str, str]] = {}
+        self._open: dict[str, tuple[float, str]] = {}
+        self._started: deque[tuple[float, str]] = deque()
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def start(self, nonce: str, address: str) -> str:
-        """Return the id of a new session. Raises TooManySessions."""
+    def admit(self, address: str) -> None:
+        """Count a session of this address, before it costs a request to the verifier. Raises TooManySessions."""
+        with self._lock:
+            now = self._clock()
+            self._forget(now)
+            if len(self._open) >= MAX_SESSIONS or self._counts.get(address, 0) >= MAX_SESSIONS_PER_ADDRESS:
+                raise TooManySessions
+            self._started.append((now + SESSION_SECONDS, address))
+            self._counts[address] += 1
+
+    def start(self, nonce: str) -> str:
+        """Return the id of a new session."""
         session = secrets.token_urlsafe(32)
         with self._lock:
-            self._check_room(address)
-            self._open[session] = (self._clock() + SESSION_SECONDS, nonce, address)
-            self._counts[address] += 1
+            self._open[session] = (self._clock() + SESSION_SECONDS, nonce)
         return session
-
-    def check_room(self, address: str) -> None:
-        """Raise TooManySessions if no session can start for this address."""
-        with self._lock:
-            self._check_room(address)
 
     def end(self, session: str) -> str | None:
         """Return the nonce of the session, once; None if there is no such session."""
         with self._lock:
-            ends_at, nonce = self._remove(session) if session in self._open else (0.0, "")
+            ends_at, nonce = self._open.pop(session, (0.0, None))
         return nonce if self._clock() <= ends_at else None
 
-    def _check_room(self, address: str) -> None:
-        while self._open and self._clock() > next(iter(self._open.values()))[0]:  # the oldest one is first
-            self._remove(next(iter(self._open)))
-        if len(self._open) >= MAX_SESSIONS or self._counts[address] >= MAX_SESSIONS_PER_ADDRESS:
-            raise TooManySessions
-
-    def _remove(self, session: str) -> tuple[float, str]:
-        ends_at, nonce, address = self._open.pop(session)
-        self._counts -= Counter({address: 1})
-        return ends_at, nonce
+    def _forget(self, now: float) -> None:
+        while self._open and now > next(iter(self._open.values()))[0]:  # the oldest one is first
+            self._open.pop(next(iter(self._open)))
+        while self._started and now > self._started[0][0]:
+            _, address = self._started.popleft()
+            self._counts[address] -= 1
+            if not self._counts[address]:
+                del self._counts[address]
 
 
 def source(address: str) -> str:
     """Return the address that sessions are counted for. Behind a proxy, replace this by the proxy's header."""
     ip = ip_address(address)
+    ip = getattr(ip, "ipv4_mapped", None) or ip
     return str(ip_network((ip, 64), strict=False) if ip.version == IPV6 else ip)
 
 
@@ -153,7 +157,7 @@ class Backend:
                 case "POST", "/licenses":
                     return self._license(body)
         except TooManySessions:
-            return problem(429, "too-many-sessions", "Too many sessions are open.", retryable=True)
+            return problem(429, "too-many-sessions", "Too many sessions were started. Try again later.", retryable=True)
         except (OSError, ValueError):
             return problem(503, "verifier-unavailable", "The verifier does not answer.", retryable=True)
         return problem(404, "not-found", "Post to /challenges, then to /licenses.")
@@ -163,13 +167,13 @@ class Backend:
             binding = read_binding(body)
         except (ValueError, AttributeError, TypeError, RecursionError):
             return problem(400, "malformed-request", 'The body is {}, or has a "vmId" (a GUID) or a "policy" (a name).')
-        self._sessions.check_room(address)
+        self._sessions.admit(address)
         status, answer = self._verifier.post("/v1/nonces", binding)
         if answer.get("code") == "malformed-request" and "policy" in binding:
             return problem(400, "malformed-request", f"The verifier has no policy {binding['policy']!r}.")
         if status != HTTPStatus.CREATED:
             return self._pass_on(status, answer)
-        session = self._sessions.start(answer["nonce"], address)
+        session = self._sessions.start(answer["nonce"])
         return 201, {"session": session, "nonce": answer["nonce"], "expiresAt": answer["expiresAt"]}
 
     def _license(self, body: bytes) -> Answer:

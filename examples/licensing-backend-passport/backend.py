@@ -25,8 +25,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from verifier.relying_party import MemoryReplayStore, NotVerified, ResultVerifier
 
@@ -80,6 +81,18 @@ class Backend:
         return 201, {"vmId": machine.vm_id, "product": product, "licensed": True}
 
 
+class Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, so that a slow VM does not keep the others waiting."""
+
+    daemon_threads = True
+
+
+class Handler(WSGIRequestHandler):
+    """Close a connection that sends nothing for 30 seconds."""
+
+    timeout = 30
+
+
 def main() -> None:
     backend = Backend(
         results=ResultVerifier(
@@ -92,7 +105,7 @@ def main() -> None:
         ),
         products=frozenset(name.lower() for name in os.environ.get("PRODUCTS", "").split(",") if name),
     )
-    with make_server("127.0.0.1", int(os.environ.get("PORT", "8090")), backend) as server:
+    with make_server("127.0.0.1", int(os.environ.get("PORT", "8090")), backend, Server, Handler) as server:
         sys.stdout.write(f"backend: listening on http://127.0.0.1:{server.server_port}\n")
         sys.stdout.flush()
         server.serve_forever()

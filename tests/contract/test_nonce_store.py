@@ -148,64 +148,64 @@ def issue(store: NonceStore, key: NonceKey, record: NonceRecord = RECORD) -> boo
 def test_redeems_an_issued_nonce_once_with_its_record(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     assert issue(store, key)
-    assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+    assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_every_later_redemption_is_a_replay(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     issue(store, key)
-    store.redeem(key, now=NOW)
-    assert [store.redeem(key, now=NOW) for _ in range(3)] == [AlreadyUsed()] * 3
+    store.redeem(key, keep=KEEP, now=NOW)
+    assert [store.redeem(key, keep=KEEP, now=NOW) for _ in range(3)] == [AlreadyUsed()] * 3
 
 
 def test_a_nonce_that_was_never_issued_is_unknown(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
-    assert store.redeem(key, now=NOW) == UnknownNonce()
-    assert store.redeem(key, now=NOW) == UnknownNonce()
+    assert store.redeem(key, keep=KEEP, now=NOW) == UnknownNonce()
+    assert store.redeem(key, keep=KEEP, now=NOW) == UnknownNonce()
 
 
 def test_a_failed_redemption_does_not_make_the_nonce_known(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
-    store.redeem(key, now=NOW)
+    store.redeem(key, keep=KEEP, now=NOW)
     assert issue(store, key)
-    assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+    assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_keeps_tenants_apart(store: NonceStore, tenant: str) -> None:
     ours, theirs = (NonceKey(tenant=tenant + suffix, nonce="1234567890") for suffix in "ab")
     issue(store, ours)
-    assert store.redeem(theirs, now=NOW) == UnknownNonce()
+    assert store.redeem(theirs, keep=KEEP, now=NOW) == UnknownNonce()
     assert issue(store, theirs, BOUND)
-    assert store.redeem(ours, now=NOW) == FirstUse(record=RECORD)
-    assert store.redeem(theirs, now=NOW) == FirstUse(record=BOUND)
+    assert store.redeem(ours, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
+    assert store.redeem(theirs, keep=KEEP, now=NOW) == FirstUse(record=BOUND)
 
 
 def test_does_not_issue_an_outstanding_nonce_again(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     issue(store, key, BOUND)
     assert not issue(store, key, RECORD)
-    assert store.redeem(key, now=NOW) == FirstUse(record=BOUND)
+    assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=BOUND)
 
 
 def test_does_not_issue_a_used_nonce_again(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     issue(store, key)
-    store.redeem(key, now=NOW)
+    store.redeem(key, keep=KEEP, now=NOW)
     assert not issue(store, key)
-    assert store.redeem(key, now=NOW) == AlreadyUsed()
+    assert store.redeem(key, keep=KEEP, now=NOW) == AlreadyUsed()
 
 
 def test_gives_back_every_binding_and_every_microsecond(store: NonceStore, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     issue(store, key, BOUND)
-    assert store.redeem(key, now=NOW) == FirstUse(record=BOUND)
+    assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=BOUND)
 
 
 def test_keys_of_any_characters_are_kept_apart(store: NonceStore, tenant: str) -> None:
     keys = [NonceKey(tenant=tenant + left, nonce=right) for left in ODD_TEXTS for right in ODD_TEXTS]
     records = [NonceRecord(issued_at=NOW, expires_at=NOW + KEEP, vm_id=str(index)) for index in range(len(keys))]
     assert all(issue(store, key, record) for key, record in zip(keys, records, strict=True))
-    assert [store.redeem(key, now=NOW) for key in keys] == [FirstUse(record=record) for record in records]
+    assert [store.redeem(key, keep=KEEP, now=NOW) for key in keys] == [FirstUse(record=record) for record in records]
 
 
 @pytest.mark.parametrize("keep", [timedelta(0), timedelta(seconds=-1)])
@@ -213,7 +213,11 @@ def test_a_keep_that_is_not_positive_is_refused(store: NonceStore, tenant: str, 
     key = NonceKey(tenant=tenant, nonce="1234567890")
     with pytest.raises(ValueError, match="keep is not positive"):
         store.issue(key, RECORD, keep=keep, now=NOW)
-    assert store.redeem(key, now=NOW) == UnknownNonce()
+    assert store.redeem(key, keep=KEEP, now=NOW) == UnknownNonce()
+    issue(store, key)
+    with pytest.raises(ValueError, match="keep is not positive"):
+        store.redeem(key, keep=keep, now=NOW)
+    assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_the_shortest_keep_is_accepted(store: NonceStore, tenant: str) -> None:
@@ -226,10 +230,10 @@ def test_two_openings_of_one_store_share_their_nonces(place: Place, store: Nonce
     issue(store, key)
     other = place.open()
     try:
-        assert other.redeem(key, now=NOW) == FirstUse(record=RECORD)
+        assert other.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
     finally:
         other.close()
-    assert store.redeem(key, now=NOW) == AlreadyUsed()
+    assert store.redeem(key, keep=KEEP, now=NOW) == AlreadyUsed()
 
 
 def test_works_on_after_close(place: Place, tenant: str) -> None:
@@ -250,7 +254,7 @@ def test_of_many_threads_exactly_one_is_first(store: NonceStore, tenant: str) ->
 
         def redeem(barrier: threading.Barrier = barrier, key: NonceKey = key) -> Redemption:
             barrier.wait()
-            return store.redeem(key, now=NOW)
+            return store.redeem(key, keep=KEEP, now=NOW)
 
         with ThreadPoolExecutor(threads) as pool:
             outcomes = Counter(future.result() for future in [pool.submit(redeem) for _ in range(threads)])
@@ -270,7 +274,7 @@ def test_of_many_threads_exactly_one_issues(store: NonceStore, tenant: str) -> N
         issued = list(pool.map(issue_mine, range(threads)))
     winner = issued.index(True)
     assert issued.count(True) == 1
-    redeemed = store.redeem(key, now=NOW)
+    redeemed = store.redeem(key, keep=KEEP, now=NOW)
     assert isinstance(redeemed, FirstUse)
     assert redeemed.record.vm_id == str(winner)
 
@@ -280,7 +284,7 @@ def test_of_several_processes_exactly_one_is_first(place: Place, store: NonceSto
     issue(store, key)
     outcomes = at_once(place, "nonce", key.tenant, key.nonce)
     assert outcomes == {"FirstUse": 1, "AlreadyUsed": PROCESSES - 1}
-    assert store.redeem(key, now=NOW) == AlreadyUsed()
+    assert store.redeem(key, keep=KEEP, now=NOW) == AlreadyUsed()
 
 
 def at_once(place: Place, kind: str, tenant: str, text: str) -> Counter[str]:
@@ -305,12 +309,12 @@ def test_a_document_and_a_nonce_of_the_same_text_are_kept_apart(store: NonceStor
     for text in texts:
         assert remember(store, DocumentKey(tenant=tenant, digest=text))
         for nonce in (text, f"document:{text}"):
-            assert store.redeem(NonceKey(tenant=tenant, nonce=nonce), now=NOW) == UnknownNonce()
+            assert store.redeem(NonceKey(tenant=tenant, nonce=nonce), keep=KEEP, now=NOW) == UnknownNonce()
     for number, text in enumerate(texts):
         key = NonceKey(tenant=tenant, nonce=f"n{number}")
         assert issue(store, key)
         assert remember(store, DocumentKey(tenant=tenant, digest=key.nonce))
-        assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+        assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
         assert not remember(store, DocumentKey(tenant=tenant, digest=text))
 
 
@@ -382,7 +386,7 @@ def test_agrees_with_a_dictionary(store: NonceStore, steps: list[tuple[str, str,
             if key not in used:
                 outstanding.setdefault(key, record)
         elif key in outstanding:
-            assert store.redeem(key, now=NOW) == FirstUse(record=outstanding.pop(key))
+            assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=outstanding.pop(key))
             used.add(key)
         else:
-            assert store.redeem(key, now=NOW) == (AlreadyUsed() if key in used else UnknownNonce())
+            assert store.redeem(key, keep=KEEP, now=NOW) == (AlreadyUsed() if key in used else UnknownNonce())

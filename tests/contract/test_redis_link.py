@@ -96,7 +96,7 @@ class TestRoundTrips:
                     assert store.issue(key_of(str(number)), RECORD, keep=KEEP, now=NOW)
                 assert (proxy.round_trips, proxy.connections) == (50, 0)
                 for number in range(50):
-                    assert store.redeem(key_of(str(number)), now=NOW) == FirstUse(record=RECORD)
+                    assert store.redeem(key_of(str(number)), keep=KEEP, now=NOW) == FirstUse(record=RECORD)
                 assert (proxy.round_trips, proxy.connections) == (100, 0)
         told = calls(server)
         assert (told["cmdstat_set"], told.get("cmdstat_wait", 0)) == (100, 50 if options else 0)
@@ -109,10 +109,10 @@ class TestLostAnswers:
             store.issue(key, RECORD, keep=KEEP, now=NOW)
             forget_calls(server)
             proxy.network, proxy.cuts = Network.CUTS_ANSWERS, 10
-            unavailable(lambda: store.redeem(key, now=NOW))
+            unavailable(lambda: store.redeem(key, keep=KEEP, now=NOW))
             assert calls(server)["cmdstat_set"] == 1
             proxy.network = Network.WORKS
-            assert store.redeem(key, now=NOW) == AlreadyUsed()
+            assert store.redeem(key, keep=KEEP, now=NOW) == AlreadyUsed()
 
     def test_issuing_is_sent_again_and_finds_the_nonce_known(self, server: RedisServer, proxy: TcpProxy) -> None:
         """No agent has the nonce. The caller takes another one, as for every known nonce."""
@@ -137,7 +137,7 @@ class TestLostAnswers:
             store.issue(key, RECORD, keep=KEEP, now=NOW)
             proxy.cut()
             until(lambda: not proxy.is_connected)
-            assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+            assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 class TestBreaker:
@@ -147,7 +147,7 @@ class TestBreaker:
             proxy.network = Network.SWALLOWS
             assert unavailable(store.ping) >= TIMEOUT.total_seconds()
             # A timeout each would be 50 s.
-            assert sum(unavailable(lambda: store.redeem(key_of("1"), now=NOW)) for _ in range(100)) < 5
+            assert sum(unavailable(lambda: store.redeem(key_of("1"), keep=KEEP, now=NOW)) for _ in range(100)) < 5
             proxy.network = Network.WORKS
             back = time.monotonic()
             until_available(store.ping)
@@ -244,7 +244,7 @@ class TestSentinel:
         try:
             with closing(RedisNonceStore.from_url(sentinel_group.url)) as store:
                 assert store.issue(key_of("1", tenant), RECORD, keep=KEEP, now=NOW)
-                assert store.redeem(key_of("1", tenant), now=NOW) == FirstUse(record=RECORD)
+                assert store.redeem(key_of("1", tenant), keep=KEEP, now=NOW) == FirstUse(record=RECORD)
         finally:
             sentinel_group.sentinels[0].resume()
 
@@ -294,7 +294,7 @@ class TestCluster:
         for number in range(30):
             key = key_of(str(number), tenant)
             assert stores.nonces.issue(key, RECORD, keep=KEEP, now=NOW)
-            assert stores.nonces.redeem(key, now=NOW) == FirstUse(record=RECORD)
+            assert stores.nonces.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
         assert stores.registry.decide(OperatorDecisions(), EVENT, expected=stores.registry.revision())
         assert stores.registry.audit_log(most=1) == (EVENT,)
         assert stores.registry.discovered() == ()
@@ -312,8 +312,8 @@ class TestCluster:
             other = redis_cluster.replica_of(before)
             ask(other, "CLUSTER", "FAILOVER")
             until(lambda: ask(other, "ROLE")[0] == b"master" and ask(before, "ROLE")[0] == b"slave")
-            assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
-            assert store.redeem(key, now=NOW) == AlreadyUsed()
+            assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
+            assert store.redeem(key, keep=KEEP, now=NOW) == AlreadyUsed()
 
     def test_follows_a_key_while_its_slot_moves(self, redis_cluster: ClusterGroup, tenant: str) -> None:
         """ASK: the redirection holds for one command."""
@@ -326,8 +326,8 @@ class TestCluster:
         try:
             with closing(RedisNonceStore.from_url(redis_cluster.url, options=WAITING)) as store:
                 assert store.issue(key, RECORD, keep=KEEP, now=NOW)
-                assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
-                assert store.redeem(key, now=NOW) == AlreadyUsed()
+                assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
+                assert store.redeem(key, keep=KEEP, now=NOW) == AlreadyUsed()
             # Keys of other tests may be in the same slot.
             name = name_of(key).encode()
             assert name not in ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 100)
@@ -347,9 +347,9 @@ class TestCluster:
             elsewhere = [key for key in keys if redis_cluster.primary_of(name_of(key)) is not victim]
             forget_calls(victim)
             with victim.hanging():
-                unavailable(lambda: store.redeem(keys[0], now=NOW))
+                unavailable(lambda: store.redeem(keys[0], keep=KEEP, now=NOW))
                 for key in elsewhere:
-                    assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+                    assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
             assert calls(victim)["cmdstat_set"] == 1
             assert len(elsewhere) > 5
 
@@ -368,15 +368,15 @@ class TestReplicas:
         with store_at(server.port, WAITING, timeout=timedelta(seconds=1)) as store:
             store.issue(key_of("1"), RECORD, keep=KEEP, now=NOW)
             with pytest.raises(StoreUnavailable, match="Too few replicas"):
-                store.redeem(key_of("1"), now=NOW)
+                store.redeem(key_of("1"), keep=KEEP, now=NOW)
         with store_at(server.port) as store:
-            assert store.redeem(key_of("1"), now=NOW) == AlreadyUsed()
+            assert store.redeem(key_of("1"), keep=KEEP, now=NOW) == AlreadyUsed()
 
     def test_a_user_who_may_not_wait_is_told_so(self, server: RedisServer) -> None:
         ask(server, "ACL", "SETUSER", "default", "-wait")
         store = store_at(server.port, WAITING, timeout=timedelta(seconds=1))
         with store as opened, pytest.raises(StoreUnavailable, match="does not permit"):
-            opened.redeem(key_of("1"), now=NOW)
+            opened.redeem(key_of("1"), keep=KEEP, now=NOW)
 
     def test_a_redemption_counts_when_the_replica_confirms_it(self, sentinel_group: SentinelGroup, tenant: str) -> None:
         key = key_of("1", tenant)
@@ -384,8 +384,8 @@ class TestReplicas:
         replica = sentinel_group.replica_of(primary)
         with closing(RedisNonceStore.from_url(sentinel_group.url, options=WAITING)) as store:
             store.issue(key, RECORD, keep=KEEP, now=NOW)
-            assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+            assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
             assert ask(replica, "GET", name_of(key)) == b"used"
             store.issue(key_of("2", tenant), RECORD, keep=KEEP, now=NOW)
             with replica.hanging():
-                unavailable(lambda: store.redeem(key_of("2", tenant), now=NOW))
+                unavailable(lambda: store.redeem(key_of("2", tenant), keep=KEEP, now=NOW))

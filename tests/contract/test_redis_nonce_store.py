@@ -62,17 +62,17 @@ def own_server() -> Iterator[RedisServer]:
         yield server
 
 
-def test_the_server_forgets_after_keep_and_redeeming_does_not_change_that(redis_url: str, tenant: str) -> None:
+def test_the_server_forgets_after_keep_which_each_redemption_sets_anew(redis_url: str, tenant: str) -> None:
     key = NonceKey(tenant=tenant, nonce="1234567890")
     with opened(redis_url) as store, administering(redis_url) as client:
-        store.issue(key, RECORD, keep=KEEP, now=NOW)
+        store.issue(key, RECORD, keep=KEEP / 100, now=NOW)
         name = only_name(client, tenant)
         keep_ms = KEEP // timedelta(milliseconds=1)
-        assert keep_ms - 60_000 < client.pttl(name) <= keep_ms
-        expires = client.pexpiretime(name)
-        for _ in range(2):
-            store.redeem(key, now=NOW)
-            assert client.pexpiretime(name) == expires
+        assert keep_ms / 100 - 60_000 < client.pttl(name) <= keep_ms / 100
+        for outcome in (FirstUse(record=RECORD), AlreadyUsed()):
+            assert store.redeem(key, keep=KEEP, now=NOW) == outcome
+            assert keep_ms - 60_000 < client.pttl(name) <= keep_ms
+            client.pexpire(name, 100_000)
 
 
 def test_the_server_forgets_a_document_after_keep(redis_url: str, tenant: str) -> None:
@@ -93,9 +93,9 @@ def test_a_nonce_that_the_server_forgot_is_unknown_and_can_be_issued_again(redis
     key = NonceKey(tenant=tenant, nonce="1234567890")
     with opened(redis_url) as store, administering(redis_url) as client:
         store.issue(key, RECORD, keep=KEEP, now=NOW)
-        store.redeem(key, now=NOW)
+        store.redeem(key, keep=KEEP, now=NOW)
         client.pexpire(only_name(client, tenant), 0)
-        assert store.redeem(key, now=NOW) == UnknownNonce()
+        assert store.redeem(key, keep=KEEP, now=NOW) == UnknownNonce()
         assert store.issue(key, RECORD, keep=KEEP, now=NOW)
 
 
@@ -105,8 +105,8 @@ def test_each_operation_is_one_command(own_server: RedisServer) -> None:
         store.ping()
         client.config_resetstat()
         store.issue(key, RECORD, keep=KEEP, now=NOW)
-        store.redeem(key, now=NOW)
-        store.redeem(key, now=NOW)
+        store.redeem(key, keep=KEEP, now=NOW)
+        store.redeem(key, keep=KEEP, now=NOW)
         store.remember(DOCUMENT, keep=KEEP, now=NOW)
         calls = {name: statistics["calls"] for name, statistics in client.info("commandstats").items()}
         assert calls == {"cmdstat_set": 4, "cmdstat_config|resetstat": 1}
@@ -148,13 +148,13 @@ def test_a_stopped_server_is_unavailable_and_a_restarted_one_is_found_again(own_
         own_server.kill()
         for attempt in range(2):
             with pytest.raises(StoreUnavailable, match="cannot be reached"):
-                store.redeem(key, now=NOW)
+                store.redeem(key, keep=KEEP, now=NOW)
             with pytest.raises(StoreUnavailable, match="cannot be reached"):
                 store.issue(NonceKey(tenant="default", nonce=str(attempt)), RECORD, keep=KEEP, now=NOW)
             with pytest.raises(StoreUnavailable, match="cannot be reached"):
                 store.ping()
         own_server.restart()
-        assert eventually(lambda: store.redeem(key, now=NOW)) == UnknownNonce()
+        assert eventually(lambda: store.redeem(key, keep=KEEP, now=NOW)) == UnknownNonce()
 
 
 def test_an_idle_connection_that_the_server_closed_costs_no_request(own_server: RedisServer) -> None:
@@ -168,9 +168,9 @@ def test_a_used_nonce_stays_used_over_a_crash_of_a_server_that_keeps_its_data() 
     key = NonceKey(tenant="default", nonce="1234567890")
     with running_redis_server(appendonly=True) as server, opened(server.url) as store:
         store.issue(key, RECORD, keep=KEEP, now=NOW)
-        store.redeem(key, now=NOW)
+        store.redeem(key, keep=KEEP, now=NOW)
         server.restart()
-        assert store.redeem(key, now=NOW) == AlreadyUsed()
+        assert store.redeem(key, keep=KEEP, now=NOW) == AlreadyUsed()
 
 
 def test_a_hanging_server_is_unavailable_within_the_timeout(own_server: RedisServer) -> None:
@@ -180,7 +180,7 @@ def test_a_hanging_server_is_unavailable_within_the_timeout(own_server: RedisSer
         with own_server.hanging():
             started = time.monotonic()
             with pytest.raises(StoreUnavailable, match="did not answer in time"):
-                store.redeem(key, now=NOW)
+                store.redeem(key, keep=KEEP, now=NOW)
             elapsed = time.monotonic() - started
         # One attempt, which took one timeout. (The server executes the command when it resumes.)
         assert TIMEOUT.total_seconds() <= elapsed < 3 * TIMEOUT.total_seconds()
@@ -191,9 +191,9 @@ def test_a_late_answer_is_not_taken_for_the_answer_to_another_command(own_server
     with opened(own_server.url, connections=1, timeout=timedelta(seconds=1)) as store:
         store.issue(late, RECORD, keep=KEEP, now=NOW)
         with own_server.hanging(), pytest.raises(StoreUnavailable):
-            store.redeem(late, now=NOW)
+            store.redeem(late, keep=KEEP, now=NOW)
         # The late answer is the record of another nonce. Its connection was closed.
-        assert eventually(lambda: store.redeem(next_, now=NOW)) == UnknownNonce()
+        assert eventually(lambda: store.redeem(next_, keep=KEEP, now=NOW)) == UnknownNonce()
 
 
 def test_speaks_with_a_password_and_a_database(tenant: str) -> None:
@@ -206,7 +206,7 @@ def test_speaks_with_a_password_and_a_database(tenant: str) -> None:
         ):
             with opened(url) as store:
                 assert store.issue(key, RECORD, keep=KEEP, now=NOW)
-                assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+                assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 @pytest.mark.parametrize("secret", ["", ":wrong-secret@", "someone:wrong-secret@"])
@@ -216,7 +216,7 @@ def test_refused_credentials_are_unavailable_and_are_not_repeated(secret: str) -
             opened(f"redis://{secret}127.0.0.1:{server.port}") as store,
             pytest.raises(StoreUnavailable, match="credentials") as caught,
         ):
-            store.redeem(NonceKey(tenant="default", nonce="1"), now=NOW)
+            store.redeem(NonceKey(tenant="default", nonce="1"), keep=KEEP, now=NOW)
         assert "secret" not in caught.value.detail
         assert PASSWORD not in caught.value.detail
 
@@ -227,7 +227,7 @@ def test_a_replica_is_unavailable(own_server: RedisServer) -> None:
         store.issue(key, RECORD, keep=KEEP, now=NOW)
         client.replicaof("127.0.0.1", "1")
         with pytest.raises(StoreUnavailable, match=r"read-only replica|refused the command"):
-            store.redeem(key, now=NOW)
+            store.redeem(key, keep=KEEP, now=NOW)
 
 
 def test_a_server_out_of_memory_is_unavailable(own_server: RedisServer) -> None:
@@ -243,7 +243,7 @@ def test_a_user_without_the_command_is_unavailable(own_server: RedisServer) -> N
             client.acl_setuser("limited", enabled=True, passwords=["+secret"], keys=["*"], commands=["+ping"])
         store.ping()
         with pytest.raises(StoreUnavailable, match="does not permit"):
-            store.redeem(NonceKey(tenant="default", nonce="1"), now=NOW)
+            store.redeem(NonceKey(tenant="default", nonce="1"), keep=KEEP, now=NOW)
 
 
 def test_a_user_with_no_more_than_set_on_our_keys_is_enough(own_server: RedisServer) -> None:
@@ -260,7 +260,7 @@ def test_a_user_with_no_more_than_set_on_our_keys_is_enough(own_server: RedisSer
         store.ping()
         assert store.remember(DOCUMENT, keep=KEEP, now=NOW)
         store.issue(key, RECORD, keep=KEEP, now=NOW)
-        assert store.redeem(key, now=NOW) == FirstUse(record=RECORD)
+        assert store.redeem(key, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 @pytest.mark.parametrize("value", [b"", b"[]", b"\xff\x00", b"used ", b"USED", b'[2,0,0,"","",""]', b'{"v":1}'])
@@ -270,7 +270,7 @@ def test_a_value_that_we_did_not_write_is_unavailable_and_no_verdict(redis_url: 
         store.issue(key, RECORD, keep=KEEP, now=NOW)
         client.set(only_name(client, tenant), value)
         with pytest.raises(StoreUnavailable, match="cannot read") as caught:
-            store.redeem(key, now=NOW)
+            store.redeem(key, keep=KEEP, now=NOW)
         assert key.nonce not in caught.value.detail
 
 
@@ -282,7 +282,7 @@ def test_a_key_of_another_type_is_unavailable(redis_url: str, tenant: str) -> No
         client.delete(name)
         client.rpush(name, b"1")
         with pytest.raises(StoreUnavailable, match=r"refused the command \(WRONGTYPE\)"):
-            store.redeem(key, now=NOW)
+            store.redeem(key, keep=KEEP, now=NOW)
 
 
 def test_a_fork_does_not_share_a_connection(own_server: RedisServer) -> None:

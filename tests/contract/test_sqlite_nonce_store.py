@@ -90,10 +90,10 @@ def test_survives_a_restart(path: Path) -> None:
     with opened(path) as store:
         issue(store)
         issue(store, NonceKey(tenant="default", nonce="2"))
-        store.redeem(KEY, now=NOW)
+        store.redeem(KEY, keep=KEEP, now=NOW)
     with opened(path) as store:
-        assert store.redeem(KEY, now=NOW) == AlreadyUsed()
-        assert store.redeem(NonceKey(tenant="default", nonce="2"), now=NOW) == FirstUse(record=RECORD)
+        assert store.redeem(KEY, keep=KEEP, now=NOW) == AlreadyUsed()
+        assert store.redeem(NonceKey(tenant="default", nonce="2"), keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_survives_the_death_of_its_process(path: Path) -> None:
@@ -102,7 +102,7 @@ def test_survives_the_death_of_its_process(path: Path) -> None:
     arguments = ("sqlite", str(path), "nonce", KEY.tenant, KEY.nonce, NOW.isoformat())
     assert from_processes(redeem, [arguments]) == ["FirstUse"]  # the process closes nothing
     with opened(path) as store:
-        assert store.redeem(KEY, now=NOW) == AlreadyUsed()
+        assert store.redeem(KEY, keep=KEEP, now=NOW) == AlreadyUsed()
 
 
 def test_many_processes_may_make_the_store_at_once(path: Path) -> None:
@@ -114,10 +114,22 @@ def test_many_processes_may_make_the_store_at_once(path: Path) -> None:
 def test_remembers_until_keep_has_passed_and_no_longer(path: Path) -> None:
     with opened(path) as store:
         issue(store)
-        assert store.redeem(KEY, now=NOW + KEEP) == UnknownNonce()
-        assert store.redeem(KEY, now=NOW + KEEP - MOMENT) == FirstUse(record=RECORD)
-        assert store.redeem(KEY, now=NOW + KEEP - MOMENT) == AlreadyUsed()
-        assert store.redeem(KEY, now=NOW + KEEP) == UnknownNonce()
+        moment = NOW + KEEP
+        assert store.redeem(KEY, keep=2 * KEEP, now=moment) == UnknownNonce()
+        for outcome in (FirstUse(record=RECORD), AlreadyUsed(), AlreadyUsed()):
+            assert store.redeem(KEY, keep=2 * KEEP, now=moment - MOMENT) == outcome
+            moment += 2 * KEEP - MOMENT
+            assert store.redeem(KEY, keep=2 * KEEP, now=moment) == UnknownNonce()
+
+
+def test_a_clock_that_is_set_back_and_a_shorter_keep_shorten_no_memory(path: Path) -> None:
+    with opened(path) as store:
+        issue(store)
+        store.redeem(KEY, keep=KEEP, now=NOW)
+        assert store.redeem(KEY, keep=KEEP, now=NOW - KEEP / 2) == AlreadyUsed()
+        assert store.redeem(KEY, keep=MOMENT, now=NOW) == AlreadyUsed()
+        assert store.redeem(KEY, keep=MOMENT, now=NOW + KEEP - MOMENT) == AlreadyUsed()
+        assert store.redeem(KEY, keep=MOMENT, now=NOW + KEEP) == UnknownNonce()
 
 
 def test_remembers_a_document_until_keep_has_passed_and_no_longer(path: Path) -> None:
@@ -149,11 +161,11 @@ def test_a_forgotten_nonce_can_be_issued_again_even_where_it_is_not_removed_yet(
         others = [NonceKey(tenant="default", nonce=f"other-{index}") for index in range(2 * FORGET_BATCH)]
         assert all(issue(store, key, now=NOW - MOMENT) for key in others)
         issue(store)
-        store.redeem(KEY, now=NOW)
+        store.redeem(KEY, keep=KEEP, now=NOW)
         assert not issue(store, now=NOW + KEEP - MOMENT)
         # The batches that go with these two issues are the others', who are older.
         assert issue(store, now=NOW + KEEP)
-        assert store.redeem(KEY, now=NOW + KEEP) == FirstUse(record=RECORD)
+        assert store.redeem(KEY, keep=KEEP, now=NOW + KEEP) == FirstUse(record=RECORD)
 
 
 def test_removes_the_forgotten_in_small_batches(path: Path) -> None:
@@ -171,7 +183,7 @@ def test_removes_the_forgotten_in_small_batches(path: Path) -> None:
 def test_removes_nothing_that_is_still_remembered(path: Path) -> None:
     with opened(path) as store:
         issue(store)
-        store.redeem(KEY, now=NOW)
+        store.redeem(KEY, keep=KEEP, now=NOW)
         issue(store, NonceKey(tenant="default", nonce="2"), now=NOW + KEEP - MOMENT)
         assert count(path) == 2
 
@@ -261,7 +273,7 @@ def test_a_file_of_an_earlier_release_is_used_as_it_is(path: Path) -> None:
         for number in range(50):
             issue(store, NonceKey(tenant="default", nonce=str(number)))
         assert pages(path)[0] == length
-        assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+        assert store.redeem(KEY, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_a_removed_directory_is_unavailable(path: Path) -> None:
@@ -270,7 +282,7 @@ def test_a_removed_directory_is_unavailable(path: Path) -> None:
         shutil.rmtree(path.parent)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="cannot be reached: No such file or directory"):
-                store.redeem(KEY, now=NOW)
+                store.redeem(KEY, keep=KEEP, now=NOW)
             with pytest.raises(StoreUnavailable, match="cannot be reached"):
                 issue(store)
             with pytest.raises(StoreUnavailable, match="cannot be reached"):
@@ -285,7 +297,7 @@ def test_a_file_that_was_replaced_is_seen_as_the_other_one(path: Path, tmp_path:
         (tmp_path / "other.sqlite3").replace(path)
         path.with_name(f"{path.name}-wal").unlink()
         path.with_name(f"{path.name}-shm").unlink()
-        assert store.redeem(KEY, now=NOW) == UnknownNonce()
+        assert store.redeem(KEY, keep=KEEP, now=NOW) == UnknownNonce()
 
 
 @pytest.mark.parametrize(
@@ -309,7 +321,7 @@ def test_a_file_that_became_garbage_is_unavailable(path: Path) -> None:
         store.close()
         path.write_bytes(b"garbage" * 1000)
         with pytest.raises(StoreUnavailable, match="is not a database"):
-            store.redeem(KEY, now=NOW)
+            store.redeem(KEY, keep=KEEP, now=NOW)
 
 
 def test_a_damaged_page_is_unavailable(path: Path) -> None:
@@ -320,7 +332,7 @@ def test_a_damaged_page_is_unavailable(path: Path) -> None:
         content[4096:] = b"\xff" * (len(content) - 4096)
         path.write_bytes(content)
         with pytest.raises(StoreUnavailable, match="is damaged"):
-            store.redeem(KEY, now=NOW)
+            store.redeem(KEY, keep=KEEP, now=NOW)
 
 
 @pytest.mark.parametrize("version", [0, 2, -1])
@@ -347,7 +359,7 @@ def test_a_record_that_we_did_not_write_is_unavailable_and_no_verdict(path: Path
         with administering(path) as connection:
             connection.execute("UPDATE nonces SET record = '[]'")
         with pytest.raises(StoreUnavailable, match="cannot read"):
-            store.redeem(KEY, now=NOW)
+            store.redeem(KEY, keep=KEEP, now=NOW)
 
 
 def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
@@ -355,14 +367,14 @@ def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
         issue(store)
         connection.execute("BEGIN IMMEDIATE")
         for attempt in (
-            lambda: store.redeem(KEY, now=NOW),
+            lambda: store.redeem(KEY, keep=KEEP, now=NOW),
             lambda: issue(store, NonceKey(tenant="default", nonce="2")),
             store.ping,
         ):
             with pytest.raises(StoreUnavailable, match="is locked"):
                 attempt()
         connection.execute("ROLLBACK")
-        assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+        assert store.redeem(KEY, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_a_read_only_store_is_unavailable() -> None:
@@ -382,7 +394,7 @@ def test_a_read_only_store_is_unavailable() -> None:
         Path(directory).chmod(0o700)
         path.chmod(0o600)
         with opened(path) as store:
-            assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+            assert store.redeem(KEY, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_a_store_that_becomes_read_only_is_unavailable() -> None:
@@ -395,7 +407,7 @@ def test_a_store_that_becomes_read_only_is_unavailable() -> None:
             Path(directory).chmod(0o777)
             path.chmod(0o444)
             with unprivileged():
-                for attempt in (store.ping, lambda: store.redeem(KEY, now=NOW), lambda: issue(store)):
+                for attempt in (store.ping, lambda: store.redeem(KEY, keep=KEEP, now=NOW), lambda: issue(store)):
                     with pytest.raises(StoreUnavailable, match="is read-only"):
                         attempt()
 
@@ -450,7 +462,7 @@ except StoreUnavailable as unavailable:
     assert detail.strip() == f"{cause} ({path}, VERIFIER_NONCE_STORE)."
     assert count(path) == int(issued) + 1
     with opened(path) as store:
-        assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+        assert store.redeem(KEY, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_a_full_database_is_told_as_a_full_disk(path: Path) -> None:
@@ -481,10 +493,10 @@ def test_a_forked_child_opens_connections_of_its_own(path: Path) -> None:
         if child == 0:
             status = 1
             with suppress(BaseException):
-                status = 0 if store.redeem(KEY, now=NOW) == FirstUse(record=RECORD) else 2
+                status = 0 if store.redeem(KEY, keep=KEEP, now=NOW) == FirstUse(record=RECORD) else 2
             os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert store.redeem(KEY, now=NOW) == AlreadyUsed()
+        assert store.redeem(KEY, keep=KEEP, now=NOW) == AlreadyUsed()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -512,8 +524,9 @@ def test_agrees_with_a_dictionary_as_time_passes(steps: list[tuple[str, str, int
                 assert store.issue(key, RECORD, keep=keep * second, now=now) == (nonce not in known)
                 known.setdefault(nonce, (now + keep * second, False))
             elif nonce not in known:
-                assert store.redeem(key, now=now) == UnknownNonce()
+                assert store.redeem(key, keep=keep * second, now=now) == UnknownNonce()
             else:
                 forget_at, used = known[nonce]
-                assert store.redeem(key, now=now) == (AlreadyUsed() if used else FirstUse(record=RECORD))
-                known[nonce] = (forget_at, True)
+                outcome = AlreadyUsed() if used else FirstUse(record=RECORD)
+                assert store.redeem(key, keep=keep * second, now=now) == outcome
+                known[nonce] = (max(forget_at, now + keep * second), True)

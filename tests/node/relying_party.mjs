@@ -5,11 +5,21 @@ import { MemoryReplayStore, NotVerified, ResultVerifier } from "./index.js";
 
 const asked = JSON.parse(readFileSync(0, "utf8"));
 const outcomes = [];
+/** Keeps the scopes that it was asked for. */
+class ObservedReplayStore extends MemoryReplayStore {
+  scopes = [];
+
+  async remember(scope, identifier, times) {
+    this.scopes.push(scope);
+    return super.remember(scope, identifier, times);
+  }
+}
 for (const { token, proofs, method, url, bound_only, single_use } of asked.cases) {
+  const replayStore = new ObservedReplayStore();
   const verifier = new ResultVerifier({
     ...asked.expected,
     jwks: asked.keySet,
-    replayStore: new MemoryReplayStore(),
+    replayStore,
     boundOnly: bound_only,
     singleUse: single_use,
     clock: () => new Date(asked.now * 1000),
@@ -24,6 +34,6 @@ for (const { token, proofs, method, url, bound_only, single_use } of asked.cases
       outcome = { code: error.code, message: error.message };
     }
   }
-  outcomes.push(outcome);
+  outcomes.push({ ...outcome, scopes: replayStore.scopes });
 }
 process.stdout.write(JSON.stringify(outcomes));

@@ -9,6 +9,8 @@ from verifier.adapters.redis.urls import RedisOptions
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.ports.stores import DocumentKey, NonceKey
 
+KEEP = timedelta(hours=6)
+
 
 def redeem(
     meet: Callable[[], None], kind: str, place: str, what: str, tenant: str, text: str, now: str, *tls: str
@@ -21,8 +23,8 @@ def redeem(
     meet()
     moment = datetime.fromisoformat(now)
     if what == "nonce":
-        return type(store.redeem(NonceKey(tenant=tenant, nonce=text), now=moment)).__name__
-    return str(store.remember(DocumentKey(tenant=tenant, digest=text), keep=timedelta(hours=6), now=moment))
+        return type(store.redeem(NonceKey(tenant=tenant, nonce=text), keep=KEEP, now=moment)).__name__
+    return str(store.remember(DocumentKey(tenant=tenant, digest=text), keep=KEEP, now=moment))
 
 
 def options(*tls: str) -> RedisOptions:

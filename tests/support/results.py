@@ -30,8 +30,8 @@ class _EveryNonce:
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
         raise AssertionError(key, record, keep, now)
 
-    def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
-        del key, now
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: datetime) -> Redemption:
+        del key, keep, now
         return FirstUse(record=self.record)
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:

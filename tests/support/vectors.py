@@ -74,10 +74,11 @@ class Vector:
         """`store` is in the state that the vector asks for."""
         for nonce in self.nonces:
             issued_at = nonce.record.issued_at
-            if not store.issue(nonce.key, nonce.record, keep=Limits().nonce_memory, now=issued_at):
+            limits = Limits(nonce_lifetime=nonce.record.expires_at - issued_at)
+            if not store.issue(nonce.key, nonce.record, keep=limits.unused_nonce_memory, now=issued_at):
                 raise AssertionError(f"{self}: a nonce that is there twice")
             if nonce.used_at is not None:
-                store.redeem(nonce.key, now=nonce.used_at)
+                store.redeem(nonce.key, keep=limits.used_nonce_memory, now=nonce.used_at)
 
 
 @cache

@@ -4,26 +4,20 @@ import json
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from http.client import HTTPConnection
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from support.documents import VM, imds_answer
-from support.live_documents import current_document
-from support.openapi_checks import check_answer
+from support.documents import VM
+from support.machines import Machine
 from support.redis_server import RedisServer
-from support.services import Answer, RunningServer, running_service
+from support.services import RunningServer, running_service
 from support.tenant_keys import hash_of
-
-from verifier.emulator.documents import VirtualMachine
 
 HOSTILE, NEIGHBOUR, OFFICE = "127.0.0.66", "127.0.0.67", "127.0.0.68"
 OTHER_VM = replace(VM, vm_id="11111111-2222-4333-8444-555555555555")
-_SECONDS = 30
 
 
 def settings_of(name: str) -> dict[str, str]:
@@ -51,45 +45,6 @@ def service(
     store = f"sqlite://{tmp_path}/nonces.sqlite3" if request.param == "sqlite" else redis_server.url
     with running_service(nonce_store=store, trust_dir=trust_dir, workers=2, **settings_of(uuid.uuid4().hex)) as running:
         yield running
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """A caller with a source address of its own, an API key and, for its documents, a VM."""
-
-    service: RunningServer
-    address: str
-    key: str = "agent"
-    vm: VirtualMachine = VM
-    forwarded: str = ""
-
-    def ask(self, method: str, path: str, fields: Mapping[str, object] | None = None) -> Answer:
-        parts = urlsplit(self.service.url)
-        connection = HTTPConnection(
-            parts.hostname or "", parts.port, timeout=_SECONDS, source_address=(self.address, 0)
-        )
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        if self.forwarded:
-            headers["X-Forwarded-For"] = self.forwarded
-        try:
-            connection.request(method, path, None if fields is None else json.dumps(fields), headers)
-            response = connection.getresponse()
-            answer = Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
-        finally:
-            connection.close()
-        check_answer(method, path, answer.status, answer.headers, answer.body)
-        return answer
-
-    def nonce(self, **binding: str) -> str:
-        answer = self.ask("POST", "/v1/nonces", binding)
-        assert answer.status == 201, answer.body
-        return str(answer.json["nonce"])
-
-    def post(self, nonce: str, **asked: str) -> Answer:
-        return self.ask("POST", "/v1/attestations", {**imds_answer(current_document(nonce, vm=self.vm)), **asked})
-
-    def attest(self) -> Answer:
-        return self.post(self.nonce())
 
 
 def test_flood_of_one_customer_changes_nothing_for_the_others(service: RunningServer) -> None:
@@ -206,13 +161,13 @@ def test_customers_behind_a_proxy_are_told_apart(tmp_path: Path, trust_dir: Path
         **settings_of("behind"),
     ) as service:
         codes = Counter(
-            Machine(service=service, address=OFFICE, forwarded=hostile.format(number % 200))
+            Machine(service=service, address=OFFICE, headers={"X-Forwarded-For": hostile.format(number % 200)})
             .ask("POST", "/v1/attestations", {"signature": "x"})
             .code
             for number in range(120)
         )
         assert codes == {"malformed-evidence": 100, "rate-limited": 20}
-        assert Machine(service=service, address=OFFICE, forwarded=neighbour).attest().status == 200
+        assert Machine(service=service, address=OFFICE, headers={"X-Forwarded-For": neighbour}).attest().status == 200
 
 
 def test_forwarding_header_without_trusted_proxies_is_warned_about_once(tmp_path: Path, trust_dir: Path) -> None:
@@ -220,7 +175,9 @@ def test_forwarding_header_without_trusted_proxies_is_warned_about_once(tmp_path
         nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3", trust_dir=trust_dir, workers=1, **settings_of("direct")
     ) as service:
         codes = [
-            Machine(service=service, address=HOSTILE, forwarded=f"198.51.100.{number}").ask("POST", "/v1/nonces").status
+            Machine(service=service, address=HOSTILE, headers={"X-Forwarded-For": f"198.51.100.{number}"})
+            .ask("POST", "/v1/nonces")
+            .status
             for number in range(25)
         ]
     assert codes == [201] * 20 + [429] * 5

@@ -62,7 +62,7 @@ PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *(ROOT / "docs").rglob("*.md"),
-        ROOT / "examples" / "README.md",
+        *(ROOT / "examples").rglob("README.md"),
         ROOT / "trust_roots" / "README.md",
     ],
     key=lambda page: page.relative_to(ROOT).as_posix(),
@@ -416,7 +416,8 @@ def test_the_operations_page_names_each_setting_that_is_followed_and_each_that_a
 
 
 def test_the_time_that_a_nonce_is_remembered_is_the_documented_one() -> None:
-    seconds = f"{Limits().nonce_memory.total_seconds():,.0f} s"
-
-    assert seconds in (ROOT / "docs" / "operations.md").read_text("utf-8")
-    assert seconds in (ROOT / "docs" / "adr" / "0007-nonce-memory.md").read_text("utf-8")
+    unused, used = Limits().unused_nonce_memory, Limits().used_nonce_memory
+    for document in ("operations.md", "adr/0033-forget-unused-nonces.md"):
+        text = (ROOT / "docs" / document).read_text("utf-8")
+        for memory in (unused, used):
+            assert f"{memory.total_seconds():,.0f} s" in text, document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import re
 import sys
@@ -87,6 +88,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="keep running and renew the result before it expires; stop on SIGTERM or SIGINT; "
         "--timeout then limits each attempt",
     )
+    add(
+        "--status",
+        type=Path,
+        metavar="FILE",
+        help="write how each attempt ended to FILE, as JSON: exitCode, and code if a server reported a problem",
+    )
     add("--save-document", type=Path, metavar="FILE", help="write the document of IMDS to FILE before it is posted")
 
 
@@ -97,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.watch:
             _watch(arguments)
         else:
-            _attest(arguments)
+            _attempt(arguments)
     except NotAttested as error:
         report(error)
         return error.exit_code
@@ -124,13 +131,33 @@ def _watch(arguments: argparse.Namespace) -> None:
     with stopped_by_signals():
         try:
             watch(
-                attempt=lambda: _attest(arguments).lifetime(arguments.output_format),
+                attempt=lambda: _attempt(arguments).lifetime(arguments.output_format),
                 report=report,
                 sleep=time.sleep,
                 random=random.SystemRandom().random,
             )
         except StoppedError:
             return
+
+
+def _attempt(arguments: argparse.Namespace) -> VerifiedResult:
+    """Attest once, and write the status file. Raises `NotAttested`."""
+    try:
+        result = _attest(arguments)
+    except NotAttested as error:
+        _write_status(arguments.status, error.exit_code, error.code)
+        raise
+    _write_status(arguments.status, ExitCode.VERIFIED, None)
+    return result
+
+
+def _write_status(file: Path | None, exit_code: ExitCode, code: str | None) -> None:
+    if file is None:
+        return
+    try:
+        files.write(file, f"{json.dumps({'exitCode': exit_code, 'code': code})}\n".encode())
+    except OSError as error:
+        raise NotAttested(ExitCode.USAGE, str(error)) from error
 
 
 def _attest(arguments: argparse.Namespace) -> VerifiedResult:
@@ -157,21 +184,8 @@ def _attest(arguments: argparse.Namespace) -> VerifiedResult:
             return result
     except (ValueError, OSError) as error:
         raise NotAttested(ExitCode.USAGE, str(error)) from error
-    _print(text)
+    files.print_out(text.encode())
     return result
-
-
-def _print(text: str) -> None:
-    """Write to standard output. Raises `NotAttested` if it is closed or its disk is full: that is no refusal."""
-    if sys.stdout is None:
-        raise NotAttested(ExitCode.USAGE, "standard output is closed")
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise NotAttested(ExitCode.USAGE, f"cannot write standard output: {error.strerror}") from error
 
 
 def _save(document: AttestedDocument, file: Path | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 
 from verifier.agent import files
@@ -31,9 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     imds = ImdsClient(endpoint=arguments.imds, api_version=arguments.api_version, budget=budget)
     try:
         document = imds.attested_document(arguments.nonce)
-        if arguments.output is not None:
+        if arguments.output is None:
+            files.print_out(document.raw)
+        else:
             files.write(arguments.output, document.raw)
-            return ExitCode.VERIFIED
     except NotAttested as error:
         report(error)
         return error.exit_code
@@ -43,22 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         report(NotAttested(ExitCode.INTERRUPTED, "interrupted"))
         return ExitCode.INTERRUPTED
-    return _print(document.raw)
-
-
-def _print(raw: bytes) -> ExitCode:
-    """Write to standard output. A closed one, or a full disk, is no verdict."""
-    if sys.stdout is None:
-        report(NotAttested(ExitCode.USAGE, "standard output is closed"))
-        return ExitCode.USAGE
-    try:
-        sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        report(NotAttested(ExitCode.USAGE, f"cannot write standard output: {error.strerror}"))
-        return ExitCode.USAGE
     return ExitCode.VERIFIED
 
 

@@ -36,13 +36,20 @@ class NotAttested(Exception):
     """The verifier did not verify this machine. The message is one sentence for the user.
 
     `retryable`: another round, with a new nonce and a new document, may succeed. `retry_after`: seconds to wait before
-    it, or None if the server named none.
+    it, or None if the server named none. `code`: the code of the problem that the server reported, if any.
     """
 
     def __init__(
-        self, exit_code: ExitCode, sentence: str, *, retryable: bool = False, retry_after: int | None = None
+        self,
+        exit_code: ExitCode,
+        sentence: str,
+        *,
+        retryable: bool = False,
+        retry_after: int | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(sentence)
         self.exit_code = exit_code
         self.retryable = retryable
         self.retry_after = retry_after
+        self.code = code

@@ -6,9 +6,12 @@ import codecs
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from verifier.agent.exit_codes import ExitCode, NotAttested
 
 # What `imds-verifier api-key` prints.
 _API_KEY_OUTPUT = re.compile(r"\s*key:\s*(\S+)(?:\s+sha256:\s*[0-9a-f]{64})?", re.ASCII)
@@ -83,3 +86,16 @@ def _written_part(file: Path, content: bytes) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def print_out(data: bytes) -> None:
+    """Write to standard output. Raises `NotAttested` if it is closed or its disk is full: that is no verdict."""
+    if sys.stdout is None:
+        raise NotAttested(ExitCode.USAGE, "standard output is closed")
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NotAttested(ExitCode.USAGE, f"cannot write standard output: {error.strerror}") from error

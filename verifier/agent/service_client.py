@@ -155,7 +155,9 @@ class ServiceClient:
             sentence = f"{self.endpoint} does not support this request: {problem}. Check the URL."
         else:
             sentence = f"{_MEANINGS[exit_code].format(self.name)}: {problem}"
-        return NotAttested(exit_code, sentence, retryable=problem.retryable, retry_after=problem.retry_after)
+        return NotAttested(
+            exit_code, sentence, retryable=problem.retryable, retry_after=problem.retry_after, code=problem.code
+        )
 
     def not_this_service(self, why: str) -> NotAttested:
         """Return the failure of a server that is another one than the service."""

@@ -3,6 +3,7 @@
 The service counts a request before it reads the body. It counts a VM's document when its nonce was redeemed.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -171,7 +172,7 @@ def add_rate_headers(response: Response) -> Response:
     if "limited" in g:
         path, allowance = g.limited
         window = round(allowance.rate.unit.window.total_seconds())
-        reset = round(allowance.reset.total_seconds())
+        reset = math.ceil(allowance.reset.total_seconds())
         response.headers["RateLimit-Policy"] = f'"{path}";q={allowance.rate.amount};w={window}'
         response.headers["RateLimit"] = f'"{path}";r={allowance.remaining};t={reset}'
     return response

@@ -1,6 +1,7 @@
 """Create the Flask application, with the handling that all requests and answers share."""
 
 import json
+import math
 import re
 import secrets
 from datetime import timedelta
@@ -204,7 +205,8 @@ def _answer_faults(app: Flask, recorder: Recorder) -> None:
 
 
 def _fault(code: RequestFault | Failure, detail: str, *, retry_after: timedelta | None = None) -> Response:
-    seconds = None if retry_after is None else max(1, round(retry_after.total_seconds()))
+    # Rounded up: a caller that waits for so long is not refused for the same reason.
+    seconds = None if retry_after is None else max(1, math.ceil(retry_after.total_seconds()))
     return _answer_problem(problem_json(code, detail, request_id=g.request_id, retry_after_seconds=seconds))
 
 

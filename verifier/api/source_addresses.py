@@ -10,6 +10,8 @@ from verifier.ports.telemetry import ForwardingMismatched, Recorder
 UNKNOWN = "unknown"
 
 _IPV6_PREFIX = 64
+#: Translators put the IPv4 address of a client into the last 32 bits (RFC 6052 section 2.1).
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 _MISSING = (
     "A request came through fewer proxies than VERIFIER_TRUSTED_PROXIES says, or X-Forwarded-For is malformed. The "
     "address of the connection was counted."
@@ -57,7 +59,8 @@ def group_address(text: str) -> str | None:
     """Return the address as limits count it, or None if the text is no address.
 
     A port is removed, because some proxies add it (`192.0.2.1:443`, `[2001:db8::1]:443`). One customer usually has a
-    whole /64 of IPv6, so all its addresses are one. An IPv4 address inside an IPv6 address counts as IPv4.
+    whole /64 of IPv6, so all its addresses are one. An IPv4 address inside an IPv6 address counts as IPv4: all clients
+    of a translator are in one /64, and one client of 6to4 (RFC 3056) has 65,536 of them.
     """
     host = text.strip()
     if host.startswith("["):
@@ -70,6 +73,7 @@ def group_address(text: str) -> str | None:
         return None
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address, _IPV6_PREFIX), strict=False))
+    inner = address.ipv4_mapped or address.sixtofour
+    if address in _TRANSLATED:
+        inner = ipaddress.IPv4Address(address.packed[-4:])
+    return str(inner or ipaddress.IPv6Network((address, _IPV6_PREFIX), strict=False))

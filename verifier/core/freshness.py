@@ -91,7 +91,7 @@ def accept_redemption(content: AuthenticContent, redemption: Redemption, *, now:
         case UnknownNonce():
             raise NonceRefused(
                 Reason.NONCE_UNKNOWN,
-                "The document's nonce was not issued here, or is forgotten: get a new nonce and a new document.",
+                "The document's nonce was not issued here, or it expired: get a new nonce and a new document.",
                 retry_after=NONCE_RETRY_AFTER,
             )
         case FirstUse(record=record):

@@ -278,9 +278,19 @@ class Limits:
                 raise ValueError(f"{name} is not positive")
 
     @property
-    def nonce_memory(self) -> timedelta:
-        """How long the store remembers a nonce after its issue.
+    def unused_nonce_memory(self) -> timedelta:
+        """How long the store keeps an unused nonce after its issue.
 
-        Until then no document that was made before the nonce expired can still be valid, so a replay is recognized.
+        That is its lifetime, by the clock of any replica: the one that issued it may be ahead by the skew, and the one
+        that redeems it behind by the skew.
+        """
+        return self.nonce_lifetime + 2 * self.clock_skew
+
+    @property
+    def used_nonce_memory(self) -> timedelta:
+        """How long the store remembers a used nonce after its redemption.
+
+        After that, no document that was made before the nonce expired is still valid. Until then, the store recognizes
+        every replay.
         """
         return self.nonce_lifetime + self.maximum_age + 2 * self.clock_skew

@@ -104,7 +104,8 @@ class AgentLimits:
             )
 
 
-#: The highest limit of one tenant: on Redis about 400 MB.
+#: The highest limit of one tenant. On Redis, the counts take about 400 MB. The unused nonces take 300 MB by default,
+#: because the store keeps each for less than two lifetimes (docs/operations.md).
 MAX_OUTSTANDING_NONCES = 1_000_000
 
 

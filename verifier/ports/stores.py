@@ -60,14 +60,14 @@ class NonceStore(Protocol):
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
         """Add the nonce. Return False, without a change, if the store already has `key`.
 
-        The store keeps the nonce, redeemed or not, for `keep` from `now`, and deletes it soon afterwards.
+        The store keeps an unused nonce for `keep` from `now`, and deletes it soon afterwards.
         """
 
-    def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
-        """Redeem the nonce in one atomic operation of the store.
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: datetime) -> Redemption:
+        """Redeem the nonce in one atomic operation of the store, which keeps it for `keep` from `now` on.
 
-        Exactly one of any number of concurrent callers gets FirstUse, and the others get AlreadyUsed. The result is
-        UnknownNonce if the store never had the nonce or has deleted it.
+        Exactly one of any number of concurrent callers gets FirstUse, and the others get AlreadyUsed, which extends the
+        time again. The result is UnknownNonce, without a change, if the store never had the nonce or has deleted it.
         Not checked: the expiry and the bindings of the record. The appraisal checks them.
         """
 

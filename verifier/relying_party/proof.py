@@ -30,6 +30,8 @@ class ProofExpectations:
 
     token: str
     thumbprint: str
+    #: The proof is remembered for this VM and not for its key, because one VM can have any number of keys.
+    vm_id: str
     method: str
     url: str
     now: datetime
@@ -53,7 +55,7 @@ def check_proof(proof: str, expected: ProofExpectations, replay_store: ReplaySto
     until = made_at + PROOF_LIFETIME + expected.leeway
     remember_once(
         replay_store,
-        expected.thumbprint,
+        digest(expected.vm_id),
         identifier,
         now=expected.now,
         until=until,

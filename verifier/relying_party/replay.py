@@ -17,7 +17,7 @@ class ReplayStore(Protocol):
     def remember(self, scope: str, identifier: str, *, now: datetime, until: datetime) -> bool:
         """Store the identifier, and return True if it is new in its scope. Both must be one atomic step.
 
-        `scope` stands for one key or one VM. Both strings have at most 64 characters of base64url.
+        `scope` stands for one VM. Both strings have at most 64 characters of base64url.
         Raises ReplayStoreError.
         """
         ...

@@ -111,7 +111,13 @@ class ResultVerifier:
             _refuse(RefusalCode.PROOF_MISSING, "The token is bound to a key. Send a DPoP proof with it.")
         else:
             expected = ProofExpectations(
-                token=token, thumbprint=thumbprint, method=method, url=url, now=now, leeway=LEEWAY
+                token=token,
+                thumbprint=thumbprint,
+                vm_id=machine.vm_id,
+                method=method,
+                url=url,
+                now=now,
+                leeway=LEEWAY,
             )
             check_proof(proof, expected, self._replay_store)
         # 6. Single use.

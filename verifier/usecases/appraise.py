@@ -110,7 +110,7 @@ class Verifier:
             key = NonceKey(tenant=tenant, nonce=nonce)
             if reserve is not None:
                 reserve(nonce)
-            if self.nonces.issue(key, record, keep=self.limits.nonce_memory, now=now):
+            if self.nonces.issue(key, record, keep=self.limits.unused_nonce_memory, now=now):
                 return IssuedNonce(nonce=nonce, issued_at=record.issued_at, expires_at=record.expires_at)
         raise StoreUnavailable("Every generated nonce was already in the nonce store.")
 
@@ -202,7 +202,7 @@ class Verifier:
             is_first = self.nonces.remember(document, keep=keep, now=now)
             return unchallenged.accept_first_sight(content, is_first=is_first)
         key = NonceKey(tenant=tenant, nonce=freshness.challenge(content, expected=expected))
-        redemption = self.nonces.redeem(key, now=now)
+        redemption = self.nonces.redeem(key, keep=self.limits.used_nonce_memory, now=now)
         return freshness.accept_redemption(content, redemption, now=now, limits=self.limits)
 
     def _build_chain(self, claims: UnverifiedClaims, *, now: datetime) -> AuthenticContent:

@@ -136,6 +136,31 @@ def test_saved_document_has_the_bytes_of_imds_and_is_private(tmp_path: Path) -> 
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        (VERIFIED, {"exitCode": 0, "code": None}),
+        (problem_reply(403, "policy-denied"), {"exitCode": 1, "code": "policy-denied"}),
+        (problem_reply(503, "store-unavailable"), {"exitCode": 21, "code": "store-unavailable"}),
+        (Reply(status=502), {"exitCode": 21, "code": None}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_status_file_says_how_the_attempt_ended(tmp_path: Path, reply: Reply, status: dict[str, object]) -> None:
+    file = tmp_path / "status"
+    assert attest(NONCE, reply, options=("--status", str(file), "--timeout", "1")) == status["exitCode"]
+    assert json.loads(file.read_bytes()) == status
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("reply", [VERIFIED, problem_reply(403, "policy-denied")], ids=["verified", "refused"])
+def test_unwritable_status_file_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reply: Reply
+) -> None:
+    assert attest(NONCE, reply, options=("--status", str(tmp_path), "--output", str(tmp_path / "x"))) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
 def test_unwritable_file_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert attest(NONCE, VERIFIED, options=("--save-document", str(tmp_path))) == 2
     assert str(tmp_path) in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from werkzeug.test import TestResponse
 from verifier.api.authentication import Callers, TenantCaller, Tenants
 from verifier.api.json_codec import RequestError
 from verifier.core.policy import ClaimIn, ClaimName, Policies
-from verifier.core.tenancy import AgentLimits, KeyKind, Rate, Tenant
+from verifier.core.tenancy import AgentLimits, Allowance, KeyKind, Rate, Tenant
 from verifier.emulator.documents import VirtualMachine
 
 LIMITS = AgentLimits(address_rate=Rate.parse("6/hour"), vm_rate=Rate.parse("2/hour"), address_nonces=4, tenant_nonces=6)
@@ -28,6 +29,14 @@ TENANTS = Tenants(
 POLICIES = Policies({"other": ClaimIn(ClaimName.PUBLISHER, frozenset({"secret-publisher"}))})
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 OTHER_VM = replace(VM, vm_id="11111111-2222-4333-8444-555555555555")
+
+
+class FixedLimiter:
+    """Implements the RateLimiter port. It refuses every request for 1.2 seconds."""
+
+    def hit(self, key: str, rate: Rate) -> Allowance:
+        del key
+        return Allowance(admitted=False, rate=rate, remaining=0, reset=timedelta(seconds=1.2))
 
 
 @pytest.fixture
@@ -111,6 +120,22 @@ def test_flood_from_one_address_is_refused_and_changes_no_other_count(applicatio
     assert backend.headers["RateLimit"].startswith('"attestations";r=2;')
 
 
+def test_addresses_of_one_64_have_one_rate(application: Application) -> None:
+    hosts = [f"2001:db8:1:2:{number:x}::{number:x}" for number in range(1, 8)]
+    codes = [post(application, "/v1/attestations", {}, address=host).status_code for host in hosts]
+    assert codes == [400] * 6 + [429]
+    for other in ("2001:db8:1:3::1", "2001:db8:1:1:ffff:ffff:ffff:ffff"):
+        assert post(application, "/v1/attestations", {}, address=other).status_code == 400
+
+
+def test_waiting_times_are_rounded_up(tmp_path: Path) -> None:
+    """A caller that waits for Retry-After is admitted."""
+    application = make_application(tmp_path, tenants=TENANTS, limiter=FixedLimiter())
+    limited = post(application, "/v1/nonces")
+    assert (limited.headers["Retry-After"], limited.get_json()["retryAfterSeconds"]) == ("2", 2)
+    assert limited.headers["RateLimit"] == '"nonces";r=0;t=2'
+
+
 def test_backend_over_its_rate_changes_no_count_of_agents(application: Application) -> None:
     assert [post(application, "/v1/nonces", key="backend").status_code for _ in range(4)] == [201] * 3 + [429]
     assert attest(application).status_code == 200
@@ -124,6 +149,12 @@ def test_vm_has_a_rate_of_its_own_behind_one_address(application: Application) -
     assert "nonce of this document is used" in problem["detail"]
     assert "RateLimit" in limited.headers
     assert attest(application, vm=OTHER_VM).status_code == 200
+
+
+def test_rate_of_a_vm_does_not_depend_on_the_case_of_its_id(application: Application) -> None:
+    letters = replace(VM, vm_id="abcdefab-2222-4333-8444-555555555555")
+    spelled = [replace(letters, vm_id=vm_id) for vm_id in (letters.vm_id, letters.vm_id.upper(), letters.vm_id.title())]
+    assert [attest(application, vm=vm).status_code for vm in spelled] == [200, 200, 429]
 
 
 def test_captured_document_does_not_use_up_the_rate_of_its_vm(application: Application) -> None:
@@ -146,6 +177,17 @@ def test_hoarded_nonces_are_capped_for_an_address_and_for_all_agents(application
         assert 1 <= int(refused.headers["Retry-After"]) <= 300
     assert post(application, "/v1/nonces", key="backend").status_code == 201
     assert post(application, "/v1/nonces", key="south-agent").status_code == 201
+
+
+def test_nonces_that_another_address_redeems_count_for_the_first_one(application: Application) -> None:
+    """One VM cannot collect nonces at one address and make room by redeeming them at another one."""
+    nonces = [post(application, "/v1/nonces").get_json()["nonce"] for _ in range(4)]
+    for nonce in nonces[:2]:
+        evidence = documents.imds_answer(documents.document(nonce=nonce))
+        assert post(application, "/v1/attestations", evidence, address=THERE).status_code == 200
+    assert code_of(post(application, "/v1/nonces")) == "rate-limited"
+    # All agents have two outstanding nonces less.
+    assert [post(application, "/v1/nonces", address=THERE).status_code for _ in range(4)] == [201] * 4
 
 
 def test_redeemed_nonce_is_not_outstanding(application: Application) -> None:

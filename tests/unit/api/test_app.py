@@ -44,8 +44,8 @@ class _AwayStore:
         del key, record, keep, now
         raise StoreUnavailable("The test took it.", retry_after=timedelta(seconds=3))
 
-    def redeem(self, key: NonceKey, *, now: object) -> Redemption:
-        del key, now
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: object) -> Redemption:
+        del key, keep, now
         raise StoreUnavailable("The test took it.", retry_after=timedelta(milliseconds=3))
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: object) -> bool:
@@ -57,8 +57,8 @@ class _AwayStore:
 
 
 class _FaultyStore(_AwayStore):
-    def redeem(self, key: NonceKey, *, now: object) -> Redemption:
-        raise RuntimeError(f"a fault that tells {key} at {now}")
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: object) -> Redemption:
+        raise RuntimeError(f"a fault that tells {key} at {now}, {keep}")
 
 
 def answer(**more: object) -> dict[str, object]:

@@ -59,8 +59,8 @@ class _FailingStore:
         del key, record, keep, now
         raise self._error
 
-    def redeem(self, key: NonceKey, *, now: object) -> Redemption:
-        del key, now
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: object) -> Redemption:
+        del key, keep, now
         raise self._error
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: object) -> bool:

@@ -1,5 +1,6 @@
 """One table of tokens and proofs, presented to the Python package and to the JavaScript package."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.javascript_client import CLIENT, JavaScriptClient
-from support.relying_party_cases import EXPECTED, GENUINE, HOSTILE, KEY_SET, NOW, Case
+from support.relying_party_cases import EXPECTED, GENUINE, HOSTILE, KEY_SET, NOW, Case, b64
 
 from verifier.relying_party import MemoryReplayStore, NotVerified, RefusalCode, ResultVerifier, VerifiedMachine
 
@@ -18,14 +19,26 @@ CASES = (*GENUINE, *HOSTILE)
 ELSEWHERE = {RefusalCode.KEYS_UNAVAILABLE, RefusalCode.REPLAY_STORE_UNAVAILABLE}
 
 
-def present(case: Case) -> VerifiedMachine:
+class ObservedReplayStore(MemoryReplayStore):
+    """Keep the scopes that it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scopes: list[str] = []
+
+    def remember(self, scope: str, identifier: str, *, now: datetime, until: datetime) -> bool:
+        self.scopes.append(scope)
+        return super().remember(scope, identifier, now=now, until=until)
+
+
+def present(case: Case, store: MemoryReplayStore | None = None) -> VerifiedMachine:
     verifier = ResultVerifier(
         issuer=str(EXPECTED["issuer"]),
         audience=str(EXPECTED["audience"]),
         tenant=str(EXPECTED["tenant"]),
         policies=EXPECTED["policies"],
         jwks=KEY_SET,
-        replay_store=MemoryReplayStore(),
+        replay_store=store or MemoryReplayStore(),
         bound_only=case.bound_only,
         single_use=case.single_use,
         clock=lambda: NOW,
@@ -86,6 +99,16 @@ def test_both_return_the_same_machine(case: Case, in_javascript: Mapping[str, Ma
         for name, value in asdict(present(case)).items()
     }
     assert json.loads(json.dumps(found)) == in_javascript[case.name]["machine"]
+
+
+@pytest.mark.parametrize("case", GENUINE, ids=str)
+def test_both_remember_proofs_and_tokens_for_the_vm(
+    case: Case, in_javascript: Mapping[str, Mapping[str, object]]
+) -> None:
+    store = ObservedReplayStore()
+    scope = b64(hashlib.sha256(present(case, store).vm_id.encode()).digest())
+    assert store.scopes == in_javascript[case.name]["scopes"] == [scope] * len(store.scopes)
+    assert len(store.scopes) == sum(proof is not None for proof in case.proofs) + case.single_use
 
 
 def in_milliseconds(value: object) -> object:

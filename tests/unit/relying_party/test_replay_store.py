@@ -1,11 +1,28 @@
 """The replay store of one process: an identifier is new once, until it expires, within bounds."""
 
+import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
-from support.relying_party_cases import BOUND_TOKEN, EXPECTED, KEY_SET, NOW, TOKEN, URL, proof
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from support.relying_party_cases import (
+    APPRAISAL,
+    BOUND_TOKEN,
+    EXPECTED,
+    KEY_SET,
+    MACHINE,
+    NOW,
+    TOKEN,
+    URL,
+    b64,
+    bound_token,
+    changed,
+    jwk,
+    proof,
+    thumbprint,
+)
 
 from verifier.relying_party import MemoryReplayStore, NotVerified, RefusalCode, ReplayStoreError, ResultVerifier
 
@@ -101,6 +118,29 @@ def test_two_verifiers_with_one_store_accept_a_proof_once() -> None:
     assert make_verifier(store).verify(BOUND_TOKEN, made, method="POST", url=URL).key_thumbprint
     with pytest.raises(NotVerified, match="used before"):
         make_verifier(store).verify(BOUND_TOKEN, made, method="POST", url=URL)
+
+
+def test_a_vm_with_many_keys_takes_no_room_from_others() -> None:
+    """A VM can have a token for each of any number of keys."""
+    verifier = make_verifier(MemoryReplayStore(max_entries=3, max_entries_per_scope=2))
+    keys = [generate_private_key(SECP256R1()) for _ in range(3)]
+    tokens = [bound_token({"cnf": {"jkt": thumbprint(key)}}) for key in keys]
+    proofs = [
+        proof({"jti": str(number), "ath": hash_of(tokens[number])}, {"jwk": jwk(key)}, key=key)
+        for number, key in enumerate(keys)
+    ]
+    for number in range(2):
+        assert verifier.verify(tokens[number], proofs[number], method="POST", url=URL).key_thumbprint
+    with pytest.raises(NotVerified) as caught:
+        verifier.verify(tokens[2], proofs[2], method="POST", url=URL)
+    assert caught.value.code is RefusalCode.REPLAY_STORE_UNAVAILABLE
+    machine = changed(MACHINE, {"vmId": "11111111-2222-4333-8444-555555555555"})
+    other = bound_token({"submods": {"azure-imds": changed(APPRAISAL, {"imds-verifier.claims": machine})}})
+    assert verifier.verify(other, proof({"ath": hash_of(other)}), method="POST", url=URL).vm_id == machine["vmId"]
+
+
+def hash_of(token: str) -> str:
+    return b64(hashlib.sha256(token.encode()).digest())
 
 
 def test_a_refused_proof_is_not_remembered() -> None:

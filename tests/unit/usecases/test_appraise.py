@@ -89,15 +89,18 @@ class WatchedStore:
     store: NonceStore
     calls: list[str] = field(default_factory=list)
     moments: set[datetime] = field(default_factory=set)
+    keeps: list[timedelta] = field(default_factory=list)
 
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:
         self.calls.append("issue")
+        self.keeps.append(keep)
         return self.store.issue(key, record, keep=keep, now=now)
 
-    def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: datetime) -> Redemption:
         self.calls.append("redeem")
+        self.keeps.append(keep)
         self.moments.add(now)
-        return self.store.redeem(key, now=now)
+        return self.store.redeem(key, keep=keep, now=now)
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
         self.calls.append("remember")
@@ -117,7 +120,7 @@ class AbsentStore:
     def issue(self, key: NonceKey, record: NonceRecord, *, keep: timedelta, now: datetime) -> bool:  # noqa: ARG002 - the port's
         raise self.error
 
-    def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:  # noqa: ARG002 - the port's
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: datetime) -> Redemption:  # noqa: ARG002 - the port's
         raise self.error
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:  # noqa: ARG002 - the port's
@@ -137,7 +140,7 @@ class FullStore:
         self.asked.append(key.nonce)
         return False
 
-    def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: datetime) -> Redemption:
         raise NotImplementedError
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
@@ -280,6 +283,21 @@ class TestAppraisal:
         verifier.appraise(answer(issued.nonce))
         assert refusal(verifier, answer(issued.nonce)).reason is Reason.NONCE_REPLAYED
         assert refusal(verifier, answer(issued.nonce, sku="another")).reason is Reason.NONCE_REPLAYED
+
+    @pytest.mark.parametrize(
+        ("limits", "unused", "used"),
+        [
+            (Limits(), 420, 22_020),
+            (Limits(clock_skew=timedelta(0)), 300, 21_900),
+            (Limits(clock_skew=SECOND, maximum_age=100 * SECOND, nonce_lifetime=10 * SECOND), 12, 112),
+        ],
+    )
+    def test_the_store_keeps_a_nonce_briefly_until_it_is_used_and_long_from_then_on(
+        self, store: WatchedStore, clock: ManualClock, limits: Limits, unused: int, used: int
+    ) -> None:
+        verifier = make_verifier(store, clock, limits=limits)
+        verifier.appraise(answer(verifier.issue_nonce().nonce))
+        assert store.keeps == [unused * SECOND, used * SECOND]
 
     def test_reads_the_clock_once_and_takes_the_trust_once(self, store: WatchedStore) -> None:
         clock, trust = CountingClock(), CountingTrust(shared_bundle())

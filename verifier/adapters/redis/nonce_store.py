@@ -48,12 +48,13 @@ class RedisNonceStore:
         answer = self._link.repeatably("SET", _name(key), encode_record(record), "NX", "PX", _milliseconds(keep))
         return answer is not None
 
-    def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:  # noqa: ARG002 -- what is forgotten is gone from the server
-        """Redeem a nonce as the port says. A mark replaces the record and keeps its expiry (XX, GET, KEEPTTL).
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: datetime) -> Redemption:  # noqa: ARG002 -- the server's clock counts `keep`, as for issue
+        """Redeem a nonce as the port says. A mark replaces the record and its expiry (XX, GET, PX).
 
+        `keep` is rounded up to whole milliseconds, and counts from the last redemption.
         Raises StoreUnavailable if fewer replicas confirm the mark than the settings ask for. The nonce is used then.
         """
-        match self._link.durably("SET", _name(key), _USED, "XX", "GET", "KEEPTTL"):
+        match self._link.durably("SET", _name(key), _USED, "XX", "GET", "PX", _milliseconds(keep)):
             case None:
                 return UnknownNonce()
             case bytes() as before if before == _USED:

@@ -51,8 +51,10 @@ _ENTER = """
 """
 
 # A single statement is a transaction. SQLite admits one writer at a time, so exactly one caller reads 1.
+# `max`: the store forgets a nonce no earlier if the clock is set back.
 _REDEEM = """
-    UPDATE nonces SET uses = uses + 1 WHERE tenant = :tenant AND nonce = :nonce AND forget_at > :now
+    UPDATE nonces SET uses = uses + 1, forget_at = max(forget_at, :forget_at)
+    WHERE tenant = :tenant AND nonce = :nonce AND forget_at > :now
     RETURNING uses, record
 """
 
@@ -75,9 +77,9 @@ class SqliteNonceStore:
         row: dict[str, str | int] = {"nonce": encode_text(key.nonce), "record": encode_record(record), "uses": 0}
         return self._enter(key.tenant, row, keep=keep, now=now)
 
-    def redeem(self, key: NonceKey, *, now: datetime) -> Redemption:
+    def redeem(self, key: NonceKey, *, keep: timedelta, now: datetime) -> Redemption:
         """Redeem the nonce. The redemption is on the disk before the method returns."""
-        row = {"tenant": encode_text(key.tenant), "nonce": encode_text(key.nonce), "now": microseconds(now)}
+        row = {"tenant": encode_text(key.tenant), "nonce": encode_text(key.nonce), **_times(keep, now)}
         with self._connection() as connection:
             # The statement commits when the last row is fetched, so use the result only after fetchall.
             found = connection.execute(_REDEEM, row).fetchall()
@@ -96,9 +98,7 @@ class SqliteNonceStore:
 
     def _enter(self, tenant: str, row: Mapping[str, str | int], *, keep: timedelta, now: datetime) -> bool:
         """Insert the row. Return false if an unexpired row has the same key."""
-        if keep <= timedelta(0):
-            raise ValueError("keep is not positive")
-        known = {"tenant": encode_text(tenant), "forget_at": microseconds(now + keep), "now": microseconds(now)}
+        known = {"tenant": encode_text(tenant), **_times(keep, now)}
         with self._file.transaction() as connection:
             connection.execute(_FORGET, {"now": known["now"], "batch": FORGET_BATCH})
             entered = connection.execute(_ENTER, {**row, **known}).fetchall()
@@ -113,3 +113,9 @@ class SqliteNonceStore:
     def close(self) -> None:
         """Close the connection of this process while no thread uses it. The next call opens another one."""
         self._file.close()
+
+
+def _times(keep: timedelta, now: datetime) -> dict[str, int]:
+    if keep <= timedelta(0):
+        raise ValueError("keep is not positive")
+    return {"now": microseconds(now), "forget_at": microseconds(now + keep)}

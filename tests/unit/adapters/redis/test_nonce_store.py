@@ -41,21 +41,21 @@ def test_issues_with_one_conditional_set_that_expires() -> None:
 
 def test_redeems_with_one_set_that_gives_back_what_was_there() -> None:
     store, nodes = store_over(None)
-    store.redeem(KEY, now=NOW)
+    store.redeem(KEY, keep=timedelta(seconds=1, microseconds=1), now=NOW)
     [(*command,)] = nodes.commands
     assert command[:3] == ["SET", "imds-verifier:nonce:default:1234567890", b"used"]
-    assert sorted(map(str, command[3:])) == ["GET", "KEEPTTL", "XX"]
+    assert sorted(map(str, command[3:])) == ["1001", "GET", "PX", "XX"]
 
 
 def test_a_caller_cannot_put_a_hash_tag_or_a_separator_into_a_key() -> None:
     store, nodes = store_over(None)
-    store.redeem(NonceKey(tenant="a:{b}", nonce="{c}:d\n"), now=NOW)
+    store.redeem(NonceKey(tenant="a:{b}", nonce="{c}:d\n"), keep=KEEP, now=NOW)
     assert nodes.commands[0][1] == "imds-verifier:nonce:a%3A%7Bb%7D:%7Bc%7D%3Ad%0A"
 
 
 def test_an_answer_that_is_not_bytes_is_a_mistake_of_the_wiring() -> None:
     with pytest.raises(TypeError, match="bytes"):
-        store_over("used")[0].redeem(KEY, now=NOW)
+        store_over("used")[0].redeem(KEY, keep=KEEP, now=NOW)
 
 
 @pytest.mark.parametrize(("replicas", "counts"), [(0, False), (1, False), (2, True), (3, True)])
@@ -63,10 +63,10 @@ def test_a_redemption_counts_when_enough_replicas_confirm_it(replicas: int, coun
     link, nodes = answering_link(encode_record(RECORD).encode(), replicas=replicas, wait_replicas=2)
     store = RedisNonceStore(link)
     if counts:
-        assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+        assert store.redeem(KEY, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
     else:
         with pytest.raises(StoreUnavailable, match="Too few replicas"):
-            store.redeem(KEY, now=NOW)
+            store.redeem(KEY, keep=KEEP, now=NOW)
     # In one round trip, and once.
     [[redemption, wait]] = nodes.asked
     assert (redemption[0], wait) == ("SET", ("WAIT", 2, 500))
@@ -106,7 +106,7 @@ def test_issuing_does_not_wait_for_replicas() -> None:
 def test_every_fault_is_unavailable_and_does_not_quote_the_server(error: Exception, detail: str) -> None:
     store, _ = store_over(error)
     with pytest.raises(StoreUnavailable, match=detail) as redeeming:
-        store.redeem(KEY, now=NOW)
+        store.redeem(KEY, keep=KEEP, now=NOW)
     with pytest.raises(StoreUnavailable, match=detail):
         store.issue(KEY, RECORD, keep=KEEP, now=NOW)
     with pytest.raises(StoreUnavailable, match=detail):

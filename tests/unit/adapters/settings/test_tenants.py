@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_agents_always_have_limits(config: Path) -> None:
 def test_reads_tenants_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERIFIER_TENANTS", json.dumps({"north": {"keys": [ONE]}}))
     assert load_settings().tenant_keys == {Tenant(name="north"): (ONE,)}
+
+
+@pytest.mark.parametrize("spelling", [str.upper, str.lower])
+def test_agent_key_that_is_an_admin_key_is_refused(
+    monkeypatch: pytest.MonkeyPatch, spelling: Callable[[str], str]
+) -> None:
+    tenants = {"north": {"keys": [ONE], "agent_keys": [TWO]}}
+    monkeypatch.setenv("VERIFIER_TENANTS", json.dumps(tenants))
+    assert load_settings().agent_keys
+    monkeypatch.setenv("VERIFIER_ADMIN_KEYS", json.dumps({"alice": spelling(TWO)}))
+    with pytest.raises(SettingsError, match="the same key is listed twice"):
+        load_settings()
 
 
 @pytest.mark.parametrize(

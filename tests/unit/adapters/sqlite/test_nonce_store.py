@@ -63,7 +63,7 @@ def test_a_path_is_a_path_and_not_part_of_a_uri(tmp_path: Path, name: str) -> No
         store.issue(KEY, RECORD, keep=KEEP, now=NOW)
         assert (tmp_path / name).is_file()
     with closing(SqliteNonceStore(tmp_path / name)) as store:
-        assert store.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+        assert store.redeem(KEY, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
 
 
 def test_a_relative_path_is_the_one_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,15 +93,17 @@ def test_a_file_in_the_place_of_its_directory_is_unavailable(tmp_path: Path) -> 
 def test_counts_keep_from_now_in_whatever_zone(store: SqliteNonceStore) -> None:
     elsewhere = timezone(timedelta(hours=-8))
     store.issue(KEY, RECORD, keep=KEEP, now=NOW.astimezone(elsewhere))
-    assert store.redeem(KEY, now=NOW + KEEP) == UnknownNonce()
-    assert store.redeem(KEY, now=(NOW + KEEP).astimezone(elsewhere) - timedelta.resolution) == FirstUse(record=RECORD)
+    assert store.redeem(KEY, keep=KEEP, now=NOW + KEEP) == UnknownNonce()
+    assert store.redeem(KEY, keep=KEEP, now=(NOW + KEEP).astimezone(elsewhere) - timedelta.resolution) == FirstUse(
+        record=RECORD
+    )
 
 
 def test_refuses_a_clock_without_a_zone(store: SqliteNonceStore) -> None:
     with pytest.raises(TypeError):
         store.issue(KEY, RECORD, keep=KEEP, now=NOW.replace(tzinfo=None))
     with pytest.raises(TypeError):
-        store.redeem(KEY, now=NOW.replace(tzinfo=None))
+        store.redeem(KEY, keep=KEEP, now=NOW.replace(tzinfo=None))
 
 
 def test_a_thread_that_keeps_the_others_waiting_is_told_as_a_lock(tmp_path: Path) -> None:
@@ -146,6 +148,6 @@ def test_detail_names_the_file_and_its_setting_and_not_the_nonce(tmp_path: Path)
         store.close()
         path.unlink()
         with pytest.raises(StoreUnavailable) as caught:
-            store.redeem(KEY, now=NOW)
+            store.redeem(KEY, keep=KEEP, now=NOW)
     assert KEY.nonce not in caught.value.detail
     assert caught.value.detail.endswith(f" ({path}, VERIFIER_NONCE_STORE).")

@@ -44,7 +44,7 @@ def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_
     stores = instrument_stores(opened, recorder)
     stores.nonces.ping()
     assert stores.nonces.issue(KEY, RECORD, keep=timedelta(hours=1), now=NOW) is True
-    assert stores.nonces.redeem(KEY, now=NOW) == FirstUse(record=RECORD)
+    assert stores.nonces.redeem(KEY, keep=timedelta(hours=1), now=NOW) == FirstUse(record=RECORD)
     assert stores.nonces.remember(DocumentKey(tenant="default", digest="00"), keep=timedelta(hours=1), now=NOW) is True
     decisions, revision = stores.registry.decisions()
     event = TrustAuditEvent(at=NOW, by="test", what="deny", subject="", before="", after="")
