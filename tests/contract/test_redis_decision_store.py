@@ -350,7 +350,7 @@ class TestMemory:
                 for key in keys:
                     assert nonces.issue(key, record, keep=timedelta(hours=1), now=NOW)
                 for key in keys:
-                    assert nonces.redeem(key, now=NOW) == FirstUse(record=record)
+                    assert nonces.redeem(key, keep=timedelta(hours=6), now=NOW) == FirstUse(record=record)
             assert used_memory(server) < 0.9 * limit
             while used_memory(server) < 0.91 * limit:
                 ask(server, "APPEND", "others", b"x" * 10_000)
