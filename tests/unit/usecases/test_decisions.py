@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clocks import ManualClock
 from support.decisions import VM, record_of
-from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 
+from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from verifier.ports.decisions import AppraisalRecord, Dimension, Position, Selection, Verdict
 from verifier.usecases.decisions import MAX_SCANNED, Cursor, Decisions
 
