@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -56,7 +56,8 @@ class DecisionWriter:
         self._turn = threading.Lock()
         self._queues: Mapping[Stage, deque[_Waiting]] = {stage: deque() for stage in CAPACITIES}
         self._displaced: Counter[Stage] = Counter()
-        self._batch: Sequence[_Waiting] = ()
+        #: Of each stage, the decisions that the store did not take yet.
+        self._batches: dict[Stage, list[_Waiting]] = {stage: [] for stage in CAPACITIES}
         self._in_outage = False
         self._lost = 0
         self._wake = threading.Event()
@@ -80,14 +81,16 @@ class DecisionWriter:
     def flush(self, now: float) -> None:
         """Write all that waits at `now`, in seconds of the clock, until the store does not take a batch.
 
-        No error leaves this method: the worker would lose all later decisions.
+        A batch has decisions of one stage, and FRESH ones come first. So a store that has no room for those of another
+        stage delays none that are FRESH. No error leaves this method: the worker would lose all later decisions.
         """
         lost_before = self._lost
         try:
-            while self._next_batch(now):
-                self._store.append([waiting.record for waiting in self._batch])
-                kept, self._batch = len(self._batch), ()
-                self._recorder.record(DecisionsKept(kept=kept, waiting=self._count()))
+            for stage in CAPACITIES:
+                while batch := self._next_batch(stage, now):
+                    self._store.append([waiting.record for waiting in batch])
+                    self._batches[stage] = []
+                    self._recorder.record(DecisionsKept(kept=len(batch), waiting=self._count()))
         except Exception as error:  # noqa: BLE001 - see above
             self._recorder.record(DecisionsKept(kept=0, waiting=self._count()))
             self._begin_outage(error)
@@ -109,7 +112,7 @@ class DecisionWriter:
         else:
             self._thread.join(CLOSE_SECONDS)
         with self._turn:
-            left = Counter(waiting.record.stage for waiting in (*self._batch, *self._take(self._count_queued())))
+            left = Counter({stage: len(self._batches[stage]) + len(queue) for stage, queue in self._queues.items()})
         self._lose(LossReason.STOPPED, left)
         if self._in_outage:
             self._end_outage()
@@ -129,41 +132,33 @@ class DecisionWriter:
         lost, self._lost, self._in_outage = self._lost, 0, False
         self._recorder.record(DecisionOutageChanged(error=None, lost=lost))
 
-    def _next_batch(self, now: float) -> bool:
-        """Keep the batch that the store did not take, or take a new one, without the decisions that waited too long."""
+    def _next_batch(self, stage: Stage, now: float) -> list[_Waiting]:
+        """Return the batch that the store did not take, or a new one, without the decisions that waited too long."""
+        expired = 0
         with self._turn:
-            expired: Counter[Stage] = Counter()
+            queue = self._queues[stage]
             while True:
-                batch = self._batch or self._take(MAX_BATCH)
-                self._batch = [waiting for waiting in batch if now - waiting.since <= MAX_WAIT_SECONDS]
-                expired.update(w.record.stage for w in batch if now - w.since > MAX_WAIT_SECONDS)
-                if self._batch or not batch:
+                batch = self._batches[stage] or [queue.popleft() for _ in range(min(len(queue), MAX_BATCH))]
+                self._batches[stage] = [waiting for waiting in batch if now - waiting.since <= MAX_WAIT_SECONDS]
+                expired += len(batch) - len(self._batches[stage])
+                if self._batches[stage] or not batch:
                     break
             displaced, self._displaced = self._displaced, Counter()
         self._lose(LossReason.FULL, displaced)
-        self._lose(LossReason.WAITED, expired)
-        return bool(self._batch)
-
-    def _take(self, most: int) -> list[_Waiting]:
-        """Take the oldest decisions of each stage from the queues, FRESH ones first."""
-        taken: list[_Waiting] = []
-        for queue in self._queues.values():
-            taken += [queue.popleft() for _ in range(min(len(queue), most - len(taken)))]
-        return taken
+        self._lose(LossReason.WAITED, Counter({stage: expired}))
+        return self._batches[stage]
 
     def _lose(self, reason: LossReason, stages: Counter[Stage]) -> None:
-        if stages:
-            self._begin_outage(_TOO_SLOW)
         for stage, count in stages.items():
+            if count == 0:
+                continue
+            self._begin_outage(_TOO_SLOW)
             self._lost += count
             self._recorder.record(DecisionsLost(stage=stage, reason=reason, count=count))
 
     def _count(self) -> int:
         with self._turn:
-            return len(self._batch) + self._count_queued()
-
-    def _count_queued(self) -> int:
-        return sum(map(len, self._queues.values()))
+            return sum(map(len, (*self._batches.values(), *self._queues.values())))
 
 
 class RequiredDecisions:

@@ -31,10 +31,14 @@ class Store:
 
     batches: list[list[str]] = field(default_factory=list)
     error: Exception | None = None
+    #: The stages for which the store has no room.
+    full: set[Stage] = field(default_factory=set)
 
     def append(self, records: Sequence[AppraisalRecord]) -> None:
         if self.error is not None:
             raise self.error
+        if self.full & {record.stage for record in records}:
+            raise AWAY
         self.batches.append([record.request_id for record in records])
 
 
@@ -81,17 +85,17 @@ def setup() -> Setup:
     return Setup()
 
 
-def test_flush_writes_all_that_waits_in_one_batch(setup: Setup) -> None:
+def test_flush_writes_all_that_waits_in_a_batch_of_each_stage(setup: Setup) -> None:
     writer = setup.writer()
     writer.append(record(1, Stage.UNVERIFIED))
     writer.append(record(2, Stage.AUTHENTIC))
     writer.append(record(3))
     assert setup.store.batches == []
     writer.flush(setup.clock())
-    assert setup.store.batches == [["fresh-3", "authentic-2", "unverified-1"]]
+    assert setup.store.batches == [["fresh-3"], ["authentic-2"], ["unverified-1"]]
     assert (setup.events.kept, setup.events.waiting, setup.events.outages) == (3, 0, [])
     writer.flush(setup.clock())
-    assert len(setup.store.batches) == 1
+    assert len(setup.store.batches) == 3
 
 
 def test_batches_are_bounded(setup: Setup) -> None:
@@ -149,6 +153,17 @@ def test_a_flood_of_garbage_displaces_only_garbage(setup: Setup, stage: Stage) -
     written = [request_id for batch in setup.store.batches for request_id in batch]
     assert written == ["fresh-0", *(f"{stage}-{number}" for number in range(excess, CAPACITIES[stage] + excess))]
     assert setup.events.lost == [(stage, LossReason.FULL, excess)]
+
+
+def test_decisions_that_find_no_room_delay_none_of_a_better_stage(setup: Setup) -> None:
+    writer = setup.writer()
+    setup.store.full = {Stage.UNVERIFIED}
+    writer.append(record(0, Stage.UNVERIFIED))
+    for number in range(3):
+        writer.append(record(number))
+        writer.flush(setup.clock())
+        assert setup.store.batches[-1] == [f"fresh-{number}"]
+    assert (setup.events.outages, setup.events.lost) == ([(AWAY, 0)], [])
 
 
 def test_a_full_queue_of_fresh_decisions_keeps_the_oldest(setup: Setup) -> None:
