@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -176,7 +177,7 @@ class Case:
     name: str
     code: str
     token: str = field(repr=False)
-    proofs: tuple[str | None, ...] = (None,)
+    proofs: tuple[Any, ...] = (None,)
     method: str | None = None
     url: str | None = None
     bound_only: bool = False
@@ -359,7 +360,9 @@ HOSTILE = (
         "token-expired",
         token({"exp": NOW_SECONDS - 60.0000005}),
     ),
-    _plain("a start of less than a microsecond too late", "token-not-yet-valid", token({"iat": NOW_SECONDS + 60.0000005})),
+    _plain(
+        "a start of less than a microsecond too late", "token-not-yet-valid", token({"iat": NOW_SECONDS + 60.0000005})
+    ),
     _plain("not yet valid", "token-not-yet-valid", token({"iat": at(61), "exp": at(661)})),
     _plain("not before later", "token-not-yet-valid", token({"nbf": at(61)})),
     *(
@@ -397,6 +400,17 @@ HOSTILE = (
         name="a token for single use, twice", code="token-replayed", token=TOKEN, proofs=(None, None), single_use=True
     ),
     # Proof
+    *(
+        Case(
+            name=f"the proof {value}",
+            code="proof-malformed",
+            token=BOUND_TOKEN,
+            proofs=(value,),
+            method="POST",
+            url=URL,
+        )
+        for value in (1, False, {}, ["x"])
+    ),
     _proved("an empty proof", "proof-malformed", ""),
     _proved("two proofs in one header", "proof-malformed", f"{proof()}, {proof()}"),
     _proved("an oversized proof", "proof-too-large", proof({"filler": "x" * 9000})),

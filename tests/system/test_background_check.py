@@ -259,7 +259,18 @@ def test_backend_tells_the_vm_only_what_an_agent_may_know(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"1", b"{", b'{"vmId": 1}', b'{"vmId": "{5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90"}', b'{"vmId": "x"}', b'{"policy": ""}', b'{"nonce": "1"}', b"[" * 10_000]
+    "body",
+    [
+        b"[]",
+        b"1",
+        b"{",
+        b'{"vmId": 1}',
+        b'{"vmId": "{5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90"}',
+        b'{"vmId": "x"}',
+        b'{"policy": ""}',
+        b'{"nonce": "1"}',
+        b"[" * 10_000,
+    ],
 )
 def test_backend_refuses_a_malformed_challenge_request(vendor: Vendor, body: bytes) -> None:
     answer = vendor.backend.request("POST", "/challenges", body)

@@ -4,9 +4,9 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from http.client import HTTPResponse
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from socket import SHUT_WR, create_server, dup, socket
 
@@ -348,13 +348,14 @@ def test_a_body_after_the_deadline_is_refused(kept: str, tmp_path: Path, monkeyp
 def test_a_key_set_that_is_passed_in_is_checked_at_once() -> None:
     assert FixedKeys(KEY_SET).find("es") is not None
     lists: list[object] = [[], None, {}, [{"kid": "a", "kty": "oct", "k": "AAAA"}]]
-    for document in [*({"keys": keys} for keys in lists), {}, None, [], 1]:
+    documents: list[object] = [*({"keys": keys} for keys in lists), {}, None, [], 1]
+    for document in documents:
         with pytest.raises(KeyRefused):
             FixedKeys(document)
 
 
 @pytest.mark.parametrize("value", [None, 1, b"x", ["x"]], ids=str)
-def test_a_token_or_a_proof_that_is_not_text_is_malformed(value: object) -> None:
+def test_a_token_that_is_not_text_is_malformed(value: object) -> None:
     verifier = make_verifier("https://a.example")
     with pytest.raises(NotVerified, match="not a string") as caught:
         verifier.verify(value)  # type: ignore[arg-type]  # what a program without types passes
