@@ -63,7 +63,7 @@ if [ -n "$token_only" ] && [ "$name" != verifier ]; then usage '--token needs --
 if [ -n "$vm_id$policy$key_file" ] && [ -z "$name" ]; then usage '--vm-id, --policy and --key-file need a server'; fi
 case $nonce in *[!0-9A-Za-z]* | ?????????????????????????????????*) usage 'the nonce must be letters and digits' ;; esac
 case $policy in *[!0-9A-Za-z._@-]*) usage 'the policy must be the name of a policy' ;; esac
-case $vm_id in \{*\}) vm_id=${vm_id#?} vm_id=${vm_id%?} ;; esac
+case $vm_id in \{?*\}) vm_id=${vm_id#?} vm_id=${vm_id%?} ;; esac
 case $vm_id in *[!0-9A-Fa-f-]*) usage 'the vmId must be a GUID' ;; esac
 if [ -n "$vm_id" ] && ! echo "$vm_id" | grep -qx '.\{8\}\(-[^-]\{4\}\)\{3\}-[^-]\{12\}'; then
     usage 'the vmId must be a GUID'
