@@ -27,7 +27,7 @@ results = ResultVerifier(
 )
 # The address that VMs use. It is never taken from a request.
 BASE = os.environ["EXTERNAL_URL"].rstrip("/")
-if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?", BASE):
+if not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?", BASE):
     raise ValueError("EXTERNAL_URL must be https://HOST[:PORT][/PATH], without query and fragment")
 URL = f"{BASE}/licenses"
 

@@ -67,6 +67,7 @@ ED_KEY = Ed25519PrivateKey.generate()
 OTHER_KEY = generate_private_key(SECP256R1())
 VM_KEY = generate_private_key(SECP256R1())
 VM_ED_KEY = Ed25519PrivateKey.generate()
+NO_TEXT: tuple[object, ...] = (1, False, {}, ["x"])
 #: Ed25519 points of low order, with each sign of x, and second spellings of points.
 LOW_ORDER = [
     bytes.fromhex(y + last)
@@ -409,7 +410,7 @@ HOSTILE = (
             method="POST",
             url=URL,
         )
-        for value in (1, False, {}, ["x"])
+        for value in NO_TEXT
     ),
     _proved("an empty proof", "proof-malformed", ""),
     _proved("two proofs in one header", "proof-malformed", f"{proof()}, {proof()}"),

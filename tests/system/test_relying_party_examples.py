@@ -182,6 +182,9 @@ def test_the_scheme_is_accepted_in_any_case(verifier: RunningServer, backend: Cl
         "https://licensing.example.com\n",
         "https://",
         "ftp://licensing.example.com",
+        "https://licensing.example.com:port",
+        "https://::1",
+        "https://licensing.example.com/\u00e9",
     ],
 )
 @pytest.mark.parametrize("name", ["flask", "asgi"])

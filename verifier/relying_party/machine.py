@@ -88,6 +88,11 @@ def numeric_date(fields: Mapping[str, object], name: str) -> float:
     return value
 
 
+def seconds_of(time: datetime) -> float:
+    """Return a time as a NumericDate. Raises TypeError for a time without a zone, which may mean any zone."""
+    return (time - _EPOCH).total_seconds()
+
+
 def moment(seconds: float) -> datetime:
     return _EPOCH + timedelta(seconds=seconds)
 

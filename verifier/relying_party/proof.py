@@ -16,7 +16,7 @@ from verifier.relying_party.compact_jws import (
     is_too_large,
     read_jws,
 )
-from verifier.relying_party.machine import ClaimsError, moment, numeric_date, text
+from verifier.relying_party.machine import ClaimsError, moment, numeric_date, seconds_of, text
 from verifier.relying_party.public_keys import ALGORITHMS, KeyRefused, PublicKey, read_key
 from verifier.relying_party.refusals import NotVerified, RefusalCode
 from verifier.relying_party.replay import ReplayStore, ReplayStoreError
@@ -141,7 +141,7 @@ def _check_claims(jws: CompactJws, expected: ProofExpectations) -> tuple[float, 
         _refuse(RefusalCode.PROOF_URL_MISMATCH, "The proof is for another URL.")
     if token_digest != digest(expected.token):
         _refuse(RefusalCode.PROOF_TOKEN_MISMATCH, "The proof is for another token.")
-    age = expected.now.timestamp() - made_at
+    age = seconds_of(expected.now) - made_at
     if age > (PROOF_LIFETIME + expected.leeway).total_seconds():
         _refuse(RefusalCode.PROOF_EXPIRED, "The proof is too old. Make a new proof for each request.")
     if age < -expected.leeway.total_seconds():

@@ -16,6 +16,7 @@ from verifier.relying_party.machine import (
     optional_moment,
     optional_plan,
     optional_text,
+    seconds_of,
     text,
     texts,
 )
@@ -160,7 +161,7 @@ class ResultVerifier:
             _refuse(RefusalCode.AUDIENCE_MISMATCH, "The token is for another audience.")
         if text(claims, TENANT_CLAIM) != self._tenant:
             _refuse(RefusalCode.TENANT_MISMATCH, "The token is for another tenant.")
-        seconds, leeway = now.timestamp(), LEEWAY.total_seconds()
+        seconds, leeway = seconds_of(now), LEEWAY.total_seconds()
         if seconds - numeric_date(claims, "exp") >= leeway:
             _refuse(RefusalCode.TOKEN_EXPIRED, "The token is expired.")
         starts = [numeric_date(claims, name) for name in ("iat", "nbf") if name == "iat" or name in claims]
