@@ -185,7 +185,7 @@ function Get-Document {
 
 # Returns $null if the response has the expected status.
 function Get-VerifierFailure {
-    param($Response, [int] $Expected)
+    param($Response, [int] $Expected, [bool] $HasOptions = $false)
     $status = $Response.Status
     $after = $Response.After
     if ($status -eq $Expected) { return $null }
@@ -220,6 +220,9 @@ function Get-VerifierFailure {
     if (@('unauthenticated', 'forbidden') -ccontains $code) {
         return New-Failure 23 "the $name denied access: $problem" $after $again
     }
+    if ($code -ceq 'malformed-request' -and $HasOptions) {
+        return New-Failure 2 "the $name does not accept an option of the agent: $problem" $after $again
+    }
     if (@('malformed-request', 'not-found', 'method-not-allowed', 'unsupported-media-type') -ccontains $code) {
         return New-Failure 22 "$base does not support this request: $problem. Check the URL."
     }
@@ -231,7 +234,7 @@ function Get-VerifierFailure {
 function Invoke-Round {
     if (-not $name) { return Get-Document $Nonce }
     $issued = Send-Request 'POST' "$base$nonces" 15 (ConvertTo-Json -Compress $binding)
-    $failure = Get-VerifierFailure $issued 201
+    $failure = Get-VerifierFailure $issued 201 ($binding.Count -gt 0)
     if ($null -ne $failure) { return $failure }
     $challenge = ConvertFrom-Body $issued.Body
     # The nonces that IMDS accepts. Anything else must not reach the URL.
@@ -326,6 +329,7 @@ try {
     if ($Nonce -and "$Nonce" -cnotmatch '\A[0-9A-Za-z]{1,32}\z') { Stop-Agent 2 'the nonce must be letters and digits' }
     $binding = @{}
     if ($VmId) {
+        if ("$VmId" -cmatch '\A\{(.+)\}\z') { $VmId = $Matches[1] }
         if ("$VmId" -cnotmatch '\A[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\z') {
             Stop-Agent 2 'the vmId must be a GUID'
         }

@@ -63,6 +63,7 @@ if [ -n "$token_only" ] && [ "$name" != verifier ]; then usage '--token needs --
 if [ -n "$vm_id$policy$key_file" ] && [ -z "$name" ]; then usage '--vm-id, --policy and --key-file need a server'; fi
 case $nonce in *[!0-9A-Za-z]* | ?????????????????????????????????*) usage 'the nonce must be letters and digits' ;; esac
 case $policy in *[!0-9A-Za-z._@-]*) usage 'the policy must be the name of a policy' ;; esac
+case $vm_id in \{?*\}) vm_id=${vm_id#?} vm_id=${vm_id%?} ;; esac
 case $vm_id in *[!0-9A-Fa-f-]*) usage 'the vmId must be a GUID' ;; esac
 if [ -n "$vm_id" ] && ! echo "$vm_id" | grep -qx '.\{8\}\(-[^-]\{4\}\)\{3\}-[^-]\{12\}'; then
     usage 'the vmId must be a GUID'
@@ -239,7 +240,7 @@ fetch_document() {
     done
 }
 
-# check_verifier_response EXPECTED_STATUS
+# check_verifier_response EXPECTED_STATUS [OPTIONS]: OPTIONS is not empty if the request had options of the user.
 check_verifier_response() {
     case $status in
         "$1") return 0 ;;
@@ -263,11 +264,14 @@ check_verifier_response() {
     fi
     problem="$detail ($code${request:+, request $request})"
     again=$(tr -d '\r\n' <"$work/body" | sed -n 's/.*"retryable" *: *true *[,}].*/retryable/p')
-    case $status:$code:$again in
+    case $status:$code:${2:+options}:$again in
         429:*) not_attested 24 "the $name limits the request rate: $problem" "$again" ;;
         408:* | 5??:*) not_attested 21 "the $name is unavailable: $problem" "$again" ;;
         *:unauthenticated:* | *:forbidden:*)
             not_attested 23 "the $name denied access: $problem" "$again"
+            ;;
+        *:malformed-request:options:*)
+            not_attested 2 "the $name does not accept an option of the agent: $problem" "$again"
             ;;
         *:malformed-request:* | *:not-found:* | *:method-not-allowed:* | *:unsupported-media-type:*)
             not_attested 22 "$base does not support this request: $problem. Check the URL." "$again"
@@ -280,7 +284,7 @@ check_verifier_response() {
 # Write the result to $work/body, or set $exit_code, $sentence, $retryable and $after.
 attest() {
     fetch "$base" 15 -K "$work/verifier.conf" --data-binary "{$binding}" "$base$nonces"
-    check_verifier_response 201 || return 1
+    check_verifier_response 201 "$binding" || return 1
     # The nonces that IMDS accepts. Anything else must not reach the URL.
     nonce=$(text nonce)
     case $nonce in

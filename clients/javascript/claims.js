@@ -38,21 +38,22 @@ export function texts(fields, name) {
   return Object.freeze([...value]);
 }
 
-/** Returns a NumericDate (RFC 7519 section 2). */
+/** Returns a NumericDate (RFC 7519 section 2): seconds, of full precision for comparisons. */
 export function numericDate(fields, name) {
   const value = own(fields, name);
   if (typeof value !== "number" || value < 0 || value > LAST_SECOND) {
     throw new ClaimsError(`the claim '${name}' is missing or is not a time`);
   }
-  return new Date(value * 1000);
+  return value;
 }
 
 export function optionalMoment(fields, name) {
   const value = optionalText(fields, name);
   if (value === null) return null;
   const moment = new Date(value);
-  // Date accepts 30 February and moves it into March.
-  if (!MOMENT.test(value) || Number.isNaN(moment.getTime()) || moment.toISOString().slice(0, 19) !== value.slice(0, 19)) {
+  // Date accepts 30 February and moves it into March, and the year 0000, which Python does not have.
+  const isMoment = MOMENT.test(value) && !value.startsWith("0000") && !Number.isNaN(moment.getTime());
+  if (!isMoment || moment.toISOString().slice(0, 19) !== value.slice(0, 19)) {
     throw new ClaimsError(`the claim '${name}' is not a time in UTC`);
   }
   return moment;

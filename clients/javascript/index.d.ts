@@ -40,6 +40,9 @@ export type RefusalCode =
 
 export const REFUSAL_CODES: readonly RefusalCode[];
 
+/** Reports a key set that has no usable key, or is none. The message quotes no part of it. */
+export class KeyRefused extends TypeError {}
+
 /** Reports that a token is not accepted. The message quotes no part of the token or the proof. */
 export class NotVerified extends Error {
   constructor(code: RefusalCode, message: string);
@@ -108,8 +111,8 @@ export interface ResultVerifierOptions {
 }
 
 export interface Presentation {
-  /** The DPoP proof that came with the token. */
-  proof?: string;
+  /** The DPoP proof that came with the token, or null if none did. */
+  proof?: string | null;
   /** The HTTP method of the request. */
   method?: string;
   /** The configured external URL of the endpoint. Do not take it from the request. */
@@ -117,7 +120,11 @@ export interface Presentation {
 }
 
 export class ResultVerifier {
+  /** Throws KeyRefused for `jwks`, and TypeError for another option that cannot be used. */
   constructor(options: ResultVerifierOptions);
-  /** Resolves to the VM that the verifier vouches for. Rejects with NotVerified. */
+  /**
+   * Resolves to the VM that the verifier vouches for. Rejects with NotVerified, and with TypeError if `url` is not the
+   * URL of an endpoint or a proof comes without `method` and `url`.
+   */
   verify(token: string, presentation?: Presentation): Promise<VerifiedMachine>;
 }

@@ -9,7 +9,12 @@ const JSON_STRING = /"(?:[^"\\]|\\.)*"?/gs;
 /** Reports a malformed JWS. The message quotes no part of it. */
 export class JwsError extends Error {}
 
-/** Splits a JWS of at most MAX_BYTES, and decodes its header. Not checked: the signature. */
+/** Tells whether the text has more than MAX_BYTES in UTF-8. */
+export function isTooLarge(text) {
+  return text.length > MAX_BYTES || Buffer.byteLength(text) > MAX_BYTES;
+}
+
+/** Splits a JWS that `isTooLarge` does not refuse, and decodes its header. Not checked: the signature. */
 export function readJws(text) {
   const match = SEGMENTS.exec(text);
   if (match === null || text.endsWith("\n")) throw new JwsError("it is not three base64url segments");

@@ -1,6 +1,7 @@
 // Reads public keys from JWKs (RFC 7517), fetches the verifier's key set, and caches it within bounds.
+import { createHash, createPublicKey } from "node:crypto";
 import { isIP } from "node:net";
-import { calculateJwkThumbprint, compactVerify, importJWK } from "jose";
+import { compactVerify } from "jose";
 import { isObject, own, readObject } from "./jws.js";
 
 const MAX_KEYS = 32;
@@ -12,39 +13,53 @@ const TIMEOUT_MS = 5_000;
 const KID = /^[\x21-\x7e]{1,128}$/;
 const COORDINATE = /^[A-Za-z0-9_-]{43}$/;
 const SECRET_MEMBERS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/** The required members of each kind of key, in the order of RFC 7638 section 3.3, and its algorithm. */
 const KINDS = [
-  { kty: "EC", crv: "P-256", coordinates: ["x", "y"], algorithm: "ES256" },
-  { kty: "OKP", crv: "Ed25519", coordinates: ["x"], algorithm: "EdDSA" },
+  { kty: "EC", crv: "P-256", names: ["crv", "kty", "x", "y"], algorithm: "ES256" },
+  { kty: "OKP", crv: "Ed25519", names: ["crv", "kty", "x"], algorithm: "EdDSA" },
 ];
+/** The y of the Ed25519 points of order 1, 2, 4 and 8. With such a point as a key, anyone can sign. */
+const FIELD = 2n ** 255n - 19n;
+const ORDER_8 = 0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n;
+const LOW_ORDER = [0n, 1n, FIELD - 1n, ORDER_8, FIELD - ORDER_8];
 export const ALGORITHMS = KINDS.map((kind) => kind.algorithm);
 
-export class KeyRefused extends Error {}
+/** Reports a JWK, or a set of them, that is refused. The message quotes no part of it. */
+export class KeyRefused extends TypeError {}
 export class KeysUnavailable extends Error {}
 
 /** Returns the public key of a JWK with its only algorithm and its thumbprint (RFC 7638). Throws KeyRefused. */
-export async function readKey(jwk) {
+export function readKey(jwk) {
   if (!isObject(jwk)) throw new KeyRefused("it is not a JWK");
   if (SECRET_MEMBERS.some((name) => Object.hasOwn(jwk, name))) {
     throw new KeyRefused("it has a private or symmetric member");
   }
   const kind = KINDS.find(({ kty, crv }) => own(jwk, "kty") === kty && own(jwk, "crv") === crv);
   if (kind === undefined) throw new KeyRefused("it is neither a P-256 nor an Ed25519 key");
-  const { kty, crv, coordinates, algorithm } = kind;
-  if ((own(jwk, "alg") ?? algorithm) !== algorithm || (own(jwk, "use") ?? "sig") !== "sig") {
+  const { names, algorithm } = kind;
+  const is = (name, value) => !Object.hasOwn(jwk, name) || jwk[name] === value;
+  if (!is("alg", algorithm) || !is("use", "sig")) {
     throw new KeyRefused("it is for another algorithm or use");
   }
-  const members = { kty, crv };
-  for (const name of coordinates) {
-    const value = own(jwk, name);
+  const members = Object.fromEntries(names.map((name) => [name, own(jwk, name)]));
+  for (const name of names.slice(2)) {
+    const value = members[name];
     if (typeof value !== "string" || !COORDINATE.test(value)) throw new KeyRefused("it has no valid coordinates");
-    members[name] = value;
   }
+  if (algorithm === "EdDSA" && isWeak(members.x)) throw new KeyRefused("it is not a valid public key");
   try {
-    const key = await importJWK(members, algorithm);
-    return { algorithm, key, thumbprint: await calculateJwkThumbprint(members) };
+    const key = createPublicKey({ key: members, format: "jwk" });
+    return { algorithm, key, thumbprint: createHash("sha256").update(JSON.stringify(members)).digest("base64url") };
   } catch {
     throw new KeyRefused("it is not a valid public key");
   }
+}
+
+/** Tells whether an Ed25519 point has a low order or a second spelling. Cryptographic libraries differ on both. */
+function isWeak(coordinate) {
+  const bigEndian = Buffer.from(coordinate, "base64url").reverse();
+  const y = BigInt(`0x${bigEndian.toString("hex")}`) % 2n ** 255n; // without the sign of x
+  return y >= FIELD || LOW_ORDER.includes(y);
 }
 
 /** Tells whether the key made the signature of the token. */
@@ -59,7 +74,7 @@ export async function verifies(token, { algorithm, key }) {
 }
 
 /** Returns the usable keys of a JWK Set by their `kid`. A key of another kind is ignored (RFC 7517 section 5). */
-export async function readKeySet(document) {
+export function readKeySet(document) {
   const described = isObject(document) ? own(document, "keys") : undefined;
   if (!Array.isArray(described) || described.length > MAX_KEYS) {
     throw new KeyRefused(`it is not a JWK Set of at most ${MAX_KEYS} keys`);
@@ -69,7 +84,7 @@ export async function readKeySet(document) {
   const keys = new Map();
   for (const jwk of named.filter(({ kid }) => KID.test(kid))) {
     try {
-      keys.set(jwk.kid, await readKey(jwk));
+      keys.set(jwk.kid, readKey(jwk));
     } catch (error) {
       if (!(error instanceof KeyRefused)) throw error;
     }
@@ -84,11 +99,10 @@ export class FixedKeys {
 
   constructor(document) {
     this.#keys = readKeySet(document);
-    this.#keys.catch(() => {}); // find() reports it
   }
 
   async find(kid) {
-    return (await this.#keys).get(kid);
+    return this.#keys.get(kid);
   }
 }
 
@@ -140,7 +154,7 @@ export class CachedKeys {
 
   async #fetch(startedAt) {
     try {
-      this.#keys = await readKeySet(readObject(await download(this.#url)));
+      this.#keys = readKeySet(readObject(await download(this.#url)));
       this.#fetchedAt = startedAt;
       this.#isDown = false;
     } catch {

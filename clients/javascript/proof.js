@@ -1,23 +1,24 @@
 // Checks a DPoP proof (RFC 9449 section 4.3): the presenter of a token holds the key that the token is bound to.
 import { createHash } from "node:crypto";
 import { ClaimsError, numericDate, text } from "./claims.js";
-import { JwsError, MAX_BYTES, own, readJws, readObject } from "./jws.js";
+import { JwsError, MAX_BYTES, isTooLarge, own, readJws, readObject } from "./jws.js";
 import { ALGORITHMS, KeyRefused, readKey, verifies } from "./keys.js";
 import { refuse } from "./refusals.js";
 import { ReplayStoreError } from "./replay.js";
 
 /** How far the clocks of the verifier, the VM and the relying party may be apart. */
-export const LEEWAY_MS = 60_000;
+export const LEEWAY_SECONDS = 60;
 /** A proof is good for so long after it was made, beside the leeway between the clocks. */
-const PROOF_LIFETIME_MS = 60_000;
-const MAX_ID_CHARACTERS = 256;
+const PROOF_LIFETIME_SECONDS = 60;
+const MAX_ID_BYTES = 256;
 const DEFAULT_PORTS = { https: "443", http: "80" };
 const HEADER = ["typ", "alg", "jwk"];
-const URL_PARTS = /^(https?):\/\/([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(\/[^?#\s]*)?(?:[?#]\S*)?$/i;
+const URL_PARTS = /^(https?):\/\/([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(\/[!-"$->@-~]*)?(?:[?#][!-~]*)?$/i;
 
 /** Accepts the proof once. Throws NotVerified. */
 export async function checkProof(proof, expected, replayStore) {
-  if (proof.length > MAX_BYTES) refuse("proof-too-large", `The proof is larger than ${MAX_BYTES} bytes.`);
+  if (typeof proof !== "string") refuse("proof-malformed", "The proof is not a string.");
+  if (isTooLarge(proof)) refuse("proof-too-large", `The proof is larger than ${MAX_BYTES} bytes.`);
   let jws;
   try {
     jws = readJws(proof);
@@ -25,7 +26,7 @@ export async function checkProof(proof, expected, replayStore) {
     if (!(error instanceof JwsError)) throw error;
     refuse("proof-malformed", `The proof is malformed: ${error.message}.`);
   }
-  const key = await readHeader(jws.header);
+  const key = readHeader(jws.header);
   if (key.thumbprint !== expected.thumbprint) {
     refuse("proof-key-mismatch", "The proof was made with another key than the token's.");
   }
@@ -34,7 +35,7 @@ export async function checkProof(proof, expected, replayStore) {
   // For this VM and not for its key, because one VM can have any number of keys.
   await rememberOnce(replayStore, digest(expected.vmId), identifier, {
     now: expected.now,
-    until: new Date(madeAt.getTime() + PROOF_LIFETIME_MS + LEEWAY_MS),
+    until: new Date((Math.ceil(madeAt) + PROOF_LIFETIME_SECONDS + LEEWAY_SECONDS) * 1000),
     code: "proof-replayed",
     message: "The proof was used before. Make a new proof for each request.",
   });
@@ -65,7 +66,7 @@ export function normalizeUrl(url) {
   return `${scheme.toLowerCase()}://${host.toLowerCase()}${suffix}${path ?? "/"}`;
 }
 
-async function readHeader(header) {
+function readHeader(header) {
   if (own(header, "typ") !== "dpop+jwt") {
     refuse("proof-type-refused", "The proof has another type than dpop+jwt.");
   }
@@ -78,7 +79,7 @@ async function readHeader(header) {
   }
   let key;
   try {
-    key = await readKey(own(header, "jwk"));
+    key = readKey(own(header, "jwk"));
   } catch (error) {
     if (!(error instanceof KeyRefused)) throw error;
     refuse("proof-key-refused", `The proof's key is refused: ${error.message}.`);
@@ -99,8 +100,8 @@ function checkClaims(jws, expected) {
     if (!(error instanceof JwsError || error instanceof ClaimsError)) throw error;
     refuse("proof-claims-invalid", `The proof's claims are invalid: ${error.message}.`);
   }
-  if (identifier.length > MAX_ID_CHARACTERS) {
-    refuse("proof-claims-invalid", `The proof's jti has more than ${MAX_ID_CHARACTERS} characters.`);
+  if (Buffer.byteLength(identifier) > MAX_ID_BYTES) {
+    refuse("proof-claims-invalid", `The proof's jti has more than ${MAX_ID_BYTES} bytes.`);
   }
   if (method !== expected.method) refuse("proof-method-mismatch", "The proof is for another HTTP method.");
   const found = normalizeUrl(url);
@@ -108,10 +109,10 @@ function checkClaims(jws, expected) {
     refuse("proof-url-mismatch", "The proof is for another URL.");
   }
   if (tokenDigest !== digest(expected.token)) refuse("proof-token-mismatch", "The proof is for another token.");
-  const age = expected.now.getTime() - madeAt.getTime();
-  if (age > PROOF_LIFETIME_MS + LEEWAY_MS) {
+  const age = expected.now.getTime() / 1000 - madeAt;
+  if (age > PROOF_LIFETIME_SECONDS + LEEWAY_SECONDS) {
     refuse("proof-expired", "The proof is too old. Make a new proof for each request.");
   }
-  if (age < -LEEWAY_MS) refuse("proof-not-yet-valid", "The proof is from the future. Check the clocks.");
+  if (age < -LEEWAY_SECONDS) refuse("proof-not-yet-valid", "The proof is from the future. Check the clocks.");
   return { madeAt, identifier };
 }

@@ -1,8 +1,8 @@
 // Verifies a result token for one relying party. The checks are in order in `ResultVerifier.verify`.
 import { ClaimsError, member, numericDate, optionalMoment, optionalPlan, optionalText, text, texts } from "./claims.js";
-import { JwsError, MAX_BYTES, isObject, own, readJws, readObject } from "./jws.js";
+import { JwsError, MAX_BYTES, isObject, isTooLarge, own, readJws, readObject } from "./jws.js";
 import { ALGORITHMS, CachedKeys, FixedKeys, KeysUnavailable, verifies } from "./keys.js";
-import { LEEWAY_MS, checkProof, digest, normalizeUrl, rememberOnce } from "./proof.js";
+import { LEEWAY_SECONDS, checkProof, digest, normalizeUrl, rememberOnce } from "./proof.js";
 import { refuse } from "./refusals.js";
 
 const TOKEN_TYPE = "eat+jwt";
@@ -47,8 +47,12 @@ export class ResultVerifier {
     this.#clock = clock;
   }
 
-  async verify(token, { proof, method, url } = {}) {
-    if (proof !== undefined && (!method || typeof url !== "string" || normalizeUrl(url) === null)) {
+  async verify(token, { proof: presented, method, url } = {}) {
+    const proof = presented ?? undefined; // `null` is what some frameworks give for a header that did not come
+    if (url !== undefined && url !== null && (typeof url !== "string" || normalizeUrl(url) === null)) {
+      throw new TypeError("url must be the external URL of the endpoint: https://HOST[:PORT]/PATH, in ASCII");
+    }
+    if (proof !== undefined && (!method || typeof url !== "string")) {
       throw new TypeError("a proof needs the method and the external URL of the endpoint");
     }
     // 1. Form and header.
@@ -81,7 +85,7 @@ export class ResultVerifier {
     if (this.#singleUse) {
       await rememberOnce(this.#replayStore, digest(machine.vmId), machine.tokenId, {
         now,
-        until: new Date(machine.tokenExpiresAt.getTime() + LEEWAY_MS),
+        until: new Date(machine.tokenExpiresAt.getTime() + LEEWAY_SECONDS * 1000),
         code: "token-replayed",
         message: "The token was used before.",
       });
@@ -110,11 +114,12 @@ export class ResultVerifier {
     if (text(claims, "iss") !== issuer) refuse("issuer-mismatch", "The token is from another issuer.");
     if (own(claims, "aud") !== audience) refuse("audience-mismatch", "The token is for another audience.");
     if (text(claims, TENANT_CLAIM) !== tenant) refuse("tenant-mismatch", "The token is for another tenant.");
-    if (now.getTime() >= numericDate(claims, "exp").getTime() + LEEWAY_MS) {
+    const seconds = now.getTime() / 1000;
+    if (seconds - numericDate(claims, "exp") >= LEEWAY_SECONDS) {
       refuse("token-expired", "The token is expired.");
     }
     const starts = ["iat", "nbf"].filter((name) => name === "iat" || Object.hasOwn(claims, name));
-    if (now.getTime() < Math.max(...starts.map((name) => numericDate(claims, name).getTime())) - LEEWAY_MS) {
+    if (Math.max(...starts.map((name) => numericDate(claims, name))) - seconds > LEEWAY_SECONDS) {
       refuse("token-not-yet-valid", "The token is not valid yet. Check the clocks.");
     }
   }
@@ -142,8 +147,8 @@ export class ResultVerifier {
       tenant: this.#expected.tenant,
       policies,
       tokenId: text(claims, "jti"),
-      tokenIssuedAt: numericDate(claims, "iat"),
-      tokenExpiresAt: numericDate(claims, "exp"),
+      tokenIssuedAt: new Date(numericDate(claims, "iat") * 1000),
+      tokenExpiresAt: new Date(numericDate(claims, "exp") * 1000),
       keyThumbprint,
     });
   }
@@ -151,7 +156,7 @@ export class ResultVerifier {
 
 function readToken(token) {
   if (typeof token !== "string") refuse("token-malformed", "The token is not a string.");
-  if (token.length > MAX_BYTES) refuse("token-too-large", `The token is larger than ${MAX_BYTES} bytes.`);
+  if (isTooLarge(token)) refuse("token-too-large", `The token is larger than ${MAX_BYTES} bytes.`);
   let jws;
   try {
     jws = readJws(token);

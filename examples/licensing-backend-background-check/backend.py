@@ -9,7 +9,7 @@ the verifier appraise it. The VM never talks to the verifier and has no key for 
 Each failure is a problem (application/problem+json) with `code`, `detail` and `retryable`. docs/agent.md describes the
 protocol. `imds-verifier attest --backend URL` and the other agents speak it.
 
-    VERIFIER=https://verifier.example VERIFIER_KEY=... POLICY=appliance PRODUCTS=contoso-db python backend.py
+    VERIFIER=https://verifier.example VERIFIER_KEY=... POLICY=appliance PRODUCTS=contoso-appliance python backend.py
 
 This backend builds each request to the verifier itself. A `vmId` or a `policy` of the VM can only narrow: the document
 must satisfy the policy of this backend, too. From the evidence, only `encoding` and `signature` go to the verifier; the
@@ -43,14 +43,17 @@ MAX_SESSIONS_PER_ADDRESS = 100
 #: What a VM may name in its challenge.
 IPV6 = 6
 BINDINGS = {
-    "vmId": re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"),
+    "vmId": re.compile(r"(\{)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?(1)\})"),
     "policy": re.compile(r"[0-9A-Za-z._@-]{1,64}"),
 }
-#: What the VM can do something about; anything else that the verifier says is this backend's own trouble.
+#: What the VM can do something about.
 REFUSALS = frozenset({400, 403, 409, 413, 422, 429})
-#: These are too, though their status is among them: an unknown POLICY, a key of another kind.
-OWN_FAULTS = frozenset({"malformed-request", "forbidden"})
-
+#: What the operator of this backend has to correct: VERIFIER_KEY, POLICY or VERIFIER. A retry does not help.
+OWN_FAULTS = frozenset(
+    {"unauthenticated", "forbidden", "malformed-request", "not-found", "method-not-allowed", "unsupported-media-type"}
+)
+#: The members of a refusal that the VM gets. Others are for the operator of this backend.
+PUBLIC_MEMBERS = ("code", "detail", "retryable", "retryAfterSeconds")
 
 Answer = tuple[int, Mapping[str, object]]
 
@@ -172,7 +175,7 @@ class Backend:
         if answer.get("code") == "malformed-request" and "policy" in binding:
             return problem(400, "malformed-request", f"The verifier has no policy {binding['policy']!r}.")
         if status != HTTPStatus.CREATED:
-            return self._pass_on(status, answer)
+            return pass_on(status, answer)
         session = self._sessions.start(answer["nonce"])
         return 201, {"session": session, "nonce": answer["nonce"], "expiresAt": answer["expiresAt"]}
 
@@ -191,7 +194,7 @@ class Backend:
         asked = {"encoding": str(encoding), "signature": str(signature), "nonce": nonce, "policy": self._policy}
         status, answer = self._verifier.post("/v1/attestations", asked)
         if status != HTTPStatus.OK:
-            return self._pass_on(status, answer)
+            return pass_on(status, answer)
         claims = answer["claims"]
         if self._policy not in answer["policies"] or claims["nonce"] != nonce:
             return problem(503, "verifier-unavailable", "The verifier did not decide what was asked.", retryable=False)
@@ -200,11 +203,23 @@ class Backend:
             return problem(403, "product-not-licensed", "The VM does not run a product of ours.")
         return 201, {"vmId": claims["vmId"], "product": product, "licensed": True}
 
-    def _pass_on(self, status: int, refusal: Mapping[str, Any]) -> Answer:
-        if status not in REFUSALS or refusal.get("code") in OWN_FAULTS:
-            return problem(503, "verifier-unavailable", "The verifier cannot decide now.", retryable=True)
-        told = {name: refusal[name] for name in ("code", "detail", "retryable", "retryAfterSeconds") if name in refusal}
-        return status, told
+
+def pass_on(status: int, refusal: Mapping[str, Any]) -> Answer:
+    """Return what the VM may know of a refusal. To the key of this backend, the verifier says more than to an agent."""
+    code = refusal.get("code")
+    if code in OWN_FAULTS:
+        log(f"the verifier answered {status} {code}: check VERIFIER_KEY, POLICY and VERIFIER")
+        return problem(500, "backend-misconfigured", "The backend has a wrong configuration. Tell its operator.")
+    if status not in REFUSALS:
+        return problem(503, "verifier-unavailable", "The verifier cannot decide now.", retryable=True)
+    if code == "policy-denied":
+        return problem(status, code, "The document does not satisfy a policy.")
+    return status, {name: refusal[name] for name in PUBLIC_MEMBERS if name in refusal}
+
+
+def log(line: str) -> None:
+    sys.stderr.write(f"backend: {line}\n")
+    sys.stderr.flush()
 
 
 def problem(status: int, code: str, detail: str, *, retryable: bool = False) -> Answer:

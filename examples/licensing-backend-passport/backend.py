@@ -11,7 +11,7 @@ The body may also be the token alone, as the agent writes it to a file:
     pip install imds-verifier-relying-party
     VERIFIER_JWKS=https://verifier.example/.well-known/jwks.json \
     TOKEN_ISSUER=https://verifier.example TOKEN_AUDIENCE=contoso TENANT=contoso POLICY=appliance \
-    PRODUCTS=contoso-db python backend.py
+    PRODUCTS=contoso-appliance python backend.py
 
 TENANT is this backend's name in the verifier's settings: another tenant's VMs are not ours, though tenants may share
 an audience. POLICY is a policy that this backend relies on: a token that does not name it was made without it.

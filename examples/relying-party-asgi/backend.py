@@ -13,6 +13,7 @@ One process serves, because MemoryReplayStore is for one process. docs/relying-p
 import asyncio
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -26,8 +27,11 @@ results = ResultVerifier(
     jwks=os.environ["VERIFIER_JWKS"],
     replay_store=MemoryReplayStore(),
 )
-# The URL that VMs use. It is never taken from a request.
-URL = os.environ["EXTERNAL_URL"] + "/licenses"
+# The address that VMs use. It is never taken from a request.
+BASE = os.environ["EXTERNAL_URL"].rstrip("/")
+if not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?", BASE):
+    raise ValueError("EXTERNAL_URL must be https://HOST[:PORT][/PATH], without query and fragment")
+URL = f"{BASE}/licenses"
 
 
 async def app(
@@ -49,7 +53,7 @@ async def license_vm(scope: dict[str, Any]) -> tuple[int, dict[str, object]]:
     for name, value in scope["headers"]:
         headers[name] = f"{headers[name]}, {value.decode('latin-1')}" if name in headers else value.decode("latin-1")
     scheme, _, token = headers.get(b"authorization", "").partition(" ")
-    if scheme not in {"DPoP", "Bearer"}:
+    if scheme.lower() not in {"dpop", "bearer"}:
         return 401, {"error": "send the token in the header Authorization"}
     try:
         # In a thread, because it may fetch the key set.

@@ -11,6 +11,7 @@ One process serves, because MemoryReplayStore is for one process. docs/relying-p
 """
 
 import os
+import re
 
 from flask import Flask, request
 
@@ -24,8 +25,11 @@ results = ResultVerifier(
     jwks=os.environ["VERIFIER_JWKS"],
     replay_store=MemoryReplayStore(),
 )
-# The URL that VMs use. It is never taken from a request.
-URL = os.environ["EXTERNAL_URL"] + "/licenses"
+# The address that VMs use. It is never taken from a request.
+BASE = os.environ["EXTERNAL_URL"].rstrip("/")
+if not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?", BASE):
+    raise ValueError("EXTERNAL_URL must be https://HOST[:PORT][/PATH], without query and fragment")
+URL = f"{BASE}/licenses"
 
 app = Flask(__name__)
 
@@ -33,7 +37,7 @@ app = Flask(__name__)
 @app.post("/licenses")
 def license_vm() -> tuple[dict[str, object], int]:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme not in {"DPoP", "Bearer"}:
+    if scheme.lower() not in {"dpop", "bearer"}:
         return {"error": "send the token in the header Authorization"}, 401
     try:
         machine = results.verify(token, request.headers.get("DPoP"), method=request.method, url=URL)

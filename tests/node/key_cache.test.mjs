@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { test } from "node:test";
-import { MemoryReplayStore, NotVerified, ReplayStoreError, ResultVerifier } from "./index.js";
+import { KeyRefused, MemoryReplayStore, NotVerified, ReplayStoreError, ResultVerifier } from "./index.js";
 import { CachedKeys, KeysUnavailable } from "./keys.js";
 
 const KEY = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", alg: "EdDSA", use: "sig" };
@@ -140,9 +140,16 @@ test("an error of the caller is a TypeError, and no outcome of a token", async (
   for (const change of [{ issuer: "" }, { tenant: undefined }, { policies: [] }, { policies: "p" }, { replayStore: {} }]) {
     assert.throws(() => new ResultVerifier({ ...options, ...change }), TypeError);
   }
+  const secret = { keys: [{ ...KEY, kid: "a", d: "AAAA" }] };
+  for (const jwks of [undefined, null, 1, [], {}, { keys: [] }, { keys: {} }, secret]) {
+    assert.throws(() => new ResultVerifier({ ...options, jwks }), KeyRefused);
+  }
   const verifier = new ResultVerifier(options);
   await assert.rejects(verifier.verify("x", { proof: "x" }), TypeError);
   await assert.rejects(verifier.verify("x", { proof: "x", method: "POST", url: "/licenses" }), TypeError);
+  for (const url of ["", "a.example/licenses", "https://a.example/a b", "https://a.example/\u00e9", 1, {}]) {
+    await assert.rejects(verifier.verify("x", { url }), { name: "TypeError", message: /^url must be/ });
+  }
   for (const token of [undefined, null, 1, {}, ["x"]]) {
     await assert.rejects(verifier.verify(token), (error) => error instanceof NotVerified && error.code === "token-malformed");
   }

@@ -27,7 +27,7 @@ for (const { token, proofs, method, url, bound_only, single_use } of asked.cases
   let outcome;
   for (const proof of proofs) {
     try {
-      const presentation = { proof: proof ?? undefined, method: method ?? undefined, url: url ?? undefined };
+      const presentation = { proof, method, url };
       outcome = { code: "ok", machine: await verifier.verify(token, presentation) };
     } catch (error) {
       if (!(error instanceof NotVerified)) throw error;

@@ -10,7 +10,7 @@ class OwnStore implements ReplayStore {
 
 const options = { issuer: "i", audience: "a", tenant: "t", policies: ["p"], jwks: "https://a.example/keys" };
 const results = new ResultVerifier({ ...options, replayStore: new OwnStore(), boundOnly: true });
-new ResultVerifier({ ...options, jwks: { keys: [] }, replayStore: new MemoryReplayStore({ maxEntries: 1 }) });
+new ResultVerifier({ ...options, jwks: { keys: [{ kty: "OKP" }] }, replayStore: new MemoryReplayStore({ maxEntries: 1 }) });
 
 export async function license(token: string, proof: string | undefined): Promise<string> {
   try {

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -66,6 +67,22 @@ ED_KEY = Ed25519PrivateKey.generate()
 OTHER_KEY = generate_private_key(SECP256R1())
 VM_KEY = generate_private_key(SECP256R1())
 VM_ED_KEY = Ed25519PrivateKey.generate()
+NO_TEXT: tuple[object, ...] = (1, False, {}, ["x"])
+#: Ed25519 points of low order, with each sign of x, and second spellings of points.
+LOW_ORDER = [
+    bytes.fromhex(y + last)
+    for y, lasts in (
+        ("00" * 31, ("00", "80")),
+        ("01" + "00" * 30, ("00", "80")),
+        ("ec" + "ff" * 30, ("7f", "ff")),
+        ("ed" + "ff" * 30, ("7f", "ff")),
+        ("ee" + "ff" * 30, ("7f", "ff")),
+        ("f0" + "ff" * 30, ("7f",)),
+        ("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc", ("05", "85")),
+        ("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03", ("7a", "fa")),
+    )
+    for last in lasts
+]
 KEY_SET: dict[str, object] = {
     "keys": [
         {**jwk(VERIFIER_KEY), "kid": "es", "use": "sig", "alg": "ES256"},
@@ -98,6 +115,7 @@ def at(seconds: float) -> int:
     return int((NOW + timedelta(seconds=seconds)).timestamp())
 
 
+NOW_SECONDS = NOW.timestamp()
 CLAIMS: Fields = {
     "iss": "https://verifier.example.com",
     "aud": "contoso",
@@ -160,7 +178,7 @@ class Case:
     name: str
     code: str
     token: str = field(repr=False)
-    proofs: tuple[str | None, ...] = (None,)
+    proofs: tuple[Any, ...] = (None,)
     method: str | None = None
     url: str | None = None
     bound_only: bool = False
@@ -215,6 +233,7 @@ GENUINE = (
     _plain("a token that expired less than the leeway ago", "ok", token({"iat": at(-600), "exp": at(-59)})),
     _plain("a token of a clock that is ahead by less than the leeway", "ok", token({"iat": at(60)})),
     _plain("an expiry in the year 9000", "ok", token({"exp": 221845392000})),
+    _plain("an expiry of a fraction of a second before the leeway's end", "ok", token({"exp": NOW_SECONDS - 59.9996})),
     _plain("a token for single use", "ok", TOKEN, single_use=True),
     _proved("a proof", "ok", proof()),
     _proved("two proofs for one token", "ok", proof(), proof({"jti": "proof-2"})),
@@ -222,6 +241,8 @@ GENUINE = (
         "a proof for the URL with a query", "ok", proof({"htu": "HTTPS://Licensing.EXAMPLE.com:443/licenses?a=b#c"})
     ),
     _proved("a proof of 100 s ago", "ok", proof({"iat": at(-100)})),
+    _proved("a proof of 119.9999999 s ago", "ok", proof({"iat": NOW_SECONDS - 119.9999995})),
+    _proved("a proof with an identifier of 256 bytes", "ok", proof({"jti": "\U0001f600" * 64})),
     _proved(
         "a proof of an EdDSA key",
         "ok",
@@ -252,6 +273,8 @@ HOSTILE = (
     ),
     _plain("a deep header", "token-malformed", jws(VERIFIER_KEY, '{"a":' + "[" * 2000 + "]" * 2000 + "}", CLAIMS)),
     _plain("oversized", "token-too-large", token({"filler": "x" * 9000})),
+    _plain("oversized in bytes, and not in characters", "token-too-large", "\U0001f600" * 2100),
+    _plain("not ASCII", "token-malformed", "\U0001f600" * 2000),
     # Header
     _plain("no type", "token-type-refused", token(header={"typ": ...})),
     _plain("another type", "token-type-refused", token(header={"typ": "JWT"})),
@@ -333,6 +356,14 @@ HOSTILE = (
     ),
     _plain("an expiry in the last second of datetime", "claims-invalid", token({"exp": 253402300799})),
     _plain("a time before 1970", "claims-invalid", token({"iat": -1})),
+    _plain(
+        "an expiry of less than a microsecond before the leeway",
+        "token-expired",
+        token({"exp": NOW_SECONDS - 60.0000005}),
+    ),
+    _plain(
+        "a start of less than a microsecond too late", "token-not-yet-valid", token({"iat": NOW_SECONDS + 60.0000005})
+    ),
     _plain("not yet valid", "token-not-yet-valid", token({"iat": at(61), "exp": at(661)})),
     _plain("not before later", "token-not-yet-valid", token({"nbf": at(61)})),
     *(
@@ -351,6 +382,7 @@ HOSTILE = (
     _plain("no sku", "claims-invalid", of_machine(sku=...)),
     _plain("a plan that is text", "claims-invalid", of_machine(plan="contoso")),
     _plain("a day that there is none of", "claims-invalid", of_machine(createdOn="2026-02-30T00:00:00Z")),
+    _plain("the year 0000", "claims-invalid", of_machine(createdOn="0000-01-01T00:00:00Z")),
     _plain("a time without a zone", "claims-invalid", of_machine(createdOn="2026-11-29T11:59:00")),
     # Confirmation
     _plain("a bound token without a proof", "proof-missing", BOUND_TOKEN),
@@ -369,6 +401,17 @@ HOSTILE = (
         name="a token for single use, twice", code="token-replayed", token=TOKEN, proofs=(None, None), single_use=True
     ),
     # Proof
+    *(
+        Case(
+            name=f"the proof {value}",
+            code="proof-malformed",
+            token=BOUND_TOKEN,
+            proofs=(value,),
+            method="POST",
+            url=URL,
+        )
+        for value in NO_TEXT
+    ),
     _proved("an empty proof", "proof-malformed", ""),
     _proved("two proofs in one header", "proof-malformed", f"{proof()}, {proof()}"),
     _proved("an oversized proof", "proof-too-large", proof({"filler": "x" * 9000})),
@@ -393,6 +436,19 @@ HOSTILE = (
     _proved(
         "a proof with an RSA key", "proof-key-refused", proof(header={"jwk": {"kty": "RSA", "n": "AQAB", "e": "AQAB"}})
     ),
+    *(
+        _proved(f"a proof whose key has the {name} {value}", "proof-key-refused", proof(header={"jwk": changed_key}))
+        for name, value in (("alg", None), ("use", None), ("alg", "ES384"), ("use", "enc"))
+        for changed_key in [{**jwk(VM_KEY), name: value}]
+    ),
+    *(
+        _proved(
+            f"a proof whose Ed25519 key is {x.hex()[:4]}..{x.hex()[-2:]}",
+            "proof-key-refused",
+            proof(header={"alg": "EdDSA", "jwk": {"kty": "OKP", "crv": "Ed25519", "x": b64(x)}}),
+        )
+        for x in LOW_ORDER
+    ),
     _proved("a proof of another key", "proof-key-mismatch", proof(header={"jwk": jwk(OTHER_KEY)}, key=OTHER_KEY)),
     _proved("a proof signed by another key", "proof-signature-invalid", proof(key=OTHER_KEY)),
     _proved("a proof for another method", "proof-method-mismatch", proof({"htm": "GET"})),
@@ -403,13 +459,26 @@ HOSTILE = (
     _proved("a proof for http", "proof-url-mismatch", proof({"htu": URL.replace("https", "http")})),
     _proved("a proof for a user at the host", "proof-url-mismatch", proof({"htu": URL.replace("//", "//a@")})),
     _proved("a proof for no URL", "proof-url-mismatch", proof({"htu": "licenses"})),
+    *(
+        _proved(f"a proof for a URL with {character!a}", "proof-url-mismatch", proof({"htu": URL + mark + character}))
+        for character in ("\u00a0", "\u2028", "\ufeff", "\x1c", "\x85", "\x7f", "\u00e9", " ", "\n")
+        for mark in ["?" if character in "\u00a0\x1c" else "#"]
+    ),
+    _proved("a proof for a path in Unicode", "proof-url-mismatch", proof({"htu": f"{URL}\u00e9"}), url=URL),
     _proved("a proof for another token", "proof-token-mismatch", proof(), bound=bound_token({"jti": "token-2"})),
     _proved("a proof of five minutes ago", "proof-expired", proof({"iat": at(-300)})),
     _proved("a proof of the last second of datetime", "proof-claims-invalid", proof({"iat": 253402300799})),
     _proved("a proof of the year 9000", "proof-not-yet-valid", proof({"iat": 221845392000})),
     _proved("a proof of 1970", "proof-expired", proof({"iat": 0})),
+    _proved(
+        "a proof of less than a microsecond too long ago", "proof-expired", proof({"iat": NOW_SECONDS - 120.0000005})
+    ),
+    _proved(
+        "a proof of less than a microsecond too early", "proof-not-yet-valid", proof({"iat": NOW_SECONDS + 60.0000005})
+    ),
     _proved("a proof from the future", "proof-not-yet-valid", proof({"iat": at(61)})),
     *(_proved(f"a proof without {name}", "proof-claims-invalid", proof({name: ...})) for name in PROOF),
+    _proved("an identifier that is long in bytes", "proof-claims-invalid", proof({"jti": "\U0001f600" * 65})),
     _proved("a proof with a long identifier", "proof-claims-invalid", proof({"jti": "x" * 257})),
     _proved("a replayed proof", "proof-replayed", proof(), proof()),
     _proved("the identifier of an earlier proof", "proof-replayed", proof(), proof({"iat": at(1)})),

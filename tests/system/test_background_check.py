@@ -73,7 +73,7 @@ def assert_refused(ended: Ended, exit_code: ExitCode, text: str) -> None:
 
 
 def test_agent_gets_a_license_without_a_key_of_the_verifier(agent: Agent, vendor: Vendor, tmp_path: Path) -> None:
-    ended = ask_backend(agent, vendor, tmp_path, "--vm-id", VirtualMachine().vm_id.upper())
+    ended = ask_backend(agent, vendor, tmp_path, "--vm-id", f"{{{VirtualMachine().vm_id.upper()}}}")
     assert (ended.status, ended.err) == (ExitCode.VERIFIED, "")
     if agent.prints_claims:
         assert "licensed: true\n" in ended.out
@@ -87,7 +87,7 @@ def test_agent_binds_its_challenge_to_a_vm_and_narrows_its_policy(agent: Agent, 
         [
             (("--vm-id", OTHER_VM), ExitCode.REFUSED, "(nonce-mismatch)"),
             (("--policy", "strict"), ExitCode.REFUSED, "(policy-denied)"),
-            (("--policy", "none-of-this-name"), ExitCode.NOT_A_VERIFIER, "(malformed-request)"),
+            (("--policy", "none-of-this-name"), ExitCode.USAGE, "the backend does not accept an option of the agent: "),
         ]
     ):
         directory = tmp_path / str(number)
@@ -99,7 +99,8 @@ def test_agent_binds_and_narrows_at_the_verifier_as_well(agent: Agent, vendor: V
     urls = ("--verifier", vendor.verifier.url, "--imds", vendor.imds, "--key-file", str(vendor.key_file))
     for number, (options, exit_code) in enumerate(
         [
-            (("--vm-id", VirtualMachine().vm_id, "--policy", "appliance"), ExitCode.VERIFIED),
+            (("--vm-id", f"{{{VirtualMachine().vm_id}}}", "--policy", "appliance"), ExitCode.VERIFIED),
+            (("--policy", "none-of-this-name"), ExitCode.USAGE),
             (("--vm-id", OTHER_VM), ExitCode.REFUSED),
             (("--policy", "strict"), ExitCode.REFUSED),
         ]
@@ -195,6 +196,9 @@ def test_agent_starts_again_with_a_new_session(agent: Agent, tmp_path: Path) -> 
         ("--backend", "http://127.0.0.1:1", "--verifier", "http://127.0.0.1:1"),
         ("--backend", "http://127.0.0.1:1", "--vm-id", "x"),
         ("--backend", "http://127.0.0.1:1", "--vm-id", f"{OTHER_VM}\nx"),
+        ("--backend", "http://127.0.0.1:1", "--vm-id", f"{{{OTHER_VM}"),
+        ("--backend", "http://127.0.0.1:1", "--vm-id", f"{{{{{OTHER_VM}}}}}"),
+        ("--backend", "http://127.0.0.1:1", "--vm-id", "{}"),
         ("--backend", "http://127.0.0.1:1", "--policy", 'x","y":"'),
         ("--nonce", "1&x=1"),
     ],
@@ -223,8 +227,50 @@ def test_backend_reports_an_unavailable_verifier() -> None:
     assert_refused(ended, ExitCode.VERIFIER_UNAVAILABLE, "the backend is unavailable")
 
 
+@pytest.mark.parametrize("code", ["unauthenticated", "forbidden", "malformed-request", "not-found"])
+def test_backend_with_a_wrong_configuration_says_so_once(code: str) -> None:
+    status = {"unauthenticated": 401, "forbidden": 403, "malformed-request": 400, "not-found": 404}[code]
+    with serving(problem_reply(status, code, retryable=True)) as verifier:
+        settings = {"VERIFIER": verifier.url, "VERIFIER_KEY": KEY, "POLICY": "appliance"}
+        with running_backend("licensing-backend-background-check", **settings) as backend:
+            ended = call("attest", "--backend", backend.url)
+            backend.process.terminate()
+            assert backend.process.stderr is not None
+            log = [line for line in backend.process.stderr if "verifier" in line]
+    assert_refused(ended, ExitCode.VERIFIER_UNAVAILABLE, "(backend-misconfigured)")
+    assert log == [f"backend: the verifier answered {status} {code}: check VERIFIER_KEY, POLICY and VERIFIER\n"]
+    assert len(verifier.requests) == 1
+
+
+@pytest.mark.parametrize("code", ["policy-denied", "chain-untrusted"])
+def test_backend_tells_the_vm_only_what_an_agent_may_know(code: str) -> None:
+    nonce = json_reply({"nonce": "4711", "expiresAt": "2026-11-23T16:18:28Z"}, status=201)
+    secrets = {"denial": {"policy": "s3cret"}, "claims": {"sku": "s3cret"}, "checks": ["s3cret"]}
+    detail = "s3cret" if code == "policy-denied" else "said"
+    refusal = {"code": code, "detail": detail, "retryable": False, **secrets}
+    with serving(nonce, json_reply(refusal, status=403)) as verifier:
+        settings = {"VERIFIER": verifier.url, "VERIFIER_KEY": KEY, "POLICY": "appliance"}
+        with running_backend("licensing-backend-background-check", **settings) as backend:
+            session = backend.request("POST", "/challenges").json["session"]
+            answer = backend.post_json("/licenses", {"session": session, "encoding": "pkcs7", "signature": "AAAA"})
+    assert (answer.status, answer.code) == (403, code)
+    assert set(answer.json) == {"code", "detail", "retryable"}
+    assert b"s3cret" not in answer.body
+
+
 @pytest.mark.parametrize(
-    "body", [b"[]", b"1", b"{", b'{"vmId": 1}', b'{"vmId": "x"}', b'{"policy": ""}', b'{"nonce": "1"}', b"[" * 10_000]
+    "body",
+    [
+        b"[]",
+        b"1",
+        b"{",
+        b'{"vmId": 1}',
+        b'{"vmId": "{5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90"}',
+        b'{"vmId": "x"}',
+        b'{"policy": ""}',
+        b'{"nonce": "1"}',
+        b"[" * 10_000,
+    ],
 )
 def test_backend_refuses_a_malformed_challenge_request(vendor: Vendor, body: bytes) -> None:
     answer = vendor.backend.request("POST", "/challenges", body)

@@ -161,6 +161,66 @@ def test_a_hostile_vm_gets_each_refusal_with_its_code(verifier: RunningServer, b
     assert present(backend, token, make_proof(token)).status == 201
 
 
+@pytest.mark.parametrize("scheme", ["dpop", "DPOP", "DPoP"])
+def test_the_scheme_is_accepted_in_any_case(verifier: RunningServer, backend: Client, scheme: str) -> None:
+    token = issue_token(verifier, {"jkt": thumbprint(VM_KEY)})
+    headers = {"Authorization": f"{scheme} {token}", "DPoP": make_proof(token)}
+    assert backend.request("POST", "/licenses", headers=headers).status == 201
+    headers = {"Authorization": f"{scheme.swapcase()} {token}"}
+    assert backend.request("POST", "/licenses", headers=headers).json["code"] == "proof-missing"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "licensing.example.com",
+        "https://licensing.example.com/a b",
+        "https://licensing.example.com?x",
+        "https://licensing.example.com/#x",
+        "https://u:p@licensing.example.com",
+        "https://licensing.example.com\n",
+        "https://",
+        "ftp://licensing.example.com",
+        "https://licensing.example.com:port",
+        "https://::1",
+        "https://licensing.example.com/\u00e9",
+    ],
+)
+@pytest.mark.parametrize("name", ["flask", "asgi"])
+def test_a_malformed_external_url_is_refused_at_the_start(name: str, url: str) -> None:
+    done = start_with(name, url)
+    assert done.returncode == 1
+    assert "EXTERNAL_URL must be https://HOST[:PORT][/PATH]" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["flask", "asgi"])
+def test_a_slash_at_the_end_of_the_external_url_is_removed(name: str) -> None:
+    assert start_with(name, "https://[::1]:8443/base//").stdout == "https://[::1]:8443/base/licenses"
+
+
+def start_with(name: str, url: str) -> subprocess.CompletedProcess[str]:
+    """Import the example as gunicorn does, and print its URL."""
+    environment = {
+        "VERIFIER_JWKS": "https://verifier.example/keys",
+        "TOKEN_ISSUER": ISSUER,
+        "TOKEN_AUDIENCE": "contoso",
+        "TENANT": "contoso",
+        "POLICY": "appliance",
+        "EXTERNAL_URL": url,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", "import backend; print(backend.URL, end='')"],
+        cwd=EXAMPLES / f"relying-party-{name}",
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+    )
+
+
 def test_a_request_without_a_token_is_refused(backend: Client) -> None:
     assert backend.request("POST", "/licenses").status == 401
     assert present(backend, "x").json["code"] == "token-malformed"

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 
@@ -99,7 +100,7 @@ def commands() -> Iterator[list[str]]:
     for page in PAGES:
         for block in blocks(page, "sh"):
             for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
+                words = list(takewhile(lambda word: word not in {">", "&", "|"}, shlex.split(line, comments=True)))
                 if any(word.rpartition("/")[2] == "imds-verifier" for word in words):
                     yield words
 

@@ -30,6 +30,7 @@ from verifier.agent.watch import StoppedError, stopped_by_signals, watch
 # RFC 7638 3: SHA-256 in base64url.
 _THUMBPRINT: Final = re.compile(r"[0-9A-Za-z_-]{43}", re.ASCII)
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_IN_BRACES: Final = re.compile(r"\{(.*)\}")
 _POLICY: Final = re.compile(r"[0-9A-Za-z._@-]{1,64}", re.ASCII)
 
 
@@ -217,7 +218,8 @@ def _thumbprint(text: str) -> str:
 
 
 def _vm_id(text: str) -> str:
-    return as_argument(text, _GUID, "a GUID such as 5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90")
+    braced = _IN_BRACES.fullmatch(text)
+    return as_argument(braced[1] if braced else text, _GUID, "a GUID such as 5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90")
 
 
 def _policy(text: str) -> str:

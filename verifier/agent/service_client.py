@@ -27,7 +27,10 @@ _MAX_BYTES: Final = 262_144
 _KEY: Final = re.compile(r"[0-9A-Za-z._~+/-]+=*", re.ASCII)
 # Problem codes about the request, not about the document.
 _ACCESS_CODES: Final = frozenset({"unauthenticated", "forbidden"})
-_REQUEST_CODES: Final = frozenset({"malformed-request", "not-found", "method-not-allowed", "unsupported-media-type"})
+_MALFORMED: Final = "malformed-request"
+_REQUEST_CODES: Final = frozenset({_MALFORMED, "not-found", "method-not-allowed", "unsupported-media-type"})
+# Members of a request for a nonce that are options of the user.
+_OPTIONS: Final = frozenset({"vmId", "policy", "jkt"})
 # For a problem that does not say whether a retry can succeed.
 _TEMPORARY: Final = frozenset({429, 502, 503, 504})
 _MEANINGS: Final = {
@@ -36,6 +39,7 @@ _MEANINGS: Final = {
     ExitCode.VERIFIER_RATE_LIMITED: "the {} limits the request rate",
     ExitCode.VERIFIER_UNAVAILABLE: "the {} is unavailable",
     ExitCode.ACCESS_DENIED: "the {} denied access",
+    ExitCode.USAGE: "the {} does not accept an option of the agent",
 }
 
 
@@ -74,9 +78,11 @@ class _Problem:
             request_id=request_id if isinstance(request_id, str) else "",
         )
 
-    def exit_code(self) -> ExitCode:
+    def exit_code(self, *, has_options: bool) -> ExitCode:
         if self.code in _ACCESS_CODES:
             return ExitCode.ACCESS_DENIED
+        if self.code == _MALFORMED and has_options:
+            return ExitCode.USAGE
         if self.code in _REQUEST_CODES:
             return ExitCode.NOT_A_VERIFIER
         return ExitCode.REFUSED_RETRYABLE if self.retryable else ExitCode.REFUSED
@@ -133,9 +139,9 @@ class ServiceClient:
             raise NotAttested(ExitCode.VERIFIER_UNREACHABLE, f"the {self.name} at {error}", retryable=True) from error
         if response.status in expected:
             return response
-        raise self._failure(response)
+        raise self._failure(response, has_options=not _OPTIONS.isdisjoint(fields))
 
-    def _failure(self, response: Response) -> NotAttested:
+    def _failure(self, response: Response, *, has_options: bool) -> NotAttested:
         exit_code = None
         if response.status == 429:  # noqa: PLR2004 - RFC 6585 4
             exit_code = ExitCode.VERIFIER_RATE_LIMITED
@@ -150,7 +156,7 @@ class ServiceClient:
             # A gateway sends this if it gets no response from the service.
             sentence = f"{_MEANINGS[exit_code].format(self.name)}: {returned}"
             return NotAttested(exit_code, sentence, retryable=True, retry_after=response.retry_after())
-        exit_code = exit_code or problem.exit_code()
+        exit_code = exit_code or problem.exit_code(has_options=has_options)
         if exit_code is ExitCode.NOT_A_VERIFIER:
             sentence = f"{self.endpoint} does not support this request: {problem}. Check the URL."
         else:

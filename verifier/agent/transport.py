@@ -10,7 +10,8 @@ import ssl
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from threading import Thread
+from dataclasses import field
+from threading import Lock, Thread
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -146,7 +147,7 @@ def exchange(
         return response.result()
     if allowed < seconds:
         raise timeout
-    error = TransportError if running.socket else UnreachableError
+    error = TransportError if running.connected else UnreachableError
     raise error(f"{endpoint} did not answer within {seconds:g} s")
 
 
@@ -157,7 +158,15 @@ class _Exchange:
     endpoint: Endpoint
     connection: http.client.HTTPConnection
     max_bytes: int
-    socket: socket.socket | None = None
+    #: A duplicate of the connection's socket without TLS: `SSLSocket.shutdown` would end TLS on the socket, and the
+    #: other thread would then send the request, which contains the API key, in plaintext.
+    _raw: socket.socket | None = field(default=None, init=False)
+    _is_aborted: bool = field(default=False, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+
+    @property
+    def connected(self) -> bool:
+        return self._raw is not None
 
     def run(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
         try:
@@ -180,9 +189,12 @@ class _Exchange:
 
     def abort(self) -> None:
         """Shut the socket down. The other thread then stops reading and closes the connection."""
-        with suppress(OSError):  # already closed
-            if self.socket is not None:
-                self.socket.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._is_aborted = True
+            if self._raw is not None:
+                with suppress(OSError):  # the server has closed the connection
+                    self._raw.shutdown(socket.SHUT_RDWR)
+                self._raw.close()
 
     def _connect(self) -> None:
         try:
@@ -191,8 +203,10 @@ class _Exchange:
             raise UntrustedError(f"{self.endpoint} has an untrusted certificate ({error.verify_message})") from error
         except OSError as error:
             raise UnreachableError(f"{self.endpoint} did not answer ({_describe(error)})") from error
-        # Keep a reference: the connection drops its own if the server announces that it will close.
-        self.socket = self.connection.sock
+        with self._lock:
+            if self._is_aborted:
+                raise UnreachableError(f"{self.endpoint} did not answer in time")
+            self._raw = socket.socket(fileno=socket.dup(self.connection.sock.fileno()))
 
 
 def _connection(endpoint: Endpoint, timeout: float) -> http.client.HTTPConnection:

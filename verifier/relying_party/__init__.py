@@ -15,6 +15,7 @@ no other part of `verifier`.
 """
 
 from verifier.relying_party.machine import Plan, VerifiedMachine
+from verifier.relying_party.public_keys import KeyRefused
 from verifier.relying_party.refusals import NotVerified, RefusalCode
 from verifier.relying_party.replay import MemoryReplayStore, ReplayStore, ReplayStoreError
 from verifier.relying_party.result_verifier import ResultVerifier
@@ -22,6 +23,7 @@ from verifier.relying_party.result_verifier import ResultVerifier
 __version__ = "0.1.0"
 
 __all__ = [
+    "KeyRefused",
     "MemoryReplayStore",
     "NotVerified",
     "Plan",

@@ -34,8 +34,13 @@ class CompactJws:
         return read_object(self.payload_bytes)
 
 
+def is_too_large(text: str) -> bool:
+    """Tell whether the text has more than MAX_BYTES in UTF-8."""
+    return len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES
+
+
 def read_jws(text: str) -> CompactJws:
-    """Split a JWS of at most MAX_BYTES, which the caller checks, and decode its header. Raises JwsError."""
+    """Split a JWS that `is_too_large` does not refuse, and decode its header. Raises JwsError."""
     match = _SEGMENTS.fullmatch(text)
     if match is None:
         raise JwsError("it is not three base64url segments")

@@ -6,9 +6,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 from verifier.relying_party.compact_jws import read_object
@@ -41,7 +42,7 @@ class Keys(Protocol):
 class FixedKeys:
     """Hold a key set that the relying party passes in and replaces by itself."""
 
-    def __init__(self, document: Mapping[str, object]) -> None:
+    def __init__(self, document: object) -> None:
         self._keys = read_key_set(document)
 
     def find(self, kid: str) -> PublicKey | None:
@@ -130,17 +131,55 @@ class KeySetUrl:
             if self._tls is None
             else http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_SECONDS, context=self._tls)
         )
-        connection.connect()
-        # A socket timeout starts again with each byte, so a slow server needs a deadline.
-        deadline = threading.Timer(TIMEOUT_SECONDS, _abort, [connection.sock])
-        deadline.daemon = True
-        deadline.start()
         try:
-            connection.request("GET", self._target, headers={"Accept": "application/json, application/jwk-set+json"})
-            return _read_body(connection.getresponse())
+            connection.connect()
+            with _Deadline(connection.sock) as deadline:
+                headers = {"Accept": "application/json, application/jwk-set+json"}
+                connection.request("GET", self._target, headers=headers)
+                body = _read_body(connection.getresponse())
+                deadline.require_not_passed()
+                return body
         finally:
-            deadline.cancel()
             connection.close()
+
+
+class _Deadline:
+    """Shut a connection down after TIMEOUT_SECONDS, because a socket timeout starts again with each byte.
+
+    The timer shuts down a duplicate of the descriptor. `SSLSocket.shutdown` would end TLS on the socket, and the thread
+    that reads would then accept plaintext.
+    """
+
+    def __init__(self, watched: socket.socket) -> None:
+        self._own = socket.socket(fileno=socket.dup(watched.fileno()))
+        self._passed = False
+        self._timer = threading.Timer(TIMEOUT_SECONDS, self._pass)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        try:
+            self._timer.start()
+        except RuntimeError as error:
+            self._own.close()
+            raise OSError("no thread is available for a deadline") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        self._own.close()
+
+    def require_not_passed(self) -> None:
+        """Raise TimeoutError after the deadline: the shutdown looks as if the server had closed the connection."""
+        if self._passed:
+            raise TimeoutError("the key set was not complete in time")
+
+    def _pass(self) -> None:
+        self._passed = True
+        with suppress(OSError):
+            self._own.shutdown(socket.SHUT_RDWR)
 
 
 def _read_body(response: http.client.HTTPResponse) -> bytes:
@@ -154,11 +193,6 @@ def _read_body(response: http.client.HTTPResponse) -> bytes:
     if response.length:  # the bytes that Content-Length promises and that did not come
         raise http.client.IncompleteRead(bytes(body), response.length)
     return bytes(body)
-
-
-def _abort(stream: socket.socket) -> None:
-    with suppress(OSError):
-        stream.shutdown(socket.SHUT_RDWR)
 
 
 def _is_loopback(host: str) -> bool:

@@ -80,12 +80,21 @@ def texts(fields: Mapping[str, object], name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def numeric_date(fields: Mapping[str, object], name: str) -> datetime:
-    """Return a NumericDate (RFC 7519 section 2)."""
+def numeric_date(fields: Mapping[str, object], name: str) -> float:
+    """Return a NumericDate (RFC 7519 section 2): seconds, of full precision for comparisons."""
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LAST_SECOND:
         raise ClaimsError(f"the claim {name!r} is missing or is not a time")
-    return _EPOCH + timedelta(seconds=value)
+    return value
+
+
+def seconds_of(time: datetime) -> float:
+    """Return a time as a NumericDate. Raises TypeError for a time without a zone, which may mean any zone."""
+    return (time - _EPOCH).total_seconds()
+
+
+def moment(seconds: float) -> datetime:
+    return _EPOCH + timedelta(seconds=seconds)
 
 
 def optional_moment(fields: Mapping[str, object], name: str) -> datetime | None:

@@ -1,26 +1,36 @@
 """Check a DPoP proof (RFC 9449 section 4.3): the presenter of a token holds the key that the token is bound to."""
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn
 
-from verifier.relying_party.compact_jws import MAX_BYTES, CompactJws, Json, JwsError, encode_segment, read_jws
-from verifier.relying_party.machine import ClaimsError, numeric_date, text
+from verifier.relying_party.compact_jws import (
+    MAX_BYTES,
+    CompactJws,
+    Json,
+    JwsError,
+    encode_segment,
+    is_too_large,
+    read_jws,
+)
+from verifier.relying_party.machine import ClaimsError, moment, numeric_date, seconds_of, text
 from verifier.relying_party.public_keys import ALGORITHMS, KeyRefused, PublicKey, read_key
 from verifier.relying_party.refusals import NotVerified, RefusalCode
 from verifier.relying_party.replay import ReplayStore, ReplayStoreError
 
 #: A proof is good for so long after it was made, beside the leeway between the clocks.
 PROOF_LIFETIME = timedelta(seconds=60)
-_MAX_ID_CHARACTERS = 256
+_MAX_ID_BYTES = 256
 _DEFAULT_PORTS = {"https": "443", "http": "80"}
 #: The only parameters of a proof's header (RFC 9449 section 4.2).
 _HEADER = frozenset({"typ", "alg", "jwk"})
-#: Scheme, host, port and path; then the query and fragment, which are ignored.
+#: Scheme, host, port and path; then the query and fragment, which are ignored. All of it is visible ASCII.
 _URL = re.compile(
-    r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(/[^?#\s]*)?(?:[?#]\S*)?", re.ASCII | re.IGNORECASE
+    r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(/[!-\"$->@-~]*)?(?:[?#][!-~]*)?",
+    re.ASCII | re.IGNORECASE,
 )
 
 
@@ -40,7 +50,9 @@ class ProofExpectations:
 
 def check_proof(proof: str, expected: ProofExpectations, replay_store: ReplayStore) -> None:
     """Accept the proof once. Raises NotVerified."""
-    if len(proof) > MAX_BYTES:
+    if not isinstance(proof, str):
+        _refuse(RefusalCode.PROOF_MALFORMED, "The proof is not a string.")
+    if is_too_large(proof):
         raise NotVerified(RefusalCode.PROOF_TOO_LARGE, f"The proof is larger than {MAX_BYTES} bytes.")
     try:
         jws = read_jws(proof)
@@ -52,7 +64,7 @@ def check_proof(proof: str, expected: ProofExpectations, replay_store: ReplaySto
     if not key.verifies(jws.signature, jws.signing_input):
         raise NotVerified(RefusalCode.PROOF_SIGNATURE_INVALID, "The signature of the proof is invalid.")
     made_at, identifier = _check_claims(jws, expected)
-    until = made_at + PROOF_LIFETIME + expected.leeway
+    until = moment(math.ceil(made_at)) + PROOF_LIFETIME + expected.leeway
     remember_once(
         replay_store,
         digest(expected.vm_id),
@@ -111,7 +123,7 @@ def _read_header(header: Json) -> PublicKey:
     return key
 
 
-def _check_claims(jws: CompactJws, expected: ProofExpectations) -> tuple[datetime, str]:
+def _check_claims(jws: CompactJws, expected: ProofExpectations) -> tuple[float, str]:
     """Return the time and the identifier of the proof."""
     try:
         claims = jws.payload()
@@ -120,8 +132,8 @@ def _check_claims(jws: CompactJws, expected: ProofExpectations) -> tuple[datetim
         made_at = numeric_date(claims, "iat")
     except (JwsError, ClaimsError) as error:
         _refuse(RefusalCode.PROOF_CLAIMS_INVALID, f"The proof's claims are invalid: {error}.")
-    if len(identifier) > _MAX_ID_CHARACTERS:
-        _refuse(RefusalCode.PROOF_CLAIMS_INVALID, f"The proof's jti has more than {_MAX_ID_CHARACTERS} characters.")
+    if len(identifier.encode()) > _MAX_ID_BYTES:
+        _refuse(RefusalCode.PROOF_CLAIMS_INVALID, f"The proof's jti has more than {_MAX_ID_BYTES} bytes.")
     if method != expected.method:
         _refuse(RefusalCode.PROOF_METHOD_MISMATCH, "The proof is for another HTTP method.")
     found = normalize_url(url)
@@ -129,9 +141,10 @@ def _check_claims(jws: CompactJws, expected: ProofExpectations) -> tuple[datetim
         _refuse(RefusalCode.PROOF_URL_MISMATCH, "The proof is for another URL.")
     if token_digest != digest(expected.token):
         _refuse(RefusalCode.PROOF_TOKEN_MISMATCH, "The proof is for another token.")
-    if made_at + PROOF_LIFETIME + expected.leeway < expected.now:
+    age = seconds_of(expected.now) - made_at
+    if age > (PROOF_LIFETIME + expected.leeway).total_seconds():
         _refuse(RefusalCode.PROOF_EXPIRED, "The proof is too old. Make a new proof for each request.")
-    if made_at - expected.leeway > expected.now:
+    if age < -expected.leeway.total_seconds():
         _refuse(RefusalCode.PROOF_NOT_YET_VALID, "The proof is from the future. Check the clocks.")
     return made_at, identifier
 

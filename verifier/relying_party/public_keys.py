@@ -1,5 +1,6 @@
 """Read public keys from JWKs (RFC 7517), and verify signatures with the algorithm that belongs to each key."""
 
+import base64
 import hashlib
 import json
 import re
@@ -21,6 +22,10 @@ _KINDS = {
     ("EC", "P-256"): (("crv", "kty", "x", "y"), "ES256"),
     ("OKP", "Ed25519"): (("crv", "kty", "x"), "EdDSA"),
 }
+#: The y of the Ed25519 points of order 1, 2, 4 and 8. With such a point as a key, anyone can sign.
+_FIELD = 2**255 - 19
+_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_LOW_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
 ALGORITHMS = frozenset(algorithm for _, algorithm in _KINDS.values())
 
 
@@ -57,6 +62,8 @@ def read_key(jwk: object) -> PublicKey:
         value = members[name]
         if not isinstance(value, str) or not _COORDINATE.fullmatch(value):
             raise KeyRefused("it has no valid coordinates")
+    if algorithm == "EdDSA" and _is_weak(str(members["x"])):
+        raise KeyRefused("it is not a valid public key")
     try:
         key = jwt.PyJWK(members, algorithm=algorithm)
     except (jwt.PyJWTError, ValueError) as error:
@@ -65,13 +72,19 @@ def read_key(jwk: object) -> PublicKey:
     return PublicKey(algorithm=algorithm, thumbprint=encode_segment(hashlib.sha256(canonical).digest()), _key=key)
 
 
-def read_key_set(document: Mapping[str, object]) -> dict[str, PublicKey]:
+def _is_weak(coordinate: str) -> bool:
+    """Tell whether an Ed25519 point has a low order or a second spelling. Cryptographic libraries differ on both."""
+    y = int.from_bytes(base64.urlsafe_b64decode(f"{coordinate}="), "little") % 2**255  # without the sign of x
+    return y >= _FIELD or y in _LOW_ORDER
+
+
+def read_key_set(document: object) -> dict[str, PublicKey]:
     """Return the usable keys of a JWK Set by their `kid`. Raises KeyRefused.
 
     A key of another kind is ignored, as RFC 7517 section 5 asks. A set with two keys of one name, with too many keys or
     without a usable one is refused.
     """
-    described = document.get("keys")
+    described = document.get("keys") if isinstance(document, Mapping) else None
     if not isinstance(described, list) or len(described) > MAX_KEYS:
         raise KeyRefused(f"it is not a JWK Set of at most {MAX_KEYS} keys")
     named = [(jwk["kid"], jwk) for jwk in described if isinstance(jwk, Mapping) and isinstance(jwk.get("kid"), str)]

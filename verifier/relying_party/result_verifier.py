@@ -5,16 +5,18 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from verifier.relying_party.compact_jws import MAX_BYTES, CompactJws, Json, JwsError, read_jws
+from verifier.relying_party.compact_jws import MAX_BYTES, CompactJws, Json, JwsError, is_too_large, read_jws
 from verifier.relying_party.key_cache import CachedKeys, FixedKeys, Keys, KeySetUrl, KeysUnavailable
 from verifier.relying_party.machine import (
     ClaimsError,
     VerifiedMachine,
     member,
+    moment,
     numeric_date,
     optional_moment,
     optional_plan,
     optional_text,
+    seconds_of,
     text,
     texts,
 )
@@ -45,10 +47,12 @@ class ResultVerifier:
     - `issuer` is the verifier's `iss`, `audience` the only value of `aud`.
     - `tenant` is this relying party's name at the verifier.
     - `policies` names the policies that each token must name, at least one.
-    - `jwks` is the https URL of the verifier's key set, or the key set itself.
+    - `jwks` is the https URL of the verifier's key set, or the key set itself: `KeyRefused` if it has no usable key.
     - `replay_store` remembers proofs, and tokens for single use. All processes of a backend share one store.
     - `bound_only` refuses tokens that are not bound to a key. `single_use` accepts each token once.
     - `clock` returns the present time, aware of its zone.
+
+    Another option that cannot be used raises ValueError.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only: what a relying party has to know
@@ -85,9 +89,12 @@ class ResultVerifier:
 
         `proof` is the DPoP proof that came with the token. `method` and `url` are the HTTP method of the request and
         the configured external URL of the endpoint; they are required if a proof is given. Do not take the URL from
-        the request: its Host header is the caller's choice.
+        the request: its Host header is the caller's choice. A `url` that is not such a URL raises ValueError, with or
+        without a proof.
         """
-        if proof is not None and (not method or url is None or normalize_url(url) is None):
+        if url is not None and normalize_url(url) is None:
+            raise ValueError("url must be the external URL of the endpoint: https://HOST[:PORT]/PATH, in ASCII")
+        if proof is not None and (not method or url is None):
             raise ValueError("a proof needs the method and the external URL of the endpoint")
         # 1. Form and header.
         jws = _read_token(token)
@@ -154,10 +161,11 @@ class ResultVerifier:
             _refuse(RefusalCode.AUDIENCE_MISMATCH, "The token is for another audience.")
         if text(claims, TENANT_CLAIM) != self._tenant:
             _refuse(RefusalCode.TENANT_MISMATCH, "The token is for another tenant.")
-        if now >= numeric_date(claims, "exp") + LEEWAY:
+        seconds, leeway = seconds_of(now), LEEWAY.total_seconds()
+        if seconds - numeric_date(claims, "exp") >= leeway:
             _refuse(RefusalCode.TOKEN_EXPIRED, "The token is expired.")
         starts = [numeric_date(claims, name) for name in ("iat", "nbf") if name == "iat" or name in claims]
-        if now < max(starts) - LEEWAY:
+        if max(starts) - seconds > leeway:
             _refuse(RefusalCode.TOKEN_NOT_YET_VALID, "The token is not valid yet. Check the clocks.")
 
     def _read_machine(self, claims: Json, thumbprint: str | None) -> VerifiedMachine:
@@ -183,14 +191,16 @@ class ResultVerifier:
             tenant=self._tenant,
             policies=policies,
             token_id=text(claims, "jti"),
-            token_issued_at=numeric_date(claims, "iat"),
-            token_expires_at=numeric_date(claims, "exp"),
+            token_issued_at=moment(numeric_date(claims, "iat")),
+            token_expires_at=moment(numeric_date(claims, "exp")),
             key_thumbprint=thumbprint,
         )
 
 
-def _read_token(token: str) -> CompactJws:
-    if len(token) > MAX_BYTES:
+def _read_token(token: object) -> CompactJws:
+    if not isinstance(token, str):
+        _refuse(RefusalCode.TOKEN_MALFORMED, "The token is not a string.")
+    if is_too_large(token):
         _refuse(RefusalCode.TOKEN_TOO_LARGE, f"The token is larger than {MAX_BYTES} bytes.")
     try:
         jws = read_jws(token)

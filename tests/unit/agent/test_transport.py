@@ -221,6 +221,29 @@ def test_certificate_of_a_system_authority_is_accepted(tmp_path: Path, monkeypat
         assert get(script.url).body == b"{}"
 
 
+def test_timeout_leaves_tls_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without TLS, the thread that is still running would send the rest of the request in plaintext."""
+    tls, roots = make_tls_server(tmp_path, host="localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(roots))
+    has_timed_out, has_looked = threading.Event(), threading.Event()
+    versions = []
+
+    def wait_for_the_timeout(connection: http.client.HTTPSConnection) -> None:
+        assert has_timed_out.wait(10)
+        assert isinstance(connection.sock, ssl.SSLSocket)
+        versions.append(connection.sock.version())
+        has_looked.set()
+        raise ConnectionError
+
+    monkeypatch.setattr(http.client.HTTPSConnection, "getresponse", wait_for_the_timeout)
+    with serving(Reply(never=True), tls=tls) as script:
+        with pytest.raises(TransportError, match=r"did not answer within 1 s"):
+            get(script.url, seconds=1)
+        has_timed_out.set()
+        assert has_looked.wait(10)
+    assert versions == ["TLSv1.3"]
+
+
 def test_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

@@ -167,6 +167,21 @@ def test_each_kind_of_problem_has_its_exit_code(status: int, code: str, exit_cod
     assert error.value.exit_code is exit_code
 
 
+@pytest.mark.parametrize(
+    "binding",
+    [Binding(policy="nosuch"), Binding(vm_id="5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90"), Binding(jkt=THUMBPRINT)],
+    ids=str,
+)
+def test_option_that_the_verifier_does_not_accept_is_no_wrong_url(binding: Binding) -> None:
+    sentence = "^the verifier does not accept an option of the agent: "
+    with (
+        serving(problem_reply(400, "malformed-request")) as script,
+        pytest.raises(NotAttested, match=sentence) as error,
+    ):
+        client(script).challenge(binding)
+    assert (error.value.exit_code, "URL" in str(error.value)) == (ExitCode.USAGE, False)
+
+
 def test_only_reasons_of_the_core_end_with_refused() -> None:
     codes = {}
     for code, documentation in DOCUMENTATION.items():

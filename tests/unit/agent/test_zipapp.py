@@ -71,7 +71,7 @@ def test_zipapp_runs_on_every_supported_python(
             proof = ("--proof-key", "key", "--present", relying_party.url)
             for arguments, printed in (
                 (("--verifier", verifier.url, "--token", *proof), "a.b.c\n"),
-                (("--backend", backend.url), "licensed: true\n"),
+                (("attest", "--backend", backend.url), "licensed: true\n"),
                 (("document", "--nonce", "4711"), document.body.decode()),
             ):
                 done = run(pythons[version], zipapp, tmp_path, *arguments, *urls)

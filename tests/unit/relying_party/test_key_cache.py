@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
-from socket import create_server, socket
+from socket import SHUT_WR, create_server, dup, socket
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -15,7 +16,7 @@ from support.issuers import make_tls_server
 from support.relying_party_cases import EXPECTED, KEY_SET, NOW, TOKEN, jwk, token
 from support.scripted_servers import Reply, Request, Step, dead_url, json_reply, serving
 
-from verifier.relying_party import MemoryReplayStore, NotVerified, RefusalCode, ResultVerifier
+from verifier.relying_party import KeyRefused, MemoryReplayStore, NotVerified, RefusalCode, ResultVerifier, key_cache
 from verifier.relying_party.key_cache import (
     FRESH_SECONDS,
     INTERVAL_SECONDS,
@@ -27,7 +28,7 @@ from verifier.relying_party.key_cache import (
     KeySetUrl,
     KeysUnavailable,
 )
-from verifier.relying_party.public_keys import MAX_KEYS, KeyRefused, read_key_set
+from verifier.relying_party.public_keys import MAX_KEYS, read_key_set
 
 PUBLISHED = json_reply(KEY_SET)
 BROKEN = Reply(status=503)
@@ -304,12 +305,70 @@ def test_the_certificate_of_the_url_has_to_be_trusted(tmp_path: Path, monkeypatc
         assert make_verifier(script.url).verify(TOKEN).tenant == "contoso"
 
 
+@pytest.mark.parametrize("kept", ["plaintext", "TLS"])
+def test_a_body_after_the_deadline_is_refused(kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread reads on after the deadline: what a man in the middle adds in plaintext, or what came late."""
+    context, authority = make_tls_server(tmp_path, host="localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    monkeypatch.setattr(key_cache, "TIMEOUT_SECONDS", 0.3)
+    read_body, has_sent = key_cache._read_body, threading.Event()  # noqa: SLF001 - read late, as in a busy process
+
+    def read_late(response: HTTPResponse) -> bytes:
+        assert has_sent.wait(10)
+        time.sleep(0.6)
+        return read_body(response)
+
+    monkeypatch.setattr(key_cache, "_read_body", read_late)
+    body = json.dumps(KEY_SET).encode()
+
+    def serve() -> None:
+        caller, _ = listener.accept()
+        with context.wrap_socket(caller, server_side=True) as secured:
+            secured.recv(4096)
+            secured.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+            if kept == "TLS":
+                secured.sendall(body)
+            else:
+                with socket(fileno=dup(secured.fileno())) as raw:
+                    raw.sendall(body)
+                    raw.shutdown(SHUT_WR)
+            has_sent.set()
+            released.wait(10)
+
+    released = threading.Event()
+    with create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(OSError, match="in time" if kept == "TLS" else "(?i)wrong.version"):
+            KeySetUrl(f"https://localhost:{listener.getsockname()[1]}/keys")()
+        released.set()
+        thread.join(10)
+
+
 def test_a_key_set_that_is_passed_in_is_checked_at_once() -> None:
     assert FixedKeys(KEY_SET).find("es") is not None
-    invalid: list[object] = [[], None, {}, [{"kid": "a", "kty": "oct", "k": "AAAA"}]]
-    for keys in invalid:
+    lists: list[object] = [[], None, {}, [{"kid": "a", "kty": "oct", "k": "AAAA"}]]
+    documents: list[object] = [*({"keys": keys} for keys in lists), {}, None, [], 1]
+    for document in documents:
         with pytest.raises(KeyRefused):
-            FixedKeys({"keys": keys})
+            FixedKeys(document)
+
+
+@pytest.mark.parametrize("value", [None, 1, b"x", ["x"]], ids=str)
+def test_a_token_that_is_not_text_is_malformed(value: object) -> None:
+    verifier = make_verifier("https://a.example")
+    with pytest.raises(NotVerified, match="not a string") as caught:
+        verifier.verify(value)  # type: ignore[arg-type]  # what a program without types passes
+    assert caught.value.code is RefusalCode.TOKEN_MALFORMED
+
+
+@pytest.mark.parametrize(
+    "url", ["", "licensing.example.com/licenses", "https://a.example/a b", "https://a.example/\u00e9", "ftp://a/"]
+)
+def test_a_url_of_the_backend_that_is_none_is_an_error_of_the_backend(url: str) -> None:
+    verifier = make_verifier("https://a.example")
+    with pytest.raises(ValueError, match="url must be the external URL"):
+        verifier.verify(TOKEN, url=url)
 
 
 def test_a_key_set_with_two_keys_of_one_name_is_refused() -> None:

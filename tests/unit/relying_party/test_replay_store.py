@@ -152,8 +152,15 @@ def test_a_refused_proof_is_not_remembered() -> None:
 
 @pytest.mark.parametrize(("method", "url"), [(None, URL), ("", URL), ("POST", None), ("POST", "/licenses")])
 def test_a_proof_without_method_or_url_is_an_error_of_the_caller(method: str | None, url: str | None) -> None:
-    with pytest.raises(ValueError, match="the method and the external URL"):
+    with pytest.raises(ValueError, match="the external URL of the endpoint"):
         make_verifier(MemoryReplayStore()).verify(BOUND_TOKEN, proof(), method=method, url=url)
+
+
+def test_a_clock_without_a_zone_is_an_error_of_the_caller() -> None:
+    expected = {**EXPECTED, "jwks": KEY_SET, "replay_store": MemoryReplayStore()}
+    verifier = ResultVerifier(**expected, clock=lambda: NOW.replace(tzinfo=None))  # type: ignore[arg-type]  # as below
+    with pytest.raises(TypeError, match="offset-naive"):
+        verifier.verify(TOKEN)
 
 
 @pytest.mark.parametrize(

@@ -277,6 +277,16 @@ def secret_settings() -> tuple[str, ...]:
     return tuple(name for name, possible in types.items() if SecretStr in possible)
 
 
+#: For errors that Pydantic explains with types of Python.
+_OWN_WORDS = {
+    "too_short": "the list is empty: name at least one value",
+    "frozen_set_type": "expected a list",
+    "tuple_type": "expected a list",
+    "dict_type": "expected a table",
+    "model_type": "expected a table",
+}
+
+
 def explain(error: ValidationError) -> str:
     """Format the errors, each with the name of its setting."""
     faults = []
@@ -285,7 +295,7 @@ def explain(error: ValidationError) -> str:
             faults.append(_explain_unknown(*(str(part) for part in fault["loc"])))
             continue
         name = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
+        message = _OWN_WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         faults.append(f"{name}: {message}" if name else message)
     return "; ".join(faults)
 

@@ -74,7 +74,7 @@ def test_agent_key_that_is_an_admin_key_is_refused(
     ("tenants", "said"),
     [
         ({"north": {}}, "tenants.north.keys: "),
-        ({"north": {"keys": []}}, "tenants.north.keys: "),
+        ({"north": {"keys": []}}, "tenants.north.keys: the list is empty: name at least one value"),
         ({"north": {"keys": ["s3cret"]}}, "tenants.north.keys.0: "),
         ({"north": {"keys": ONE}}, "tenants.north.keys: "),
         ({"north": {"keys": [f"{number:064x}" for number in range(MAX_KEYS + 1)]}}, "tenants.north.keys: "),
