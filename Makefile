@@ -20,9 +20,9 @@ demo: .runtime  ## the main job, on this machine
 # Much of the suite waits for servers. Each process starts its own.
 TEST_PROCESSES ?= 2
 # These tests measure times, so they run alone.
-TIMED := tests/system/test_slow_callers.py
+TIMED := tests/system/test_slow_callers.py tests/system/test_hostile_machines.py
 test: .development  ## the whole suite, on real servers
-	$(RUN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal --ignore=$(TIMED)
+	$(RUN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal $(TIMED:%=--ignore=%)
 	$(RUN)/pytest $(TIMED)
 
 check: lint types imports  ## everything that reads the code without running it

@@ -129,7 +129,12 @@ def test_serves_with_everything_that_can_be_mounted(tmp_path: Path, redis_server
     with (
         running_tcp_proxy(redis_server.port, tls=tls.context()) as redis,
         running_release(
-            tmp_path, objects, {**secrets, "redis-url": {"a-url": f"rediss://127.0.0.1:{redis.port}\n".encode()}}
+            tmp_path,
+            objects,
+            {
+                **secrets,
+                "redis-url": dict.fromkeys(("a-url", "decisions-url"), f"rediss://127.0.0.1:{redis.port}\n".encode()),
+            },
         ) as (cluster, pod),
     ):
         published = pod.client().request("GET", "/.well-known/jwks.json").json["keys"]

@@ -36,7 +36,9 @@ def run(*arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | No
 
 def call(*arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Ended:
     """The same within this process, which spares the second that starting one takes."""
-    out, err = io.StringIO(), io.StringIO()
+    # Commands may write bytes to standard output.
+    printed, err = io.BytesIO(), io.StringIO()
+    out = io.TextIOWrapper(printed, "utf-8", write_through=True)
     with (
         mock.patch.dict(os.environ, {**_inherited(), **(environment or {})}, clear=True),
         mock.patch.object(sys, "argv", ["imds-verifier", *arguments]),
@@ -49,7 +51,7 @@ def call(*arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | N
         except SystemExit as ending:
             # argparse ends so, with a number, for --help and for arguments that it cannot read.
             status = int(ending.code or 0)
-    return Ended(status=status, out=out.getvalue(), err=err.getvalue())
+    return Ended(status=status, out=printed.getvalue().decode(), err=err.getvalue())
 
 
 def _inherited() -> dict[str, str]:

@@ -14,7 +14,7 @@ def under_limit(descriptors: int) -> tuple[str, ...]:
 
 
 def test_service_lowers_its_connections_to_the_limit_of_descriptors(tmp_path: Path, trust_dir: Path) -> None:
-    """400 descriptors leave 112 for callers: 256 are for the worker, and 32 for its stores."""
+    """400 descriptors leave 80 for callers: 256 are for the worker, and 32 for each of two stores."""
     store = f"sqlite://{tmp_path}/nonces.sqlite3"
     with (
         running_service(
@@ -26,7 +26,7 @@ def test_service_lowers_its_connections_to_the_limit_of_descriptors(tmp_path: Pa
         ) as service,
         ExitStack() as stack,
     ):
-        said = "the limit of descriptors allows a worker 96 connections"
+        said = "the limit of descriptors allows a worker 80 connections"
         await_that(lambda: any(said in line for line in service.log))
         for _ in range(300):
             stack.enter_context(raw_http.Connection(service.url)).send(b"POST /v1/nonces HTTP/1.1\r\n")
@@ -39,7 +39,7 @@ def test_service_does_not_start_if_the_limit_leaves_too_few_descriptors_for_call
 ) -> None:
     store = f"sqlite://{tmp_path}/nonces.sqlite3"
     with (
-        pytest.raises(AssertionError, match=r"\(ulimit -n\) is 300, and a worker needs 304\. Raise the limit"),
+        pytest.raises(AssertionError, match=r"\(ulimit -n\) is 300, and a worker needs 320\. Raise the limit"),
         running_service(nonce_store=store, trust_dir=trust_dir, under=under_limit(300)),
     ):
         pass

@@ -22,6 +22,7 @@ from support.documents import around, document, imds_answer, sign, spare_key
 from support.live_documents import current_document, current_pki
 from support.openapi_checks import check_answer
 from support.problems import read_problem
+from support.processes import await_that
 from support.redis_server import RedisServer, running_redis_server
 from support.services import Answer, RunningServer, running_service
 
@@ -36,6 +37,7 @@ from verifier.emulator import pki
 from verifier.ports.tokens import TokenAlgorithm
 
 TENANT, SLOW, ADMIN = "tenant-key-of-the-tests", "slow-tenant-key-of-the-tests", "admin-key-of-the-tests"
+AGENT = "agent-key-of-the-tests"
 _UNKNOWN = "ab" * 32
 _IN_TWO_CALLS = 2
 
@@ -62,7 +64,10 @@ def _settings(directory: Path) -> dict[str, str]:
     return {
         "VERIFIER_ADMIN_KEYS": json.dumps({"tests": _sha256(ADMIN)}),
         "VERIFIER_TENANTS": json.dumps(
-            {"contoso": {"keys": [_sha256(TENANT)]}, "slow": {"keys": [_sha256(SLOW)], "rate": "1/hour"}}
+            {
+                "contoso": {"keys": [_sha256(TENANT)], "agent_keys": [_sha256(AGENT)]},
+                "slow": {"keys": [_sha256(SLOW)], "rate": "1/hour"},
+            }
         ),
         "VERIFIER_POLICIES": json.dumps({"closed": {"publishers": ["nobody"]}}),
         "VERIFIER_TOKEN_KEYS_DIR": str(keys),
@@ -92,7 +97,7 @@ def _with_everything(redis: RedisServer, trust_dir: Path, directory: Path) -> It
 
 
 def _send(service: RunningServer, operation: Operation, call: Call, *, path: str | None = None) -> Answer:
-    key = {Caller.TENANT: TENANT, Caller.ADMINISTRATOR: ADMIN}.get(operation.caller)
+    key = {Caller.TENANT: TENANT, Caller.READER: TENANT, Caller.ADMINISTRATOR: ADMIN}.get(operation.caller)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     if call.body is not None:
         headers["Content-Type"] = "application/json"
@@ -114,7 +119,7 @@ def _send_cut_body(service: RunningServer, operation: Operation) -> Answer:
 
 def _path(operation: Operation) -> str:
     return (
-        operation.path.format(sha256=_UNKNOWN, what=_UNKNOWN, code="internal")
+        operation.path.format(sha256=_UNKNOWN, what=_UNKNOWN, code="internal", requestId=_UNKNOWN[:32])
         if "{" in operation.path
         else operation.path
     )
@@ -192,8 +197,13 @@ _FAULTY: dict[Code, Call] = {
 }
 _PLAIN: tuple[None, Callable[[], Call]] = (None, Call)
 _ELSEWHERE = {Failure.INTERNAL, Failure.STORE_UNAVAILABLE}
+#: Only a service without decisions answers these: tests/unit/api/test_decisions_over_http.py.
+_WITHOUT_DECISIONS = {(name, RequestFault.NOT_FOUND) for name in ("searchDecisions", "countMachines")}
 _REACHED = [
-    (operation, code) for operation in OPERATIONS for code in DOCUMENTATION if code in operation.codes - _ELSEWHERE
+    (operation, code)
+    for operation in OPERATIONS
+    for code in DOCUMENTATION
+    if code in operation.codes - _ELSEWHERE and (operation.name, code) not in _WITHOUT_DECISIONS
 ]
 
 
@@ -201,7 +211,7 @@ def _provoke(service: RunningServer, operation: Operation, code: Code) -> Call:
     if operation.name == "appraise" and isinstance(code, Reason):
         return _REFUSED[code](_issue(service))
     if code is RequestFault.FORBIDDEN:
-        other = ADMIN if operation.caller is Caller.TENANT else TENANT
+        other = {Caller.TENANT: ADMIN, Caller.READER: AGENT}.get(operation.caller, TENANT)
         return Call(headers={"Authorization": f"Bearer {other}"})
     if code is RequestFault.RATE_LIMITED:
         return Call(headers={"Authorization": f"Bearer {SLOW}"}, repeated=_IN_TWO_CALLS)
@@ -248,7 +258,10 @@ def test_every_operation_succeeds_as_described(described: RunningServer, redis: 
             seen_at=datetime.now(UTC),
         )
         assert registry.record(observation, [documents.der(authority.certificate)])
+    kept = f"/v1/decisions/{described.request('GET', '/none-such').headers['X-Request-Id']}"
+    await_that(lambda: described.request("GET", kept, headers={"Authorization": f"Bearer {ADMIN}"}).status == 200)
     calls: dict[str, tuple[str | None, Callable[[], Call]]] = {
+        "showDecision": (kept, lambda: Call(headers={"Authorization": f"Bearer {ADMIN}"})),
         "appraise": (None, lambda: _evidence(current_document(_issue(described)))),
         "approveAuthority": (f"/v1/trust/discovered/{_fingerprint(approvable)}/approve", Call),
         "rejectAuthority": (f"/v1/trust/discovered/{_fingerprint(rejectable)}/reject", Call),
@@ -260,8 +273,8 @@ def test_every_operation_succeeds_as_described(described: RunningServer, redis: 
         answer = _send(described, operation, call(), path=path)
         assert answer.status == operation.answers[0].status, (operation.name, answer.body)
         if any(each.status == 304 for each in operation.answers):
-            kept = _send(described, operation, Call(headers={"If-None-Match": answer.headers["ETag"]}))
-            assert (kept.status, kept.body) == (304, b"")
+            same = _send(described, operation, Call(headers={"If-None-Match": answer.headers["ETag"]}))
+            assert (same.status, same.body) == (304, b"")
 
 
 def _new_authority() -> pki.Identity:

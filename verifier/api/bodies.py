@@ -25,8 +25,7 @@ def read_body(*, limit: int) -> bytes:
 
     Raises RequestError, and FormatRefused if the body exceeds the limit.
     """
-    if request.query_string:
-        raise RequestError(RequestFault.MALFORMED_REQUEST, "This path accepts no query string. Remove it.")
+    refuse_query()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RequestError(
             RequestFault.UNSUPPORTED_MEDIA_TYPE,
@@ -48,6 +47,12 @@ def read_body(*, limit: int) -> bytes:
     if len(body) < (request.content_length or 0):
         raise _incomplete()
     return body
+
+
+def refuse_query() -> None:
+    """Refuse the query string of the current request. Raises RequestError."""
+    if request.query_string:
+        raise RequestError(RequestFault.MALFORMED_REQUEST, "This path accepts no query string. Remove it.")
 
 
 def serve_cached(body: bytes, media_type: str, *, seconds: int) -> Response:

@@ -5,6 +5,7 @@ from typing import cast
 from flask import Blueprint, Response, jsonify, request
 
 from verifier.api.admission import Admission, add_rate_headers
+from verifier.api.bodies import refuse_query
 from verifier.api.decision_answers import DecisionJson, DecisionPageJson, UsageJson
 from verifier.api.decision_queries import DecisionQuery, Period, UsageQuery, read_query
 from verifier.api.json_codec import Json, RequestError
@@ -40,10 +41,11 @@ def create_decision_blueprint(decisions: Decisions | None, admission: Admission,
         }
         return jsonify(answer)
 
-    @blueprint.get("/v1/decisions/<request_id>")
-    def find(request_id: str) -> Response:
+    @blueprint.get("/v1/decisions/<requestId>")
+    def find(requestId: str) -> Response:  # noqa: N803 - the name in the JSON
         reader = admission.admit_reader()
-        found = kept().find(request_id, tenant=_visible(reader, None))
+        refuse_query()
+        found = kept().find(requestId, tenant=_visible(reader, None))
         if found is None:
             raise RequestError(RequestFault.NOT_FOUND, _NOT_FOUND)
         return jsonify(decision_json(found))
