@@ -26,7 +26,7 @@ def test_service_lowers_its_connections_to_the_limit_of_descriptors(tmp_path: Pa
         ) as service,
         ExitStack() as stack,
     ):
-        said = "the limit of descriptors allows a worker 80 connections"
+        said = "the limit of descriptors allows a worker 64 connections"
         await_that(lambda: any(said in line for line in service.log))
         for _ in range(300):
             stack.enter_context(raw_http.Connection(service.url)).send(b"POST /v1/nonces HTTP/1.1\r\n")
