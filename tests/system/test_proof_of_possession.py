@@ -147,11 +147,11 @@ def test_watch_renews_the_token_and_the_proof(agent: Agent, vendor: Vendor, tmp_
     with serving(LICENSED) as relying_party:
         url = f"{relying_party.url}/licenses"
         options = vendor.options(key, "--present", url, "--watch", "--token", "--output", str(file))
-        # The pauses are those of a token of 600 seconds. `subprocess` has short ones of its own.
+        # The pauses are those of a token of 600 seconds. `subprocess` has short ones of its own. IMDS limits the rate.
         code = (
             "import runpy, sys, time\n"
             "sleep = time.sleep\n"
-            "time.sleep = lambda seconds: (seconds < 1 or print(seconds, flush=True), sleep(0.01))\n"
+            "time.sleep = lambda seconds: (seconds < 1 or print(seconds, flush=True), sleep(min(seconds, 0.5)))\n"
             "sys.argv = sys.argv[1:]\n"
             f"{start(agent)}\n"
         )
