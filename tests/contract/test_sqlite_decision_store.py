@@ -37,6 +37,8 @@ SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
 MEBIBYTE = 2**20
 ALL = Selection()
+OTHER_VM = "11111111-2222-3333-4444-555555555555"
+OTHER_SUBSCRIPTION = "66666666-2222-3333-4444-555555555555"
 
 
 @pytest.fixture
@@ -53,6 +55,11 @@ def clock() -> ManualClock:
 def store(path: Path, clock: ManualClock) -> Iterator[SqliteDecisionStore]:
     with closing(SqliteDecisionStore(path, bytes_per_tenant=64 * MEBIBYTE, clock=clock)) as store:
         yield store
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return the bytes of the file and of its log."""
+    return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*") if not file.name.endswith("-shm"))
 
 
 def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -315,6 +322,16 @@ class TestCounts:
 
 
 class TestFaults:
+    def test_erasure_overwrites_the_rows_and_empties_the_log(self, store: SqliteDecisionStore, path: Path) -> None:
+        others = [record_of(NOW, "default", claims=claims_of(OTHER_VM, OTHER_SUBSCRIPTION)) for _ in range(300)]
+        store.append([*others, *(record_of(NOW, "default") for _ in range(300))])
+        before = bytes_of(path).count(VM.encode())
+        assert store.erase(tenant="default", vm_id=VM) == 300
+        # SQLite copies rows when it divides a page, and does not overwrite the copies in the unused part of a page.
+        assert bytes_of(path).count(VM.encode()) < before / 50
+        assert path.with_name(f"{path.name}-wal").stat().st_size == 0
+        assert bytes_of(path).count(OTHER_VM.encode()) >= 300
+
     def test_errors_name_the_setting_of_this_store(self, store: SqliteDecisionStore, path: Path) -> None:
         store.append([garbage_of(NOW, "default")])
         path.unlink()

@@ -56,6 +56,7 @@ def decisions_command(open_decisions: DecisionsOpener, clock: Clock) -> CommandP
             since=arguments.since,
             until=arguments.until,
         )
+        _check(arguments, selection)
         if arguments.action == "erase":
             return _erase(open_decisions, selection, arguments.tenant)
         write = _write_json if arguments.json else _write_text
@@ -116,6 +117,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print one JSON object on each line")
 
 
+def _check(arguments: argparse.Namespace, selection: Selection) -> None:
+    """Raise UsageError for options that would have no effect: an erasure must be what it says."""
+    is_listing = arguments.all or arguments.follow or arguments.limit != _DEFAULT_LIMIT
+    if arguments.request_id is not None and (arguments.action or is_listing or selection != Selection()):
+        raise UsageError("--request-id takes no other option than --tenant and --json")
+    if arguments.action == "erase" and (is_listing or arguments.json):
+        raise UsageError("erase takes one of --vm-id and --subscription-id, and --tenant")
+
+
 def _search(
     decisions: Decisions, selection: Selection, tenant: str | None, limit: int
 ) -> Iterator[Mapping[str, object]]:
@@ -139,10 +149,9 @@ def _find(decisions: Decisions, request_id: str, tenant: str | None) -> Iterator
 def _follow(decisions: Decisions, selection: Selection, tenant: str | None, write: _Write, clock: Clock) -> ExitStatus:
     """Show new decisions, the oldest first, until the process is interrupted."""
     seen: OrderedDict[object, None] = OrderedDict()
-    started = clock.now()
+    since = selection.since or clock.now()
     try:
         while True:
-            since = max(clock.now() - _OVERLAP, selection.since or started)
             for decision in [*_search(decisions, replace(selection, since=since), tenant, _MAX_SEEN)][::-1]:
                 if decision["requestId"] not in seen:
                     seen[decision["requestId"]] = None
@@ -150,6 +159,7 @@ def _follow(decisions: Decisions, selection: Selection, tenant: str | None, writ
             while len(seen) > _MAX_SEEN:
                 seen.popitem(last=False)
             sys.stdout.flush()
+            since = max(since, clock.now() - _OVERLAP)
             time.sleep(_FOLLOW_SECONDS)
     except KeyboardInterrupt:
         return ExitStatus.DONE
@@ -161,7 +171,10 @@ def _erase(open_decisions: DecisionsOpener, selection: Selection, tenant: str | 
         subscription_id is None
     ):
         raise UsageError("erase needs one of --vm-id and --subscription-id, and takes no other filter than --tenant")
-    erased = open_decisions().decisions.erase(tenant=tenant, vm_id=vm_id, subscription_id=subscription_id)
+    decisions = open_decisions().decisions
+    if tenant is not None and tenant not in decisions.tenants():
+        raise UsageError(f"--tenant: the store has nothing of a tenant {tenant!r}")
+    erased = decisions.erase(tenant=tenant, vm_id=vm_id, subscription_id=subscription_id)
     sys.stdout.write(f"erased: {erased} decisions\n")
     return ExitStatus.DONE
 

@@ -59,7 +59,7 @@ def _write_csv(answers: Sequence[UsageJson]) -> None:
     for answer in answers:
         numbers = [(answer["by"], group["value"], group["virtualMachines"]) for group in answer["groups"]]
         for by, value, number in [*numbers, ("total", "", answer["total"])]:
-            text = f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+            text = printable(f"'{value}" if value.startswith(_FORMULA_STARTS) else value)
             period = (answer["tenant"], answer["from"], answer["to"])
             writer.writerow((*period, by, text, number, answer["exact"], answer["isComplete"]))
 

@@ -144,6 +144,14 @@ def test_unknown_request_ends_with_1(store: Store) -> None:
         ("erase", "--vm-id", VM, "--subscription-id", SUBSCRIPTION),
         ("erase", "--vm-id", VM, "--code", "verified"),
         ("delete",),
+        ("erase", "--vm-id", VM, "--request-id", request_id(1)),
+        ("erase", "--vm-id", VM, "--limit", "1"),
+        ("erase", "--vm-id", VM, "--json"),
+        ("erase", "--vm-id", VM, "--follow"),
+        ("erase", "--vm-id", VM, "--tenant", "nrth"),
+        ("--request-id", request_id(1), "--follow"),
+        ("--request-id", request_id(1), "--verdict", "verified"),
+        ("--request-id", request_id(1), "--all"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_changes_nothing(store: Store, arguments: tuple[str, ...]) -> None:
@@ -181,10 +189,11 @@ def test_usage_as_text_csv_and_json(store: Store) -> None:
 
 
 def test_spreadsheets_run_no_value_as_a_formula(store: Store) -> None:
-    plan = Plan(publisher="=cmd|' /C calc'!A0", product="", name="")
+    plan = Plan(publisher="=cmd|' /C calc'!A0\x1b[31m", product="", name="")
     store.append(record_of(NOW, "north", request_id=request_id(7), claims=claims_of(OTHER_VM, plan=plan)))
-    rows = list(csv.DictReader(io.StringIO(store.run("usage", "--csv").out)))
-    assert any(row["value"].startswith("'=cmd") for row in rows)
+    printed = store.run("usage", "--csv").out
+    assert "\x1b" not in printed
+    assert any(row["value"].startswith("'=cmd") for row in csv.DictReader(io.StringIO(printed)))
 
 
 def test_follow_shows_new_decisions_once(store: Store) -> None:

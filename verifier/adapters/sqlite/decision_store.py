@@ -42,6 +42,7 @@ _LAYOUT = Layout(
     name="decision",
     version=1,
     application_id=0x494D5644,  # IMVD
+    overwritten=True,  # an erasure for privacy
     statements=(
         """
         CREATE TABLE tenants (
@@ -233,6 +234,7 @@ class SqliteDecisionStore:
                 vm_counts.erase(connection, number, month, vm_id=vm, subscription_id=subscription)
         with self._file.transaction() as connection:
             vm_counts.forget_offers(connection, number)
+        self._file.empty_log()
         return erased
 
     def usage(self, first: date, last: date, *, tenant: str, by: Dimension) -> Usage:

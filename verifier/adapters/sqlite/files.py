@@ -62,6 +62,8 @@ class Layout:
     statements: tuple[str, ...]
     #: Whether each commit is on the disk before the call returns. If not, a power failure may lose the last commits.
     flushed: bool = True
+    #: Whether deleted rows are overwritten with zeros at once (PRAGMA secure_delete).
+    overwritten: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -171,6 +173,14 @@ class SqliteFile:
             yield connection
             connection.execute("COMMIT")
 
+    def empty_log(self) -> None:
+        """Copy the log (-wal) into the file and truncate it, unless another process reads the file at this moment.
+
+        Deleted content is in the log until then.
+        """
+        with self.connection() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def close(self) -> None:
         """Close the connection of this process while no thread uses it. The next call opens another one."""
         _close_own(self._processes)
@@ -186,6 +196,8 @@ class SqliteFile:
 
     def _open(self) -> sqlite3.Connection:
         connection = _connect(self._path, timeout=self._busy_timeout, flushed=self._layout.flushed)
+        if self._layout.overwritten:
+            connection.execute("PRAGMA secure_delete = ON")
         with _closed_on_failure(connection):
             name, known = self._layout.name, self._layout.version
             [(application_id,)] = connection.execute("PRAGMA application_id").fetchall()

@@ -81,16 +81,23 @@ class DecisionWriter:
     def flush(self, now: float) -> None:
         """Write all that waits at `now`, in seconds of the clock, until the store does not take a batch.
 
-        A batch has decisions of one stage, and FRESH ones come first. So a store that has no room for those of another
-        stage delays none that are FRESH. No error leaves this method: the worker would lose all later decisions.
+        A batch has decisions of one stage. FRESH ones that wait are written before each batch of another stage, so
+        that neither garbage that keeps arriving nor a store without room for it delays them. Others that arrive
+        meanwhile wait for the next call. No error leaves this method: the worker would lose all later decisions.
         """
         lost_before = self._lost
+        due = {stage: self._waiting(stage) for stage in CAPACITIES}
         try:
-            for stage in CAPACITIES:
-                while batch := self._next_batch(stage, now):
+            while any(due.values()):
+                if not due[Stage.FRESH]:
+                    due[Stage.FRESH] = self._waiting(Stage.FRESH)
+                stage = next(stage for stage, number in due.items() if number)
+                batch = self._next_batch(stage, max(now, self._clock()))
+                if batch:
                     self._store.append([waiting.record for waiting in batch])
                     self._batches[stage] = []
                     self._recorder.record(DecisionsKept(kept=len(batch), waiting=self._count()))
+                due[stage] = max(0, due[stage] - len(batch)) if batch else 0
         except Exception as error:  # noqa: BLE001 - see above
             self._recorder.record(DecisionsKept(kept=0, waiting=self._count()))
             self._begin_outage(error)
@@ -122,6 +129,8 @@ class DecisionWriter:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
             self.flush(self._clock())
+        # What arrived during the last write.
+        self.flush(self._clock())
 
     def _begin_outage(self, error: Exception) -> None:
         if not self._in_outage:
@@ -155,6 +164,10 @@ class DecisionWriter:
             self._begin_outage(_TOO_SLOW)
             self._lost += count
             self._recorder.record(DecisionsLost(stage=stage, reason=reason, count=count))
+
+    def _waiting(self, stage: Stage) -> int:
+        with self._turn:
+            return len(self._batches[stage]) + len(self._queues[stage])
 
     def _count(self) -> int:
         with self._turn:

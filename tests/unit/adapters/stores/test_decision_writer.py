@@ -235,3 +235,25 @@ def test_required_decisions_are_written_one_by_one_and_raise_what_the_store_rais
     setup.store.error = AWAY
     with pytest.raises(StoreUnavailable):
         log.append(record(3))
+
+
+def test_garbage_that_keeps_arriving_delays_no_fresh_decision() -> None:
+    """One garbage record arrives during each write, and a FRESH one during the first."""
+    seconds = ManualSeconds()
+    batches: list[Stage] = []
+
+    class Flooded(Store):
+        def append(self, records: Sequence[AppraisalRecord]) -> None:
+            batches.append(records[0].stage)
+            if len(batches) == 1:
+                writer.append(record(1))
+            if len(batches) < 1000:
+                writer.append(record(len(batches), Stage.UNVERIFIED))
+                writer.append(record(len(batches), Stage.AUTHENTIC))
+
+    writer = DecisionWriter(Flooded(), KeptEvents(), clock=seconds)  # type: ignore[arg-type]  # the part that is called
+    writer.append(record(0, Stage.UNVERIFIED))
+    writer.append(record(0, Stage.AUTHENTIC))
+    writer.flush(seconds())
+    assert batches[1] is Stage.FRESH
+    assert len(batches) == 3
