@@ -22,6 +22,6 @@ def sentinel_group() -> Iterator[SentinelGroup]:
 
 @pytest.fixture(scope="session")
 def redis_cluster() -> Iterator[ClusterGroup]:
-    """As above."""
-    with running_cluster() as group:
+    """As above. Its nodes wait long for each other, so that a busy machine causes no failover."""
+    with running_cluster(node_milliseconds=15_000) as group:
         yield group

@@ -254,7 +254,9 @@ def _lines(arguments: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def running_cluster(*, binary: Path | None = None, tls: RedisTls | None = None) -> Iterator[ClusterGroup]:
+def running_cluster(
+    *, binary: Path | None = None, tls: RedisTls | None = None, node_milliseconds: int = _NODE_MILLISECONDS
+) -> Iterator[ClusterGroup]:
     chosen = binary or redis_server_binary()
     with tempfile.TemporaryDirectory(prefix="redis-") as name, ExitStack() as stack:
         servers = []
@@ -266,7 +268,7 @@ def running_cluster(*, binary: Path | None = None, tls: RedisTls | None = None) 
                 binary=chosen,
                 tls=tls,
                 cluster=True,
-                arguments=(*REPLICATION, "--cluster-node-timeout", str(_NODE_MILLISECONDS)),
+                arguments=(*REPLICATION, "--cluster-node-timeout", str(node_milliseconds)),
             )
             stack.callback(server.stop)
             servers.append(server)
