@@ -147,7 +147,8 @@ class _Deadline:
     """Shut a connection down after TIMEOUT_SECONDS, because a socket timeout starts again with each byte.
 
     The timer shuts down a duplicate of the descriptor. `SSLSocket.shutdown` would end TLS on the socket, and the thread
-    that reads would then accept plaintext.
+    that reads would then accept plaintext. The timeout of the socket bounds the TLS handshake as a whole. The service's
+    fetcher of issuers has the same deadline: the distributions share no code.
     """
 
     def __init__(self, watched: socket.socket) -> None:
