@@ -1,10 +1,14 @@
 """Which server takes a command, by the answers of Sentinels and cluster nodes. Tests with servers: tests/contract."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import redis
 from support.redis_links import ADDRESS, Answering
 
 from verifier.adapters.redis.routes import ClusterRoute, SentinelRoute
+from verifier.adapters.redis.nodes import Node
 from verifier.adapters.redis.urls import Address
 
 OTHER = Address("10.0.0.2", 7000)
@@ -53,6 +57,37 @@ def test_the_last_primary_is_used_while_no_sentinel_answers(time: Time) -> None:
     nodes.answer = redis.exceptions.ConnectionError("away")
     time.now += 60
     assert route.address("key") == OTHER
+
+
+class Slow(Answering):
+    """It answers when the test lets it."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__(answer)
+        self.was_asked = threading.Event()
+        self.may_answer = threading.Event()
+
+    def at(self, address: Address) -> Node:
+        self.was_asked.set()
+        assert self.may_answer.wait(10)
+        return super().at(address)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"), [("sentinel", [b"10.0.0.2", b"7000"]), ("cluster", [[0, 16383, [b"10.0.0.2", 7000, b"id"]]])]
+)
+def test_callers_wait_while_the_first_one_asks(time: Time, kind: str, answer: object) -> None:
+    nodes = Slow(answer)
+    route = SentinelRoute([ADDRESS], "main", nodes, time) if kind == "sentinel" else ClusterRoute([ADDRESS], nodes, time)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(route.address, "key")]
+        assert nodes.was_asked.wait(10)
+        calls += [pool.submit(route.address, "key") for _ in range(3)]
+        threading.Event().wait(0.05)
+        assert not any(call.done() for call in calls)
+        nodes.may_answer.set()
+        assert [call.result() for call in calls] == [OTHER] * 4
+    assert len(nodes.asked) == 1
 
 
 @pytest.mark.parametrize("answer", [None, [], [b"h"], [b"h", b"x"], [b"h", b"70000"], [b"h..h", b"1"], [b"\xff", b"1"]])
