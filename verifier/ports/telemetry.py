@@ -168,6 +168,19 @@ class TrustReloaded:
     detail: str
 
 
+class FeedOutcome(StrEnum):
+    VERIFIED = "verified"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedChecked:
+    """A replica looked at the trust feed. `detail` says why it was refused, and is empty otherwise."""
+
+    outcome: FeedOutcome
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustOddityFound:
     """A trusted certificate has a formal oddity, which refuses no document."""
@@ -233,6 +246,7 @@ Event: TypeAlias = (
     | NonconformingGenuine
     | TrustChanged
     | TrustReloaded
+    | FeedChecked
     | TrustOddityFound
     | TokenKeysReloaded
     | TokenAudienceShared

@@ -22,6 +22,19 @@ class PinDecision:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowedBundle:
+    """Record that a bundle of the trust feed is in force. `raw` is the bundle as it was published.
+
+    `decided_by` names the operator who approved it, or the feed if the mode is `apply`.
+    """
+
+    raw: bytes = field(repr=False)
+    version: int
+    decided_by: str
+    decided_at: datetime
+
+
 #: The CAs that were known under a denied serial number when it was denied.
 DeniedAuthorities = Mapping[int, frozenset[AuthorityIdentity]]
 
@@ -38,6 +51,7 @@ class OperatorDecisions:
     rejected: frozenset[AuthorityIdentity] = frozenset()
     denials: Denials = field(default_factory=Denials)
     denied_authorities: DeniedAuthorities = field(default_factory=dict)
+    followed: FollowedBundle | None = None
 
     def __post_init__(self) -> None:
         known = {serial: authorities for serial, authorities in self.denied_authorities.items() if authorities}
@@ -92,7 +106,14 @@ class Allow:
     denials: Denials
 
 
-Change = Pin | Unpin | Reject | Deny | Allow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """Put a bundle of the trust feed in force in place of the one before, or none."""
+
+    bundle: FollowedBundle | None
+
+
+Change = Pin | Unpin | Reject | Deny | Allow | Follow
 
 
 def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
@@ -121,6 +142,8 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
                     for serial in decisions.denied_authorities.keys() | known.keys()
                 },
             )
+        case Follow(bundle=bundle):
+            return replace(decisions, followed=bundle)
         case Allow(denials=fewer):
             return replace(
                 decisions,

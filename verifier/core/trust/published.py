@@ -1,0 +1,196 @@
+"""Add the bundle that a trust feed publishes to the bundle of the manifests, and say what it changes.
+
+A feed can add pins and anchors, and stage and retire certificates, of the clouds that the operator allows. It cannot
+remove a certificate, and it cannot trust what an operator rejected.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from verifier.core.encoding.moments import moment_json
+from verifier.core.trust.bundle import AuthorityIdentity, Origin, Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.horizon import horizon
+from verifier.core.trust.operator_decisions import OperatorDecisions
+
+
+class FeedMode(StrEnum):
+    """Say what the service does with a newer bundle of its trust feed."""
+
+    #: An operator approves it with one command.
+    PROPOSE = "propose"
+    #: The service puts it in force at once, unless it changes anchors or ends the chains of a cloud.
+    APPLY = "apply"
+
+
+class Effect(StrEnum):
+    """Say what a bundle does to one certificate."""
+
+    ADD_PIN = "adds the pin"
+    ADD_ANCHOR = "adds the anchor"
+    RESCHEDULE_PIN = "changes the times of the pin"
+    RESCHEDULE_ANCHOR = "changes the times of the anchor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedBundle:
+    """What a feed publishes. The origin of each entry is PUBLISHED.
+
+    `version` grows with each publication. After `expires_at`, the bundle is not put in force. If it is in force then,
+    it stays, because an expired feed must change no verdict.
+    """
+
+    version: int
+    published_at: datetime
+    expires_at: datetime
+    entries: tuple[TrustedCertificate, ...]
+
+    def __post_init__(self) -> None:
+        if self.version < 1:
+            raise TrustError("the version of a bundle is at least 1")
+        if self.expires_at <= self.published_at:
+            raise TrustError("the bundle expires before it is published")
+        fingerprints = [entry.certificate.sha256 for entry in self.entries]
+        if len(set(fingerprints)) != len(fingerprints):
+            raise TrustError("the bundle lists a certificate twice")
+        if any(entry.origin is not Origin.PUBLISHED for entry in self.entries):
+            raise TrustError("an entry of a bundle has another origin")
+
+    def check_successor(self, newer: "PublishedBundle") -> None:
+        """Check that `newer` may replace this bundle. Raises TrustError.
+
+        A certificate that is no longer trusted must be listed with `retire_at`: documents of earlier times need it.
+        """
+        if newer.version < self.version or (newer.version == self.version and newer != self):
+            raise TrustError(f"version {newer.version} cannot replace version {self.version}")
+        kept = {entry.certificate.sha256: entry.role for entry in newer.entries}
+        for entry in self.entries:
+            if kept.get(entry.certificate.sha256) is not entry.role:
+                raise TrustError(
+                    f"version {newer.version} removes {entry.certificate.subject}; list it with a retire_at instead"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedChange:
+    """One effect of a bundle, compared with what is in force."""
+
+    effect: Effect
+    entry: TrustedCertificate
+    clouds: frozenset[Cloud]
+
+    def __str__(self) -> str:
+        times = [
+            f"{name} {moment_json(moment)}"
+            for name, moment in (("from", self.entry.activate_at), ("until", self.entry.retire_at))
+            if moment is not None
+        ]
+        clouds = ", ".join(sorted(self.clouds))
+        return " ".join((f"{self.effect} {self.entry.certificate.subject} ({clouds})", *times))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """The entries of the manifests and of a feed, and a sentence for each part of the feed that has no effect."""
+
+    entries: tuple[TrustedCertificate, ...]
+    ignored: tuple[str, ...]
+
+
+def merge(
+    files: TrustBundle,
+    published: PublishedBundle,
+    *,
+    allowed: AbstractSet[Cloud],
+    decisions: OperatorDecisions,
+) -> Merged:
+    """Add a published bundle to the bundle of the manifests.
+
+    An entry that a manifest lists keeps its clouds, and is usable only while both allow it. Of a new pin, a trusted
+    authority of the same cloud must be the issuer. Not checked: that the chain above it is usable now.
+    """
+    entries = {entry.certificate.sha256: entry for entry in files.entries}
+    ignored: list[str] = []
+    wanted: list[TrustedCertificate] = []
+    for entry in published.entries:
+        subject = entry.certificate.subject
+        others = entry.clouds - allowed
+        if others:
+            ignored.append(f"{subject}: {', '.join(sorted(others))} is not allowed to follow the feed")
+        clouds = entry.clouds & allowed
+        if not clouds:
+            continue
+        if AuthorityIdentity.of(entry.certificate) in decisions.rejected:
+            ignored.append(f"{subject}: an operator rejected this authority")
+            continue
+        listed = entries.get(entry.certificate.sha256)
+        if listed is None:
+            wanted.append(replace(entry, clouds=clouds))
+            continue
+        try:
+            entries[entry.certificate.sha256] = _joined(listed, entry, clouds)
+        except TrustError as error:
+            ignored.append(str(error))
+    for entry in wanted:
+        if entry.role is Role.ROOT:
+            entries[entry.certificate.sha256] = entry
+    # A pin may be the issuer of another one, in any order.
+    pins = [entry for entry in wanted if entry.role is Role.INTERMEDIATE]
+    while issued := [pin for pin in pins if _serving(pin, entries.values())]:
+        for pin in issued:
+            entries[pin.certificate.sha256] = replace(pin, clouds=_serving(pin, entries.values()))
+        pins = [pin for pin in pins if pin not in issued]
+    ignored += [f"{pin.certificate.subject}: no trusted authority of its clouds issued it" for pin in pins]
+    return Merged(entries=tuple(entries.values()), ignored=tuple(ignored))
+
+
+def changes_between(before: TrustBundle, after: TrustBundle) -> tuple[FeedChange, ...]:
+    """Return what differs, compared by certificate."""
+    known = {entry.certificate.sha256: entry for entry in before.entries}
+    changes: list[FeedChange] = []
+    for entry in after.entries:
+        is_anchor = entry.role is Role.ROOT
+        earlier = known.get(entry.certificate.sha256)
+        added = entry.clouds - (earlier.clouds if earlier else frozenset())
+        if added:
+            effect = Effect.ADD_ANCHOR if is_anchor else Effect.ADD_PIN
+            changes.append(FeedChange(effect=effect, entry=entry, clouds=added))
+        if earlier and (earlier.activate_at, earlier.retire_at) != (entry.activate_at, entry.retire_at):
+            effect = Effect.RESCHEDULE_ANCHOR if is_anchor else Effect.RESCHEDULE_PIN
+            changes.append(FeedChange(effect=effect, entry=entry, clouds=entry.clouds))
+    return tuple(changes)
+
+
+def reasons_to_ask(before: TrustBundle, after: TrustBundle, *, now: datetime) -> tuple[str, ...]:
+    """Return why an operator must approve the change, also in the mode `apply`. Empty if nothing speaks against it."""
+    anchors = {Effect.ADD_ANCHOR, Effect.RESCHEDULE_ANCHOR}
+    reasons = [f"it {change}" for change in changes_between(before, after) if change.effect in anchors]
+    for cloud, trust in before.clouds.items():
+        if horizon(trust, now=now) is not None and horizon(after.clouds[cloud], now=now) is None:
+            reasons.append(f"it leaves {cloud} without a usable chain")
+    return tuple(reasons)
+
+
+def _joined(listed: TrustedCertificate, entry: TrustedCertificate, clouds: frozenset[Cloud]) -> TrustedCertificate:
+    """Return the listed entry for the clouds of both, in the times that both allow. Raises TrustError."""
+    subject = entry.certificate.subject
+    if listed.role is not entry.role:
+        raise TrustError(f"{subject}: a manifest lists it as {listed.role}")
+    changes_times = (entry.activate_at, entry.retire_at) != (None, None)
+    if changes_times and not listed.clouds <= clouds:
+        raise TrustError(f"{subject}: its times also hold for {', '.join(sorted(listed.clouds - clouds))}")
+    return replace(
+        listed,
+        clouds=listed.clouds | clouds,
+        activate_at=max((one for one in (listed.activate_at, entry.activate_at) if one), default=None),
+        retire_at=min((one for one in (listed.retire_at, entry.retire_at) if one), default=None),
+    )
+
+
+def _serving(pin: TrustedCertificate, entries: Iterable[TrustedCertificate]) -> frozenset[Cloud]:
+    """Return the clouds of the pin in which one of the entries issued it."""
+    issuers = [entry for entry in entries if pin.certificate.is_issued_by(entry.certificate)]
+    return pin.clouds.intersection(cloud for issuer in issuers for cloud in issuer.clouds)
