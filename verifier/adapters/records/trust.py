@@ -151,10 +151,8 @@ def encode_feed_look(state: FeedState) -> str:
 
 def decode_feed(files: str, look: str) -> FeedState:
     """Read the two records of a feed. They are apart because a look seldom changes the files, which are large."""
-    checked = _decode(look, _feed_look, encode_feed_look)
-    return replace(
-        _decode(files, _feed_files, encode_feed_files), checked_at=checked.checked_at, problem=checked.problem
-    )
+    known, latest = _decode(files, _feed_files, encode_feed_files), _decode(look, _feed_look, encode_feed_look)
+    return replace(known, checked_at=latest.checked_at, problem=latest.problem)
 
 
 def encode_event(event: TrustAuditEvent) -> str:

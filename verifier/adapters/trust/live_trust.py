@@ -58,8 +58,10 @@ class LiveTrust:
     Thread-safe; a request never waits for a reload. In the mode `admit`, the bundle includes the discovered
     authorities that are admissible (core.discovery). The bundle of the trust feed that is in force counts for the
     clouds in `feed_clouds`. If this release cannot use it, the one before stays in force. A process that starts then
-    trusts the files and the operators' pins only, and records the reason. Construction raises TrustError if the files are not a valid bundle
-    and there is no `last_good` one. If the registry is unavailable, there is no bundle until a `refresh` reaches it.
+    trusts the files and the operators' pins only, and records the reason.
+
+    Construction raises TrustError if the files are not a valid bundle and there is no `last_good` one. If the registry
+    is unavailable, there is no bundle until a `refresh` reaches it.
     """
 
     def __init__(
