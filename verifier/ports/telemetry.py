@@ -175,10 +175,14 @@ class FeedOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedChecked:
-    """A replica looked at the trust feed. `detail` says why it was refused, and is empty otherwise."""
+    """A replica looked at the trust feed. `detail` says why it was refused, or which version it offers.
+
+    `is_news` is set if the look before, of any replica, had another result.
+    """
 
     outcome: FeedOutcome
     detail: str
+    is_news: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,10 @@ class NonconformingRecord:
         return self.document.seen_at
 
 
+#: All metadata files of a feed together. Those of a feed with one target have some kilobytes.
+MAX_FEED_METADATA_BYTES = 512 * 1024
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedState:
     """What all replicas share about the trust feed.

@@ -165,10 +165,13 @@ class TrustAdministration:
             raise UnknownAuthorityError("this key or serial number is not denied")
         self._decide(Allow(denials=denials), "allow", _name_denials(denials), by=by)
 
-    def follow(self, bundle: FollowedBundle | None, *, by: str) -> None:
-        """Put a bundle of the trust feed in force, or none. Raises StoreUnavailable. Not checked: the bundle."""
-        version = "none" if bundle is None else f"version {bundle.version}"
-        self._decide(Follow(bundle=bundle), "follow feed", version, by=by)
+    def follow(self, bundle: FollowedBundle, *, by: str) -> None:
+        """Put a bundle of the trust feed in force, or take it out of force if it has no `raw`.
+
+        Raises StoreUnavailable. Not checked: the bundle.
+        """
+        what = "leave feed" if bundle.raw is None else "follow feed"
+        self._decide(Follow(bundle=bundle), what, f"version {bundle.version}", by=by)
 
     def preview(self, bundle: PublishedBundle) -> tuple[TrustBundle, tuple[str, ...]]:
         """Return the trust with this bundle of the feed in force, and a sentence for each part that has no effect.
@@ -249,7 +252,8 @@ def _describe_state(decisions: OperatorDecisions, change: Change) -> str:
         case Unpin(sha256=sha256):
             return _describe_pin(decisions, sha256, None)
         case Follow():
-            return "none" if decisions.followed is None else f"version {decisions.followed.version}"
+            followed = decisions.followed
+            return "none" if followed is None or followed.raw is None else f"version {followed.version}"
         case Reject(authority=authority):
             return f"{_name_authority(authority)} {'rejected' if authority in decisions.rejected else 'undecided'}"
         case Deny(denials=denials) | Allow(denials=denials):

@@ -19,12 +19,14 @@ from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
+from verifier.ports.trust import FeedState, NonconformingRecord, TrustAuditEvent
 
 #: The first member of each record. A change of the layout needs a new number. Unknown numbers are refused.
 FORMAT = 1
+#: The format of decisions that follow a bundle. Others keep FORMAT, so that a release without feeds can read them.
+_FOLLOWING_FORMAT = 2
 
 #: The limits of one observation, in characters. An untrusted sender chooses its texts.
 MAX_ISSUER_CHARACTERS = 1024
@@ -33,6 +35,8 @@ MAX_URLS = 4
 MAX_URL_CHARACTERS = 512
 #: The limit of the reason for refusing a genuine document. The service writes it, but it contains untrusted names.
 MAX_DETAIL_CHARACTERS = 512
+#: The limit of the reason why a look at the trust feed failed. It may contain text of the feed's server.
+MAX_PROBLEM_CHARACTERS = 1024
 #: The limit for one issuer: more than a path has between its signer and its anchor.
 MAX_AUTHORITIES = 4
 
@@ -54,8 +58,11 @@ _DECISIONS = TypeAdapter(
         _Identities,
         list[tuple[_Serial, _Identities]],
         frozenset[str],
+        tuple[_Der | None, int, str, Moment] | None,
     ]
 )
+_FEED_FILES = TypeAdapter(tuple[int, list[tuple[str, _Der]], _Der | None])
+_FEED_LOOK = TypeAdapter(tuple[int, Moment | None, str])
 _NONCONFORMING = TypeAdapter(tuple[int, str, str, _Clouds, str, str, str, Moment])
 _EVENT = TypeAdapter(tuple[int, Moment, str, str, str, str, str])
 
@@ -104,9 +111,10 @@ def decode_authorities(encoded: str) -> tuple[bytes, ...]:
 def encode_decisions(decisions: OperatorDecisions) -> str:
     """Write a JSON array: format, pins, rejected CAs, denied serial numbers in hex with their CAs, denied keys.
 
-    Each of them is sorted.
+    Each of them is sorted. The bundle that is followed is the last member, if there is one.
     """
-    return _dump(
+    followed = decisions.followed
+    members: tuple[object, ...] = (
         [
             [sha256, _base64(pin.der), sorted(pin.clouds), pin.decided_by, microseconds(pin.decided_at), pin.note]
             for sha256, pin in sorted(decisions.pins.items())
@@ -118,10 +126,35 @@ def encode_decisions(decisions: OperatorDecisions) -> str:
         ],
         sorted(decisions.denials.spki_sha256),
     )
+    if followed is None:
+        return _dump(*members)
+    raw = None if followed.raw is None else _base64(followed.raw)
+    bundle = [raw, followed.version, followed.decided_by, microseconds(followed.decided_at)]
+    return _dump(*members, bundle, format_=_FOLLOWING_FORMAT)
 
 
 def decode_decisions(encoded: str) -> OperatorDecisions:
     return _decode(encoded, _decisions, encode_decisions)
+
+
+def encode_feed_files(state: FeedState) -> str:
+    """Write a JSON array: format, the metadata files by name, and the offered bundle, if there is one."""
+    files = [[name, _base64(raw)] for name, raw in sorted(state.metadata.items())]
+    return _dump(files, None if state.offered is None else _base64(state.offered))
+
+
+def encode_feed_look(state: FeedState) -> str:
+    """Write a JSON array: format, the last look that did not fail, if there was one, and the bounded problem."""
+    checked_at = None if state.checked_at is None else microseconds(state.checked_at)
+    return _dump(checked_at, _writable(state.problem)[:MAX_PROBLEM_CHARACTERS])
+
+
+def decode_feed(files: str, look: str) -> FeedState:
+    """Read the two records of a feed. They are apart because a look seldom changes the files, which are large."""
+    checked = _decode(look, _feed_look, encode_feed_look)
+    return replace(
+        _decode(files, _feed_files, encode_feed_files), checked_at=checked.checked_at, problem=checked.problem
+    )
 
 
 def encode_event(event: TrustAuditEvent) -> str:
@@ -205,8 +238,8 @@ def _first_seen(microseconds_: int, *, latest: datetime, documents: int) -> date
     return first
 
 
-def _dump(*members: object) -> str:
-    return json.dumps([FORMAT, *members], separators=(",", ":"))
+def _dump(*members: object, format_: int = FORMAT) -> str:
+    return json.dumps([format_, *members], separators=(",", ":"))
 
 
 def _identities(authorities: Iterable[AuthorityIdentity]) -> list[list[str]]:
@@ -228,7 +261,7 @@ def _decode(encoded: str, read: Callable[[str], _T], encode: Callable[[_T], str]
         # The comparison refuses every variant, such as spaces, true for 1, other escapes, another order, duplicates.
         if encode(value) == encoded:
             return value
-    except (ValueError, TypeError, OverflowError, RecursionError):
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         pass
     raise StoreUnavailable(_UNREADABLE)
 
@@ -251,7 +284,10 @@ def _authorities(encoded: str) -> tuple[bytes, ...]:
 
 
 def _decisions(encoded: str) -> OperatorDecisions:
-    _, pins, rejected, denied, spki_sha256 = _DECISIONS.validate_python(json.loads(encoded))
+    members = json.loads(encoded)
+    if members[0] == FORMAT:
+        members.append(None)
+    _, pins, rejected, denied, spki_sha256, followed = _DECISIONS.validate_python(members)
     return OperatorDecisions(
         pins={
             sha256: PinDecision(der=der, clouds=clouds, decided_by=decided_by, decided_at=decided_at, note=note)
@@ -260,7 +296,12 @@ def _decisions(encoded: str) -> OperatorDecisions:
         rejected=_authority_identities(rejected),
         denials=Denials(serial_numbers=frozenset(serial for serial, _ in denied), spki_sha256=spki_sha256),
         denied_authorities={serial: _authority_identities(authorities) for serial, authorities in denied},
+        followed=followed and _followed(*followed),
     )
+
+
+def _followed(raw: bytes | None, version: int, decided_by: str, decided_at: datetime) -> FollowedBundle:
+    return FollowedBundle(raw=raw, version=version, decided_by=decided_by, decided_at=decided_at)
 
 
 def _authority_identities(identities: Iterable[tuple[str, bytes, str]]) -> frozenset[AuthorityIdentity]:
@@ -268,6 +309,16 @@ def _authority_identities(identities: Iterable[tuple[str, bytes, str]]) -> froze
         AuthorityIdentity(subject_der=subject_der, spki_sha256=spki_sha256, subject=subject)
         for spki_sha256, subject_der, subject in identities
     )
+
+
+def _feed_files(encoded: str) -> FeedState:
+    _, files, offered = _FEED_FILES.validate_python(json.loads(encoded))
+    return FeedState(metadata=dict(files), offered=offered)
+
+
+def _feed_look(encoded: str) -> FeedState:
+    _, checked_at, problem = _FEED_LOOK.validate_python(json.loads(encoded))
+    return FeedState(checked_at=checked_at, problem=problem)
 
 
 def _nonconforming(encoded: str) -> NonconformingDocument:

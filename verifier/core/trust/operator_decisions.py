@@ -24,12 +24,13 @@ class PinDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedBundle:
-    """Record that a bundle of the trust feed is in force. `raw` is the bundle as it was published.
+    """Record which bundle of the trust feed is in force. `raw` is the bundle as it was published.
 
-    `decided_by` names the operator who approved it, or the feed if the mode is `apply`.
+    `raw` is None after an operator took this version out of force. `decided_by` names the operator, or the feed if the
+    mode is `apply`.
     """
 
-    raw: bytes = field(repr=False)
+    raw: bytes | None = field(repr=False)
     version: int
     decided_by: str
     decided_at: datetime
@@ -108,9 +109,12 @@ class Allow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follow:
-    """Put a bundle of the trust feed in force in place of the one before, or none."""
+    """Put a bundle of the trust feed in force in place of the one before, or none if it has no `raw`.
 
-    bundle: FollowedBundle | None
+    An earlier version replaces no later one: another replica may have put that in force meanwhile.
+    """
+
+    bundle: FollowedBundle
 
 
 Change = Pin | Unpin | Reject | Deny | Allow | Follow
@@ -143,7 +147,8 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
                 },
             )
         case Follow(bundle=bundle):
-            return replace(decisions, followed=bundle)
+            is_later = decisions.followed is not None and decisions.followed.version > bundle.version
+            return decisions if is_later else replace(decisions, followed=bundle)
         case Allow(denials=fewer):
             return replace(
                 decisions,

@@ -11,7 +11,15 @@ from datetime import datetime
 from enum import StrEnum
 
 from verifier.core.encoding.moments import moment_json
-from verifier.core.trust.bundle import AuthorityIdentity, Origin, Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.bundle import (
+    EXPIRY_WARNING,
+    AuthorityIdentity,
+    Origin,
+    Role,
+    TrustBundle,
+    TrustedCertificate,
+    TrustError,
+)
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.horizon import horizon
 from verifier.core.trust.operator_decisions import OperatorDecisions
@@ -22,7 +30,7 @@ class FeedMode(StrEnum):
 
     #: An operator approves it with one command.
     PROPOSE = "propose"
-    #: The service puts it in force at once, unless it changes anchors or ends the chains of a cloud.
+    #: The service puts it in force at once, unless it changes anchors or shortens the chains of a cloud.
     APPLY = "apply"
 
 
@@ -62,15 +70,19 @@ class PublishedBundle:
     def check_successor(self, newer: "PublishedBundle") -> None:
         """Check that `newer` may replace this bundle. Raises TrustError.
 
-        A certificate that is no longer trusted must be listed with `retire_at`: documents of earlier times need it.
+        A certificate that is no longer trusted must be listed with `retireAt`: documents of earlier times need it.
         """
-        if newer.version < self.version or (newer.version == self.version and newer != self):
-            raise TrustError(f"version {newer.version} cannot replace version {self.version}")
-        kept = {entry.certificate.sha256: entry.role for entry in newer.entries}
+        if newer.version < self.version:
+            raise TrustError(f"version {newer.version} is older than version {self.version}, which is in force")
+        if newer.version == self.version and newer != self:
+            raise TrustError(f"version {newer.version} differs from the version {self.version} that is in force")
+        kept = {entry.certificate.sha256: entry for entry in newer.entries}
         for entry in self.entries:
-            if kept.get(entry.certificate.sha256) is not entry.role:
+            present = kept.get(entry.certificate.sha256)
+            if present is None or present.role is not entry.role or not entry.clouds <= present.clouds:
                 raise TrustError(
-                    f"version {newer.version} removes {entry.certificate.subject}; list it with a retire_at instead"
+                    f"version {newer.version} removes {entry.certificate.subject} as {entry.role} of "
+                    f"{', '.join(sorted(entry.clouds))}: list it with a retireAt instead"
                 )
 
 
@@ -109,41 +121,36 @@ def merge(
 ) -> Merged:
     """Add a published bundle to the bundle of the manifests.
 
-    An entry that a manifest lists keeps its clouds, and is usable only while both allow it. Of a new pin, a trusted
-    authority of the same cloud must be the issuer. Not checked: that the chain above it is usable now.
+    An entry that a manifest lists keeps its clouds, and is usable only while both allow it. A trusted authority of the
+    same cloud must be the issuer of a pin that is new to the cloud. Not checked: that the chain above it is usable now.
     """
     entries = {entry.certificate.sha256: entry for entry in files.entries}
     ignored: list[str] = []
-    wanted: list[TrustedCertificate] = []
+    pins: list[TrustedCertificate] = []
     for entry in published.entries:
         subject = entry.certificate.subject
         others = entry.clouds - allowed
         if others:
             ignored.append(f"{subject}: {', '.join(sorted(others))} is not allowed to follow the feed")
         clouds = entry.clouds & allowed
+        listed = entries.get(entry.certificate.sha256)
         if not clouds:
             continue
         if AuthorityIdentity.of(entry.certificate) in decisions.rejected:
             ignored.append(f"{subject}: an operator rejected this authority")
             continue
-        listed = entries.get(entry.certificate.sha256)
-        if listed is None:
-            wanted.append(replace(entry, clouds=clouds))
-            continue
         try:
-            entries[entry.certificate.sha256] = _joined(listed, entry, clouds)
+            wanted = replace(entry, clouds=clouds) if listed is None else _joined(listed, entry, clouds)
         except TrustError as error:
             ignored.append(str(error))
-    for entry in wanted:
+            continue
         if entry.role is Role.ROOT:
-            entries[entry.certificate.sha256] = entry
-    # A pin may be the issuer of another one, in any order.
-    pins = [entry for entry in wanted if entry.role is Role.INTERMEDIATE]
-    while issued := [pin for pin in pins if _serving(pin, entries.values())]:
-        for pin in issued:
-            entries[pin.certificate.sha256] = replace(pin, clouds=_serving(pin, entries.values()))
-        pins = [pin for pin in pins if pin not in issued]
-    ignored += [f"{pin.certificate.subject}: no trusted authority of its clouds issued it" for pin in pins]
+            entries[entry.certificate.sha256] = wanted
+        else:
+            pins.append(wanted)
+            if listed is not None:
+                entries[entry.certificate.sha256] = replace(wanted, clouds=listed.clouds)
+    ignored += _add_pins(entries, pins)
     return Merged(entries=tuple(entries.values()), ignored=tuple(ignored))
 
 
@@ -165,12 +172,17 @@ def changes_between(before: TrustBundle, after: TrustBundle) -> tuple[FeedChange
 
 
 def reasons_to_ask(before: TrustBundle, after: TrustBundle, *, now: datetime) -> tuple[str, ...]:
-    """Return why an operator must approve the change, also in the mode `apply`. Empty if nothing speaks against it."""
+    """Return why an operator must approve the change, also in the mode `apply`. Empty if the change may be applied."""
     anchors = {Effect.ADD_ANCHOR, Effect.RESCHEDULE_ANCHOR}
     reasons = [f"it {change}" for change in changes_between(before, after) if change.effect in anchors]
     for cloud, trust in before.clouds.items():
-        if horizon(trust, now=now) is not None and horizon(after.clouds[cloud], now=now) is None:
+        earlier, later = horizon(trust, now=now), horizon(after.clouds[cloud], now=now)
+        if earlier is None:
+            continue
+        if later is None:
             reasons.append(f"it leaves {cloud} without a usable chain")
+        elif later < earlier and later - now <= EXPIRY_WARNING:
+            reasons.append(f"it ends the chains of {cloud} at {moment_json(later)} instead of {moment_json(earlier)}")
     return tuple(reasons)
 
 
@@ -190,7 +202,27 @@ def _joined(listed: TrustedCertificate, entry: TrustedCertificate, clouds: froze
     )
 
 
-def _serving(pin: TrustedCertificate, entries: Iterable[TrustedCertificate]) -> frozenset[Cloud]:
-    """Return the clouds of the pin in which one of the entries issued it."""
-    issuers = [entry for entry in entries if pin.certificate.is_issued_by(entry.certificate)]
-    return pin.clouds.intersection(cloud for issuer in issuers for cloud in issuer.clouds)
+def _add_pins(entries: dict[str, TrustedCertificate], pins: Iterable[TrustedCertificate]) -> list[str]:
+    """Add the pins to the entries, each for the clouds in which an entry issued it. Return why others are omitted."""
+    waiting: dict[bytes, list[TrustedCertificate]] = {}
+    for pin in pins:
+        waiting.setdefault(pin.certificate.issuer_der, []).append(pin)
+    # A pin may be the issuer of another one, in any order. Each new cloud of an entry is followed once.
+    followed = [*entries.values()]
+    while followed:
+        issuer = followed.pop()
+        for pin in waiting.get(issuer.certificate.subject_der, ()):
+            present = entries.get(pin.certificate.sha256)
+            had = present.clouds if present else frozenset()
+            new = (pin.clouds & issuer.clouds) - had
+            if new and pin.certificate.is_issued_by(issuer.certificate):
+                entries[pin.certificate.sha256] = replace(pin, clouds=had | new)
+                followed.append(entries[pin.certificate.sha256])
+    omitted: list[str] = []
+    for pin in (pin for same_issuer in waiting.values() for pin in same_issuer):
+        present = entries.get(pin.certificate.sha256)
+        missing = pin.clouds - (present.clouds if present else frozenset())
+        if missing:
+            clouds = ", ".join(sorted(missing))
+            omitted.append(f"{pin.certificate.subject}: no trusted authority of {clouds} issued it")
+    return omitted
