@@ -14,6 +14,7 @@ from support.documents import NOW, around, der, shared_pki, spare_key
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.trust import OpenTrust
+from verifier.cli.trust_feed import FeedWorkshop
 from verifier.core.discovery import IssuerObservation
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
@@ -144,3 +145,7 @@ def write_trust(directory: Path) -> None:
         f'clouds = ["{Cloud.PUBLIC.value}"]', f'clouds = ["{Cloud.PUBLIC.value}", "{Cloud.US_GOVERNMENT.value}"]'
     )
     manifest.write_text(text.replace(table, table + other), "utf-8")
+
+
+def no_workshop() -> FeedWorkshop:
+    raise AssertionError("no feed is to be made")

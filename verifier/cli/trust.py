@@ -18,6 +18,7 @@ from verifier.api.json_codec import Json
 from verifier.cli.commands import CommandParts, ExitStatus, UsageError, read_document_file, read_moment
 from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
+from verifier.cli.trust_feed import FeedWorkshop, configure_feed
 from verifier.cli.trust_text import list_text, status_text
 from verifier.core.encoding.moments import moment_json
 from verifier.core.encoding.printable import printable
@@ -60,8 +61,13 @@ class TrustOpener(Protocol):
     def __call__(self, *, create: bool) -> OpenTrust: ...
 
 
-def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callable[[], IssuerFetcher]) -> CommandParts:
-    """Return the command. It calls `open_trust` and `create_fetcher` when a subcommand needs them."""
+def trust_command(
+    open_trust: TrustOpener,
+    clock: Clock,
+    create_fetcher: Callable[[], IssuerFetcher],
+    open_workshop: Callable[[], FeedWorkshop],
+) -> CommandParts:
+    """Return the command. It calls the other arguments when a subcommand needs them."""
     actions = _Actions(open_trust=open_trust, clock=clock, create_fetcher=create_fetcher)
 
     def configure(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +82,7 @@ def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callabl
                 "--json", action="store_true", help="print the result as JSON, with the store and the trust directory"
             )
             subparser.set_defaults(trust_run=run)
+        configure_feed(subparsers, open_workshop)
 
     def run(arguments: argparse.Namespace) -> int:
         try:

@@ -18,6 +18,7 @@ from support.trust_operations import (
     Operations,
     make_operations,
     new_authority,
+    no_workshop,
     pem,
     read,
     renewed_authority,
@@ -57,7 +58,7 @@ def runner(opener: TrustOpener, operations: Operations) -> Run:
     def no_fetcher() -> IssuerFetcher:
         raise AssertionError("nothing is to be fetched")
 
-    parts = trust_command(opener, operations.clock, no_fetcher)
+    parts = trust_command(opener, operations.clock, no_fetcher, no_workshop)
     return lambda *arguments: run_trust(parts, *arguments)
 
 
@@ -255,7 +256,7 @@ def test_status_counts_no_cloud_that_is_closed_or_not_served(
         )
         return OpenTrust(administration=administration, store="", trust_directory="")
 
-    parts = trust_command(opened, clock, lambda: pytest.fail("nothing is to be fetched"))
+    parts = trust_command(opened, clock, lambda: pytest.fail("nothing is to be fetched"), no_workshop)
     days = str((datetime(2030, 1, 1, tzinfo=UTC) - NOW).days)
 
     def run(*arguments: str) -> int:
