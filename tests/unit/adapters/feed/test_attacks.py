@@ -392,7 +392,7 @@ def test_follows_no_delegation(feed: Feed) -> None:
 
 
 def test_ignores_other_files_among_the_shared_metadata(feed: Feed, tmp_path: Path) -> None:
-    escape = {"../../escape.json": b"{}", "/tmp/escape.json": b"{}", "root.json": b"{}", "timestamp.json": b"garbage"}
+    escape = {"../../escape.json": b"{}", "/escape.json": b"{}", "root.json": b"{}", "timestamp.json": b"garbage"}
     assert look(feed, escape).bundle == OLD
     assert not (tmp_path / "escape.json").exists()
 
