@@ -110,7 +110,7 @@ class _Actions:
             workshop.read_entries(arguments.source),
             previous=None if raw is None else workshop.read_bundle(raw),
             version=arguments.version,
-            now=workshop.clock.now(),
+            now=workshop.clock.now().replace(microsecond=0),
             lasting=lasting,
         )
         written = workshop.write_bundle(bundle)
