@@ -29,7 +29,7 @@ YEAR = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A feed of three maintainers, of whom two sign. Its clock is that of the publisher; followers have the real one."""
+    """A feed of three maintainers, of whom two sign. The clock is the publisher's; followers have the real one."""
 
     directory: Path
     clock: ManualClock

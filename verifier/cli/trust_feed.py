@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -12,8 +12,9 @@ from typing import Final
 from verifier.cli.commands import ExitStatus, UsageError
 from verifier.cli.trust_text import table_text
 from verifier.core.encoding.moments import moment_json
+from verifier.core.encoding.printable import printable
 from verifier.core.trust.bundle import TrustedCertificate, TrustError
-from verifier.core.trust.published import PublishedBundle
+from verifier.core.trust.published import PublishedBundle, changes_between
 from verifier.ports.clock import Clock
 from verifier.ports.feed_publishing import (
     ONLINE_LASTS,
@@ -109,25 +110,28 @@ class _Actions:
             workshop.read_entries(arguments.source),
             previous=None if raw is None else workshop.read_bundle(raw),
             version=arguments.version,
-            now=workshop.clock.now(),
+            now=workshop.clock.now().replace(microsecond=0),
             lasting=lasting,
         )
         written = workshop.write_bundle(bundle)
         # Followers read it with the same limits.
         workshop.read_bundle(written)
         workshop.publisher.propose(arguments.directory, written, lasting=lasting)
+        self._describe(workshop, arguments.directory)
         for key in arguments.key:
             workshop.publisher.sign(arguments.directory, key)
         return self._complete(arguments, workshop.publisher)
 
     def sign(self, arguments: argparse.Namespace) -> int:
-        publisher = self._open().publisher
-        for file in publisher.sign(arguments.place, arguments.key):
+        workshop = self._open()
+        if arguments.place.is_dir():
+            self._describe(workshop, arguments.place)
+        for file in workshop.publisher.sign(arguments.place, arguments.key):
             sys.stderr.write(f"signed {file}\n")
         if not arguments.place.is_dir():
             return ExitStatus.DONE
         arguments.directory = arguments.place
-        return self._complete(arguments, publisher)
+        return self._complete(arguments, workshop.publisher)
 
     def renew(self, arguments: argparse.Namespace) -> int:
         publisher = self._open().publisher
@@ -145,6 +149,20 @@ class _Actions:
         for key in arguments.key:
             publisher.sign(arguments.directory, key)
         return self._complete(arguments, publisher)
+
+    def _describe(self, workshop: FeedWorkshop, directory: Path) -> None:
+        """Print what the pending bundle changes, so that a maintainer sees what a signature is for."""
+        pending, before = workshop.publisher.proposed(directory), workshop.publisher.published(directory)
+        if pending is None:
+            return
+        bundle = workshop.read_bundle(pending)
+        known = replace(bundle, entries=()) if before is None else workshop.read_bundle(before)
+        sys.stderr.write(f"version {bundle.version} of the bundle, until {moment_json(bundle.expires_at)}:\n")
+        changes = changes_between(known, bundle)
+        for change in changes:
+            sys.stderr.write(f"  {printable(str(change))}, SHA-256 {change.entry.certificate.sha256}\n")
+        if not changes:
+            sys.stderr.write("  changes no certificate\n")
 
     def _complete(self, arguments: argparse.Namespace, publisher: FeedPublisher) -> int:
         lasting = _days(arguments.online_days)

@@ -70,6 +70,9 @@ class FeedPublisher(Protocol):
     def published(self, directory: Path) -> bytes | None:
         """Return the published bundle, or None."""
 
+    def proposed(self, directory: Path) -> bytes | None:
+        """Return the bundle that waits for signatures, or None."""
+
     def propose(self, directory: Path, bundle: bytes, *, lasting: timedelta) -> None:
         """Write metadata that publish this bundle, for signatures."""
 

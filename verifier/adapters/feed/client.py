@@ -149,8 +149,11 @@ def _restore(metadata: Mapping[str, bytes], directory: Path) -> None:
 
 
 def _keep(directory: Path) -> dict[str, bytes]:
-    names = (path.relative_to(directory).as_posix() for path in sorted(directory.rglob("*.json")))
-    return {name: (directory / name).read_bytes() for name in names if _KEPT.fullmatch(name)}
+    """Return the files for the next look, without later roots, which are those of another feed."""
+    newest: Metadata[Root] = Metadata.from_bytes((directory / "root.json").read_bytes())
+    roots = [f"{_ROOTS}/{version}.root.json" for version in range(1, newest.signed.version + 1)]
+    names = (*roots, "timestamp.json", "snapshot.json", "targets.json")
+    return {name: (directory / name).read_bytes() for name in names if (directory / name).is_file()}
 
 
 def _fresh_until(directory: Path) -> datetime:
@@ -163,7 +166,7 @@ def _fresh_until(directory: Path) -> datetime:
 
 
 #: What each kind of error says. The first kind that fits is used, so a subclass comes before its base.
-_SENTENCES: tuple[tuple[type[Exception], str], ...] = (
+SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (UnsignedMetadataError, "The signatures do not reach the threshold of the trusted keys"),
     (ExpiredMetadataError, "The feed's metadata have expired"),
     (BadVersionNumberError, "The feed offers another version than the metadata before require"),
@@ -175,7 +178,7 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def _sentence(error: Exception) -> str:
-    for kind, sentence in _SENTENCES:
+    for kind, sentence in SENTENCES:
         if isinstance(error, kind):
             return f"{sentence}: {printable(str(error))[:_MAX_DETAIL].rstrip('.')}."
     return f"The feed cannot be read: {type(error).__name__}."

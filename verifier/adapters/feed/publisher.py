@@ -85,6 +85,10 @@ class TufPublisher:
     def published(self, directory: Path) -> bytes | None:
         return _Feed(directory).bundle()
 
+    def proposed(self, directory: Path) -> bytes | None:
+        bundle = _Feed(directory).pending_bundle
+        return bundle.read_bytes() if bundle.exists() else None
+
     def propose(self, directory: Path, bundle: bytes, *, lasting: timedelta) -> None:
         feed = _Feed(directory)
         if len(bundle) > MAX_FILE_BYTES:

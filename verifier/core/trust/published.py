@@ -154,7 +154,9 @@ def merge(
     return Merged(entries=tuple(entries.values()), ignored=tuple(ignored))
 
 
-def changes_between(before: TrustBundle, after: TrustBundle) -> tuple[FeedChange, ...]:
+def changes_between(
+    before: TrustBundle | PublishedBundle, after: TrustBundle | PublishedBundle
+) -> tuple[FeedChange, ...]:
     """Return what differs, compared by certificate."""
     known = {entry.certificate.sha256: entry for entry in before.entries}
     changes: list[FeedChange] = []

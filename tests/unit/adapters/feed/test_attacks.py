@@ -256,6 +256,17 @@ def test_refuses_the_root_of_another_feed(feed: Feed, tmp_path: Path) -> None:
     assert "0/1 keys" in refusal(feed, look(feed).metadata, root=other.first_root)
 
 
+def test_follows_another_feed_with_its_root(feed: Feed, tmp_path: Path) -> None:
+    """The metadata of the feed before neither block the new one nor stay."""
+    rotate(feed, 4, 2, 3, 4, remove=1)
+    seen = look(feed).metadata
+    other = Feed.make(tmp_path / "other")
+    other.publish(NEW)
+    found = look(other, seen)
+    assert found.bundle == NEW
+    assert found == look(other)
+
+
 @pytest.mark.parametrize("root", [b"", b"{}", b"not json"])
 def test_refuses_a_root_that_is_none(tmp_path: Path, root: bytes) -> None:
     with pytest.raises(ValueError, match="root metadata"):
@@ -392,7 +403,7 @@ def test_follows_no_delegation(feed: Feed) -> None:
 
 
 def test_ignores_other_files_among_the_shared_metadata(feed: Feed, tmp_path: Path) -> None:
-    escape = {"../../escape.json": b"{}", "/tmp/escape.json": b"{}", "root.json": b"{}", "timestamp.json": b"garbage"}
+    escape = {"../../escape.json": b"{}", "/escape.json": b"{}", "root.json": b"{}", "timestamp.json": b"garbage"}
     assert look(feed, escape).bundle == OLD
     assert not (tmp_path / "escape.json").exists()
 
