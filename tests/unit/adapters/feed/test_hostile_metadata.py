@@ -15,7 +15,7 @@ from verifier.ports.trust import FeedFailed
 
 Fields = dict[str, Any]
 BUNDLE = b'{"bundle": 1}'
-VALUES = (None, True, -1, 0, 2**63, 10**40, 1.5, "", "x", "\x00", "../../../etc/passwd", "é", [], {}, [[]], {"a": {}})
+VALUES: tuple[object, ...] = (None, True, -1, 0, 2**63, 10**40, 1.5, "", "x", "\x00", "../../../etc/passwd", "é", [], {}, [[]], {"a": {}})
 #: Who can sign each file: the online key, or all maintainers.
 SIGNERS: dict[str, tuple[str | int, ...]] = {
     "timestamp.json": ("online",),
@@ -60,7 +60,7 @@ def changed(fields: Fields, path: tuple[str | int, ...], value: object) -> Field
 
 def signed_again(feed: Feed, fields: Fields, signers: tuple[str | int, ...]) -> Fields:
     try:
-        payload = encode_canonical(fields["signed"]).encode()
+        payload = str(encode_canonical(fields["signed"])).encode()
     except Exception:  # noqa: BLE001 - floats have no canonical form
         return fields
     signatures = [feed.signer(name).sign(payload).to_dict() for name in signers]
