@@ -4,11 +4,15 @@ from datetime import datetime, timedelta
 
 from support.documents import NOW, der
 
+from verifier.adapters.trust.published import read_bundle
 from verifier.core.trust.bundle import Origin, Role, TrustedCertificate
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.published import PublishedBundle
+from verifier.core.trust.published import FeedMode, PublishedBundle
 from verifier.emulator import pki
+from verifier.ports.trust import FeedClient
+from verifier.usecases.trust_administration import TrustAdministration
+from verifier.usecases.trust_feed import TrustFeed
 
 PUBLIC = frozenset({Cloud.PUBLIC})
 
@@ -47,3 +51,23 @@ def published(
     *entries: TrustedCertificate, version: int = 1, lasting: timedelta = timedelta(days=30), at: datetime = NOW
 ) -> PublishedBundle:
     return PublishedBundle(version=version, published_at=at, expires_at=at + lasting, entries=entries)
+
+
+def feed_of(
+    administration: TrustAdministration,
+    client: FeedClient | None = None,
+    *,
+    mode: FeedMode = FeedMode.PROPOSE,
+    source: str = "",
+) -> TrustFeed:
+    """Return the use cases of a feed over the registry and the clock of `administration`."""
+    return TrustFeed(
+        client=client,
+        administration=administration,
+        registry=administration.registry,
+        read=read_bundle,
+        recorder=administration.recorder,
+        clock=administration.clock,
+        mode=mode,
+        source=source,
+    )

@@ -16,6 +16,7 @@ from verifier.core.issuer_review import ReviewStatus
 from verifier.core.reasons import Check, Outcome
 from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.published import Effect, FeedMode
 
 # The output of `moment_json`: RFC 3339 in UTC.
 Moment = Annotated[
@@ -267,6 +268,49 @@ class TrustAuditEventJson(TypedDict):
     after: str
 
 
+class FeedBundleJson(TypedDict):
+    """A bundle of the trust feed. `ignored` describes each part of it that has no effect."""
+
+    version: Annotated[int, Field(ge=1)]
+    publishedAt: Moment
+    expiresAt: Moment
+    ignored: list[str]
+
+
+class FeedChangeJson(TypedDict):
+    """One effect of an offered bundle on a certificate."""
+
+    effect: Effect
+    subject: str
+    sha256: Sha256
+    clouds: list[Cloud]
+    activateAt: Moment | None
+    retireAt: Moment | None
+
+
+class FeedOfferJson(FeedBundleJson):
+    """A verified bundle that is not in force. `reasons` say why the mode `apply` leaves it to an operator."""
+
+    changes: list[FeedChangeJson]
+    reasons: list[str]
+
+
+class TrustFeedJson(TypedDict):
+    """The trust feed. `source` is empty if the service looks at none.
+
+    `checkedAt` is the last look that reached the feed and verified its metadata. `problem` says why the last look
+    failed or its bundle was refused. `unreadable` says why the bundle that is to be in force is not used.
+    """
+
+    source: str
+    mode: FeedMode
+    inForce: FeedBundleJson | None
+    unreadable: str
+    offer: FeedOfferJson | None
+    checkedAt: Moment | None
+    problem: str
+
+
 class TrustSurveyJson(TypedDict):
     """The trust in force, the operators' decisions, and the latest changes."""
 
@@ -277,6 +321,7 @@ class TrustSurveyJson(TypedDict):
     rejected: list[RejectionJson]
     denied: list[DenialJson]
     nonconforming: list[NonconformingDocumentJson]
+    feed: TrustFeedJson
     oddities: Annotated[list[str], Field(description="Formal oddities of trusted certificates. They cause no refusal.")]
     audit: list[TrustAuditEventJson]
 

@@ -27,13 +27,14 @@ from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.clock import Clock
 from verifier.ports.stores import Unavailable
-from verifier.ports.trust import IssuerFetcher
+from verifier.ports.trust import FeedFailed, IssuerFetcher
 from verifier.usecases.trust_administration import (
     TrustAdministration,
     UnfitAuthorityError,
     UnknownAuthorityError,
     read_authority,
 )
+from verifier.usecases.trust_feed import TrustFeed
 from verifier.usecases.trust_survey import TrustSurvey, survey_trust
 
 #: The largest certificate file, as in trust directories.
@@ -47,6 +48,10 @@ class OpenTrust:
     """Hold the use cases over one store and one trust directory, and the names of both for the operator."""
 
     administration: TrustAdministration
+    #: Without a client: it shows and approves what was offered.
+    feed: TrustFeed
+    #: Returns the feed of a source with a root, or those of the settings in place of None. Raises FeedFailed.
+    open_feed: Callable[[str | None, Path | None], TrustFeed]
     #: A URL with its password masked.
     store: str
     trust_directory: str
@@ -131,6 +136,7 @@ class _Actions:
             ("remove", "Remove an operator's pin.", _configure_sha256, self.remove),
             ("deny", "Revoke a key or serial number at once.", _configure_denial, self.deny),
             ("allow", "Remove a denial.", _configure_denial, self.allow),
+            ("update", "Look at the trust feed now, and approve a version.", _configure_update, self.update),
             ("export", "Print operators' pins as manifest entries and PEM.", _configure_export, self.export),
         )
 
@@ -203,9 +209,28 @@ class _Actions:
         opened.administration.allow(_read_denial(arguments, opened.administration), by=operator_name())
         return self._changed(arguments, opened, f"denied no longer: {arguments.what}")
 
+    def update(self, arguments: argparse.Namespace) -> int:
+        opened = self._open(arguments)
+        done = []
+        if arguments.source is not None or not (arguments.approve or arguments.leave):
+            try:
+                status = opened.open_feed(arguments.source, arguments.root).look(by=operator_name())
+            except FeedFailed as error:
+                raise UnfitAuthorityError(str(error)) from error
+            if status.problem:
+                raise UnfitAuthorityError(status.problem)
+            done.append("looked at the feed")
+        if arguments.approve is not None:
+            opened.feed.approve(arguments.approve, by=operator_name())
+            done.append(f"version {arguments.approve} of the feed is in force")
+        if arguments.leave:
+            opened.feed.leave(by=operator_name())
+            done.append("no version of the feed is in force")
+        return self._changed(arguments, opened, "\n".join(done))
+
     def export(self, arguments: argparse.Namespace) -> int:
         opened = self._open(arguments)
-        pins = export_pins(survey_trust(opened.administration, at=self.clock.now()).operator_pins)
+        pins = export_pins(survey_trust(opened.administration, opened.feed, at=self.clock.now()).operator_pins)
         if arguments.into is not None:
             write_overlay(arguments.into, pins)
         elif arguments.json:
@@ -235,10 +260,10 @@ class _Actions:
 
     def _survey(self, arguments: argparse.Namespace, opened: OpenTrust) -> TrustSurvey:
         at = read_moment("--at", arguments.at) if arguments.at else self.clock.now()
-        return survey_trust(opened.administration, at=at)
+        return survey_trust(opened.administration, opened.feed, at=at)
 
     def _changed(self, arguments: argparse.Namespace, opened: OpenTrust, done: str) -> int:
-        survey = survey_trust(opened.administration, at=self.clock.now())
+        survey = survey_trust(opened.administration, opened.feed, at=self.clock.now())
         _print(arguments, opened, survey, f"{done}\n{status_text(survey, warning=EXPIRY_WARNING)}")
         return ExitStatus.DONE
 
@@ -322,6 +347,23 @@ def _configure_denial(parser: argparse.ArgumentParser) -> None:
         metavar="SERIAL|SPKI",
         help="a serial number in hex, or the SHA-256 of a subjectPublicKeyInfo (64 hex digits)",
     )
+
+
+def _configure_update(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE|DIR|URL",
+        help="look at this copy of the feed: an archive, a directory or an https URL (default: VERIFIER_TRUST_FEED)",
+    )
+    parser.add_argument(
+        "--root", metavar="FILE", type=Path, help="the root metadata of the feed (default: VERIFIER_TRUST_FEED_ROOT)"
+    )
+    change = parser.add_mutually_exclusive_group()
+    change.add_argument(
+        "--approve", metavar="VERSION", type=int, help="put the offered bundle with this version in force"
+    )
+    change.add_argument("--leave", action="store_true", help="take the bundle of the feed out of force")
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:

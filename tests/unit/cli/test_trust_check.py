@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.clocks import ManualClock
 from support.documents import der, trusted
+from support.feeds import feed_of
 from support.trust_operations import KeptTrustEvents, make_operations, new_authority, no_workshop, read
 
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
@@ -57,7 +58,13 @@ def runner(directory: Path, shelf: Shelf | None = None, *, now: datetime = NOW) 
     registry, events, clock = SqliteTrustRegistry(directory / "trust.sqlite3"), KeptTrustEvents(), ManualClock(now)
     trust = LiveTrust(None, registry, admit=False, recorder=events)
     administration = TrustAdministration(trust=trust, registry=registry, recorder=events, clock=clock)
-    opened = OpenTrust(administration=administration, store="sqlite:///store", trust_directory="/trust")
+    opened = OpenTrust(
+        administration=administration,
+        feed=feed_of(administration),
+        open_feed=lambda _, __: feed_of(administration),
+        store="sqlite:///store",
+        trust_directory="/trust",
+    )
     parts = trust_command(lambda *, create: opened, clock, lambda: shelf or Shelf(), no_workshop)  # noqa: ARG005 - it exists
     return lambda *arguments: check(parts, *arguments)
 

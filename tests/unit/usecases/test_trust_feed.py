@@ -22,7 +22,7 @@ from verifier.core.trust.bundle import Origin
 from verifier.core.trust.published import FeedMode, PublishedBundle
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Event, FeedChecked, FeedOutcome, TrustReloaded
-from verifier.ports.trust import MAX_FEED_METADATA_BYTES, FeedFailed, FetchedFeed
+from verifier.ports.trust import MAX_FEED_METADATA_BYTES, FeedFailed, FeedState, FetchedFeed
 from verifier.usecases.trust_administration import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError
 from verifier.usecases.trust_feed import TrustFeed
 
@@ -78,7 +78,7 @@ class Registry(SqliteTrustRegistry):
 
     is_away = False
 
-    def feed(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - as its base
+    def feed(self) -> tuple[FeedState, int]:
         if self.is_away:
             raise StoreUnavailable("The registry is away.")
         return super().feed()
