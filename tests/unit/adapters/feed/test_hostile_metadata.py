@@ -15,7 +15,24 @@ from verifier.ports.trust import FeedFailed
 
 Fields = dict[str, Any]
 BUNDLE = b'{"bundle": 1}'
-VALUES: tuple[object, ...] = (None, True, -1, 0, 2**63, 10**40, 1.5, "", "x", "\x00", "../../../etc/passwd", "é", [], {}, [[]], {"a": {}})
+VALUES: tuple[object, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    2**63,
+    10**40,
+    1.5,
+    "",
+    "x",
+    "\x00",
+    "../../../etc/passwd",
+    "é",
+    [],
+    {},
+    [[]],
+    {"a": {}},
+)
 #: Who can sign each file: the online key, or all maintainers.
 SIGNERS: dict[str, tuple[str | int, ...]] = {
     "timestamp.json": ("online",),
