@@ -9,10 +9,10 @@ from verifier.api.answers import (
     JsonWebKeySetJson,
     NonceJson,
     ReadinessJson,
-    TrustSurveyJson,
 )
 from verifier.api.json_codec import AttestationRequest, NonceRequest
 from verifier.api.problems import Code, Failure, RequestFault
+from verifier.api.trust_answers import TrustSurveyJson
 from verifier.api.trust_json_codec import PinRequest
 from verifier.core.reasons import Reason
 

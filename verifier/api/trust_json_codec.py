@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from verifier.api import answers
+from verifier.api import trust_answers as answers
 from verifier.api.request_bodies import RequestBody
 from verifier.core.encoding.moments import moment_json
 from verifier.core.issuer_review import SurveyedAuthority, SurveyedIssuer

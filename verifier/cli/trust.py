@@ -16,6 +16,15 @@ from typing import Protocol
 from verifier.api import trust_json_codec
 from verifier.api.json_codec import Json
 from verifier.cli.commands import CommandParts, ExitStatus, UsageError, read_document_file, read_moment
+from verifier.cli.trust_arguments import (
+    configure_add,
+    configure_denial,
+    configure_export,
+    configure_list,
+    configure_sha256,
+    configure_status,
+    configure_update,
+)
 from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
 from verifier.cli.trust_feed import FeedWorkshop, configure_feed
@@ -127,17 +136,17 @@ class _Actions:
 
     def table(self) -> tuple[tuple[str, str, _Configure, _Run], ...]:
         return (
-            ("status", "Show when trust expires, and what needs a decision.", _configure_status, self.status),
-            ("list", "Show every trusted certificate with its state.", _configure_list, self.show_list),
+            ("status", "Show when trust expires, and what needs a decision.", configure_status, self.status),
+            ("list", "Show every trusted certificate with its state.", configure_list, self.show_list),
             ("check", "Compare the pins with what Azure publishes.", configure_check, self.check),
-            ("add", "Pin an intermediate authority from a file.", _configure_add, self.add),
-            ("approve", "Pin a discovered authority and the authorities above it.", _configure_sha256, self.approve),
-            ("reject", "Never admit any certificate of a CA.", _configure_sha256, self.reject),
-            ("remove", "Remove an operator's pin.", _configure_sha256, self.remove),
-            ("deny", "Revoke a key or serial number at once.", _configure_denial, self.deny),
-            ("allow", "Remove a denial.", _configure_denial, self.allow),
-            ("update", "Look at the trust feed now, and approve a version.", _configure_update, self.update),
-            ("export", "Print operators' pins as manifest entries and PEM.", _configure_export, self.export),
+            ("add", "Pin an intermediate authority from a file.", configure_add, self.add),
+            ("approve", "Pin a discovered authority and the authorities above it.", configure_sha256, self.approve),
+            ("reject", "Never admit any certificate of a CA.", configure_sha256, self.reject),
+            ("remove", "Remove an operator's pin.", configure_sha256, self.remove),
+            ("deny", "Revoke a key or serial number at once.", configure_denial, self.deny),
+            ("allow", "Remove a denial.", configure_denial, self.allow),
+            ("update", "Look at the trust feed now, and approve a version.", configure_update, self.update),
+            ("export", "Print operators' pins as manifest entries and PEM.", configure_export, self.export),
         )
 
     def status(self, arguments: argparse.Namespace) -> int:
@@ -300,71 +309,3 @@ def _value_errors_as_usage() -> Iterator[None]:
         yield
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def _configure_list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--at", metavar="TIME", help="evaluate at this time, e.g. 2028-05-26T00:00:00Z")
-
-
-def _configure_status(parser: argparse.ArgumentParser) -> None:
-    _configure_list(parser)
-    parser.add_argument(
-        "--warn-days",
-        metavar="N",
-        type=int,
-        default=EXPIRY_WARNING.days,
-        help=f"exit with 1 if the last chain of a served cloud ends within N days (default {EXPIRY_WARNING.days})",
-    )
-    parser.add_argument(
-        "--cloud",
-        action="append",
-        choices=[cloud.value for cloud in Cloud],
-        help="count only this cloud for the exit status, even if it is closed or not served; may be repeated. A cloud "
-        "that is not configured has no chain",
-    )
-
-
-def _configure_add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="the certificate, PEM or DER; - is standard input")
-    parser.add_argument(
-        "--cloud",
-        action="append",
-        required=True,
-        choices=[cloud.value for cloud in Cloud],
-        help="a cloud that the authority serves; may be repeated",
-    )
-    parser.add_argument("--note", default="", help="the reason for the pin")
-    parser.add_argument("--force", action="store_true", help="pin a certificate that is expired or not yet valid")
-
-
-def _configure_sha256(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sha256", metavar="SHA256", help="SHA-256 of the certificate, from `trust list`")
-
-
-def _configure_denial(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what",
-        metavar="SERIAL|SPKI",
-        help="a serial number in hex, or the SHA-256 of a subjectPublicKeyInfo (64 hex digits)",
-    )
-
-
-def _configure_update(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--from",
-        dest="source",
-        metavar="FILE|DIR|URL",
-        help="look at this copy of the feed: an archive, a directory or an https URL (default: VERIFIER_TRUST_FEED)",
-    )
-    parser.add_argument(
-        "--root", metavar="FILE", type=Path, help="the root metadata of the feed (default: VERIFIER_TRUST_FEED_ROOT)"
-    )
-    change = parser.add_mutually_exclusive_group()
-    change.add_argument(
-        "--approve", metavar="VERSION", type=int, help="put the offered bundle with this version in force"
-    )
-    change.add_argument("--leave", action="store_true", help="take the bundle of the feed out of force")
-
-
-def _configure_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--into", metavar="DIR", type=Path, help="write a directory for VERIFIER_TRUST_DIR")

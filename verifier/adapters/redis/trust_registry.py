@@ -17,6 +17,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from verifier.adapters.records import trust as records
+from verifier.adapters.records.feed import decode_feed, encode_feed_files, encode_feed_look
 from verifier.adapters.records.nonces import encode_text, microseconds
 from verifier.adapters.redis.link import RedisLink
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
@@ -199,10 +200,15 @@ class RedisTrustRegistry:
         files, look, revision = _members(self._link.repeatably("HMGET", self._feed, "files", "look", "revision"))
         if revision is None:
             return FeedState(), 0
-        return records.decode_feed(_ascii(files), _ascii(look)), _revision(revision)
+        return decode_feed(_ascii(files), _ascii(look)), _revision(revision)
 
     def keep_feed(self, state: FeedState, *, expected: int) -> bool:
-        arguments = (expected, expected + _step(), records.encode_feed_files(state), records.encode_feed_look(state))
+        arguments = (
+            expected,
+            expected + _step(),
+            encode_feed_files(state),
+            encode_feed_look(state),
+        )
         return bool(self._link.once("EVAL", _KEEP_FEED, 1, self._feed, *arguments))
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from verifier.adapters.clock import SystemClock
 from verifier.adapters.records import trust as records
+from verifier.adapters.records.feed import decode_feed, encode_feed_files, encode_feed_look
 from verifier.adapters.records.nonces import encode_text, microseconds
 from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
@@ -39,8 +40,8 @@ _FEED = (
         record   TEXT    NOT NULL  -- encode_feed_look
     ) STRICT
     """,
-    f"INSERT INTO feed_files VALUES (1, '{records.encode_feed_files(FeedState())}')",  # noqa: S608 -- of constants
-    f"INSERT INTO feed_look VALUES (1, 0, '{records.encode_feed_look(FeedState())}')",  # noqa: S608 -- of constants
+    f"INSERT INTO feed_files VALUES (1, '{encode_feed_files(FeedState())}')",  # noqa: S608 -- of constants
+    f"INSERT INTO feed_look VALUES (1, 0, '{encode_feed_look(FeedState())}')",  # noqa: S608 -- of constants
 )
 
 _LAYOUT = Layout(
@@ -191,10 +192,14 @@ class SqliteTrustRegistry:
         if not rows:
             raise StoreUnavailable("The trust database is damaged: the state of the feed is missing.")
         [(files, look, revision)] = rows
-        return records.decode_feed(files, look), revision
+        return decode_feed(files, look), revision
 
     def keep_feed(self, state: FeedState, *, expected: int) -> bool:
-        row = {"files": records.encode_feed_files(state), "look": records.encode_feed_look(state), "expected": expected}
+        row = {
+            "files": encode_feed_files(state),
+            "look": encode_feed_look(state),
+            "expected": expected,
+        }
         with self._file.transaction() as connection:
             kept = bool(connection.execute(_KEEP_LOOK, row).fetchall())
             if kept:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verifier.adapters.records.feed import decode_feed, encode_feed_files, encode_feed_look
 from verifier.adapters.records.trust import (
     bound_nonconforming,
     bound_observation,
     decode_authorities,
     decode_decisions,
     decode_event,
-    decode_feed,
     decode_nonconforming,
     decode_number,
     decode_observation,
@@ -21,8 +21,6 @@ from verifier.adapters.records.trust import (
     encode_authorities,
     encode_decisions,
     encode_event,
-    encode_feed_files,
-    encode_feed_look,
     encode_nonconforming,
     encode_observation,
     nonconforming_record,
