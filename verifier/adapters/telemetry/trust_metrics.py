@@ -79,12 +79,13 @@ class TrustCollector(Collector):
             "Version of the feed's bundle that waits for an operator; 0 without one.",
             offered if offered > in_force else 0,
         )
+        family = GaugeMetricFamily(
+            "verifier_trust_feed_expiry_seconds",
+            "End of the feed's bundle that is in force, in Unix time. An expired one stays in force.",
+        )
         if expiry is not None:
-            yield GaugeMetricFamily(
-                "verifier_trust_feed_expiry_seconds",
-                "End of the feed's bundle that is in force, in Unix time. An expired one stays in force.",
-                expiry,
-            )
+            family.add_metric([], expiry)
+        yield family
 
     def _collect_issuers(self, now: datetime) -> Metric:
         decisions, _ = self._registry.decisions()
