@@ -192,6 +192,10 @@ def test_other_commands_do_not_import_tuf(arguments: tuple[str, ...]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_runs_as_a_process(directory: Path) -> None:
+def test_one_command_publishes_with_a_threshold_of_one(directory: Path) -> None:
     assert run("trust", "feed", "init", str(directory)).status == 0
-    assert "targets" in run("trust", "feed", "keys", str(directory)).out
+    key_file = key(directory, "maintainer-1")
+    ended = run("trust", "feed", "publish", str(directory), "--from", str(shipped_directory()), "--key", key_file)
+    assert ended.status == 0
+    assert "published in" in ended.err
+    assert published(directory).version == 1

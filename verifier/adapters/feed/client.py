@@ -48,6 +48,8 @@ MAX_LIST_BYTES: Final = 64 * 1024
 _BASE = "feed/"
 _ROOTS = "root_history"
 _KEPT = re.compile(rf"(?:{_ROOTS}/[1-9][0-9]{{0,8}}\.root|timestamp|snapshot|targets)\.json", re.ASCII)
+#: The name of a bundle begins with a hash from the metadata.
+_NAME = re.compile(r"[0-9a-z][0-9a-z.-]{0,199}", re.ASCII)
 _MAX_DETAIL = 200
 _NOT_FOUND = 404
 
@@ -131,6 +133,8 @@ class _Fetcher(FetcherInterface):
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         name = url.removeprefix(_BASE)
+        if not _NAME.fullmatch(name):
+            raise FeedFailed("The feed's metadata name a file that cannot be one of a feed.")
         try:
             data = self._source.read(name, ends=self._ends)
         except AbsentFile as error:
