@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from support.clocks import ManualClock
 from support.documents import der, trusted
-from support.trust_operations import KeptTrustEvents, make_operations, new_authority, read
+from support.feeds import feed_of
+from support.trust_operations import KeptTrustEvents, make_operations, new_authority, no_workshop, read
 
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.files import load_bundle
@@ -57,8 +58,14 @@ def runner(directory: Path, shelf: Shelf | None = None, *, now: datetime = NOW) 
     registry, events, clock = SqliteTrustRegistry(directory / "trust.sqlite3"), KeptTrustEvents(), ManualClock(now)
     trust = LiveTrust(None, registry, admit=False, recorder=events)
     administration = TrustAdministration(trust=trust, registry=registry, recorder=events, clock=clock)
-    opened = OpenTrust(administration=administration, store="sqlite:///store", trust_directory="/trust")
-    parts = trust_command(lambda *, create: opened, clock, lambda: shelf or Shelf())  # noqa: ARG005 - it exists
+    opened = OpenTrust(
+        administration=administration,
+        feed=feed_of(administration),
+        open_feed=lambda _, __: feed_of(administration),
+        store="sqlite:///store",
+        trust_directory="/trust",
+    )
+    parts = trust_command(lambda *, create: opened, clock, lambda: shelf or Shelf(), no_workshop)  # noqa: ARG005 - it exists
     return lambda *arguments: check(parts, *arguments)
 
 
@@ -263,7 +270,7 @@ def test_what_cannot_be_compared_is_a_usage_error(
 
 def test_check_does_not_change_the_pins(tmp_path: Path) -> None:
     operations = make_operations(tmp_path)
-    parts = trust_command(operations.opened, operations.clock, Shelf)
+    parts = trust_command(operations.opened, operations.clock, Shelf, no_workshop)
     before = operations.administration.bundle().generation
 
     check(parts, "--page", str(PAGES / "page-changed.md"))

@@ -29,6 +29,7 @@ from verifier.core.nonces import NonceForm, NonceMode
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Tenant
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
+from verifier.core.trust.published import FeedMode
 
 PREFIX = "VERIFIER_"
 #: Names the TOML file. It is the only variable that is not a setting.
@@ -73,6 +74,16 @@ class Settings(BaseSettings):
     discovery: DiscoveryMode = DiscoveryMode.PINNED
     # The interval at which the service checks the trust directory, the trust registry, the settings file and the keys.
     trust_refresh_seconds: Annotated[float, Field(ge=0.2, le=60)] = 1.0
+    # An https URL without credentials, or an absolute directory. Without it, the service looks at no feed.
+    trust_feed: Annotated[str, Field(max_length=512, pattern=r"^(https://|/).+$")] | None = None
+    trust_feed_mode: FeedMode = FeedMode.PROPOSE
+    # The root metadata (TUF) that the operator trusts at first. Without it, those of the project's own feed, if any.
+    trust_feed_root: Path | None = None
+    # The clouds that may follow the feed. Without it, the clouds of the setting above.
+    trust_feed_clouds: Annotated[frozenset[Cloud], NoDecode, BeforeValidator(_split), Field(min_length=1)] | None = None
+    trust_feed_seconds: Annotated[int, Field(ge=1, le=24 * 3600)] = 3600
+    # For a feed over https. Without it, the system's certificate authorities are trusted.
+    trust_feed_ca_file: Path | None = None
     # The URL of a store may contain its password.
     nonce_store: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{_state_directory()}/nonces.sqlite3"))
     # The number of Redis replicas that must acknowledge a redemption, and the time limit for them.
@@ -193,6 +204,10 @@ class Settings(BaseSettings):
         if self.decision_store == "none":
             return None
         return (self.decision_store or self.nonce_store).get_secret_value()
+
+    @property
+    def clouds_of_feed(self) -> frozenset[Cloud]:
+        return self.trust_feed_clouds or self.clouds
 
     @property
     def limits(self) -> Limits:

@@ -122,6 +122,10 @@ class LogRecorder:
                 )
             case events.TrustReloaded():
                 self._log_reload("trust reloaded", event.outcome, generation=event.generation, detail=event.detail)
+            case events.FeedChecked():
+                if event.is_news:
+                    level = logging.INFO if event.outcome is events.FeedOutcome.VERIFIED else logging.ERROR
+                    self._log.log(level, "trust feed", outcome=event.outcome.value, detail=event.detail)
             case events.TrustOddityFound():
                 self._log.warning("trust oddity", detail=event.detail)
             case events.TokenKeysReloaded():

@@ -157,6 +157,15 @@ def load_bundle(overlay: Path | None = None) -> TrustBundle:
         raise TrustError(f"{directory}: {error}") from error
 
 
+def read_entries(directory: Path) -> tuple[TrustedCertificate, ...]:
+    """Return the entries of one directory, which is an overlay or has the form of the shipped one. Raises TrustError.
+
+    The entries of an overlay are not added to the shipped ones.
+    """
+    _, entries = _read_directory(directory, is_overlay="mode" in _parse(directory / MANIFEST))
+    return tuple(entries.values())
+
+
 def _read_directory(directory: Path, *, is_overlay: bool) -> _Listing:
     try:
         return _read_manifest(directory, is_overlay=is_overlay)

@@ -1,0 +1,71 @@
+"""Read the files of a tar or zip archive into memory, with limits."""
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+from verifier.ports.trust import FeedFailed
+
+#: A feed has one file for each version of its metadata.
+MAX_MEMBERS = 4096
+
+_GZIP = b"\x1f\x8b"
+_GZIP_WINDOW = 31
+
+
+def read_archive(archive: Path, *, max_file_bytes: int, max_total_bytes: int) -> dict[str, bytes]:
+    """Return the regular files by their last name. Folders and links are ignored.
+
+    Raises FeedFailed if two files have one name, and if a limit is exceeded.
+    """
+    raw = _read(archive, max_total_bytes)
+    files: dict[str, bytes] = {}
+    left = max_total_bytes
+    try:
+        for name, content in _members(raw, max_total_bytes):
+            data = content.read(min(max_file_bytes, left) + 1)
+            left -= len(data)
+            if len(data) > max_file_bytes or left < 0:
+                raise FeedFailed("The archive has too many bytes.")
+            if name in files or len(files) >= MAX_MEMBERS:
+                raise FeedFailed("The archive has too many files, or two files of one name.")
+            files[name] = data
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError) as error:
+        # RuntimeError: an encrypted zip; NotImplementedError, its subclass: an unknown compression.
+        raise FeedFailed("The file is not a readable tar or zip archive.") from error
+    return files
+
+
+def _read(archive: Path, most: int) -> bytes:
+    try:
+        with archive.open("rb") as file:
+            raw = file.read(most + 1)
+    except OSError as error:
+        raise FeedFailed(f"The archive {archive} cannot be read: {error.strerror}.") from error
+    if len(raw) > most:
+        raise FeedFailed(f"The archive has more than {most} bytes.")
+    return raw
+
+
+def _members(raw: bytes, most: int) -> Iterator[tuple[str, IO[bytes]]]:
+    if zipfile.is_zipfile(BytesIO(raw)):
+        with zipfile.ZipFile(BytesIO(raw)) as packed:
+            for entry in packed.infolist():
+                if not entry.is_dir():
+                    yield entry.filename.rpartition("/")[2], packed.open(entry)
+        return
+    if raw.startswith(_GZIP):
+        unpacker = zlib.decompressobj(_GZIP_WINDOW)
+        # A tar archive has padding beside its files.
+        raw = unpacker.decompress(raw, 2 * most)
+        if unpacker.unconsumed_tail:
+            raise FeedFailed("The archive has too many bytes.")
+    with tarfile.open(fileobj=BytesIO(raw), mode="r:") as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.isreg() else None
+            if content is not None:
+                yield member.name.rpartition("/")[2], content

@@ -1,0 +1,219 @@
+"""Follow a trust feed: look for a newer bundle, and put it in force or offer it to the operator."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from verifier.core.trust.bundle import TrustError
+from verifier.core.trust.operator_decisions import FollowedBundle
+from verifier.core.trust.published import FeedChange, FeedMode, PublishedBundle, changes_between, reasons_to_ask
+from verifier.ports.clock import Clock
+from verifier.ports.stores import StoreUnavailable
+from verifier.ports.telemetry import FeedChecked, FeedOutcome, Recorder
+from verifier.ports.trust import MAX_FEED_METADATA_BYTES, FeedClient, FeedFailed, FeedState, TrustRegistry
+from verifier.usecases.trust_administration import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError
+
+#: Who decides in the audit log if the mode is `apply`.
+FEED = "feed"
+#: Replicas share one look at the feed in this time.
+_LEASE = "trust-feed"
+_ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A bundle that is not in force, with what it would change and why the mode `apply` asks the operator."""
+
+    bundle: PublishedBundle
+    changes: tuple[FeedChange, ...]
+    ignored: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedStatus:
+    """Where a feed stands. `in_force` is the bundle that the service follows, or None.
+
+    `source` is empty if the settings name no feed. `unreadable` says why this release cannot use the bundle that the
+    operators' decisions name. `ignored` are the parts of the bundle in force that have no effect.
+    """
+
+    source: str
+    mode: FeedMode
+    in_force: PublishedBundle | None
+    ignored: tuple[str, ...]
+    unreadable: str
+    offer: Offer | None
+    checked_at: datetime | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustFeed:
+    """Look at the feed of `client`. `read` reads a published bundle, and raises TrustError.
+
+    No method runs in a request, except `status`. A feed that fails changes nothing that is in force. `source` names
+    the feed for the operator.
+    """
+
+    client: FeedClient | None
+    administration: TrustAdministration
+    registry: TrustRegistry
+    read: Callable[[bytes], PublishedBundle]
+    recorder: Recorder
+    clock: Clock
+    mode: FeedMode = FeedMode.PROPOSE
+    interval: timedelta = timedelta(hours=1)
+    source: str = ""
+
+    def poll(self) -> None:
+        """Look at the feed, unless another replica has done so within the interval. Raises StoreUnavailable."""
+        if self.registry.claim(_LEASE, lasting=self.interval):
+            self.look()
+
+    def look(self, *, by: str = FEED) -> FeedStatus:
+        """Look at the feed now, and put a newer bundle in force if the mode is `apply` and no reason to ask exists.
+
+        Raises StoreUnavailable, and UnknownAuthorityError without a client.
+        """
+        for _ in range(_ATTEMPTS):
+            before, revision = self.registry.feed()
+            after = self._fetch(before)
+            if self.registry.keep_feed(after, expected=revision):
+                if not after.problem and self.mode is FeedMode.APPLY:
+                    self._apply(after, by=by)
+                status = self.status()
+                self._report(before, after, status)
+                return status
+        raise StoreUnavailable("Other replicas looked at the trust feed at the same time. Try again.")
+
+    def status(self) -> FeedStatus:
+        """Return where the feed stands. Raises StoreUnavailable."""
+        state, _ = self.registry.feed()
+        followed = self.administration.decisions().followed
+        in_force: PublishedBundle | None = None
+        ignored: tuple[str, ...] = ()
+        unreadable = ""
+        if followed is not None and followed.raw is not None:
+            try:
+                in_force = self.read(followed.raw)
+                _, ignored = self.administration.preview(in_force)
+            except TrustError as error:
+                unreadable = f"version {followed.version}: {error}"
+        offered = None if state.offered is None else self._readable(state.offered)
+        is_newer = offered is not None and (in_force is None or offered.version > in_force.version)
+        return FeedStatus(
+            source=self.source,
+            mode=self.mode,
+            in_force=in_force,
+            ignored=ignored,
+            unreadable=unreadable,
+            offer=self._offer(offered, followed) if offered is not None and is_newer else None,
+            checked_at=state.checked_at,
+            problem=state.problem,
+        )
+
+    def approve(self, version: int, *, by: str) -> None:
+        """Put the offered bundle with this version in force.
+
+        Raises UnknownAuthorityError if another bundle or none is offered, UnfitAuthorityError if it may not be put in
+        force, and StoreUnavailable.
+        """
+        state, _ = self.registry.feed()
+        bundle = None if state.offered is None else self._readable(state.offered)
+        if state.offered is None or bundle is None or bundle.version != version:
+            raise UnknownAuthorityError(f"the feed does not offer version {version}: look at `trust status`")
+        try:
+            self._check(bundle, self.administration.decisions().followed)
+            self.administration.preview(bundle)
+        except TrustError as error:
+            raise UnfitAuthorityError(str(error)) from error
+        self._follow(state.offered, version, by=by)
+
+    def leave(self, *, by: str) -> None:
+        """Follow no bundle of the feed any longer: trust is that of the manifests and the operators' pins.
+
+        The mode `apply` puts only later versions in force. An operator can approve the same version again. Raises
+        UnknownAuthorityError if no bundle is in force, and StoreUnavailable.
+        """
+        followed = self.administration.decisions().followed
+        if followed is None or followed.raw is None:
+            raise UnknownAuthorityError("no bundle of a feed is in force")
+        self.administration.follow(replace(followed, raw=None, decided_by=by, decided_at=self.clock.now()), by=by)
+
+    def _fetch(self, state: FeedState) -> FeedState:
+        """Return the state after a look at the feed."""
+        if self.client is None:
+            raise UnknownAuthorityError("the settings name no trust feed (VERIFIER_TRUST_FEED)")
+        try:
+            fetched = self.client.fetch(state.metadata)
+        except FeedFailed as error:
+            return replace(state, problem=str(error))
+        if sum(map(len, fetched.metadata.values())) > MAX_FEED_METADATA_BYTES:
+            return replace(state, problem=f"The feed has more than {MAX_FEED_METADATA_BYTES} bytes of metadata.")
+        verified = replace(state, metadata=fetched.metadata, checked_at=self.clock.now())
+        try:
+            bundle = self.read(fetched.bundle)
+            self._check_offered(state, fetched.bundle, bundle)
+            self._check(bundle, self.administration.decisions().followed)
+            self.administration.preview(bundle)
+        except TrustError as error:
+            return replace(verified, problem=f"The bundle is refused: {error}.")
+        return replace(verified, offered=fetched.bundle, problem="")
+
+    def _check_offered(self, state: FeedState, raw: bytes, bundle: PublishedBundle) -> None:
+        """Raise TrustError if a version would name other content than before: an operator approves by version."""
+        offered = None if state.offered is None else self._readable(state.offered)
+        if offered is not None and bundle.version < offered.version:
+            raise TrustError(f"version {bundle.version} is older than version {offered.version}, which was offered")
+        if offered is not None and bundle.version == offered.version and raw != state.offered:
+            raise TrustError(f"version {bundle.version} differs from the version {offered.version} that was offered")
+
+    def _check(self, bundle: PublishedBundle, followed: FollowedBundle | None) -> None:
+        """Raise TrustError if the bundle may not be put in force."""
+        if bundle.expires_at <= self.clock.now():
+            raise TrustError(f"version {bundle.version} has expired")
+        if followed is not None and bundle.version < followed.version:
+            raise TrustError(f"version {bundle.version} is older than version {followed.version}, which was in force")
+        in_force = None if followed is None or followed.raw is None else self._readable(followed.raw)
+        if in_force is not None:
+            in_force.check_successor(bundle)
+
+    def _apply(self, state: FeedState, *, by: str) -> None:
+        offer = self.status().offer
+        if offer is not None and state.offered is not None and not offer.reasons:
+            self._follow(state.offered, offer.bundle.version, by=by)
+
+    def _follow(self, raw: bytes, version: int, *, by: str) -> None:
+        bundle = FollowedBundle(raw=raw, version=version, decided_by=by, decided_at=self.clock.now())
+        self.administration.follow(bundle, by=by)
+
+    def _offer(self, bundle: PublishedBundle, followed: FollowedBundle | None) -> Offer:
+        before = self.administration.bundle()
+        try:
+            self._check(bundle, followed)
+            after, ignored = self.administration.preview(bundle)
+        except TrustError as error:
+            return Offer(bundle=bundle, changes=(), ignored=(), reasons=(str(error),))
+        reasons = reasons_to_ask(before, after, now=self.clock.now())
+        if followed is not None and followed.raw is None and bundle.version == followed.version:
+            reasons = (f"{followed.decided_by} took it out of force", *reasons)
+        return Offer(bundle=bundle, changes=changes_between(before, after), ignored=ignored, reasons=reasons)
+
+    def _readable(self, raw: bytes) -> PublishedBundle | None:
+        """Return the stored bundle, or None if another release stored one that this one cannot read."""
+        try:
+            return self.read(raw)
+        except TrustError:
+            return None
+
+    def _report(self, before: FeedState, after: FeedState, status: FeedStatus) -> None:
+        is_news = (before.problem, before.offered) != (after.problem, after.offered)
+        if after.problem:
+            self.recorder.record(FeedChecked(outcome=FeedOutcome.REFUSED, detail=after.problem, is_news=is_news))
+            return
+        detail = "no bundle is in force" if status.in_force is None else f"version {status.in_force.version} in force"
+        if status.offer is not None:
+            reasons = "; ".join(status.offer.reasons)
+            detail += f", version {status.offer.bundle.version} waits for approval{reasons and f': {reasons}'}"
+        self.recorder.record(FeedChecked(outcome=FeedOutcome.VERIFIED, detail=detail, is_news=is_news))
