@@ -14,6 +14,7 @@ from support.feeds import feed_of
 
 from verifier.adapters.feed.client import open_feed
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.adapters.trust.files import load_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.trust import OpenTrust
 from verifier.cli.trust_feed import FeedWorkshop
@@ -59,6 +60,7 @@ class Operations:
             open_feed=self.open_feed,
             store="sqlite:///state",
             trust_directory="/etc/trust",
+            load_directory=load_directory,
         )
 
     @property

@@ -28,6 +28,7 @@ from verifier.cli.trust_arguments import (
 from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
 from verifier.cli.trust_feed import FeedWorkshop, configure_feed
+from verifier.cli.trust_proposal import LoadDirectory
 from verifier.cli.trust_text import list_text, status_text
 from verifier.core.encoding.moments import moment_json
 from verifier.core.encoding.printable import printable
@@ -64,6 +65,8 @@ class OpenTrust:
     #: A URL with its password masked.
     store: str
     trust_directory: str
+    #: Loads a trust directory in the form of the shipped one, or an overlay. Raises TrustError.
+    load_directory: LoadDirectory
 
     def json(self) -> Json:
         return {"store": self.store, "trustDirectory": self.trust_directory}
@@ -175,6 +178,7 @@ class _Actions:
             place=opened.json(),
             clock=self.clock,
             create_fetcher=self.create_fetcher,
+            load_directory=opened.load_directory,
         )
 
     def add(self, arguments: argparse.Namespace) -> int:

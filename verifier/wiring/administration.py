@@ -12,7 +12,7 @@ from verifier.adapters.settings.text import mask_url
 from verifier.adapters.stores.factory import MissingStoreError, open_registry
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
-from verifier.adapters.trust.files import shipped_directory
+from verifier.adapters.trust.files import load_directory, shipped_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.commands import UsageError
 from verifier.cli.decisions import OpenDecisions
@@ -69,6 +69,7 @@ def open_trust(*, create: bool) -> OpenTrust:
         open_feed=open_feed,
         store=store,
         trust_directory=str(settings.trust_dir or shipped_directory()),
+        load_directory=load_directory,
     )
 
 

@@ -29,7 +29,7 @@ from support.trust_operations import (
 from support.tuf_feeds import Feed
 
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
-from verifier.adapters.trust.files import load_bundle
+from verifier.adapters.trust.files import load_bundle, load_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.adapters.trust.published import write_bundle
 from verifier.api.trust_json_codec import survey_json
@@ -259,7 +259,12 @@ def test_status_counts_no_cloud_that_is_closed_or_not_served(
         )
         feed = feed_of(administration)
         return OpenTrust(
-            administration=administration, feed=feed, open_feed=lambda _, __: feed, store="", trust_directory=""
+            administration=administration,
+            feed=feed,
+            open_feed=lambda _, __: feed,
+            store="",
+            trust_directory="",
+            load_directory=load_directory,
         )
 
     parts = trust_command(opened, clock, lambda: pytest.fail("nothing is to be fetched"), no_workshop)
