@@ -1,6 +1,6 @@
 """Change trust on a running service, for all replicas."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from verifier.core.discovery import DiscoveredIssuer
@@ -165,13 +165,14 @@ class TrustAdministration:
             raise UnknownAuthorityError("this key or serial number is not denied")
         self._decide(Allow(denials=denials), "allow", _name_denials(denials), by=by)
 
-    def follow(self, bundle: FollowedBundle, *, by: str) -> None:
+    def follow(self, bundle: FollowedBundle, *, by: str, judge: Callable[[OperatorDecisions], None]) -> None:
         """Put a bundle of the trust feed in force, or take it out of force if it has no `raw`.
 
-        Raises StoreUnavailable. Not checked: the bundle.
+        `judge` gets the decisions that this one replaces, and raises if it may not replace them. If another operator
+        changes them meanwhile, it judges again. Raises what `judge` raises, and StoreUnavailable.
         """
         what = "leave feed" if bundle.raw is None else "follow feed"
-        self._decide(Follow(bundle=bundle), what, f"version {bundle.version}", by=by)
+        self._decide(Follow(bundle=bundle), what, f"version {bundle.version}", by=by, judge=judge)
 
     def preview(self, bundle: PublishedBundle) -> tuple[TrustBundle, tuple[str, ...]]:
         """Return the trust with this bundle of the feed in force, and a sentence for each part that has no effect.
@@ -192,9 +193,19 @@ class TrustAdministration:
         }
         self._decide(Pin(pins=pins), what, subject, by=by)
 
-    def _decide(self, change: Change, what: str, subject: str, *, by: str) -> None:
+    def _decide(
+        self,
+        change: Change,
+        what: str,
+        subject: str,
+        *,
+        by: str,
+        judge: Callable[[OperatorDecisions], None] | None = None,
+    ) -> None:
         for _ in range(_ATTEMPTS):
             before, revision = self.registry.decisions()
+            if judge is not None:
+                judge(before)
             after = decide(before, change)
             event = TrustAuditEvent(
                 at=self.clock.now(),

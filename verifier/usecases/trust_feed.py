@@ -1,11 +1,12 @@
 """Follow a trust feed: look for a newer bundle, and put it in force or offer it to the operator."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from verifier.core.trust.bundle import TrustError
-from verifier.core.trust.operator_decisions import FollowedBundle
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions
 from verifier.core.trust.published import FeedChange, FeedMode, PublishedBundle, changes_between, reasons_to_ask
 from verifier.ports.clock import Clock
 from verifier.ports.stores import StoreUnavailable
@@ -18,6 +19,10 @@ FEED = "feed"
 #: Replicas share one look at the feed in this time.
 _LEASE = "trust-feed"
 _ATTEMPTS = 4
+
+
+class _Waits(Exception):
+    """Report that the mode `apply` does not put a bundle in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +85,8 @@ class TrustFeed:
             before, revision = self.registry.feed()
             after = self._fetch(before)
             if self.registry.keep_feed(after, expected=revision):
-                if not after.problem and self.mode is FeedMode.APPLY:
-                    self._apply(after, by=by)
+                if after.offered is not None and not after.problem and self.mode is FeedMode.APPLY:
+                    self._apply(after.offered, by=by)
                 status = self.status()
                 self._report(before, after, status)
                 return status
@@ -100,15 +105,13 @@ class TrustFeed:
                 _, ignored = self.administration.preview(in_force)
             except TrustError as error:
                 unreadable = f"version {followed.version}: {error}"
-        offered = None if state.offered is None else self._readable(state.offered)
-        is_newer = offered is not None and (in_force is None or offered.version > in_force.version)
         return FeedStatus(
             source=self.source,
             mode=self.mode,
             in_force=in_force,
             ignored=ignored,
             unreadable=unreadable,
-            offer=self._offer(offered, followed) if offered is not None and is_newer else None,
+            offer=None if state.offered is None else self._offer(state.offered, followed),
             checked_at=state.checked_at,
             problem=state.problem,
         )
@@ -123,23 +126,32 @@ class TrustFeed:
         bundle = None if state.offered is None else self._readable(state.offered)
         if state.offered is None or bundle is None or bundle.version != version:
             raise UnknownAuthorityError(f"the feed does not offer version {version}: look at `trust status`")
-        try:
-            self._check(bundle, self.administration.decisions().followed)
-            self.administration.preview(bundle)
-        except TrustError as error:
-            raise UnfitAuthorityError(str(error)) from error
-        self._follow(state.offered, version, by=by)
+
+        def judge(decisions: OperatorDecisions) -> None:
+            try:
+                self._check(bundle, decisions.followed)
+                self.administration.preview(bundle)
+            except TrustError as error:
+                raise UnfitAuthorityError(str(error)) from error
+
+        self._follow(state.offered, version, by=by, judge=judge)
 
     def leave(self, *, by: str) -> None:
         """Follow no bundle of the feed any longer: trust is that of the manifests and the operators' pins.
 
         The mode `apply` puts only later versions in force. An operator can approve the same version again. Raises
-        UnknownAuthorityError if no bundle is in force, and StoreUnavailable.
+        UnknownAuthorityError if no bundle is in force or another one came in force meanwhile, and StoreUnavailable.
         """
         followed = self.administration.decisions().followed
         if followed is None or followed.raw is None:
             raise UnknownAuthorityError("no bundle of a feed is in force")
-        self.administration.follow(replace(followed, raw=None, decided_by=by, decided_at=self.clock.now()), by=by)
+
+        def judge(decisions: OperatorDecisions) -> None:
+            if decisions.followed != followed:
+                raise UnknownAuthorityError("the bundle in force changed meanwhile: look at `trust status`")
+
+        left = replace(followed, raw=None, decided_by=by, decided_at=self.clock.now())
+        self.administration.follow(left, by=by, judge=judge)
 
     def _fetch(self, state: FeedState) -> FeedState:
         """Return the state after a look at the feed."""
@@ -179,22 +191,35 @@ class TrustFeed:
         if in_force is not None:
             in_force.check_successor(bundle)
 
-    def _apply(self, state: FeedState, *, by: str) -> None:
-        offer = self.status().offer
-        if offer is not None and state.offered is not None and not offer.reasons:
-            self._follow(state.offered, offer.bundle.version, by=by)
+    def _apply(self, raw: bytes, *, by: str) -> None:
+        """Put exactly this bundle in force, unless it is not newer or an operator must approve it."""
+        version = self.read(raw).version
 
-    def _follow(self, raw: bytes, version: int, *, by: str) -> None:
+        def judge(decisions: OperatorDecisions) -> None:
+            offer = self._offer(raw, decisions.followed)
+            if offer is None or offer.reasons:
+                raise _Waits
+
+        with suppress(_Waits):
+            self._follow(raw, version, by=by, judge=judge)
+
+    def _follow(self, raw: bytes, version: int, *, by: str, judge: Callable[[OperatorDecisions], None]) -> None:
         bundle = FollowedBundle(raw=raw, version=version, decided_by=by, decided_at=self.clock.now())
-        self.administration.follow(bundle, by=by)
+        self.administration.follow(bundle, by=by, judge=judge)
 
-    def _offer(self, bundle: PublishedBundle, followed: FollowedBundle | None) -> Offer:
-        before = self.administration.bundle()
+    def _offer(self, raw: bytes, followed: FollowedBundle | None) -> Offer | None:
+        """Return what the bundle would change, or None if this release cannot read it or it is not newer."""
+        bundle = self._readable(raw)
+        in_force = None if followed is None or followed.raw is None else self._readable(followed.raw)
+        if bundle is None or (in_force is not None and bundle.version <= in_force.version):
+            return None
         try:
             self._check(bundle, followed)
             after, ignored = self.administration.preview(bundle)
         except TrustError as error:
             return Offer(bundle=bundle, changes=(), ignored=(), reasons=(str(error),))
+        # After the preview, which takes the changes of other replicas.
+        before = self.administration.bundle()
         reasons = reasons_to_ask(before, after, now=self.clock.now())
         if followed is not None and followed.raw is None and bundle.version == followed.version:
             reasons = (f"{followed.decided_by} took it out of force", *reasons)

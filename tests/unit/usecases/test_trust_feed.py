@@ -19,10 +19,11 @@ from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.adapters.trust.published import read_bundle, write_bundle
 from verifier.core.trust.bundle import Origin
+from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.core.trust.published import FeedMode, PublishedBundle
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Event, FeedChecked, FeedOutcome, TrustReloaded
-from verifier.ports.trust import MAX_FEED_METADATA_BYTES, FeedFailed, FeedState, FetchedFeed
+from verifier.ports.trust import MAX_FEED_METADATA_BYTES, FeedFailed, FeedState, FetchedFeed, TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError
 from verifier.usecases.trust_feed import TrustFeed
 
@@ -74,9 +75,24 @@ class Events:
 
 
 class Registry(SqliteTrustRegistry):
-    """The real one, which a test can take away."""
+    """The real one, which a test can take away, and between whose steps another replica can act."""
 
     is_away = False
+    after_keep: Callable[[], object] | None = None
+    before_decide: Callable[[], object] | None = None
+
+    def keep_feed(self, state: FeedState, *, expected: int) -> bool:
+        kept = super().keep_feed(state, expected=expected)
+        act, self.after_keep = self.after_keep, None
+        if act is not None:
+            act()
+        return kept
+
+    def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
+        act, self.before_decide = self.before_decide, None
+        if act is not None:
+            act()
+        return super().decide(decisions, event, expected=expected)
 
     def feed(self) -> tuple[FeedState, int]:
         if self.is_away:
@@ -372,16 +388,63 @@ class TestReplicas:
         with pytest.raises(StoreUnavailable, match="Other replicas looked"):
             replica.feed.look()
 
-    def test_an_earlier_version_never_replaces_a_later_one_that_came_in_between(self, make: Make) -> None:
-        replica = make()
+    def test_a_bundle_is_judged_again_if_a_later_one_came_in_force(self, make: Make) -> None:
+        replica, other = make(), make()
         replica.server.publish(WITH_PIN)
         replica.feed.look()
-        earlier = replica.registry.feed()[0].offered
-        replica.server.publish(WITH_ANCHOR)
+
+        def approve_later() -> None:
+            other.server.publish(WITH_ANCHOR)
+            other.feed.look()
+            other.feed.approve(3, by="ann")
+
+        replica.registry.before_decide = approve_later
+        with pytest.raises(UnfitAuthorityError, match="version 2 is older than version 3"):
+            replica.feed.approve(2, by="bob")
+        assert replica.version == 3
+        assert [event.by for event in replica.registry.audit_log(most=9)] == ["ann"]
+
+    def test_the_mode_apply_puts_in_force_only_what_it_judged(self, make: Make) -> None:
+        """Another replica sees a harmless version 3 while this one puts version 2, with an anchor, to the test."""
+        replica, other = make(FeedMode.APPLY), make()
+        replica.server.publish(replace(WITH_ANCHOR, version=2))
+
+        def see_later() -> None:
+            other.server.publish(replace(WITH_PIN, version=3))
+            other.feed.look()
+
+        replica.registry.after_keep = see_later
         replica.feed.look()
-        replica.feed.approve(3, by="ann")
-        assert earlier is not None
-        replica.feed._follow(earlier, 2, by="bob")  # noqa: SLF001 - as if bob had approved at the same time
+        followed = replica.feed.administration.decisions().followed
+        assert followed is None
+        assert not replica.trusts(anchor(root("Feed Root")).certificate.sha256)
+
+    def test_the_mode_apply_asks_again_if_an_operator_left_the_version_meanwhile(self, make: Make) -> None:
+        replica, other = make(FeedMode.APPLY), make(FeedMode.APPLY)
+        replica.server.publish(WITH_PIN)
+
+        def apply_and_leave() -> None:
+            other.feed.look()
+            other.feed.leave(by="ann")
+
+        replica.registry.before_decide = apply_and_leave
+        status = replica.feed.look()
+        assert replica.version == 0
+        assert status.offer is not None
+        assert status.offer.reasons == ("ann took it out of force",)
+
+    def test_an_operator_leaves_only_the_version_that_was_in_force(self, make: Make) -> None:
+        replica, other = make(FeedMode.APPLY), make(FeedMode.APPLY)
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+
+        def apply_later() -> None:
+            other.server.publish(replace(WITH_PIN, version=3))
+            other.feed.look()
+
+        replica.registry.before_decide = apply_later
+        with pytest.raises(UnknownAuthorityError, match="changed meanwhile"):
+            replica.feed.leave(by="ann")
         assert replica.version == 3
 
     def test_a_registry_that_is_away_is_no_problem_of_the_feed(self, make: Make) -> None:
