@@ -15,6 +15,7 @@ import pytest
 from support.scripted_servers import Reply, serving
 from support.tuf_feeds import Feed, raw_server, serving_feed
 
+from verifier.adapters.feed.archives import MAX_MEMBERS
 from verifier.adapters.feed.client import TufFeedClient, open_feed
 from verifier.adapters.feed.sources import MAX_FILE_BYTES
 from verifier.ports.trust import FeedFailed
@@ -309,6 +310,38 @@ def test_refuses_bombs(feed: Feed, tmp_path: Path) -> None:
         member.size = 20_000_000
         tar.addfile(member, io.BytesIO(bytes(member.size)))
     assert "too many bytes" in archive_refusal(feed, tmp_path / "bomb.tar.gz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_refuses_a_zip_whose_compression_no_limit_can_stop(feed: Feed, tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "feed.zip", "w", method) as packed:
+        packed.writestr("timestamp.json", b"{}")
+    assert "another compression than deflate" in archive_refusal(feed, tmp_path / "feed.zip")
+
+
+def test_a_zip_may_have_a_file_without_a_name(feed: Feed, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "feed.zip", "w") as packed:
+        for file in feed.public.iterdir():
+            packed.write(file, file.name)
+        packed.writestr("x", b"{}")
+        packed.infolist()[-1].filename = ""
+    assert from_file(feed, tmp_path / "feed.zip") == BUNDLE
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_counts_every_entry_of_an_archive(feed: Feed, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"feed.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as packed:
+            for number in range(MAX_MEMBERS + 1):
+                packed.writestr(f"{number}/", b"")
+    else:
+        with tarfile.open(path, "w") as tar:
+            for number in range(MAX_MEMBERS + 1):
+                folder = tarfile.TarInfo(f"{number}")
+                folder.type = tarfile.DIRTYPE
+                tar.addfile(folder)
+    assert f"more than {MAX_MEMBERS} entries" in archive_refusal(feed, path)
 
 
 def test_no_member_leaves_the_archive(feed: Feed, tmp_path: Path) -> None:
