@@ -25,6 +25,10 @@ from verifier.core.trust.horizon import horizon
 from verifier.core.trust.operator_decisions import OperatorDecisions
 
 
+#: The limit of the steps from a certificate to a possible issuer, over all paths. Each step may cost a signature check.
+MAX_STEPS = 2048
+
+
 class FeedMode(StrEnum):
     """Say what the service does with a newer bundle of its trust feed."""
 
@@ -123,6 +127,8 @@ def merge(
 
     An entry that a manifest lists keeps its clouds, and is usable only while both allow it. A trusted authority of the
     same cloud must be the issuer of a pin that is new to the cloud. Not checked: that the chain above it is usable now.
+
+    Raises TrustError if the certificates allow more paths than MAX_STEPS: few certificates can have very many paths.
     """
     entries = {entry.certificate.sha256: entry for entry in files.entries}
     ignored: list[str] = []
@@ -150,6 +156,7 @@ def merge(
             pins.append(wanted)
             if listed is not None:
                 entries[entry.certificate.sha256] = replace(wanted, clouds=listed.clouds)
+    _check_steps([*files.entries, *entries.values(), *pins])
     ignored += _add_pins(entries, pins)
     return Merged(entries=tuple(entries.values()), ignored=tuple(ignored))
 
@@ -204,11 +211,36 @@ def _joined(listed: TrustedCertificate, entry: TrustedCertificate, clouds: froze
     )
 
 
+def _check_steps(entries: Iterable[TrustedCertificate]) -> None:
+    """Count the steps by the names of issuers, because a check of a signature is what the limit is for."""
+    named: dict[bytes, dict[str, TrustedCertificate]] = {}
+    pins: dict[str, TrustedCertificate] = {}
+    for entry in entries:
+        named.setdefault(entry.certificate.subject_der, {})[entry.certificate.sha256] = entry
+        if entry.role is not Role.ROOT:
+            pins[entry.certificate.sha256] = entry
+    waiting = [(pin, frozenset({pin.certificate.spki_sha256})) for pin in pins.values()]
+    steps = 0
+    while waiting:
+        entry, keys = waiting.pop()
+        # As core.trust.horizon does: each key once in a path, and an anchor ends it.
+        for issuer in named.get(entry.certificate.issuer_der, {}).values():
+            if issuer.certificate.spki_sha256 in keys:
+                continue
+            steps += 1
+            if steps > MAX_STEPS:
+                raise TrustError(f"its certificates allow more than {MAX_STEPS} steps from a certificate to an issuer")
+            if issuer.role is not Role.ROOT:
+                waiting.append((issuer, keys | {issuer.certificate.spki_sha256}))
+
+
 def _add_pins(entries: dict[str, TrustedCertificate], pins: Iterable[TrustedCertificate]) -> list[str]:
     """Add the pins to the entries, each for the clouds in which an entry issued it. Return why others are omitted."""
     waiting: dict[bytes, list[TrustedCertificate]] = {}
     for pin in pins:
         waiting.setdefault(pin.certificate.issuer_der, []).append(pin)
+    # One check for each pin and key of an issuer, because an issuer is followed once for each of its clouds.
+    checked: dict[tuple[str, str], bool] = {}
     # A pin may be the issuer of another one, in any order. Each new cloud of an entry is followed once.
     followed = [*entries.values()]
     while followed:
@@ -217,7 +249,10 @@ def _add_pins(entries: dict[str, TrustedCertificate], pins: Iterable[TrustedCert
             present = entries.get(pin.certificate.sha256)
             had = present.clouds if present else frozenset()
             new = (pin.clouds & issuer.clouds) - had
-            if new and pin.certificate.is_issued_by(issuer.certificate):
+            pair = (pin.certificate.sha256, issuer.certificate.spki_sha256)
+            if new and pair not in checked:
+                checked[pair] = pin.certificate.is_issued_by(issuer.certificate)
+            if new and checked[pair]:
                 entries[pin.certificate.sha256] = replace(pin, clouds=had | new)
                 followed.append(entries[pin.certificate.sha256])
     omitted: list[str] = []

@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import permutations
 
 import pytest
-from support.chains import authority, root
+from support.chains import authority, key, root
 from support.documents import NOW, around
 from support.feeds import PUBLIC, anchor, entry, published
 
@@ -14,6 +14,7 @@ from verifier.core.trust.bundle import AuthorityIdentity, Origin, Role, TrustBun
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.core.trust.published import (
+    MAX_STEPS,
     Effect,
     Merged,
     PublishedBundle,
@@ -21,6 +22,7 @@ from verifier.core.trust.published import (
     merge,
     reasons_to_ask,
 )
+from verifier.emulator import pki
 
 DAY = timedelta(days=1)
 BOTH = frozenset({Cloud.PUBLIC, Cloud.CHINA})
@@ -194,6 +196,26 @@ class TestMerge:
             issuers.append(authority(f"Feed Link {index}", issuer=issuers[-1]))
         pins = [entry(one) for one in reversed(issuers[1:])]
         assert merged(*pins).ignored == ()
+
+    def test_refuses_many_issuers_of_one_name(self) -> None:
+        """Each pin could cost a check against each of them."""
+        named = [replace(ROOT, key=key(f"Feed Root {number}")) for number in range(48)]
+        roots = [
+            anchor(pki.make_root(subject=ROOT.certificate.subject, key=one.key, validity=around(days=90)))
+            for one in named
+        ]
+        pins = [entry(authority(f"Feed Many {number}", issuer=named[0])) for number in range(48)]
+        with pytest.raises(TrustError, match=f"more than {MAX_STEPS} steps"):
+            merged(*roots, *pins)
+
+    def test_refuses_few_certificates_with_very_many_paths(self) -> None:
+        layers = [[ROOT]]
+        for depth in range(8):
+            layers.append([authority(f"Feed Layer {depth}", issuer=layers[-1][0]) for _ in range(3)])
+        pins = [entry(one) for layer in layers[1:] for one in layer]
+        assert merged(*pins[:9]).ignored == ()
+        with pytest.raises(TrustError, match=f"more than {MAX_STEPS} steps"):
+            merged(*pins)
 
 
 class TestPublishedBundle:
