@@ -225,7 +225,7 @@ class _Actions:
     def update(self, arguments: argparse.Namespace) -> int:
         opened = self._open(arguments)
         done = []
-        if arguments.source is not None or not (arguments.approve or arguments.leave):
+        if arguments.source is not None or not (arguments.approve or arguments.leave or arguments.forget):
             try:
                 status = opened.open_feed(arguments.source, arguments.root).look(by=operator_name())
             except FeedFailed as error:
@@ -239,6 +239,9 @@ class _Actions:
         if arguments.leave:
             opened.feed.leave(by=operator_name())
             done.append("no version of the feed is in force")
+        if arguments.forget:
+            opened.feed.forget(by=operator_name())
+            done.append("every version of the feed is forgotten, and none is in force")
         return self._changed(arguments, opened, "\n".join(done))
 
     def export(self, arguments: argparse.Namespace) -> int:

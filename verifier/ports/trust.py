@@ -70,12 +70,14 @@ class FeedState:
     """What all replicas share about the trust feed.
 
     `metadata` are the verified metadata files of TUF by name, so that no replica accepts older ones. `offered` is the
-    newest verified bundle as it was published. `problem` is why the last look at the feed failed, or why the offered
+    newest verified bundle as it was published, and `root_sha256` names the feed that offered it: the SHA-256 of the root
+    metadata that the operator trusts at first. `problem` is why the last look at the feed failed, or why the offered
     bundle was refused. It is empty if neither did. `checked_at` is the last look that did not fail.
     """
 
     metadata: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     offered: bytes | None = field(default=None, repr=False)
+    root_sha256: str = ""
     checked_at: datetime | None = None
     problem: str = ""
 
@@ -178,6 +180,8 @@ class FetchedFeed:
 
     metadata: Mapping[str, bytes] = field(repr=False)
     bundle: bytes = field(repr=False)
+    #: The SHA-256 of the root metadata that the operator trusts at first. It differs for another feed.
+    root_sha256: str
     #: When the metadata end, and with them the proof that the bundle is the newest one.
     fresh_until: datetime
 

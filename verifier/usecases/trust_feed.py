@@ -7,7 +7,14 @@ from datetime import datetime, timedelta
 
 from verifier.core.trust.bundle import TrustError
 from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions
-from verifier.core.trust.published import FeedChange, FeedMode, PublishedBundle, changes_between, reasons_to_ask
+from verifier.core.trust.published import (
+    FeedChange,
+    FeedMode,
+    PublishedBundle,
+    changes_between,
+    check_version_step,
+    reasons_to_ask,
+)
 from verifier.ports.clock import Clock
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import FeedChecked, FeedOutcome, Recorder
@@ -153,6 +160,19 @@ class TrustFeed:
         left = replace(followed, raw=None, decided_by=by, decided_at=self.clock.now())
         self.administration.follow(left, by=by, judge=judge)
 
+    def forget(self, *, by: str) -> None:
+        """Forget the offered bundle and every version that was in force, and take the bundle in force out of force.
+
+        An operator needs it after a thief of keys published a version that no later one reaches. The metadata of TUF
+        stay. Raises StoreUnavailable.
+        """
+        for _ in range(_ATTEMPTS):
+            state, revision = self.registry.feed()
+            if self.registry.keep_feed(replace(state, offered=None), expected=revision):
+                self.administration.forget_followed(by=by)
+                return
+        raise StoreUnavailable("Other replicas looked at the trust feed at the same time. Try again.")
+
     def _fetch(self, state: FeedState) -> FeedState:
         """Return the state after a look at the feed."""
         if self.client is None:
@@ -163,6 +183,9 @@ class TrustFeed:
             return replace(state, problem=str(error))
         if sum(map(len, fetched.metadata.values())) > MAX_FEED_METADATA_BYTES:
             return replace(state, problem=f"The feed has more than {MAX_FEED_METADATA_BYTES} bytes of metadata.")
+        if fetched.root_sha256 != state.root_sha256:
+            # The versions of another feed say nothing about those of this one.
+            state = replace(state, offered=None, root_sha256=fetched.root_sha256)
         verified = replace(state, metadata=fetched.metadata, checked_at=self.clock.now())
         try:
             bundle = self.read(fetched.bundle)
@@ -178,6 +201,8 @@ class TrustFeed:
         offered = None if state.offered is None else self._readable(state.offered)
         if offered is not None and bundle.version < offered.version:
             raise TrustError(f"version {bundle.version} is older than version {offered.version}, which was offered")
+        if offered is not None:
+            check_version_step(offered.version, bundle.version)
         if offered is not None and bundle.version == offered.version and raw != state.offered:
             raise TrustError(f"version {bundle.version} differs from the version {offered.version} that was offered")
 
@@ -187,6 +212,8 @@ class TrustFeed:
             raise TrustError(f"version {bundle.version} has expired")
         if followed is not None and bundle.version < followed.version:
             raise TrustError(f"version {bundle.version} is older than version {followed.version}, which was in force")
+        if followed is not None:
+            check_version_step(followed.version, bundle.version)
         in_force = None if followed is None or followed.raw is None else self._readable(followed.raw)
         if in_force is not None:
             in_force.check_successor(bundle)

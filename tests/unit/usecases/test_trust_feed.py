@@ -40,6 +40,7 @@ class Server:
 
     bundle: bytes = b""
     problem: str = ""
+    root: str = "aa"
     metadata: dict[str, bytes] = field(default_factory=lambda: {"1.root.json": b"{}"})
     asked: list[Mapping[str, bytes]] = field(default_factory=list)
     during: Callable[[], object] = lambda: None
@@ -53,7 +54,9 @@ class Server:
         self.during()
         if self.problem:
             raise FeedFailed(self.problem)
-        return FetchedFeed(metadata=dict(self.metadata), bundle=self.bundle, fresh_until=NOW + DAY)
+        return FetchedFeed(
+            metadata=dict(self.metadata), bundle=self.bundle, root_sha256=self.root, fresh_until=NOW + DAY
+        )
 
 
 @dataclass(slots=True)
@@ -498,3 +501,46 @@ class TestLeave:
         replica.feed.leave(by="ann")
         with pytest.raises(UnknownAuthorityError):
             replica.feed.leave(by="ann")
+
+
+class TestVersions:
+    """A thief of keys publishes a version that no honest one reaches."""
+
+    def test_another_feed_begins_again(self, make: Make) -> None:
+        replica = make()
+        replica.server.publish(replace(WITH_ANCHOR, version=2**53))
+        replica.feed.look()
+        replica.server.publish(WITH_PIN)
+        assert "is older than version" in replica.feed.look().problem
+        replica.server.root = "bb"
+        status = replica.feed.look()
+        assert status.problem == ""
+        assert status.offer is not None
+        assert status.offer.bundle == WITH_PIN
+
+    @pytest.mark.parametrize("leaves", [False, True])
+    def test_a_far_version_is_refused(self, make: Make, *, leaves: bool) -> None:
+        replica = make(FeedMode.APPLY)
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        if leaves:
+            replica.feed.leave(by="ann")
+        replica.server.publish(replace(WITH_PIN, version=1_000_003))
+        assert "version 1000003 is more than 1000000 after version 2" in replica.feed.look().problem
+        replica.server.publish(replace(WITH_PIN, version=1_000_002))
+        assert replica.feed.look().problem == ""
+
+    def test_an_operator_forgets_every_version(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        replica.server.publish(replace(WITH_PIN, version=2**53))
+        replica.feed.look()
+        assert replica.version == 2**53
+        replica.feed.forget(by="ann")
+        assert not replica.trusts(PIN)
+        assert replica.feed.status().offer is None
+        change = replica.registry.audit_log(most=1)[0]
+        assert (change.by, change.what, change.after) == ("ann", "forget feed", "none")
+        assert change.before == f"version {2**53} known"
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        assert replica.version == 2

@@ -4,6 +4,7 @@ python-tuf verifies signatures and thresholds, the order of versions, and expiry
 public interface takes no other time.
 """
 
+import hashlib
 import re
 import tempfile
 import time
@@ -120,7 +121,12 @@ class TufFeedClient:
         if target is None:
             raise FeedFailed(f"The feed publishes no {TARGET}.")
         bundle = Path(updater.download_target(target, str(directory / "bundle"))).read_bytes()
-        return FetchedFeed(metadata=_keep(directory), bundle=bundle, fresh_until=_fresh_until(directory))
+        return FetchedFeed(
+            metadata=_keep(directory),
+            bundle=bundle,
+            root_sha256=hashlib.sha256(self.root).hexdigest(),
+            fresh_until=_fresh_until(directory),
+        )
 
 
 class _Fetcher(FetcherInterface):

@@ -12,14 +12,14 @@ from verifier.ports.trust import FeedState
 #: The limit of the reason why a look at the trust feed failed. It may contain text of the feed's server.
 MAX_PROBLEM_CHARACTERS = 1024
 
-_FEED_FILES = TypeAdapter(tuple[int, list[tuple[str, Der]], Der | None])
+_FEED_FILES = TypeAdapter(tuple[int, list[tuple[str, Der]], Der | None, str])
 _FEED_LOOK = TypeAdapter(tuple[int, Moment | None, str])
 
 
 def encode_feed_files(state: FeedState) -> str:
-    """Write a JSON array: format, the metadata files by name, and the offered bundle, if there is one."""
+    """Write a JSON array: format, the metadata files by name, the offered bundle, if there is one, and its feed."""
     files = [[name, to_base64(raw)] for name, raw in sorted(state.metadata.items())]
-    return dump(files, None if state.offered is None else to_base64(state.offered))
+    return dump(files, None if state.offered is None else to_base64(state.offered), state.root_sha256)
 
 
 def encode_feed_look(state: FeedState) -> str:
@@ -35,8 +35,8 @@ def decode_feed(files: str, look: str) -> FeedState:
 
 
 def _feed_files(encoded: str) -> FeedState:
-    _, files, offered = _FEED_FILES.validate_python(json.loads(encoded))
-    return FeedState(metadata=dict(files), offered=offered)
+    _, files, offered, root = _FEED_FILES.validate_python(json.loads(encoded))
+    return FeedState(metadata=dict(files), offered=offered, root_sha256=root)
 
 
 def _feed_look(encoded: str) -> FeedState:

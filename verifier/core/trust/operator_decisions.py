@@ -117,7 +117,12 @@ class Follow:
     bundle: FollowedBundle
 
 
-Change = Pin | Unpin | Reject | Deny | Allow | Follow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Take the bundle of the trust feed out of force, and forget its version: any version may follow."""
+
+
+Change = Pin | Unpin | Reject | Deny | Allow | Follow | Forget
 
 
 def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
@@ -149,6 +154,8 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
         case Follow(bundle=bundle):
             is_later = decisions.followed is not None and decisions.followed.version > bundle.version
             return decisions if is_later else replace(decisions, followed=bundle)
+        case Forget():
+            return replace(decisions, followed=None)
         case Allow(denials=fewer):
             return replace(
                 decisions,

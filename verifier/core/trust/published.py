@@ -27,6 +27,8 @@ from verifier.core.trust.operator_decisions import OperatorDecisions
 
 #: The limit of the steps from a certificate to a possible issuer, over all paths. Each step may cost a signature check.
 MAX_STEPS = 2048
+#: The limit of the difference from version to version. A thief of keys could otherwise use up all versions at once.
+MAX_VERSION_STEP = 1_000_000
 
 
 class FeedMode(StrEnum):
@@ -80,6 +82,7 @@ class PublishedBundle:
             raise TrustError(f"version {newer.version} is older than version {self.version}, which is in force")
         if newer.version == self.version and newer != self:
             raise TrustError(f"version {newer.version} differs from the version {self.version} that is in force")
+        check_version_step(self.version, newer.version)
         kept = {entry.certificate.sha256: entry for entry in newer.entries}
         for entry in self.entries:
             present = kept.get(entry.certificate.sha256)
@@ -88,6 +91,12 @@ class PublishedBundle:
                     f"version {newer.version} removes {entry.certificate.subject} as {entry.role} of "
                     f"{', '.join(sorted(entry.clouds))}: list it with a retireAt instead"
                 )
+
+
+def check_version_step(known: int, newer: int) -> None:
+    """Raise TrustError if the newer version is too far from the known one."""
+    if newer - known > MAX_VERSION_STEP:
+        raise TrustError(f"version {newer} is more than {MAX_VERSION_STEP} after version {known}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,9 +87,13 @@ ENCODED_NONCONFORMING = (
 FOLLOWING = replace(DECISIONS, followed=FollowedBundle(raw=b"{}", version=7, decided_by="\N{LOCK}", decided_at=NOW))
 ENCODED_FOLLOWING = ENCODED_DECISIONS.replace("[1,", "[2,", 1)[:-1] + f',["e30=",7,"\\ud83d\\udd12",{MICROSECONDS}]]'
 FEED = FeedState(
-    metadata={"timestamp.json": b"t", "1.root.json": b""}, offered=b"{}", checked_at=NOW, problem="\N{LOCK}"
+    metadata={"timestamp.json": b"t", "1.root.json": b""},
+    offered=b"{}",
+    root_sha256="aa",
+    checked_at=NOW,
+    problem="\N{LOCK}",
 )
-ENCODED_FILES = '[1,[["1.root.json",""],["timestamp.json","dA=="]],"e30="]'
+ENCODED_FILES = '[1,[["1.root.json",""],["timestamp.json","dA=="]],"e30=","aa"]'
 ENCODED_LOOK = f'[1,{MICROSECONDS},"\\ud83d\\udd12"]'
 
 DECODERS: list[tuple[Callable[[str], object], str]] = [

@@ -14,6 +14,7 @@ from verifier.core.trust.operator_decisions import (
     Deny,
     Follow,
     FollowedBundle,
+    Forget,
     OperatorDecisions,
     Pin,
     PinDecision,
@@ -71,6 +72,10 @@ class TestFollow:
         assert left.followed == self.bundle(2, raw=None)
         assert decide(left, Follow(bundle=self.bundle(1))) == left
         assert decide(left, Follow(bundle=self.bundle(2))).followed == self.bundle(2)
+
+    def test_any_version_may_follow_after_it_is_forgotten(self) -> None:
+        later = decide(DECISIONS, Follow(bundle=self.bundle(2)))
+        assert decide(later, Forget()) == DECISIONS
 
 
 class TestIdentity:
