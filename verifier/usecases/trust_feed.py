@@ -23,8 +23,13 @@ from verifier.usecases.trust_administration import TrustAdministration, UnfitAut
 
 #: Who decides in the audit log if the mode is `apply`.
 FEED = "feed"
-#: Replicas share one look at the feed in this time.
-_LEASE = "trust-feed"
+#: One replica at a time looks at the feed, and after its look all of them rest.
+_LOOKING = "trust-feed"
+_RESTING = "trust-feed-rest"
+#: If a replica ends during its look, or the registry is away, another one looks after this time.
+_LOOK_LASTS = timedelta(minutes=2)
+#: The rest after a look that failed, if the interval is longer.
+_RETRY = timedelta(minutes=5)
 _ATTEMPTS = 4
 
 
@@ -79,9 +84,15 @@ class TrustFeed:
     source: str = ""
 
     def poll(self) -> None:
-        """Look at the feed, unless another replica has done so within the interval. Raises StoreUnavailable."""
-        if self.registry.claim(_LEASE, lasting=self.interval):
-            self.look()
+        """Look at the feed, unless another replica has done so within the interval. Raises StoreUnavailable.
+
+        A look that failed is repeated after some minutes.
+        """
+        if self.registry.is_claimed(_RESTING):
+            return
+        if self.registry.claim(_LOOKING, lasting=min(self.interval, _LOOK_LASTS)):
+            status = self.look()
+            self.registry.claim(_RESTING, lasting=min(self.interval, _RETRY) if status.problem else self.interval)
 
     def look(self, *, by: str = FEED) -> FeedStatus:
         """Look at the feed now, and put a newer bundle in force if the mode is `apply` and no reason to ask exists.

@@ -366,6 +366,30 @@ class TestReplicas:
         # The second look starts from the metadata of the first one, which another replica made.
         assert replicas[0].server.asked == [{}, replicas[0].server.metadata]
 
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_an_outage_costs_minutes_and_not_an_interval(self, make: Make, *, fails: bool) -> None:
+        replica = make()
+        replica.server.publish(WITH_PIN)
+        if fails:
+            replica.server.problem = "The feed does not answer."
+            replica.feed.poll()
+            replica.server.problem = ""
+        else:
+            # The registry is away after the claim.
+            replica.registry.is_away = True
+            with pytest.raises(StoreUnavailable):
+                replica.feed.poll()
+            replica.registry.is_away = False
+        replica.feed.poll()
+        assert replica.feed.status().offer is None
+        replica.clock.advance(timedelta(minutes=5))
+        replica.feed.poll()
+        assert replica.feed.status().offer is not None
+        asked = len(replica.server.asked)
+        replica.clock.advance(timedelta(minutes=59))
+        replica.feed.poll()
+        assert len(replica.server.asked) == asked
+
     def test_a_look_during_another_one_starts_again(self, make: Make) -> None:
         replica, other = make(FeedMode.APPLY), make(FeedMode.APPLY)
         replica.server.publish(WITH_PIN)
