@@ -1,9 +1,10 @@
 """Implement `imds-verifier trust feed`: make, sign, publish and renew a trust feed. No command needs the service."""
 
 import argparse
+import hashlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,8 @@ from verifier.ports.feed_publishing import (
     TARGETS_LAST,
     FeedOverview,
     FeedPublisher,
+    Proposal,
+    ProposedRoot,
     PublishingRefused,
     Rotation,
 )
@@ -83,6 +86,7 @@ class _Actions:
             ("keys", "Show the keys and what waits for signatures, or make a new key.", _configure_keys, self.keys),
             ("publish", "Write the next bundle for signatures.", _configure_publish, self.publish),
             ("sign", "Sign what waits for signatures with one key.", _configure_sign, self.sign),
+            ("show", "Show what a signature would be for.", _configure_show, self.show),
             ("renew", "Sign snapshot and timestamp again, e.g. daily.", _configure_renew, self.renew),
             ("rotate", "Replace keys, or renew the root.", _configure_rotate, self.rotate),
         )
@@ -124,14 +128,18 @@ class _Actions:
 
     def sign(self, arguments: argparse.Namespace) -> int:
         workshop = self._open()
-        if arguments.place.is_dir():
-            self._describe(workshop, arguments.place)
+        self._describe(workshop, arguments.place)
         for file in workshop.publisher.sign(arguments.place, arguments.key):
             sys.stderr.write(f"signed {file}\n")
         if not arguments.place.is_dir():
             return ExitStatus.DONE
         arguments.directory = arguments.place
         return self._complete(arguments, workshop.publisher)
+
+    def show(self, arguments: argparse.Namespace) -> int:
+        if not self._describe(self._open(), arguments.place):
+            sys.stderr.write("nothing waits for signatures\n")
+        return ExitStatus.DONE
 
     def renew(self, arguments: argparse.Namespace) -> int:
         publisher = self._open().publisher
@@ -141,28 +149,31 @@ class _Actions:
         return self._tell(arguments)
 
     def rotate(self, arguments: argparse.Namespace) -> int:
-        publisher = self._open().publisher
+        workshop = self._open()
+        publisher = workshop.publisher
         rotation = Rotation(
             add=arguments.add, remove=arguments.remove, threshold=arguments.threshold, online=arguments.online
         )
         publisher.rotate(arguments.directory, rotation, lasting=_days(arguments.root_days))
+        self._describe(workshop, arguments.directory)
         for key in arguments.key:
             publisher.sign(arguments.directory, key)
         return self._complete(arguments, publisher)
 
-    def _describe(self, workshop: FeedWorkshop, directory: Path) -> None:
-        """Print what the pending bundle changes, so that a maintainer sees what a signature is for."""
-        pending, before = workshop.publisher.proposed(directory), workshop.publisher.published(directory)
-        if pending is None:
-            return
-        bundle = workshop.read_bundle(pending)
-        known = replace(bundle, entries=()) if before is None else workshop.read_bundle(before)
-        sys.stderr.write(f"version {bundle.version} of the bundle, until {moment_json(bundle.expires_at)}:\n")
-        changes = changes_between(known, bundle)
-        for change in changes:
-            sys.stderr.write(f"  {printable(str(change))}, SHA-256 {change.entry.certificate.sha256}\n")
-        if not changes:
-            sys.stderr.write("  changes no certificate\n")
+    def _describe(self, workshop: FeedWorkshop, place: Path) -> bool:
+        """Print what waits for signatures, so that a maintainer sees what a signature is for. Return whether any does.
+
+        Without the directory of the feed, each certificate and key is shown as new.
+        """
+        proposal = workshop.publisher.proposed(place)
+        if proposal.root is not None:
+            sys.stderr.write("".join(_root_lines(proposal.root)))
+        if proposal.bundle is not None:
+            before = workshop.publisher.published(place) if place.is_dir() else None
+            bundle = workshop.read_bundle(proposal.bundle)
+            known = replace(bundle, entries=()) if before is None else workshop.read_bundle(before)
+            sys.stderr.write("".join(_bundle_lines(bundle, known, proposal)))
+        return proposal != Proposal()
 
     def _complete(self, arguments: argparse.Namespace, publisher: FeedPublisher) -> int:
         lasting = _days(arguments.online_days)
@@ -174,6 +185,32 @@ class _Actions:
         overview = self._open().publisher.overview(arguments.directory)
         sys.stdout.write(_as_json(overview) if arguments.json else _as_text(overview))
         return ExitStatus.DONE
+
+
+def _bundle_lines(bundle: PublishedBundle, known: PublishedBundle, proposal: Proposal) -> Iterator[str]:
+    yield f"version {bundle.version} of the bundle, until {moment_json(bundle.expires_at)}"
+    if proposal.targets_expire_at is not None:
+        yield f" (metadata until {moment_json(proposal.targets_expire_at)})"
+    yield f", SHA-256 {hashlib.sha256(proposal.bundle or b'').hexdigest()}:\n"
+    changes = changes_between(known, bundle)
+    for change in changes:
+        yield f"  {printable(str(change))}, SHA-256 {change.entry.certificate.sha256}\n"
+    if not changes:
+        yield "  changes no certificate\n"
+
+
+def _root_lines(root: ProposedRoot) -> Iterator[str]:
+    yield f"version {root.version} of the root, until {moment_json(root.expires_at)}:\n"
+    before = {role.name: role for role in root.before}
+    for role in root.roles:
+        earlier = before.get(role.name)
+        keys, known = set(role.key_ids), set(earlier.key_ids if earlier else ())
+        yield from (f"  adds the key {key} of {role.name}\n" for key in sorted(keys - known))
+        yield from (f"  removes the key {key} of {role.name}\n" for key in sorted(known - keys))
+        if earlier is None or earlier.threshold != role.threshold:
+            yield f"  needs {role.threshold} signatures of {role.name}\n"
+    if root.roles == root.before:
+        yield "  changes no key\n"
 
 
 def _as_json(overview: FeedOverview) -> str:
@@ -278,6 +315,12 @@ def _configure_sign(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="FILE", type=Path, required=True, help="the private key of a maintainer")
     _configure_online(parser)
     _configure_json(parser)
+
+
+def _configure_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "place", metavar="DIR|FILE", type=Path, help="the directory of the feed, or a copy of one pending file"
+    )
 
 
 def _configure_renew(parser: argparse.ArgumentParser) -> None:

@@ -46,6 +46,25 @@ class FeedOverview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedRoot:
+    """Describe root metadata that wait for signatures. `before` are the published roles, or empty if not known."""
+
+    version: int
+    expires_at: datetime
+    roles: tuple[FeedRole, ...]
+    before: tuple[FeedRole, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """Say what a signature would be for. `bundle` is the one that the pending targets name, and they name no other."""
+
+    root: ProposedRoot | None = None
+    bundle: bytes | None = None
+    targets_expire_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
     """Describe a change of keys. `add` and `online` are files with public keys, and `remove` has key identifiers."""
 
@@ -70,8 +89,11 @@ class FeedPublisher(Protocol):
     def published(self, directory: Path) -> bytes | None:
         """Return the published bundle, or None."""
 
-    def proposed(self, directory: Path) -> bytes | None:
-        """Return the bundle that waits for signatures, or None."""
+    def proposed(self, place: Path) -> Proposal:
+        """Return what waits for signatures in a feed's directory, or in a copy of one pending file.
+
+        The bundle of a copy lies beside it. Refuses targets that name anything but exactly this bundle.
+        """
 
     def propose(self, directory: Path, bundle: bytes, *, lasting: timedelta) -> None:
         """Write metadata that publish this bundle, for signatures."""

@@ -158,14 +158,35 @@ def test_renews_and_completes(feed: Feed, directory: Path, tmp_path: Path) -> No
     feed("publish", "--from", shipped_directory(), "--key", key(directory, "maintainer-1"))
     assert feed("renew").status == 1
     copy = Path(shutil.copy(directory / "pending" / "targets.json", tmp_path))
+    shutil.copy(directory / "pending" / "trust-bundle.json", tmp_path)
     ended = call("trust", "feed", "sign", str(copy), "--key", key(directory, "maintainer-2"))
     assert (ended.status, ended.out) == (0, "")
+    assert "adds the anchor CN=DigiCert Global Root G2" in ended.err
     shutil.copy(copy, directory / "pending" / "targets.json")
     assert feed("renew").status == 0
     assert published(directory).version == 1
     assert feed("renew", "--online-days", "1").status == 0
     roles = {role["role"]: role for role in json.loads(feed("keys", "--json").out)["roles"]}
     assert (roles["timestamp"]["version"], roles["targets"]["version"]) == (2, 1)
+
+
+def test_shows_what_a_signature_would_be_for(feed: Feed, directory: Path) -> None:
+    publish(feed, directory, shipped_directory())
+    assert "nothing waits" in feed("show").err
+    new_key = call("trust", "feed", "keys", "--new", key(directory, "maintainer-4")).out.strip()
+    old_key = json.loads(feed("keys", "--json").out)["roles"][0]["keys"][0]
+    added = f"{key(directory, 'maintainer-4')}.pub"
+    told = feed("rotate", "--add", added, "--remove", old_key, "--threshold", "1").err
+    for line in (f"adds the key {new_key} of root", f"removes the key {old_key} of targets", "needs 1 signatures of root"):
+        assert line in told
+    assert feed("show").err == told
+    # The bundle that the new keys sign again.
+    assert "version 1 of the bundle" in told
+    assert "changes no certificate" in told
+    ended = call("trust", "feed", "show", str(directory / "pending" / "root.json"))
+    assert ended.status == 0
+    assert "version 2 of the root, until " in ended.err
+    assert "needs 1 signatures of timestamp" in ended.err
 
 
 def test_says_what_cannot_be_used(feed: Feed, tmp_path: Path) -> None:

@@ -6,16 +6,16 @@ Maintainers' keys sign root and targets. One online key signs snapshot and times
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
 
 from verifier.adapters.feed.client import TARGET
 from verifier.adapters.feed.keys import make_key, read_public, read_signer
@@ -26,6 +26,8 @@ from verifier.ports.feed_publishing import (
     FeedOverview,
     FeedRole,
     PendingFile,
+    Proposal,
+    ProposedRoot,
     PublishingRefused,
     Rotation,
 )
@@ -69,25 +71,20 @@ class TufPublisher:
     def overview(self, directory: Path) -> FeedOverview:
         feed = _Feed(directory)
         root = feed.root()
-        published = {Root.type: root.signed, **feed.published()}
-        roles = tuple(
-            FeedRole(
-                name=name,
-                threshold=role.threshold,
-                key_ids=tuple(role.keyids),
-                version=published[name].version if name in published else 0,
-                expires_at=published[name].expires if name in published else None,
-            )
-            for name, role in root.signed.roles.items()
-        )
-        return FeedOverview(roles=roles, pending=feed.pending())
+        published: dict[str, Signed] = {Root.type: root.signed, **feed.published()}
+        return FeedOverview(roles=_roles(root.signed, published), pending=feed.pending())
 
     def published(self, directory: Path) -> bytes | None:
         return _Feed(directory).bundle()
 
-    def proposed(self, directory: Path) -> bytes | None:
-        bundle = _Feed(directory).pending_bundle
-        return bundle.read_bytes() if bundle.exists() else None
+    def proposed(self, place: Path) -> Proposal:
+        if place.is_dir():
+            feed = _Feed(place)
+            bundle = feed.pending_bundle.read_bytes() if feed.pending_bundle.exists() else feed.bundle()
+            files = [file for file in (feed.pending_root, feed.pending_targets) if file.exists()]
+            return _examine(files, bundle=bundle, before=_roles(feed.root().signed, {}))
+        beside = place.with_name(TARGET)
+        return _examine([place], bundle=beside.read_bytes() if beside.exists() else None, before=())
 
     def propose(self, directory: Path, bundle: bytes, *, lasting: timedelta) -> None:
         feed = _Feed(directory)
@@ -132,6 +129,7 @@ class TufPublisher:
                 raise PublishingRefused(f"{place}: no pending file waits for this key")
         else:
             files = (place,)
+        self.proposed(place)
         for file in files:
             metadata = _parse(file.read_bytes(), file)
             metadata.sign(signer, append=True)
@@ -147,10 +145,7 @@ class TufPublisher:
         targets = _load(feed.pending_targets, Targets) if feed.pending_targets.exists() else None
         bundle = feed.pending_bundle.read_bytes() if feed.pending_bundle.exists() else feed.bundle()
         if targets is not None and bundle is not None:
-            try:
-                targets.signed.targets[TARGET].verify_length_and_hashes(bundle)
-            except (RepositoryError, KeyError) as error:
-                raise PublishingRefused(f"{feed.pending_bundle}: not the bundle that the signatures name") from error
+            _check_names_only(targets.signed, bundle, feed.pending_targets)
         online = _online(feed, root.signed, online_key) if targets or feed.published() else None
         if targets is not None and bundle is not None:
             _write(feed.public / f"{hashlib.sha256(bundle).hexdigest()}.{TARGET}", bundle)
@@ -268,6 +263,51 @@ class _Feed:
             self.pending_targets: set(new[Targets.type].keyids),
         }
         return tuple(file for file, keyids in allowed.items() if file.exists() and keyid in keyids)
+
+
+def _roles(root: Root, published: Mapping[str, Signed]) -> tuple[FeedRole, ...]:
+    return tuple(
+        FeedRole(
+            name=name,
+            threshold=role.threshold,
+            key_ids=tuple(role.keyids),
+            version=published[name].version if name in published else 0,
+            expires_at=published[name].expires if name in published else None,
+        )
+        for name, role in root.roles.items()
+    )
+
+
+def _examine(files: Sequence[Path], *, bundle: bytes | None, before: tuple[FeedRole, ...]) -> Proposal:
+    """Return what signatures of the files would be for. Raises PublishingRefused for other files."""
+    proposal = Proposal()
+    for file in files:
+        signed = _parse(file.read_bytes(), file).signed
+        if isinstance(signed, Root):
+            root = ProposedRoot(
+                version=signed.version, expires_at=signed.expires, roles=_roles(signed, {}), before=before
+            )
+            proposal = replace(proposal, root=root)
+        elif isinstance(signed, Targets):
+            if bundle is None:
+                raise PublishingRefused(f"{file}: needs {TARGET}, which it is about, in the same folder")
+            _check_names_only(signed, bundle, file)
+            proposal = replace(proposal, bundle=bundle, targets_expire_at=signed.expires)
+        else:
+            raise PublishingRefused(f"{file}: neither root nor targets, which maintainers sign")
+    return proposal
+
+
+def _check_names_only(targets: Targets, bundle: bytes, file: Path) -> None:
+    """Raise PublishingRefused if the metadata name anything but exactly this bundle."""
+    if targets.targets.keys() != {TARGET} or targets.delegations is not None or targets.unrecognized_fields:
+        raise PublishingRefused(f"{file}: names more than {TARGET}")
+    if targets.targets[TARGET].hashes.keys() != {"sha256"}:
+        raise PublishingRefused(f"{file}: names {TARGET} by other hashes than SHA-256")
+    try:
+        targets.targets[TARGET].verify_length_and_hashes(bundle)
+    except RepositoryError as error:
+        raise PublishingRefused(f"{file}: names another {TARGET}: not the bundle that the signatures name") from error
 
 
 def _change_keys(root: Root, role: str, *, add: Iterable[Key], remove: Sequence[str]) -> None:

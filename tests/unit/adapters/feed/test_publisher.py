@@ -2,11 +2,13 @@
 
 import shutil
 import stat
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from support.tuf_feeds import DAY, QUARTER, WEEK, YEAR, Feed
+from tuf.api.metadata import Delegations, Metadata, TargetFile, Targets
 
 from verifier.adapters.feed.client import TARGET
 from verifier.ports.feed_publishing import FeedPublisher, PublishingRefused, Rotation
@@ -56,6 +58,12 @@ def test_a_copy_of_the_pending_file_can_be_signed_elsewhere(feed: Feed, tmp_path
     away = tmp_path / "away"
     away.mkdir()
     copy = Path(shutil.copy(feed.directory / "pending" / "targets.json", away))
+    with pytest.raises(PublishingRefused, match="in the same folder"):
+        feed.publisher.sign(copy, feed.key(2))
+    (away / TARGET).write_bytes(NEW)
+    with pytest.raises(PublishingRefused, match="not the bundle that the signatures name"):
+        feed.publisher.sign(copy, feed.key(2))
+    (away / TARGET).write_bytes(OLD)
     key = Path(shutil.copy(feed.key(2), away))
     key.chmod(0o600)
     assert feed.publisher.sign(copy, key) == (copy,)
@@ -116,12 +124,47 @@ def test_refuses_what_followers_would_not_take(feed: Feed, tmp_path: Path) -> No
 
 def test_refuses_a_bundle_that_changed_after_the_signatures(feed: Feed) -> None:
     feed.publisher.propose(feed.directory, OLD, lasting=QUARTER)
-    (feed.directory / "pending" / TARGET).write_bytes(NEW)
-    for number in (1, 2):
-        feed.publisher.sign(feed.directory, feed.key(number))
+    feed.publisher.sign(feed.directory, feed.key(1))
+    bundle = feed.directory / "pending" / TARGET
+    bundle.write_bytes(NEW)
+    with pytest.raises(PublishingRefused, match="not the bundle that the signatures name"):
+        feed.publisher.sign(feed.directory, feed.key(2))
+    bundle.write_bytes(OLD)
+    feed.publisher.sign(feed.directory, feed.key(2))
+    bundle.write_bytes(NEW)
     with pytest.raises(PublishingRefused, match="not the bundle that the signatures name"):
         feed.publisher.complete(feed.directory, online_key=None, lasting=WEEK)
     assert feed.publisher.published(feed.directory) is None
+
+
+def _add_target(targets: Targets) -> None:
+    targets.targets["other.json"] = TargetFile.from_data("other.json", NEW, ["sha256"])
+
+
+def _delegate(targets: Targets) -> None:
+    targets.delegations = Delegations({}, roles={})
+
+
+def _hash_twice(targets: Targets) -> None:
+    targets.targets[TARGET] = TargetFile.from_data(TARGET, OLD, ["sha256", "sha512"])
+
+
+@pytest.mark.parametrize("change", [_add_target, _delegate, _hash_twice])
+def test_signs_only_targets_that_name_the_bundle_alone(feed: Feed, change: Callable[[Targets], None]) -> None:
+    feed.publisher.propose(feed.directory, OLD, lasting=QUARTER)
+    pending = feed.directory / "pending" / "targets.json"
+    metadata = Metadata[Targets].from_bytes(pending.read_bytes())
+    change(metadata.signed)
+    pending.write_bytes(metadata.to_bytes())
+    for place in (feed.directory, pending):
+        with pytest.raises(PublishingRefused, match="targets.json: names"):
+            feed.publisher.sign(place, feed.key(1))
+
+
+def test_signs_no_metadata_of_the_online_key(feed: Feed) -> None:
+    feed.publish(OLD)
+    with pytest.raises(PublishingRefused, match="neither root nor targets"):
+        feed.publisher.sign(feed.public / "timestamp.json", feed.key(1))
 
 
 def test_a_rotation_needs_the_old_and_the_new_keys(feed: Feed) -> None:
