@@ -90,6 +90,8 @@ class TufPublisher:
         feed = _Feed(directory)
         if len(bundle) > MAX_FILE_BYTES:
             raise PublishingRefused(f"the bundle has more than {MAX_FILE_BYTES} bytes, which clients refuse")
+        if feed.pending_targets.exists() and _parse(feed.pending_targets.read_bytes(), feed.pending_targets).signatures:
+            raise PublishingRefused(f"{feed.pending_targets}: has signatures; sign it, or delete it to start again")
         listed = {TARGET: TargetFile.from_data(TARGET, bundle, ["sha256"])}
         targets = Targets(version=feed.next_targets(), expires=self._until(lasting), targets=listed)
         _write(feed.pending_bundle, bundle)
@@ -97,6 +99,8 @@ class TufPublisher:
 
     def rotate(self, directory: Path, rotation: Rotation, *, lasting: timedelta) -> None:
         feed = _Feed(directory)
+        if feed.pending_root.exists():
+            raise PublishingRefused(f"{feed.pending_root}: waits for signatures; sign it, or delete it to start again")
         old = feed.root().signed
         root = deepcopy(old)
         root.version += 1

@@ -198,6 +198,26 @@ def test_a_rotation_without_a_change_renews_the_root(feed: Feed) -> None:
     assert root.expires_at == (feed.clock.now() + YEAR).replace(microsecond=0)
 
 
+def test_a_second_rotation_does_not_discard_the_first(feed: Feed) -> None:
+    feed.publish(OLD)
+    feed.publisher.rotate(feed.directory, Rotation(threshold=1), lasting=YEAR)
+    waiting = feed.directory / "pending" / "root.json"
+    before = waiting.read_bytes()
+    with pytest.raises(PublishingRefused, match="delete it to start again"):
+        feed.publisher.rotate(feed.directory, Rotation(), lasting=YEAR)
+    assert waiting.read_bytes() == before
+
+
+def test_a_second_bundle_does_not_discard_signatures(feed: Feed) -> None:
+    feed.publisher.propose(feed.directory, NEW, lasting=QUARTER)
+    feed.publisher.propose(feed.directory, OLD, lasting=QUARTER)
+    feed.publisher.sign(feed.directory, feed.key(1))
+    with pytest.raises(PublishingRefused, match="has signatures"):
+        feed.publisher.propose(feed.directory, NEW, lasting=QUARTER)
+    feed.sign(2)
+    assert feed.client().fetch({}).bundle == OLD
+
+
 def test_changes_the_threshold(feed: Feed) -> None:
     feed.publisher.rotate(feed.directory, Rotation(threshold=1), lasting=YEAR)
     feed.sign(1, 2)
