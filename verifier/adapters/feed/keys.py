@@ -21,6 +21,9 @@ _MAX_KEY_BYTES = 16 * 1024
 
 def make_key(file: Path) -> CryptoSigner:
     """Write a new private key to `file` and its public key to `file`.pub. Raises PublishingRefused if one exists."""
+    # Before the first write, so that a refusal leaves no private key without its public one.
+    for existing in filter(Path.exists, (file, public_file(file))):
+        raise PublishingRefused(f"{existing}: exists already; a key is never overwritten")
     private = Ed25519PrivateKey.generate()
     signer = CryptoSigner(private)
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -34,6 +34,8 @@ def configure_logging() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    # python-tuf tells each key that has not signed, also if the others reach the threshold.
+    logging.getLogger("tuf").setLevel(logging.WARNING)
     # Otherwise the warnings of libraries are lines of plain text.
     logging.captureWarnings(capture=True)
     structlog.configure(

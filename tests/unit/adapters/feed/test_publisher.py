@@ -86,6 +86,13 @@ def test_private_keys_are_for_their_owner_and_never_overwritten(feed: Feed) -> N
     assert not [file for file in feed.public.iterdir() if b"PRIVATE" in file.read_bytes()]
 
 
+def test_a_refused_key_leaves_no_file(feed: Feed, tmp_path: Path) -> None:
+    (tmp_path / "new.pem.pub").write_bytes(b"another")
+    with pytest.raises(PublishingRefused, match="new.pem.pub: exists already"):
+        feed.publisher.new_key(tmp_path / "new.pem")
+    assert not (tmp_path / "new.pem").exists()
+
+
 def test_refuses_a_key_that_is_none_or_not_of_the_feed(feed: Feed, tmp_path: Path) -> None:
     feed.publisher.propose(feed.directory, OLD, lasting=QUARTER)
     feed.publisher.new_key(tmp_path / "stranger.pem")

@@ -118,6 +118,12 @@ def appraised(verdict: Verdict, code: str) -> DocumentAppraised:
     return DocumentAppraised(record=record)
 
 
+def test_keys_that_have_not_signed_a_feed_are_no_events(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    logging.getLogger("tuf.api._payload").info("No signature for keyid %s", "aa")
+    assert lines(capsys) == []
+
+
 def test_appraisal_is_one_line_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     LogRecorder().record(appraised(Verdict.REFUSED, "issuer-unpinned"))
