@@ -143,7 +143,7 @@ class TrustFeed:
         state, _ = self.registry.feed()
         bundle = None if state.offered is None else self._readable(state.offered)
         if state.offered is None or bundle is None or bundle.version != version:
-            raise UnknownAuthorityError(f"the feed does not offer version {version}: look at `trust status`")
+            raise UnknownAuthorityError(f"the service knows no offer of version {version}: run `trust update`, which looks at the feed")
 
         def judge(decisions: OperatorDecisions) -> None:
             try:

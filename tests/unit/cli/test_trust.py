@@ -668,7 +668,7 @@ def test_an_air_gapped_cluster_looks_at_a_copy_and_approves_at_once(
 
 @pytest.mark.parametrize(
     ("arguments", "fault"),
-    [(("--approve", "7"), "does not offer version 7"), (("--leave",), "no bundle of a feed is in force")],
+    [(("--approve", "7"), "no offer of version 7"), (("--leave",), "no bundle of a feed is in force")],
 )
 def test_update_refuses_what_is_not_offered_or_in_force(
     run: Run, feed: Feed, arguments: tuple[str, ...], fault: str, capsys: pytest.CaptureFixture[str]

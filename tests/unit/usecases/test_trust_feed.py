@@ -193,7 +193,7 @@ class TestPropose:
         replica = make()
         replica.server.publish(WITH_PIN)
         replica.feed.look()
-        with pytest.raises(UnknownAuthorityError, match=f"does not offer version {version}"):
+        with pytest.raises(UnknownAuthorityError, match=f"no offer of version {version}: run `trust update`"):
             replica.feed.approve(version, by="ann")
         assert replica.version == 0
 
