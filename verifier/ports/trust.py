@@ -70,7 +70,7 @@ class FeedState:
     """What all replicas share about the trust feed.
 
     `metadata` are the verified metadata files of TUF by name, so that no replica accepts older ones. `offered` is the
-    newest verified bundle as it was published, and `root_sha256` names the feed that offered it: the SHA-256 of the root
+    newest verified bundle as it was published. `root_sha256` names the feed that offered it: the SHA-256 of the root
     metadata that the operator trusts at first. `problem` is why the last look at the feed failed, or why the offered
     bundle was refused. It is empty if neither did. `checked_at` is the last look that did not fail.
     """

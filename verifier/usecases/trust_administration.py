@@ -13,7 +13,6 @@ from verifier.core.trust.operator_decisions import (
     Deny,
     Follow,
     FollowedBundle,
-    Forget,
     OperatorDecisions,
     Pin,
     PinDecision,
@@ -177,7 +176,7 @@ class TrustAdministration:
 
     def forget_followed(self, *, by: str) -> None:
         """Take the bundle of the trust feed out of force, and forget its version. Raises StoreUnavailable."""
-        self._decide(Forget(), "forget feed", "every version", by=by)
+        self._decide(Follow(bundle=None), "forget feed", "every version", by=by)
 
     def preview(self, bundle: PublishedBundle) -> tuple[TrustBundle, tuple[str, ...]]:
         """Return the trust with this bundle of the feed in force, and a sentence for each part that has no effect.
@@ -267,8 +266,6 @@ def _describe_state(decisions: OperatorDecisions, change: Change) -> str:
             return "; ".join(_describe_pin(decisions, sha256, pin) for sha256, pin in pins.items())
         case Unpin(sha256=sha256):
             return _describe_pin(decisions, sha256, None)
-        case Forget():
-            return "none" if decisions.followed is None else f"version {decisions.followed.version} known"
         case Follow():
             followed = decisions.followed
             return "none" if followed is None or followed.raw is None else f"version {followed.version}"

@@ -143,7 +143,9 @@ class TrustFeed:
         state, _ = self.registry.feed()
         bundle = None if state.offered is None else self._readable(state.offered)
         if state.offered is None or bundle is None or bundle.version != version:
-            raise UnknownAuthorityError(f"the service knows no offer of version {version}: run `trust update`, which looks at the feed")
+            raise UnknownAuthorityError(
+                f"the service knows no offer of version {version}: run `trust update`, which looks at the feed"
+            )
 
         def judge(decisions: OperatorDecisions) -> None:
             try:

@@ -177,7 +177,11 @@ def test_shows_what_a_signature_would_be_for(feed: Feed, directory: Path) -> Non
     old_key = json.loads(feed("keys", "--json").out)["roles"][0]["keys"][0]
     added = f"{key(directory, 'maintainer-4')}.pub"
     told = feed("rotate", "--add", added, "--remove", old_key, "--threshold", "1").err
-    for line in (f"adds the key {new_key} of root", f"removes the key {old_key} of targets", "needs 1 signatures of root"):
+    for line in (
+        f"adds the key {new_key} of root",
+        f"removes the key {old_key} of targets",
+        "needs 1 signatures of root",
+    ):
         assert line in told
     assert feed("show").err == told
     # The bundle that the new keys sign again.

@@ -26,21 +26,25 @@ def read_archive(archive: Path, *, max_file_bytes: int, max_total_bytes: int) ->
     Raises FeedFailed if two files have one name, and if a limit is exceeded.
     """
     raw = _read(archive, max_total_bytes)
-    files: dict[str, bytes] = {}
-    left = max_total_bytes
     try:
-        for name, content in _members(raw, max_total_bytes):
-            data = content.read(min(max_file_bytes, left) + 1)
-            left -= len(data)
-            if len(data) > max_file_bytes or left < 0:
-                raise FeedFailed("The archive has too many bytes.")
-            if name in files:
-                raise FeedFailed("The archive has two files of one name.")
-            files[name] = data
+        return _unpack(raw, max_file_bytes, max_total_bytes)
     except FeedFailed:
         raise
     except Exception as error:  # tarfile and zipfile raise many kinds, also those of zlib and struct
         raise FeedFailed("The file is not a readable tar or zip archive.") from error
+
+
+def _unpack(raw: bytes, most_of_file: int, most: int) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    left = most
+    for name, content in _members(raw, most):
+        data = content.read(min(most_of_file, left) + 1)
+        left -= len(data)
+        if len(data) > most_of_file or left < 0:
+            raise FeedFailed("The archive has too many bytes.")
+        if name in files:
+            raise FeedFailed("The archive has two files of one name.")
+        files[name] = data
     return files
 
 

@@ -111,18 +111,14 @@ class Allow:
 class Follow:
     """Put a bundle of the trust feed in force in place of the one before, or none if it has no `raw`.
 
-    An earlier version replaces no later one: another replica may have put that in force meanwhile.
+    An earlier version replaces no later one: another replica may have put that in force meanwhile. If `bundle` is None,
+    the version is forgotten, and any version may follow.
     """
 
-    bundle: FollowedBundle
+    bundle: FollowedBundle | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forget:
-    """Take the bundle of the trust feed out of force, and forget its version: any version may follow."""
-
-
-Change = Pin | Unpin | Reject | Deny | Allow | Follow | Forget
+Change = Pin | Unpin | Reject | Deny | Allow | Follow
 
 
 def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
@@ -152,10 +148,9 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
                 },
             )
         case Follow(bundle=bundle):
-            is_later = decisions.followed is not None and decisions.followed.version > bundle.version
-            return decisions if is_later else replace(decisions, followed=bundle)
-        case Forget():
-            return replace(decisions, followed=None)
+            present = decisions.followed
+            is_earlier = bundle is not None and present is not None and bundle.version < present.version
+            return decisions if is_earlier else replace(decisions, followed=bundle)
         case Allow(denials=fewer):
             return replace(
                 decisions,

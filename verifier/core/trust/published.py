@@ -24,7 +24,6 @@ from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.horizon import horizon
 from verifier.core.trust.operator_decisions import OperatorDecisions
 
-
 #: The limit of the steps from a certificate to a possible issuer, over all paths. Each step may cost a signature check.
 MAX_STEPS = 2048
 #: The limit of the difference from version to version. A thief of keys could otherwise use up all versions at once.

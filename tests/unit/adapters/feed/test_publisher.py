@@ -88,7 +88,7 @@ def test_private_keys_are_for_their_owner_and_never_overwritten(feed: Feed) -> N
 
 def test_a_refused_key_leaves_no_file(feed: Feed, tmp_path: Path) -> None:
     (tmp_path / "new.pem.pub").write_bytes(b"another")
-    with pytest.raises(PublishingRefused, match="new.pem.pub: exists already"):
+    with pytest.raises(PublishingRefused, match=r"new\.pem\.pub: exists already"):
         feed.publisher.new_key(tmp_path / "new.pem")
     assert not (tmp_path / "new.pem").exists()
 
@@ -164,7 +164,7 @@ def test_signs_only_targets_that_name_the_bundle_alone(feed: Feed, change: Calla
     change(metadata.signed)
     pending.write_bytes(metadata.to_bytes())
     for place in (feed.directory, pending):
-        with pytest.raises(PublishingRefused, match="targets.json: names"):
+        with pytest.raises(PublishingRefused, match=r"targets\.json: names"):
             feed.publisher.sign(place, feed.key(1))
 
 

@@ -14,7 +14,6 @@ from verifier.core.trust.operator_decisions import (
     Deny,
     Follow,
     FollowedBundle,
-    Forget,
     OperatorDecisions,
     Pin,
     PinDecision,
@@ -75,7 +74,7 @@ class TestFollow:
 
     def test_any_version_may_follow_after_it_is_forgotten(self) -> None:
         later = decide(DECISIONS, Follow(bundle=self.bundle(2)))
-        assert decide(later, Forget()) == DECISIONS
+        assert decide(later, Follow(bundle=None)) == DECISIONS
 
 
 class TestIdentity:
