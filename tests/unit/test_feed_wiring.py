@@ -1,15 +1,20 @@
 """The feed of the settings: its files may change while the service runs."""
 
+import os
 import threading
+from datetime import timedelta
 from pathlib import Path
 
+import gevent
 import pytest
 from support.feeds import published
 from support.tuf_feeds import Feed
 
+from verifier.adapters.http.jobs import NativeThread
 from verifier.adapters.polling import poll
 from verifier.adapters.settings.settings import Settings, SettingsError
 from verifier.adapters.trust.published import write_bundle
+from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Event
 from verifier.ports.trust import FeedFailed
 from verifier.wiring.feeds import SettingsFeed, open_client
@@ -71,3 +76,20 @@ def test_polls_at_intervals_that_differ_by_the_jitter(jitter: float) -> None:
     assert 60 * (1 - jitter) <= min(waits.seconds) <= max(waits.seconds) <= 60
     assert (len(set(waits.seconds)) > 100) == (jitter > 0)
     assert max(waits.seconds) - min(waits.seconds) >= 0.9 * 60 * jitter
+
+
+def test_a_directory_that_hangs_is_a_failed_look(feed: Feed) -> None:
+    """The worker goes on: the files of the settings and of the feed are read in a native thread."""
+    root = feed.public / "1.root.json"
+    settings = Settings(trust_feed=str(feed.public), trust_feed_root=root)
+    os.mkfifo(feed.public / "hangs")
+    run = NativeThread(timedelta(seconds=5), timedelta(seconds=0.2))
+    with pytest.raises(StoreUnavailable):
+        run((feed.public / "hangs").read_bytes)
+    with pytest.raises(FeedFailed, match="do not answer"):
+        SettingsFeed(settings, str(feed.public), run=run).fetch({})
+    with pytest.raises(FeedFailed, match="does not answer"):
+        open_client(settings, str(feed.public), run=run).fetch({})
+    (feed.public / "hangs").write_bytes(b"")
+    gevent.sleep(0.1)
+    assert SettingsFeed(settings, str(feed.public), run=run).fetch({}).bundle

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from verifier.adapters.settings.settings import Settings, SettingsError
+from verifier.adapters.stores.blocking import Runner, run_inline
 from verifier.adapters.trust.files import shipped_directory
 from verifier.adapters.trust.published import read_bundle
 from verifier.ports.clock import Clock
+from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder
 from verifier.ports.trust import FeedClient, FeedFailed, FetchedFeed, TrustRegistry
 from verifier.usecases.trust_administration import TrustAdministration
@@ -19,8 +22,8 @@ POLL_SECONDS = 60.0
 _MAX_ROOT_BYTES = 128 * 1024
 
 
-def open_client(settings: Settings, source: str, *, root: Path | None = None) -> FeedClient:
-    """Open the feed at `source`. `root` replaces the root metadata of the settings.
+def open_client(settings: Settings, source: str, *, root: Path | None = None, run: Runner = run_inline) -> FeedClient:
+    """Open the feed at `source`. `root` replaces the root metadata of the settings. `run` reads files of a directory.
 
     Raises SettingsError, and FeedFailed if the feed is an archive that cannot be read.
     """
@@ -38,7 +41,7 @@ def open_client(settings: Settings, source: str, *, root: Path | None = None) ->
     except OSError as error:
         raise SettingsError(f"trust_feed_root: {file} cannot be read: {error.strerror or error}") from error
     try:
-        return open_feed(source, root=trusted, ca_file=settings.trust_feed_ca_file)
+        return open_feed(source, root=trusted, ca_file=settings.trust_feed_ca_file, run=run)
     except ValueError as error:
         raise SettingsError(f"trust_feed {source}: {error}") from error
 
@@ -46,18 +49,21 @@ def open_client(settings: Settings, source: str, *, root: Path | None = None) ->
 class SettingsFeed:
     """Open the feed of the settings at each look, so that new files of its root and CA need no restart.
 
-    Implements the FeedClient port.
+    Implements the FeedClient port. `run` does the work that a file system can block.
     """
 
-    def __init__(self, settings: Settings, source: str) -> None:
+    def __init__(self, settings: Settings, source: str, *, run: Runner = run_inline) -> None:
         self._settings = settings
         self._source = source
+        self._run = run
 
     def fetch(self, metadata: Mapping[str, bytes]) -> FetchedFeed:
         try:
-            client = open_client(self._settings, self._source)
+            client = self._run(partial(open_client, self._settings, self._source, run=self._run))
         except SettingsError as error:
             raise FeedFailed(f"{error}.") from error
+        except StoreUnavailable as error:
+            raise FeedFailed("The files of the feed's settings do not answer.") from error
         return client.fetch(metadata)
 
 

@@ -118,7 +118,9 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
         registry=stores.registry,
         recorder=recorder,
         clock=clock,
-        client=SettingsFeed(settings, settings.trust_feed) if settings.trust_feed else None,
+        client=SettingsFeed(settings, settings.trust_feed, run=prepared.make_file_runner())
+        if settings.trust_feed
+        else None,
     )
     if settings.trust_feed:
         start_polling(

@@ -34,6 +34,7 @@ from verifier.adapters.feed.sources import (
     HttpsSource,
     Source,
 )
+from verifier.adapters.stores.blocking import Runner, run_inline
 from verifier.core.encoding.printable import printable
 from verifier.ports.trust import FeedFailed, FetchedFeed
 
@@ -65,11 +66,11 @@ _CONFIG = UpdaterConfig(
 )
 
 
-def open_feed(source: str, *, root: bytes, ca_file: Path | None = None) -> "TufFeedClient":
+def open_feed(source: str, *, root: bytes, ca_file: Path | None = None, run: Runner = run_inline) -> "TufFeedClient":
     """Return a client for an https URL, a tar or zip archive, or a directory, which need not exist yet.
 
-    `root` is the root metadata that the operator trusts at first. Raises ValueError if an argument cannot be used, and
-    FeedFailed if an archive cannot be read.
+    `root` is the root metadata that the operator trusts at first. `run` reads the files of a directory. Raises
+    ValueError if an argument cannot be used, and FeedFailed if an archive cannot be read.
     """
     try:
         trusted = Metadata[Root].from_bytes(root)
@@ -79,7 +80,7 @@ def open_feed(source: str, *, root: bytes, ca_file: Path | None = None) -> "TufF
     if "://" in source:
         return TufFeedClient(source=HttpsSource.of(source, ca_file=ca_file), root=root)
     path = Path(source)
-    opened: Source = ArchiveSource.of(path) if path.is_file() else DirectorySource(directory=path)
+    opened: Source = ArchiveSource.of(path) if path.is_file() else DirectorySource(directory=path, run=run)
     return TufFeedClient(source=opened, root=root)
 
 

@@ -8,12 +8,15 @@ import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
 from verifier.adapters.bounded_http import Get, UnexpectedStatus, ask, open_first, remaining
 from verifier.adapters.feed.archives import read_archive
 from verifier.adapters.name_service import NameService
+from verifier.adapters.stores.blocking import Runner, run_inline
+from verifier.ports.stores import StoreUnavailable
 from verifier.ports.trust import FeedFailed, FetchFailed
 
 #: The limit for one file. The largest one is the bundle.
@@ -110,14 +113,21 @@ class HttpsSource:
 class DirectorySource:
     """Read files of a directory. A symbolic link may not lead out of it (Kubernetes mounts volumes with links).
 
-    Not checked: the time that the file system takes.
+    The time that the file system takes is limited by `run` only.
     """
 
     directory: Path
+    run: Runner = field(default=run_inline, repr=False)
 
     def read(self, name: str, *, ends: float) -> bytes:
         if ends < time.monotonic():
             raise FeedFailed("The time limit for the feed has passed.")
+        try:
+            return self.run(partial(self._read, name))
+        except StoreUnavailable as error:
+            raise FeedFailed(f"The feed's directory {self.directory} does not answer.") from error
+
+    def _read(self, name: str) -> bytes:
         try:
             root = self.directory.resolve(strict=True)
             path = (root / name).resolve(strict=True)
