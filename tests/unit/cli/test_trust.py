@@ -666,6 +666,15 @@ def test_an_air_gapped_cluster_looks_at_a_copy_and_approves_at_once(
     assert in_force(operations) == 0
 
 
+def test_update_forgets_the_versions_of_the_feed(run: Run, feed: Feed, capsys: pytest.CaptureFixture[str]) -> None:
+    update(run, feed)
+    assert "waits for approval" in capsys.readouterr().out
+    assert run("update", "--forget") == 0
+    told = capsys.readouterr().out
+    assert "every version of the feed is forgotten" in told
+    assert "waits for approval" not in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
