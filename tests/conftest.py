@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from support.redis_server import RedisServer, running_redis_server
 
 # Hooks: every line that the run logs is held against its nonces and documents.
@@ -14,6 +15,10 @@ from support.session_log import (
 )
 
 __all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
+
+# The machine may do other work, so the time of one example says nothing. Tests of costs compare ratios.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

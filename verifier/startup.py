@@ -21,6 +21,9 @@ from verifier.ports.decisions import DecisionStore
 from verifier.ports.telemetry import Recorder
 from verifier.ports.tokens import TokenKeyError
 
+#: How long a look at a feed waits for one file of a directory.
+FILE_TIMEOUT = timedelta(seconds=10)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartupState:
@@ -33,19 +36,25 @@ class StartupState:
     keys: KeyRing | None
     stores: Stores
     make_runner: Callable[[], Runner]
+    #: Makes a runner that also limits how long a caller waits for a file system.
+    make_file_runner: Callable[[], Runner]
 
 
-def start_up(settings: Settings, runner: Callable[[timedelta], Runner] = lambda _: run_inline) -> StartupState:
+def start_up(
+    settings: Settings, runner: Callable[[timedelta, timedelta | None], Runner] = lambda *_: run_inline
+) -> StartupState:
     """Load and check everything that the service needs. Raises TrustError, SettingsError and StoreUnavailable.
 
-    `runner` creates a runner of blocking calls, which wait no longer for their turn than for the database.
+    `runner` creates a runner of blocking calls, from the time that they wait for their turn and the time that they may
+    take. Those of a store wait no longer for their turn than for the database.
     """
     trust, keys, stores = load_bundle(settings.trust_dir), _load_token_keys(settings), connect_stores(settings)
     return StartupState(
         trust=trust,
         keys=keys,
         stores=connect_decisions(settings, stores),
-        make_runner=partial(runner, BUSY_TIMEOUT),
+        make_runner=partial(runner, BUSY_TIMEOUT, None),
+        make_file_runner=partial(runner, FILE_TIMEOUT, FILE_TIMEOUT),
     )
 
 

@@ -26,6 +26,7 @@ SETTINGS_OF_THE_CHART = {
     *("redis_ca_file", "redis_certificate_file", "redis_key_file"),  # so do these
     *("redis_sentinel_username", "redis_sentinel_password"),  # of redis.sentinel
     *("policies", "tenants", "admin_keys"),  # in the file that is followed
+    *("trust_feed", "trust_feed_root", "trust_feed_ca_file"),  # of trustFeed
 }
 #: What is made anew for each render where no cluster is asked for the one before.
 _FRESH = re.compile(r"(tls\.crt|tls\.key|sha256 =|    [A-Za-z0-9+/=]{20,}).*")

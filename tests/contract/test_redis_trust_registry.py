@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from verifier.core.trust.bundle import Denials
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.trust import TrustAuditEvent, TrustRegistry
+from verifier.ports.trust import FeedState, TrustAuditEvent, TrustRegistry
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -45,6 +46,7 @@ NONCONFORMING = NonconformingDocument(
     detail="Two of an element.",
     seen_at=NOW,
 )
+FEED = FeedState(metadata={"timestamp.json": b"{}"}, offered=b"{}" * 10_000, checked_at=NOW)
 CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.revision(),
     lambda registry: registry.decisions(),
@@ -56,6 +58,8 @@ CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.audit_log(most=10),
     lambda registry: registry.record_nonconforming(NONCONFORMING),
     lambda registry: registry.nonconforming(),
+    lambda registry: registry.feed(),
+    lambda registry: registry.keep_feed(FEED, expected=0),
 ]
 
 
@@ -99,7 +103,9 @@ def test_each_operation_is_one_command(own_server: RedisServer) -> None:
     with opened(own_server.url) as registry, administering(own_server.url) as client:
         registry.revision()
         for call, expected in zip(
-            CALLS, ["hget", "hmget", "eval", "eval", "eval", "set", "exists", "xrevrange", "eval", "eval"], strict=True
+            CALLS,
+            ["hget", "hmget", "eval", "eval", "eval", "set", "exists", "xrevrange", "eval", "eval", "hmget", "eval"],
+            strict=True,
         ):
             client.config_resetstat()
             call(registry)
@@ -115,7 +121,7 @@ def test_all_names_are_of_one_slot_and_begin_with_the_prefix(own_server: RedisSe
         call_all(registry)
         registry.claim("{another}", lasting=HOUR)
         names = sorted(client.scan_iter(count=1000))
-        assert len(names) == 8
+        assert len(names) == 9
         assert all(name.startswith(b"imds-verifier:{trust}:") for name in names)
         # Not asked of the server: Redis, unlike Valkey, tells slots in a cluster alone.
         assert len({key_slot(name) for name in names}) == 1
@@ -182,6 +188,24 @@ def test_the_server_ends_a_claim_when_its_time_has_passed(redis_url: str, prefix
         client.pexpire(name, 0)
         assert not registry.is_claimed("a:{b}")
         assert registry.claim("a:{b}", lasting=HOUR)
+
+
+def test_the_append_only_file_grows_by_the_files_of_a_feed_only_if_they_change() -> None:
+    with (
+        running_redis_server(appendonly=True) as server,
+        opened(server.url) as registry,
+        administering(server.url) as client,
+    ):
+
+        def grown(state: FeedState) -> int:
+            before = client.info("persistence")["aof_current_size"]
+            assert registry.keep_feed(state, expected=registry.feed()[1])
+            return int(client.info("persistence")["aof_current_size"] - before)
+
+        size = len(FEED.offered or b"")
+        assert grown(FEED) > size
+        assert grown(replace(FEED, checked_at=NOW + HOUR, problem="away")) < 1000
+        assert grown(replace(FEED, offered=b"[]" * 10_000)) > size
 
 
 def test_an_issuer_that_gave_way_leaves_no_fields(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:

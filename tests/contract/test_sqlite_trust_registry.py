@@ -18,7 +18,7 @@ from verifier.core.trust.bundle import Denials
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.trust import TrustAuditEvent, TrustRegistry
+from verifier.ports.trust import FeedState, TrustAuditEvent, TrustRegistry
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -52,6 +52,8 @@ CALLS: list[Callable[[TrustRegistry], object]] = [
     lambda registry: registry.audit_log(most=10),
     lambda registry: registry.record_nonconforming(NONCONFORMING),
     lambda registry: registry.nonconforming(),
+    lambda registry: registry.feed(),
+    lambda registry: registry.keep_feed(FeedState(), expected=0),
 ]
 
 
@@ -164,11 +166,54 @@ def test_a_file_of_something_else_is_unavailable(path: Path) -> None:
                 call(registry)
 
 
-def test_another_schema_version_is_unavailable(path: Path) -> None:
+@pytest.mark.parametrize("version", [2, 5])
+def test_another_schema_version_is_unavailable(path: Path, version: int) -> None:
     with opened(path), administering(path) as connection:
-        connection.execute("PRAGMA user_version = 4")
-    with pytest.raises(StoreUnavailable, match="The trust database has schema version 4; this release knows only 3"):
+        connection.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(StoreUnavailable, match=f"database has schema version {version}; this release knows only 4"):
         SqliteTrustRegistry(path)
+
+
+def make_version_3(path: Path) -> None:
+    """Make the file as the release before trust feeds left it."""
+    with opened(path) as registry, administering(path) as connection:
+        assert registry.decide(OperatorDecisions(rejected=frozenset()), EVENT, expected=0)
+        for statement in ("DROP TABLE feed_files", "DROP TABLE feed_look", "PRAGMA user_version = 3"):
+            connection.execute(statement)
+
+
+def test_upgrades_the_file_of_the_release_before(path: Path) -> None:
+    make_version_3(path)
+    with opened(path) as registry:
+        assert registry.audit_log(most=1) == (EVENT,)
+        assert registry.feed() == (FeedState(), 0)
+        assert registry.keep_feed(FeedState(problem="away"), expected=0)
+    with opened(path) as registry:
+        assert registry.feed()[0].problem == "away"
+
+
+def test_several_processes_upgrade_a_file_once(path: Path) -> None:
+    make_version_3(path)
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            with suppress(BaseException), opened(path) as registry:
+                status = 0 if registry.feed()[0] == FeedState() else 2
+            os._exit(status)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+
+
+def test_a_look_at_the_feed_writes_its_files_only_if_they_change(path: Path) -> None:
+    with opened(path) as registry, administering(path) as connection:
+        connection.execute("CREATE TRIGGER seen BEFORE UPDATE ON feed_files BEGIN SELECT RAISE(ABORT, 'written'); END")
+        assert registry.keep_feed(FeedState(checked_at=NOW), expected=0)
+        with pytest.raises(StoreUnavailable):
+            registry.keep_feed(FeedState(offered=b"{}"), expected=1)
+        # The transaction is one: neither part was kept.
+        assert registry.feed() == (FeedState(checked_at=NOW), 1)
 
 
 def test_does_not_create_its_file_where_it_must_not(path: Path) -> None:
@@ -184,7 +229,7 @@ def test_does_not_create_its_file_where_it_must_not(path: Path) -> None:
 def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
     with opened(path, busy_timeout=timedelta(seconds=0.05)) as registry, administering(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        for call in (CALLS[2], CALLS[4], CALLS[5], CALLS[8]):
+        for call in (CALLS[2], CALLS[4], CALLS[5], CALLS[8], CALLS[11]):
             with pytest.raises(StoreUnavailable, match="The trust database is locked by another writer"):
                 call(registry)
         assert registry.revision() == 0
@@ -206,6 +251,10 @@ def test_another_writer_is_waited_for_and_then_named(path: Path) -> None:
         ("UPDATE nonconforming SET latest = '[1]'", CALLS[9]),
         ("UPDATE nonconforming SET documents = 0", CALLS[9]),
         ("UPDATE nonconforming SET first_seen = last_seen + 1", CALLS[9]),
+        ("UPDATE feed_files SET record = '[1]'", CALLS[10]),
+        ("UPDATE feed_look SET record = '[2,null,\"\"]'", CALLS[10]),
+        ("DELETE FROM feed_files", CALLS[10]),
+        ("DELETE FROM feed_look", CALLS[10]),
         ("DROP TABLE decisions", CALLS[0]),
         ("DROP TABLE claims", CALLS[6]),
     ],

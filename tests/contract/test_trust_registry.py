@@ -21,11 +21,13 @@ from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision
 from verifier.ports.trust import (
     MAX_AUDIT_EVENTS,
     MAX_DISCOVERED,
+    MAX_FEED_METADATA_BYTES,
     MAX_NONCONFORMING,
+    FeedState,
     NonconformingRecord,
     TrustAuditEvent,
     TrustRegistry,
@@ -58,6 +60,13 @@ DECIDED = OperatorDecisions(
     rejected=frozenset({identity("cd" * 32), identity("ef" * 32)}),
     denials=Denials(serial_numbers=frozenset({0, 1, 2**159, -7}), spki_sha256=frozenset({"12" * 32})),
     denied_authorities={1: frozenset({identity("34" * 32)})},
+    followed=FollowedBundle(raw=b'{"format": 1}', version=2**53, decided_by="feed", decided_at=NOW),
+)
+FEED = FeedState(
+    metadata={"1.root.json": b"\x00\xff", "timestamp.json": b"{}"},
+    offered=b"{}",
+    checked_at=NOW,
+    problem="none \N{LOCK}",
 )
 
 
@@ -391,10 +400,74 @@ def test_a_nonconforming_document_is_new_to_one_of_several_processes(place: Plac
     assert [record.documents for record in registry.nonconforming()] == [25 * PROCESSES]
 
 
+# The trust feed.
+
+
+def test_no_feed_was_looked_at_at_first(registry: TrustRegistry) -> None:
+    state, revision = registry.feed()
+    assert state == FeedState()
+    assert registry.feed() == (state, revision)
+
+
+def test_the_state_of_a_feed_is_kept_under_another_revision(registry: TrustRegistry) -> None:
+    revisions = [registry.feed()[1]]
+    for state in (FEED, FEED, replace(FEED, problem=""), replace(FEED, offered=None), FeedState()):
+        assert registry.keep_feed(state, expected=revisions[-1])
+        kept, revision = registry.feed()
+        assert kept == state
+        revisions.append(revision)
+    assert len(set(revisions)) == len(revisions)
+
+
+def test_a_state_of_a_feed_from_an_earlier_one_changes_nothing(registry: TrustRegistry) -> None:
+    before = registry.feed()[1]
+    assert registry.keep_feed(FEED, expected=before)
+    after = registry.feed()[1]
+    for stale in (before, after + 1, -1):
+        assert not registry.keep_feed(FeedState(), expected=stale)
+    assert registry.feed() == (FEED, after)
+
+
+def test_of_many_looks_from_one_state_exactly_one_counts(registry: TrustRegistry) -> None:
+    revision = registry.feed()[1]
+
+    def keep(index: int) -> bool:
+        return registry.keep_feed(replace(FEED, offered=str(index).encode()), expected=revision)
+
+    kept = at_once(THREADS, keep)
+    assert kept.count(True) == 1
+    assert registry.feed()[0].offered == str(kept.index(True)).encode()
+
+
+def test_keeps_the_largest_bundle_and_metadata(registry: TrustRegistry) -> None:
+    large = bytes(range(256)) * 4096
+    metadata = {
+        "1.root.json": large[: MAX_FEED_METADATA_BYTES // 2],
+        "2.root.json": large[: MAX_FEED_METADATA_BYTES // 2],
+    }
+    state = replace(FEED, metadata=metadata, offered=large)
+    assert registry.keep_feed(state, expected=registry.feed()[1])
+    assert registry.feed()[0] == state
+    followed = FollowedBundle(raw=large, version=1, decided_by="feed", decided_at=NOW)
+    decided = replace(DECIDED, followed=followed)
+    assert registry.decide(decided, event(), expected=registry.revision())
+    assert registry.decisions()[0] == decided
+
+
+def test_feeds_and_decisions_change_each_other_in_nothing(registry: TrustRegistry) -> None:
+    decided, looked = registry.revision(), registry.feed()[1]
+    assert registry.keep_feed(FEED, expected=looked)
+    assert registry.revision() == decided
+    looked = registry.feed()[1]
+    assert registry.decide(DECIDED, event(), expected=decided)
+    assert registry.feed() == (FEED, looked)
+
+
 def test_reading_and_claiming_change_no_revision(registry: TrustRegistry) -> None:
     registry.record(observation(), AUTHORITIES)
     before = registry.revision()
     registry.decisions()
+    registry.feed()
     registry.discovered()
     registry.audit_log(most=10)
     registry.claim("a", lasting=HOUR)

@@ -33,7 +33,14 @@ from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.trust_directory import TrustedCertificate, write_trust_directory
 from verifier.ports.stores import NonceKey, StoreUnavailable
 from verifier.ports.telemetry import Event, IssuerObserved, NonconformingGenuine, TrustChanged, TrustReloaded
-from verifier.ports.trust import FetchFailed, IssuerFetcher, NonconformingRecord, TrustAuditEvent, TrustRegistry
+from verifier.ports.trust import (
+    FeedState,
+    FetchFailed,
+    IssuerFetcher,
+    NonconformingRecord,
+    TrustAuditEvent,
+    TrustRegistry,
+)
 from verifier.usecases.appraise import DEFAULT_TENANT, Verifier
 from verifier.usecases.issuer_discovery import IssuerDiscovery
 from verifier.usecases.trust_administration import TrustAdministration
@@ -71,6 +78,14 @@ class WatchedRegistry:
     def decide(self, decisions: OperatorDecisions, event: TrustAuditEvent, *, expected: int) -> bool:
         self._reach("decide")
         return self.inner.decide(decisions, event, expected=expected)
+
+    def feed(self) -> tuple[FeedState, int]:
+        self._reach("feed")
+        return self.inner.feed()
+
+    def keep_feed(self, state: FeedState, *, expected: int) -> bool:
+        self._reach("keep_feed")
+        return self.inner.keep_feed(state, expected=expected)
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
         self._reach("discovered")

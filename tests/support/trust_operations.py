@@ -10,10 +10,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from support.certificates import make_authority
 from support.clocks import ManualClock
 from support.documents import NOW, around, der, shared_pki, spare_key
+from support.feeds import feed_of
 
+from verifier.adapters.feed.client import open_feed
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.adapters.trust.files import load_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.trust import OpenTrust
+from verifier.cli.trust_feed import FeedWorkshop
 from verifier.core.discovery import IssuerObservation
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
@@ -23,6 +27,7 @@ from verifier.emulator.trust_directory import TrustedCertificate, write_trust_di
 from verifier.ports.telemetry import Event, TrustChanged
 from verifier.ports.trust import TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration
+from verifier.usecases.trust_feed import TrustFeed
 
 ISSUER_URL = "http://www.microsoft.com/pkiops/certs/New%20Issuing%20CA.crt"
 _TEN_YEARS = timedelta(days=3650)
@@ -49,7 +54,24 @@ class Operations:
     def opened(self, *, create: bool) -> OpenTrust:
         """Open the use cases as the command line does, for a store that exists."""
         del create
-        return OpenTrust(administration=self.administration, store="sqlite:///state", trust_directory="/etc/trust")
+        return OpenTrust(
+            administration=self.administration,
+            feed=self.feed,
+            open_feed=self.open_feed,
+            store="sqlite:///state",
+            trust_directory="/etc/trust",
+            load_directory=load_directory,
+        )
+
+    @property
+    def feed(self) -> TrustFeed:
+        return feed_of(self.administration)
+
+    def open_feed(self, source: str | None, root: Path | None) -> TrustFeed:
+        """Open the real client of a feed in a directory or an archive."""
+        assert source is not None
+        assert root is not None
+        return feed_of(self.administration, open_feed(source, root=root.read_bytes()))
 
     def discover(
         self,
@@ -144,3 +166,7 @@ def write_trust(directory: Path) -> None:
         f'clouds = ["{Cloud.PUBLIC.value}"]', f'clouds = ["{Cloud.PUBLIC.value}", "{Cloud.US_GOVERNMENT.value}"]'
     )
     manifest.write_text(text.replace(table, table + other), "utf-8")
+
+
+def no_workshop() -> FeedWorkshop:
+    raise AssertionError("no feed is to be made")

@@ -19,6 +19,7 @@ from types import ModuleType
 import pytest
 from support import documents
 from support.applications import make_application
+from support.feeds import feed_of
 from support.trust_operations import make_operations, new_authority, read
 
 from verifier.adapters.settings.policies import PolicyTable
@@ -33,6 +34,7 @@ from verifier.adapters.settings.settings import (
 )
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
+from verifier.adapters.trust.published import read_bundle
 from verifier.api import json_codec, problem_codec, trust_json_codec
 from verifier.api.authentication import Callers
 from verifier.api.json_codec import Json
@@ -144,7 +146,7 @@ def administration(tmp_path: Path) -> TrustAdministration:
 
 @pytest.fixture
 def survey(administration: TrustAdministration) -> Json:
-    return trust_json_codec.survey_json(survey_trust(administration, at=documents.NOW))
+    return trust_json_codec.survey_json(survey_trust(administration, feed_of(administration), at=documents.NOW))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -309,7 +311,13 @@ def test_the_http_page_lists_every_path(administration: TrustAdministration, tmp
     text = (ROOT / "docs" / "http.md").read_text("utf-8")
     application = make_application(tmp_path)
     application.flask.register_blueprint(
-        create_trust_blueprint(administration, Callers, application.clock, maximum_body_bytes=MAX_EVIDENCE_BYTES)
+        create_trust_blueprint(
+            administration,
+            feed_of(administration),
+            Callers,
+            application.clock,
+            maximum_body_bytes=MAX_EVIDENCE_BYTES,
+        )
     )
     application.flask.register_blueprint(create_metrics_blueprint(lambda: (b"", "text/plain")))
     paths = {
@@ -327,7 +335,9 @@ def test_the_operations_page_lists_every_metric(administration: TrustAdministrat
     operations = make_operations(tmp_path)
     metrics = Metrics(
         recorder=recorder,
-        trust=TrustCollector(trust=administration, registry=operations.registry, clock=operations.clock),
+        trust=TrustCollector(
+            trust=administration, registry=operations.registry, clock=operations.clock, read_feed=read_bundle
+        ),
         chains=ChainCache(),
         version="",
     )

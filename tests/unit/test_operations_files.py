@@ -25,6 +25,10 @@ GAUGES = {
     "verifier_trust_horizon_seconds": {"cloud"},
     "verifier_trust_certificate_not_after_seconds": {"subject", "sha256", "role", "state"},
     "verifier_issuers_discovered": {"review_status"},
+    "verifier_trust_feed_last_success_seconds": set(),
+    "verifier_trust_feed_version": set(),
+    "verifier_trust_feed_offered_version": set(),
+    "verifier_trust_feed_expiry_seconds": set(),
     "verifier_build_info": {"version"},
 }
 _NAME = re.compile(r"\bverifier_[a-z_]+")
@@ -76,6 +80,10 @@ def test_there_is_an_alert_for_each_thing_that_can_go_wrong() -> None:
         "verifier_trust_horizon_seconds",
         "verifier_issuers_discovered",
         "verifier_trust_reload_total",
+        "verifier_trust_feed_last_success_seconds",
+        "verifier_trust_feed_looks_total",
+        "verifier_trust_feed_offered_version",
+        "verifier_trust_feed_expiry_seconds",
         "verifier_settings_reload_total",
         "verifier_token_keys_reload_total",
         "verifier_store_errors_total",

@@ -1,5 +1,6 @@
 """Follow the files of trust, settings and keys, at an interval, in a thread of each worker."""
 
+import random
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -58,14 +59,21 @@ class FileFollower(Generic[_State, _Value]):
         return None
 
 
-def poll(refresh: Callable[[], object], stop: threading.Event, *, recorder: Recorder, interval_seconds: float) -> None:
-    """Call `refresh` at each interval until `stop` is set.
+def poll(
+    refresh: Callable[[], object],
+    stop: threading.Event,
+    *,
+    recorder: Recorder,
+    interval_seconds: float,
+    jitter: float = 0.0,
+) -> None:
+    """Call `refresh` at each interval until `stop` is set. `jitter` is the random part of each interval, up to 1.
 
     An error does not end the polling: the worker would miss a rollover or a revoked key. The same error is recorded
     once until `refresh` succeeds or fails with another error.
     """
     recorded = ""
-    while not stop.wait(interval_seconds):
+    while not stop.wait(interval_seconds * (1 - jitter * random.random())):  # noqa: S311 - it spreads the load
         try:
             refresh()
         except Exception as error:  # noqa: BLE001 - see above
@@ -78,7 +86,7 @@ def poll(refresh: Callable[[], object], stop: threading.Event, *, recorder: Reco
 
 
 def start_polling(
-    refresh: Callable[[], object], *, recorder: Recorder, name: str, interval_seconds: float
+    refresh: Callable[[], object], *, recorder: Recorder, name: str, interval_seconds: float, jitter: float = 0.0
 ) -> threading.Event:
     """Start a daemon thread that polls until the returned event is set.
 
@@ -88,7 +96,7 @@ def start_polling(
     threading.Thread(
         target=poll,
         args=(refresh, stop),
-        kwargs={"recorder": recorder, "interval_seconds": interval_seconds},
+        kwargs={"recorder": recorder, "interval_seconds": interval_seconds, "jitter": jitter},
         name=name,
         daemon=True,
     ).start()

@@ -9,13 +9,13 @@ from verifier.api.answers import (
     JsonWebKeySetJson,
     NonceJson,
     ReadinessJson,
-    TrustSurveyJson,
 )
 from verifier.api.decision_answers import DecisionJson, DecisionPageJson, UsageJson
 from verifier.api.decision_queries import DecisionQuery, UsageQuery
 from verifier.api.json_codec import AttestationRequest, NonceRequest
 from verifier.api.problems import Code, Failure, RequestFault
 from verifier.api.request_bodies import RequestBody
+from verifier.api.trust_answers import TrustSurveyJson
 from verifier.api.trust_json_codec import PinRequest
 from verifier.core.reasons import Reason
 

@@ -6,15 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from verifier.api import answers
+from verifier.api import trust_answers as answers
 from verifier.api.request_bodies import RequestBody
 from verifier.core.encoding.moments import moment_json
 from verifier.core.issuer_review import SurveyedAuthority, SurveyedIssuer
 from verifier.core.trust.bundle import Denials
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.published import FeedChange, PublishedBundle
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
 from verifier.usecases.trust_administration import UnfitAuthorityError, read_authority
+from verifier.usecases.trust_feed import FeedStatus, Offer
 from verifier.usecases.trust_survey import SurveyedCloud, SurveyedDenial, SurveyedEntry, SurveyedRejection, TrustSurvey
 
 MAX_NOTE_CHARACTERS = 500
@@ -71,6 +73,7 @@ def survey_json(survey: TrustSurvey) -> answers.TrustSurveyJson:
         "rejected": [_rejection_json(rejection) for rejection in survey.rejected],
         "denied": [_denial_json(denial) for denial in survey.denied],
         "nonconforming": [_nonconforming_json(record) for record in survey.nonconforming],
+        "feed": _feed_json(survey.feed),
         "oddities": list(survey.oddities),
         "audit": [_event_json(event) for event in survey.audit],
     }
@@ -158,6 +161,47 @@ def _nonconforming_json(record: NonconformingRecord) -> answers.NonconformingDoc
         "documents": record.documents,
         "sampleSigner": document.signer_sha256,
         "sampleDocument": document.document_sha256,
+    }
+
+
+def _feed_json(feed: FeedStatus) -> answers.TrustFeedJson:
+    return {
+        "source": feed.source,
+        "mode": feed.mode,
+        "inForce": None if feed.in_force is None else _bundle_json(feed.in_force, feed.ignored),
+        "unreadable": feed.unreadable,
+        "offer": None if feed.offer is None else _offer_json(feed.offer),
+        "checkedAt": None if feed.checked_at is None else moment_json(feed.checked_at),
+        "problem": feed.problem,
+    }
+
+
+def _bundle_json(bundle: PublishedBundle, ignored: Sequence[str]) -> answers.FeedBundleJson:
+    return {
+        "version": bundle.version,
+        "publishedAt": moment_json(bundle.published_at),
+        "expiresAt": moment_json(bundle.expires_at),
+        "ignored": list(ignored),
+    }
+
+
+def _offer_json(offer: Offer) -> answers.FeedOfferJson:
+    return {
+        **_bundle_json(offer.bundle, offer.ignored),
+        "changes": [_change_json(change) for change in offer.changes],
+        "reasons": list(offer.reasons),
+    }
+
+
+def _change_json(change: FeedChange) -> answers.FeedChangeJson:
+    entry = change.entry
+    return {
+        "effect": change.effect,
+        "subject": entry.certificate.subject,
+        "sha256": entry.certificate.sha256,
+        "clouds": sorted(change.clouds),
+        "activateAt": None if entry.activate_at is None else moment_json(entry.activate_at),
+        "retireAt": None if entry.retire_at is None else moment_json(entry.retire_at),
     }
 
 

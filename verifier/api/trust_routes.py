@@ -18,15 +18,21 @@ from verifier.api.trust_json_codec import (
 )
 from verifier.ports.clock import Clock
 from verifier.usecases.trust_administration import TrustAdministration, UnknownAuthorityError
+from verifier.usecases.trust_feed import TrustFeed
 from verifier.usecases.trust_survey import survey_trust
 
 
 def create_trust_blueprint(
-    administration: TrustAdministration, callers: Callable[[], Callers], clock: Clock, *, maximum_body_bytes: int
+    administration: TrustAdministration,
+    feed: TrustFeed,
+    callers: Callable[[], Callers],
+    clock: Clock,
+    *,
+    maximum_body_bytes: int,
 ) -> Blueprint:
     """Create the routes. Each one, also GET, needs an admin key, and checks it before the rest of the request."""
     blueprint = Blueprint("trust", __name__)
-    paths = _Paths(administration=administration, clock=clock, maximum_body_bytes=maximum_body_bytes)
+    paths = _Paths(administration=administration, feed=feed, clock=clock, maximum_body_bytes=maximum_body_bytes)
 
     @blueprint.before_request
     def authenticate() -> None:
@@ -45,6 +51,7 @@ def create_trust_blueprint(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Paths:
     administration: TrustAdministration
+    feed: TrustFeed
     clock: Clock
     maximum_body_bytes: int
 
@@ -88,4 +95,4 @@ class _Paths:
             fault = RequestFault.NOT_FOUND if is_unknown else RequestFault.MALFORMED_REQUEST
             message = str(error)
             raise RequestError(fault, f"{message[:1].upper()}{message[1:]}.") from error
-        return jsonify(survey_json(survey_trust(self.administration, at=self.clock.now())))
+        return jsonify(survey_json(survey_trust(self.administration, self.feed, at=self.clock.now())))

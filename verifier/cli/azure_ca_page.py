@@ -30,6 +30,8 @@ class PublishedAuthority:
     thumbprint: str
     url: str
     is_root: bool
+    #: None if the page has none.
+    serial_number: int | None = None
 
 
 class FindingKind(StrEnum):
@@ -62,12 +64,16 @@ def read_page(text: str) -> tuple[PublishedAuthority, ...]:
     rows = _TableReader(text).rows if "<table" in text.lower() else _markdown_rows(text)
     for row in rows:
         numbers = _HEX.findall(" ".join(row.cells[1:]))
-        thumbprints = [number.lower() for number in numbers if len(number) == _SHA1_DIGITS]
-        if not thumbprints:
+        # The thumbprint comes last, after the serial number, which may have the same number of digits.
+        last = max((place for place, number in enumerate(numbers) if len(number) == _SHA1_DIGITS), default=None)
+        if last is None:
             continue
-        # The thumbprint comes last. A serial number may have the same number of digits.
         authority = PublishedAuthority(
-            name=_name(row.cells[0]), thumbprint=thumbprints[-1], url=row.url, is_root=_is_root_section(row.heading)
+            name=_name(row.cells[0]),
+            thumbprint=numbers[last].lower(),
+            url=row.url,
+            is_root=_is_root_section(row.heading),
+            serial_number=int(numbers[last - 1], 16) if last else None,
         )
         known = found.get(authority.thumbprint)
         if known is None or (authority.is_root and not known.is_root):
@@ -82,6 +88,7 @@ def publish(certificate: Certificate, url: str) -> PublishedAuthority:
         thumbprint=certificate.sha1,
         url=url,
         is_root=certificate.is_self_issued,
+        serial_number=certificate.serial_number,
     )
 
 
@@ -100,16 +107,14 @@ def compare(
     Not checked: that a missing authority signs documents.
     """
     authorities: Mapping[str, PublishedAuthority] = {one.thumbprint: one for one in published}
-    trusted = {entry.certificate.sha1: entry for entry in entries}
     pins = {
-        thumbprint: entry
-        for thumbprint, entry in trusted.items()
+        entry.certificate.sha1: entry
+        for entry in entries
         if entry.role is Role.INTERMEDIATE and now < entry.usable_until
     }
     missing = [
         Finding(kind=FindingKind.MISSING, name=one.name, thumbprint=one.thumbprint, url=one.url)
-        for one in authorities.values()
-        if not one.is_root and one.thumbprint not in trusted and one.thumbprint not in left_out
+        for one in find_missing(authorities.values(), entries, left_out=left_out)
     ]
     unpublished = [
         _finding(FindingKind.UNPUBLISHED, thumbprint, entry)
@@ -122,6 +127,14 @@ def compare(
         if entry.state_at(now).is_usable and entry.usable_until - now <= within
     ]
     return (*missing, *unpublished, *ending)
+
+
+def find_missing(
+    published: Iterable[PublishedAuthority], entries: Sequence[TrustedCertificate], *, left_out: frozenset[str]
+) -> tuple[PublishedAuthority, ...]:
+    """Return the published authorities that are no roots, that no entry has, and that are not in `left_out`."""
+    skipped = {entry.certificate.sha1 for entry in entries} | left_out
+    return tuple(one for one in published if not one.is_root and one.thumbprint not in skipped)
 
 
 def _finding(kind: FindingKind, thumbprint: str, entry: TrustedCertificate) -> Finding:

@@ -16,8 +16,19 @@ from typing import Protocol
 from verifier.api import trust_json_codec
 from verifier.api.json_codec import Json
 from verifier.cli.commands import CommandParts, ExitStatus, UsageError, read_document_file, read_moment
+from verifier.cli.trust_arguments import (
+    configure_add,
+    configure_denial,
+    configure_export,
+    configure_list,
+    configure_sha256,
+    configure_status,
+    configure_update,
+)
 from verifier.cli.trust_check import check_trust, configure_check, require_source
 from verifier.cli.trust_export import export_json, export_pins, export_text, write_overlay
+from verifier.cli.trust_feed import FeedWorkshop, configure_feed
+from verifier.cli.trust_proposal import LoadDirectory
 from verifier.cli.trust_text import list_text, status_text
 from verifier.core.encoding.moments import moment_json
 from verifier.core.encoding.printable import printable
@@ -26,13 +37,14 @@ from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.clock import Clock
 from verifier.ports.stores import Unavailable
-from verifier.ports.trust import IssuerFetcher
+from verifier.ports.trust import FeedFailed, IssuerFetcher
 from verifier.usecases.trust_administration import (
     TrustAdministration,
     UnfitAuthorityError,
     UnknownAuthorityError,
     read_authority,
 )
+from verifier.usecases.trust_feed import TrustFeed
 from verifier.usecases.trust_survey import TrustSurvey, survey_trust
 
 #: The largest certificate file, as in trust directories.
@@ -46,9 +58,15 @@ class OpenTrust:
     """Hold the use cases over one store and one trust directory, and the names of both for the operator."""
 
     administration: TrustAdministration
+    #: Without a client: it shows and approves what was offered.
+    feed: TrustFeed
+    #: Returns the feed of a source with a root, or those of the settings in place of None. Raises FeedFailed.
+    open_feed: Callable[[str | None, Path | None], TrustFeed]
     #: A URL with its password masked.
     store: str
     trust_directory: str
+    #: Loads a trust directory in the form of the shipped one, or an overlay. Raises TrustError.
+    load_directory: LoadDirectory
 
     def json(self) -> Json:
         return {"store": self.store, "trustDirectory": self.trust_directory}
@@ -60,8 +78,13 @@ class TrustOpener(Protocol):
     def __call__(self, *, create: bool) -> OpenTrust: ...
 
 
-def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callable[[], IssuerFetcher]) -> CommandParts:
-    """Return the command. It calls `open_trust` and `create_fetcher` when a subcommand needs them."""
+def trust_command(
+    open_trust: TrustOpener,
+    clock: Clock,
+    create_fetcher: Callable[[], IssuerFetcher],
+    open_workshop: Callable[[], FeedWorkshop],
+) -> CommandParts:
+    """Return the command. It calls the other arguments when a subcommand needs them."""
     actions = _Actions(open_trust=open_trust, clock=clock, create_fetcher=create_fetcher)
 
     def configure(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +99,7 @@ def trust_command(open_trust: TrustOpener, clock: Clock, create_fetcher: Callabl
                 "--json", action="store_true", help="print the result as JSON, with the store and the trust directory"
             )
             subparser.set_defaults(trust_run=run)
+        configure_feed(subparsers, open_workshop)
 
     def run(arguments: argparse.Namespace) -> int:
         try:
@@ -115,16 +139,17 @@ class _Actions:
 
     def table(self) -> tuple[tuple[str, str, _Configure, _Run], ...]:
         return (
-            ("status", "Show when trust expires, and what needs a decision.", _configure_status, self.status),
-            ("list", "Show every trusted certificate with its state.", _configure_list, self.show_list),
+            ("status", "Show when trust expires, and what needs a decision.", configure_status, self.status),
+            ("list", "Show every trusted certificate with its state.", configure_list, self.show_list),
             ("check", "Compare the pins with what Azure publishes.", configure_check, self.check),
-            ("add", "Pin an intermediate authority from a file.", _configure_add, self.add),
-            ("approve", "Pin a discovered authority and the authorities above it.", _configure_sha256, self.approve),
-            ("reject", "Never admit any certificate of a CA.", _configure_sha256, self.reject),
-            ("remove", "Remove an operator's pin.", _configure_sha256, self.remove),
-            ("deny", "Revoke a key or serial number at once.", _configure_denial, self.deny),
-            ("allow", "Remove a denial.", _configure_denial, self.allow),
-            ("export", "Print operators' pins as manifest entries and PEM.", _configure_export, self.export),
+            ("add", "Pin an intermediate authority from a file.", configure_add, self.add),
+            ("approve", "Pin a discovered authority and the authorities above it.", configure_sha256, self.approve),
+            ("reject", "Never admit any certificate of a CA.", configure_sha256, self.reject),
+            ("remove", "Remove an operator's pin.", configure_sha256, self.remove),
+            ("deny", "Revoke a key or serial number at once.", configure_denial, self.deny),
+            ("allow", "Remove a denial.", configure_denial, self.allow),
+            ("update", "Look at the trust feed now, and approve a version.", configure_update, self.update),
+            ("export", "Print operators' pins as manifest entries and PEM.", configure_export, self.export),
         )
 
     def status(self, arguments: argparse.Namespace) -> int:
@@ -153,6 +178,7 @@ class _Actions:
             place=opened.json(),
             clock=self.clock,
             create_fetcher=self.create_fetcher,
+            load_directory=opened.load_directory,
         )
 
     def add(self, arguments: argparse.Namespace) -> int:
@@ -196,9 +222,31 @@ class _Actions:
         opened.administration.allow(_read_denial(arguments, opened.administration), by=operator_name())
         return self._changed(arguments, opened, f"denied no longer: {arguments.what}")
 
+    def update(self, arguments: argparse.Namespace) -> int:
+        opened = self._open(arguments)
+        done = []
+        if arguments.source is not None or not (arguments.approve or arguments.leave or arguments.forget):
+            try:
+                status = opened.open_feed(arguments.source, arguments.root).look(by=operator_name())
+            except FeedFailed as error:
+                raise UnfitAuthorityError(str(error)) from error
+            if status.problem:
+                raise UnfitAuthorityError(status.problem)
+            done.append("looked at the feed")
+        if arguments.approve is not None:
+            opened.feed.approve(arguments.approve, by=operator_name())
+            done.append(f"version {arguments.approve} of the feed is in force")
+        if arguments.leave:
+            opened.feed.leave(by=operator_name())
+            done.append("no version of the feed is in force")
+        if arguments.forget:
+            opened.feed.forget(by=operator_name())
+            done.append("every version of the feed is forgotten, and none is in force")
+        return self._changed(arguments, opened, "\n".join(done))
+
     def export(self, arguments: argparse.Namespace) -> int:
         opened = self._open(arguments)
-        pins = export_pins(survey_trust(opened.administration, at=self.clock.now()).operator_pins)
+        pins = export_pins(survey_trust(opened.administration, opened.feed, at=self.clock.now()).operator_pins)
         if arguments.into is not None:
             write_overlay(arguments.into, pins)
         elif arguments.json:
@@ -228,10 +276,10 @@ class _Actions:
 
     def _survey(self, arguments: argparse.Namespace, opened: OpenTrust) -> TrustSurvey:
         at = read_moment("--at", arguments.at) if arguments.at else self.clock.now()
-        return survey_trust(opened.administration, at=at)
+        return survey_trust(opened.administration, opened.feed, at=at)
 
     def _changed(self, arguments: argparse.Namespace, opened: OpenTrust, done: str) -> int:
-        survey = survey_trust(opened.administration, at=self.clock.now())
+        survey = survey_trust(opened.administration, opened.feed, at=self.clock.now())
         _print(arguments, opened, survey, f"{done}\n{status_text(survey, warning=EXPIRY_WARNING)}")
         return ExitStatus.DONE
 
@@ -268,54 +316,3 @@ def _value_errors_as_usage() -> Iterator[None]:
         yield
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def _configure_list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--at", metavar="TIME", help="evaluate at this time, e.g. 2028-05-26T00:00:00Z")
-
-
-def _configure_status(parser: argparse.ArgumentParser) -> None:
-    _configure_list(parser)
-    parser.add_argument(
-        "--warn-days",
-        metavar="N",
-        type=int,
-        default=EXPIRY_WARNING.days,
-        help=f"exit with 1 if the last chain of a served cloud ends within N days (default {EXPIRY_WARNING.days})",
-    )
-    parser.add_argument(
-        "--cloud",
-        action="append",
-        choices=[cloud.value for cloud in Cloud],
-        help="count only this cloud for the exit status, even if it is closed or not served; may be repeated. A cloud "
-        "that is not configured has no chain",
-    )
-
-
-def _configure_add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="the certificate, PEM or DER; - is standard input")
-    parser.add_argument(
-        "--cloud",
-        action="append",
-        required=True,
-        choices=[cloud.value for cloud in Cloud],
-        help="a cloud that the authority serves; may be repeated",
-    )
-    parser.add_argument("--note", default="", help="the reason for the pin")
-    parser.add_argument("--force", action="store_true", help="pin a certificate that is expired or not yet valid")
-
-
-def _configure_sha256(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sha256", metavar="SHA256", help="SHA-256 of the certificate, from `trust list`")
-
-
-def _configure_denial(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what",
-        metavar="SERIAL|SPKI",
-        help="a serial number in hex, or the SHA-256 of a subjectPublicKeyInfo (64 hex digits)",
-    )
-
-
-def _configure_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--into", metavar="DIR", type=Path, help="write a directory for VERIFIER_TRUST_DIR")

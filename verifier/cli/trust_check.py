@@ -6,10 +6,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from verifier.api.json_codec import Json
-from verifier.cli.azure_ca_page import Finding, PublishedAuthority, compare, publish, read_page
+from verifier.cli.azure_ca_page import Finding, PublishedAuthority, compare, find_missing, publish, read_page
 from verifier.cli.commands import ExitStatus, UsageError, read_document_file
+from verifier.cli.trust_export import ManifestEntry
+from verifier.cli.trust_proposal import FETCH_SECONDS, LoadDirectory, load_target, propose, write_entries
 from verifier.cli.trust_text import table_text
 from verifier.core.encoding.moments import moment_json
 from verifier.core.encoding.printable import printable
@@ -20,7 +23,6 @@ from verifier.usecases.trust_administration import TrustAdministration
 
 #: The page has about 200 KB; the limit leaves room for growth.
 MAX_PAGE_BYTES = 8 * 1024 * 1024
-FETCH_SECONDS = 10.0
 DEFAULT_WARN_DAYS = 180
 
 _THUMBPRINT = re.compile(r"[0-9a-f]{40}")
@@ -33,6 +35,12 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warn-days", metavar="N", type=int, default=DEFAULT_WARN_DAYS, help="report pins that end within N days"
     )
+    parser.add_argument(
+        "--write-entries",
+        metavar="DIR",
+        type=Path,
+        help="fetch each certificate that --page lists and no manifest pins, and add an entry to this trust directory",
+    )
     parser.epilog = "Exit status: 0 no findings, 1 findings, 2 usage, 3 a URL or the store is unavailable."
 
 
@@ -40,6 +48,8 @@ def require_source(arguments: argparse.Namespace) -> None:
     """Raise UsageError if the arguments name no source to compare with, or an invalid number of days."""
     if arguments.page is None and arguments.urls is None:
         raise UsageError("check: name a source to compare with: --page FILE or --urls FILE")
+    if arguments.write_entries is not None and arguments.page is None:
+        raise UsageError("--write-entries: name the page that lists the certificates: --page FILE")
     if arguments.warn_days < 0:
         raise UsageError("--warn-days: expected a number of days from 0")
 
@@ -51,16 +61,29 @@ def check_trust(
     place: Json,
     clock: Clock,
     create_fetcher: Callable[[], IssuerFetcher],
+    load_directory: LoadDirectory,
 ) -> int:
-    """Print the findings, and change no pin. `place` names the store and the trust directory in JSON.
+    """Print the findings, and change no pin of the store. Only `--write-entries` changes a trust directory.
 
-    Raises UsageError and StoreUnavailable.
+    `place` names the store and the trust directory in JSON. Raises UsageError and StoreUnavailable.
     """
     now = clock.now()
+    known = _read_known(arguments.known)
     published: list[PublishedAuthority] = []
     silent: list[str] = []
+    proposal = None
     if arguments.page is not None:
         published += _read_page(arguments.page)
+    if arguments.write_entries is not None:
+        target = load_target(arguments.write_entries, load_directory)
+        proposal = propose(
+            find_missing(published, target.entries, left_out=known),
+            bundle=target,
+            decisions=administration.decisions(),
+            fetcher=create_fetcher(),
+            now=now,
+        )
+        write_entries(arguments.write_entries, proposal.made, bundle=target, load=load_directory)
     if arguments.urls is not None:
         found, silent = _fetch_all(_read_lines("--urls", arguments.urls), create_fetcher())
         published += found
@@ -69,7 +92,7 @@ def check_trust(
         administration.bundle().entries,
         now=now,
         within=timedelta(days=arguments.warn_days),
-        left_out=_read_known(arguments.known),
+        left_out=known,
     )
     if arguments.json:
         report = {
@@ -77,14 +100,21 @@ def check_trust(
             "published": len({one.thumbprint for one in published}),
             "findings": [_finding_json(finding) for finding in findings],
             "unanswered": silent,
+            **({} if proposal is None else {"entries": proposal.json()}),
             **place,
         }
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
     else:
         sys.stdout.write(_as_text(findings))
+        if proposal is not None:
+            sys.stdout.writelines(_entry_text(one) for one in proposal.made)
+    for missed in () if proposal is None else proposal.missed:
+        sys.stderr.write(
+            f"no entry for {missed.authority.thumbprint} {printable(missed.authority.name)}: {missed.reason}\n"
+        )
     for url in silent:
         sys.stderr.write(f"no certificate received from {printable(url)}\n")
-    if silent:
+    if silent or (proposal is not None and any(missed.is_unavailable for missed in proposal.missed)):
         return ExitStatus.UNAVAILABLE
     return ExitStatus.REFUSED if findings else ExitStatus.DONE
 
@@ -148,6 +178,10 @@ def _finding_json(finding: Finding) -> Json:
         "url": finding.url,
         "endsAt": None if finding.ends_at is None else moment_json(finding.ends_at),
     }
+
+
+def _entry_text(made: ManifestEntry) -> str:
+    return f"added {made.file} for {', '.join(made.entry['clouds'])}, SHA-1 {made.sha1}\n"
 
 
 def _as_text(findings: Sequence[Finding]) -> str:

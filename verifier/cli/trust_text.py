@@ -9,6 +9,7 @@ from verifier.core.encoding.printable import printable
 from verifier.core.issuer_review import ReviewStatus, SurveyedIssuer
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.trust import NonconformingRecord
+from verifier.usecases.trust_feed import FeedStatus
 from verifier.usecases.trust_survey import SurveyedCloud, TrustSurvey
 
 _ATTENTION = "  ! "
@@ -26,6 +27,7 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
             f"{_ATTENTION}{_days(one.usable_until, at)}  {printable(one.certificate.subject)} ({_clouds(one.clouds)})"
             for one in ending
         ]
+    lines += _feed_lines(survey.feed)
     open_issuers = [issuer for issuer in survey.discovered if issuer.review_status.is_open]
     if open_issuers:
         lines.append("issuers that are not pinned:")
@@ -48,6 +50,32 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
         lines.append("odd certificates (documents are still accepted):")
         lines += [f"  {printable(oddity)}" for oddity in survey.oddities]
     return "\n".join(lines) + "\n"
+
+
+def _feed_lines(feed: FeedStatus) -> list[str]:
+    if not (feed.source or feed.in_force or feed.offer or feed.unreadable):
+        return []
+    checked = "never" if feed.checked_at is None else moment_json(feed.checked_at)
+    lines = [f"trust feed {printable(feed.source) or '(none in the settings)'}, mode {feed.mode}:"]
+    lines.append(f"  last successful look: {checked}")
+    if feed.problem:
+        lines.append(f"{_ATTENTION}the last look failed: {printable(feed.problem)}")
+    if feed.unreadable:
+        lines.append(f"{_ATTENTION}not used: {printable(feed.unreadable)}")
+    elif feed.in_force is None:
+        lines.append("  no version is in force")
+    else:
+        lines.append(f"  version {feed.in_force.version} is in force, expires {moment_json(feed.in_force.expires_at)}")
+        lines += [f"      without effect: {printable(one)}" for one in feed.ignored]
+    if feed.offer is not None:
+        version = feed.offer.bundle.version
+        until = moment_json(feed.offer.bundle.expires_at)
+        lines.append(f"{_ATTENTION}version {version} waits for approval, expires {until}:")
+        lines += [f"      {printable(str(change))}" for change in feed.offer.changes]
+        lines += [f"      without effect: {printable(one)}" for one in feed.offer.ignored]
+        lines += [f"      needs approval: {printable(one)}" for one in feed.offer.reasons]
+        lines += ["      to put it in force, run:", f"      imds-verifier trust update --approve {version}"]
+    return lines
 
 
 def list_text(survey: TrustSurvey) -> str:

@@ -153,6 +153,23 @@ class TrustReloaded:
     detail: str
 
 
+class FeedOutcome(StrEnum):
+    VERIFIED = "verified"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedChecked:
+    """A replica looked at the trust feed. `detail` says why it was refused, or which version it offers.
+
+    `is_news` is set if the look before, of any replica, had another result.
+    """
+
+    outcome: FeedOutcome
+    detail: str
+    is_news: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustOddityFound:
     """A trusted certificate has a formal oddity, which refuses no document."""
@@ -221,6 +238,7 @@ Event: TypeAlias = (
     | NonconformingGenuine
     | TrustChanged
     | TrustReloaded
+    | FeedChecked
     | TrustOddityFound
     | TokenKeysReloaded
     | TokenAudienceShared

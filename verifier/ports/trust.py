@@ -1,7 +1,7 @@
 """Define the sources of trust: the bundle in force, the shared registry, and the fetcher of issuers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import TrustBundle
 from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.core.trust.published import PublishedBundle
 
 
 class TrustSource(Protocol):
@@ -26,6 +27,12 @@ class LiveTrustSource(TrustSource, Protocol):
         """Build the bundle from the current files and registry, and put it in force.
 
         Keeps the previous bundle if the new one is invalid. Raises StoreUnavailable.
+        """
+
+    def preview(self, published: PublishedBundle) -> tuple[TrustBundle, tuple[str, ...]]:
+        """Return the bundle as it would be with this bundle of the feed, and a sentence for each part without effect.
+
+        Raises TrustError if they do not make a valid bundle, and StoreUnavailable.
         """
 
 
@@ -54,6 +61,27 @@ class NonconformingRecord:
         return self.document.seen_at
 
 
+#: All metadata files of a feed together. Those of a feed with one target have some kilobytes.
+MAX_FEED_METADATA_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedState:
+    """What all replicas share about the trust feed.
+
+    `metadata` are the verified metadata files of TUF by name, so that no replica accepts older ones. `offered` is the
+    newest verified bundle as it was published. `root_sha256` names the feed that offered it: the SHA-256 of the root
+    metadata that the operator trusts at first. `problem` is why the last look at the feed failed, or why the offered
+    bundle was refused. It is empty if neither did. `checked_at` is the last look that did not fail.
+    """
+
+    metadata: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    offered: bytes | None = field(default=None, repr=False)
+    root_sha256: str = ""
+    checked_at: datetime | None = None
+    problem: str = ""
+
+
 class TrustRegistry(Protocol):
     """Hold what all replicas share about trust: operators' decisions, discovered issuers, and leases.
 
@@ -73,6 +101,15 @@ class TrustRegistry(Protocol):
         """Store the decisions, append the audit event and change the revision, in one atomic operation.
 
         Return False, without a change, if the stored decisions are no longer at revision `expected`.
+        """
+
+    def feed(self) -> tuple[FeedState, int]:
+        """Return the state of the trust feed, and its revision for `keep_feed`."""
+
+    def keep_feed(self, state: FeedState, *, expected: int) -> bool:
+        """Store the state. Return False, without a change, if the stored state is no longer at revision `expected`.
+
+        The revision of the decisions does not change.
         """
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
@@ -130,4 +167,31 @@ class IssuerFetcher(Protocol):
         Connects only if the URL is on the allow-list and every address of its host is public. Redirects and DNS answers
         cannot change that. Raises FetchFailed.
         Not checked: the certificates. The caller must treat them as untrusted input.
+        """
+
+
+class FeedFailed(Exception):
+    """Report that a look at the trust feed gave no verified bundle. The message is one sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedFeed:
+    """The newest bundle of a feed as it was published, with the metadata that verifies it. Both are verified by TUF."""
+
+    metadata: Mapping[str, bytes] = field(repr=False)
+    bundle: bytes = field(repr=False)
+    #: The SHA-256 of the root metadata that the operator trusts at first. It differs for another feed.
+    root_sha256: str
+    #: When the metadata end, and with them the proof that the bundle is the newest one.
+    fresh_until: datetime
+
+
+class FeedClient(Protocol):
+    """Look at a trust feed (The Update Framework, TUF)."""
+
+    def fetch(self, metadata: Mapping[str, bytes]) -> FetchedFeed:
+        """Return the newest bundle. `metadata` are those of the look before, and empty at the first look.
+
+        The signatures reach the threshold, no file is older than those of `metadata`, and none has expired.
+        Bounded in bytes and time. Raises FeedFailed.
         """

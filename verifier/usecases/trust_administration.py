@@ -1,6 +1,6 @@
 """Change trust on a running service, for all replicas."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from verifier.core.discovery import DiscoveredIssuer
@@ -11,6 +11,8 @@ from verifier.core.trust.operator_decisions import (
     Allow,
     Change,
     Deny,
+    Follow,
+    FollowedBundle,
     OperatorDecisions,
     Pin,
     PinDecision,
@@ -19,6 +21,7 @@ from verifier.core.trust.operator_decisions import (
     certificates_of,
     decide,
 )
+from verifier.core.trust.published import PublishedBundle
 from verifier.ports.clock import Clock
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder, TrustChanged
@@ -162,6 +165,26 @@ class TrustAdministration:
             raise UnknownAuthorityError("this key or serial number is not denied")
         self._decide(Allow(denials=denials), "allow", _name_denials(denials), by=by)
 
+    def follow(self, bundle: FollowedBundle, *, by: str, judge: Callable[[OperatorDecisions], None]) -> None:
+        """Put a bundle of the trust feed in force, or take it out of force if it has no `raw`.
+
+        `judge` gets the decisions that this one replaces, and raises if it may not replace them. If another operator
+        changes them meanwhile, it judges again. Raises what `judge` raises, and StoreUnavailable.
+        """
+        what = "leave feed" if bundle.raw is None else "follow feed"
+        self._decide(Follow(bundle=bundle), what, f"version {bundle.version}", by=by, judge=judge)
+
+    def forget_followed(self, *, by: str) -> None:
+        """Take the bundle of the trust feed out of force, and forget its version. Raises StoreUnavailable."""
+        self._decide(Follow(bundle=None), "forget feed", "every version", by=by)
+
+    def preview(self, bundle: PublishedBundle) -> tuple[TrustBundle, tuple[str, ...]]:
+        """Return the trust with this bundle of the feed in force, and a sentence for each part that has no effect.
+
+        Raises TrustError if the bundle does not fit the manifests, and StoreUnavailable.
+        """
+        return self.trust.preview(bundle)
+
     def _pin(
         self, authorities: Mapping[bytes, frozenset[Cloud]], subject: str, what: str, *, by: str, note: str = ""
     ) -> None:
@@ -174,9 +197,19 @@ class TrustAdministration:
         }
         self._decide(Pin(pins=pins), what, subject, by=by)
 
-    def _decide(self, change: Change, what: str, subject: str, *, by: str) -> None:
+    def _decide(
+        self,
+        change: Change,
+        what: str,
+        subject: str,
+        *,
+        by: str,
+        judge: Callable[[OperatorDecisions], None] | None = None,
+    ) -> None:
         for _ in range(_ATTEMPTS):
             before, revision = self.registry.decisions()
+            if judge is not None:
+                judge(before)
             after = decide(before, change)
             event = TrustAuditEvent(
                 at=self.clock.now(),
@@ -233,6 +266,9 @@ def _describe_state(decisions: OperatorDecisions, change: Change) -> str:
             return "; ".join(_describe_pin(decisions, sha256, pin) for sha256, pin in pins.items())
         case Unpin(sha256=sha256):
             return _describe_pin(decisions, sha256, None)
+        case Follow():
+            followed = decisions.followed
+            return "none" if followed is None or followed.raw is None else f"version {followed.version}"
         case Reject(authority=authority):
             return f"{_name_authority(authority)} {'rejected' if authority in decisions.rejected else 'undecided'}"
         case Deny(denials=denials) | Allow(denials=denials):

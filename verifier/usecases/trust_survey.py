@@ -12,6 +12,7 @@ from verifier.core.trust.horizon import horizon, is_chainable
 from verifier.core.trust.operator_decisions import PinDecision
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration
+from verifier.usecases.trust_feed import FeedStatus, TrustFeed
 
 #: The number of audit events in a survey.
 AUDIT_EVENTS = 100
@@ -84,6 +85,7 @@ class TrustSurvey:
     #: Formal oddities of trusted certificates. They do not refuse a document.
     oddities: tuple[str, ...]
     audit: tuple[TrustAuditEvent, ...]
+    feed: FeedStatus
 
     def ending_within(self, warning: timedelta) -> tuple[TrustedCertificate, ...]:
         """Return the usable certificates that end within `warning`, the earliest first."""
@@ -95,7 +97,7 @@ class TrustSurvey:
         return tuple(sorted(ending, key=lambda entry: entry.usable_until))
 
 
-def survey_trust(administration: TrustAdministration, *, at: datetime) -> TrustSurvey:
+def survey_trust(administration: TrustAdministration, feed: TrustFeed, *, at: datetime) -> TrustSurvey:
     """Survey the trust. States that depend on time are those of `at`; operators' decisions are the current ones.
 
     Raises StoreUnavailable.
@@ -126,6 +128,7 @@ def survey_trust(administration: TrustAdministration, *, at: datetime) -> TrustS
         nonconforming=administration.nonconforming(),
         oddities=bundle.oddities(),
         audit=administration.audit_log(most=AUDIT_EVENTS),
+        feed=feed.status(),
     )
 
 

@@ -4,10 +4,14 @@ Windows has no gunicorn and no `fcntl`, so that it can run neither `serve` nor `
 """
 
 import sys
+from typing import TYPE_CHECKING
 
 from verifier import __version__
 from verifier.adapters.clock import SystemClock
 from verifier.cli.commands import Command, CommandParts, ExitStatus, run_command
+
+if TYPE_CHECKING:
+    from verifier.cli.trust_feed import FeedWorkshop
 
 
 def _load_serve() -> CommandParts:
@@ -48,7 +52,13 @@ def _load_trust() -> CommandParts:
     from verifier.cli.trust import trust_command  # noqa: PLC0415 - as above
     from verifier.wiring.administration import open_trust  # noqa: PLC0415 - as above
 
-    return trust_command(open_trust, SystemClock(), AiaFetcher)
+    return trust_command(open_trust, SystemClock(), AiaFetcher, _open_workshop)
+
+
+def _open_workshop() -> "FeedWorkshop":
+    from verifier.wiring.feed_workshop import open_workshop  # noqa: PLC0415 - only `trust feed` needs python-tuf
+
+    return open_workshop()
 
 
 def _load_decisions() -> CommandParts:

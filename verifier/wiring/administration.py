@@ -1,6 +1,7 @@
 """Open what commands read and change: the trust registry, the decisions, and the keys that sign results."""
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from verifier.adapters.settings.text import mask_url
 from verifier.adapters.stores.factory import MissingStoreError, open_registry
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
-from verifier.adapters.trust.files import shipped_directory
+from verifier.adapters.trust.files import load_directory, shipped_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.commands import UsageError
 from verifier.cli.decisions import OpenDecisions
@@ -21,6 +22,8 @@ from verifier.ports.tokens import TokenKeyAdministration
 from verifier.startup import redis_options
 from verifier.usecases.decisions import Decisions
 from verifier.usecases.trust_administration import TrustAdministration
+from verifier.usecases.trust_feed import TrustFeed
+from verifier.wiring.feeds import create_feed, open_client
 
 
 def open_trust(*, create: bool) -> OpenTrust:
@@ -41,15 +44,32 @@ def open_trust(*, create: bool) -> OpenTrust:
         ) from error
     except ValueError as error:
         raise SettingsError(f"nonce_store: {error}") from error
+    recorder, clock = LogRecorder(), SystemClock()
     trust = LiveTrust(
-        settings.trust_dir, registry, admit=settings.discovery is DiscoveryMode.ADMIT, recorder=LogRecorder()
+        settings.trust_dir,
+        registry,
+        admit=settings.discovery is DiscoveryMode.ADMIT,
+        recorder=recorder,
+        feed_clouds=settings.clouds_of_feed,
     )
+    administration = TrustAdministration(
+        trust=trust, registry=registry, recorder=recorder, clock=clock, served=settings.clouds
+    )
+
+    def open_feed(source: str | None, root: Path | None) -> TrustFeed:
+        place = source or settings.trust_feed
+        if place is None:
+            raise UsageError("the settings name no feed: add --from, or set VERIFIER_TRUST_FEED")
+        return replace(feed, client=open_client(settings, place, root=root))
+
+    feed = create_feed(settings, administration, registry=registry, recorder=recorder, clock=clock)
     return OpenTrust(
-        administration=TrustAdministration(
-            trust=trust, registry=registry, recorder=LogRecorder(), clock=SystemClock(), served=settings.clouds
-        ),
+        administration=administration,
+        feed=feed,
+        open_feed=open_feed,
         store=store,
         trust_directory=str(settings.trust_dir or shipped_directory()),
+        load_directory=load_directory,
     )
 
 

@@ -22,6 +22,7 @@ from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.keys import KeyRing
 from verifier.adapters.trust.live_trust import LiveTrust
+from verifier.adapters.trust.published import read_bundle
 from verifier.api.admission import Admission
 from verifier.api.app import answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
@@ -40,6 +41,7 @@ from verifier.usecases.decisions import Decisions
 from verifier.usecases.issuer_discovery import IssuerDiscovery
 from verifier.usecases.readiness import Readiness
 from verifier.usecases.trust_administration import TrustAdministration
+from verifier.wiring.feeds import POLL_SECONDS, SettingsFeed, create_feed, open_client
 
 
 def callers_of(settings: Settings, *, needs_tenants: bool = False) -> Callers:
@@ -88,6 +90,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
         stores.registry,
         admit=settings.discovery is DiscoveryMode.ADMIT,
         recorder=recorder,
+        feed_clouds=settings.clouds_of_feed,
         last_good=prepared.trust,
     )
     live = LiveSettings(settings, load=load_settings, file=settings_file(), recorder=recorder)
@@ -106,6 +109,27 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     if stores.decisions is not None and settings.audit_required:
         required = RequiredDecisions(stores.decisions)
     appraisals = Appraisals(recorder=recorder, clock=clock, log=writer, required_log=required)
+    administration = TrustAdministration(
+        trust=trust, registry=stores.registry, recorder=recorder, clock=clock, served=settings.clouds
+    )
+    feed = create_feed(
+        settings,
+        administration,
+        registry=stores.registry,
+        recorder=recorder,
+        clock=clock,
+        client=SettingsFeed(settings, settings.trust_feed, run=prepared.make_file_runner())
+        if settings.trust_feed
+        else None,
+    )
+    if settings.trust_feed:
+        start_polling(
+            feed.poll,
+            recorder=recorder,
+            name="trust feed",
+            interval_seconds=min(POLL_SECONDS, settings.trust_feed_seconds / 2),
+            jitter=0.5,
+        )
     chains = ChainCache()
     verifier = Verifier(
         trust=trust,
@@ -127,12 +151,15 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     )
     metrics = Metrics(
         recorder=counts,
-        trust=TrustCollector(trust=trust, registry=stores.registry, clock=clock, served=settings.clouds),
+        trust=TrustCollector(
+            trust=trust,
+            registry=stores.registry,
+            clock=clock,
+            served=settings.clouds,
+            read_feed=read_bundle if settings.trust_feed else None,
+        ),
         chains=chains,
         version=__version__,
-    )
-    administration = TrustAdministration(
-        trust=trust, registry=stores.registry, recorder=recorder, clock=clock, served=settings.clouds
     )
     admission = Admission(
         callers=callers,
@@ -154,7 +181,9 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             tokens=tokens,
             blueprints=(
                 create_decision_blueprint(decisions, admission, clock),
-                create_trust_blueprint(administration, callers, clock, maximum_body_bytes=settings.maximum_body_bytes),
+                create_trust_blueprint(
+                    administration, feed, callers, clock, maximum_body_bytes=settings.maximum_body_bytes
+                ),
                 create_metrics_blueprint(metrics.render, own_listener=settings.metrics_port is not None),
             ),
         )
@@ -178,6 +207,8 @@ def run_service(arguments: argparse.Namespace) -> int:
         return ExitStatus.DONE
     prepared = start_up(settings, NativeThread)
     callers_of(settings)
+    if settings.trust_feed:
+        open_client(settings, settings.trust_feed)
     load_spans(settings.otlp_endpoint)
     configure_logging()
     log = LogRecorder()

@@ -57,6 +57,7 @@ def client(operations: Operations, tmp_path: Path) -> FlaskClient:
     application.flask.register_blueprint(
         create_trust_blueprint(
             operations.administration,
+            operations.feed,
             lambda: Callers(administrators=administrators),
             operations.clock,
             maximum_body_bytes=MAX_EVIDENCE_BYTES,

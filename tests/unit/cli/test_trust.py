@@ -13,26 +13,30 @@ from cryptography import x509
 from support.certificates import make_authority
 from support.clocks import ManualClock
 from support.documents import NOW, der, shared_pki, spare_key
+from support.feeds import entry, feed_of, published
 from support.trust_operations import (
     KeptTrustEvents,
     Operations,
     make_operations,
     new_authority,
+    no_workshop,
     pem,
     read,
     renewed_authority,
     stranger,
     untimely_authority,
 )
+from support.tuf_feeds import Feed
 
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
-from verifier.adapters.trust.files import load_bundle
+from verifier.adapters.trust.files import load_bundle, load_directory
 from verifier.adapters.trust.live_trust import LiveTrust
+from verifier.adapters.trust.published import write_bundle
 from verifier.api.trust_json_codec import survey_json
 from verifier.cli.commands import Command, CommandParts, UsageError, run_command
 from verifier.cli.trust import OpenTrust, TrustOpener, operator_name, trust_command
 from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.trust.bundle import AuthorityIdentity, Denials
+from verifier.core.trust.bundle import AuthorityIdentity, Denials, TrustedCertificate
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.trust import IssuerFetcher
@@ -57,7 +61,7 @@ def runner(opener: TrustOpener, operations: Operations) -> Run:
     def no_fetcher() -> IssuerFetcher:
         raise AssertionError("nothing is to be fetched")
 
-    parts = trust_command(opener, operations.clock, no_fetcher)
+    parts = trust_command(opener, operations.clock, no_fetcher, no_workshop)
     return lambda *arguments: run_trust(parts, *arguments)
 
 
@@ -208,7 +212,7 @@ def test_json_is_what_http_answers(
 
     run(action, "--json")
 
-    expected = survey_json(survey_trust(operations.administration, at=operations.clock.now()))
+    expected = survey_json(survey_trust(operations.administration, operations.feed, at=operations.clock.now()))
     place = {"store": "sqlite:///state", "trustDirectory": "/etc/trust"}
     assert json.loads(out(capsys)) == {**json.loads(json.dumps(expected)), **place}
 
@@ -253,9 +257,17 @@ def test_status_counts_no_cloud_that_is_closed_or_not_served(
             clock=clock,
             served=frozenset({Cloud.PUBLIC, Cloud.GERMANY}),
         )
-        return OpenTrust(administration=administration, store="", trust_directory="")
+        feed = feed_of(administration)
+        return OpenTrust(
+            administration=administration,
+            feed=feed,
+            open_feed=lambda _, __: feed,
+            store="",
+            trust_directory="",
+            load_directory=load_directory,
+        )
 
-    parts = trust_command(opened, clock, lambda: pytest.fail("nothing is to be fetched"))
+    parts = trust_command(opened, clock, lambda: pytest.fail("nothing is to be fetched"), no_workshop)
     days = str((datetime(2030, 1, 1, tzinfo=UTC) - NOW).days)
 
     def run(*arguments: str) -> int:
@@ -584,3 +596,136 @@ def test_a_user_without_a_name_is_named_by_number(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(getpass, "getuser", fail)
 
     assert operator_name().startswith("cli:uid-")
+
+
+# --- the trust feed
+
+
+@pytest.fixture
+def feed(operations: Operations, tmp_path: Path) -> Feed:
+    """A real feed, whose times are those of the machine, as are the operations'."""
+    operations.clock.moment = datetime.now(UTC)
+    feed = Feed.make(tmp_path / "feed")
+    feed.publish(bundle_for(operations, entry(new_authority()), version=1))
+    return feed
+
+
+def bundle_for(operations: Operations, *entries: TrustedCertificate, version: int) -> bytes:
+    return write_bundle(published(*entries, version=version, at=operations.clock.now()))
+
+
+def update(run: Run, feed: Feed, *arguments: str) -> int:
+    root = feed.public / "1.root.json"
+    return run("update", "--from", str(feed.public), "--root", str(root), *arguments)
+
+
+def in_force(operations: Operations) -> int:
+    followed = operations.administration.decisions().followed
+    return 0 if followed is None or followed.raw is None else followed.version
+
+
+def test_status_says_nothing_of_a_feed_without_one(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("status")
+    assert "feed" not in out(capsys)
+
+
+def test_update_shows_what_a_feed_offers_and_what_to_type(
+    run: Run, operations: Operations, feed: Feed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert update(run, feed) == 0
+    shown = out(capsys)
+    assert shown.startswith("looked at the feed\n")
+    assert "trust feed (none in the settings), mode propose:\n" in shown
+    assert "  no version is in force\n  ! version 1 waits for approval, expires " in shown
+    assert f"      adds the pin {read(new_authority()).subject} (AzurePublicCloud)\n" in shown
+    assert "      imds-verifier trust update --approve 1\n" in shown
+    assert in_force(operations) == 0
+
+
+def test_update_approves_what_was_offered(
+    run: Run, operations: Operations, feed: Feed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update(run, feed)
+    out(capsys)
+    assert run("update", "--approve", "1") == 0
+    shown = out(capsys)
+    assert "version 1 of the feed is in force\n" in shown
+    assert "  version 1 is in force, expires " in shown
+    assert "waits for approval" not in shown
+    assert in_force(operations) == 1
+    [change] = operations.events.changes
+    assert (change.by, change.what, change.subject) == ("cli:alice", "follow feed", "version 1")
+
+
+def test_an_air_gapped_cluster_looks_at_a_copy_and_approves_at_once(
+    run: Run, operations: Operations, feed: Feed
+) -> None:
+    assert update(run, feed, "--approve", "1") == 0
+    assert in_force(operations) == 1
+    assert run("update", "--leave") == 0
+    assert in_force(operations) == 0
+
+
+def test_update_forgets_the_versions_of_the_feed(run: Run, feed: Feed, capsys: pytest.CaptureFixture[str]) -> None:
+    update(run, feed)
+    assert "waits for approval" in capsys.readouterr().out
+    assert run("update", "--forget") == 0
+    told = capsys.readouterr().out
+    assert "every version of the feed is forgotten" in told
+    assert "waits for approval" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("--approve", "7"), "the service knows no offer of version 7: run `trust update`"),
+        (("--leave",), "no bundle of a feed is in force"),
+    ],
+)
+def test_update_refuses_what_is_not_offered_or_in_force(
+    run: Run, feed: Feed, arguments: tuple[str, ...], fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update(run, feed)
+    assert run("update", *arguments) == 1
+    assert f"refused: {fault}" in capsys.readouterr().err
+
+
+def test_update_names_what_is_wrong_with_a_feed(
+    run: Run, operations: Operations, feed: Feed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update(run, feed)
+    (feed.public / "timestamp.json").write_bytes(b"{}")
+    assert update(run, feed, "--approve", "1") == 1
+    assert "refused: " in capsys.readouterr().err
+    assert in_force(operations) == 0
+    assert run("status") == 0
+    assert "  ! the last look failed: " in out(capsys)
+
+
+def test_update_escapes_what_a_bundle_says(
+    run: Run, operations: Operations, feed: Feed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = make_authority(issuer=shared_pki().root, name="CA\x1b[2J", key=spare_key())
+    feed.publish(bundle_for(operations, entry(new_authority()), entry(hostile), entry(stranger()), version=2))
+    assert update(run, feed, "--approve", "2") == 0
+    shown = out(capsys)
+    assert "\x1b" not in shown
+    assert f"      without effect: {read(stranger()).subject}: no trusted authority of " in shown
+
+
+def test_json_names_the_changes_of_an_offer(run: Run, feed: Feed, capsys: pytest.CaptureFixture[str]) -> None:
+    assert update(run, feed, "--json") == 0
+    shown = json.loads(out(capsys))["feed"]
+    assert (shown["source"], shown["mode"], shown["inForce"], shown["problem"]) == ("", "propose", None, "")
+    assert shown["offer"]["version"] == 1
+    [change] = shown["offer"]["changes"]
+    assert (change["effect"], change["sha256"]) == ("adds the pin", read(new_authority()).sha256)
+    assert change["clouds"] == ["AzurePublicCloud"]
+
+
+def test_json_names_the_bundle_in_force(run: Run, feed: Feed, capsys: pytest.CaptureFixture[str]) -> None:
+    update(run, feed, "--approve", "1")
+    out(capsys)
+    run("status", "--json")
+    shown = json.loads(out(capsys))["feed"]
+    assert (shown["inForce"]["version"], shown["inForce"]["ignored"], shown["offer"]) == (1, [], None)

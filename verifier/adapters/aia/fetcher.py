@@ -2,23 +2,24 @@
 
 The URL comes from an unverified certificate. This is the only place in which an untrusted sender can make the service
 connect to a server, so it must resist server-side request forgery. There are three layers: the allow-list of URLs
-(urls), public addresses only (addresses), and limits on bytes and time (connection). The service connects to the
-addresses that it has checked, so a second answer of the name service cannot redirect it.
+(urls), public addresses only (addresses), and limits on bytes and time (adapters.bounded_http). The service connects to
+the addresses that it has checked, so a second answer of the name service cannot redirect it.
 """
 
 import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
-from verifier.adapters.aia.addresses import NameService, PublicAddress, check_addresses
+from verifier.adapters.aia.addresses import PublicAddress, check_addresses
 from verifier.adapters.aia.answers import read_certificates
-from verifier.adapters.aia.connection import Answer, ask
 from verifier.adapters.aia.urls import IssuerUrl
+from verifier.adapters.bounded_http import Answer, Get, ask, open_first, remaining
+from verifier.adapters.name_service import NameService
 from verifier.ports.trust import FetchFailed
 
 MAX_REDIRECTS = 3
+MAX_BODY_BYTES = 16 * 1024
 #: The number of addresses of one host that are tried. All addresses are checked.
 MAX_ADDRESSES = 4
 
@@ -64,22 +65,17 @@ class AiaFetcher:
         raise FetchFailed(f"The server redirects more than {MAX_REDIRECTS} times.")
 
     def _ask(self, url: IssuerUrl, ends: float) -> Answer:
-        addresses = check_addresses(self._resolve(url.host, _remaining(ends)))
-        opened = self._open(addresses[:MAX_ADDRESSES], url.port, ends)
+        addresses = check_addresses(self._resolve(url.host, remaining(ends)))
+        opened = open_first(
+            addresses[:MAX_ADDRESSES], lambda address, seconds: self._connect(address, url.port, seconds), ends
+        )
+        get = Get(
+            host=url.host,
+            authority=url.host,
+            path=url.path,
+            accept="application/pkix-cert, application/pkcs7-mime, */*",
+            tls=self._tls if url.scheme == "https" else None,
+            max_body_bytes=MAX_BODY_BYTES,
+        )
         with opened:
-            return ask(url, opened, tls=self._tls, seconds=_remaining(ends))
-
-    def _open(self, addresses: Sequence[PublicAddress], port: int, ends: float) -> socket.socket:
-        """Connect to the first address that accepts. Each address gets an equal share of the remaining time."""
-        for tried, address in enumerate(addresses):
-            share = _remaining(ends) / (len(addresses) - tried)
-            with suppress(OSError):
-                return self._connect(address, port, share)
-        raise FetchFailed("No address of the host accepts a connection.")
-
-
-def _remaining(ends: float) -> float:
-    remaining = ends - time.monotonic()
-    if remaining <= 0:
-        raise FetchFailed("The time limit has passed.")
-    return remaining
+            return ask(get, opened, seconds=remaining(ends))

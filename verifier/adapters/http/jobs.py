@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
+from gevent import Timeout
 from gevent.threadpool import ThreadPool
 
 from verifier.adapters.fair_turns import FairTurns
@@ -15,12 +16,14 @@ _T = TypeVar("_T")
 class NativeThread:
     """Run jobs in one native thread, in their order. Implements Runner.
 
-    A job waits at most `patience` for the jobs before it, and holds no thread meanwhile. Create the runner after the
-    fork: it belongs to one hub of gevent.
+    A job waits at most `patience` for the jobs before it, and holds no thread meanwhile. With a `limit`, the caller
+    waits no longer for the job, which goes on in its thread. Create the runner after the fork: it belongs to one hub of
+    gevent.
     """
 
-    def __init__(self, patience: timedelta) -> None:
+    def __init__(self, patience: timedelta, limit: timedelta | None = None) -> None:
         self._patience = patience.total_seconds()
+        self._limit = None if limit is None else limit.total_seconds()
         self._turns = FairTurns(1)
         self._pool = ThreadPool(1)
 
@@ -28,7 +31,8 @@ class NativeThread:
         if not self._turns.take(seconds=self._patience):
             raise StoreUnavailable("Too many calls wait for this store.")
         try:
-            outcome: _T | Exception = self._pool.apply(_outcome_of, (job,))
+            with Timeout(self._limit, StoreUnavailable("The job did not end in time.")):
+                outcome: _T | Exception = self._pool.apply(_outcome_of, (job,))
         finally:
             self._turns.give_back()
         if isinstance(outcome, Exception):

@@ -6,25 +6,25 @@ for any other text, without repeating it: a record that this release did not wri
 
 import hashlib
 import json
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import PlainValidator, TypeAdapter
 
+from verifier.adapters.records.lines import FORMAT, UNREADABLE, Der, decode, dump, to_base64, writable
 from verifier.adapters.records.nonces import Moment, microseconds, moment
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
 
-#: The first member of each record. A change of the layout needs a new number. Unknown numbers are refused.
-FORMAT = 1
+#: The format of decisions that follow a bundle. Others keep FORMAT, so that a release without feeds can read them.
+_FOLLOWING_FORMAT = 2
 
 #: The limits of one observation, in characters. An untrusted sender chooses its texts.
 MAX_ISSUER_CHARACTERS = 1024
@@ -36,24 +36,20 @@ MAX_DETAIL_CHARACTERS = 512
 #: The limit for one issuer: more than a path has between its signer and its anchor.
 MAX_AUTHORITIES = 4
 
-_UNREADABLE = "The trust registry holds a record that this release cannot read."
-
-_T = TypeVar("_T")
-
-_Der = Annotated[bytes, PlainValidator(b64decode)]
 _Serial = Annotated[int, PlainValidator(lambda text: int(text, 16))]
 _Clouds = frozenset[Cloud]
-_Identities = list[tuple[str, _Der, str]]
-# The layouts of the records. `_decode` refuses values that pydantic converts, and an unknown format.
+_Identities = list[tuple[str, Der, str]]
+# The layouts of the records. `decode` refuses values that pydantic converts, and an unknown format.
 _OBSERVATION = TypeAdapter(tuple[int, Cloud, str, str, tuple[str, ...], str, Moment])
-_AUTHORITIES = TypeAdapter(tuple[int, tuple[_Der, ...]])
+_AUTHORITIES = TypeAdapter(tuple[int, tuple[Der, ...]])
 _DECISIONS = TypeAdapter(
     tuple[
         int,
-        list[tuple[str, _Der, _Clouds, str, Moment, str]],
+        list[tuple[str, Der, _Clouds, str, Moment, str]],
         _Identities,
         list[tuple[_Serial, _Identities]],
         frozenset[str],
+        tuple[Der | None, int, str, Moment] | None,
     ]
 )
 _NONCONFORMING = TypeAdapter(tuple[int, str, str, _Clouds, str, str, str, Moment])
@@ -68,17 +64,17 @@ def bound_observation(observation: IssuerObservation) -> IssuerObservation:
     """
     return replace(
         observation,
-        issuer=_writable(observation.issuer)[:MAX_ISSUER_CHARACTERS],
-        authority_key_identifier=_writable(observation.authority_key_identifier)[:MAX_KEY_IDENTIFIER_CHARACTERS],
+        issuer=writable(observation.issuer)[:MAX_ISSUER_CHARACTERS],
+        authority_key_identifier=writable(observation.authority_key_identifier)[:MAX_KEY_IDENTIFIER_CHARACTERS],
         issuer_urls=tuple(
-            _writable(url) for url in observation.issuer_urls[:MAX_URLS] if len(url) <= MAX_URL_CHARACTERS
+            writable(url) for url in observation.issuer_urls[:MAX_URLS] if len(url) <= MAX_URL_CHARACTERS
         ),
     )
 
 
 def encode_observation(observation: IssuerObservation) -> str:
     """Write a JSON array: format, cloud, issuer, key identifier, URLs, signer, seen at."""
-    return _dump(
+    return dump(
         observation.cloud,
         observation.issuer,
         observation.authority_key_identifier,
@@ -89,26 +85,27 @@ def encode_observation(observation: IssuerObservation) -> str:
 
 
 def decode_observation(encoded: str) -> IssuerObservation:
-    return _decode(encoded, _observation, encode_observation)
+    return decode(encoded, _observation, encode_observation)
 
 
 def encode_authorities(authorities: Sequence[bytes]) -> str:
     """Write a JSON array: format, and the certificates in Base64 (RFC 4648 section 4)."""
-    return _dump([_base64(der) for der in authorities])
+    return dump([to_base64(der) for der in authorities])
 
 
 def decode_authorities(encoded: str) -> tuple[bytes, ...]:
-    return _decode(encoded, _authorities, encode_authorities)
+    return decode(encoded, _authorities, encode_authorities)
 
 
 def encode_decisions(decisions: OperatorDecisions) -> str:
     """Write a JSON array: format, pins, rejected CAs, denied serial numbers in hex with their CAs, denied keys.
 
-    Each of them is sorted.
+    Each of them is sorted. The bundle that is followed is the last member, if there is one.
     """
-    return _dump(
+    followed = decisions.followed
+    members: tuple[object, ...] = (
         [
-            [sha256, _base64(pin.der), sorted(pin.clouds), pin.decided_by, microseconds(pin.decided_at), pin.note]
+            [sha256, to_base64(pin.der), sorted(pin.clouds), pin.decided_by, microseconds(pin.decided_at), pin.note]
             for sha256, pin in sorted(decisions.pins.items())
         ],
         _identities(decisions.rejected),
@@ -118,24 +115,29 @@ def encode_decisions(decisions: OperatorDecisions) -> str:
         ],
         sorted(decisions.denials.spki_sha256),
     )
+    if followed is None:
+        return dump(*members)
+    raw = None if followed.raw is None else to_base64(followed.raw)
+    bundle = [raw, followed.version, followed.decided_by, microseconds(followed.decided_at)]
+    return dump(*members, bundle, format_=_FOLLOWING_FORMAT)
 
 
 def decode_decisions(encoded: str) -> OperatorDecisions:
-    return _decode(encoded, _decisions, encode_decisions)
+    return decode(encoded, _decisions, encode_decisions)
 
 
 def encode_event(event: TrustAuditEvent) -> str:
     """Write a JSON array: format, at, by, what, subject, before, after."""
-    return _dump(microseconds(event.at), event.by, event.what, event.subject, event.before, event.after)
+    return dump(microseconds(event.at), event.by, event.what, event.subject, event.before, event.after)
 
 
 def decode_event(encoded: str) -> TrustAuditEvent:
-    return _decode(encoded, _event, encode_event)
+    return decode(encoded, _event, encode_event)
 
 
 def decode_number(encoded: str) -> int:
     """Read the decimal digits of `str`, which Redis can increment."""
-    return _decode(encoded, int, str)
+    return decode(encoded, int, str)
 
 
 def discovered_issuer(latest: str, *, first_seen: int, documents: int, authorities: str | None) -> DiscoveredIssuer:
@@ -156,21 +158,21 @@ def discovered_issuer(latest: str, *, first_seen: int, documents: int, authoriti
 
 def nonconforming_id(document: NonconformingDocument) -> str:
     """Identify the pin and the detail of a bounded document."""
-    return hashlib.sha256(_dump(document.pin_sha256, document.detail).encode("ascii")).hexdigest()
+    return hashlib.sha256(dump(document.pin_sha256, document.detail).encode("ascii")).hexdigest()
 
 
 def bound_nonconforming(document: NonconformingDocument) -> NonconformingDocument:
     """Truncate the texts of a document to their limits."""
     return replace(
         document,
-        issuer=_writable(document.issuer)[:MAX_ISSUER_CHARACTERS],
-        detail=_writable(document.detail)[:MAX_DETAIL_CHARACTERS],
+        issuer=writable(document.issuer)[:MAX_ISSUER_CHARACTERS],
+        detail=writable(document.detail)[:MAX_DETAIL_CHARACTERS],
     )
 
 
 def encode_nonconforming(document: NonconformingDocument) -> str:
     """Write a JSON array: format, issuer, pin, clouds, signer, document, detail, seen at."""
-    return _dump(
+    return dump(
         document.issuer,
         document.pin_sha256,
         sorted(document.clouds),
@@ -182,7 +184,7 @@ def encode_nonconforming(document: NonconformingDocument) -> str:
 
 
 def decode_nonconforming(encoded: str) -> NonconformingDocument:
-    return _decode(encoded, _nonconforming, encode_nonconforming)
+    return decode(encoded, _nonconforming, encode_nonconforming)
 
 
 def nonconforming_record(latest: str, *, first_seen: int, documents: int) -> NonconformingRecord:
@@ -199,38 +201,14 @@ def _first_seen(microseconds_: int, *, latest: datetime, documents: int) -> date
     try:
         first = moment(microseconds_)
     except OverflowError:
-        raise StoreUnavailable(_UNREADABLE) from None
+        raise StoreUnavailable(UNREADABLE) from None
     if first > latest or documents < 1:
-        raise StoreUnavailable(_UNREADABLE)
+        raise StoreUnavailable(UNREADABLE)
     return first
 
 
-def _dump(*members: object) -> str:
-    return json.dumps([FORMAT, *members], separators=(",", ":"))
-
-
 def _identities(authorities: Iterable[AuthorityIdentity]) -> list[list[str]]:
-    return sorted([one.spki_sha256, _base64(one.subject_der), one.subject] for one in authorities)
-
-
-def _base64(der: bytes) -> str:
-    return b64encode(der).decode("ascii")
-
-
-def _writable(text: str) -> str:
-    # JSON would join two adjacent halves of a surrogate pair and return a different text.
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _decode(encoded: str, read: Callable[[str], _T], encode: Callable[[_T], str]) -> _T:
-    try:
-        value = read(encoded)
-        # The comparison refuses every variant, such as spaces, true for 1, other escapes, another order, duplicates.
-        if encode(value) == encoded:
-            return value
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        pass
-    raise StoreUnavailable(_UNREADABLE)
+    return sorted([one.spki_sha256, to_base64(one.subject_der), one.subject] for one in authorities)
 
 
 def _observation(encoded: str) -> IssuerObservation:
@@ -251,7 +229,10 @@ def _authorities(encoded: str) -> tuple[bytes, ...]:
 
 
 def _decisions(encoded: str) -> OperatorDecisions:
-    _, pins, rejected, denied, spki_sha256 = _DECISIONS.validate_python(json.loads(encoded))
+    members = json.loads(encoded)
+    if members[0] == FORMAT:
+        members.append(None)
+    _, pins, rejected, denied, spki_sha256, followed = _DECISIONS.validate_python(members)
     return OperatorDecisions(
         pins={
             sha256: PinDecision(der=der, clouds=clouds, decided_by=decided_by, decided_at=decided_at, note=note)
@@ -260,7 +241,12 @@ def _decisions(encoded: str) -> OperatorDecisions:
         rejected=_authority_identities(rejected),
         denials=Denials(serial_numbers=frozenset(serial for serial, _ in denied), spki_sha256=spki_sha256),
         denied_authorities={serial: _authority_identities(authorities) for serial, authorities in denied},
+        followed=followed and _followed(*followed),
     )
+
+
+def _followed(raw: bytes | None, version: int, decided_by: str, decided_at: datetime) -> FollowedBundle:
+    return FollowedBundle(raw=raw, version=version, decided_by=decided_by, decided_at=decided_at)
 
 
 def _authority_identities(identities: Iterable[tuple[str, bytes, str]]) -> frozenset[AuthorityIdentity]:

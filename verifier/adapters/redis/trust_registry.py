@@ -17,6 +17,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from verifier.adapters.records import trust as records
+from verifier.adapters.records.feed import decode_feed, encode_feed_files, encode_feed_look
 from verifier.adapters.records.nonces import encode_text, microseconds
 from verifier.adapters.redis.link import RedisLink
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
@@ -27,6 +28,7 @@ from verifier.ports.trust import (
     MAX_AUDIT_EVENTS,
     MAX_DISCOVERED,
     MAX_NONCONFORMING,
+    FeedState,
     NonconformingRecord,
     TrustAuditEvent,
 )
@@ -46,6 +48,17 @@ _DECIDE = """
     if (redis.call('HGET', decided, 'revision') or '0') ~= expected then return 0 end
     redis.call('HSET', decided, 'revision', revision, 'decisions', decisions)
     redis.call('XADD', audit, 'MAXLEN', '~', most, '*', 'event', event)
+    return 1
+"""
+
+# feed: a hash of revision, files, look. Replicas and the append-only file receive the files only if they change.
+_KEEP_FEED = """
+    local feed = KEYS[1]
+    local expected, revision, files, look = unpack(ARGV)
+    if (redis.call('HGET', feed, 'revision') or '0') ~= expected then return 0 end
+    local is_known = redis.call('HGET', feed, 'files') == files
+    redis.call('HSET', feed, 'revision', revision, 'look', look)
+    if not is_known then redis.call('HSET', feed, 'files', files) end
     return 1
 """
 
@@ -142,6 +155,7 @@ class RedisTrustRegistry:
         self._create = create
         self._decisions = f"{prefix}decisions"
         self._audit = f"{prefix}audit"
+        self._feed = f"{prefix}feed"
         self._issuers = f"{prefix}issuers"
         self._seen = f"{prefix}seen"
         self._nonconforming = f"{prefix}nonconforming"
@@ -180,6 +194,22 @@ class RedisTrustRegistry:
             MAX_AUDIT_EVENTS,
         )
         return bool(self._link.durably("EVAL", _DECIDE, 2, self._decisions, self._audit, *arguments))
+
+    def feed(self) -> tuple[FeedState, int]:
+        """Return the state and its revision as the port says. One command reads both."""
+        files, look, revision = _members(self._link.repeatably("HMGET", self._feed, "files", "look", "revision"))
+        if revision is None:
+            return FeedState(), 0
+        return decode_feed(_ascii(files), _ascii(look)), _revision(revision)
+
+    def keep_feed(self, state: FeedState, *, expected: int) -> bool:
+        arguments = (
+            expected,
+            expected + _step(),
+            encode_feed_files(state),
+            encode_feed_look(state),
+        )
+        return bool(self._link.once("EVAL", _KEEP_FEED, 1, self._feed, *arguments))
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
         found = self._link.repeatably("EVAL", _DISCOVERED, 2, self._issuers, self._seen)

@@ -1,8 +1,6 @@
 """Define and load the settings: environment variables `VERIFIER_*`, then one TOML file, then the defaults."""
 
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +19,7 @@ from pydantic_settings import SettingsError as UnreadableSettingError
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.secret_files import SUFFIX, read_secret_files
 from verifier.adapters.settings.tenants import CallerName, KeyHash, TenantTable
+from verifier.adapters.settings.values import Host, check_base_url, is_loopback, split, state_directory
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.encoding.unknown_fields import explain_unknown_field, find_nearest
@@ -29,6 +28,7 @@ from verifier.core.nonces import NonceForm, NonceMode
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Tenant
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
+from verifier.core.trust.published import FeedMode
 
 PREFIX = "VERIFIER_"
 #: Names the TOML file. It is the only variable that is not a setting.
@@ -36,26 +36,6 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
 #: The settings that may change while the service runs. The others need a restart.
 RELOADABLE = frozenset({"admin_keys", "policies", "tenants"})
-
-
-def _split(value: object) -> object:
-    """Split the text of an environment variable at commas. A list from the file is not changed."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-def _without_brackets(host: str) -> str:
-    """Return the address alone: URLs write IPv6 addresses in brackets."""
-    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
-
-
-_Host = Annotated[str, AfterValidator(_without_brackets)]
-_BASE_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s@/?#:\[\]]+)(:[0-9]+)?(/[^\s@?#]*)?", re.ASCII)
-
-
-def _check_base_url(url: str) -> str:
-    if _BASE_URL.fullmatch(url) is None:
-        raise ValueError("expected a base URL without credentials, such as http://collector:4318 or http://[::1]:4318")
-    return url
 
 
 class SettingsError(ValueError):
@@ -69,12 +49,22 @@ class Settings(BaseSettings):
 
     trust_dir: Path | None = None
     # The clouds whose documents are accepted live; archives are appraised for every cloud.
-    clouds: Annotated[frozenset[Cloud], NoDecode, BeforeValidator(_split), Field(min_length=1)] = SERVED_BY_DEFAULT
+    clouds: Annotated[frozenset[Cloud], NoDecode, BeforeValidator(split), Field(min_length=1)] = SERVED_BY_DEFAULT
     discovery: DiscoveryMode = DiscoveryMode.PINNED
     # The interval at which the service checks the trust directory, the trust registry, the settings file and the keys.
     trust_refresh_seconds: Annotated[float, Field(ge=0.2, le=60)] = 1.0
+    # An https URL without credentials, or an absolute directory. Without it, the service looks at no feed.
+    trust_feed: Annotated[str, Field(max_length=512, pattern=r"^(https://|/).+$")] | None = None
+    trust_feed_mode: FeedMode = FeedMode.PROPOSE
+    # The root metadata (TUF) that the operator trusts at first. Without it, those of the project's own feed, if any.
+    trust_feed_root: Path | None = None
+    # The clouds that may follow the feed. Without it, the clouds of the setting above.
+    trust_feed_clouds: Annotated[frozenset[Cloud], NoDecode, BeforeValidator(split), Field(min_length=1)] | None = None
+    trust_feed_seconds: Annotated[int, Field(ge=1, le=24 * 3600)] = 3600
+    # For a feed over https. Without it, the system's certificate authorities are trusted.
+    trust_feed_ca_file: Path | None = None
     # The URL of a store may contain its password.
-    nonce_store: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{_state_directory()}/nonces.sqlite3"))
+    nonce_store: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{state_directory()}/nonces.sqlite3"))
     # The number of Redis replicas that must acknowledge a redemption, and the time limit for them.
     nonce_wait_replicas: Annotated[int, Field(ge=0, le=16)] = 0
     nonce_wait_seconds: Annotated[float, Field(ge=0.01, le=1.5)] = 0.5
@@ -91,7 +81,7 @@ class Settings(BaseSettings):
     clock_skew_seconds: Annotated[int, Field(ge=0, le=600)] = 60
     maximum_age_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 6 * 3600
     maximum_body_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = MAX_EVIDENCE_BYTES
-    host: _Host = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     # Without tenants, any client can use the service. Outside loopback, an operator must confirm that here.
     allow_open_listening: bool = False
@@ -107,9 +97,9 @@ class Settings(BaseSettings):
     graceful_stop_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     # Without a separate port, the service's port serves the metrics.
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
-    metrics_host: _Host = "127.0.0.1"
+    metrics_host: Host = "127.0.0.1"
     # A base URL without credentials, because it is printed. Without it, no spans are sent.
-    otlp_endpoint: Annotated[str, AfterValidator(_check_base_url)] | None = None
+    otlp_endpoint: Annotated[str, AfterValidator(check_base_url)] | None = None
     # The URL of a store, or `none`. Without it, decisions are in the store of the nonces.
     decision_store: Literal["none"] | SecretStr | None = None
     # Of each tenant.
@@ -142,7 +132,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _guard_open_listening(self) -> Self:
-        if not (self.tenants or self.allow_open_listening or _is_loopback(self.host)):
+        if not (self.tenants or self.allow_open_listening or is_loopback(self.host)):
             raise ValueError(
                 f"{PREFIX}HOST is {self.host}, but there are no tenants, so any client could use the service: set "
                 f"{PREFIX}TENANTS, listen on loopback, or set {PREFIX}ALLOW_OPEN_LISTENING=true if the network "
@@ -193,6 +183,10 @@ class Settings(BaseSettings):
         if self.decision_store == "none":
             return None
         return (self.decision_store or self.nonce_store).get_secret_value()
+
+    @property
+    def clouds_of_feed(self) -> frozenset[Cloud]:
+        return self.trust_feed_clouds or self.clouds
 
     @property
     def limits(self) -> Limits:
@@ -305,18 +299,3 @@ def _explain_unknown(*place: str) -> str:
     table: type[BaseModel] = _TABLES.get(outer[0], Settings) if outer else Settings
     known = (field.alias or one for one, field in table.model_fields.items())
     return f"{'.'.join(place)}: {explain_unknown_field(name, known)}".removesuffix(".")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _state_directory() -> Path:
-    """Return the directory for state that persists between restarts (XDG Base Directory)."""
-    state_home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state_home) / "imds-verifier"

@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 import weakref
 from _thread import LockType
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -60,6 +60,8 @@ class Layout:
     version: int
     application_id: int
     statements: tuple[str, ...]
+    #: The statements that change a file of an earlier version into the next version.
+    upgrades: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     #: Whether each commit is on the disk before the call returns. If not, a power failure may lose the last commits.
     flushed: bool = True
     #: Whether deleted rows are overwritten with zeros at once (PRAGMA secure_delete).
@@ -205,12 +207,33 @@ class SqliteFile:
                 raise StoreUnavailable(
                     f"The file of the {name} database is not a {name} database. Each database needs its own file."
                 )
-            [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+            version = _upgrade(connection, self._layout)
             if version != known:
                 raise StoreUnavailable(
                     f"The {name} database has schema version {version}; this release knows only {known}."
                 )
         return connection
+
+
+def _upgrade(connection: sqlite3.Connection, layout: Layout) -> int:
+    """Bring the tables to the version of the layout, as far as it has upgrades. Return the version of the file."""
+    version = _version(connection)
+    if version in layout.upgrades:
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have upgraded the file since the first look.
+        version = _version(connection)
+        while version in layout.upgrades:
+            for statement in layout.upgrades[version]:
+                connection.execute(statement)
+            version += 1
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    return version
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    return int(version)
 
 
 def _require(version: tuple[int, ...]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from verifier.adapters.clock import SystemClock
 from verifier.adapters.records import trust as records
+from verifier.adapters.records.feed import decode_feed, encode_feed_files, encode_feed_look
 from verifier.adapters.records.nonces import encode_text, microseconds
 from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile
 from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
@@ -19,13 +20,34 @@ from verifier.ports.trust import (
     MAX_AUDIT_EVENTS,
     MAX_DISCOVERED,
     MAX_NONCONFORMING,
+    FeedState,
     NonconformingRecord,
     TrustAuditEvent,
 )
 
+# Two tables, so that a look at the feed rewrites its files only if they change.
+_FEED = (
+    """
+    CREATE TABLE feed_files (  -- one row
+        one    INTEGER PRIMARY KEY CHECK (one = 1),
+        record TEXT NOT NULL  -- encode_feed_files
+    ) STRICT
+    """,
+    """
+    CREATE TABLE feed_look (  -- one row
+        one      INTEGER PRIMARY KEY CHECK (one = 1),
+        revision INTEGER NOT NULL,
+        record   TEXT    NOT NULL  -- encode_feed_look
+    ) STRICT
+    """,
+    f"INSERT INTO feed_files VALUES (1, '{encode_feed_files(FeedState())}')",  # noqa: S608 -- of constants
+    f"INSERT INTO feed_look VALUES (1, 0, '{encode_feed_look(FeedState())}')",  # noqa: S608 -- of constants
+)
+
 _LAYOUT = Layout(
     name="trust",
-    version=3,
+    version=4,
+    upgrades={3: _FEED},
     application_id=0x696D7472,  # "imtr"
     statements=(
         """
@@ -69,11 +91,16 @@ _LAYOUT = Layout(
         ) STRICT, WITHOUT ROWID
         """,
         "CREATE INDEX claims_by_until ON claims (until)",
+        *_FEED,
     ),
 )
 
 _DECIDE = """
     UPDATE decisions SET decisions = :decisions, revision = revision + 1 WHERE revision = :expected RETURNING 1
+"""
+
+_KEEP_LOOK = """
+    UPDATE feed_look SET record = :look, revision = revision + 1 WHERE revision = :expected RETURNING 1
 """
 
 _RECORD = """
@@ -156,6 +183,28 @@ class SqliteTrustRegistry:
                 number = connection.execute("INSERT INTO events (event) VALUES (?)", (encoded,)).lastrowid
                 connection.execute("DELETE FROM events WHERE number <= ? - ?", (number, MAX_AUDIT_EVENTS))
         return decided
+
+    def feed(self) -> tuple[FeedState, int]:
+        with self._file.connection() as connection:
+            rows: list[tuple[str, str, int]] = connection.execute(
+                "SELECT feed_files.record, feed_look.record, feed_look.revision FROM feed_files JOIN feed_look"
+            ).fetchall()
+        if not rows:
+            raise StoreUnavailable("The trust database is damaged: the state of the feed is missing.")
+        [(files, look, revision)] = rows
+        return decode_feed(files, look), revision
+
+    def keep_feed(self, state: FeedState, *, expected: int) -> bool:
+        row = {
+            "files": encode_feed_files(state),
+            "look": encode_feed_look(state),
+            "expected": expected,
+        }
+        with self._file.transaction() as connection:
+            kept = bool(connection.execute(_KEEP_LOOK, row).fetchall())
+            if kept:
+                connection.execute("UPDATE feed_files SET record = :files WHERE record <> :files", row)
+        return kept
 
     def discovered(self) -> tuple[DiscoveredIssuer, ...]:
         with self._file.connection() as connection:

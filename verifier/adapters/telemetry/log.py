@@ -34,6 +34,8 @@ def configure_logging() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    # python-tuf tells each key that has not signed, also if the others reach the threshold.
+    logging.getLogger("tuf").setLevel(logging.WARNING)
     # Otherwise the warnings of libraries are lines of plain text.
     logging.captureWarnings(capture=True)
     structlog.configure(
@@ -122,6 +124,10 @@ class LogRecorder:
                 )
             case events.TrustReloaded():
                 self._log_reload("trust reloaded", event.outcome, generation=event.generation, detail=event.detail)
+            case events.FeedChecked():
+                if event.is_news:
+                    level = logging.INFO if event.outcome is events.FeedOutcome.VERIFIED else logging.ERROR
+                    self._log.log(level, "trust feed", outcome=event.outcome.value, detail=event.detail)
             case events.TrustOddityFound():
                 self._log.warning("trust oddity", detail=event.detail)
             case events.TokenKeysReloaded():

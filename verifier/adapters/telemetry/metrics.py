@@ -161,6 +161,11 @@ class MetricsRecorder:
             "verifier_nonconforming_genuine",
             "Refused documents with a valid signature under a pinned issuer that break a strictness rule or a bound.",
         )
+        self._feed_looks = counter(
+            "verifier_trust_feed_looks",
+            "Looks at the trust feed: verified, or refused (also if the feed did not answer).",
+            ["outcome"],
+        )
         self._turn = threading.Lock()
         self._counts: ChainCounts | None = None
         self._hits = self._misses = 0
@@ -168,6 +173,8 @@ class MetricsRecorder:
         for reloads in self._reloads.values():
             for outcome in events.ReloadOutcome:
                 reloads.labels(outcome.value)
+        for look in events.FeedOutcome:
+            self._feed_looks.labels(look.value)
         for result in ("hit", "miss"):
             self._chains.labels(result)
         for reason in events.LossReason:
@@ -202,6 +209,8 @@ class MetricsRecorder:
                 self._nonconforming.inc()
             case events.TrustReloaded() | events.TokenKeysReloaded() | events.SettingsReloaded():
                 self._reloads[type(event)].labels(event.outcome.value).inc()
+            case events.FeedChecked():
+                self._feed_looks.labels(event.outcome.value).inc()
             case events.StoreCallMeasured():
                 self._stores.labels(event.store, event.operation).observe(event.seconds)
                 if event.failed:

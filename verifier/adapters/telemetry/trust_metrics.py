@@ -1,7 +1,7 @@
 """Report the trust of this process as gauges, computed at the time of the scrape."""
 
 from collections import Counter as Counts
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +10,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from verifier.core.issuer_review import ReviewStatus, survey_issuer
-from verifier.core.trust.bundle import TrustBundle
+from verifier.core.trust.bundle import TrustBundle, TrustError
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.trust.horizon import horizon
+from verifier.core.trust.published import PublishedBundle
 from verifier.ports.clock import Clock
 from verifier.ports.stores import Unavailable
 from verifier.ports.trust import TrustRegistry, TrustSource
@@ -28,11 +29,14 @@ class TrustCollector(Collector):
         registry: TrustRegistry,
         clock: Clock,
         served: frozenset[Cloud] = SERVED_BY_DEFAULT,
+        read_feed: Callable[[bytes], PublishedBundle] | None = None,
     ) -> None:
+        """`read_feed` reads a bundle, or is None if the service follows no feed: then its gauges are absent."""
         self._trust = trust
         self._registry = registry
         self._clock = clock
         self._served = served
+        self._read_feed = read_feed
         self._generation = ""
         self._horizons: dict[Cloud, _Horizon] = {}
 
@@ -45,6 +49,43 @@ class TrustCollector(Collector):
             yield _collect_ends(bundle, now)
         with suppress(Unavailable):  # the registry and the bundle may both be unavailable
             yield self._collect_issuers(now)
+        if self._read_feed is not None:
+            with suppress(Unavailable):
+                yield from self._collect_feed(self._read_feed)
+
+    def _collect_feed(self, read: Callable[[bytes], PublishedBundle]) -> Iterable[Metric]:
+        state, _ = self._registry.feed()
+        decisions, _ = self._registry.decisions()
+        in_force, expiry, offered = 0, None, 0
+        followed = decisions.followed
+        if followed is not None and followed.raw is not None:
+            in_force = followed.version
+            with suppress(TrustError):
+                expiry = read(followed.raw).expires_at.timestamp()
+        if state.offered is not None:
+            with suppress(TrustError):
+                offered = read(state.offered).version
+        checked = 0.0 if state.checked_at is None else state.checked_at.timestamp()
+        yield GaugeMetricFamily(
+            "verifier_trust_feed_last_success_seconds",
+            "Last look that reached the trust feed and verified its metadata, in Unix time; 0 before the first.",
+            checked,
+        )
+        yield GaugeMetricFamily(
+            "verifier_trust_feed_version", "Version of the feed's bundle that is in force; 0 without one.", in_force
+        )
+        yield GaugeMetricFamily(
+            "verifier_trust_feed_offered_version",
+            "Version of the feed's bundle that waits for an operator; 0 without one.",
+            offered if offered > in_force else 0,
+        )
+        family = GaugeMetricFamily(
+            "verifier_trust_feed_expiry_seconds",
+            "End of the feed's bundle that is in force, in Unix time. An expired one stays in force.",
+        )
+        if expiry is not None:
+            family.add_metric([], expiry)
+        yield family
 
     def _collect_issuers(self, now: datetime) -> Metric:
         decisions, _ = self._registry.decisions()

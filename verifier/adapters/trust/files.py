@@ -146,8 +146,16 @@ def load_bundle(overlay: Path | None = None) -> TrustBundle:
 
     Raises TrustError, which names the file and the entry, also if a file cannot be read.
     """
-    directory = overlay or shipped_directory()
-    mode, entries = _read_directory(directory, is_overlay=overlay is not None)
+    return _load(overlay or shipped_directory(), is_overlay=overlay is not None)
+
+
+def load_directory(directory: Path) -> TrustBundle:
+    """Load a directory in the form of the shipped one, or an overlay like `load_bundle`. Raises TrustError."""
+    return _load(directory, is_overlay=_is_overlay(directory))
+
+
+def _load(directory: Path, *, is_overlay: bool) -> TrustBundle:
+    mode, entries = _read_directory(directory, is_overlay=is_overlay)
     if mode is _Mode.ADD:
         _, shipped = _read_directory(shipped_directory(), is_overlay=False)
         entries = shipped | entries
@@ -155,6 +163,19 @@ def load_bundle(overlay: Path | None = None) -> TrustBundle:
         return TrustBundle.of(tuple(entries.values()))
     except TrustError as error:
         raise TrustError(f"{directory}: {error}") from error
+
+
+def read_entries(directory: Path) -> tuple[TrustedCertificate, ...]:
+    """Return the entries of one directory, which is an overlay or has the form of the shipped one. Raises TrustError.
+
+    The entries of an overlay are not added to the shipped ones.
+    """
+    _, entries = _read_directory(directory, is_overlay=_is_overlay(directory))
+    return tuple(entries.values())
+
+
+def _is_overlay(directory: Path) -> bool:
+    return "mode" in _parse(directory / MANIFEST)
 
 
 def _read_directory(directory: Path, *, is_overlay: bool) -> _Listing:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +13,14 @@ from pathlib import Path
 
 from verifier.adapters.polling import FileFollower
 from verifier.adapters.trust.files import load_bundle, shipped_directory
+from verifier.adapters.trust.published import read_bundle
 from verifier.core.discovery import DiscoveredIssuer, admissible, admit, extend
 from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.bundle import Origin, Role, TrustBundle, TrustedCertificate, TrustError
 from verifier.core.trust.certificates import Certificate, CertificateError
-from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision, certificates_of
+from verifier.core.trust.published import Merged, PublishedBundle, merge
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TrustReloaded
 from verifier.ports.trust import TrustRegistry
@@ -40,12 +43,25 @@ class _Wish:
     pin: PinDecision | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Composed:
+    """A bundle, a sentence for each authority that cannot be in it, and one for each part of the feed that is not."""
+
+    bundle: TrustBundle
+    omissions: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
 class LiveTrust:
     """Combine the bundle of the files and the registry. Implements the LiveTrustSource port.
 
     Thread-safe; a request never waits for a reload. In the mode `admit`, the bundle includes the discovered
-    authorities that are admissible (core.discovery). Construction raises TrustError if the files are not a valid bundle
-    and there is no `last_good` one. If the registry is unavailable, there is no bundle until a `refresh` reaches it.
+    authorities that are admissible (core.discovery). The bundle of the trust feed that is in force counts for the
+    clouds in `feed_clouds`. If this release cannot use it, the one before stays in force. A process that starts then
+    trusts the files and the operators' pins only, and records the reason.
+
+    Construction raises TrustError if the files are not a valid bundle and there is no `last_good` one. If the registry
+    is unavailable, there is no bundle until a `refresh` reaches it.
     """
 
     def __init__(
@@ -55,12 +71,15 @@ class LiveTrust:
         *,
         admit: bool,
         recorder: Recorder,
+        feed_clouds: AbstractSet[Cloud] = SERVED_BY_DEFAULT,
         last_good: TrustBundle | None = None,
     ) -> None:
         directories = (shipped_directory(),) if overlay is None else (shipped_directory(), overlay)
         self._registry = registry
         self._admit = admit
         self._recorder = recorder
+        self._feed_clouds = feed_clouds
+        self._published: PublishedBundle | None = None
         self._turn = threading.Lock()
         self._omissions: tuple[str, ...] = ()
         self._revision: int | None = None
@@ -76,7 +95,7 @@ class LiveTrust:
             self._tell(ReloadOutcome.REFUSED, self._follower.refusal)
         with suppress(StoreUnavailable):
             self._read_registry()
-        self._bundle = self._compose()
+        self._bundle = self._compose().bundle
         self._is_known = self._revision is not None
 
     def bundle(self) -> TrustBundle:
@@ -88,6 +107,13 @@ class LiveTrust:
         if not self._is_known:
             self.refresh()
         return self._bundle
+
+    def preview(self, published: PublishedBundle) -> tuple[TrustBundle, tuple[str, ...]]:
+        """Compose the bundle with this one of the feed, over the latest files and decisions, and change nothing."""
+        self.refresh()
+        with self._turn:
+            composed = self._compose_with(published)
+        return composed.bundle, composed.ignored
 
     def refresh(self) -> None:
         """Reload the files and the registry if they have changed.
@@ -123,7 +149,8 @@ class LiveTrust:
         return True
 
     def _put_in_force(self, *, is_news: bool) -> None:
-        bundle = self._compose()
+        composed = self._compose()
+        bundle = composed.bundle
         if bundle.generation != self._bundle.generation:
             self._bundle = bundle
             is_news = True
@@ -133,15 +160,48 @@ class LiveTrust:
             origins = Counter(entry.origin for entry in bundle.entries)
             numbers = ", ".join(f"{origins[origin]} {origin}" for origin in Origin)
             parts = [f"{len(bundle.entries)} certificates: {numbers}", *bundle.oddities()]
+            parts += [f"without effect in the trust feed: {one}" for one in composed.ignored]
             self._tell(ReloadOutcome.LOADED, "; ".join(parts))
 
-    def _compose(self) -> TrustBundle:
+    def _compose(self) -> _Composed:
         """Build the bundle from the latest files and registry content.
 
         An authority that cannot be in the bundle is omitted, and the reason is recorded. The other authorities and all
         denials stay effective.
         """
-        bundle = TrustBundle.of(self._files.entries, denials=self._decisions.denials)
+        composed, refusal = self._compose_followed()
+        omissions = (*([refusal] if refusal else []), *composed.omissions)
+        if omissions and omissions != self._omissions:
+            self._tell(ReloadOutcome.REFUSED, "; ".join(omissions))
+        self._omissions = omissions
+        return composed
+
+    def _compose_followed(self) -> tuple[_Composed, str]:
+        """Return the bundle with the one of the feed that is in force, and why that one cannot be used, if so."""
+        followed = self._decisions.followed
+        if followed is None or followed.raw is None:
+            self._published = None
+            return self._compose_with(None), ""
+        try:
+            published = read_bundle(followed.raw)
+            composed = self._compose_with(published)
+        except TrustError as error:
+            refusal = f"version {followed.version} of the trust feed is not used: {error}"
+        else:
+            self._published = published
+            return composed, ""
+        try:
+            return self._compose_with(self._published), refusal
+        except TrustError:  # the files have changed since
+            self._published = None
+            return self._compose_with(None), refusal
+
+    def _compose_with(self, published: PublishedBundle | None) -> _Composed:
+        """Build the bundle with this one of the feed. Raises TrustError if it does not fit the files."""
+        merged = Merged(entries=self._files.entries, ignored=())
+        if published is not None:
+            merged = merge(self._files, published, allowed=self._feed_clouds, decisions=self._decisions)
+        bundle = TrustBundle.of(merged.entries, denials=self._decisions.denials)
         entries: list[TrustedCertificate] = []
         omissions: list[str] = []
         for wish in _wishes(self._decisions, self._discovered, bundle):
@@ -153,10 +213,7 @@ class LiveTrust:
                     entries.extend(_grant(wish, wish.clouds - absent, bundle))
                 except (CertificateError, TrustError) as error:
                     omissions.append(f"{wish.sha256}, {wish.source}: {error}")
-        if omissions and tuple(omissions) != self._omissions:
-            self._tell(ReloadOutcome.REFUSED, "; ".join(omissions))
-        self._omissions = tuple(omissions)
-        return extend(bundle, entries)
+        return _Composed(bundle=extend(bundle, entries), omissions=tuple(omissions), ignored=merged.ignored)
 
     def _tell(self, outcome: ReloadOutcome, detail: str) -> None:
         self._recorder.record(TrustReloaded(outcome=outcome, generation=self._bundle.generation, detail=detail))

@@ -25,13 +25,13 @@ def decode(raw: bytes) -> dict[str, object]:
     return decode_text(text)
 
 
-def decode_text(text: str) -> dict[str, object]:
+def decode_text(text: str, *, most_values: int = MAX_JSON_VALUES) -> dict[str, object]:
     """Decode the one JSON object in `text`. Raises JsonError.
 
     Duplicate names, NaN, infinity and lone surrogates are refused. The depth is at most MAX_JSON_DEPTH, and there are
-    at most MAX_JSON_VALUES members and elements. The time is linear in the size of `text`, which the caller bounds.
+    at most `most_values` members and elements. The time is linear in the size of `text`, which the caller bounds.
     """
-    _check_bounds(text)
+    _check_bounds(text, most_values)
     try:
         value = json.loads(
             text, object_pairs_hook=_object, parse_constant=_finite, parse_float=_finite, parse_int=_integer
@@ -63,16 +63,16 @@ def _explain(error: json.JSONDecodeError) -> str:
     return "it is not JSON"
 
 
-def _check_bounds(text: str) -> None:
+def _check_bounds(text: str, most_values: int) -> None:
     """Refuse a text that exceeds the bounds, before any object is built.
 
     The first count includes brackets and commas in strings. Only if it is too high, a second count ignores strings.
     """
-    if _openings(text) <= MAX_JSON_DEPTH and _values(text) <= MAX_JSON_VALUES:
+    if _openings(text) <= MAX_JSON_DEPTH and _values(text) <= most_values:
         return
     bare = _STRING.sub("", text)
-    if _values(bare) > MAX_JSON_VALUES:
-        raise JsonError(f"it has more than {MAX_JSON_VALUES} members and elements")
+    if _values(bare) > most_values:
+        raise JsonError(f"it has more than {most_values} members and elements")
     depth = 0
     for bracket in _BRACKET.finditer(bare):
         depth += 1 if bracket.group() in "[{" else -1

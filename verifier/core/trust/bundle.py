@@ -33,6 +33,8 @@ class Origin(StrEnum):
 
     #: A manifest lists it.
     LISTED = "listed"
+    #: A trust feed publishes it.
+    PUBLISHED = "published"
     #: An operator approved or added it on the running service.
     APPROVED = "approved"
     #: The service admitted it without a decision, because it chains to an anchor and the settings allow that.
@@ -86,8 +88,8 @@ class TrustedCertificate:
         subject = self.certificate.subject
         if not self.certificate.is_ca:
             raise TrustError(f"{subject}: not a certificate authority")
-        if self.role is Role.ROOT and self.origin is not Origin.LISTED:
-            raise TrustError(f"{subject}: only a manifest can trust a root")
+        if self.role is Role.ROOT and self.origin not in {Origin.LISTED, Origin.PUBLISHED}:
+            raise TrustError(f"{subject}: only a manifest or a trust feed can trust a root")
         if self.role is Role.ROOT and not self.certificate.is_self_issued:
             raise TrustError(f"{subject}: a root that another authority issued")
         if not self.clouds:

@@ -22,6 +22,20 @@ class PinDecision:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowedBundle:
+    """Record which bundle of the trust feed is in force. `raw` is the bundle as it was published.
+
+    `raw` is None after an operator took this version out of force. `decided_by` names the operator, or the feed if the
+    mode is `apply`.
+    """
+
+    raw: bytes | None = field(repr=False)
+    version: int
+    decided_by: str
+    decided_at: datetime
+
+
 #: The CAs that were known under a denied serial number when it was denied.
 DeniedAuthorities = Mapping[int, frozenset[AuthorityIdentity]]
 
@@ -38,6 +52,7 @@ class OperatorDecisions:
     rejected: frozenset[AuthorityIdentity] = frozenset()
     denials: Denials = field(default_factory=Denials)
     denied_authorities: DeniedAuthorities = field(default_factory=dict)
+    followed: FollowedBundle | None = None
 
     def __post_init__(self) -> None:
         known = {serial: authorities for serial, authorities in self.denied_authorities.items() if authorities}
@@ -92,7 +107,18 @@ class Allow:
     denials: Denials
 
 
-Change = Pin | Unpin | Reject | Deny | Allow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """Put a bundle of the trust feed in force in place of the one before, or none if it has no `raw`.
+
+    An earlier version replaces no later one: another replica may have put that in force meanwhile. If `bundle` is None,
+    the version is forgotten, and any version may follow.
+    """
+
+    bundle: FollowedBundle | None
+
+
+Change = Pin | Unpin | Reject | Deny | Allow | Follow
 
 
 def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
@@ -121,6 +147,10 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
                     for serial in decisions.denied_authorities.keys() | known.keys()
                 },
             )
+        case Follow(bundle=bundle):
+            present = decisions.followed
+            is_earlier = bundle is not None and present is not None and bundle.version < present.version
+            return decisions if is_earlier else replace(decisions, followed=bundle)
         case Allow(denials=fewer):
             return replace(
                 decisions,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from verifier.adapters.aia.addresses import MAX_LOOKUPS, NameService, PublicAddress, check_addresses, look_up
+from verifier.adapters.aia.addresses import PublicAddress, check_addresses
+from verifier.adapters.name_service import MAX_LOOKUPS, NameService, look_up
 from verifier.ports.trust import FetchFailed
 
 

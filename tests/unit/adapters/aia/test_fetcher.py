@@ -29,8 +29,8 @@ from support.issuers import (
 )
 
 from verifier.adapters.aia.addresses import PublicAddress
-from verifier.adapters.aia.connection import MAX_ANSWER_BYTES, MAX_BODY_BYTES
-from verifier.adapters.aia.fetcher import MAX_ADDRESSES, MAX_REDIRECTS, AiaFetcher, connect
+from verifier.adapters.aia.fetcher import MAX_ADDRESSES, MAX_BODY_BYTES, MAX_REDIRECTS, AiaFetcher, connect
+from verifier.adapters.bounded_http import MAX_OVERHEAD_BYTES
 from verifier.ports.trust import FetchFailed, IssuerFetcher
 
 ISSUER = shared_pki().issuing_ca.certificate
@@ -266,7 +266,7 @@ def test_reads_so_many_bytes_of_interim_answers(net: Internet) -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     net.plays[PATH] = interim * 10 + answer(der(ISSUER))
     assert fetch(net) == (der(ISSUER),)
-    net.plays[PATH] = interim * (MAX_ANSWER_BYTES // len(interim)) + answer(der(ISSUER))
+    net.plays[PATH] = interim * ((MAX_BODY_BYTES + MAX_OVERHEAD_BYTES) // len(interim)) + answer(der(ISSUER))
     with pytest.raises(FetchFailed):
         fetch(net)
 

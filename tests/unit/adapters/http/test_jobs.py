@@ -33,3 +33,15 @@ def test_other_greenlets_go_on_while_a_job_blocks_its_thread() -> None:
         turns += 1
     assert turns > 5
     job.get()
+
+
+def test_a_job_that_hangs_is_left_in_its_thread() -> None:
+    """For example a read from a network file system that is away."""
+    run = NativeThread(timedelta(seconds=5), timedelta(seconds=0.1))
+    with pytest.raises(StoreUnavailable, match="did not end in time"):
+        run(lambda: time.sleep(0.5))
+    assert gevent.spawn(gevent.sleep, 0).get() is None
+    with pytest.raises(StoreUnavailable, match="did not end in time"):
+        run(lambda: "waits for the thread")
+    gevent.sleep(0.6)
+    assert run(lambda: "done") == "done"

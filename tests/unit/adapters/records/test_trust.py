@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verifier.adapters.records.feed import decode_feed, encode_feed_files, encode_feed_look
 from verifier.adapters.records.trust import (
     bound_nonconforming,
     bound_observation,
@@ -28,9 +29,9 @@ from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
+from verifier.ports.trust import FeedState, NonconformingRecord, TrustAuditEvent
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 MICROSECONDS = 1_795_420_800_000_000
@@ -83,12 +84,26 @@ ENCODED_NONCONFORMING = (
     f"{MICROSECONDS}]"
 )
 
+FOLLOWING = replace(DECISIONS, followed=FollowedBundle(raw=b"{}", version=7, decided_by="\N{LOCK}", decided_at=NOW))
+ENCODED_FOLLOWING = ENCODED_DECISIONS.replace("[1,", "[2,", 1)[:-1] + f',["e30=",7,"\\ud83d\\udd12",{MICROSECONDS}]]'
+FEED = FeedState(
+    metadata={"timestamp.json": b"t", "1.root.json": b""},
+    offered=b"{}",
+    root_sha256="aa",
+    checked_at=NOW,
+    problem="\N{LOCK}",
+)
+ENCODED_FILES = '[1,[["1.root.json",""],["timestamp.json","dA=="]],"e30=","aa"]'
+ENCODED_LOOK = f'[1,{MICROSECONDS},"\\ud83d\\udd12"]'
+
 DECODERS: list[tuple[Callable[[str], object], str]] = [
     (decode_observation, ENCODED_OBSERVATION),
     (decode_event, ENCODED_EVENT),
     (decode_authorities, ENCODED_AUTHORITIES),
     (decode_decisions, ENCODED_DECISIONS),
     (decode_nonconforming, ENCODED_NONCONFORMING),
+    (lambda files: decode_feed(files, ENCODED_LOOK), ENCODED_FILES),
+    (lambda look: decode_feed(ENCODED_FILES, look), ENCODED_LOOK),
 ]
 
 _moments = st.datetimes(timezones=st.just(UTC))
@@ -124,6 +139,21 @@ _decisions = st.builds(
         spki_sha256=st.frozensets(_fingerprints),
     ),
     denied_authorities=st.dictionaries(st.just(7), st.frozensets(_identities, max_size=3)),
+    followed=st.none()
+    | st.builds(
+        FollowedBundle,
+        raw=st.none() | st.binary(),
+        version=st.integers(),
+        decided_by=st.text(),
+        decided_at=_moments,
+    ),
+)
+_feeds = st.builds(
+    FeedState,
+    metadata=st.dictionaries(st.text(), st.binary(), max_size=3),
+    offered=st.none() | st.binary(),
+    checked_at=st.none() | _moments,
+    problem=st.text().map(lambda text: text.encode("utf-8", "replace").decode()),
 )
 _nonconforming = st.builds(
     NonconformingDocument,
@@ -145,7 +175,9 @@ def test_writes_lines_of_ascii_with_their_format_first() -> None:
     assert encode_event(EVENT) == ENCODED_EVENT
     assert encode_authorities([b"\x30\xff", b""]) == ENCODED_AUTHORITIES
     assert encode_decisions(DECISIONS) == ENCODED_DECISIONS
+    assert encode_decisions(FOLLOWING) == ENCODED_FOLLOWING
     assert encode_nonconforming(NONCONFORMING) == ENCODED_NONCONFORMING
+    assert (encode_feed_files(FEED), encode_feed_look(FEED)) == (ENCODED_FILES, ENCODED_LOOK)
 
 
 def test_writes_the_same_moment_alike_in_any_zone() -> None:
@@ -178,6 +210,40 @@ def test_reads_back_the_names_of_authorities(decisions: OperatorDecisions) -> No
 @given(document=_nonconforming)
 def test_reads_back_a_nonconforming_document(document: NonconformingDocument) -> None:
     assert decode_nonconforming(encode_nonconforming(document)) == document
+
+
+@given(state=_feeds)
+def test_reads_back_the_state_of_a_feed(state: FeedState) -> None:
+    assert decode_feed(encode_feed_files(state), encode_feed_look(state)) == state
+
+
+def test_keeps_the_problem_of_a_feed_at_a_bounded_length() -> None:
+    kept = decode_feed(ENCODED_FILES, encode_feed_look(FeedState(problem="\ud800" + "x" * 20_000)))
+    assert kept.problem == "?" + "x" * 1023
+
+
+@pytest.mark.parametrize(
+    ("written", "other"),
+    [
+        ("[2,", "[1,"),
+        ("[2,", "[3,"),
+        ('["e30=",7', '["e30",7'),
+        ('["e30=",7', '["e30=",7.0'),
+        ('["e30=",7', '["e30=",true'),
+        (f'["e30=",7,"\\ud83d\\udd12",{MICROSECONDS}]', "null"),
+        (f'["e30=",7,"\\ud83d\\udd12",{MICROSECONDS}]', "[]"),
+        (f',["e30=",7,"\\ud83d\\udd12",{MICROSECONDS}]', ""),
+    ],
+)
+def test_refuses_decisions_that_follow_a_bundle_in_another_form(written: str, other: str) -> None:
+    assert decode_decisions(ENCODED_FOLLOWING) == FOLLOWING
+    assert written in ENCODED_FOLLOWING
+    with pytest.raises(StoreUnavailable, match="cannot read"):
+        decode_decisions(ENCODED_FOLLOWING.replace(written, other, 1))
+
+
+def test_decisions_that_follow_nothing_have_the_format_of_releases_without_feeds() -> None:
+    assert encode_decisions(replace(FOLLOWING, followed=None)) == ENCODED_DECISIONS
 
 
 @given(event=_events)

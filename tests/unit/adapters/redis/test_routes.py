@@ -7,8 +7,8 @@ import pytest
 import redis
 from support.redis_links import ADDRESS, Answering
 
-from verifier.adapters.redis.routes import ClusterRoute, SentinelRoute
 from verifier.adapters.redis.nodes import Node
+from verifier.adapters.redis.routes import ClusterRoute, Route, SentinelRoute
 from verifier.adapters.redis.urls import Address
 
 OTHER = Address("10.0.0.2", 7000)
@@ -78,7 +78,9 @@ class Slow(Answering):
 )
 def test_callers_wait_while_the_first_one_asks(time: Time, kind: str, answer: object) -> None:
     nodes = Slow(answer)
-    route = SentinelRoute([ADDRESS], "main", nodes, time) if kind == "sentinel" else ClusterRoute([ADDRESS], nodes, time)
+    route: Route = ClusterRoute([ADDRESS], nodes, time)
+    if kind == "sentinel":
+        route = SentinelRoute([ADDRESS], "main", nodes, time)
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(route.address, "key")]
         assert nodes.was_asked.wait(10)

@@ -52,6 +52,8 @@ def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_
     assert stores.registry.revision() != revision
     assert stores.registry.discovered() == ()
     assert stores.registry.nonconforming() == ()
+    state, looked = stores.registry.feed()
+    assert stores.registry.keep_feed(state, expected=looked) is True
     assert stores.registry.claim("lease", lasting=timedelta(minutes=1)) is True
     assert stores.registry.is_claimed("lease") is True
     assert stores.registry.audit_log(most=1) == (event,)

@@ -23,6 +23,8 @@ from verifier.ports.telemetry import (
     DecisionOutageChanged,
     DocumentAppraised,
     Event,
+    FeedChecked,
+    FeedOutcome,
     ForwardingMismatched,
     IssuerObserved,
     NonconformingGenuine,
@@ -114,6 +116,12 @@ def appraised(verdict: Verdict, code: str) -> DocumentAppraised:
         steps=((Check.FORMAT, 0.0001), (Check.CHAIN, 0.002)),
     )
     return DocumentAppraised(record=record)
+
+
+def test_keys_that_have_not_signed_a_feed_are_no_events(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    logging.getLogger("tuf.api._payload").info("No signature for keyid %s", "aa")
+    assert lines(capsys) == []
 
 
 def test_appraisal_is_one_line_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,6 +242,17 @@ def test_nonconforming_document_is_logged_with_its_digests(capsys: pytest.Captur
         "documentSha256": "cc" * 32,
         "detail": "Two of an element.",
     }
+
+
+def test_a_look_at_the_feed_is_a_line_if_it_is_news(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    for outcome in FeedOutcome:
+        for is_news in (True, False):
+            LogRecorder().record(FeedChecked(outcome=outcome, detail="version 2 in force", is_news=is_news))
+    assert [(line["event"], line["level"], line["outcome"], line["detail"]) for line in lines(capsys)] == [
+        ("trust feed", "info", "verified", "version 2 in force"),
+        ("trust feed", "error", "refused", "version 2 in force"),
+    ]
 
 
 def test_trust_oddity_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:

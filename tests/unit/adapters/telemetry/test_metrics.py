@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.chains import authority, root
 from support.clocks import ManualClock
 from support.documents import NOW, bundle_of, der, trusted
+from support.feeds import published
 
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.telemetry import trust_metrics
@@ -23,11 +24,13 @@ from verifier.adapters.telemetry.composite import CompositeRecorder
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, shared_values
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.adapters.trust.files import load_bundle
+from verifier.adapters.trust.published import read_bundle, write_bundle
 from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import Check
 from verifier.core.trust.bundle import Denials, TrustBundle
 from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions
 from verifier.ports.decisions import AppraisalRecord, Stage, Verdict
 from verifier.ports.stores import StoreUnavailable, Unavailable
 from verifier.ports.telemetry import (
@@ -36,6 +39,8 @@ from verifier.ports.telemetry import (
     DecisionsLost,
     DocumentAppraised,
     Event,
+    FeedChecked,
+    FeedOutcome,
     IssuerObserved,
     LossReason,
     NonconformingGenuine,
@@ -51,7 +56,7 @@ from verifier.ports.telemetry import (
     TrustChanged,
     TrustReloaded,
 )
-from verifier.ports.trust import TrustAuditEvent
+from verifier.ports.trust import FeedState, TrustAuditEvent
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -171,6 +176,54 @@ def test_nonconforming_documents_are_counted_from_zero(page: Page) -> None:
     for _ in range(2):
         page.recorder.record(nonconforming())
     assert page.value("verifier_nonconforming_genuine_total") == 2
+
+
+class TestFeed:
+    @pytest.fixture
+    def feeding(self, tmp_path: Path) -> Page:
+        page = Page(registry=SqliteTrustRegistry(tmp_path / "registry.sqlite3"))
+        collector = TrustCollector(trust=page.trust, registry=page.registry, clock=page.clock, read_feed=read_bundle)
+        page.metrics = Metrics(recorder=page.recorder, trust=collector, chains=page.counts, version="1")
+        return page
+
+    def test_has_no_gauge_without_a_feed(self, page: Page) -> None:
+        gauges = {name for name, _ in page.read() if name.startswith("verifier_trust_feed")}
+        assert gauges == {"verifier_trust_feed_looks_total", "verifier_trust_feed_looks_created"}
+
+    def test_has_neither_look_nor_version_at_first(self, feeding: Page) -> None:
+        assert feeding.value("verifier_trust_feed_last_success_seconds") == 0
+        assert feeding.value("verifier_trust_feed_version") == 0
+        assert feeding.value("verifier_trust_feed_offered_version") == 0
+        assert feeding.value("verifier_trust_feed_expiry_seconds") is None
+
+    def test_shows_the_version_in_force_and_the_offered_one(self, feeding: Page) -> None:
+        first, second = published(version=7), published(version=8)
+        followed = FollowedBundle(raw=write_bundle(first), version=7, decided_by="feed", decided_at=NOW)
+        event = TrustAuditEvent(at=NOW, by="feed", what="follow feed", subject="7", before="", after="")
+        assert feeding.registry.decide(OperatorDecisions(followed=followed), event, expected=0)
+        state = FeedState(offered=write_bundle(first), checked_at=NOW)
+        assert feeding.registry.keep_feed(state, expected=0)
+        assert feeding.value("verifier_trust_feed_version") == 7
+        assert feeding.value("verifier_trust_feed_offered_version") == 0
+        assert feeding.value("verifier_trust_feed_expiry_seconds") == first.expires_at.timestamp()
+        assert feeding.value("verifier_trust_feed_last_success_seconds") == NOW.timestamp()
+        assert feeding.registry.keep_feed(FeedState(offered=write_bundle(second), checked_at=NOW), expected=1)
+        assert feeding.value("verifier_trust_feed_offered_version") == 8
+
+    def test_bundles_of_another_release_have_no_gauge(self, feeding: Page) -> None:
+        followed = FollowedBundle(raw=b"{}", version=7, decided_by="feed", decided_at=NOW)
+        event = TrustAuditEvent(at=NOW, by="feed", what="follow feed", subject="7", before="", after="")
+        assert feeding.registry.decide(OperatorDecisions(followed=followed), event, expected=0)
+        assert feeding.registry.keep_feed(FeedState(offered=b"{}"), expected=0)
+        assert feeding.value("verifier_trust_feed_version") == 7
+        assert feeding.value("verifier_trust_feed_offered_version") == 0
+        assert feeding.value("verifier_trust_feed_expiry_seconds") is None
+
+    def test_counts_looks_from_zero(self, page: Page) -> None:
+        for outcome in (FeedOutcome.REFUSED, FeedOutcome.REFUSED, FeedOutcome.VERIFIED):
+            page.recorder.record(FeedChecked(outcome=outcome, detail="", is_news=False))
+        assert page.value("verifier_trust_feed_looks_total", outcome="refused") == 2
+        assert page.value("verifier_trust_feed_looks_total", outcome="verified") == 1
 
 
 class TestTrust:

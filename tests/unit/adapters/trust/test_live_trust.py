@@ -13,21 +13,35 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.certificates import make_signer
-from support.chains import authority, claims_of, root
+from support.chains import authority, claims_of, key, root
 from support.documents import NOW, der
+from support.feeds import anchor as feed_anchor
+from support.feeds import entry, published
 
 from verifier.adapters.polling import poll, start_polling
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust import live_trust
 from verifier.adapters.trust.files import load_bundle
 from verifier.adapters.trust.live_trust import LiveTrust
+from verifier.adapters.trust.published import read_bundle, write_bundle
 from verifier.core.chain import build_chain
 from verifier.core.discovery import IssuerObservation
 from verifier.core.reasons import ChainRefused
 from verifier.core.trust.bundle import AuthorityIdentity, Denials, Origin, TrustBundle, TrustError
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import Change, Deny, Pin, PinDecision, Reject, Unpin, decide
+from verifier.core.trust.operator_decisions import (
+    Change,
+    Deny,
+    Follow,
+    FollowedBundle,
+    Pin,
+    PinDecision,
+    Reject,
+    Unpin,
+    decide,
+)
+from verifier.emulator import pki
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Event, RefreshFailed, ReloadOutcome, TrustReloaded
 from verifier.ports.trust import LiveTrustSource, TrustAuditEvent
@@ -87,6 +101,9 @@ class Registry(SqliteTrustRegistry):
         self.change(Pin(pins={sha256: decision(raw, clouds)}))
         return sha256
 
+    def follow(self, raw: bytes | None, *, version: int = 1) -> None:
+        self.change(Follow(bundle=FollowedBundle(raw=raw, version=version, decided_by="alice", decided_at=NOW)))
+
     def discover(self, *authorities: x509.Certificate, cloud: Cloud = Cloud.PUBLIC) -> None:
         observation = IssuerObservation(
             cloud=cloud,
@@ -101,6 +118,16 @@ class Registry(SqliteTrustRegistry):
 
 def decision(raw: bytes, clouds: frozenset[Cloud] = PUBLIC) -> PinDecision:
     return PinDecision(der=raw, clouds=clouds, decided_by="alice", decided_at=NOW, note="seen in eastus")
+
+
+def feed_of(*certificates: x509.Certificate) -> bytes:
+    """Return the bundle of a feed with these anchors and pins."""
+    made = [pki.Identity(certificate=one, key=key()) for one in certificates]
+    return write_bundle(
+        published(
+            *(feed_anchor(one) if one.certificate.subject == one.certificate.issuer else entry(one) for one in made)
+        )
+    )
 
 
 @cache
@@ -225,7 +252,11 @@ class TestFiles:
         trust.refresh()
         assert fingerprints(trust.bundle()) == fingerprints_of(anchor(), pin("Live CA"), pin("Second CA"))
         assert told.reloads == [
-            (ReloadOutcome.LOADED, trust.bundle().generation, "3 certificates: 3 listed, 0 approved, 0 admitted")
+            (
+                ReloadOutcome.LOADED,
+                trust.bundle().generation,
+                "3 certificates: 3 listed, 0 published, 0 approved, 0 admitted",
+            )
         ]
 
     def test_may_come_and_go_often_within_one_tick_of_the_file_systems_clock(
@@ -430,7 +461,7 @@ class TestDecisions:
         entry = trust.bundle().clouds[Cloud.PUBLIC].entry(pinned)
         assert (entry.origin, entry.note) == (Origin.APPROVED, "seen in eastus")
         assert entry.source == "pinned by alice at 2026-11-23T08:00:00Z"
-        assert told.details == ["3 certificates: 2 listed, 1 approved, 0 admitted"]
+        assert told.details == ["3 certificates: 2 listed, 0 published, 1 approved, 0 admitted"]
 
     def test_take_a_pin_back(self, trust: LiveTrust, registry: Registry) -> None:
         pinned = registry.pin(pin("Pinned CA"))
@@ -505,6 +536,117 @@ class TestDecisions:
         assert trust.bundle().denials.serial_numbers == {7}
         assert told.outcomes == [ReloadOutcome.REFUSED, ReloadOutcome.LOADED]
         assert why in told.details[0]
+
+
+class TestFeed:
+    """The bundle of the trust feed that is in force."""
+
+    @pytest.fixture
+    def stranger(self) -> bytes:
+        """A bundle whose only pin is under no trusted anchor."""
+        return feed_of(pin("Strange CA", under="Strange Root"))
+
+    def test_adds_its_pins_and_anchors(self, trust: LiveTrust, registry: Registry, told: KeptReloads) -> None:
+        registry.follow(feed_of(pin("Fed CA"), anchor("Fed Root"), pin("Lower CA", under="Fed Root")))
+        trust.refresh()
+        fed = {pin("Fed CA"), anchor("Fed Root"), pin("Lower CA", under="Fed Root")}
+        assert fingerprints(trust.bundle()) == fingerprints_of(anchor(), pin("Live CA"), *fed)
+        origins = {one.certificate.sha256: one.origin for one in trust.bundle().entries}
+        assert origins[fingerprint(pin("Fed CA"))] is Origin.PUBLISHED
+        assert told.outcomes == [ReloadOutcome.LOADED]
+        assert "5 certificates: 2 listed, 3 published, 0 approved, 0 admitted" in told.details[0]
+
+    def test_is_in_force_at_construction(self, directory: Path, registry: Registry, told: KeptReloads) -> None:
+        registry.follow(feed_of(pin("Fed CA")))
+        trust = LiveTrust(directory, registry, admit=False, recorder=told)
+        assert fingerprint(pin("Fed CA")) in fingerprints(trust.bundle())
+        assert told.outcomes == []
+
+    def test_ends_when_an_operator_leaves_it(self, trust: LiveTrust, registry: Registry) -> None:
+        before = trust.bundle().generation
+        registry.follow(feed_of(pin("Fed CA")))
+        trust.refresh()
+        registry.follow(None, version=1)
+        trust.refresh()
+        assert trust.bundle().generation == before
+
+    def test_counts_for_the_clouds_that_may_follow_it(
+        self, directory: Path, registry: Registry, told: KeptReloads
+    ) -> None:
+        registry.follow(feed_of(pin("Fed CA")))
+        china = LiveTrust(directory, registry, admit=False, recorder=told, feed_clouds=frozenset({Cloud.CHINA}))
+        assert fingerprints(china.bundle()) == fingerprints_of(anchor(), pin("Live CA"))
+        china.refresh()
+        assert told.outcomes == []
+
+    def test_names_what_has_no_effect_when_it_is_loaded(
+        self, trust: LiveTrust, registry: Registry, told: KeptReloads, stranger: bytes
+    ) -> None:
+        registry.follow(feed_of(pin("Fed CA"), pin("Strange CA", under="Strange Root")))
+        trust.refresh()
+        assert "without effect in the trust feed: " in told.details[0]
+        assert "no trusted authority of AzurePublicCloud issued it" in told.details[0]
+        assert told.outcomes == [ReloadOutcome.LOADED]
+        bundle, ignored = trust.preview(read_bundle(stranger))
+        assert (len(ignored), fingerprints(bundle)) == (1, fingerprints_of(anchor(), pin("Live CA")))
+
+    def test_denials_and_pins_of_operators_apply_after_it(self, trust: LiveTrust, registry: Registry) -> None:
+        registry.follow(feed_of(pin("Fed CA")))
+        lower = authority("Lowest CA", issuer=authority("Fed CA", issuer=root("Live Root"))).certificate
+        registry.pin(lower)
+        spki = Certificate.from_der(der(pin("Fed CA"))).spki_sha256
+        registry.change(Deny(denials=Denials(spki_sha256=frozenset({spki}))))
+        trust.refresh()
+        assert fingerprint(lower) in fingerprints(trust.bundle())
+        assert trust.bundle().clouds[Cloud.PUBLIC].denials.spki_sha256 == {spki}
+
+    def test_that_this_release_cannot_read_is_told_once_and_the_one_before_stays(
+        self, trust: LiveTrust, registry: Registry, told: KeptReloads
+    ) -> None:
+        registry.follow(feed_of(pin("Fed CA")))
+        trust.refresh()
+        fed = trust.bundle()
+        registry.follow(b'{"format": 2}', version=2)
+        trust.refresh()
+        registry.change(Deny(denials=Denials(serial_numbers=frozenset({7}))))
+        trust.refresh()
+        assert fingerprints(trust.bundle()) == fingerprints(fed)
+        assert trust.bundle().denials.serial_numbers == {7}
+        assert told.outcomes == [ReloadOutcome.LOADED, ReloadOutcome.REFUSED, ReloadOutcome.LOADED]
+        assert told.details[1].startswith("version 2 of the trust feed is not used: the bundle has format 2")
+
+    def test_that_a_new_process_cannot_read_leaves_the_files(
+        self, directory: Path, registry: Registry, told: KeptReloads
+    ) -> None:
+        registry.follow(b'{"format": 2}', version=2)
+        trust = LiveTrust(directory, registry, admit=False, recorder=told)
+        assert fingerprints(trust.bundle()) == fingerprints_of(anchor(), pin("Live CA"))
+        assert told.outcomes == [ReloadOutcome.REFUSED]
+
+    def test_follows_the_files_when_they_change(self, directory: Path, trust: LiveTrust, registry: Registry) -> None:
+        """Its pins need an issuer among the files: without one, they have no effect, and with it they are back."""
+        registry.follow(feed_of(pin("Fed CA")))
+        trust.refresh()
+        write_trust(directory, anchor("Strange Root"))
+        trust.refresh()
+        assert fingerprints(trust.bundle()) == fingerprints_of(anchor("Strange Root"))
+        write_trust(directory, anchor(), pin("Live CA"))
+        trust.refresh()
+        assert fingerprint(pin("Fed CA")) in fingerprints(trust.bundle())
+
+    def test_a_preview_changes_nothing_and_tells_nothing(self, trust: LiveTrust, told: KeptReloads) -> None:
+        before = trust.bundle()
+        bundle, ignored = trust.preview(read_bundle(feed_of(pin("Fed CA"))))
+        assert (fingerprint(pin("Fed CA")) in fingerprints(bundle), ignored) == (True, ())
+        assert trust.bundle() is before
+        trust.refresh()
+        assert trust.bundle() is before
+        assert told.reloads == []
+
+    def test_a_preview_needs_the_registry(self, trust: LiveTrust, registry: Registry) -> None:
+        registry.is_away = True
+        with pytest.raises(StoreUnavailable):
+            trust.preview(read_bundle(feed_of(pin("Fed CA"))))
 
 
 class TestDiscovered:

@@ -12,6 +12,8 @@ from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import (
     Allow,
     Deny,
+    Follow,
+    FollowedBundle,
     OperatorDecisions,
     Pin,
     PinDecision,
@@ -48,6 +50,31 @@ DECISIONS = OperatorDecisions(
     denials=Denials(serial_numbers=frozenset({7, 9}), spki_sha256=frozenset({THREE})),
     denied_authorities={7: frozenset({DENIED})},
 )
+
+
+class TestFollow:
+    @staticmethod
+    def bundle(version: int, raw: bytes | None = b"bundle") -> FollowedBundle:
+        return FollowedBundle(raw=raw, version=version, decided_by="alice", decided_at=NOW)
+
+    def test_puts_a_later_version_in_force(self) -> None:
+        first = decide(DECISIONS, Follow(bundle=self.bundle(1)))
+        assert replace(first, followed=None) == DECISIONS
+        assert decide(first, Follow(bundle=self.bundle(2))).followed == self.bundle(2)
+
+    def test_an_earlier_version_replaces_no_later_one(self) -> None:
+        later = decide(DECISIONS, Follow(bundle=self.bundle(2)))
+        assert decide(later, Follow(bundle=self.bundle(1))) == later
+
+    def test_a_version_may_be_left_and_followed_again(self) -> None:
+        left = decide(decide(DECISIONS, Follow(bundle=self.bundle(2))), Follow(bundle=self.bundle(2, raw=None)))
+        assert left.followed == self.bundle(2, raw=None)
+        assert decide(left, Follow(bundle=self.bundle(1))) == left
+        assert decide(left, Follow(bundle=self.bundle(2))).followed == self.bundle(2)
+
+    def test_any_version_may_follow_after_it_is_forgotten(self) -> None:
+        later = decide(DECISIONS, Follow(bundle=self.bundle(2)))
+        assert decide(later, Follow(bundle=None)) == DECISIONS
 
 
 class TestIdentity:

@@ -3,33 +3,52 @@
 import socket
 import ssl
 import threading
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from io import BufferedReader, RawIOBase
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from verifier.adapters.aia.urls import IssuerUrl
 from verifier.ports.trust import FetchFailed
 
-MAX_BODY_BYTES = 16 * 1024
-#: The limit for all bytes of one answer: interim answers, header, chunk framing, body and trailers.
-MAX_ANSWER_BYTES = 2 * MAX_BODY_BYTES
+#: The bytes of one answer beside its body: interim answers, header, chunk framing and trailers.
+MAX_OVERHEAD_BYTES = 16 * 1024
 
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_HEADERS = {
-    "Accept": "application/pkix-cert, application/pkcs7-mime, */*",
-    # Request no encoding: a compressed body could exceed the limit when it is decoded.
-    "Accept-Encoding": "identity",
-    "Connection": "close",
-    "User-Agent": "imds-verifier",
-}
+_Address = TypeVar("_Address")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Get:
+    """One GET request. For https, `tls` verifies the name of the host; for http it is None."""
+
+    host: str
+    #: The Host field: the host, with the port if it is not the default one.
+    authority: str
+    path: str
+    accept: str
+    tls: ssl.SSLContext | None
+    max_body_bytes: int
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "Accept": self.accept,
+            # Request no encoding: a compressed body could exceed the limit when it is decoded.
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+            "User-Agent": "imds-verifier",
+            # Set Host explicitly: http.client would add a port that is not the default of http.
+            "Host": self.authority,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +59,29 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
 
 
-def ask(url: IssuerUrl, opened: socket.socket, *, tls: ssl.SSLContext, seconds: float) -> Answer:
-    """Send GET `url` over `opened`, a connection to an address of its host, and close the connection.
+class UnexpectedStatus(FetchFailed):
+    """Report an answer that is neither a redirect nor 200."""
 
-    For https, `tls` verifies the name of the host. Proxies of the environment are not used, because the connection is
-    already open. Raises FetchFailed within `seconds`.
+    def __init__(self, status: int) -> None:
+        super().__init__(f"The server answered {status}.")
+        self.status = status
+
+
+def ask(get: Get, opened: socket.socket, *, seconds: float) -> Answer:
+    """Send the request over `opened`, a connection to an address of its host, and close the connection.
+
+    Proxies of the environment are not used, because the connection is already open. Raises FetchFailed within
+    `seconds`, and UnexpectedStatus.
     """
     try:
         with opened, _Deadline(opened, seconds) as deadline:
             try:
                 opened.settimeout(seconds)
-                if url.scheme == "https":
-                    with tls.wrap_socket(opened, server_hostname=url.host) as secured:
-                        answer = _exchange(url, secured, seconds)
+                if get.tls is not None:
+                    with get.tls.wrap_socket(opened, server_hostname=get.host) as secured:
+                        answer = _exchange(get, secured, seconds)
                 else:
-                    answer = _exchange(url, opened, seconds)
+                    answer = _exchange(get, opened, seconds)
             finally:
                 deadline.require_not_passed()
             return answer
@@ -64,34 +91,57 @@ def ask(url: IssuerUrl, opened: socket.socket, *, tls: ssl.SSLContext, seconds: 
         raise FetchFailed(f"The server's answer could not be read ({type(error).__name__}).") from error
 
 
-def _exchange(url: IssuerUrl, opened: socket.socket, seconds: float) -> Answer:
-    connection = _Connection(url.host, opened, seconds)
+def open_first(
+    addresses: Sequence[_Address], connect: Callable[[_Address, float], socket.socket], ends: float
+) -> socket.socket:
+    """Connect to the first address that accepts. Each address gets an equal share of the remaining time.
+
+    `connect` takes an address and a number of seconds, and raises OSError. Raises FetchFailed.
+    """
+    for tried, address in enumerate(addresses):
+        share = remaining(ends) / (len(addresses) - tried)
+        with suppress(OSError):
+            return connect(address, share)
+    raise FetchFailed("No address of the host accepts a connection.")
+
+
+def remaining(ends: float) -> float:
+    """Return the seconds until `ends`, a time of the monotonic clock. Raises FetchFailed if it has passed."""
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise FetchFailed("The time limit has passed.")
+    return left
+
+
+def _exchange(get: Get, opened: socket.socket, seconds: float) -> Answer:
+    connection = _Connection(get.host, opened, seconds, max_bytes=get.max_body_bytes + MAX_OVERHEAD_BYTES)
     try:
-        # Set Host explicitly: http.client would add a port that is not the default of http.
-        connection.request("GET", url.path, headers={**_HEADERS, "Host": url.host}, preload_content=False)
+        connection.request("GET", get.path, headers=get.headers(), preload_content=False)
         response = connection.getresponse()
         try:
             if response.status in _REDIRECTS:
                 return Answer(unverified_location=response.headers.get("Location", ""))
             if response.status != _OK:
-                raise FetchFailed(f"The server answered {response.status}.")
+                raise UnexpectedStatus(response.status)
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise FetchFailed("The body is encoded, but no encoding was requested.")
-            return Answer(body=_read_body(response))
+            return Answer(body=_read_body(response, get.max_body_bytes))
         finally:
             response.close()
     finally:
         connection.close()
 
 
-def _read_body(response: BaseHTTPResponse) -> bytes:
+def _read_body(response: BaseHTTPResponse, most: int) -> bytes:
     """Read until the end of the body: only the read after the last byte reports a body that is too short."""
-    body = b""
-    while data := response.read(MAX_BODY_BYTES + 1 - len(body), decode_content=False):
-        body += data
-        if len(body) > MAX_BODY_BYTES:
-            raise FetchFailed(f"The body has more than {MAX_BODY_BYTES} bytes.")
-    return body
+    parts: list[bytes] = []
+    length = 0
+    while data := response.read(most + 1 - length, decode_content=False):
+        parts.append(data)
+        length += len(data)
+        if length > most:
+            raise FetchFailed(f"The body has more than {most} bytes.")
+    return b"".join(parts)
 
 
 class _Deadline:
@@ -134,12 +184,12 @@ class _Deadline:
 
 
 class _Meter(RawIOBase):
-    """Read at most MAX_ANSWER_BYTES from `source`."""
+    """Read at most `most` bytes from `source`."""
 
-    def __init__(self, source: BufferedReader) -> None:
+    def __init__(self, source: BufferedReader, most: int) -> None:
         super().__init__()
         self._source = source
-        self._left = MAX_ANSWER_BYTES
+        self._left = most
 
     def readable(self) -> bool:
         return True
@@ -160,11 +210,9 @@ class _Meter(RawIOBase):
 class _Response(HTTPResponse):
     """Limit the whole answer: http.client allows 100 header lines of 64 KiB, and endless trailers."""
 
-    def __init__(
-        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
-    ) -> None:
-        super().__init__(sock, debuglevel, method, url)
-        self.fp = BufferedReader(_Meter(self.fp))
+    def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, *, max_bytes: int) -> None:
+        super().__init__(sock, debuglevel, method)
+        self.fp = BufferedReader(_Meter(self.fp, max_bytes))
 
     def begin(self) -> None:
         super().begin()
@@ -176,11 +224,11 @@ class _Response(HTTPResponse):
 class _Connection(HTTPConnection):
     """Use an open connection. Never resolve a name, connect or reconnect."""
 
-    response_class = _Response
-
-    def __init__(self, host: str, opened: socket.socket, timeout: float) -> None:
+    def __init__(self, host: str, opened: socket.socket, timeout: float, *, max_bytes: int) -> None:
         super().__init__(host, timeout=timeout)
         self._opened = opened
+        # http.client only calls it.
+        self.response_class = partial(_Response, max_bytes=max_bytes)  # type: ignore[assignment]
 
     def connect(self) -> None:
         self.sock = self._opened

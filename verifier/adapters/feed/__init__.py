@@ -1,0 +1,1 @@
+"""Read and publish trust feeds (The Update Framework, TUF)."""
