@@ -1,10 +1,10 @@
-# `make demo` and `make test` do all the set-up on a machine with Python 3.11 or later and make.
+# `make demo` and `make test` do all the set-up on a machine with Python 3.11 to 3.14 and make.
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 # The first Python that is new enough; some on the PATH may be names without one behind them.
-PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11; do \
-	path=$$($$name -c 'import sys; print(sys.executable) if (3, 11) <= sys.version_info < (3, 14) else sys.exit(1)' 2>/dev/null) \
+PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	path=$$($$name -c 'import sys; print(sys.executable) if (3, 11) <= sys.version_info < (3, 15) else sys.exit(1)' 2>/dev/null) \
 	&& { echo "$$path"; break; }; done)
 UV := .tools/bin/uv
 RUN := .venv/bin
@@ -62,7 +62,7 @@ lock: $(UV)  ## the locked versions, anew
 	$(UV) pip install --quiet --python $(RUN)/python --no-deps --compile-bytecode .tools/relying-party
 
 $(UV): tools/uv.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12, 3.13 or 3.14 is needed, and none was found" >&2; exit 1; }
 	$(PYTHON) -m venv .tools
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r tools/uv.txt
 	@touch $@

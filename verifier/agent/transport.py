@@ -51,6 +51,9 @@ class Endpoint:
     @classmethod
     def parse(cls, url: str) -> Endpoint:
         """Parse a base URL. Raises ValueError with a message that does not repeat the URL, which may hold a secret."""
+        # Releases of `urlsplit` differ in these characters and in the brackets of IPv6.
+        if " " in url or not url.isprintable():
+            raise ValueError("the URL must not contain spaces or control characters")
         try:
             parts = urlsplit(url)
         except ValueError:  # the message may repeat a password
@@ -63,6 +66,8 @@ class Endpoint:
             raise ValueError("the URL must have an IPv6 address in brackets, such as http://[::1]:8080")
         if not parts.hostname or not _AUTHORITY.fullmatch(parts.netloc):
             raise ValueError("the URL must contain a host name in ASCII, and a port only as a number")
+        if parts.netloc.startswith("[") and not _is_ipv6(parts.hostname):
+            raise ValueError("the URL must have an IPv6 address in brackets, such as http://[::1]:8080")
         if parts.query or parts.fragment or not _PATH.fullmatch(parts.path):
             raise ValueError("the URL must be a base address without query or fragment")
         return cls(scheme=parts.scheme, host=parts.hostname, port=parts.port, path=parts.path.rstrip("/"))
@@ -71,6 +76,13 @@ class Endpoint:
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port is None else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.path}"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(socket.inet_pton(socket.AF_INET6, text))
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault, find_code
 from verifier.api.request_bodies import InvalidBodyError, RequestBody, validate_fields
+from verifier.core.encoding.moments import read_moment
 from verifier.core.vm_ids import VM_ID_PATTERN, parse_vm_id
 from verifier.ports.decisions import KEEP_USAGE, Dimension, Selection, Verdict
 from verifier.usecases.decisions import MAX_LIMIT, Cursor
@@ -22,7 +23,7 @@ _Query = TypeVar("_Query", bound=RequestBody)
 def parse_moment(text: str) -> datetime:
     """Read an RFC 3339 time. Raises ValueError."""
     try:
-        moment = datetime.fromisoformat(text)
+        moment = read_moment(text)
     except ValueError:
         moment = datetime.min  # noqa: DTZ901 - it is refused
     if moment.utcoffset() is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:

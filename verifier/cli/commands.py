@@ -10,6 +10,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
+from verifier.core.encoding import moments
 from verifier.core.encoding.printable import printable
 
 
@@ -89,7 +90,7 @@ def run_command(commands: Sequence[Command], arguments: Sequence[str], *, versio
 def read_moment(option: str, text: str) -> datetime:
     """Parse the RFC 3339 time of an option. Raises UsageError."""
     try:
-        moment = datetime.fromisoformat(text)
+        moment = moments.read_moment(text)
     except ValueError as error:
         raise UsageError(f"{option}: {text!r} is not a time such as 2026-07-28T13:24:00Z") from error
     if moment.utcoffset() is None:

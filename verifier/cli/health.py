@@ -4,17 +4,23 @@ The module imports only the standard library and reads no settings, because it r
 """
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from typing import Final
-from urllib.parse import urlsplit
 
 _HEALTHY: Final = 0
 _UNHEALTHY: Final = 1
 _USAGE: Final = 2
 _SECONDS: Final = 5
 _MOST_BYTES: Final = 64 * 1024
+_HIGHEST_PORT: Final = 65535
+# Not `urlsplit`: its releases of one Python differ in the brackets of IPv6.
+_URL: Final = re.compile(
+    r"http://(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s@/?#:\[\]]+))(?::(?P<port>[0-9]{1,5}))?(?P<path>/[^\s?#]*)?",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,17 +34,14 @@ def main(arguments: Sequence[str]) -> int:
     listener = "METRICS_" if os.environ.get("VERIFIER_METRICS_PORT") else ""
     own = f"http://{_own_host(listener)}:{os.environ.get(f'VERIFIER_{listener}PORT') or '8080'}/healthz"
     url = arguments[0] if arguments else own
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        port, parts = None, urlsplit("")
-    if len(arguments) > 1 or parts.scheme != "http" or not parts.hostname:
+    match = _URL.fullmatch(url)
+    if len(arguments) > 1 or match is None or int(match["port"] or 0) > _HIGHEST_PORT:
         sys.stderr.write("usage: python -m verifier.cli.health [http://HOST[:PORT]/PATH]\n")
         return _USAGE
-    connection = HTTPConnection(parts.hostname, port, timeout=_SECONDS)
+    port = int(match["port"]) if match["port"] else None
+    connection = HTTPConnection(match["address"] or match["name"], port, timeout=_SECONDS)
     try:
-        connection.request("GET", parts.path or "/")
+        connection.request("GET", match["path"] or "/")
         answer = connection.getresponse()
         body = answer.read(_MOST_BYTES)
     except (OSError, HTTPException) as error:

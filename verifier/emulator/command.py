@@ -146,7 +146,9 @@ def _bind(host: str, port: int, *, is_open: bool) -> socket.socket:
         address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         raise ValueError(f"--host {host} is not an IP address") from None
-    if not address.is_loopback and not is_open:
+    # Python 3.13 changed `is_loopback` of IPv4-mapped addresses.
+    mapped = getattr(address, "ipv4_mapped", None)
+    if not (mapped or address).is_loopback and not is_open:
         raise ValueError(f"--host {host} is not a loopback address; --allow-open-listening allows it")
     bound = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6)  # noqa: PLR2004 - IP version
     try:

@@ -2,6 +2,7 @@
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -10,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
-from urllib.parse import urlsplit
 
 from verifier.relying_party.compact_jws import read_object
 from verifier.relying_party.public_keys import PublicKey, read_key_set
@@ -25,6 +25,13 @@ INTERVAL_SECONDS = 10.0
 #: The time to connect to one address with TLS, and then the time for headers and body together.
 TIMEOUT_SECONDS = 5.0
 _CHUNK = 16 * 1024
+_HIGHEST_PORT = 65535
+# Not `urlsplit`: its releases of one Python differ in the brackets of IPv6, and it deletes some characters.
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s@/?#:\[\]\\%]+))(?::(?P<port>[0-9]{1,5})?)?"
+    r"(?P<path>(?:/[^\s?#]*)?)(?P<query>(?:\?[^\s#]*)?)",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 class KeysUnavailable(Exception):
@@ -113,16 +120,19 @@ class KeySetUrl:
     """Fetch one URL with `https`, or with `http` on loopback. It follows no redirect and uses no proxy."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        host = parts.hostname
-        if not host or parts.username is not None or parts.fragment or parts.scheme not in {"https", "http"}:
+        match = _URL.fullmatch(url)
+        if match is None or int(match["port"] or 0) > _HIGHEST_PORT:
             raise ValueError("the URL of the key set must be https://HOST[:PORT]/PATH")
-        if parts.scheme == "http" and not _is_loopback(host):
+        host = (match["address"] or match["name"]).lower()
+        if match["address"] and not isinstance(_address(host), ipaddress.IPv6Address):
+            raise ValueError("the URL of the key set must have an IPv6 address in brackets")
+        is_tls = match["scheme"].lower() == "https"
+        if not is_tls and not _is_loopback(host):
             raise ValueError("the URL of the key set must use https, except on loopback")
         self._host = host
-        self._port = parts.port
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._port = int(match["port"]) if match["port"] else None
+        self._target = (match["path"] or "/") + (match["query"] or "")
+        self._tls = ssl.create_default_context() if is_tls else None
 
     def __call__(self) -> bytes:
         """Return the body of a 200 answer. Raises OSError or http.client.HTTPException."""
@@ -197,8 +207,14 @@ def _read_body(response: http.client.HTTPResponse) -> bytes:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
+    address = _address(host)
+    # Python 3.13 changed `is_loopback` of IPv4-mapped addresses.
+    mapped = getattr(address, "ipv4_mapped", None)
+    return host == "localhost" or bool(address and (mapped or address).is_loopback)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

@@ -81,7 +81,20 @@ def test_is_unhealthy_without_an_answer(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "readyz", "https://127.0.0.1/", "http://", "http://[", "http://a:port/", "file:///x"]
+    "url",
+    [
+        "",
+        "readyz",
+        "https://127.0.0.1/",
+        "http://",
+        "http://[",
+        "http://a:port/",
+        "http://a:65536/",
+        "http://[::1]x/",
+        "http://x[::1]/",
+        "http://[v1.x]/",
+        "file:///x",
+    ],
 )
 def test_what_is_no_such_url_is_a_slip_of_use(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert health.main([url]) == 2

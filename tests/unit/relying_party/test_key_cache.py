@@ -281,6 +281,18 @@ def test_a_server_that_sends_one_byte_after_the_other_is_given_up(head: bytes) -
         "https://",
         "https://user:password@verifier.example.com/keys",
         "https://verifier.example.com/keys#fragment",
+        "https://[::1]x/keys",
+        "https://x[::1]/keys",
+        "https://[::1]x:443/keys",
+        "https://[]/keys",
+        "https://[127.0.0.1]/keys",
+        "https://[v1.x]/keys",
+        "https://[fe80::1%25eth0]/keys",
+        "https://::1/keys",
+        "https://verifier.example.com:65536/keys",
+        "https://verifier.example.com:x/keys",
+        "https://verifier.example.com/ke\tys",
+        " https://verifier.example.com/keys",
         "verifier.example.com",
         "",
     ],
@@ -290,7 +302,17 @@ def test_a_url_without_https_is_refused(url: str) -> None:
         make_verifier(url)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://a.example"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:1/",
+        "http://[::1]:1/",
+        "http://[::ffff:127.0.0.1]:1/",
+        "http://localhost:1/",
+        "https://a.example",
+        "HTTPS://A.example:/keys?a=b",
+    ],
+)
 def test_https_and_loopback_are_accepted(url: str) -> None:
     assert KeySetUrl(url) is not None
 

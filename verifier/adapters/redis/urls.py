@@ -1,21 +1,31 @@
 """Parse the URL of a Redis server, and hold the connection options. This module does not connect.
 
 redis-py's own reader lets the query of a URL override every setting, also the verification of certificates, and takes
-an unreadable database number for 0.
+an unreadable database number for 0. `urlsplit` is not used: its releases of one Python differ in the brackets of IPv6.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
 _PORT = 6379
 _SENTINEL_PORT = 26379
 _HIGHEST_PORT = 65535
 #: More hosts than an operator lists by hand.
 _MOST_HOSTS = 64
+# The parts of a URL (RFC 3986 3). Brackets are for IPv6 addresses only. A fragment is an unescaped # in a password, and
+# half of the password would be taken for the host.
+_URL = re.compile(
+    r"(?P<scheme>[a-z+]+)://(?:(?P<login>[^/?#\[\]]*)@)?(?P<hosts>[^/?#@]*)(?P<path>(?:/[^?#]*)?)(?:\?(?P<query>[^#]*))?",
+    re.IGNORECASE | re.ASCII,
+)
+_HOST = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<name>[^\[\]:]+))(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
+_NAME = re.compile(rb"[A-Za-z0-9._-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DATABASE = re.compile(r"[0-9]{0,9}")
 _SOCKET_QUERY = re.compile(r"(?:db=([0-9]*))?")
 
@@ -44,8 +54,6 @@ _SCHEMES = {
     "redis+cluster": (Form.CLUSTER, False),
     "rediss+cluster": (Form.CLUSTER, True),
 }
-#: The schemes that read_redis_url accepts.
-SCHEMES = frozenset(_SCHEMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,53 +119,62 @@ class RedisOptions:
             raise ValueError("the number of replicas to wait for is negative")
 
 
+def is_redis_url(url: str) -> bool:
+    """Return True if the scheme is that of a Redis URL. Not checked: the rest of the URL."""
+    scheme, separator, _ = url.partition("://")
+    return bool(separator) and scheme.lower() in _SCHEMES
+
+
 def read_redis_url(url: str) -> RedisTarget:
     """Return the target that the URL names. Raises ValueError for any other URL, and does not repeat a password."""
     try:
-        parts = urlsplit(url)
-        # A fragment is an unescaped # in a password. Half of the password would be taken for the host.
-        if parts.scheme in SCHEMES and not parts.fragment:
-            return _read(parts)
+        match = _URL.fullmatch(url)
+        if match and is_redis_url(url) and not _CONTROL.search(url):
+            return _read(match)
     except (ValueError, TypeError):
         pass  # the causes quote the URL
     raise ValueError(f"the Redis URL is neither {FORMS}")
 
 
-def _read(parts: SplitResult) -> RedisTarget:
-    form, is_tls = _SCHEMES[parts.scheme]
-    login, _, hosts = parts.netloc.rpartition("@")
-    username, _, password = login.partition(":")
-    service, path = "", [unquote(name) for name in parts.path.split("/")[1:]]
-    if parts.scheme == "unix":
-        query = _SOCKET_QUERY.fullmatch(parts.query)
-        if hosts or not parts.path or query is None:
+def _read(parts: re.Match[str]) -> RedisTarget:
+    scheme, hosts, query = parts["scheme"].lower(), parts["hosts"], parts["query"] or ""
+    form, is_tls = _SCHEMES[scheme]
+    username, _, password = (parts["login"] or "").partition(":")
+    service, path = "", [unquote(name) for name in parts["path"].split("/")[1:]]
+    if scheme == "unix":
+        database = _SOCKET_QUERY.fullmatch(query)
+        if hosts or not parts["path"] or database is None:
             raise ValueError("not the path of a socket")
-        addresses: tuple[Address, ...] = (Address("", 0, unquote(parts.path)),)
-        path = [query[1] or ""]
+        addresses: tuple[Address, ...] = (Address("", 0, unquote(parts["path"])),)
+        path = [database[1] or ""]
     else:
         names = hosts.split(",")
-        if parts.query or len(names) > (1 if form is Form.SERVER else _MOST_HOSTS):
+        if query or len(names) > (1 if form is Form.SERVER else _MOST_HOSTS):
             raise ValueError("a query, or too many hosts")
         addresses = tuple(_address(name, _SENTINEL_PORT if form is Form.SENTINEL else _PORT) for name in names)
     if form is Form.SENTINEL:
         service, *path = path
         if not service:
             raise ValueError("no service")
-    [database] = path or [""]
-    if not _DATABASE.fullmatch(database) or (form is Form.CLUSTER and database):
+    [number] = path or [""]
+    if not _DATABASE.fullmatch(number) or (form is Form.CLUSTER and number):
         raise ValueError("not a database number, or one in a cluster, which has one database")
     return RedisTarget(
         form=form,
         addresses=addresses,
         is_tls=is_tls,
         login=Login(username=unquote(username), password=unquote(password)),
-        database=int(database or 0),
+        database=int(number or 0),
         service=service,
     )
 
 
-def _address(name: str, port: int) -> Address:
-    parts = urlsplit(f"//{name}")
-    if not parts.hostname or parts.path or "@" in name:
+def _address(text: str, port: int) -> Address:
+    match = _HOST.fullmatch(text)
+    if match is None:
         raise ValueError("not a host")
-    return Address(parts.hostname, port if parts.port is None else parts.port)
+    if match["address"]:
+        ipaddress.IPv6Address(match["address"])
+    elif not _NAME.fullmatch(match["name"].encode("idna")):
+        raise ValueError("not a name")
+    return Address((match["address"] or match["name"]).lower(), int(match["port"] or port))

@@ -9,7 +9,7 @@ from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.outstanding_nonces import RedisOutstandingNonces
 from verifier.adapters.redis.rate_windows import RedisRateLimiter
 from verifier.adapters.redis.trust_registry import RedisTrustRegistry
-from verifier.adapters.redis.urls import FORMS, SCHEMES, RedisOptions
+from verifier.adapters.redis.urls import FORMS, RedisOptions, is_redis_url
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.outstanding_nonces import SqliteOutstandingNonces
 from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
@@ -83,14 +83,14 @@ def open_registry(url: str, *, create: bool, options: RedisOptions | None = None
 
 def sqlite_path(url: str) -> Path | None:
     """Return the file of the nonces, or None if the URL names a Redis. Raises ValueError."""
+    if is_redis_url(url):
+        return None
     try:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
     if parts.scheme == "sqlite" and parts.path and not (parts.netloc or parts.query or parts.fragment):
         return Path(unquote(parts.path))
-    if parts.scheme in SCHEMES:
-        return None
     raise ValueError(f"expected sqlite:///path, {FORMS}")
 
 

@@ -25,7 +25,7 @@ MAX_BUNDLE_BYTES: Final = 1024 * 1024
 MAX_ENTRIES: Final = 512
 _MAX_PEM = 16 * 1024
 _MAX_TEXT = 500
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 #: In characters. A message names the field, and the name of an unknown one has no bound.
 _MAX_FAULT = 300
 #: More than the members and elements of MAX_ENTRIES entries with all fields and clouds.

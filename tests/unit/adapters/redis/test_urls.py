@@ -20,6 +20,11 @@ ME = Login(username="u", password="p")  # noqa: S106 - of no user
         ("redis://:p%40%2F%23@h", {"login": Login(password="p@/#")}),  # noqa: S106 - of no user
         ("redis://u%3A:p@h", {"login": Login(username="u:", password="p")}),  # noqa: S106 - of no user
         ("redis://[::1]:7000", {"addresses": (Address("::1", 7000),)}),
+        ("redis://[::1]:", {"addresses": (Address("::1", 6379),)}),
+        ("REDIS://H:7000", {"addresses": (Address("h", 7000),)}),
+        ("redis://:a%5Bb%5D@my_redis.example-1", {"addresses": (Address("my_redis.example-1", 6379),)}),
+        ("redis://münchen.example", {"addresses": (Address("münchen.example", 6379),)}),
+        ("redis://u:p@q@h", {"login": Login(username="u", password="p@q")}),  # noqa: S106 - of no user
         ("rediss://u:p@h/2", {"addresses": (LOCAL,), "login": ME, "database": 2, "is_tls": True}),
         ("unix:///run/redis.sock", {"addresses": (Address("", 0, "/run/redis.sock"),), "database": 0}),
         (
@@ -100,6 +105,29 @@ def test_a_url_names_its_target(url: str, expected: dict[str, Any]) -> None:
         "unix://:hunter2@/run/redis.sock?1",
         "redis://:hunter2@h/1234567890",
         "redis://:hunter2@::1:6379",
+        "redis://:hunter2@[::1]x:6379",
+        "redis://:hunter2@x[::1]:6379",
+        "redis://:hunter2@[::1][::1]",
+        "redis://:hunter2@[::1]:1:2",
+        "redis://:hunter2@[h]",
+        "redis://:hunter2@[127.0.0.1]",
+        "redis://:hunter2@[v1.h]",
+        "redis://:hunter2@[]",
+        "redis://:hunter2@h]",
+        "redis://:hunter2[::1]@h",
+        "redis://:hunter2@h:1:2",
+        "redis://:hunter2@h:٦٣٧٩",
+        "redis://:hunter2@a b",
+        "redis://:hunter2@a℀b",
+        "redis://:hunter2@h\\i",
+        "redis://:hunter2@h%2Fi",
+        "redis://:hunter2@h\n",
+        "redis://:hunter\t2@h",
+        " redis://:hunter2@h",
+        "redis:/h",
+        "redis:h",
+        "redis+sentinel://h,[::1]x/name",
+        "redis+cluster://[::1],h]",
     ],
 )
 def test_any_other_url_is_refused_without_repeating_it(url: str) -> None:

@@ -127,6 +127,7 @@ PEM = fields()["certificates"][0]["pem"]
         (change(publishedAt="2026-11-23T08:00:00"), "malformed: publishedAt"),
         (change(publishedAt="2026-11-23T08:00:00+00:00"), "malformed: publishedAt"),
         (change(publishedAt="2026-13-23T08:00:00Z"), "malformed: publishedAt"),
+        (change(publishedAt="2026-11-23T24:00:00Z"), "malformed: publishedAt"),
         (change(publishedAt="2026-11-23T08:00:00Z\n"), "malformed: publishedAt"),
         (change(expiresAt="2026-11-23T08:00:00Z"), "expires before it is published"),
         (change(unknown=1), "malformed: unknown: Extra inputs"),

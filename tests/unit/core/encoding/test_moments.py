@@ -1,10 +1,10 @@
-"""Write moments as RFC 3339."""
+"""Read and write moments as RFC 3339."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from verifier.core.encoding.moments import moment_json
+from verifier.core.encoding.moments import moment_json, read_moment
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,40 @@ from verifier.core.encoding.moments import moment_json
 )
 def test_writes_moments_in_utc(moment: datetime, text: str) -> None:
     assert moment_json(moment) == text
-    assert datetime.fromisoformat(text) == moment
+    assert read_moment(text) == moment
 
 
 def test_writes_a_moment_of_another_zone_in_utc_too() -> None:
     moment = datetime(2026, 11, 23, 10, tzinfo=timezone(timedelta(hours=2)))
     assert moment_json(moment) == "2026-11-23T08:00:00Z"
+
+
+@pytest.mark.parametrize("text", ["2026-11-23T10:00:00+02:00", "2026-11-23 08:00Z", "2026-11-23T08:00:00.000000Z"])
+def test_reads_moments_of_any_zone(text: str) -> None:
+    assert read_moment(text) == datetime(2026, 11, 23, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["2026-11-23T08:00:00", "2026-11-23"])
+def test_a_moment_without_a_zone_is_naive(text: str) -> None:
+    assert read_moment(text).utcoffset() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-11-23T24:00:00Z",
+        "2026-11-23T08:60:00Z",
+        "2026-11-31T08:00:00Z",
+        "2026-W48-1T08:00:00Z",
+        "20261123T080000Z",
+        "2026-11-23T08:00:00,5Z",
+        "2026-11-23T08:00:00.1234567Z",
+        "2026-11-23T08:00:00+02:00:01",
+        "2026-11-23T08:00:00Z\n",
+        "2026-11-23T0८:00:00Z",
+    ],
+)
+def test_any_other_text_is_no_moment(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^not a time of RFC 3339$"):
+        read_moment(text)
