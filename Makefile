@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports mutants agent relying-party lock clean
+.PHONY: demo test check lint types imports mutants fuzz agent relying-party release-check lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -30,6 +30,7 @@ check: lint types imports  ## everything that reads the code without running it
 lint: .development
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
+	$(RUN)/zizmor --offline --quiet --no-progress .github
 
 types: .development
 	$(RUN)/mypy
@@ -40,12 +41,21 @@ imports: .development
 mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
 	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
 
+# How long one test may look for examples, at most: CI kills the job later.
+FUZZ_EXAMPLES ?= 5000
+fuzz: .development  ## the property tests, with other and more examples than the suite
+	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) \
+	$(RUN)/pytest -p no:randomly $$(grep -rlE '^(from|import) hypothesis' tests/unit)
+
 agent:  ## the agent as one file, for a VM that has Python and nothing of ours
 	$(PYTHON) tools/build_agent.py dist/imds-attest.pyz
 
 relying-party: $(UV)  ## the distribution for licensing backends, as wheel and sdist
 	$(PYTHON) tools/relying_party_source.py .tools/relying-party
 	$(UV) build --quiet --out-dir dist .tools/relying-party
+
+release-check: .release  ## everything about a release that needs no account: TAG=v1.2.3 checks the tag too
+	$(RELEASE)/bin/python tools/release_check.py $(TAG)
 
 lock: $(UV)  ## the locked versions, anew
 	$(UV) lock --upgrade
@@ -60,6 +70,12 @@ lock: $(UV)  ## the locked versions, anew
 	$(UV) sync --quiet --locked --no-editable --compile-bytecode
 	$(PYTHON) tools/relying_party_source.py .tools/relying-party
 	$(UV) pip install --quiet --python $(RUN)/python --no-deps --compile-bytecode .tools/relying-party
+
+# The tools that build and check a release, apart from those of the suite.
+RELEASE := .tools/release
+.PHONY: .release
+.release: $(UV)
+	UV_PROJECT_ENVIRONMENT=$(RELEASE) $(UV) sync --quiet --locked --only-group release
 
 $(UV): tools/uv.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12, 3.13 or 3.14 is needed, and none was found" >&2; exit 1; }

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,22 @@ WORKFLOWS = sorted((Path(__file__).parents[2] / ".github" / "workflows").glob("*
 PROPOSE = WORKFLOWS[0].parents[1] / "propose-trust-entries.sh"
 BRANCH = "trust-check/entries"
 MAINTAINER = ("-c", "user.name=maintainer", "-c", "user.email=maintainer@example.com")
-#: An action of a repository, its full commit, and the version that this is.
-_PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+#: An action of a repository, its full commit, and the version that this is; or a workflow of this repository.
+_PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\$/\.github/workflows/[a-z-]+\.yml")
+#: The jobs that can write or sign, with what they are allowed to.
+_WRITING = {
+    ("trust-check.yml", "propose"): {"contents", "pull-requests"},
+    ("release.yml", "image"): {"packages"},
+    ("release.yml", "image-index"): {"attestations", "id-token", "packages"},
+    ("release.yml", "chart"): {"id-token", "packages"},
+    ("release.yml", "provenance"): {"attestations", "id-token"},
+    ("release.yml", "pypi"): {"id-token"},
+    ("release.yml", "github"): {"contents"},
+    ("release.yml", "site"): {"id-token", "pages"},
+    ("site.yml", "deploy"): {"id-token", "pages"},
+}
+#: Programs that run code of the repository or of a package.
+_RUNNERS = re.compile(r"\b(make|pip|uv|npm|npx|python3?|pytest|\.ci/run)\b")
 each_workflow = pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
 
 
@@ -49,23 +64,43 @@ def test_what_is_installed_is_named_by_its_hash(workflow: Path) -> None:
     scripts = "\n".join(str(step.get("run", "")) for step in steps(workflow)).replace("\\\n", " ")
     commands = [line for line in scripts.splitlines() if re.search(r"\b(install|add|sync|build|tool)\b", line)]
     loose = [command for command in commands if "--require-hashes" not in command]
-    # Our own wheel, which was just built.
-    assert [command for command in loose if not command.endswith(" --no-deps dist/*.whl")] == []
+    # Our own wheel, which was just built, and the image, whose Dockerfile installs by hash.
+    ours = (" --no-deps dist/*.whl", " --metadata-file metadata.json")
+    assert [command for command in loose if not command.rstrip().endswith(ours)] == []
 
 
 @each_workflow
-def test_only_a_job_that_installs_no_package_can_write(workflow: Path) -> None:
+def test_only_a_job_that_runs_no_code_of_a_package_can_write(workflow: Path) -> None:
     fields = read(workflow)
-    writing = {name: job for name, job in fields["jobs"].items() if "permissions" in job}
-
     assert fields["permissions"] == {"contents": "read"}
-    assert writing.keys() <= {"propose"}
-    for job in writing.values():
-        assert job["permissions"] == {"contents": "write", "pull-requests": "write"}
-        assert [step.get("run") or step["uses"].partition("@")[0] for step in job["steps"]] == [
-            "actions/checkout",
-            f".github/{PROPOSE.name}",
-        ]
+    for name, job in fields["jobs"].items():
+        granted = {scope for scope, level in job.get("permissions", {}).items() if level == "write"}
+        assert granted == _WRITING.get((workflow.name, name), set()), name
+        scripts = [str(step.get("run", "")) for step in job.get("steps", [])]
+        if granted:
+            assert [script for script in scripts if _RUNNERS.search(script)] == [], name
+
+
+@each_workflow
+def test_a_job_has_a_bound_and_leaves_no_token_in_the_checkout(workflow: Path) -> None:
+    fields = read(workflow)
+    assert fields["concurrency"]["group"]
+    for name, job in fields["jobs"].items():
+        assert ("uses" in job) != (0 < job.get("timeout-minutes", 0) <= 180), name
+        for step in job.get("steps", []):
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False, name
+
+
+def test_the_gate_runs_on_every_python_of_the_metadata() -> None:
+    root = Path(__file__).parents[2]
+    [workflow] = [path for path in WORKFLOWS if path.name == "ci.yml"]
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    versions = [name.rpartition(" ")[2] for name in project["classifiers"] if name.startswith("Programming Language")]
+    assert read(workflow)["jobs"]["gate"]["strategy"]["matrix"]["python"] == versions
+    assert project["requires-python"] == f">={versions[0]},<3.{int(versions[-1].partition('.')[2]) + 1}"
+    makefile = (root / "Makefile").read_text("utf-8")
+    assert "python3 " + " ".join(f"python{version}" for version in reversed(versions)) in makefile
 
 
 def test_only_the_schedule_proposes_and_only_changes() -> None:

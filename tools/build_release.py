@@ -1,0 +1,103 @@
+"""Build the files of a release from a commit: `build_release.py DIRECTORY [COMMIT]`. `make release` runs it.
+
+The same commit gives the same bytes. The files are wheel and sdist of both distributions, the agent as one file, the
+chart, the bill of materials, the constraints for pip, and SHA256SUMS. Files that are not in the commit have no effect.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from helm_python.chart import package
+from versions import read_version
+
+ROOT: Final = Path(__file__).parents[1]
+UV: Final = ROOT / ".tools" / "bin" / "uv"
+NAME: Final = "imds-verifier"
+
+
+def build(directory: Path, commit: str) -> None:
+    """Write the files into an empty or missing directory. Raises OSError and subprocess.CalledProcessError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        raise FileExistsError(f"{directory} is not empty")
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "source"
+        _run("git", "clone", "--quiet", "--no-checkout", str(ROOT), str(source))
+        _run("git", "checkout", "--quiet", "--detach", commit, place=source)
+        shown = subprocess.run(
+            ["git", "show", "--no-patch", "--format=%ct", "HEAD"],  # noqa: S607 - git of the PATH
+            cwd=source,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        moment = int(shown.stdout)
+        _build_distributions(source, directory, moment)
+        _run(sys.executable, "tools/build_agent.py", str(directory / "imds-attest.pyz"), place=source)
+        _build_chart(source, directory, moment)
+        _write_requirements(source, directory)
+    sums = "".join(
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(directory.iterdir())
+    )
+    (directory / "SHA256SUMS").write_text(sums, "utf-8")
+
+
+def _build_distributions(source: Path, directory: Path, moment: int) -> None:
+    relying_party = source.with_name("relying-party")
+    _run(sys.executable, "tools/relying_party_source.py", str(relying_party), place=source)
+    constraints = str(source / "tools" / "build.txt")
+    for tree in (source, relying_party):
+        _run(
+            str(UV), "build", "--quiet", "--python", sys.executable, "--require-hashes",
+            "--build-constraints", constraints, "--out-dir", str(directory),
+            place=tree,
+            environment={"SOURCE_DATE_EPOCH": str(moment)},
+        )  # fmt: skip
+    # uv writes it so that git ignores what it built.
+    (directory / ".gitignore").unlink(missing_ok=True)
+
+
+def _build_chart(source: Path, directory: Path, moment: int) -> None:
+    chart = source / "helm" / "verifier"
+    # The archive has the times of the files.
+    for file in chart.rglob("*"):
+        os.utime(file, (moment, moment))
+    package(chart, destination=directory)
+
+
+def _write_requirements(source: Path, directory: Path) -> None:
+    """Write what the wheel needs, locked by hash, and the same as a bill of materials."""
+    requirements = directory / f"{NAME}-requirements.txt"
+    _run(
+        str(UV), "export", "--quiet", "--locked", "--no-default-groups", "--extra", "otel", "--no-emit-project",
+        "--no-header", "--format", "requirements.txt", "--output-file", str(requirements),
+        place=source,
+    )  # fmt: skip
+    bill = directory / f"{NAME}.cdx.json"
+    _run(
+        str(UV), "export", "--quiet", "--locked", "--no-default-groups", "--extra", "otel",
+        "--format", "cyclonedx1.5", "--output-file", str(bill),
+        place=source,
+    )  # fmt: skip
+    # The number is random, and the time is that of the export. CycloneDX requires neither.
+    fields = json.loads(bill.read_text("utf-8"))
+    del fields["serialNumber"], fields["metadata"]["timestamp"]
+    # uv does not know a version that the build reads from the code.
+    fields["metadata"]["component"] |= {"type": "application", "version": read_version(source)}
+    bill.write_text(json.dumps(fields, indent=2) + "\n", "utf-8")
+
+
+def _run(*command: str, place: Path = ROOT, environment: Mapping[str, str] | None = None) -> None:
+    settings = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", **(environment or {})}
+    subprocess.run(command, cwd=place, env=settings, check=True)  # noqa: S603 - fixed arguments
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]).resolve(), sys.argv[2] if len(sys.argv) > 2 else "HEAD")  # noqa: PLR2004 - the second one
