@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
 
 def _check_committed() -> None:
     command = ["git", "status", "--porcelain"]
-    if subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout:
+    if subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout:  # noqa: S603 - fixed arguments
         raise CheckError("the work tree has changes; a release is built from a commit")
 
 
