@@ -361,7 +361,8 @@ def test_a_body_after_the_deadline_is_refused(kept: str, tmp_path: Path, monkeyp
     with create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        with pytest.raises(OSError, match="in time" if kept == "TLS" else "(?i)wrong.version"):
+        # Releases of OpenSSL name a record that is not TLS differently.
+        with pytest.raises(OSError, match="in time" if kept == "TLS" else "(?i)wrong.version|record.layer"):
             KeySetUrl(f"https://localhost:{listener.getsockname()[1]}/keys")()
         released.set()
         thread.join(10)
