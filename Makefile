@@ -55,7 +55,7 @@ relying-party: $(UV)  ## the distribution for licensing backends, as wheel and s
 	$(UV) build --quiet --out-dir dist .tools/relying-party
 
 release-check: .release  ## everything about a release that needs no account: TAG=v1.2.3 checks the tag too
-	$(RELEASE)/bin/python tools/release_check.py $(TAG)
+	$(RELEASE)/bin/python tools/release_check.py $${TAG:+"$$TAG"}
 
 lock: $(UV)  ## the locked versions, anew
 	$(UV) lock --upgrade

@@ -1,4 +1,4 @@
-"""Build the files of a release from a commit: `build_release.py DIRECTORY [COMMIT]`. `make release` runs it.
+"""Build the files of a release from a commit: `build_release.py DIRECTORY [COMMIT]`.
 
 The same commit gives the same bytes. The files are wheel and sdist of both distributions, the agent as one file, the
 chart, the bill of materials, the constraints for pip, and SHA256SUMS. Files that are not in the commit have no effect.

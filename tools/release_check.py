@@ -1,4 +1,4 @@
-"""Check a release before it is made: `release_check.py [TAG]`. `make release-check` runs it.
+"""Check a release before it is made: `release_check.py [TAG]`. `make release-check` runs it, with the variable TAG.
 
 It builds the files of HEAD twice and compares their bytes, installs both wheels with pip and by hash in a new
 environment, runs the demo there, and checks the metadata, the workflows and the versions. It needs the package registry
@@ -86,7 +86,7 @@ def _build_twice() -> None:
 
 
 def _install(directory: Path) -> Path:
-    """Return the folder of the programs of a new environment with both wheels and what they need, and nothing else."""
+    """Return the folder of the programs of a new environment with both wheels and only what they need."""
     _run([sys.executable, "-m", "venv", str(directory / "venv")])
     programs = directory / "venv" / "bin"
     sums = dict(reversed(line.split()) for line in (DIST / "SHA256SUMS").read_text("utf-8").splitlines())
