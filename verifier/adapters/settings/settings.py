@@ -282,15 +282,21 @@ _OWN_WORDS = {
 
 def explain(error: ValidationError) -> str:
     """Format the errors, each with the name of its setting."""
+    return "; ".join(message for _, message in faults_of(error))
+
+
+def faults_of(error: ValidationError) -> list[tuple[tuple[str, ...], str]]:
+    """Return the place of each fault, such as `("tenants", "contoso", "rate")`, and what `explain` says of it."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
+        place = tuple(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            faults.append(_explain_unknown(*(str(part) for part in fault["loc"])))
+            faults.append((place, _explain_unknown(*place)))
             continue
-        name = ".".join(str(part) for part in fault["loc"])
+        name = ".".join(place)
         message = _OWN_WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
-        faults.append(f"{name}: {message}" if name else message)
-    return "; ".join(faults)
+        faults.append((place, f"{name}: {message}" if name else message))
+    return faults
 
 
 def _explain_unknown(*place: str) -> str:
