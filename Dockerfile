@@ -1,18 +1,16 @@
-# The image of imds-verifier. BASE_IMAGE has no default: name the base by digest, so that nobody else says what is in it.
+# The image of imds-verifier.
 #
-#   docker build --build-arg BASE_IMAGE=python:3.13-slim-bookworm@sha256:… -t imds-verifier .
-#   docker build --build-arg BASE_IMAGE=… --target sbom --output sbom .     the bill of materials, CycloneDX
+#   docker build --tag imds-verifier .
+#   docker build --target sbom --output sbom .                               the bill of materials, CycloneDX
+#   docker build --build-arg BASE_IMAGE=docker.io/library/python:3.13-slim@sha256:… --tag imds-verifier .
 #
-# Any base with Python 3.11, 3.12 or 3.13 as `python3`, its venv module and glibc will do. docs/kubernetes.md says more.
-ARG BASE_IMAGE
+# The default base is a tag, which names the newest patch release. For production, name the base by digest, so that two
+# builds have the same base: docs/kubernetes.md says how to look it up.
+# Any base with Python 3.11, 3.12 or 3.13 as `python3`, its venv module and glibc will do.
+ARG BASE_IMAGE=docker.io/library/python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
-ARG BASE_IMAGE
 SHELL ["/bin/sh", "-eu", "-c"]
-RUN case "${BASE_IMAGE}" in \
-      *@sha256:????????????????????????????????????????????????????????????????) ;; \
-      *) echo "BASE_IMAGE must be named by digest, as NAME@sha256:…, not as '${BASE_IMAGE}'" >&2; exit 1 ;; \
-    esac
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_CACHE=1
 WORKDIR /build
 COPY tools/uv.txt tools/build.txt tools/

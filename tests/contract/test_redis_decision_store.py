@@ -179,6 +179,19 @@ class TestKeys:
             with pytest.raises(StoreUnavailable, match="cannot read"):
                 store.find("r", tenant="t")
 
+    def test_a_decision_of_a_later_release_is_unavailable(self, server: RedisServer, client: redis.Redis) -> None:
+        with opened(server.url) as store:
+            store.append([record_of(NOW, "t", request_id=name) for name in ("r", "s")])
+            kept: str = client.hget(key_of("t", "requests"), "r")  # type: ignore[assignment]  # not a coroutine
+            client.hset(key_of("t", "requests"), "r", kept.replace('"version":1', '"version":2'))
+            for read in (
+                lambda: store.find("r", tenant="t"),
+                lambda: store.scan(Selection(), tenant="t", before=None, limit=9, most=9),
+            ):
+                with pytest.raises(StoreUnavailable, match="has format 2, and this release knows format 1: update"):
+                    read()
+            assert store.find("s", tenant="t") is not None
+
 
 class TestConsistency:
     def test_the_keys_agree_after_a_hundred_thousand_random_operations(

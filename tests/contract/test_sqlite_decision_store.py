@@ -346,6 +346,26 @@ class TestFaults:
             with pytest.raises(StoreUnavailable, match=r"decisions\.sqlite3, VERIFIER_DECISION_STORE\)\.$"):
                 call()
 
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ('{"version":2}', "has format 2, and this release knows format 1: update imds-verifier"),
+            ('{"version":0}', "cannot read"),
+            ("{}", "cannot read"),
+            ("[1]", "cannot read"),
+            ("{", "cannot read"),
+        ],
+    )
+    def test_a_decision_in_another_form_is_unavailable(
+        self, store: SqliteDecisionStore, path: Path, line: str, said: str
+    ) -> None:
+        store.append([record_of(NOW, "t", request_id="r")])
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("UPDATE decisions SET line = ?", (line,))
+        for read in (lambda: store.find("r", tenant="t"), lambda: scanned(store, "t")):
+            with pytest.raises(StoreUnavailable, match=rf"{said} \(.*decisions\.sqlite3, VERIFIER_DECISION_STORE\)"):
+                read()
+
     def test_a_file_of_another_kind_is_refused(self, tmp_path: Path) -> None:
         nonces = tmp_path / "nonces.sqlite3"
         with closing(SqliteNonceStore(nonces)), pytest.raises(StoreUnavailable, match="is not a decision database"):

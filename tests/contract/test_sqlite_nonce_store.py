@@ -303,7 +303,7 @@ def test_a_file_that_was_replaced_is_seen_as_the_other_one(path: Path, tmp_path:
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
-        (b"", "schema version 0"),
+        (b"", "format 0"),
         (b"this was never a database, whatever its name says\n" * 100, "is not a database"),
     ],
 )
@@ -341,7 +341,8 @@ def test_another_schema_version_is_refused_and_left_alone(path: Path, version: i
         issue(store)
     with administering(path) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
-    with pytest.raises(StoreUnavailable, match=f"schema version {version}; this release knows only 1"):
+    advice = "and this release knows format 1: update imds-verifier" if version > 1 else "this release reads only 1"
+    with pytest.raises(StoreUnavailable, match=f"The nonce database has format {version}[,;] {advice}"):
         SqliteNonceStore(path)
     assert count(path) == 1
 

@@ -4,6 +4,8 @@ Windows has no gunicorn and no `fcntl`, so that it can run neither `serve` nor `
 """
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier import __version__
@@ -39,6 +41,19 @@ def _load_policy() -> CommandParts:
     from verifier.wiring.offline import create_archive_verifier  # noqa: PLC0415 - as above
 
     return policy_command(create_archive_verifier, read_policy_file, SystemClock())
+
+
+def _load_config() -> CommandParts:
+    from verifier.adapters.settings.starter import starter_text  # noqa: PLC0415 - for this command alone
+    from verifier.cli.config import config_command  # noqa: PLC0415 - as above
+
+    return config_command(starter_text, _check_settings)
+
+
+def _check_settings(file: Path) -> Sequence[str]:
+    from verifier.wiring.settings_check import check_settings  # noqa: PLC0415 - only `config check` needs the service
+
+    return check_settings(file)
 
 
 def _load_api_key() -> CommandParts:
@@ -115,6 +130,7 @@ COMMANDS = (
     ),
     Command(name="inspect", summary="Show the content of a document without verifying it.", load=_load_inspect),
     Command(name="policy", summary="Test the policies in a file on a document.", load=_load_policy),
+    Command(name="config", summary="Write a settings file to start with, or check one.", load=_load_config),
     Command(
         name="api-key",
         summary="Create an API key: print the key, and its SHA-256 for the settings.",

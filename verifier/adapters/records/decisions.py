@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
 
-from verifier.adapters.records.appraisals import line_of
+from verifier.adapters.records.appraisals import VERSION, line_of
 from verifier.adapters.records.nonces import encode_text, microseconds
+from verifier.core.encoding.formats import explain_newer_format
 from verifier.core.model import Plan
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.decisions import AppraisalRecord, Decision, Dimension, Position, Selection, Stage, Verdict
+from verifier.ports.stores import StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,19 @@ def filters_of(selection: Selection) -> dict[str, str]:
 
 
 def decision_of(line: str, position: Position) -> Decision:
-    """Return the decision that a line of JSON describes."""
-    return Decision(position=position, fields=json.loads(line))
+    """Return the decision that a line of JSON describes.
+
+    Raises StoreUnavailable if it is not a decision in the form of this release, without repeating it.
+    """
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        fields = None
+    version = fields.get("version") if isinstance(fields, dict) else None
+    if version == VERSION:
+        return Decision(position=position, fields=fields)
+    explained = explain_newer_format("A decision in the store", version, VERSION)
+    raise StoreUnavailable(f"{explained or 'The store holds a decision that this release cannot read'}.")
 
 
 def decode_text(text: str) -> str:

@@ -7,13 +7,15 @@ from typing import Annotated, TypeVar
 
 from pydantic import PlainValidator
 
+from verifier.core.encoding.formats import explain_newer_format
 from verifier.ports.stores import StoreUnavailable
 
 #: The first member of each record. A change of the layout needs a new number. Unknown numbers are refused.
 FORMAT = 1
 
-#: The detail of StoreUnavailable. It repeats nothing of the record.
+#: The detail of StoreUnavailable. It does not quote the record.
 UNREADABLE = "The trust registry holds a record that this release cannot read."
+_RECORD = "The trust registry holds a record that"
 
 _T = TypeVar("_T")
 
@@ -34,8 +36,11 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def decode(encoded: str, read: Callable[[str], _T], encode: Callable[[_T], str]) -> _T:
-    """Read a record that `encode` could have written. Raises StoreUnavailable for any other text."""
+def decode(encoded: str, read: Callable[[str], _T], encode: Callable[[_T], str], *, known: int = FORMAT) -> _T:
+    """Read a record that `encode` could have written. Raises StoreUnavailable for any other text.
+
+    `known` is the latest format of such a record.
+    """
     try:
         value = read(encoded)
         # The comparison refuses every variant, such as spaces, true for 1, other escapes, another order, duplicates.
@@ -43,4 +48,14 @@ def decode(encoded: str, read: Callable[[str], _T], encode: Callable[[_T], str])
             return value
     except (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         pass
-    raise StoreUnavailable(UNREADABLE)
+    raise StoreUnavailable(explain_newer_line(_RECORD, encoded, known) or UNREADABLE)
+
+
+def explain_newer_line(name: str, encoded: str, known: int) -> str | None:
+    """Return a sentence if the line is an array whose first member is a format above `known`. Return None otherwise."""
+    try:
+        members = json.loads(encoded)
+    except (ValueError, RecursionError):
+        return None
+    explained = explain_newer_format(name, members[0], known) if isinstance(members, list) and members else None
+    return explained and f"{explained}."

@@ -8,11 +8,9 @@ from urllib.parse import quote
 
 from pydantic import PlainValidator, TypeAdapter
 
+from verifier.adapters.records.lines import FORMAT, explain_newer_line
 from verifier.core.nonces import NonceRecord
 from verifier.ports.stores import StoreUnavailable
-
-#: The first member of each record. A change of the layout needs a new number. Unknown numbers are refused.
-FORMAT = 1
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,4 +71,5 @@ def decode_record(encoded: str) -> NonceRecord:
             return record
     except (ValueError, TypeError, OverflowError, RecursionError):
         pass
-    raise StoreUnavailable("The nonce store holds a record that this release cannot read.")
+    explained = explain_newer_line("The nonce store holds a record that", encoded, FORMAT)
+    raise StoreUnavailable(explained or "The nonce store holds a record that this release cannot read.")

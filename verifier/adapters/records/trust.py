@@ -123,7 +123,7 @@ def encode_decisions(decisions: OperatorDecisions) -> str:
 
 
 def decode_decisions(encoded: str) -> OperatorDecisions:
-    return decode(encoded, _decisions, encode_decisions)
+    return decode(encoded, _decisions, encode_decisions, known=_FOLLOWING_FORMAT)
 
 
 def encode_event(event: TrustAuditEvent) -> str:

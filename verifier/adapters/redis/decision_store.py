@@ -251,7 +251,7 @@ class RedisDecisionStore:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (ValueError, RecursionError):
+        except ValueError:
             # `from None`: a traceback would show the value.
             raise self._link.unavailable("Redis holds a decision that this release cannot read.") from None
 

@@ -1,19 +1,16 @@
 """Read the policies of a settings file alone, to test them before they are in force."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from verifier.adapters.settings.file import FORMAT_KEY, read_file
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.settings import Settings, SettingsError, explain
 from verifier.core.encoding.printable import printable
 from verifier.core.encoding.unknown_fields import explain_unknown_field
 from verifier.core.policy import Rule
-
-#: As much as a ConfigMap of Kubernetes holds.
-MAX_FILE_BYTES = 1024 * 1024
 
 
 class _PolicyFile(BaseModel):
@@ -29,11 +26,15 @@ def read_policy_file(file: Path) -> dict[str, Rule]:
     may be a misspelt `policies`. Raises SettingsError, which names the file and is printable.
     """
     try:
-        return _read(file)
+        tables = read_file(file)
+    except ValueError as error:
+        raise SettingsError(printable(str(error))) from error
+    except OSError as error:
+        raise SettingsError(printable(f"{file}: {error.strerror or type(error).__name__}")) from error
+    try:
+        return _read(tables)
     except ValidationError as error:
         fault = explain(error)
-    except OSError as error:
-        fault = error.strerror or type(error).__name__
     except RecursionError:
         fault = "values are nested too deeply"
     except ValueError as error:
@@ -41,18 +42,10 @@ def read_policy_file(file: Path) -> dict[str, Rule]:
     raise SettingsError(printable(f"{file}: {fault}"))
 
 
-def _read(file: Path) -> dict[str, Rule]:
-    with file.open("rb") as opened:
-        raw = opened.read(MAX_FILE_BYTES + 1)
-    if len(raw) > MAX_FILE_BYTES:
-        raise ValueError(f"the file has more than {MAX_FILE_BYTES} bytes")
-    try:
-        tables = tomllib.loads(raw.decode("utf-8"))
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, and an integer of too many digits
-        raise ValueError(f"the file is not TOML in UTF-8 without a byte order mark: {error}") from error
+def _read(tables: dict[str, object]) -> dict[str, Rule]:
     for name in tables:
         if name not in Settings.model_fields:
-            raise ValueError(explain_unknown_field(name, Settings.model_fields))
+            raise ValueError(explain_unknown_field(name, (*Settings.model_fields, FORMAT_KEY)))
     if not tables.get("policies"):
         raise ValueError("the file has no policy: add a table such as [policies.gold]")
     return {name: table.rule() for name, table in _PolicyFile.model_validate(tables).policies.items()}

@@ -9,13 +9,14 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 from pydantic_settings import SettingsError as UnreadableSettingError
 
+from verifier.adapters.settings.file import FORMAT_KEY, read_file
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.secret_files import SUFFIX, read_secret_files
 from verifier.adapters.settings.tenants import CallerName, KeyHash, TenantTable
@@ -128,7 +129,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = settings_file()
-        return (init_settings, env_settings, *([TomlConfigSettingsSource(settings_cls, file)] if file else []))
+        return (init_settings, env_settings, *([InitSettingsSource(settings_cls, read_file(file))] if file else []))
 
     @model_validator(mode="after")
     def _guard_open_listening(self) -> Self:
@@ -259,10 +260,8 @@ def load_settings() -> Settings:
         raise SettingsError(f"{CONFIG_VARIABLE}: {error}") from error
     except RecursionError as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: values are nested too deeply") from error
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, and an integer of too many digits
-        raise SettingsError(
-            f"{CONFIG_VARIABLE}: {file} is not TOML in UTF-8 without a byte order mark: {error}"
-        ) from error
+    except ValueError as error:  # of read_file
+        raise SettingsError(f"{CONFIG_VARIABLE}: {error}") from error
 
 
 def secret_settings() -> tuple[str, ...]:
@@ -283,19 +282,27 @@ _OWN_WORDS = {
 
 def explain(error: ValidationError) -> str:
     """Format the errors, each with the name of its setting."""
+    return "; ".join(message for _, message in faults_of(error))
+
+
+def faults_of(error: ValidationError) -> list[tuple[tuple[str, ...], str]]:
+    """Return the place of each fault, such as `("tenants", "contoso", "rate")`, and what `explain` says of it."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
+        place = tuple(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            faults.append(_explain_unknown(*(str(part) for part in fault["loc"])))
+            faults.append((place, _explain_unknown(*place)))
             continue
-        name = ".".join(str(part) for part in fault["loc"])
+        name = ".".join(place)
         message = _OWN_WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
-        faults.append(f"{name}: {message}" if name else message)
-    return "; ".join(faults)
+        faults.append((place, f"{name}: {message}" if name else message))
+    return faults
 
 
 def _explain_unknown(*place: str) -> str:
     *outer, name = place
     table: type[BaseModel] = _TABLES.get(outer[0], Settings) if outer else Settings
-    known = (field.alias or one for one, field in table.model_fields.items())
+    known = [field.alias or one for one, field in table.model_fields.items()]
+    if table is Settings:
+        known.append(FORMAT_KEY)
     return f"{'.'.join(place)}: {explain_unknown_field(name, known)}".removesuffix(".")

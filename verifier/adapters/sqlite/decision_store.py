@@ -193,7 +193,7 @@ class SqliteDecisionStore:
                 "since": self._oldest(),
             }
             found = connection.execute(_FIND, row).fetchall()
-        return next((decision_of(line, Position(at, number)) for at, number, line in found), None)
+            return next((decision_of(line, Position(at, number)) for at, number, line in found), None)
 
     def scan(self, selection: Selection, *, tenant: str, before: Position | None, limit: int, most: int) -> Scan:
         """Scan an index that covers the filters. An empty vmId or subscription finds no decision."""

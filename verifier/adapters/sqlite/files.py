@@ -15,6 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from verifier.adapters.native_lock import native_lock
+from verifier.adapters.sqlite.failures import detail_of, failures_named
+from verifier.core.encoding.formats import explain_newer_format
 from verifier.ports.stores import STORE_SETTING, StoreUnavailable
 
 #: RETURNING came with 3.35, STRICT tables with 3.37 (both 2021).
@@ -31,21 +33,6 @@ LOG_PAGES = 1000
 SPARE_PAGES = 256
 #: How many free pages one call returns at most, so that no caller waits until a long backlog is cleared.
 GIVE_BACK_PAGES = 8
-
-#: The message for the operator, by SQLite's primary result code. SQLite's own messages are not repeated.
-_DETAILS = {
-    sqlite3.SQLITE_BUSY: "is locked by another writer",
-    sqlite3.SQLITE_LOCKED: "is locked by another writer",
-    sqlite3.SQLITE_READONLY: "is read-only",
-    sqlite3.SQLITE_PERM: "may not be accessed: permission denied",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: it is missing, or permission is denied",
-    sqlite3.SQLITE_NOTADB: "is not a database",
-    sqlite3.SQLITE_CORRUPT: "is damaged",
-}
-_DISK_DETAILS = {
-    sqlite3.SQLITE_FULL: "is full",
-    sqlite3.SQLITE_IOERR: "fails to read or write",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +133,7 @@ class SqliteFile:
         process = self._processes.setdefault(os.getpid(), _Process())
         with self._failures_located():
             if not process.turn.acquire(timeout=self._busy_timeout.total_seconds()):
-                raise StoreUnavailable(_detail(self._layout, sqlite3.SQLITE_BUSY, ""))
+                raise StoreUnavailable(detail_of(self._layout.name, sqlite3.SQLITE_BUSY, ""))
             try:
                 file = _identity(self._path)
                 # Open connections keep a deleted or replaced file alive, but other workers no longer see that file.
@@ -191,7 +178,7 @@ class SqliteFile:
     def _failures_located(self) -> Iterator[None]:
         """Name the file and its setting in every StoreUnavailable."""
         try:
-            with _failures_named(self._layout):
+            with failures_named(self._layout.name):
                 yield
         except StoreUnavailable as error:
             raise error.located(f"{self._path}, {self._setting}") from error
@@ -209,9 +196,9 @@ class SqliteFile:
                 )
             version = _upgrade(connection, self._layout)
             if version != known:
-                raise StoreUnavailable(
-                    f"The {name} database has schema version {version}; this release knows only {known}."
-                )
+                explained = explain_newer_format(f"The {name} database", version, known)
+                old = f"The {name} database has format {version}; this release reads only {known}"
+                raise StoreUnavailable(f"{explained or old}.")
         return connection
 
 
@@ -318,24 +305,3 @@ def _closed_on_failure(connection: sqlite3.Connection | _Process) -> Iterator[No
     except BaseException:
         connection.close()
         raise
-
-
-@contextmanager
-def _failures_named(layout: Layout) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        # Without a result code, the module and not SQLite raised it.
-        code: int = getattr(error, "sqlite_errorcode", -1)
-        name: str = getattr(error, "sqlite_errorname", type(error).__name__)
-        raise StoreUnavailable(_detail(layout, code, name)) from error
-    except OSError as error:
-        raise StoreUnavailable(f"The {layout.name} database cannot be reached: {error.strerror}.") from error
-
-
-def _detail(layout: Layout, code: int, name: str) -> str:
-    """Return the sentence for this result code."""
-    primary = code & 0xFF if code >= 0 else code  # the low byte of the extended one (sqlite.org/rescode.html)
-    if primary in _DISK_DETAILS:
-        return f"The disk of the {layout.name} database {_DISK_DETAILS[primary]}."
-    return f"The {layout.name} database {_DETAILS.get(primary, f'failed ({name})')}."

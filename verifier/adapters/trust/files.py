@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from verifier.core.encoding.formats import explain_newer_format
 from verifier.core.trust.bundle import Role, TrustBundle, TrustedCertificate, TrustError
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
@@ -187,7 +188,12 @@ def _read_directory(directory: Path, *, is_overlay: bool) -> _Listing:
 
 def _read_manifest(directory: Path, *, is_overlay: bool) -> _Listing:
     path = directory / MANIFEST
-    manifest = _validate(_Manifest, _parse(path), str(path))
+    parsed = _parse(path)
+    # Before the other keys: a later format may have others.
+    explained = explain_newer_format(str(path), parsed.get("format"), FORMAT)
+    if explained:
+        raise TrustError(explained)
+    manifest = _validate(_Manifest, parsed, str(path))
     if manifest.format != FORMAT:
         raise TrustError(f"{path}: format must be {FORMAT}")
     if is_overlay and manifest.mode is None:

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from verifier.core.encoding import strict_json
+from verifier.core.encoding.formats import explain_newer_format
 from verifier.core.encoding.moments import moment_json
 from verifier.core.encoding.printable import printable
 from verifier.core.encoding.strict_json import JsonError
@@ -88,8 +89,11 @@ def read_bundle(raw: bytes) -> PublishedBundle:
         raise TrustError(f"the bundle is not strict JSON: {error}") from error
     # Before the other fields: a later format may have others.
     written = fields.get("format")
+    explained = explain_newer_format("the bundle", written, FORMAT)
+    if explained:
+        raise TrustError(explained)
     if isinstance(written, int) and written != FORMAT:
-        hint = "update imds-verifier" if written > FORMAT else "publish it again with a later release"
+        hint = "publish it again with a later release"
         raise TrustError(f"the bundle has format {written}, and this release knows format {FORMAT}: {hint}")
     try:
         read = _Bundle.model_validate(fields)

@@ -84,9 +84,17 @@ def test_refuses_a_moment_without_a_zone() -> None:
     ],
 )
 def test_refuses_what_it_would_not_have_written(encoded: str) -> None:
-    with pytest.raises(StoreUnavailable, match="cannot read") as caught:
+    with pytest.raises(StoreUnavailable, match=r"cannot read|update imds-verifier") as caught:
         decode_record(encoded)
-    assert len(caught.value.detail) < 100
+    assert len(caught.value.detail) < 120
+
+
+def test_names_the_format_of_a_later_release() -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        decode_record('[2,{"of":"tomorrow"}]')
+    assert caught.value.detail == (
+        "The nonce store holds a record that has format 2, and this release knows format 1: update imds-verifier."
+    )
 
 
 @given(

@@ -238,7 +238,8 @@ def test_keeps_the_problem_of_a_feed_at_a_bounded_length() -> None:
 def test_refuses_decisions_that_follow_a_bundle_in_another_form(written: str, other: str) -> None:
     assert decode_decisions(ENCODED_FOLLOWING) == FOLLOWING
     assert written in ENCODED_FOLLOWING
-    with pytest.raises(StoreUnavailable, match="cannot read"):
+    said = "that has format 3, and this release knows format 2: update" if other == "[3," else "cannot read"
+    with pytest.raises(StoreUnavailable, match=said):
         decode_decisions(ENCODED_FOLLOWING.replace(written, other, 1))
 
 
@@ -282,9 +283,9 @@ def test_refuses_what_it_would_not_have_written(decode: Callable[[str], object],
         "[1," + "9" * 5000 + "]",
         "\ufffd",
     ):
-        with pytest.raises(StoreUnavailable, match="cannot read") as caught:
+        with pytest.raises(StoreUnavailable, match=r"cannot read|update imds-verifier") as caught:
             decode(other)
-        assert len(caught.value.detail) < 100
+        assert len(caught.value.detail) < 120
 
 
 @pytest.mark.parametrize(

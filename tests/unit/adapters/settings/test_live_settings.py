@@ -145,7 +145,9 @@ def test_follows_a_file_that_is_replaced_however(
         assert names(live) == expected
 
 
-@pytest.mark.parametrize("broken", ["port = ", "[policies.gold]\n", 'prot = 1\npassword = "s3cret"', "\0", None])
+@pytest.mark.parametrize(
+    "broken", ["port = ", "format = 2\n" + SILVER, "[policies.gold]\n", 'prot = 1\npassword = "s3cret"', "\0", None]
+)
 def test_keeps_the_settings_if_the_file_is_invalid_and_records_it_once(
     broken: str | None, file: Path, live: LiveSettings, recorder: KeptReloads
 ) -> None:

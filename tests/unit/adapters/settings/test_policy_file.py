@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from verifier.adapters.settings.policy_file import MAX_FILE_BYTES, read_policy_file
+from verifier.adapters.settings.file import MAX_FILE_BYTES
+from verifier.adapters.settings.policy_file import read_policy_file
 from verifier.adapters.settings.settings import SettingsError
 
 GOLD = b'[policies.gold]\npublishers = ["contoso"]\n'
@@ -15,7 +16,7 @@ def fault(file: Path, data: bytes) -> str:
     with pytest.raises(SettingsError) as refusal:
         read_policy_file(file)
     message = str(refusal.value)
-    assert message.startswith(f"{file}: ")
+    assert message.startswith(str(file))
     assert message.isprintable()
     return message
 
@@ -23,7 +24,8 @@ def fault(file: Path, data: bytes) -> str:
 def test_reads_the_policies_of_a_settings_file_in_their_order(tmp_path: Path) -> None:
     file = tmp_path / "verifier.toml"
     tenant = b'[tenants.contoso]\npolicy = "gold"\n'
-    file.write_bytes(b'nonce_mode = "required"\n' + GOLD + b"[policies.default]\nrequirePlan = true\n" + tenant)
+    top = b'format = 1\nnonce_mode = "required"\n'
+    file.write_bytes(top + GOLD + b"[policies.default]\nrequirePlan = true\n" + tenant)
     assert list(read_policy_file(file)) == ["gold", "default"]
 
 
@@ -51,6 +53,7 @@ def test_reads_the_policies_of_a_settings_file_in_their_order(tmp_path: Path) ->
         (b"\xef\xbb\xbf" + GOLD, "not TOML in UTF-8 without a byte order mark"),
         (b"port = " + b"9" * 5000, "not TOML in UTF-8 without a byte order mark"),
         (b"policies = " + b"[" * 100_000, "nested too deeply"),
+        (b"format = 2\n" + GOLD, "has format 2, and this release knows format 1: update imds-verifier"),
         (b"#" * (MAX_FILE_BYTES + 1), f"more than {MAX_FILE_BYTES} bytes"),
     ],
 )

@@ -186,6 +186,7 @@ def test_names_every_bad_setting_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
         ("[policies.a]\nzzz = ['x']", "policies.a.zzz: Unknown field 'zzz'. Known fields: clouds, publishers,"),
         ("[policies.a]\nvmIds = ['x']", "policies.a.vmIds.0: expected a GUID, such as "),
         ("port = ", "VERIFIER_CONFIG: "),
+        ("fromat = 1", "fromat: Unknown field 'fromat'. Did you mean 'format'?"),
         ('port = "x"', "port: "),
         ("[policies.gold]", "policies.gold: "),
         ("[policies.gold]\nsku = ['x']", "policies.gold.sku: "),
@@ -198,6 +199,38 @@ def test_names_what_is_wrong_in_the_file(config: Path, text: str, said: str) -> 
     with pytest.raises(SettingsError) as refusal:
         load_settings()
     assert str(refusal.value).startswith(said)
+
+
+@pytest.mark.parametrize("text", ["format = 1\nport = 9000", "port = 9000"])
+def test_reads_the_format_of_this_release_and_a_file_without_one(config: Path, text: str) -> None:
+    config.write_text(text)
+    assert load_settings().port == 9000
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("2", "has format 2, and this release knows format 1: update imds-verifier"),
+        ("0xffffffffffffffffffff", "has a later format, and this release knows format 1: update imds-verifier"),
+        ("0", "format: expected 1"),
+        ("true", "format: expected 1"),
+        ("1.0", "format: expected 1"),
+        ("'1'", "format: expected 1"),
+        ("[1]", "format: expected 1"),
+    ],
+)
+def test_names_another_format_before_unknown_settings(config: Path, written: str, said: str) -> None:
+    config.write_text(f"setting_of_tomorrow = 1\nformat = {written}")
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert str(refusal.value).startswith(f"VERIFIER_CONFIG: {config}")
+    assert str(refusal.value).endswith(said)
+
+
+def test_the_format_is_not_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERIFIER_FORMAT", "1")
+    with pytest.raises(SettingsError, match="unknown setting VERIFIER_FORMAT"):
+        load_settings()
 
 
 def test_refuses_a_file_that_is_not_there(config: Path) -> None:

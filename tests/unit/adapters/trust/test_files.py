@@ -265,7 +265,8 @@ class TestGeneration:
 
 #: What is written in the place of what, and how the refusal says so.
 FAULTS = {
-    "format-unknown": ("format = 1", "format = 2", r"manifest\.toml: format must be 1"),
+    "format-newer": ("format = 1", "format = 2", r"manifest\.toml has format 2, and this release knows format 1"),
+    "format-newer-with-other-keys": ("format = 1", "format = 2\nstrict = false", "format 1: update imds-verifier"),
     "format-zero": ("format = 1", "format = 0", "format must be 1"),
     "format-boolean": ("format = 1", "format = true", "format: Input should be a valid integer"),
     "format-float": ("format = 1", "format = 1.0", "format: Input should be a valid integer"),

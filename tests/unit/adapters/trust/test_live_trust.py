@@ -323,7 +323,7 @@ class TestBrokenFiles:
         assert trust.bundle() is before
         ((outcome, generation, detail),) = told.reloads
         assert (outcome, generation) == (ReloadOutcome.REFUSED, before.generation)
-        assert detail.endswith("manifest.toml: format must be 1")
+        assert detail.endswith("manifest.toml has format 2, and this release knows format 1: update imds-verifier")
 
     def test_record_a_different_fault_again(self, directory: Path, trust: LiveTrust, told: KeptReloads) -> None:
         (directory / "manifest.toml").write_text("format = 2\n", encoding="utf-8")
