@@ -34,7 +34,7 @@ def configure_logging() -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *rendering,
-                lambda _, __, line: line.decode("ascii"),
+                lambda _, __, line: str(line, "ascii"),  # type: ignore[call-overload]  # the renderer returned bytes
             ],
         )
     )
