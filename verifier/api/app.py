@@ -8,6 +8,7 @@ from datetime import timedelta
 from time import perf_counter
 
 from flask import Flask, Response, g, jsonify, request
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from verifier.api.answers import ProblemJson
@@ -18,6 +19,7 @@ from verifier.api.json_codec import RequestError
 from verifier.api.problem_codec import problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.api.routes import Service, create_blueprint, create_token_blueprint, route_of
+from verifier.core.encoding.json_text import encode_json
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
@@ -36,6 +38,13 @@ _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+class _Json(DefaultJSONProvider):
+    """Write answers in the order of their fields, and faster than the default provider."""
+
+    def dumps(self, obj: object, **_: object) -> str:
+        return encode_json(obj).decode("ascii")
+
+
 def create_app(service: Service) -> Flask:
     """Create the application.
 
@@ -43,7 +52,7 @@ def create_app(service: Service) -> Flask:
     a code. An unexpected error shows the caller only the request id.
     """
     app = Flask("verifier.api", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.json = _Json(app)
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     _identify_requests(app)

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, assert_never
 
-import orjson
 import structlog
 
 from verifier.adapters.records.appraisals import appraisal_fields
+from verifier.core.encoding.json_text import encode_json
 from verifier.core.result_claims import TENANT_KEY
 from verifier.ports import telemetry as events
 from verifier.ports.decisions import Verdict
@@ -55,12 +55,11 @@ def configure_logging() -> None:
 
 
 def _encode(line: object, default: Callable[[Any], object]) -> bytes:
-    """Encode a line as JSON in ASCII, which no terminal shows in another way."""
+    """Encode a line. Libraries log values of any type."""
     try:
-        encoded = orjson.dumps(line, default=default)
-    except TypeError:  # a lone surrogate, or an integer of more than 64 bits
-        encoded = b"\xff"
-    return encoded if encoded.isascii() else json.dumps(line, default=default).encode("ascii")
+        return encode_json(line)
+    except TypeError:
+        return json.dumps(line, default=default).encode("ascii")
 
 
 def _add_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
