@@ -47,8 +47,8 @@ def test_metrics_have_a_port_of_their_own_and_are_those_of_all_workers(tmp_path:
     for scrape in scrapes:
         assert scrape[name, frozenset({"outcome": "verified", "code": "verified", "cloud": cloud}.items())] == 20
         assert scrape[name, frozenset({"outcome": "refused", "code": "nonce-replayed", "cloud": cloud}.items())] == 1
-        assert scrape["verifier_check_duration_seconds_count", frozenset({("check", "chain")})] == 21
-        assert scrape["verifier_check_duration_seconds_count", frozenset({("check", "policy")})] == 20
+        # One appraisal in 16 of each worker.
+        assert 1 <= scrape["verifier_check_duration_seconds_count", frozenset({("check", "chain")})] <= 3
         stored = frozenset({("store", "nonces"), ("operation", "redeem")})
         assert scrape["verifier_store_duration_seconds_count", stored] == 21
         assert ("verifier_trust_horizon_seconds", frozenset({("cloud", cloud)})) in scrape

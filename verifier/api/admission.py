@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from flask import Response, g, request
+from flask import g, request
+from werkzeug.datastructures import Headers
 
 from verifier.api.authentication import Callers
 from verifier.api.json_codec import RequestError
@@ -167,12 +168,9 @@ def _rate_limited(whose: str, allowance: Allowance, *, note: str = "") -> Reques
     )
 
 
-def add_rate_headers(response: Response) -> Response:
-    """Add the rate headers if the request was counted (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4)."""
-    if "limited" in g:
-        path, allowance = g.limited
-        window = round(allowance.rate.unit.window.total_seconds())
-        reset = math.ceil(allowance.reset.total_seconds())
-        response.headers["RateLimit-Policy"] = f'"{path}";q={allowance.rate.amount};w={window}'
-        response.headers["RateLimit"] = f'"{path}";r={allowance.remaining};t={reset}'
-    return response
+def add_rate_headers(headers: Headers, path: LimitedPath, allowance: Allowance) -> None:
+    """Add the rate headers of a counted request (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4)."""
+    window = round(allowance.rate.unit.window.total_seconds())
+    reset = math.ceil(allowance.reset.total_seconds())
+    headers["RateLimit-Policy"] = f'"{path}";q={allowance.rate.amount};w={window}'
+    headers["RateLimit"] = f'"{path}";r={allowance.remaining};t={reset}'

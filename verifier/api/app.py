@@ -7,9 +7,12 @@ import secrets
 from datetime import timedelta
 from time import perf_counter
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Request, Response, g, jsonify, request
+from flask.globals import app_ctx, request_ctx
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from verifier.api.admission import add_rate_headers
 from verifier.api.answers import ProblemJson
 from verifier.api.appraisals import Appraisals, Origin
 from verifier.api.bodies import INCOMPLETE
@@ -18,6 +21,7 @@ from verifier.api.json_codec import RequestError
 from verifier.api.problem_codec import problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.api.routes import Service, create_blueprint, create_token_blueprint, route_of
+from verifier.core.encoding.json_text import encode_json
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
@@ -36,6 +40,13 @@ _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+class _Json(DefaultJSONProvider):
+    """Write answers in the order of their fields, and faster than the default provider."""
+
+    def dumps(self, obj: object, **_: object) -> str:
+        return encode_json(obj).decode("ascii")
+
+
 def create_app(service: Service) -> Flask:
     """Create the application.
 
@@ -43,11 +54,10 @@ def create_app(service: Service) -> Flask:
     a code. An unexpected error shows the caller only the request id.
     """
     app = Flask("verifier.api", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.json = _Json(app)
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    _identify_requests(app)
-    _refuse_hidden_slashes(app)
+    _begin_requests(app)
     for blueprint in (
         create_blueprint(service),
         create_documentation_blueprint(service.version),
@@ -89,71 +99,76 @@ def answer_unhandled(
     return status, headers, json.dumps(problem).encode()
 
 
-def _identify_requests(app: Flask) -> None:
+def _begin_requests(app: Flask) -> None:
     @app.before_request
-    def identify() -> None:
-        asked = request.headers.get("X-Request-Id", "")
+    def begin() -> None:
+        # Each use of the proxies `g` and `request` looks them up again.
+        context, asked = app_ctx.g, request_ctx.request
+        client_request_id = asked.headers.get("X-Request-Id", "")
         # A caller could send the id of another request, so the service always creates its own.
-        g.request_id = secrets.token_hex(16)
-        g.client_request_id = asked if _CLIENT_REQUEST_ID.fullmatch(asked) else ""
-        g.started = perf_counter()
-        g.code = None
+        context.request_id = secrets.token_hex(16)
+        context.client_request_id = client_request_id if _CLIENT_REQUEST_ID.fullmatch(client_request_id) else ""
+        context.started = perf_counter()
+        context.code = None
         # Admission sets it if the key is one that counts as public.
-        g.is_agent = False
-        g.trace = TraceContext.read(request.headers.get("traceparent", ""), span_id=secrets.token_hex(8))
-        CURRENT_TRACE.set(g.trace)
+        context.is_agent = False
+        traceparent = asked.headers.get("traceparent")
+        context.trace = TraceContext.read(traceparent, span_id=secrets.token_hex(8)) if traceparent else None
+        CURRENT_TRACE.set(context.trace)
+        _refuse_hidden_slashes(asked)
 
     @app.teardown_request
     def leave_trace(_: BaseException | None) -> None:
         CURRENT_TRACE.set(None)
 
 
-def _refuse_hidden_slashes(app: Flask) -> None:
+def _refuse_hidden_slashes(asked: Request) -> None:
     """Refuse paths that a proxy and this service could read differently.
 
     Servers decode %2F and remove a second slash at the start, so a filter in front of the service could be bypassed.
     """
-
-    @app.before_request
-    def compare() -> None:
-        # The absolute form (RFC 9112 section 3.2.2) has the origin before the path.
-        shown = _ORIGIN.sub("", request.environ.get("RAW_URI", request.path), count=1).partition("?")[0]
-        if shown.startswith("//") or "%2f" in shown.lower():
-            raise NotFound
+    # The absolute form (RFC 9112 section 3.2.2) has the origin before the path.
+    shown = _ORIGIN.sub("", asked.environ.get("RAW_URI", asked.path), count=1).partition("?")[0]
+    if shown.startswith("//") or "%2f" in shown.lower():
+        raise NotFound
 
 
 def _record_answers(app: Flask, service: Service) -> None:
     @app.after_request
     def complete(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.request_id
-        if g.trace is not None:
-            response.headers["traceresponse"] = g.trace.response_header
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.setdefault("Cache-Control", "no-store")
+        context, asked = app_ctx.g, request_ctx.request
+        headers = response.headers
+        headers["X-Request-Id"] = context.request_id
+        if context.trace is not None:
+            headers["traceresponse"] = context.trace.response_header
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers.setdefault("Cache-Control", "no-store")
+        if "limited" in context:
+            add_rate_headers(headers, *context.limited)
         # The rule and not the path, so that callers cannot write into the log.
-        route = route_of(request)
+        route = route_of(asked)
         service.recorder.record(
             ResponseSent(
-                request_id=g.request_id,
-                client_request_id=g.client_request_id,
+                request_id=context.request_id,
+                client_request_id=context.client_request_id,
                 route=route,
                 status=response.status_code,
-                code=g.code.value if g.code else "",
-                seconds=perf_counter() - g.started,
+                code=context.code.value if context.code else "",
+                seconds=perf_counter() - context.started,
             )
         )
-        is_recorded = "appraisal" in g and g.appraisal.is_recorded
-        if g.code and not is_recorded and METRICS_LISTENER not in request.environ:
+        is_recorded = "appraisal" in context and context.appraisal.is_recorded
+        if context.code and not is_recorded and METRICS_LISTENER not in asked.environ:
             tenant, key = service.admission.identify()
             service.appraisals.record_problem(
                 Origin(
-                    request_id=g.request_id,
-                    client_request_id=g.client_request_id,
+                    request_id=context.request_id,
+                    client_request_id=context.client_request_id,
                     tenant=tenant,
                     key=key,
                     route=route,
                 ),
-                g.code,
+                context.code,
             )
         return response
 

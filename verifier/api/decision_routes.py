@@ -4,7 +4,7 @@ from typing import cast
 
 from flask import Blueprint, Response, jsonify, request
 
-from verifier.api.admission import Admission, add_rate_headers
+from verifier.api.admission import Admission
 from verifier.api.bodies import refuse_query
 from verifier.api.decision_answers import DecisionJson, DecisionPageJson, UsageJson
 from verifier.api.decision_queries import DecisionQuery, Period, UsageQuery, read_query
@@ -22,7 +22,6 @@ _NOT_FOUND = "There is no decision of this request. It may be too old, or of ano
 def create_decision_blueprint(decisions: Decisions | None, admission: Admission, clock: Clock) -> Blueprint:
     """Create the routes. `decisions` is None if the service keeps none."""
     blueprint = Blueprint("decisions", __name__)
-    blueprint.after_request(add_rate_headers)
 
     def kept() -> Decisions:
         if decisions is None:

@@ -8,7 +8,7 @@ from flask import Blueprint, Request, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from verifier.api import json_codec
-from verifier.api.admission import Admission, add_rate_headers
+from verifier.api.admission import Admission
 from verifier.api.answers import AliveJson
 from verifier.api.appraisals import Appraisals, Origin
 from verifier.api.bodies import read_body, serve_cached
@@ -47,7 +47,6 @@ def route_of(answered: Request) -> str:
 
 def create_blueprint(service: Service) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
-    blueprint.after_request(add_rate_headers)
 
     @blueprint.post("/v1/nonces")
     def issue_nonce() -> tuple[Response, int]:

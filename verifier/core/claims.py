@@ -81,7 +81,7 @@ def _time(times: Mapping[str, object], name: str) -> datetime | None:
     found = _TIME.fullmatch(text)
     if found is None:
         raise _malformed(f"The signed {name} is not of the form MM/DD/YY HH:MM:SS -0000.")
-    month, day, year, hour, minute, second = (int(digits) for digits in found.groups())
+    month, day, year, hour, minute, second = map(int, found.groups())
     try:
         return datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:

@@ -1,8 +1,8 @@
 """Write an appraisal record as JSON, with the same fields in the service log, in the stores and in the API."""
 
-import json
 from typing import Final
 
+from verifier.core.encoding.json_text import encode_json
 from verifier.core.encoding.moments import moment_json
 from verifier.core.model import Claims
 from verifier.core.policy import Denial
@@ -11,7 +11,6 @@ from verifier.ports.decisions import AppraisalRecord
 #: The version of the form. A later release reads this one.
 VERSION: Final = 1
 _DIGITS = 3
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def appraisal_fields(record: AppraisalRecord) -> dict[str, object]:
@@ -37,14 +36,14 @@ def appraisal_fields(record: AppraisalRecord) -> dict[str, object]:
         "denial": None if record.denial is None else _denial(record.denial),
         "documentSha256": record.document_sha256,
         "milliseconds": round(record.seconds * 1000, _DIGITS),
-        "steps": {check: round(seconds * 1000, _DIGITS) for check, seconds in record.steps},
+        "steps": {check.value: round(seconds * 1000, _DIGITS) for check, seconds in record.steps},
     }
 
 
 def line_of(record: AppraisalRecord) -> str:
     """Return one line of JSON that starts with the version and the time (RFC 3339, UTC)."""
     fields = {"version": VERSION, "time": moment_json(record.at, "microseconds"), **appraisal_fields(record)}
-    return _ENCODER.encode(fields)
+    return encode_json(fields).decode("ascii")
 
 
 def _claims(claims: Claims | None) -> dict[str, object]:

@@ -1,12 +1,15 @@
 """Write the log to standard error, one JSON object on each line. It never holds a document, a nonce or a secret."""
 
+import json
 import logging
 import sys
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any, assert_never
 
 import structlog
 
 from verifier.adapters.records.appraisals import appraisal_fields
+from verifier.core.encoding.json_text import encode_json
 from verifier.core.result_claims import TENANT_KEY
 from verifier.ports import telemetry as events
 from verifier.ports.decisions import Verdict
@@ -17,8 +20,12 @@ def configure_logging() -> None:
     """Format every log line of the process, including gunicorn's, as one JSON object on standard error."""
     shared: list[structlog.typing.Processor] = [
         _add_trace,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    ]
+    rendering: list[structlog.typing.Processor] = [
+        structlog.processors.ExceptionRenderer(_trace),
+        structlog.processors.JSONRenderer(_encode),
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -26,8 +33,8 @@ def configure_logging() -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.ExceptionRenderer(_trace),
-                structlog.processors.JSONRenderer(),
+                *rendering,
+                lambda _, __, line: str(line, "ascii"),  # type: ignore[call-overload]  # the renderer returned bytes
             ],
         )
     )
@@ -38,12 +45,21 @@ def configure_logging() -> None:
     logging.getLogger("tuf").setLevel(logging.WARNING)
     # Otherwise the warnings of libraries are lines of plain text.
     logging.captureWarnings(capture=True)
+    # Lines of this package go to the stream without the standard library's logging: each request has two.
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, *rendering],
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
+
+
+def _encode(line: object, default: Callable[[Any], object]) -> bytes:
+    """Encode a line. Libraries log values of any type."""
+    try:
+        return encode_json(line)
+    except TypeError:
+        return json.dumps(line, default=default).encode("ascii")
 
 
 def _add_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -70,7 +86,7 @@ class LogRecorder:
     """Write events to the log. Implements the Recorder port."""
 
     def __init__(self) -> None:
-        self._log: structlog.stdlib.BoundLogger = structlog.get_logger("verifier")
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("verifier")
 
     def record(self, event: events.Event) -> None:  # noqa: C901, PLR0912 - one case for each event
         match event:

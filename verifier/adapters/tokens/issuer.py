@@ -11,9 +11,12 @@ import jwt
 from verifier.adapters.polling import FileFollower
 from verifier.adapters.tokens.keys import KeyRing, make_ring, read_files
 from verifier.core import result_claims
+from verifier.core.encoding.json_text import encode_json
 from verifier.core.model import LiveResult
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import PublishedKey, TokenKeyError
+
+_JWS = jwt.PyJWS()
 
 
 class SignedResults:
@@ -63,7 +66,7 @@ class SignedResults:
             build=self._build,
         )
         headers = {"kid": signing.kid, "typ": result_claims.TOKEN_TYPE}
-        return jwt.encode(claims, signing.private_key, algorithm=signing.algorithm.value, headers=headers)
+        return _JWS.encode(encode_json(claims), signing.private_key, algorithm=signing.algorithm.value, headers=headers)
 
     def published(self) -> tuple[PublishedKey, ...]:
         """Reload the directory and return its public keys.

@@ -33,9 +33,7 @@ def decode_text(text: str, *, most_values: int = MAX_JSON_VALUES) -> dict[str, o
     """
     _check_bounds(text, most_values)
     try:
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_finite, parse_float=_finite, parse_int=_integer
-        )
+        value = _DECODER.decode(text)
         if "\\u" in text:
             # A lone surrogate is not Unicode text (RFC 8259 section 8.2), and stores and logs cannot encode it. It can
             # only come from an escape, because UTF-8 has none.
@@ -109,3 +107,6 @@ def _integer(digits: str) -> int:
     if len(digits.lstrip("-")) > 19:  # noqa: PLR2004 - the digits of 2**63
         raise JsonError("it has a number that is too long")
     return int(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_finite, parse_float=_finite, parse_int=_integer)
