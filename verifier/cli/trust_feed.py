@@ -1,30 +1,24 @@
 """Implement `imds-verifier trust feed`: make, sign, publish and renew a trust feed. No command needs the service."""
 
 import argparse
-import hashlib
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from verifier.cli.commands import ExitStatus, UsageError
-from verifier.cli.trust_text import table_text
-from verifier.core.encoding.moments import moment_json
-from verifier.core.encoding.printable import printable
+from verifier.cli.trust_feed_text import bundle_lines, overview_json, overview_text, root_lines
 from verifier.core.trust.bundle import TrustedCertificate, TrustError
-from verifier.core.trust.published import PublishedBundle, changes_between
+from verifier.core.trust.published import PublishedBundle
 from verifier.ports.clock import Clock
 from verifier.ports.feed_publishing import (
     ONLINE_LASTS,
     ROOT_LASTS,
     TARGETS_LAST,
-    FeedOverview,
     FeedPublisher,
     Proposal,
-    ProposedRoot,
     PublishingRefused,
     Rotation,
 )
@@ -167,12 +161,12 @@ class _Actions:
         """
         proposal = workshop.publisher.proposed(place)
         if proposal.root is not None:
-            sys.stderr.write("".join(_root_lines(proposal.root)))
+            sys.stderr.write("".join(root_lines(proposal.root)))
         if proposal.bundle is not None:
             before = workshop.publisher.published(place) if place.is_dir() else None
             bundle = workshop.read_bundle(proposal.bundle)
             known = replace(bundle, entries=()) if before is None else workshop.read_bundle(before)
-            sys.stderr.write("".join(_bundle_lines(bundle, known, proposal)))
+            sys.stderr.write("".join(bundle_lines(bundle, known, proposal)))
         return proposal != Proposal()
 
     def _complete(self, arguments: argparse.Namespace, publisher: FeedPublisher) -> int:
@@ -183,66 +177,8 @@ class _Actions:
 
     def _tell(self, arguments: argparse.Namespace) -> int:
         overview = self._open().publisher.overview(arguments.directory)
-        sys.stdout.write(_as_json(overview) if arguments.json else _as_text(overview))
+        sys.stdout.write(overview_json(overview) if arguments.json else overview_text(overview))
         return ExitStatus.DONE
-
-
-def _bundle_lines(bundle: PublishedBundle, known: PublishedBundle, proposal: Proposal) -> Iterator[str]:
-    yield f"version {bundle.version} of the bundle, until {moment_json(bundle.expires_at)}"
-    if proposal.targets_expire_at is not None:
-        yield f" (metadata until {moment_json(proposal.targets_expire_at)})"
-    yield f", SHA-256 {hashlib.sha256(proposal.bundle or b'').hexdigest()}:\n"
-    changes = changes_between(known, bundle)
-    for change in changes:
-        yield f"  {printable(str(change))}, SHA-256 {change.entry.certificate.sha256}\n"
-    if not changes:
-        yield "  changes no certificate\n"
-
-
-def _root_lines(root: ProposedRoot) -> Iterator[str]:
-    yield f"version {root.version} of the root, until {moment_json(root.expires_at)}:\n"
-    before = {role.name: role for role in root.before}
-    for role in root.roles:
-        earlier = before.get(role.name)
-        keys, known = set(role.key_ids), set(earlier.key_ids if earlier else ())
-        yield from (f"  adds the key {key} of {role.name}\n" for key in sorted(keys - known))
-        yield from (f"  removes the key {key} of {role.name}\n" for key in sorted(known - keys))
-        if earlier is None or earlier.threshold != role.threshold:
-            yield f"  needs {role.threshold} signatures of {role.name}\n"
-    if root.roles == root.before:
-        yield "  changes no key\n"
-
-
-def _as_json(overview: FeedOverview) -> str:
-    roles = [
-        {
-            "role": role.name,
-            "version": role.version,
-            "expiresAt": None if role.expires_at is None else moment_json(role.expires_at),
-            "threshold": role.threshold,
-            "keys": list(role.key_ids),
-        }
-        for role in overview.roles
-    ]
-    pending = [
-        {"file": str(one.file), "version": one.version, "signedBy": list(one.signed_by), "missing": one.missing}
-        for one in overview.pending
-    ]
-    return json.dumps({"roles": roles, "pending": pending}, indent=2) + "\n"
-
-
-def _as_text(overview: FeedOverview) -> str:
-    rows = [("ROLE", "VERSION", "EXPIRES", "THRESHOLD", "KEYS")]
-    for role in overview.roles:
-        expires = "" if role.expires_at is None else moment_json(role.expires_at)
-        for position, key in enumerate(role.key_ids):
-            first = (role.name, str(role.version or "none"), expires, str(role.threshold))
-            rows.append((*(("", "", "", "") if position else first), key))
-    lines = [
-        f"waits for {one.missing} more signatures: {one.file} (version {one.version}, signed by {len(one.signed_by)})\n"
-        for one in overview.pending
-    ]
-    return table_text(rows) + "".join(lines)
 
 
 def _days(number: int) -> timedelta:

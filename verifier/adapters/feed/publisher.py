@@ -11,13 +11,14 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
 
 from verifier.adapters.feed.client import TARGET
+from verifier.adapters.feed.files import FeedFiles, load, parse, write
 from verifier.adapters.feed.keys import make_key, read_public, read_signer
 from verifier.adapters.feed.sources import MAX_FILE_BYTES
 from verifier.ports.clock import Clock
@@ -25,7 +26,6 @@ from verifier.ports.feed_publishing import (
     TARGETS_LAST,
     FeedOverview,
     FeedRole,
-    PendingFile,
     Proposal,
     ProposedRoot,
     PublishingRefused,
@@ -35,7 +35,6 @@ from verifier.ports.feed_publishing import (
 MAX_KEYS: Final = 16
 _OFFLINE: Final = (Root.type, Targets.type)
 _ONLINE: Final = (Snapshot.type, Timestamp.type)
-_T = TypeVar("_T", Root, Snapshot, Targets, Timestamp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,23 +62,23 @@ class TufPublisher:
         signed = Metadata(root)
         for signer in maintainers:
             signed.sign(signer, append=True)
-        _write(directory / "public" / "1.root.json", signed.to_bytes())
+        write(directory / "public" / "1.root.json", signed.to_bytes())
 
     def new_key(self, file: Path) -> str:
         return make_key(file).public_key.keyid
 
     def overview(self, directory: Path) -> FeedOverview:
-        feed = _Feed(directory)
+        feed = FeedFiles(directory)
         root = feed.root()
         published: dict[str, Signed] = {Root.type: root.signed, **feed.published()}
         return FeedOverview(roles=_roles(root.signed, published), pending=feed.pending())
 
     def published(self, directory: Path) -> bytes | None:
-        return _Feed(directory).bundle()
+        return FeedFiles(directory).bundle()
 
     def proposed(self, place: Path) -> Proposal:
         if place.is_dir():
-            feed = _Feed(place)
+            feed = FeedFiles(place)
             bundle = feed.pending_bundle.read_bytes() if feed.pending_bundle.exists() else feed.bundle()
             files = [file for file in (feed.pending_root, feed.pending_targets) if file.exists()]
             return _examine(files, bundle=bundle, before=_roles(feed.root().signed, {}))
@@ -87,18 +86,18 @@ class TufPublisher:
         return _examine([place], bundle=beside.read_bytes() if beside.exists() else None, before=())
 
     def propose(self, directory: Path, bundle: bytes, *, lasting: timedelta) -> None:
-        feed = _Feed(directory)
+        feed = FeedFiles(directory)
         if len(bundle) > MAX_FILE_BYTES:
             raise PublishingRefused(f"the bundle has more than {MAX_FILE_BYTES} bytes, which clients refuse")
-        if feed.pending_targets.exists() and _parse(feed.pending_targets.read_bytes(), feed.pending_targets).signatures:
+        if feed.pending_targets.exists() and parse(feed.pending_targets.read_bytes(), feed.pending_targets).signatures:
             raise PublishingRefused(f"{feed.pending_targets}: has signatures; sign it, or delete it to start again")
         listed = {TARGET: TargetFile.from_data(TARGET, bundle, ["sha256"])}
         targets = Targets(version=feed.next_targets(), expires=self._until(lasting), targets=listed)
-        _write(feed.pending_bundle, bundle)
-        _write(feed.pending_targets, Metadata(targets).to_bytes())
+        write(feed.pending_bundle, bundle)
+        write(feed.pending_targets, Metadata(targets).to_bytes())
 
     def rotate(self, directory: Path, rotation: Rotation, *, lasting: timedelta) -> None:
-        feed = _Feed(directory)
+        feed = FeedFiles(directory)
         if feed.pending_root.exists():
             raise PublishingRefused(f"{feed.pending_root}: waits for signatures; sign it, or delete it to start again")
         old = feed.root().signed
@@ -122,40 +121,40 @@ class TufPublisher:
             again = deepcopy(targets)
             again.version = feed.next_targets()
             again.expires = self._until(TARGETS_LAST)
-            _write(feed.pending_targets, Metadata(again).to_bytes())
-        _write(feed.pending_root, Metadata(root).to_bytes())
+            write(feed.pending_targets, Metadata(again).to_bytes())
+        write(feed.pending_root, Metadata(root).to_bytes())
 
     def sign(self, place: Path, key: Path) -> tuple[Path, ...]:
         signer = read_signer(key)
         if place.is_dir():
-            files = _Feed(place).waiting_for(signer.public_key.keyid)
+            files = FeedFiles(place).waiting_for(signer.public_key.keyid)
             if not files:
                 raise PublishingRefused(f"{place}: no pending file waits for this key")
         else:
             files = (place,)
         self.proposed(place)
         for file in files:
-            metadata = _parse(file.read_bytes(), file)
+            metadata = parse(file.read_bytes(), file)
             metadata.sign(signer, append=True)
-            _write(file, metadata.to_bytes())
+            write(file, metadata.to_bytes())
         return files
 
     def complete(self, directory: Path, *, online_key: Path | None, lasting: timedelta) -> bool:
-        feed = _Feed(directory)
+        feed = FeedFiles(directory)
         pending = feed.pending()
         if not pending or any(file.missing for file in pending):
             return False
         root = feed.next_root()
-        targets = _load(feed.pending_targets, Targets) if feed.pending_targets.exists() else None
+        targets = load(feed.pending_targets, Targets) if feed.pending_targets.exists() else None
         bundle = feed.pending_bundle.read_bytes() if feed.pending_bundle.exists() else feed.bundle()
         if targets is not None and bundle is not None:
             _check_names_only(targets.signed, bundle, feed.pending_targets)
         online = _online(feed, root.signed, online_key) if targets or feed.published() else None
         if targets is not None and bundle is not None:
-            _write(feed.public / f"{hashlib.sha256(bundle).hexdigest()}.{TARGET}", bundle)
-            _write(feed.public / f"{targets.signed.version}.targets.json", targets.to_bytes())
+            write(feed.public / f"{hashlib.sha256(bundle).hexdigest()}.{TARGET}", bundle)
+            write(feed.public / f"{targets.signed.version}.targets.json", targets.to_bytes())
         if feed.pending_root.exists():
-            _write(feed.public / f"{root.signed.version}.root.json", root.to_bytes())
+            write(feed.public / f"{root.signed.version}.root.json", root.to_bytes())
         if online is not None:
             self._sign_online(feed, online, targets, lasting)
         shutil.rmtree(directory / "pending")
@@ -163,13 +162,13 @@ class TufPublisher:
         return True
 
     def renew(self, directory: Path, *, online_key: Path | None, lasting: timedelta) -> None:
-        feed = _Feed(directory)
+        feed = FeedFiles(directory)
         if not feed.published():
             raise PublishingRefused(f"{directory}: publishes no bundle yet, so there is nothing to renew")
         self._sign_online(feed, _online(feed, feed.root().signed, online_key), None, lasting)
 
     def _sign_online(
-        self, feed: "_Feed", online: CryptoSigner, targets: Metadata[Targets] | None, lasting: timedelta
+        self, feed: "FeedFiles", online: CryptoSigner, targets: Metadata[Targets] | None, lasting: timedelta
     ) -> None:
         published = feed.published()
         listed = targets.signed if targets is not None else published[Targets.type]
@@ -187,86 +186,14 @@ class TufPublisher:
             )
         )
         newest.sign(online)
-        _write(feed.public / f"{snapshot}.snapshot.json", content)
+        write(feed.public / f"{snapshot}.snapshot.json", content)
         # The last file: with it, clients see the new version, whose files are all there.
-        _write(feed.public / "timestamp.json", newest.to_bytes())
+        write(feed.public / "timestamp.json", newest.to_bytes())
 
     def _until(self, lasting: timedelta) -> datetime:
         if lasting <= timedelta(0):
             raise PublishingRefused("metadata must expire in the future")
         return (self.clock.now() + lasting).replace(microsecond=0)
-
-
-class _Feed:
-    """Read the files of a feed's directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.public = directory / "public"
-        self.pending_root = directory / "pending" / "root.json"
-        self.pending_targets = directory / "pending" / "targets.json"
-        self.pending_bundle = directory / "pending" / TARGET
-        self.online_key = directory / "keys" / "online.pem"
-
-    def root(self) -> Metadata[Root]:
-        """Return the newest published root."""
-        versions = [int(file.name.partition(".")[0]) for file in self.public.glob("[0-9]*.root.json")]
-        if not versions:
-            raise PublishingRefused(f"{self.public.parent}: not the directory of a feed; make one with `init`")
-        return _load(self.public / f"{max(versions)}.root.json", Root)
-
-    def next_root(self) -> Metadata[Root]:
-        """Return the pending root, or the published one."""
-        return _load(self.pending_root, Root) if self.pending_root.exists() else self.root()
-
-    def published(self) -> dict[str, Timestamp | Snapshot | Targets]:
-        """Return what clients see, or an empty dictionary."""
-        if not (self.public / "timestamp.json").exists():
-            return {}
-        timestamp = _load(self.public / "timestamp.json", Timestamp).signed
-        snapshot = _load(self.public / f"{timestamp.snapshot_meta.version}.snapshot.json", Snapshot).signed
-        version = snapshot.meta["targets.json"].version
-        targets = _load(self.public / f"{version}.targets.json", Targets).signed
-        return {Timestamp.type: timestamp, Snapshot.type: snapshot, Targets.type: targets}
-
-    def bundle(self) -> bytes | None:
-        targets = self.published().get(Targets.type)
-        if not isinstance(targets, Targets) or TARGET not in targets.targets:
-            return None
-        return (self.public / f"{targets.targets[TARGET].hashes['sha256']}.{TARGET}").read_bytes()
-
-    def next_targets(self) -> int:
-        published = self.published()
-        return published[Targets.type].version + 1 if published else 1
-
-    def pending(self) -> tuple[PendingFile, ...]:
-        found: list[PendingFile] = []
-        for file, kind in ((self.pending_root, Root), (self.pending_targets, Targets)):
-            if file.exists():
-                # Root metadata need the signatures of the root before, too.
-                judges = (self.root(), self.next_root()) if kind is Root else (self.next_root(),)
-                metadata = _parse(file.read_bytes(), file)
-                results = [
-                    judge.signed.get_verification_result(kind.type, metadata.signed_bytes, metadata.signatures)
-                    for judge in judges
-                ]
-                found.append(
-                    PendingFile(
-                        file=file,
-                        version=metadata.signed.version,
-                        signed_by=tuple(dict.fromkeys(keyid for result in results for keyid in result.signed)),
-                        missing=max(result.missing for result in results),
-                    )
-                )
-        return tuple(found)
-
-    def waiting_for(self, keyid: str) -> tuple[Path, ...]:
-        """Return the pending files that this key may sign."""
-        old, new = self.root().signed.roles, self.next_root().signed.roles
-        allowed = {
-            self.pending_root: {*old[Root.type].keyids, *new[Root.type].keyids},
-            self.pending_targets: set(new[Targets.type].keyids),
-        }
-        return tuple(file for file, keyids in allowed.items() if file.exists() and keyid in keyids)
 
 
 def _roles(root: Root, published: Mapping[str, Signed]) -> tuple[FeedRole, ...]:
@@ -286,7 +213,7 @@ def _examine(files: Sequence[Path], *, bundle: bytes | None, before: tuple[FeedR
     """Return what signatures of the files would be for. Raises PublishingRefused for other files."""
     proposal = Proposal()
     for file in files:
-        signed = _parse(file.read_bytes(), file).signed
+        signed = parse(file.read_bytes(), file).signed
         if isinstance(signed, Root):
             root = ProposedRoot(
                 version=signed.version, expires_at=signed.expires, roles=_roles(signed, {}), before=before
@@ -323,31 +250,10 @@ def _change_keys(root: Root, role: str, *, add: Iterable[Key], remove: Sequence[
         root.add_key(key, role)
 
 
-def _online(feed: _Feed, root: Root, file: Path | None) -> CryptoSigner:
+def _online(feed: FeedFiles, root: Root, file: Path | None) -> CryptoSigner:
     """Read the online key. Raises PublishingRefused if the root does not name it."""
     path = file or feed.online_key
     signer = read_signer(path)
     if any(signer.public_key.keyid not in root.roles[role].keyids for role in _ONLINE):
         raise PublishingRefused(f"{path}: not the online key of this feed; name it with --online-key")
     return signer
-
-
-def _load(file: Path, kind: type[_T]) -> Metadata[_T]:
-    metadata = _parse(file.read_bytes(), file)
-    if not isinstance(metadata.signed, kind):
-        raise PublishingRefused(f"{file}: not metadata of {kind.type}")
-    return metadata
-
-
-def _parse(raw: bytes, file: Path) -> Metadata[Any]:
-    try:
-        return Metadata.from_bytes(raw)
-    except RepositoryError as error:
-        raise PublishingRefused(f"{file}: not TUF metadata") from error
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Replace the file in one step, so that a web server never sends a part of it."""
-    draft = file.with_name(f".{file.name}.new")
-    draft.write_bytes(content)
-    draft.replace(file)

@@ -25,7 +25,7 @@ from verifier.core.trust.horizon import horizon
 from verifier.core.trust.operator_decisions import OperatorDecisions
 
 #: The limit of the steps from a certificate to a possible issuer, over all paths. Each step may cost a signature check.
-MAX_STEPS = 2048
+MAX_STEPS = 512
 #: The limit of the difference from version to version. A thief of keys could otherwise use up all versions at once.
 MAX_VERSION_STEP = 1_000_000
 
