@@ -36,7 +36,7 @@ TENANTS = {
 }
 AGENTS = 3
 #: The attestations that each step of the upgrade waits for.
-EACH_STEP = 24
+EACH_STEP = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
