@@ -97,7 +97,16 @@ def test_trust_directory_is_complete_when_the_emulator_listens(tmp_path: Path) -
         assert certificate.fingerprint(hashes.SHA256()).hex() == entry["sha256"]
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "169.254.169.254"])  # noqa: S104 - refused
+@pytest.mark.parametrize("host", ["::1", "::ffff:127.0.0.1"])
+def test_loopback_of_ipv6_is_accepted(tmp_path: Path, host: str) -> None:
+    with started("--trust-dir", str(tmp_path / "trust"), "--host", host):
+        assert (tmp_path / "trust" / "manifest.toml").exists()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "192.0.2.1", "169.254.169.254", "::ffff:192.0.2.1"],  # noqa: S104 - refused
+)
 def test_host_other_than_loopback_is_refused(tmp_path: Path, host: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse("--trust-dir", str(tmp_path / "trust"), "--host", host, "--port", "0")) == 2
     assert f"--host {host} is not a loopback address" in capsys.readouterr().err
