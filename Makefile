@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports mutants fuzz agent relying-party release-check lock clean
+.PHONY: demo test check lint types imports bench mutants fuzz agent relying-party release-check lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -37,6 +37,10 @@ types: .development
 
 imports: .development
 	$(RUN)/lint-imports
+
+# On a quiet machine; PART names some of core, start, http and memory.
+bench: .development  ## the costs of the service, as ratios, with their bars
+	PYTHONPATH=.:tests $(RUN)/python -m bench $(PART)
 
 mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
 	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py

@@ -110,8 +110,8 @@ def test_serves_with_everything_that_can_be_mounted(tmp_path: Path, redis_server
         {"policies": None, "tenants": None, "adminKeys": None},
         {"settingsSecret": {"name": "settings", "key": "a-file"}, "redis": {"urlSecret": {"key": "a-url"}}},
         {"redis": {"tls": {"caKey": "an-authority", "certificateKey": "a-certificate", "privateKeyKey": "a-key"}}},
-        # Spans would be sent to nobody, and tell of it.
-        {"settings": {"otlp_endpoint": None}},
+        # Spans would be sent to nobody, and the feed is not there; the log would tell of both.
+        {"settings": {"otlp_endpoint": None}, "trustFeed": {"url": "", "configMapName": "", "caKey": "", "cidrs": []}},
     )
     objects = render(values)
     secrets = {

@@ -60,7 +60,7 @@ class Drill:
             time.sleep(0.1)
 
     def lines(self, event: str) -> list[str]:
-        return [line for replica in self.replicas for line in replica.log if f'"event": "{event}"' in line]
+        return [line for replica in self.replicas for line in replica.log if f'"event":"{event}"' in line]
 
 
 @contextmanager

@@ -34,7 +34,6 @@ def configure_logging() -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *rendering,
-                lambda _, __, line: str(line, "ascii"),  # type: ignore[call-overload]  # the renderer returned bytes
             ],
         )
     )
@@ -48,18 +47,18 @@ def configure_logging() -> None:
     # Lines of this package go to the stream without the standard library's logging: each request has two.
     structlog.configure(
         processors=[*shared, *rendering],
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
 
 
-def _encode(line: object, default: Callable[[Any], object]) -> bytes:
+def _encode(line: object, default: Callable[[Any], object]) -> str:
     """Encode a line. Libraries log values of any type."""
     try:
-        return encode_json(line)
+        return encode_json(line).decode("ascii")
     except TypeError:
-        return json.dumps(line, default=default).encode("ascii")
+        return json.dumps(line, default=default)
 
 
 def _add_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -138,7 +138,7 @@ def test_threads_that_end_leave_no_connections_behind(store: SqliteNonceStore) -
         thread = threading.Thread(target=store.ping)
         thread.start()
         thread.join()
-    assert open_files() == before
+    assert open_files() <= before  # what earlier tests left may be collected meanwhile
 
 
 def test_detail_names_the_file_and_its_setting_and_not_the_nonce(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ class TestMerge:
 
     def test_takes_long_chains_and_many_pins_in_little_time(self) -> None:
         issuers = [ROOT]
-        for index in range(60):
+        for index in range(30):
             issuers.append(authority(f"Feed Link {index}", issuer=issuers[-1]))
         pins = [entry(one) for one in reversed(issuers[1:])]
         assert merged(*pins).ignored == ()
