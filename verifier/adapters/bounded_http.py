@@ -87,7 +87,7 @@ def ask(get: Get, opened: socket.socket, *, seconds: float) -> Answer:
             return answer
     except TimeoutError as error:
         raise FetchFailed("The answer was not complete in time.") from error
-    except (HTTPError, HTTPException, OSError) as error:
+    except (HTTPError, HTTPException, OSError, ValueError) as error:  # urllib3 reads a negative size of a chunk as one
         raise FetchFailed(f"The server's answer could not be read ({type(error).__name__}).") from error
 
 

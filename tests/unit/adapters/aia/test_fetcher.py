@@ -285,6 +285,7 @@ def test_reads_so_many_bytes_of_interim_answers(net: Internet) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + der(ISSUER),
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n" + der(ISSUER),
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n<html>",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabcde\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
         CHUNKED + b"zz\r\n" + der(ISSUER),
         CHUNKED + b"-1\r\n" + der(ISSUER),
