@@ -40,7 +40,7 @@ class Target:
         parts = urlsplit(url)
         self.address = (parts.hostname or "", parts.port or 0)
         self.path = path
-        self.workers = children_of(process)
+        self._process = process
         self.rates: list[float] = []
         self.latencies: list[float] = []
         self.cpu: list[float] = []
@@ -70,6 +70,11 @@ class Target:
         if status == b"200":
             time.sleep(_WRITTEN_SECONDS)
         self.cpu.append((self._cpu() - before) / len(requests))
+
+    @property
+    def workers(self) -> list[int]:
+        """The workers, which start a moment after the server says that it listens."""
+        return children_of(self._process)
 
     def _cpu(self) -> float:
         return sum(map(cpu_seconds, self.workers))
