@@ -56,7 +56,9 @@ def horizon(trust: CloudTrust, *, now: datetime) -> datetime | None:
 
 def is_chainable(entry: TrustedCertificate, trust: CloudTrust, *, at: datetime) -> bool:
     """Return whether a chain of certificates that are usable at that moment leads from the entry to an anchor."""
-    return entry.state_at(at).is_usable and any(span.start <= at <= span.end for span in _spans_of(entry, _Issuers.of(trust), ()))
+    return entry.state_at(at).is_usable and any(
+        span.start <= at <= span.end for span in _spans_of(entry, _Issuers.of(trust), ())
+    )
 
 
 def issuing_spans(trust: CloudTrust) -> tuple[Span, ...]:
@@ -75,9 +77,7 @@ def _path_length(entry: TrustedCertificate) -> int | None:
     return entry.certificate.parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
 
 
-def _spans_of(
-    entry: TrustedCertificate, issuers: _Issuers, below: tuple[TrustedCertificate, ...]
-) -> Iterable[Span]:
+def _spans_of(entry: TrustedCertificate, issuers: _Issuers, below: tuple[TrustedCertificate, ...]) -> Iterable[Span]:
     if issuers.denials.names(entry.certificate):
         return
     path = (*below, entry)
