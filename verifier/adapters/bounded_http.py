@@ -219,6 +219,12 @@ class _Response(HTTPResponse):
         if self.msg.defects or self.msg.get_payload():
             # urllib3 would accept the readable part of the header and log the rest.
             raise HTTPException("a malformed header")
+        # http.client would take the first length, or read until the server closes (RFC 9112 6.3).
+        lengths = self.msg.get_all("Content-Length", [])
+        if len(lengths) > 1 or any(not (length.isascii() and length.isdigit()) for length in lengths):
+            raise HTTPException("a malformed length")
+        if lengths and "Transfer-Encoding" in self.msg:
+            raise HTTPException("two lengths")
 
 
 class _Connection(HTTPConnection):

@@ -12,6 +12,7 @@ import pytest
 from support.command_line import Ended, call, run
 
 from verifier.adapters.feed.client import open_feed
+from verifier.adapters.feed.keys import read_signer
 from verifier.adapters.trust.files import load_bundle, read_entries, shipped_directory
 from verifier.adapters.trust.published import read_bundle, write_bundle
 from verifier.core.trust.bundle import Origin, TrustError
@@ -152,6 +153,32 @@ def test_rotates_a_lost_key(feed: Feed, directory: Path) -> None:
     assert made.out.strip() in after["roles"][0]["keys"]
     assert after["roles"][0]["version"] == 2
     assert published(directory).version == 1
+
+
+def test_a_follower_that_was_off_takes_two_rotations_and_a_renewal(feed: Feed, directory: Path) -> None:
+    publish(feed, directory, shipped_directory())
+    first_root = (directory / "public" / "1.root.json").read_bytes()
+    seen = open_feed(str(directory / "public"), root=first_root).fetch({}).metadata
+    for lost, signers in ((1, (2, 3)), (2, (3, 4))):
+        new = key(directory, f"maintainer-{lost + 3}")
+        identifier = read_signer(Path(key(directory, f"maintainer-{lost}"))).public_key.keyid
+        assert call("trust", "feed", "keys", "--new", new).status == 0
+        signed = [part for one in signers for part in ("--key", key(directory, f"maintainer-{one}"))]
+        ended = feed("rotate", "--add", f"{new}.pub", "--remove", identifier, *signed)
+        assert ended.status == 0, ended.err
+    assert feed("renew").status == 0
+    found = open_feed(str(directory / "public"), root=first_root).fetch(seen)
+    assert "root_history/3.root.json" in found.metadata
+    assert found.metadata["timestamp.json"] != seen["timestamp.json"]
+    # Only the keys of the last root sign the next version.
+    bundle = directory / "next.json"
+    bundle.write_bytes(write_bundle(published(directory)))
+    ended = feed("publish", "--from", bundle, "--key", key(directory, "maintainer-1"))
+    assert ended.status != 0
+    signed = [part for one in (4, 5) for part in ("--key", key(directory, f"maintainer-{one}"))]
+    assert feed("publish", "--from", bundle, *signed).status == 0
+    after = open_feed(str(directory / "public"), root=first_root).fetch(found.metadata)
+    assert read_bundle(after.bundle).version == 2
 
 
 def test_renews_and_completes(feed: Feed, directory: Path, tmp_path: Path) -> None:

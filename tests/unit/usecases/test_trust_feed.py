@@ -277,6 +277,50 @@ class TestApply:
         assert "it leaves AzurePublicCloud without a usable chain" in status.offer.reasons
         assert replica.version == 0
 
+    def test_a_bundle_that_starts_the_last_chain_of_a_cloud_later_stays_offered(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        clouds = frozenset(replica.trust.bundle().clouds)
+        replica.server.publish(published(entry(shared_pki().issuing_ca, activate_at=NOW + DAY, clouds=clouds)))
+        status = replica.feed.look()
+        assert status.offer is not None
+        assert "it leaves AzurePublicCloud without a usable chain" in status.offer.reasons
+        assert replica.version == 0
+
+    def test_a_pin_of_the_future_is_not_trusted_before(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        replica.server.publish(published(entry(NEW, activate_at=NOW + DAY)))
+        replica.feed.look()
+        assert replica.version == 1
+        assert replica.trusts(PIN)
+        [pin] = [one for one in replica.trust.bundle().entries if one.certificate.sha256 == PIN]
+        assert (pin.state_at(NOW).is_usable, pin.state_at(NOW + DAY).is_usable) == (False, True)
+
+    def test_a_bundle_without_certificates_changes_no_trust(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        before = replica.trust.bundle()
+        replica.server.publish(published())
+        status = replica.feed.look()
+        assert (status.in_force, status.problem) == (published(), "")
+        replica.trust.refresh()
+        assert replica.trust.bundle() == before
+
+    def test_an_offer_that_waits_is_approved_in_the_other_mode(self, make: Make) -> None:
+        replica, other = make(FeedMode.APPLY), make(FeedMode.PROPOSE)
+        replica.server.publish(WITH_ANCHOR)
+        replica.feed.look()
+        assert other.feed.look().offer == replica.feed.status().offer
+        assert other.version == 0
+        other.feed.approve(3, by="ann")
+        assert replica.version == 3
+
+    def test_an_offer_of_the_other_mode_is_applied(self, make: Make) -> None:
+        replica, other = make(FeedMode.PROPOSE), make(FeedMode.APPLY)
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        assert replica.version == 0
+        assert other.feed.look().offer is None
+        assert replica.version == 2
+
     def test_a_pin_without_an_issuer_is_ignored_and_told(self, make: Make) -> None:
         replica = make(FeedMode.APPLY)
         replica.server.publish(published(entry(stranger()), entry(NEW), version=2))

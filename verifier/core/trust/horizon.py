@@ -1,12 +1,14 @@
 """Compute until when the present pins of a cloud allow a chain to an anchor without a gap."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from cryptography import x509
 
-from verifier.core.trust.bundle import CloudTrust, TrustedCertificate
+from verifier.core.trust.bundle import CloudTrust, Denials, TrustedCertificate
+from verifier.core.trust.issuing import has_issued
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +17,23 @@ class Span:
 
     start: datetime
     end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Issuers:
+    """Hold the certificates of a cloud by name, because a feed may add hundreds of anchors."""
+
+    anchors: frozenset[str]
+    by_name: Mapping[bytes, list[TrustedCertificate]]
+    denials: Denials
+
+    @classmethod
+    def of(cls, trust: CloudTrust) -> Self:
+        by_name: dict[bytes, list[TrustedCertificate]] = {}
+        for entry in (*trust.anchors, *trust.pins):
+            by_name.setdefault(entry.certificate.subject_der, []).append(entry)
+        anchors = frozenset(anchor.certificate.sha256 for anchor in trust.anchors)
+        return cls(anchors=anchors, by_name=by_name, denials=trust.denials)
 
 
 def horizon(trust: CloudTrust, *, now: datetime) -> datetime | None:
@@ -37,7 +56,9 @@ def horizon(trust: CloudTrust, *, now: datetime) -> datetime | None:
 
 def is_chainable(entry: TrustedCertificate, trust: CloudTrust, *, at: datetime) -> bool:
     """Return whether a chain of certificates that are usable at that moment leads from the entry to an anchor."""
-    return entry.state_at(at).is_usable and any(span.start <= at <= span.end for span in _spans_of(entry, trust, ()))
+    return entry.state_at(at).is_usable and any(
+        span.start <= at <= span.end for span in _spans_of(entry, _Issuers.of(trust), ())
+    )
 
 
 def issuing_spans(trust: CloudTrust) -> tuple[Span, ...]:
@@ -45,9 +66,10 @@ def issuing_spans(trust: CloudTrust) -> tuple[Span, ...]:
     anchor_keys = {entry.certificate.spki_sha256 for entry in trust.anchors}
     others = [pin for pin in trust.pins if pin.certificate.spki_sha256 not in anchor_keys]
     issuing = [pin for pin in others if _path_length(pin) == 0] or others
+    issuers = _Issuers.of(trust)
     spans: list[Span] = []
     for authority in issuing or trust.anchors:
-        spans.extend(_spans_of(authority, trust, ()))
+        spans.extend(_spans_of(authority, issuers, ()))
     return tuple(spans)
 
 
@@ -55,11 +77,11 @@ def _path_length(entry: TrustedCertificate) -> int | None:
     return entry.certificate.parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
 
 
-def _spans_of(entry: TrustedCertificate, trust: CloudTrust, below: tuple[TrustedCertificate, ...]) -> Iterable[Span]:
-    if trust.denials.names(entry.certificate):
+def _spans_of(entry: TrustedCertificate, issuers: _Issuers, below: tuple[TrustedCertificate, ...]) -> Iterable[Span]:
+    if issuers.denials.names(entry.certificate):
         return
     path = (*below, entry)
-    if entry in trust.anchors:
+    if entry.certificate.sha256 in issuers.anchors:
         start = max(link.usable_from for link in path)
         end = min(link.usable_until for link in path)
         if start <= end:
@@ -67,6 +89,6 @@ def _spans_of(entry: TrustedCertificate, trust: CloudTrust, below: tuple[Trusted
         return
     # Use each key once in a path, so that the recursion ends for authorities that sign each other.
     keys = {link.certificate.spki_sha256 for link in path}
-    for issuer in (*trust.anchors, *trust.pins):
-        if issuer.certificate.spki_sha256 not in keys and entry.certificate.is_issued_by(issuer.certificate):
-            yield from _spans_of(issuer, trust, path)
+    for issuer in issuers.by_name.get(entry.certificate.issuer_der, ()):
+        if issuer.certificate.spki_sha256 not in keys and has_issued(issuer.certificate, entry.certificate):
+            yield from _spans_of(issuer, issuers, path)

@@ -17,7 +17,7 @@ from support.tuf_feeds import Feed, raw_server, serving_feed
 
 from verifier.adapters.feed.archives import MAX_MEMBERS
 from verifier.adapters.feed.client import TufFeedClient, open_feed
-from verifier.adapters.feed.sources import MAX_FILE_BYTES
+from verifier.adapters.feed.sources import MAX_ARCHIVE_BYTES, MAX_FILE_BYTES
 from verifier.ports.trust import FeedFailed
 
 BUNDLE = b'{"bundle": 1}'
@@ -177,6 +177,28 @@ def test_stops_a_body_that_is_announced_too_long(feed: Feed, tmp_path: Path) -> 
         assert f"more than {MAX_FILE_BYTES} bytes" in refusal(follow(feed, server.url, server.ca_file))
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Length: 3\r\n",
+        b"Content-Length: 99999999999999999999\r\n",
+        b"Content-Length: -1\r\n",
+        b"Content-Length: 0\r\n",
+        b"Content-Length: 3\r\nContent-Length: 1000\r\n",
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: three\r\n",
+    ],
+)
+def test_a_false_length_gives_no_metadata(feed: Feed, tmp_path: Path, header: bytes) -> None:
+    def talk(stream: ssl.SSLSocket) -> None:
+        stream.sendall(OK + header + b"\r\n" + (feed.public / "1.root.json").read_bytes())
+
+    with raw_server(tmp_path, talk) as (url, ca_file):
+        assert refusal(follow(feed, url, ca_file)).startswith(
+            ("The feed's file 2.root.json was not", "The feed's metadata")
+        )
+
+
 def silence(stream: ssl.SSLSocket) -> None:
     stream.recv(1)
 
@@ -253,7 +275,28 @@ def test_names_a_ca_file_that_cannot_be_read(feed: Feed, tmp_path: Path) -> None
         open_feed("https://localhost/feed", root=feed.first_root, ca_file=tmp_path / "empty.pem")
 
 
-# Archives
+# Archives and directories
+
+
+def test_takes_a_directory_that_is_a_link(feed: Feed, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(feed.public)
+    assert open_feed(str(tmp_path / "link"), root=feed.first_root).fetch({}).bundle == BUNDLE
+
+
+def test_waits_for_no_writer_of_a_pipe(feed: Feed, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "cannot be read: NotADirectoryError" in refusal(open_feed(str(tmp_path / "pipe"), root=feed.first_root))
+
+
+def test_reads_no_huge_archive_or_file(feed: Feed, tmp_path: Path) -> None:
+    huge = tmp_path / "huge.tar"
+    huge.touch()
+    os.truncate(huge, 1 << 40)
+    with pytest.raises(FeedFailed, match=f"has more than {MAX_ARCHIVE_BYTES} bytes"):
+        open_feed(str(huge), root=feed.first_root)
+    (tmp_path / "feed").mkdir()
+    huge.rename(tmp_path / "feed" / "2.root.json")
+    assert f"has more than {MAX_FILE_BYTES} bytes" in refusal(open_feed(str(tmp_path / "feed"), root=feed.first_root))
 
 
 def tar_of(feed: Feed, path: Path, mode: str = "w") -> Path:

@@ -10,7 +10,9 @@ from support.chains import authority, key, root
 from support.documents import NOW, around
 from support.feeds import PUBLIC, anchor, entry, published
 
+from verifier.adapters.trust.files import load_bundle
 from verifier.core.trust.bundle import AuthorityIdentity, Origin, Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.core.trust.published import (
@@ -47,9 +49,25 @@ def merged(
     return merge(files or listed(), published(*entries), allowed=allowed, decisions=decisions or OperatorDecisions())
 
 
-def after(*entries: TrustedCertificate, files: TrustBundle | None = None) -> TrustBundle:
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the fingerprints of the certificates whose signature is checked from now on."""
+    checked: list[str] = []
+    check = Certificate.is_issued_by
+
+    def count(self: Certificate, authority: Certificate) -> bool:
+        checked.append(self.sha256)
+        return check(self, authority)
+
+    monkeypatch.setattr(Certificate, "is_issued_by", count)
+    return checked
+
+
+def after(
+    *entries: TrustedCertificate, files: TrustBundle | None = None, allowed: frozenset[Cloud] = PUBLIC
+) -> TrustBundle:
     """Return the merged bundle, in which every part has an effect."""
-    result = merged(*entries, files=files)
+    result = merged(*entries, files=files, allowed=allowed)
     assert result.ignored == ()
     return TrustBundle.of(result.entries)
 
@@ -192,10 +210,35 @@ class TestMerge:
 
     def test_takes_long_chains_and_many_pins_in_little_time(self) -> None:
         issuers = [ROOT]
-        for index in range(30):
+        for index in range(20):
             issuers.append(authority(f"Feed Link {index}", issuer=issuers[-1]))
         pins = [entry(one) for one in reversed(issuers[1:])]
         assert merged(*pins).ignored == ()
+
+    def test_the_limit_of_steps_leaves_room_for_twice_the_shipped_certificates(self) -> None:
+        shipped = load_bundle()
+        issuers = [replace(ROOT, certificate=one.certificate.parsed) for one in shipped.entries]
+        more = [entry(authority(f"Feed More {number}", issuer=one)) for number, one in enumerate(issuers)]
+        assert len(merged(*more, files=shipped).ignored) == len(more)
+
+    def test_checks_no_signature_twice(self, checks: list[str]) -> None:
+        """Every cloud and every path has the same steps, and each check costs up to a millisecond."""
+        clouds = frozenset(Cloud)
+        layers = [[root("Feed Counted Root")]]
+        for depth in range(3):
+            issuer = layers[-1][0]
+            layers.append([authority(f"Feed Counted {depth}", issuer=issuer, path_length=0) for _ in range(4)])
+        pins = [entry(one, clouds=clouds) for layer in layers[1:] for one in layer]
+        files = TrustBundle.of((anchor(layers[0][0], origin=Origin.LISTED, clouds=clouds),))
+        for _ in range(2):
+            assert reasons_to_ask(files, after(*pins, files=files, allowed=clouds), now=NOW) == ()
+        assert len(checks) == len(set(checks)) == len(pins)
+
+    def test_checks_one_signature_for_a_pin_among_many_with_one_name_and_key(self, checks: list[str]) -> None:
+        own = authority("Feed Twin", issuer=ROOT)
+        twins = [entry(authority("Feed Twin", issuer=own)) for _ in range(30)]
+        merged(entry(own), *twins)
+        assert len(checks) == len(set(checks)) == len(twins) + 1
 
     def test_refuses_many_issuers_of_one_name(self) -> None:
         """Each pin could cost a check against each of them."""
