@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from verifier.core.encoding.moments import moment_json
 from verifier.core.trust.bundle import Origin, State, TrustedCertificate, TrustError
-from verifier.core.trust.published import PublishedBundle
+from verifier.core.trust.published import PublishedBundle, check_steps
 
 
 def next_bundle(
@@ -19,8 +19,9 @@ def next_bundle(
 ) -> PublishedBundle:
     """Return the bundle of these entries with `version`, by default the one after `previous`.
 
-    Raises TrustError if it may not replace `previous`, or if it adds a certificate that has expired. Earlier entries
-    stay after their certificates expire, because documents of earlier times need them.
+    Raises TrustError if it may not replace `previous`, if it adds a certificate that has expired, or if its
+    certificates allow too many steps (core.trust.published). Earlier entries stay after their certificates expire,
+    because documents of earlier times need them.
     """
     newest = previous.version if previous is not None else 0
     if version is not None and version <= newest:
@@ -31,6 +32,7 @@ def next_bundle(
         expires_at=now + lasting,
         entries=tuple(replace(entry, origin=Origin.PUBLISHED) for entry in entries),
     )
+    check_steps(bundle.entries)
     if previous is not None:
         previous.check_successor(bundle)
         known = {entry.certificate.sha256 for entry in previous.entries}

@@ -121,6 +121,14 @@ def test_refuses_to_add_an_expired_certificate() -> None:
     assert next_bundle([first, *others], previous=both, version=None, now=now, lasting=lasting).version == 2
 
 
+def test_refuses_a_bundle_whose_chains_followers_would_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.core.trust.published.MAX_STEPS", 10)
+    with pytest.raises(TrustError, match="more than 10 steps"):
+        next_bundle(
+            load_bundle().entries, previous=None, version=None, now=datetime.now(UTC), lasting=timedelta(days=1)
+        )
+
+
 def test_publishes_only_the_entries_of_an_overlay(tmp_path: Path) -> None:
     overlay = tmp_path / "overlay"
     shutil.copytree(shipped_directory(), overlay)
@@ -195,6 +203,31 @@ def test_renews_and_completes(feed: Feed, directory: Path, tmp_path: Path) -> No
     assert feed("renew", "--online-days", "1").status == 0
     roles = {role["role"]: role for role in json.loads(feed("keys", "--json").out)["roles"]}
     assert (roles["timestamp"]["version"], roles["targets"]["version"]) == (2, 1)
+
+
+def test_a_follower_that_was_off_follows_two_rotations_and_a_renewal(feed: Feed, directory: Path) -> None:
+    publish(feed, directory, shipped_directory())
+    client = open_feed(str(directory / "public"), root=(directory / "public" / "1.root.json").read_bytes())
+    seen = client.fetch({})
+    lost = json.loads(feed("keys", "--json").out)["roles"][0]["keys"][0]
+    two, three, four = (key(directory, f"maintainer-{number}") for number in (2, 3, 4))
+    online = key(directory, "online-2")
+    for new in (four, online):
+        assert call("trust", "feed", "keys", "--new", new).status == 0
+    assert feed("rotate", "--add", f"{four}.pub", "--remove", lost, "--key", two, "--key", three).status == 0
+    assert feed("rotate", "--online", f"{online}.pub", "--key", three).status == 0
+    assert feed("sign", "--key", four, "--online-key", online).status == 0
+    refused = feed("renew")
+    assert refused.status == 1
+    assert "not the online key of this feed; name it with --online-key" in refused.err
+    assert feed("renew", "--online-key", online).status == 0
+    signed = feed("publish", "--from", shipped_directory(), "--key", three, "--key", four, "--online-key", online)
+    assert signed.status == 0
+    found = client.fetch(seen.metadata)
+    assert read_bundle(found.bundle).version == 2
+    assert {"root_history/2.root.json", "root_history/3.root.json"} <= found.metadata.keys()
+    # The removed key signs for no follower.
+    assert feed("publish", "--from", shipped_directory(), "--key", key(directory, "maintainer-1")).status == 1
 
 
 def test_shows_what_a_signature_would_be_for(feed: Feed, directory: Path) -> None:

@@ -166,9 +166,35 @@ def merge(
             pins.append(wanted)
             if listed is not None:
                 entries[entry.certificate.sha256] = replace(wanted, clouds=listed.clouds)
-    _check_steps([*files.entries, *entries.values(), *pins])
+    check_steps([*files.entries, *entries.values(), *pins])
     ignored += _add_pins(entries, pins)
     return Merged(entries=tuple(entries.values()), ignored=tuple(ignored))
+
+
+def check_steps(entries: Iterable[TrustedCertificate]) -> None:
+    """Raise TrustError if the certificates allow more than MAX_STEPS steps.
+
+    The steps are counted by the names of issuers, because a check of a signature is what the limit is for.
+    """
+    named: dict[bytes, dict[str, TrustedCertificate]] = {}
+    pins: dict[str, TrustedCertificate] = {}
+    for entry in entries:
+        named.setdefault(entry.certificate.subject_der, {})[entry.certificate.sha256] = entry
+        if entry.role is not Role.ROOT:
+            pins[entry.certificate.sha256] = entry
+    waiting = [(pin, frozenset({pin.certificate.spki_sha256})) for pin in pins.values()]
+    steps = 0
+    while waiting:
+        entry, keys = waiting.pop()
+        # As core.trust.horizon does: each key once in a path, and an anchor ends it.
+        for issuer in named.get(entry.certificate.issuer_der, {}).values():
+            if issuer.certificate.spki_sha256 in keys:
+                continue
+            steps += 1
+            if steps > MAX_STEPS:
+                raise TrustError(f"its certificates allow more than {MAX_STEPS} steps from a certificate to an issuer")
+            if issuer.role is not Role.ROOT:
+                waiting.append((issuer, keys | {issuer.certificate.spki_sha256}))
 
 
 def changes_between(
@@ -219,29 +245,6 @@ def _joined(listed: TrustedCertificate, entry: TrustedCertificate, clouds: froze
         activate_at=max((one for one in (listed.activate_at, entry.activate_at) if one), default=None),
         retire_at=min((one for one in (listed.retire_at, entry.retire_at) if one), default=None),
     )
-
-
-def _check_steps(entries: Iterable[TrustedCertificate]) -> None:
-    """Count the steps by the names of issuers, because a check of a signature is what the limit is for."""
-    named: dict[bytes, dict[str, TrustedCertificate]] = {}
-    pins: dict[str, TrustedCertificate] = {}
-    for entry in entries:
-        named.setdefault(entry.certificate.subject_der, {})[entry.certificate.sha256] = entry
-        if entry.role is not Role.ROOT:
-            pins[entry.certificate.sha256] = entry
-    waiting = [(pin, frozenset({pin.certificate.spki_sha256})) for pin in pins.values()]
-    steps = 0
-    while waiting:
-        entry, keys = waiting.pop()
-        # As core.trust.horizon does: each key once in a path, and an anchor ends it.
-        for issuer in named.get(entry.certificate.issuer_der, {}).values():
-            if issuer.certificate.spki_sha256 in keys:
-                continue
-            steps += 1
-            if steps > MAX_STEPS:
-                raise TrustError(f"its certificates allow more than {MAX_STEPS} steps from a certificate to an issuer")
-            if issuer.role is not Role.ROOT:
-                waiting.append((issuer, keys | {issuer.certificate.spki_sha256}))
 
 
 def _add_pins(entries: dict[str, TrustedCertificate], pins: Iterable[TrustedCertificate]) -> list[str]:
