@@ -343,6 +343,34 @@ class TestApply:
         assert [look.is_news for look in replica.events.looks] == [True, True, True]
 
 
+class TestMode:
+    def test_an_offer_that_waits_still_waits_after_the_change_to_propose(self, make: Make) -> None:
+        make(FeedMode.APPLY).server.publish(WITH_ANCHOR)
+        offered = make(FeedMode.APPLY).feed.look().offer
+        assert offered is not None
+        changed = make(FeedMode.PROPOSE)
+        assert changed.feed.look().offer == offered
+        changed.server.publish(replace(WITH_ANCHOR, version=4))
+        changed.feed.look()
+        assert changed.version == 0
+        changed.feed.approve(4, by="ann")
+        assert changed.version == 4
+
+    def test_an_offer_that_waits_comes_in_force_after_the_change_to_apply(self, make: Make) -> None:
+        make().server.publish(WITH_PIN)
+        assert make().feed.look().offer is not None
+        changed = make(FeedMode.APPLY)
+        assert changed.feed.look().offer is None
+        assert changed.version == 2
+
+    def test_a_bundle_without_certificates_changes_no_trust(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        before = replica.trust.bundle().entries
+        replica.server.publish(published())
+        assert replica.feed.look().problem == ""
+        assert (replica.version, replica.trust.bundle().entries) == (1, before)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("bundle", "problem"),
