@@ -92,7 +92,7 @@ def read_bundle(raw: bytes) -> PublishedBundle:
     explained = explain_newer_format("the bundle", written, FORMAT)
     if explained:
         raise TrustError(explained)
-    if isinstance(written, int) and written != FORMAT:
+    if type(written) is int and written != FORMAT:  # a Boolean is malformed
         hint = "publish it again with a later release"
         raise TrustError(f"the bundle has format {written}, and this release knows format {FORMAT}: {hint}")
     try:

@@ -9,7 +9,7 @@ def explain_newer_format(name: str, found: object, known: int) -> str | None:
 
     `known` is the latest format that this release reads. The sentence has no full stop.
     """
-    if not isinstance(found, int) or found <= known:
+    if type(found) is not int or found <= known:
         return None
     written = f"format {found}" if found <= _MOST else "a later format"
     return f"{name} has {written}, and this release knows format {known}: update imds-verifier"

@@ -119,6 +119,7 @@ PEM = fields()["certificates"][0]["pem"]
     ("damage", "fault"),
     [
         (change(format=True), "malformed: format"),
+        (change(format=False), "malformed: format"),
         (change(version=0), "malformed: version"),
         (change(version=2**53 + 1), "malformed: version"),
         (change(version="3"), "malformed: version"),
