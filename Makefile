@@ -38,9 +38,9 @@ types: .development
 imports: .development
 	$(RUN)/lint-imports
 
-# On a quiet machine; PART names some of core, start, http and memory.
-bench: .development  ## the costs of the service, as ratios, with their bars
-	PYTHONPATH=.:tests $(RUN)/python -m bench $(PART)
+# `make bench PART=core` runs one part; OPTIONS=--long the largest cases.
+bench: .development  ## how fast the service is: one table (bench/README.md)
+	PYTHONPATH=tests $(RUN)/python bench $(PART) $(OPTIONS)
 
 mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
 	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
@@ -88,4 +88,4 @@ $(UV): tools/uv.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

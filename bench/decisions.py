@@ -20,6 +20,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from servers import cpu_seconds
 from support.documents import imds_answer
 from support.live_documents import current_document, write_current_trust
 from support.processes import children_of
@@ -31,13 +32,6 @@ _JSON = {"Content-Type": "application/json"}
 _WRITTEN_SECONDS = 1.2
 #: How many documents a service gets before the next one gets some.
 _IN_TURN = 50
-_NANOSECONDS = 1e9
-
-
-def cpu_seconds(process_id: int) -> float:
-    """Return the CPU time of all threads of the process (proc_pid_schedstat: nanoseconds on a CPU)."""
-    tasks = Path(f"/proc/{process_id}/task").iterdir()
-    return sum(int((task / "schedstat").read_text("ascii").split()[0]) for task in tasks) / _NANOSECONDS
 
 
 def post(connection: HTTPConnection, path: str, body: bytes) -> tuple[int, bytes]:

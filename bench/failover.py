@@ -32,7 +32,7 @@ def measure(kind: str, trust_dir: Path, *, runs: int, waits: bool) -> list[Outco
     outcomes = []
     with (
         GROUPS[kind]() as group,
-        running_service(nonce_store=group.url, trust_dir=trust_dir, **(WAITING if waits else {})) as service,
+        running_service(nonce_store=group.url, trust_dir=trust_dir, workers=2, **(WAITING if waits else {})) as service,
     ):
         for run in range(runs):
             began = time.monotonic()

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -195,7 +195,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if not FIRST <= arguments.most <= LIMIT or arguments.rounds < LEAST_ROUNDS:
         parser.error(f"--most is {FIRST} to {LIMIT}, --rounds {LEAST_ROUNDS} or more")
-    places = {"sqlite": on_sqlite, "redis": partial(on_redis, appendonly=arguments.appendonly)}
+    places: dict[str, Callable[[], AbstractContextManager[Bench]]] = {
+        "sqlite": on_sqlite,
+        "redis": partial(on_redis, appendonly=arguments.appendonly),
+    }
     sizes = [size for size in (10**power for power in range(3, 9)) if size <= arguments.most]
     write_row(*HEAD)
     write_row(*("---" for _ in HEAD))

@@ -76,6 +76,13 @@ class ServerProcess:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def process_id(self) -> int:
+        """Return the id of the process. Raises RuntimeError if it does not run."""
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process.pid
+
     def restart(self, *arguments: str) -> None:
         """The server answers on its port, with what it wrote to its directory before (nothing, unless appendonly).
         `arguments` are more ones, for this time."""
