@@ -161,8 +161,9 @@ def read_vm_id(imds: str) -> str:
     request = urllib.request.Request(url, headers={"Metadata": "true"})  # noqa: S310 - an address of the vendor
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-            return str(answer.read(64).decode("ascii", "replace").strip())
-    except (OSError, HTTPException) as error:
+            # `read` takes all that follows a chunk of a negative size.
+            return str(answer.read1(64).decode("ascii", "replace").strip())
+    except (OSError, HTTPException, ValueError) as error:
         raise OSError(f"IMDS at {imds} does not return the vmId: {error}") from error
 
 

@@ -185,7 +185,7 @@ class _Exchange:
             self._connect()
             self.connection.request(method, self.endpoint.path + path, body=body, headers=dict(headers))
             with self.connection.getresponse() as response:
-                content = response.read(self.max_bytes + 1)
+                content = _read_body(response, self.max_bytes)
                 missing = response.length
         except (OSError, http.client.HTTPException) as error:
             raise TransportError(f"{self.endpoint} did not answer ({_describe(error)})") from error
@@ -193,7 +193,7 @@ class _Exchange:
             self.connection.close()
         if len(content) > self.max_bytes:
             raise TransportError(f"{self.endpoint} sent more than {self.max_bytes} bytes")
-        # `read` with a limit does not report a connection that closed before Content-Length was reached.
+        # `read1` does not report a connection that closed before Content-Length was reached.
         if missing:
             raise TransportError(f"{self.endpoint} closed the connection {missing} bytes before the end")
         received = {name.lower(): value for name, value in response.getheaders()}
@@ -219,6 +219,17 @@ class _Exchange:
             if self._is_aborted:
                 raise UnreachableError(f"{self.endpoint} did not answer in time")
             self._raw = socket.socket(fileno=socket.dup(self.connection.sock.fileno()))
+
+
+def _read_body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
+    """Read at most one byte more than `max_bytes`, in pieces.
+
+    `read` would take all that a server sends after a chunk of a negative size.
+    """
+    body = bytearray()
+    while len(body) <= max_bytes and (piece := response.read1(max_bytes + 1 - len(body))):
+        body += piece
+    return bytes(body[: max_bytes + 1])
 
 
 def _connection(endpoint: Endpoint, timeout: float) -> http.client.HTTPConnection:

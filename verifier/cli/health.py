@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         connection.request("GET", match["path"] or "/")
         answer = connection.getresponse()
-        body = answer.read(_MOST_BYTES)
+        body = answer.read1(_MOST_BYTES)  # `read` takes all that follows a chunk of a negative size
     except (OSError, HTTPException) as error:
         sys.stderr.write(f"health: no answer: {type(error).__name__}\n")
         return _UNHEALTHY

@@ -4,7 +4,9 @@ import http.client
 import socket
 import ssl
 import threading
+import tracemalloc
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -250,6 +252,32 @@ def test_timeout_leaves_tls_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyP
         has_timed_out.set()
         assert has_looked.wait(10)
     assert versions == ["TLSv1.3"]
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-5", b"fffffffffff"])
+def test_a_chunk_of_a_false_size_is_read_no_further_than_the_limit(size: bytes) -> None:
+    """The server sends 64 MB. http.client reads all that follows the size -1."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def send() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):  # the agent closes the connection
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n")
+                for _ in range(1024):
+                    connection.sendall(bytes(64 * 1024))
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        tracemalloc.start()
+        try:
+            with pytest.raises(TransportError, match="more than 1000 bytes"):
+                get(f"http://127.0.0.1:{listener.getsockname()[1]}")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        thread.join()
+    assert peak < 4_000_000
 
 
 def test_silent_server_times_out() -> None:
