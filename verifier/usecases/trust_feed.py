@@ -49,7 +49,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedStatus:
-    """Where a feed stands. `in_force` is the bundle that the service follows, or None.
+    """The state of a feed. `in_force` is the bundle that the service follows, or None.
 
     `source` is empty if the settings name no feed. `unreadable` says why this release cannot use the bundle that the
     operators' decisions name. `ignored` are the parts of the bundle in force that have no effect.
@@ -111,7 +111,7 @@ class TrustFeed:
         raise StoreUnavailable("Other replicas looked at the trust feed at the same time. Try again.")
 
     def status(self) -> FeedStatus:
-        """Return where the feed stands. Raises StoreUnavailable."""
+        """Return the state of the feed. Raises StoreUnavailable."""
         state, _ = self.registry.feed()
         followed = self.administration.decisions().followed
         in_force: PublishedBundle | None = None

@@ -109,7 +109,7 @@ class LiveTrust:
         return self._bundle
 
     def preview(self, published: PublishedBundle) -> tuple[TrustBundle, tuple[str, ...]]:
-        """Compose the bundle with this one of the feed, over the latest files and decisions, and change nothing."""
+        """Merge this bundle of the feed with the latest files and decisions, without putting the result in force."""
         self.refresh()
         with self._turn:
             composed = self._compose_with(published)
