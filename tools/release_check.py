@@ -58,8 +58,9 @@ def main(arguments: list[str]) -> int:
 
 def _check_committed() -> None:
     command = ["git", "status", "--porcelain"]
-    if subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout:  # noqa: S603 - fixed arguments
-        raise CheckError("the work tree has changes; a release is built from a commit")
+    run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - fixed arguments
+    if run.stdout:
+        raise CheckError(f"a release is built from a commit, and the work tree has changes:\n{run.stdout.rstrip()}")
 
 
 def _check_workflows() -> None:

@@ -341,7 +341,11 @@ def test_another_schema_version_is_refused_and_left_alone(path: Path, version: i
         issue(store)
     with administering(path) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
-    advice = "and this release knows format 1: update imds-verifier" if version > 1 else "this release reads only 1"
+    advice = (
+        "and this release knows format 1: update imds-verifier"
+        if version > 1
+        else "and this release reads none before format 1"
+    )
     with pytest.raises(StoreUnavailable, match=f"The nonce database has format {version}[,;] {advice}"):
         SqliteNonceStore(path)
     assert count(path) == 1

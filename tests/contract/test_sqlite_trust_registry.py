@@ -170,7 +170,11 @@ def test_a_file_of_something_else_is_unavailable(path: Path) -> None:
 def test_another_schema_version_is_unavailable(path: Path, version: int) -> None:
     with opened(path), administering(path) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
-    advice = "and this release knows format 4: update imds-verifier" if version > 4 else "this release reads only 4"
+    advice = (
+        "and this release knows format 4: update imds-verifier"
+        if version > 4
+        else "and this release reads none before format 3"
+    )
     with pytest.raises(StoreUnavailable, match=f"The trust database has format {version}[,;] {advice}"):
         SqliteTrustRegistry(path)
 

@@ -65,7 +65,11 @@ def overview_text(overview: FeedOverview) -> str:
             first = (role.name, str(role.version or "none"), expires, str(role.threshold))
             rows.append((*(("", "", "", "") if position else first), key))
     lines = [
-        f"waits for {one.missing} more signatures: {one.file} (version {one.version}, signed by {len(one.signed_by)})\n"
+        f"{_missing(one.missing)}: {one.file} (version {one.version}, signed by {len(one.signed_by)})\n"
         for one in overview.pending
     ]
     return table_text(rows) + "".join(lines)
+
+
+def _missing(number: int) -> str:
+    return f"waits for {number} more signature{'' if number == 1 else 's'}"

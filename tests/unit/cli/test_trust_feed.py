@@ -53,7 +53,7 @@ def publish(feed: Feed, directory: Path, source: Path, *arguments: str) -> Ended
 def test_publishes_the_shipped_trust_directory(feed: Feed, directory: Path) -> None:
     ended = feed("publish", "--from", shipped_directory(), "--key", key(directory, "maintainer-1"))
     assert ended.status == 0
-    assert "waits for 1 more signatures" in ended.out
+    assert "waits for 1 more signature:" in ended.out
     ended = feed("sign", "--key", key(directory, "maintainer-2"))
     assert ended.status == 0
     assert "published in" in ended.err

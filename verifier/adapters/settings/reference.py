@@ -50,7 +50,8 @@ REFERENCE: Mapping[str, SettingText] = {
     "trust_feed": SettingText(
         allowed="an https URL without credentials, or an absolute path of a directory",
         summary="The trust feed at which the service looks for new trust.",
-        more="[trust-feed.md](trust-feed.md). None: the service follows no feed.",
+        more="[trust-feed.md](trust-feed.md).",
+        default="none (the service follows no feed)",
         example='"https://feed.example/trust"',
     ),
     "trust_feed_mode": SettingText(
@@ -63,13 +64,14 @@ REFERENCE: Mapping[str, SettingText] = {
     "trust_feed_root": SettingText(
         allowed="a file",
         summary="The root metadata (TUF) of the feed that you trust at first.",
-        more="The service reads it at each look. None: the root that the release ships, if it ships one.",
+        more="The service reads it at each look.",
+        default="none (the root that the release ships, if it ships one)",
         example='"/etc/imds-verifier/feed/root.json"',
     ),
     "trust_feed_clouds": SettingText(
         allowed=_CLOUDS,
         summary="The clouds that may follow the feed.",
-        more="None: those of `VERIFIER_CLOUDS`.",
+        default="none (those of `VERIFIER_CLOUDS`)",
         example='["AzurePublicCloud"]',
     ),
     "trust_feed_seconds": SettingText(
@@ -78,7 +80,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "trust_feed_ca_file": SettingText(
         allowed=_PEM,
         summary="The authorities that may sign the certificate of a feed over https.",
-        more="None: the system's.",
+        default="none (the authorities of the system)",
         example='"/etc/imds-verifier/feed/ca.pem"',
     ),
     "nonce_store": SettingText(
@@ -104,7 +106,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "redis_ca_file": SettingText(
         allowed=_PEM,
         summary="The only authorities that may sign the certificate of a Redis over TLS.",
-        more="None: the system's.",
+        default="none (the authorities of the system)",
         example='"/etc/imds-verifier/redis/ca.pem"',
     ),
     "redis_certificate_file": SettingText(
@@ -200,9 +202,10 @@ REFERENCE: Mapping[str, SettingText] = {
     ),
     "decision_store": SettingText(
         allowed="a URL like that of `VERIFIER_NONCE_STORE`, or `none`",
-        summary="The store of decisions; `none` keeps no decisions.",
-        more="Unset: the store of the nonces, on SQLite in a separate file: "
+        summary="The store of decisions; with `none`, no decisions are kept.",
+        more="On SQLite, decisions are in a separate file: "
         "[metrics-and-logs.md](metrics-and-logs.md#where-decisions-are-kept).",
+        default="the store of the nonces",
         example='"sqlite:///var/lib/imds-verifier/decisions.sqlite3"',
     ),
     "decision_bytes": SettingText(
@@ -240,7 +243,8 @@ REFERENCE: Mapping[str, SettingText] = {
     "admin_keys": SettingText(
         allowed="names, each with the SHA-256 of its key",
         summary="Who may see and change trust over HTTP; followed, as policies are.",
-        more="None: no caller may. [rollover-handbook.md](rollover-handbook.md#over-http).",
+        more="[rollover-handbook.md](rollover-handbook.md#over-http).",
+        default="none (no caller may)",
     ),
     "tenants": SettingText(
         allowed="tables in the file",

@@ -20,7 +20,7 @@ from verifier.adapters.settings.file import FORMAT_KEY, read_file
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.secret_files import SUFFIX, read_secret_files
 from verifier.adapters.settings.tenants import CallerName, KeyHash, TenantTable
-from verifier.adapters.settings.values import Host, check_base_url, is_loopback, split, state_directory
+from verifier.adapters.settings.values import Host, check_base_url, check_feed, is_loopback, split, state_directory
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.encoding.unknown_fields import explain_unknown_field, find_nearest
@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     # The interval at which the service checks the trust directory, the trust registry, the settings file and the keys.
     trust_refresh_seconds: Annotated[float, Field(ge=0.2, le=60)] = 1.0
     # An https URL without credentials, or an absolute directory. Without it, the service looks at no feed.
-    trust_feed: Annotated[str, Field(max_length=512, pattern=r"^(https://|/).+$")] | None = None
+    trust_feed: Annotated[str, Field(max_length=512), AfterValidator(check_feed)] | None = None
     trust_feed_mode: FeedMode = FeedMode.PROPOSE
     # The root metadata (TUF) that the operator trusts at first. Without it, those of the project's own feed, if any.
     trust_feed_root: Path | None = None

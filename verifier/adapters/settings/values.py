@@ -29,6 +29,12 @@ def check_base_url(url: str) -> str:
     return url
 
 
+def check_feed(place: str) -> str:
+    if not place.startswith(("https://", "/")):
+        raise ValueError("expected an https URL or an absolute path of a directory")
+    return place
+
+
 def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

@@ -197,7 +197,8 @@ class SqliteFile:
             version = _upgrade(connection, self._layout)
             if version != known:
                 explained = explain_newer_format(f"The {name} database", version, known)
-                old = f"The {name} database has format {version}; this release reads only {known}"
+                oldest = min(self._layout.upgrades, default=known)
+                old = f"The {name} database has format {version}, and this release reads none before format {oldest}"
                 raise StoreUnavailable(f"{explained or old}.")
         return connection
 
