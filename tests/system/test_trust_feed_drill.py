@@ -134,7 +134,7 @@ def test_a_feed_that_fails_changes_no_verdict_and_is_told_once(tmp_path: Path, m
         ({"ROOT": "/absent/root.json"}, "trust_feed_root: /absent/root.json cannot be read: No such file"),
         (
             {"URL": "http://feed.example/"},
-            "trust_feed: Value error, expected an https URL or an absolute path of a directory",
+            "trust_feed: expected an https URL or an absolute path of a directory",
         ),
         ({"URL": "https://a:b@feed.example/"}, "the feed must be https://HOST/PATH without user"),
         ({"URL": "https://feed.example/", "CA_FILE": "/absent/ca.pem"}, "the CA file /absent/ca.pem cannot be read"),
