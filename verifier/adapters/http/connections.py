@@ -80,10 +80,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Return what the caller sends next, or the end of the stream if the request has used up its time or size."""
-        # A caller that never pauses must not block the other callers. Small chunks cost the most time for each byte.
-        if self._is_in_head or self._left > _BODY_BYTES - _ORDINARY_BYTES:
-            gevent.sleep(0)
-        else:
+        if not self._is_in_head and self._left <= _BODY_BYTES - _ORDINARY_BYTES:
             self._listener.await_quiet()
         if self._is_in_head and self._left <= 0:
             raise LimitRequestHeaders("the head is too large")
@@ -173,6 +170,10 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
         self.settimeout(max(0.0, seconds))
         self.is_waiting = True
         try:
+            if seconds > 0:
+                # Wait also if bytes are there: a caller that never pauses must not block other callers. gevent.sleep(0)
+                # would not do: it lets go first only those that do not wait for Redis.
+                socket.wait_read(self.fileno(), seconds)
             data: bytes = super().recv(size, flags)
         except (TimeoutError, BlockingIOError):
             if seconds > 0 and self.is_idle:  # serve a request that came at the last moment

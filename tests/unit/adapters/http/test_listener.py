@@ -67,6 +67,23 @@ def test_interim_answer_to_a_caller_that_does_not_read_has_the_deadline_of_an_an
         assert isinstance(sending.get(timeout=5), BrokenPipeError)
 
 
+def test_caller_that_never_pauses_lets_each_greenlet_go_first_whose_answer_has_arrived(server: socket.socket) -> None:
+    """The other greenlet waits for a socket, as one that waits for Redis does."""
+    listener = Listener(server, LIMITS, lambda *_: None)
+    ours, caller = socket.socketpair()
+    waiting, redis = socket.socketpair()
+    steps = 0
+    with closing(caller), closing(waiting), closing(redis), closing(Connection(ours, listener)) as connection:
+        caller.sendall(bytes(100))
+        answered = gevent.spawn(lambda: (waiting.recv(1), steps)[1])
+        gevent.sleep(0)
+        for steps in range(1, 51):
+            connection.recv(1)
+            if steps == 1:
+                redis.send(b"+")
+        assert answered.get(timeout=1) <= 3
+
+
 def _error_of(send: Callable[[bytes], int], data: bytes) -> OSError | None:
     try:
         send(data)
