@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from verifier.ports.telemetry import ReloadOutcome
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "ops" / "prometheus-rules.yaml"
+CASES = ROOT / "ops" / "prometheus-rules-test.yaml"
+PROMTOOL = shutil.which("promtool")
 DASHBOARD = ROOT / "ops" / "grafana-dashboard.json"
 
 #: The labels of the gauges of trust, which are made at each scrape.
@@ -96,11 +100,33 @@ def test_there_is_an_alert_for_each_thing_that_can_go_wrong() -> None:
         assert metric in asked
 
 
-def test_every_alert_says_how_urgent_it_is_and_what_is_wrong() -> None:
-    for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]:
-        for rule in group["rules"]:
-            assert rule["labels"]["severity"] in {"page", "ticket"}
-            assert rule["annotations"]["summary"].endswith(".")
+def test_every_alert_says_how_urgent_it_is_what_is_wrong_and_what_to_do() -> None:
+    runbook = (ROOT / "docs" / "alerts.md").read_text("utf-8")
+    sections = re.findall(r"^## (\w+)\n\n(\w+)", runbook, re.MULTILINE)
+    rules = [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
+    for rule in rules:
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+        assert rule["annotations"]["summary"].endswith(".")
+        assert rule["annotations"]["runbook_url"].endswith(f"/docs/alerts.md#{rule['alert'].lower()}")
+    assert sections == [(rule["alert"], rule["labels"]["severity"].capitalize()) for rule in rules]
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: .ci/run installs it")
+def test_every_alert_is_quiet_first_and_fires_in_its_case() -> None:
+    assert PROMTOOL is not None
+    for arguments in (["check", "rules", RULES], ["test", "rules", CASES]):
+        done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, timeout=60)  # noqa: S603 - of Prometheus
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_there_is_a_case_for_every_alert() -> None:
+    cases = yaml.safe_load(CASES.read_text("utf-8"))["tests"]
+    assert [case["name"] for case in cases] == list(alerts())
+    for case in cases:
+        quiet, fires = case["alert_rule_test"]
+        assert quiet["alertname"] == fires["alertname"] == case["name"]
+        assert "exp_alerts" not in quiet
+        assert fires["exp_alerts"]
 
 
 @pytest.mark.parametrize("name", sorted(EXPRESSIONS))
