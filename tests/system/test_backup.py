@@ -1,22 +1,20 @@
 """Run the commands of docs/backup.md: a store is lost and restored, and no document is accepted twice."""
 
-import os
-import re
+import shlex
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.concurrent_clients import make_bodies, post_all
+from support.page_commands import commands_of, run_commands
 from support.processes import await_that
 from support.redis_server import RedisServer
 from support.services import ADMIN_KEYS, AS_ADMIN, RunningServer, running_service
 
-PAGE = (Path(__file__).parents[2] / "docs" / "backup.md").read_text("utf-8")
+PAGE = "backup.md"
 NUMBER = 30
 OUTSTANDING = 20
 DENIED = "fedcba9876543210"
@@ -25,18 +23,6 @@ needs = {
     tool: pytest.mark.skipif(shutil.which(tool) is None, reason=f"{tool} is not installed: .ci/run installs it")
     for tool in ("redis-cli", "sqlite3")
 }
-
-
-def commands(section: str, number: int) -> str:
-    """Return the commands of one block in a section of the page."""
-    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    block = re.findall(r"```console\n(.*?)```", text, re.DOTALL)[number]
-    return "\n".join(line.removeprefix("$ ") for line in block.splitlines())
-
-
-def run(script: str, directory: Path, environment: Mapping[str, str]) -> None:
-    shell = ["bash", "-euo", "pipefail", "-c", script]
-    subprocess.run(shell, cwd=directory, env=os.environ | environment, check=True)
 
 
 class RedisPlace:
@@ -51,7 +37,7 @@ class RedisPlace:
         self.url = self._redis.url
 
     def back_up(self) -> None:
-        run(commands("Redis", 0), self.directory, self._environment)
+        self._run(0)
 
     def lose(self) -> None:
         self._redis.kill()
@@ -62,11 +48,14 @@ class RedisPlace:
         shutil.copy(self.directory / "imds-verifier.rdb", self.directory / "data" / "dump.rdb")
         self._redis.restart("--appendonly", "no")
         if self._forgets:
-            run(commands("Redis", 1), self.directory, self._environment)
-        run(commands("Redis", 2), self.directory, self._environment)
+            self._run(1)
+        self._run(2)
 
     def close(self) -> None:
         self._redis.stop()
+
+    def _run(self, number: int) -> None:
+        run_commands(commands_of(PAGE, "Redis", number), directory=self.directory, environment=self._environment)
 
 
 class SqlitePlace:
@@ -77,17 +66,20 @@ class SqlitePlace:
         self.url = f"sqlite:///{directory}/nonces.sqlite3"
 
     def back_up(self) -> None:
-        run(commands("SQLite", 0), self.directory, {})
+        self._run(0)
 
     def lose(self) -> None:
         for file in self.directory.glob("nonces*"):
             file.write_bytes(b"\0" * 100)
 
     def restore(self) -> None:
-        run(commands("SQLite", 1), self.directory, {})
+        self._run(1)
 
     def close(self) -> None:
         pass
+
+    def _run(self, number: int) -> None:
+        run_commands(commands_of(PAGE, "SQLite", number), directory=self.directory, environment={})
 
 
 Place = RedisPlace | SqlitePlace
@@ -115,11 +107,13 @@ def verified(service: RunningServer) -> int:
 def decide(place: Place, trust_dir: Path, *arguments: str) -> str:
     """Return what a command about trust prints."""
     settings = {"VERIFIER_NONCE_STORE": place.url, "VERIFIER_TRUST_DIR": str(trust_dir)}
-    command = [sys.executable, "-P", "-m", "verifier", "trust", *arguments]
     # `status` ends with 1 if a chain ends soon, as those of the tests do.
-    done = subprocess.run(command, env=os.environ | settings, check=False, capture_output=True, text=True)
-    assert done.returncode in {0, 1}, done.stderr
-    return done.stdout
+    return run_commands(
+        shlex.join(["imds-verifier", "trust", *arguments]),
+        directory=place.directory,
+        environment=settings,
+        statuses=frozenset({0, 1}),
+    )
 
 
 def lose_and_restore(place: Place, trust_dir: Path) -> tuple[Counter[int], Counter[int]]:

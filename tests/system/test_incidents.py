@@ -1,0 +1,127 @@
+"""Run the commands of docs/incidents.md on a service that has refused a customer, and see what each of them ends."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.command_line import call
+from support.documents import VM, imds_answer
+from support.live_documents import current_document
+from support.page_commands import commands_of, run_commands
+from support.processes import await_that
+from support.services import Answer, RunningServer, running_service
+from support.tenant_keys import hash_of
+
+PAGE = "incidents.md"
+SETTINGS = """
+[tenants.contoso]
+keys = ["{key}"]
+policy = "gold"
+
+[tenants.fabrikam]
+keys = ["{other}"]
+
+[policies.gold]
+plans = ["gold"]
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A service in whose log a customer was refused, and the environment of its commands."""
+
+    service: RunningServer
+    environment: dict[str, str]
+    directory: Path
+
+    def run(self, section: str, number: int = 0, statuses: frozenset[int] = frozenset({0})) -> str:
+        script = commands_of(PAGE, section, number)
+        return run_commands(script, directory=self.directory, environment=self.environment, statuses=statuses)
+
+
+def attest(service: RunningServer, key: str) -> Answer:
+    """Return the answer to a genuine document, with this key of a tenant."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    nonce = service.request("POST", "/v1/nonces", headers=headers)
+    assert nonce.status == 201
+    body = json.dumps(imds_answer(current_document(str(nonce.json["nonce"])))).encode()
+    return service.request("POST", "/v1/attestations", body, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path) -> Iterator[Scene]:
+    directory = tmp_path_factory.mktemp("incidents")
+    keys, config = directory / "keys", directory / "verifier.toml"
+    assert call("keys", "generate", "--dir", str(keys)).status == 0
+    config.write_text(SETTINGS.format(key=hash_of("contoso-key"), other=hash_of("fabrikam-key")), "utf-8")
+    settings = {
+        "VERIFIER_CONFIG": str(config),
+        "VERIFIER_TOKEN_KEYS_DIR": str(keys),
+        "VERIFIER_TOKEN_ISSUER": "https://verifier.example",
+        "VERIFIER_METRICS_PORT": "0",
+    }
+    store = f"sqlite://{directory}/nonces.sqlite3"
+    with running_service(nonce_store=store, trust_dir=trust_dir, **settings) as service:
+        refused = attest(service, "contoso-key")
+        assert refused.code == "policy-denied"
+        environment = settings | {
+            "VERIFIER_NONCE_STORE": store,
+            "VERIFIER_TRUST_DIR": str(trust_dir),
+            "METRICS_URL": service.url,
+            "VM_ID": VM.vm_id,
+            "REQUEST_ID": str(refused.json["requestId"]),
+        }
+        yield Scene(service=service, environment=environment, directory=directory)
+
+
+def test_shows_why_one_customer_is_refused(scene: Scene) -> None:
+    await_that(lambda: "policy-denied" in scene.run("One customer is refused"))
+    assert scene.environment["REQUEST_ID"] in scene.run("One customer is refused")
+
+
+def test_shows_what_is_refused_and_the_state_of_trust(scene: Scene) -> None:
+    shown = scene.run("Every VM is refused", statuses=frozenset({0, 1}))
+    assert "policy-denied" in shown
+    assert "AzurePublicCloud" in shown
+
+
+def test_shows_which_part_is_not_ready(scene: Scene) -> None:
+    assert json.loads(scene.run("No verdicts: 503"))["status"] == "ready"
+
+
+def test_replaces_a_backend_key(scene: Scene) -> None:
+    # The page makes the key and checks the file, which an operator changes in between.
+    _, key, _, sha256, *_ = scene.run("A backend key has leaked").split()
+    assert hash_of(key) == sha256
+    config = Path(scene.environment["VERIFIER_CONFIG"])
+    config.write_text(SETTINGS.format(key=sha256, other=hash_of("fabrikam-key")), "utf-8")
+
+    def status_with(sent: str) -> int:
+        return scene.service.request("POST", "/v1/nonces", headers={"Authorization": f"Bearer {sent}"}).status
+
+    await_that(lambda: status_with(key) == 201 and status_with("contoso-key") == 401)
+
+
+def test_replaces_a_signing_key_at_once(scene: Scene) -> None:
+    def published() -> list[str]:
+        keys = scene.service.request("GET", "/.well-known/jwks.json").json["keys"]
+        assert isinstance(keys, list)
+        return [str(key["kid"]) for key in keys]
+
+    [old] = published()
+    scene.run("A key that signs results has leaked")
+    [new] = published()
+    assert new != old
+
+
+def test_finds_what_else_a_signer_did_and_denies_it(scene: Scene) -> None:
+    section = "A document was accepted that should not have been"
+    decision = json.loads(scene.run(section).splitlines()[0])
+    assert decision["requestId"] == scene.environment["REQUEST_ID"]
+    scene.environment["SERIAL"] = decision["signerSerial"]
+    shown = scene.run("A CA or a signer of Azure is compromised", statuses=frozenset({0, 1}))
+    assert decision["signerSerial"] in shown
+    await_that(lambda: attest(scene.service, "fabrikam-key").code == "chain-untrusted")
