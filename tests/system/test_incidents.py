@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path) -> Iterator
         "VERIFIER_METRICS_PORT": "0",
     }
     store = f"sqlite://{directory}/nonces.sqlite3"
-    with running_service(nonce_store=store, trust_dir=trust_dir, **settings) as service:
+    with running_service(nonce_store=store, trust_dir=trust_dir, workers=2, under=(), **settings) as service:
         refused = attest(service, "contoso-key")
         assert refused.code == "policy-denied"
         environment = settings | {
