@@ -112,7 +112,7 @@ def make_site() -> Iterator[Site]:
         minute = timedelta(minutes=1)
         keys = TokenKeyDirectory(directory / "keys", clock=SystemClock(), token_lifetime=minute, refresh=minute)
         keys.generate(TokenAlgorithm.ES256)
-        tenant = {"keys": [hashlib.sha256(KEY.encode()).hexdigest()], "rate": "1000000/second"}
+        tenant = {"keys": [hashlib.sha256(KEY.encode()).hexdigest()], "rate": "1000000/minute"}
         settings = {
             "VERIFIER_HOST": "127.0.0.1",
             "VERIFIER_PORT": "0",
