@@ -8,13 +8,13 @@ from datetime import timedelta
 from time import perf_counter
 
 from flask import Flask, Request, Response, g, request
-from flask.globals import app_ctx, request_ctx
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from verifier.api.admission import rate_headers
 from verifier.api.answers import ProblemJson
 from verifier.api.appraisals import Appraisals, Origin
-from verifier.api.bodies import INCOMPLETE, Header, serve_json
+from verifier.api.bodies import INCOMPLETE, serve_json
+from verifier.api.current import current_request, current_state
 from verifier.api.documentation import create_documentation_blueprint
 from verifier.api.json_codec import RequestError
 from verifier.api.problem_codec import problem_json, refusal_json
@@ -92,8 +92,7 @@ def answer_unhandled(
 def _begin_requests(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
-        # Each use of the proxies `g` and `request` looks them up again.
-        context, asked = app_ctx.g, request_ctx.request
+        context, asked = current_state(), current_request()
         environ = asked.environ
         client_request_id = environ.get("HTTP_X_REQUEST_ID", "")
         # A caller could send the id of another request, so the service always creates its own.
@@ -130,13 +129,13 @@ def _refuse_hidden_slashes(asked: Request) -> None:
 def _record_answers(app: Flask, service: Service) -> None:
     @app.after_request
     def complete(response: Response) -> Response:
-        context, asked = app_ctx.g, request_ctx.request
+        context, asked = current_state(), current_request()
         # In one list, because each single assignment compares the names of all headers.
-        added: list[Header] = [("X-Request-Id", context.request_id)]
+        added: list[tuple[str, str]] = [("X-Request-Id", context.request_id)]
         if context.trace is not None:
             added.append(("traceresponse", context.trace.response_header))
         added.append(("X-Content-Type-Options", "nosniff"))
-        if "Cache-Control" not in response.headers:
+        if not response.headers.getlist("Cache-Control"):
             added.append(("Cache-Control", "no-store"))
         if "limited" in context:
             added.extend(rate_headers(*context.limited))
@@ -223,5 +222,7 @@ def _fault(code: RequestFault | Failure, detail: str, *, retry_after: timedelta 
 
 def _answer_problem(problem: ProblemJson) -> Response:
     g.code = problem["code"]
-    wait = (("Retry-After", str(problem["retryAfterSeconds"])),) if "retryAfterSeconds" in problem else ()
-    return serve_json(problem, status=problem["status"], media_type="application/problem+json", headers=wait)
+    response = serve_json(problem, status=problem["status"], media_type="application/problem+json")
+    if "retryAfterSeconds" in problem:
+        response.headers["Retry-After"] = str(problem["retryAfterSeconds"])
+    return response

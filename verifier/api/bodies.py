@@ -15,9 +15,6 @@ from verifier.api.problems import RequestFault
 from verifier.core import evidence
 from verifier.core.encoding.json_text import encode_json
 
-#: The name of a header, and its value.
-Header = tuple[str, str]
-
 #: The service reads and discards a body over the limit, up to this size. Then the connection can carry more requests.
 _DRAINED_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
@@ -63,20 +60,16 @@ def refuse_query(asked: Request) -> None:
 
 
 class _CompleteResponse(Response):
-    """A response with all its headers, so it needs no copy of them with a length and a redirect."""
+    """A response whose body is known and that redirects to no other URL, so its headers are complete."""
 
     def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
         del environ
         return self.headers
 
 
-def serve_json(
-    value: object, *, status: int = 200, media_type: str = "application/json", headers: tuple[Header, ...] = ()
-) -> Response:
+def serve_json(value: object, *, status: int = 200, media_type: str = "application/json") -> Response:
     """Answer with the value as JSON, its members in their order, and a line break."""
-    body = encode_json(value) + b"\n"
-    own = (("Content-Type", media_type), ("Content-Length", str(len(body))))
-    return _CompleteResponse([body], status, (*own, *headers))
+    return _CompleteResponse(encode_json(value) + b"\n", status, content_type=media_type)
 
 
 def serve_cached(body: bytes, media_type: str, *, seconds: int) -> Response:

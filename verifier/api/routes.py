@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Blueprint, Request, Response, request
-from flask.globals import app_ctx, request_ctx
 from werkzeug.exceptions import NotFound
 
 from verifier.api import json_codec
@@ -13,6 +12,7 @@ from verifier.api.admission import Admission
 from verifier.api.answers import AliveJson
 from verifier.api.appraisals import Appraisals, Origin
 from verifier.api.bodies import read_body, serve_cached, serve_json
+from verifier.api.current import current_request, current_state
 from verifier.api.problems import DOCUMENTATION, find_code
 from verifier.core.tenancy import LimitedPath
 from verifier.ports.telemetry import METRICS_LISTENER, Recorder
@@ -52,7 +52,7 @@ def create_blueprint(service: Service) -> Blueprint:
 
     @blueprint.post("/v1/nonces")
     def issue_nonce() -> Response:
-        asked = request_ctx.request
+        asked = current_request()
         caller = service.admission.admit(LimitedPath.NONCES)
         body = read_body(asked, limit=service.maximum_body_bytes)
         binding = json_codec.read_nonce_request(asked.mimetype, body)
@@ -63,8 +63,7 @@ def create_blueprint(service: Service) -> Blueprint:
 
     @blueprint.post("/v1/attestations")
     def appraise() -> Response:
-        # Each use of the proxies `g` and `request` looks them up again.
-        context, asked = app_ctx.g, request_ctx.request
+        context, asked = current_state(), current_request()
         caller = service.admission.admit(LimitedPath.ATTESTATIONS)
         tenant = caller.tenant
         origin = Origin(
