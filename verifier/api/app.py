@@ -4,10 +4,13 @@ import json
 import math
 import re
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 from time import perf_counter
+from typing import Any, TypeVar
 
 from flask import Flask, Request, Response, g, request
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from verifier.api.admission import rate_headers
@@ -33,9 +36,30 @@ from verifier.ports.telemetry import (
     UnhandledCause,
 )
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 _HIDDEN = "Internal error. Quote this requestId when you report it."
 _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class _NoSessions(SessionInterface):
+    """Give every request the same session, which holds no data and sets no cookie."""
+
+    _session = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        del app, request
+        return self._session
+
+
+class _Application(Flask):
+    """A Flask application without sessions and without async functions, so no request looks for them."""
+
+    session_interface = _NoSessions()
+
+    def ensure_sync(self, func: _Function) -> _Function:
+        return func
 
 
 def create_app(service: Service) -> Flask:
@@ -44,7 +68,7 @@ def create_app(service: Service) -> Flask:
     Every answer carries the request id, and by default caches must not store it. Every error is a problem document with
     a code. An unexpected error shows the caller only the request id.
     """
-    app = Flask("verifier.api", static_folder=None)
+    app = _Application("verifier.api", static_folder=None)
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     _begin_requests(app)

@@ -104,17 +104,12 @@ OPEN_TENANT = Tenant(name="default")
 class TenantCaller:
     """A tenant, and the kind of key that authenticated the caller as this tenant.
 
-    `key_hash` is the SHA-256 of the key in hex, and empty in a service without keys.
+    `key` is the key's name in records: its kind and the start of its hash. It is empty in a service without keys.
     """
 
     tenant: Tenant
     kind: KeyKind
-    key_hash: str = field(default="", compare=False, repr=False)
-
-    @property
-    def key(self) -> str:
-        """The key's name in records: its kind and the start of its hash. It is empty in a service without keys."""
-        return _name_in_records(self.kind, self.key_hash)
+    key: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +130,7 @@ class Callers:
         administrators = ((known, name) for name, known in self.administrators.key_hashes.items())
         kinds = ((KeyKind.BACKEND, self.tenants.key_hashes), (KeyKind.AGENT, self.tenants.agent_key_hashes))
         callers = (
-            (known, TenantCaller(tenant=tenant, kind=kind, key_hash=known))
+            (known, TenantCaller(tenant=tenant, kind=kind, key=_name_in_records(kind, known)))
             for kind, key_hashes in kinds
             for tenant, hashes in key_hashes.items()
             for known in hashes
@@ -218,7 +213,7 @@ def authorization_of(asked: Request) -> str | None:
 
 def _name_in_records(kind: str, key_hash: str) -> str:
     # Eight digits tell the keys of a service apart, and help no one to guess a key of 256 random bits.
-    return f"{kind}:{key_hash[:8]}" if key_hash else ""
+    return f"{kind}:{key_hash[:8]}"
 
 
 def _match(key_hash: str, callers: Sequence[tuple[str, _Caller]]) -> _Caller | None:

@@ -58,6 +58,7 @@ _OTHER_TEXTS: Mapping[str, str] = {
     "encoding=": "form data",
     "signature=": "form data",
 }
+_OTHER_STARTS = tuple(_OTHER_TEXTS)
 # DER of a document begins with 0x30, so its base64 begins with this.
 _BASE64_START = "M"
 _REMEDY = "Post the answer of GET /metadata/attested/document."
@@ -174,9 +175,9 @@ def _from_text(text: str) -> RawDocument:
 
 def _from_base64_or_pem(text: str) -> RawDocument:
     text = text.strip(string.whitespace)
-    for start, name in _OTHER_TEXTS.items():
-        if text.startswith(start):
-            raise _malformed(f"This is {name}, not a document. {_REMEDY}")
+    if text.startswith(_OTHER_STARTS):
+        name = next(name for start, name in _OTHER_TEXTS.items() if text.startswith(start))
+        raise _malformed(f"This is {name}, not a document. {_REMEDY}")
     if text.startswith("-----BEGIN"):
         pem = _PEM.fullmatch(text)
         if pem is None:
