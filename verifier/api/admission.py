@@ -9,10 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from flask import g, request
-from werkzeug.datastructures import Headers
-
-from verifier.api.authentication import Callers
+from verifier.api.authentication import Callers, authorization_of
+from verifier.api.current import current_request, current_state
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
 from verifier.api.source_addresses import SourceAddresses
@@ -61,10 +59,10 @@ class Admission:
         A backend's request counts against the tenant's rate, and an agent's against the rate of its address. Requests
         that fail authentication are not counted. Raises RequestError and StoreUnavailable.
         """
-        known = self.callers().authenticate_tenant(request.headers.getlist("Authorization"))
+        known = self.callers().authenticate_tenant(authorization_of(current_request()))
         tenant = known.tenant
         if known.kind is KeyKind.AGENT:
-            g.is_agent = True
+            current_state().is_agent = True
             caller = Caller(tenant=tenant, address=self.addresses.find(), key=known.key)
             name, rate, whose = f"{caller.agents}/{path}/{caller.address}", tenant.agents.address_rate, "your address"
         elif tenant.rate is not None:
@@ -80,7 +78,7 @@ class Admission:
 
         Returns None for an administrator, whose requests have no rate. Raises RequestError and StoreUnavailable.
         """
-        tenant = self.callers().authenticate_reader(request.headers.getlist("Authorization"))
+        tenant = self.callers().authenticate_reader(authorization_of(current_request()))
         if tenant is not None and tenant.rate is not None:
             path = LimitedPath.DECISIONS
             self._count(path, f"{tenant.name}/{path}", tenant.rate, "this tenant")
@@ -88,7 +86,7 @@ class Admission:
 
     def _count(self, path: LimitedPath, name: str, rate: Rate, whose: str) -> None:
         allowance = self.limiter.hit(name, rate)
-        g.limited = (path, allowance)
+        current_state().limited = (path, allowance)
         if not allowance.admitted:
             raise _rate_limited(whose, allowance)
 
@@ -144,11 +142,11 @@ class Admission:
 
     def identify(self) -> tuple[str, str]:
         """Return the names in records of the tenant and the key of the current request (`Callers.identify`)."""
-        return self.callers().identify(request.headers.getlist("Authorization"))
+        return self.callers().identify(authorization_of(current_request()))
 
     def knows_caller(self) -> bool:
         """Return whether the current request carries a secret key. In a service without keys, none does."""
-        return self.callers().know(request.headers.getlist("Authorization"))
+        return self.callers().know(authorization_of(current_request()))
 
     def current_policies(self, tenant: Tenant) -> tuple[str, Policies]:
         """Return the name of the tenant's policy and the rules of all policies, from one snapshot of the settings.
@@ -168,9 +166,11 @@ def _rate_limited(whose: str, allowance: Allowance, *, note: str = "") -> Reques
     )
 
 
-def add_rate_headers(headers: Headers, path: LimitedPath, allowance: Allowance) -> None:
-    """Add the rate headers of a counted request (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4)."""
+def rate_headers(path: LimitedPath, allowance: Allowance) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return the rate headers of a counted request (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4)."""
     window = round(allowance.rate.unit.window.total_seconds())
     reset = math.ceil(allowance.reset.total_seconds())
-    headers["RateLimit-Policy"] = f'"{path}";q={allowance.rate.amount};w={window}'
-    headers["RateLimit"] = f'"{path}";r={allowance.remaining};t={reset}'
+    return (
+        ("RateLimit-Policy", f'"{path}";q={allowance.rate.amount};w={window}'),
+        ("RateLimit", f'"{path}";r={allowance.remaining};t={reset}'),
+    )

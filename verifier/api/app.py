@@ -4,24 +4,25 @@ import json
 import math
 import re
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 from time import perf_counter
+from typing import Any, TypeVar
 
-from flask import Flask, Request, Response, g, jsonify, request
-from flask.globals import app_ctx, request_ctx
-from flask.json.provider import DefaultJSONProvider
+from flask import Flask, Request, Response, g, request
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from verifier.api.admission import add_rate_headers
+from verifier.api.admission import rate_headers
 from verifier.api.answers import ProblemJson
 from verifier.api.appraisals import Appraisals, Origin
-from verifier.api.bodies import INCOMPLETE
+from verifier.api.bodies import INCOMPLETE, serve_json
+from verifier.api.current import current_request, current_state
 from verifier.api.documentation import create_documentation_blueprint
 from verifier.api.json_codec import RequestError
 from verifier.api.problem_codec import problem_json, refusal_json
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.api.routes import Service, create_blueprint, create_token_blueprint, route_of
-from verifier.core.encoding.json_text import encode_json
 from verifier.core.policy import UnknownPolicyError
 from verifier.core.reasons import Refused
 from verifier.core.tracing import TraceContext
@@ -35,16 +36,30 @@ from verifier.ports.telemetry import (
     UnhandledCause,
 )
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 _HIDDEN = "Internal error. Quote this requestId when you report it."
 _ORIGIN = re.compile(r"(?i:https?)://[^/?#]*")
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class _Json(DefaultJSONProvider):
-    """Write answers in the order of their fields, and faster than the default provider."""
+class _NoSessions(SessionInterface):
+    """Give every request the same session, which holds no data and sets no cookie."""
 
-    def dumps(self, obj: object, **_: object) -> str:
-        return encode_json(obj).decode("ascii")
+    _session = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        del app, request
+        return self._session
+
+
+class _Application(Flask):
+    """A Flask application without sessions and without async functions, so no request looks for them."""
+
+    session_interface = _NoSessions()
+
+    def ensure_sync(self, func: _Function) -> _Function:
+        return func
 
 
 def create_app(service: Service) -> Flask:
@@ -53,8 +68,7 @@ def create_app(service: Service) -> Flask:
     Every answer carries the request id, and by default caches must not store it. Every error is a problem document with
     a code. An unexpected error shows the caller only the request id.
     """
-    app = Flask("verifier.api", static_folder=None)
-    app.json = _Json(app)
+    app = _Application("verifier.api", static_folder=None)
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     _begin_requests(app)
@@ -102,9 +116,9 @@ def answer_unhandled(
 def _begin_requests(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
-        # Each use of the proxies `g` and `request` looks them up again.
-        context, asked = app_ctx.g, request_ctx.request
-        client_request_id = asked.headers.get("X-Request-Id", "")
+        context, asked = current_state(), current_request()
+        environ = asked.environ
+        client_request_id = environ.get("HTTP_X_REQUEST_ID", "")
         # A caller could send the id of another request, so the service always creates its own.
         context.request_id = secrets.token_hex(16)
         context.client_request_id = client_request_id if _CLIENT_REQUEST_ID.fullmatch(client_request_id) else ""
@@ -112,7 +126,7 @@ def _begin_requests(app: Flask) -> None:
         context.code = None
         # Admission sets it if the key is one that counts as public.
         context.is_agent = False
-        traceparent = asked.headers.get("traceparent")
+        traceparent = environ.get("HTTP_TRACEPARENT")
         context.trace = TraceContext.read(traceparent, span_id=secrets.token_hex(8)) if traceparent else None
         CURRENT_TRACE.set(context.trace)
         _refuse_hidden_slashes(asked)
@@ -127,8 +141,11 @@ def _refuse_hidden_slashes(asked: Request) -> None:
 
     Servers decode %2F and remove a second slash at the start, so a filter in front of the service could be bypassed.
     """
-    # The absolute form (RFC 9112 section 3.2.2) has the origin before the path.
-    shown = _ORIGIN.sub("", asked.environ.get("RAW_URI", asked.path), count=1).partition("?")[0]
+    shown = asked.environ.get("RAW_URI", asked.path)
+    if not shown.startswith("/"):
+        # The absolute form (RFC 9112 section 3.2.2) has the origin before the path.
+        shown = _ORIGIN.sub("", shown, count=1)
+    shown = shown.partition("?")[0]
     if shown.startswith("//") or "%2f" in shown.lower():
         raise NotFound
 
@@ -136,15 +153,17 @@ def _refuse_hidden_slashes(asked: Request) -> None:
 def _record_answers(app: Flask, service: Service) -> None:
     @app.after_request
     def complete(response: Response) -> Response:
-        context, asked = app_ctx.g, request_ctx.request
-        headers = response.headers
-        headers["X-Request-Id"] = context.request_id
+        context, asked = current_state(), current_request()
+        # In one list, because each single assignment compares the names of all headers.
+        added: list[tuple[str, str]] = [("X-Request-Id", context.request_id)]
         if context.trace is not None:
-            headers["traceresponse"] = context.trace.response_header
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers.setdefault("Cache-Control", "no-store")
+            added.append(("traceresponse", context.trace.response_header))
+        added.append(("X-Content-Type-Options", "nosniff"))
+        if not response.headers.getlist("Cache-Control"):
+            added.append(("Cache-Control", "no-store"))
         if "limited" in context:
-            add_rate_headers(headers, *context.limited)
+            added.extend(rate_headers(*context.limited))
+        response.headers.extend(added)
         # The rule and not the path, so that callers cannot write into the log.
         route = route_of(asked)
         service.recorder.record(
@@ -227,9 +246,7 @@ def _fault(code: RequestFault | Failure, detail: str, *, retry_after: timedelta 
 
 def _answer_problem(problem: ProblemJson) -> Response:
     g.code = problem["code"]
-    response = jsonify(problem)
-    response.status_code = problem["status"]
-    response.mimetype = "application/problem+json"
+    response = serve_json(problem, status=problem["status"], media_type="application/problem+json")
     if "retryAfterSeconds" in problem:
         response.headers["Retry-After"] = str(problem["retryAfterSeconds"])
     return response

@@ -8,9 +8,11 @@ authenticates another.
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from flask import Request
 
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
@@ -102,17 +104,12 @@ OPEN_TENANT = Tenant(name="default")
 class TenantCaller:
     """A tenant, and the kind of key that authenticated the caller as this tenant.
 
-    `key_hash` is the SHA-256 of the key in hex, and empty in a service without keys.
+    `key` is the key's name in records: its kind and the start of its hash. It is empty in a service without keys.
     """
 
     tenant: Tenant
     kind: KeyKind
-    key_hash: str = field(default="", compare=False, repr=False)
-
-    @property
-    def key(self) -> str:
-        """The key's name in records: its kind and the start of its hash. It is empty in a service without keys."""
-        return _name_in_records(self.kind, self.key_hash)
+    key: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,38 +122,53 @@ class Callers:
     administrators: Administrators = field(default_factory=Administrators)
     tenants: Tenants = field(default_factory=Tenants)
     policies: Policies = field(default_factory=Policies)
+    # Each known hash, with the caller whose key has it. Made once, because every request compares all hashes.
+    _admin_keys: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
+    _tenant_keys: tuple[tuple[str, TenantCaller], ...] = field(init=False, repr=False, compare=False)
 
-    def authenticate_administrator(self, authorizations: Sequence[str]) -> str:
+    def __post_init__(self) -> None:
+        administrators = ((known, name) for name, known in self.administrators.key_hashes.items())
+        kinds = ((KeyKind.BACKEND, self.tenants.key_hashes), (KeyKind.AGENT, self.tenants.agent_key_hashes))
+        callers = (
+            (known, TenantCaller(tenant=tenant, kind=kind, key=_name_in_records(kind, known)))
+            for kind, key_hashes in kinds
+            for tenant, hashes in key_hashes.items()
+            for known in hashes
+        )
+        object.__setattr__(self, "_admin_keys", tuple(administrators))
+        object.__setattr__(self, "_tenant_keys", tuple(callers))
+
+    def authenticate_administrator(self, authorization: str | None) -> str:
         """Return the name of the admin key in the Authorization header.
 
         Raises RequestError, with its own message for a key of a tenant. Not checked: permissions, because every
         administrator may do everything.
         """
-        name, caller = self._find(authorizations)
+        name, caller = self._find(authorization)
         if name is not None:
             return name
         sent = "an agent key" if caller and caller.kind is KeyKind.AGENT else "a backend key"
         raise _refusal(f"This endpoint needs an admin key; you sent {sent}." if caller else "")
 
-    def authenticate_tenant(self, authorizations: Sequence[str]) -> TenantCaller:
+    def authenticate_tenant(self, authorization: str | None) -> TenantCaller:
         """Return the tenant whose key the Authorization header carries, and the kind of the key.
 
         Raises RequestError, with its own message for an admin key.
         """
         if self.tenants.are_open:
             return TenantCaller(tenant=OPEN_TENANT, kind=KeyKind.BACKEND)
-        name, caller = self._find(authorizations)
+        name, caller = self._find(authorization)
         if caller is not None:
             return caller
         raise _refusal("This endpoint needs a backend key or an agent key; you sent an admin key." if name else "")
 
-    def authenticate_reader(self, authorizations: Sequence[str]) -> Tenant | None:
+    def authenticate_reader(self, authorization: str | None) -> Tenant | None:
         """Return the tenant whose decisions the caller may see, or None for an administrator, who sees all.
 
         A service without tenants shows them to administrators alone, because every caller of it is the same tenant.
         Raises RequestError, with its own message for an agent key.
         """
-        name, caller = self._find(authorizations)
+        name, caller = self._find(authorization)
         if name is not None:
             return None
         if caller is None:
@@ -165,21 +177,21 @@ class Callers:
             raise _refusal("This endpoint needs a backend key or an admin key; you sent an agent key.")
         return caller.tenant
 
-    def know(self, authorizations: Sequence[str]) -> bool:
+    def know(self, authorization: str | None) -> bool:
         """Return whether the Authorization header carries a secret key: an admin key or a backend key."""
         try:
-            name, caller = self._find(authorizations)
+            name, caller = self._find(authorization)
         except RequestError:
             return False
         return name is not None or (caller is not None and caller.kind is KeyKind.BACKEND)
 
-    def identify(self, authorizations: Sequence[str]) -> tuple[str, str]:
+    def identify(self, authorization: str | None) -> tuple[str, str]:
         """Return the names in records of the tenant and of the key that the Authorization header carries.
 
         The tenant is NO_TENANT without a valid key of a tenant, and the key is empty without a valid key.
         """
         try:
-            name, caller = self._find(authorizations)
+            name, caller = self._find(authorization)
         except RequestError:
             name = caller = None
         if name is not None:
@@ -188,38 +200,33 @@ class Callers:
             return caller.tenant.name, caller.key
         return (OPEN_TENANT.name if self.tenants.are_open else NO_TENANT), ""
 
-    def _find(self, authorizations: Sequence[str]) -> tuple[str | None, TenantCaller | None]:
-        key_hash = _read_key(authorizations)
-        administrators = ((known, name) for name, known in self.administrators.key_hashes.items())
-        kinds = ((KeyKind.BACKEND, self.tenants.key_hashes), (KeyKind.AGENT, self.tenants.agent_key_hashes))
-        callers = (
-            (known, TenantCaller(tenant=tenant, kind=kind, key_hash=known))
-            for kind, key_hashes in kinds
-            for tenant, hashes in key_hashes.items()
-            for known in hashes
-        )
-        return _match(key_hash, administrators), _match(key_hash, callers)
+    def _find(self, authorization: str | None) -> tuple[str | None, TenantCaller | None]:
+        key_hash = _read_key(authorization)
+        return _match(key_hash, self._admin_keys), _match(key_hash, self._tenant_keys)
+
+
+def authorization_of(asked: Request) -> str | None:
+    """Return the Authorization header of the request, or None without one. A repeated header has a comma."""
+    # The same as headers.getlist, which copies the names of all headers.
+    return asked.environ.get("HTTP_AUTHORIZATION")
 
 
 def _name_in_records(kind: str, key_hash: str) -> str:
     # Eight digits tell the keys of a service apart, and help no one to guess a key of 256 random bits.
-    return f"{kind}:{key_hash[:8]}" if key_hash else ""
+    return f"{kind}:{key_hash[:8]}"
 
 
-def _match(key_hash: str, callers: Iterable[tuple[str, _Caller]]) -> _Caller | None:
+def _match(key_hash: str, callers: Sequence[tuple[str, _Caller]]) -> _Caller | None:
     """Return the caller with this key hash. Compares all hashes, each in constant time."""
     matching = [caller for known, caller in callers if hmac.compare_digest(key_hash, known)]
     return matching[0] if matching else None
 
 
-def _read_key(authorizations: Sequence[str]) -> str:
-    """Return the SHA-256 of the key in the Authorization header.
-
-    Raises RequestError, also if there is more than one header.
-    """
-    if not authorizations:
+def _read_key(authorization: str | None) -> str:
+    """Return the SHA-256 of the key in the Authorization header. Raises RequestError, also if the header is None."""
+    if authorization is None:
         raise _unauthenticated("This endpoint needs an API key. Send the header Authorization: Bearer KEY.")
-    credentials = _CREDENTIALS.fullmatch(authorizations[0]) if len(authorizations) == 1 else None
+    credentials = _CREDENTIALS.fullmatch(authorization)
     if credentials is None:
         raise _unauthenticated(
             "The Authorization header is malformed or repeated. Send it once, as Authorization: Bearer KEY."

@@ -1,16 +1,19 @@
-"""Read request bodies with a size limit, and serve bodies that caches may keep."""
+"""Read request bodies with a size limit, and serve bodies."""
 
 import hashlib
 from contextlib import suppress
 from datetime import timedelta
 from typing import IO
+from wsgiref.types import WSGIEnvironment
 
-from flask import Response, request
-from werkzeug.wsgi import get_input_stream
+from flask import Request, Response, request
+from werkzeug.datastructures import Headers
+from werkzeug.wsgi import get_content_length, get_input_stream
 
 from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
 from verifier.core import evidence
+from verifier.core.encoding.json_text import encode_json
 
 #: The service reads and discards a body over the limit, up to this size. Then the connection can carry more requests.
 _DRAINED_BYTES = 4 * 1024 * 1024
@@ -20,19 +23,20 @@ _RETRY_AFTER = timedelta(seconds=1)
 INCOMPLETE = "The body is incomplete: it ended early, or did not arrive in time. Send the whole request again."
 
 
-def read_body(*, limit: int) -> bytes:
-    """Return the body of the current request, of at most `limit` bytes. Refuse query strings and compressed bodies.
+def read_body(asked: Request, *, limit: int) -> bytes:
+    """Return the body of the request, of at most `limit` bytes. Refuse query strings and compressed bodies.
 
     Raises RequestError, and FormatRefused if the body exceeds the limit.
     """
-    refuse_query()
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    refuse_query(asked)
+    environ = asked.environ
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise RequestError(
             RequestFault.UNSUPPORTED_MEDIA_TYPE,
             "Compressed bodies are not supported. Send the body without Content-Encoding.",
             headers={"Accept-Encoding": "identity"},
         )
-    stream = get_input_stream(request.environ)
+    stream = get_input_stream(environ)
     try:
         body = stream.read(limit + 1)
     except EOFError as error:
@@ -44,15 +48,28 @@ def read_body(*, limit: int) -> bytes:
         _drain(stream)
     evidence.check_size(body, limit)
     # A server may end its stream early if the sender stops.
-    if len(body) < (request.content_length or 0):
+    if len(body) < (get_content_length(environ) or 0):
         raise _incomplete()
     return body
 
 
-def refuse_query() -> None:
-    """Refuse the query string of the current request. Raises RequestError."""
-    if request.query_string:
+def refuse_query(asked: Request) -> None:
+    """Refuse the query string of the request. Raises RequestError."""
+    if asked.query_string:
         raise RequestError(RequestFault.MALFORMED_REQUEST, "This path accepts no query string. Remove it.")
+
+
+class _CompleteResponse(Response):
+    """A response whose body is known and that redirects to no other URL, so its headers are complete."""
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        del environ
+        return self.headers
+
+
+def serve_json(value: object, *, status: int = 200, media_type: str = "application/json") -> Response:
+    """Answer with the value as JSON, its members in their order, and a line break."""
+    return _CompleteResponse(encode_json(value) + b"\n", status, content_type=media_type)
 
 
 def serve_cached(body: bytes, media_type: str, *, seconds: int) -> Response:

@@ -2,10 +2,10 @@
 
 from typing import cast
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from verifier.api.admission import Admission
-from verifier.api.bodies import refuse_query
+from verifier.api.bodies import refuse_query, serve_json
 from verifier.api.decision_answers import DecisionJson, DecisionPageJson, UsageJson
 from verifier.api.decision_queries import DecisionQuery, Period, UsageQuery, read_query
 from verifier.api.json_codec import Json, RequestError
@@ -38,16 +38,16 @@ def create_decision_blueprint(decisions: Decisions | None, admission: Admission,
             "decisions": [decision_json(fields) for fields in page.decisions],
             "cursor": None if page.cursor is None else page.cursor.text(),
         }
-        return jsonify(answer)
+        return serve_json(answer)
 
     @blueprint.get("/v1/decisions/<requestId>")
     def find(requestId: str) -> Response:  # noqa: N803 - the name in the JSON
         reader = admission.admit_reader()
-        refuse_query()
+        refuse_query(request)
         found = kept().find(requestId, tenant=_visible(reader, None))
         if found is None:
             raise RequestError(RequestFault.NOT_FOUND, _NOT_FOUND)
-        return jsonify(decision_json(found))
+        return serve_json(decision_json(found))
 
     @blueprint.get("/v1/usage")
     def count() -> Response:
@@ -58,7 +58,7 @@ def create_decision_blueprint(decisions: Decisions | None, admission: Admission,
         if tenant is None:
             raise RequestError(RequestFault.MALFORMED_REQUEST, "With an admin key, name a 'tenant'.")
         usage = kept().usage(period.first, period.last, tenant=tenant, by=query.dimension)
-        return jsonify(usage_json(usage, query.by, period=period, tenant=tenant))
+        return serve_json(usage_json(usage, query.by, period=period, tenant=tenant))
 
     return blueprint
 

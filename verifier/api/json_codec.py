@@ -159,10 +159,11 @@ def read_attestation(media_type: str, body: bytes) -> Attestation:
 
 
 def _read_json_attestation(body: bytes) -> Attestation:
-    if not evidence.is_object(body):
+    text = evidence.object_text(body)
+    if text is None:
         return Attestation(document=evidence.from_file(body))
     try:
-        fields = decode_object(body)
+        fields = decode_object(text)
         evidence.refuse_other_answers(fields)
         request = validate_fields(AttestationRequest, fields)
     except InvalidBodyError as error:

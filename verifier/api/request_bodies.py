@@ -28,15 +28,23 @@ def parse_body(model: type[_Body], body: bytes) -> _Body:
 
     The caller bounds its size. Raises InvalidBodyError.
     """
-    return validate_fields(model, decode_object(body))
+    try:
+        text = decode_text(body)
+    except TextError as error:
+        raise _not_json(error) from error
+    return validate_fields(model, decode_object(text))
 
 
-def decode_object(body: bytes) -> dict[str, object]:
+def decode_object(text: str) -> dict[str, object]:
     """Decode the JSON object of a body. Raises InvalidBodyError."""
     try:
-        return strict_json.decode_text(decode_text(body))
-    except (TextError, JsonError) as error:
-        raise InvalidBodyError(f"The body is not acceptable JSON: {error}.") from error
+        return strict_json.decode_text(text)
+    except JsonError as error:
+        raise _not_json(error) from error
+
+
+def _not_json(error: TextError | JsonError) -> InvalidBodyError:
+    return InvalidBodyError(f"The body is not acceptable JSON: {error}.")
 
 
 def validate_fields(model: type[_Body], fields: dict[str, object]) -> _Body:

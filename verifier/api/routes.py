@@ -4,14 +4,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import Blueprint, Request, Response, g, jsonify, request
+from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import NotFound
 
 from verifier.api import json_codec
 from verifier.api.admission import Admission
 from verifier.api.answers import AliveJson
 from verifier.api.appraisals import Appraisals, Origin
-from verifier.api.bodies import read_body, serve_cached
+from verifier.api.bodies import read_body, serve_cached, serve_json
+from verifier.api.current import current_request, current_state
 from verifier.api.problems import DOCUMENTATION, find_code
 from verifier.core.tenancy import LimitedPath
 from verifier.ports.telemetry import METRICS_LISTENER, Recorder
@@ -42,63 +43,66 @@ class Service:
 
 def route_of(answered: Request) -> str:
     """Return the method and the rule of the path, which no caller can choose. It is empty for an unknown path."""
-    return f"{answered.method} {answered.url_rule}" if answered.url_rule else ""
+    rule = answered.url_rule
+    return f"{answered.method} {rule.rule}" if rule else ""
 
 
 def create_blueprint(service: Service) -> Blueprint:
     blueprint = Blueprint("v1", __name__)
 
     @blueprint.post("/v1/nonces")
-    def issue_nonce() -> tuple[Response, int]:
+    def issue_nonce() -> Response:
+        asked = current_request()
         caller = service.admission.admit(LimitedPath.NONCES)
-        body = read_body(limit=service.maximum_body_bytes)
-        binding = json_codec.read_nonce_request(request.mimetype, body)
+        body = read_body(asked, limit=service.maximum_body_bytes)
+        binding = json_codec.read_nonce_request(asked.mimetype, body)
         issued = service.verifier.issue_nonce(
             tenant=caller.tenant.name, binding=binding, reserve=service.admission.nonce_reservation(caller)
         )
-        return jsonify(json_codec.nonce_json(issued)), 201
+        return serve_json(json_codec.nonce_json(issued), status=201)
 
     @blueprint.post("/v1/attestations")
     def appraise() -> Response:
+        context, asked = current_state(), current_request()
         caller = service.admission.admit(LimitedPath.ATTESTATIONS)
         tenant = caller.tenant
         origin = Origin(
-            request_id=g.request_id,
-            client_request_id=g.client_request_id,
+            request_id=context.request_id,
+            client_request_id=context.client_request_id,
             tenant=tenant.name,
             key=caller.key,
-            route=route_of(request),
+            route=route_of(asked),
         )
         with service.appraisals.watch(origin) as appraisal:
-            g.appraisal = appraisal
-            body = read_body(limit=service.maximum_body_bytes)
-            asked = json_codec.read_attestation(request.mimetype, body)
-            appraisal.receive(asked.document)
+            context.appraisal = appraisal
+            body = read_body(asked, limit=service.maximum_body_bytes)
+            attestation = json_codec.read_attestation(asked.mimetype, body)
+            appraisal.receive(attestation.document)
             tenant_policy, policies = service.admission.current_policies(tenant)
             result = service.verifier.appraise(
-                asked.document,
+                attestation.document,
                 tenant=tenant.name,
                 tenant_policy=tenant_policy,
                 policies=policies,
-                nonce=asked.nonce,
-                policy=asked.policy,
+                nonce=attestation.nonce,
+                policy=attestation.policy,
                 admit=service.admission.document_admission(caller),
                 observer=appraisal,
             )
             appraisal.conclude(result)
             token = "" if service.tokens is None else service.tokens.issue(result, tenant=tenant.name)
-        return jsonify(json_codec.result_json(result, token=token))
+        return serve_json(json_codec.result_json(result, token=token))
 
     @blueprint.get("/healthz")
     def healthz() -> Response:
         alive: AliveJson = {"status": "alive"}
-        return jsonify(alive)
+        return serve_json(alive)
 
     @blueprint.get("/readyz")
-    def readyz() -> tuple[Response, int]:
+    def readyz() -> Response:
         detailed = service.admission.knows_caller()
         answer = json_codec.readiness_json(service.readiness.look(), detailed=detailed)
-        return jsonify(answer), 200 if answer["status"] == "ready" else 503
+        return serve_json(answer, status=200 if answer["status"] == "ready" else 503)
 
     @blueprint.get("/problems/<code>")
     def explain(code: str) -> Response:

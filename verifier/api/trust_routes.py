@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, g, request
 
-from verifier.api.authentication import Callers
-from verifier.api.bodies import read_body
+from verifier.api.authentication import Callers, authorization_of
+from verifier.api.bodies import read_body, serve_json
 from verifier.api.json_codec import RequestError, parse_request
 from verifier.api.problems import RequestFault
 from verifier.api.trust_json_codec import (
@@ -36,7 +36,7 @@ def create_trust_blueprint(
 
     @blueprint.before_request
     def authenticate() -> None:
-        g.administrator = callers().authenticate_administrator(request.headers.getlist("Authorization"))
+        g.administrator = callers().authenticate_administrator(authorization_of(request))
 
     blueprint.get("/v1/trust")(paths.show)
     blueprint.post("/v1/trust/discovered/<sha256>/approve")(paths.approve)
@@ -65,7 +65,7 @@ class _Paths:
         return self._answer(lambda: self.administration.reject(read_fingerprint(sha256), by=g.administrator))
 
     def pin(self) -> Response:
-        new = parse_request(PinRequest, request.mimetype, read_body(limit=self.maximum_body_bytes))
+        new = parse_request(PinRequest, request.mimetype, read_body(request, limit=self.maximum_body_bytes))
 
         def change() -> None:
             certificate, note = read_pem(new.certificate.encode("utf-8")), read_note(new.note)
@@ -86,7 +86,7 @@ class _Paths:
 
     def _answer(self, change: Callable[[], None], *, takes_body: bool = False) -> Response:
         """Make the change, and answer with the trust after it. Refusals of the use case are faults of the request."""
-        if not takes_body and read_body(limit=self.maximum_body_bytes):
+        if not takes_body and read_body(request, limit=self.maximum_body_bytes):
             raise RequestError(RequestFault.MALFORMED_REQUEST, "This request accepts no body. Remove it.")
         try:
             change()
@@ -95,4 +95,4 @@ class _Paths:
             fault = RequestFault.NOT_FOUND if is_unknown else RequestFault.MALFORMED_REQUEST
             message = str(error)
             raise RequestError(fault, f"{message[:1].upper()}{message[1:]}.") from error
-        return jsonify(survey_json(survey_trust(self.administration, self.feed, at=self.clock.now())))
+        return serve_json(survey_json(survey_trust(self.administration, self.feed, at=self.clock.now())))

@@ -4,7 +4,6 @@ One reader serves the HTTP API and the command line. It accepts what editors, sh
 order mark, UTF-16, other line breaks, and base64url. What it refuses, it names.
 """
 
-import base64
 import binascii
 import json
 import re
@@ -32,7 +31,8 @@ _PEM_LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*+", re.ASCII)
 _BASE64URL = str.maketrans("-_", "+/")
 _WHITE_SPACE = str.maketrans("", "", string.whitespace)
-_DER_SEQUENCE = 0x30
+#: The tag of a SEQUENCE.
+_DER_START = b"\x30"
 _FIELDS = ("encoding", "signature")
 
 #: Other JSON that agents post by mistake, by a field that it has and an attested document has not.
@@ -58,6 +58,7 @@ _OTHER_TEXTS: Mapping[str, str] = {
     "encoding=": "form data",
     "signature=": "form data",
 }
+_OTHER_STARTS = tuple(_OTHER_TEXTS)
 # DER of a document begins with 0x30, so its base64 begins with this.
 _BASE64_START = "M"
 _REMEDY = "Post the answer of GET /metadata/attested/document."
@@ -110,15 +111,21 @@ def from_der(raw: bytes) -> RawDocument:
 
 def from_file(raw: bytes) -> RawDocument:
     """Decode DER, IMDS JSON, PEM or base64. The first characters select the form. Raises FormatRefused."""
-    if raw[:1] and raw[0] == _DER_SEQUENCE:
+    if raw.startswith(_DER_START):
         return from_der(raw)
     text = _decode_text(raw)
     return _from_json(text) if _starts_object(text) else _from_text(text)
 
 
-def is_object(raw: bytes) -> bool:
-    """Return whether the text begins like a JSON object. Not checked: the rest. Raises FormatRefused."""
-    return raw[:1] != bytes((_DER_SEQUENCE,)) and _starts_object(_decode_text(raw))
+def object_text(raw: bytes) -> str | None:
+    """Return the text if it begins like a JSON object, and None for other evidence. Raises FormatRefused.
+
+    Not checked: the rest of the text.
+    """
+    if raw.startswith(_DER_START):
+        return None
+    text = _decode_text(raw)
+    return text if _starts_object(text) else None
 
 
 def _starts_object(text: str) -> bool:
@@ -168,15 +175,18 @@ def _from_text(text: str) -> RawDocument:
 
 def _from_base64_or_pem(text: str) -> RawDocument:
     text = text.strip(string.whitespace)
-    for start, name in _OTHER_TEXTS.items():
-        if text.startswith(start):
-            raise _malformed(f"This is {name}, not a document. {_REMEDY}")
+    if text.startswith(_OTHER_STARTS):
+        name = next(name for start, name in _OTHER_TEXTS.items() if text.startswith(start))
+        raise _malformed(f"This is {name}, not a document. {_REMEDY}")
     if text.startswith("-----BEGIN"):
         pem = _PEM.fullmatch(text)
         if pem is None:
             raise _quoting(f"The evidence is not one PEM block with the label PKCS7 or CMS. {_fault_of_pem(text)}")
         text = pem["base64"]
-    return _from_base64(text.translate(_WHITE_SPACE))
+    # The search is ten times faster than the removal.
+    if any(space in text for space in string.whitespace):
+        text = text.translate(_WHITE_SPACE)
+    return _from_base64(text)
 
 
 def _fault_of_pem(text: str) -> str:
@@ -204,10 +214,11 @@ def _from_base64(text: str) -> RawDocument:
     if not is_padded and len(text) % 4 == 1 and _BASE64.fullmatch(text):
         raise _malformed(_CUT_OFF)
     try:
-        data = binascii.a2b_base64(padded.encode("ascii"), strict_mode=True)
+        encoded = padded.encode("ascii")
+        data = binascii.a2b_base64(encoded, strict_mode=True)
     except (UnicodeEncodeError, binascii.Error) as error:
         raise _malformed("The signature is not base64.") from error
-    if base64.b64encode(data).decode("ascii") != padded:
+    if binascii.b2a_base64(data, newline=False) != encoded:
         raise _malformed("The signature is not canonical base64." if is_padded else _CUT_OFF)
     return from_der(data)
 

@@ -22,7 +22,10 @@ class Unit(StrEnum):
 
     @property
     def window(self) -> timedelta:
-        return timedelta(seconds={Unit.SECOND: 1, Unit.MINUTE: 60, Unit.HOUR: 3600}[self])
+        return _WINDOWS[self]
+
+
+_WINDOWS = {Unit.SECOND: timedelta(seconds=1), Unit.MINUTE: timedelta(minutes=1), Unit.HOUR: timedelta(hours=1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,15 +77,15 @@ def code_of(response: TestResponse) -> object:
 def test_each_kind_of_key_authenticates_as_its_kind() -> None:
     callers = Callers(tenants=TENANTS)
     for key, kind in (("backend", KeyKind.BACKEND), ("agent", KeyKind.AGENT)):
-        assert callers.authenticate_tenant([f"Bearer {key}"]) == TenantCaller(tenant=NORTH, kind=kind)
+        assert callers.authenticate_tenant(f"Bearer {key}") == TenantCaller(tenant=NORTH, kind=kind)
 
 
 def test_agent_key_shows_no_details_and_administers_nothing() -> None:
     callers = Callers(tenants=TENANTS)
-    assert callers.know(["Bearer backend"])
-    assert not callers.know(["Bearer agent"])
+    assert callers.know("Bearer backend")
+    assert not callers.know("Bearer agent")
     with pytest.raises(RequestError, match="you sent an agent key") as refusal:
-        callers.authenticate_administrator(["Bearer agent"])
+        callers.authenticate_administrator("Bearer agent")
     assert refusal.value.fault == "forbidden"
 
 

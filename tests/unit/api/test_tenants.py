@@ -41,24 +41,24 @@ def code_of(response: TestResponse) -> object:
 
 def test_each_key_of_a_tenant_authenticates_it() -> None:
     for key, tenant in (("north-1", NORTH), ("north-2", NORTH), ("south-1", SOUTH)):
-        assert CALLERS.authenticate_tenant([f"Bearer {key}"]) == TenantCaller(tenant=tenant, kind=KeyKind.BACKEND)
+        assert CALLERS.authenticate_tenant(f"Bearer {key}") == TenantCaller(tenant=tenant, kind=KeyKind.BACKEND)
 
 
 @pytest.mark.parametrize(
-    ("authorizations", "fault"),
+    ("authorization", "fault"),
     [
-        ([], "unauthenticated"),
-        ([""], "unauthenticated"),
-        (["Bearer north-3"], "unauthenticated"),
-        (["Bearer north-1", "Bearer north-1"], "unauthenticated"),
-        (["Bearer north-1,Bearer south-1"], "unauthenticated"),
-        ([f"Bearer {hash_of('north-1')}"], "unauthenticated"),
-        (["Bearer alice-1"], "forbidden"),
+        (None, "unauthenticated"),
+        ("", "unauthenticated"),
+        ("Bearer north-3", "unauthenticated"),
+        ("Bearer north-1,Bearer north-1", "unauthenticated"),
+        ("Bearer north-1,Bearer south-1", "unauthenticated"),
+        (f"Bearer {hash_of('north-1')}", "unauthenticated"),
+        ("Bearer alice-1", "forbidden"),
     ],
 )
-def test_missing_malformed_or_unknown_key_is_refused(authorizations: list[str], fault: str) -> None:
+def test_missing_malformed_or_unknown_key_is_refused(authorization: str | None, fault: str) -> None:
     with pytest.raises(RequestError) as refusal:
-        CALLERS.authenticate_tenant(authorizations)
+        CALLERS.authenticate_tenant(authorization)
     assert refusal.value.fault == fault
     for name in ("north", "south", "alice"):
         assert name not in refusal.value.detail
@@ -66,16 +66,16 @@ def test_missing_malformed_or_unknown_key_is_refused(authorizations: list[str], 
 
 def test_admin_key_is_forbidden_for_tenants() -> None:
     with pytest.raises(RequestError) as refusal:
-        CALLERS.authenticate_administrator(["Bearer north-2"])
+        CALLERS.authenticate_administrator("Bearer north-2")
     assert refusal.value.fault == "forbidden"
-    assert CALLERS.authenticate_administrator(["Bearer alice-1"]) == "alice"
+    assert CALLERS.authenticate_administrator("Bearer alice-1") == "alice"
 
 
-@pytest.mark.parametrize("authorizations", [[], ["Bearer nobody"], ["Bearer alice-1"], ["x", "y"]])
-def test_without_tenants_every_caller_is_the_open_tenant(authorizations: list[str]) -> None:
+@pytest.mark.parametrize("authorization", [None, "Bearer nobody", "Bearer alice-1", "x,y"])
+def test_without_tenants_every_caller_is_the_open_tenant(authorization: str | None) -> None:
     open_to_all = Callers(administrators=ADMINISTRATORS)
     assert open_to_all.tenants.are_open
-    assert open_to_all.authenticate_tenant(authorizations).tenant is OPEN_TENANT
+    assert open_to_all.authenticate_tenant(authorization).tenant is OPEN_TENANT
 
 
 @pytest.mark.parametrize(

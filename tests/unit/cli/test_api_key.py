@@ -18,7 +18,7 @@ def test_prints_a_key_and_the_hash_that_lets_it_in() -> None:
     assert hashlib.sha256(key.encode()).hexdigest() == key_hash
     tenant = Tenant(name="north")
     callers = Callers(tenants=Tenants(key_hashes={tenant: [key_hash]}))
-    assert callers.authenticate_tenant([f"Bearer {key}"]) == TenantCaller(tenant=tenant, kind=KeyKind.BACKEND)
+    assert callers.authenticate_tenant(f"Bearer {key}") == TenantCaller(tenant=tenant, kind=KeyKind.BACKEND)
 
 
 def test_agent_key_comes_with_the_place_of_its_hash() -> None:

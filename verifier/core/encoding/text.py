@@ -15,10 +15,13 @@ def decode_text(raw: bytes) -> str:
 
     The result has no NUL character. Raises TextError.
     """
-    mark = next((mark for mark in _ENCODINGS if raw.startswith(mark)), b"")
-    encoding = _ENCODINGS.get(mark, "utf-8")
+    encoding = "utf-8"
+    content = raw
+    for mark, of_mark in _ENCODINGS.items():
+        if raw.startswith(mark):
+            encoding, content = of_mark, raw[len(mark) :]
     try:
-        text = raw[len(mark) :].decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise TextError(f"it is not {encoding[:6].upper()} text") from error
     if "\0" in text:

@@ -12,6 +12,8 @@ from verifier.core.encoding.moments import moment_json, read_moment
     [
         (datetime(2026, 11, 23, 8, tzinfo=UTC), "2026-11-23T08:00:00Z"),
         (datetime(2026, 11, 23, 8, 0, 0, 1500, tzinfo=UTC), "2026-11-23T08:00:00.001500Z"),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00Z"),
+        (datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), "9999-12-31T23:59:59.999999Z"),
     ],
 )
 def test_writes_moments_in_utc(moment: datetime, text: str) -> None:
@@ -22,6 +24,13 @@ def test_writes_moments_in_utc(moment: datetime, text: str) -> None:
 def test_writes_a_moment_of_another_zone_in_utc_too() -> None:
     moment = datetime(2026, 11, 23, 10, tzinfo=timezone(timedelta(hours=2)))
     assert moment_json(moment) == "2026-11-23T08:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("timespec", "text"), [("seconds", "2026-11-23T08:00:00Z"), ("microseconds", "2026-11-23T08:00:00.000000Z")]
+)
+def test_writes_the_digits_that_the_caller_names(timespec: str, text: str) -> None:
+    assert moment_json(datetime(2026, 11, 23, 10, tzinfo=timezone(timedelta(hours=2))), timespec) == text
 
 
 @pytest.mark.parametrize("text", ["2026-11-23T10:00:00+02:00", "2026-11-23 08:00Z", "2026-11-23T08:00:00.000000Z"])
