@@ -65,5 +65,7 @@ MAX_TOLERATED_EXPONENT_BITS: Final = 64
 CERTIFICATE_CACHE_BYTES: Final = 4 * _KIBIBYTE * _KIBIBYTE
 #: One half is for chains, about 700. The other half is for failures, which a sender can cause.
 CHAIN_CACHE_BYTES: Final = 2 * _KIBIBYTE * _KIBIBYTE
+#: About 60 authorities of accepted paths as the second path validator reads them. Senders cannot add any.
+AUTHORITY_CACHE_BYTES: Final = 2 * _KIBIBYTE * _KIBIBYTE
 #: 2048 pairs of trusted certificates. The shipped ones have 67.
 ISSUING_CACHE_BYTES: Final = _KIBIBYTE * _KIBIBYTE

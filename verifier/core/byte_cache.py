@@ -45,6 +45,12 @@ class ByteCache(Generic[_K, _V]):
             self._kept.move_to_end(key)
         return found[0]
 
+    def take(self, key: _K) -> _V | None:
+        """Remove the value of `key` and return it. Return None if there is none."""
+        value, weight = self._kept.pop(key, (None, 0))
+        self._total -= weight
+        return value
+
     def keep(self, key: _K, value: _V) -> None:
         """Store the value, unless it alone exceeds the capacity."""
         weight = self._weigh(key, value)

@@ -52,7 +52,7 @@ class State(StrEnum):
 
     @property
     def is_usable(self) -> bool:
-        return self in {State.ACTIVE, State.EXPIRING}
+        return self is State.ACTIVE or self is State.EXPIRING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
