@@ -90,6 +90,7 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         )
         for entry in path
     )
+    signer.remember_signer()
     return AuthenticContent(decoded=claims.decoded, chain=links, trust_generation=bundle.generation)
 
 
