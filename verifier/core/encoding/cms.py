@@ -31,9 +31,12 @@ class Algorithm:
     parameters: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SignedData:
-    """Hold every variable part of a document, in the order of its fields. The other parts are constant."""
+    """Hold every variable part of a document, in the order of its fields. The other parts are constant.
+
+    It is made for each document and read at once, so it is not frozen: that would triple its cost.
+    """
 
     #: The one member of digestAlgorithms. It has the OID of `digest_algorithm`.
     announced_digest: Algorithm

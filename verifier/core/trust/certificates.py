@@ -62,6 +62,8 @@ class Certificate:
     issuer: str
     issuer_der: bytes = field(repr=False)
     serial_number: int
+    #: The contents of its INTEGER.
+    serial_bytes: bytes = field(repr=False)
     not_before: datetime
     not_after: datetime
     signature_oid: str
@@ -107,14 +109,19 @@ class Certificate:
 
         Not checked: its signature, dates, names and usages.
         """
-        known = _SIGNERS.find(raw) or _OTHERS.find(raw)
+        known = cls.find_read(raw)
         if known is None:
             known = cls.read(raw)
             _OTHERS.keep(raw, known)
         return known
 
+    @classmethod
+    def find_read(cls, raw: bytes) -> "Certificate | None":
+        """Return the certificate from the cache, or None if the cache does not have it."""
+        return _SIGNERS.find(raw) or _OTHERS.find(raw)
+
     def remember_signer(self) -> None:
-        """Keep the certificate of a signer whose chain was accepted. Certificates that senders make up do not evict it."""
+        """Keep this certificate of a signer whose chain was accepted. Those that senders make up do not evict it."""
         if _SIGNERS.find(self.der) is None:
             _OTHERS.take(self.der)
             _SIGNERS.keep(self.der, self)
@@ -148,7 +155,13 @@ class Certificate:
 
 
 def read_issuer_and_number(raw: bytes) -> tuple[bytes, bytes]:
-    """Read only the issuer, as DER, and the contents of the serial number's INTEGER. Raises DerError."""
+    """Return the issuer, as DER, and the contents of the serial number's INTEGER. Raises DerError.
+
+    Of a certificate that the cache does not have, nothing else is read.
+    """
+    known = Certificate.find_read(raw)
+    if known is not None:
+        return known.issuer_der, known.serial_bytes
     tbs = Reader(raw).inside(der.SEQUENCE).inside(der.SEQUENCE)
     if tbs.has_next(der.CONTEXT_0):
         tbs.element(der.CONTEXT_0)
@@ -169,7 +182,8 @@ def _read(raw: bytes) -> Certificate:
     is_v3 = tbs.has_next(der.CONTEXT_0)
     if is_v3 and tbs.element(der.CONTEXT_0) != _V3:
         raise DerError("it has a version other than 1 and 3")
-    serial_number = _serial_number(tbs.contents(der.INTEGER))
+    serial_bytes = tbs.contents(der.INTEGER)
+    serial_number = _serial_number(serial_bytes)
     if tbs.element(der.SEQUENCE) != algorithm:
         raise DerError("it has two signature algorithms")  # RFC 5280 4.1.1.2
     issuer_der = tbs.element(der.SEQUENCE)
@@ -200,6 +214,7 @@ def _read(raw: bytes) -> Certificate:
         issuer=issuer.text,
         issuer_der=issuer_der,
         serial_number=serial_number,
+        serial_bytes=serial_bytes,
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
         signature_oid=_signature_oid(algorithm),
