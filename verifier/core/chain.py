@@ -25,7 +25,6 @@ from pyhanko_certvalidator.validate import async_validate_path, validate_usage
 from verifier.core import leaf_profile
 from verifier.core.bounds import AUTHORITY_CACHE_BYTES
 from verifier.core.byte_cache import ByteCache
-from verifier.core.encoding import der
 from verifier.core.encoding.asn1 import x509 as asn1_x509
 from verifier.core.encoding.printable import printable
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
@@ -182,7 +181,7 @@ def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCert
                 _fault_of_signer(signer, error)
                 or f"No valid chain leads from {signer.issuer}, the signer's issuer, to an anchor."
             ) from error
-    return _known(signer, tuple(der.from_certificate(one) for one in found), entries)
+    return _known(signer, found, entries)
 
 
 def _fault_of_signer(signer: Certificate, error: verification.VerificationError) -> str:
@@ -194,16 +193,15 @@ def _fault_of_signer(signer: Certificate, error: verification.VerificationError)
     return f"The path validator refuses the signer's own certificate: {printable(named[:_MAX_FAULT_SHOWN])}."
 
 
-def _known(signer: Certificate, found: tuple[bytes, ...], entries: tuple[TrustedCertificate, ...]) -> _Path:
+def _known(signer: Certificate, found: list[x509.Certificate], entries: tuple[TrustedCertificate, ...]) -> _Path:
     """Return the entries of the path that the first validator found.
 
     The second validator takes the last entry as the anchor. So the path must start at the signer and have at most
     MAX_AUTHORITIES entries, of which only the last is an anchor. Raises ChainRefused.
     """
-    by_der = {entry.certificate.der: entry for entry in entries}
-    path = tuple(by_der[one] for one in found[1:] if one in by_der)
+    path = tuple(entry for one in found[1:] for entry in entries if entry.certificate.parsed == one)
     expected = [Role.INTERMEDIATE] * (len(found) - 2) + [Role.ROOT]
-    if found[0] != signer.der or [entry.role for entry in path] != expected or len(path) > MAX_AUTHORITIES:
+    if found[0] != signer.parsed or [entry.role for entry in path] != expected or len(path) > MAX_AUTHORITIES:
         raise _untrusted("The first path validator did not return a path over pins to an anchor.")
     return path
 

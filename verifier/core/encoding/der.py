@@ -197,13 +197,14 @@ def check(raw: bytes, *, max_elements: int = MAX_ELEMENTS) -> int:
 
 def children(raw: bytes) -> tuple[bytes, ...]:
     """Return the encodings of the elements inside the one constructed element `raw`. Raises DerError."""
-    start, end = _contents(raw, 0, len(raw))
-    if end != len(raw):
+    position, limit = _contents(raw, 0, len(raw))
+    if limit != len(raw):
         raise DerError("it has bytes after the element")
-    inside = Reader(raw, start, end)
     found: list[bytes] = []
-    while inside.has_more():
-        found.append(inside.any_element())
+    while position < limit:
+        _, end = _contents(raw, position, limit)
+        found.append(raw[position:end])
+        position = end
     return tuple(found)
 
 
