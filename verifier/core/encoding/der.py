@@ -76,6 +76,12 @@ class Reader:
         start = self._take(tag)
         return Reader(self._raw, start, self._position)
 
+    def enter(self, tag: int) -> None:
+        """Go into the next element, which must be the last one."""
+        start = self._take(tag)
+        self.end()
+        self._position = start
+
     def any_contents(self) -> tuple[int, bytes]:
         """Take the next element of any tag, and return its tag and contents."""
         position = self._position
