@@ -72,7 +72,7 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         )
     if trust.denials.names(signer):
         raise _untrusted("The signer's certificate is on the deny list.")
-    usable = (*trust.usable_anchors(now), *trust.usable_pins(now))
+    usable = (*trust.usable_anchors(now), *trust.usable_pins_above(signer, now))
     unreadable = "The signer's certificate has a field that cannot be read"
     with _refusing(unreadable):
         _require_issuer(signer, trust, usable, now)
@@ -109,7 +109,9 @@ def _require_issuer(
         raise _untrusted("The signer's certificate is self-signed.")
     if not signer.not_before <= now <= signer.not_after:
         raise _untrusted("The signer's certificate is expired, or not valid yet.")
-    named = [entry for entry in (*trust.anchors, *trust.pins) if _may_have_issued(entry.certificate, signer)]
+    named = [
+        entry for entry in (*trust.anchors, *trust.pins_above(signer)) if _may_have_issued(entry.certificate, signer)
+    ]
     if not named:
         raise ChainRefused(
             Reason.ISSUER_UNPINNED, f"The signer's issuer, {signer.issuer}, is not pinned for its cloud."

@@ -69,6 +69,18 @@ def test_lists_the_state_of_each_authority() -> None:
     assert [link.state for link in content.chain] == [State.EXPIRING, State.ACTIVE]
 
 
+def test_only_pins_that_names_connect_with_the_signer_are_considered() -> None:
+    found = levels(4)
+    twin = make_authority(issuer=found[1], name="Level 2", key=key("a twin"))
+    pins = [found[3], authority("Unrelated"), twin, found[2], found[1]]
+    bundle = bundle_of(found[0].certificate, *(pin.certificate for pin in pins))
+    signer = Certificate.from_der(der(make_signer(issuer=found[3]).certificate))
+    above = bundle.clouds[Cloud.PUBLIC].pins_above(signer)
+    assert [pin.certificate.parsed for pin in above] == [
+        pin.certificate for pin in (found[3], twin, found[2], found[1])
+    ]
+
+
 def test_an_authority_is_decoded_once_for_many_signers(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
     load = asn1_x509.Certificate.load
