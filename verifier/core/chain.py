@@ -23,7 +23,8 @@ from pyhanko_certvalidator.path import ValidationPath
 from pyhanko_certvalidator.validate import async_validate_path, validate_usage
 
 from verifier.core import leaf_profile
-from verifier.core.encoding import der
+from verifier.core.bounds import AUTHORITY_CACHE_BYTES
+from verifier.core.byte_cache import ByteCache
 from verifier.core.encoding.asn1 import x509 as asn1_x509
 from verifier.core.encoding.printable import printable
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
@@ -39,9 +40,17 @@ MAX_SEARCHES = 8
 #: Of the first validator's sentence on the signer, a refusal repeats at most this many characters.
 _MAX_FAULT_SHOWN = 200
 _WEAK_DIGESTS = ("md2", "md5", "sha1")
+#: The memory of a decoded certificate, per byte of its DER. The shipped ones have 11 to 19.
+_MEMORY_PER_BYTE = 20
 
 #: The authorities above the signer, from its issuer to the anchor.
 _Path = tuple[TrustedCertificate, ...]
+
+#: The authorities of accepted paths, by their DER. asn1crypto decodes a certificate while it is read, so no two threads
+#: may share one: each validation takes it out of the cache, and puts it back.
+_AUTHORITIES: ByteCache[bytes, asn1_x509.Certificate] = ByteCache(
+    AUTHORITY_CACHE_BYTES, lambda der_, _: _MEMORY_PER_BYTE * len(der_)
+)
 
 
 def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle) -> AuthenticContent:
@@ -63,12 +72,13 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         )
     if trust.denials.names(signer):
         raise _untrusted("The signer's certificate is on the deny list.")
+    usable = (*trust.usable_anchors(now), *trust.usable_pins_above(signer, now))
     unreadable = "The signer's certificate has a field that cannot be read"
     with _refusing(unreadable):
-        _require_issuer(signer, trust, now)
+        _require_issuer(signer, trust, usable, now)
     with _refusing(unreadable, is_genuine=True):
         leaf_profile.check(signer)
-    path = _accepted_path(signer, named.server_name, trust, now)
+    path = _accepted_path(signer, named.server_name, usable, now)
     links = tuple(
         ChainLink(
             subject=entry.certificate.subject,
@@ -79,10 +89,13 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         )
         for entry in path
     )
+    signer.remember_signer()
     return AuthenticContent(decoded=claims.decoded, chain=links, trust_generation=bundle.generation)
 
 
-def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> None:
+def _require_issuer(
+    signer: Certificate, trust: CloudTrust, usable: tuple[TrustedCertificate, ...], now: datetime
+) -> None:
     """Require a usable pin or anchor that issued the signer, by name and by signature. Raises ChainRefused.
 
     So the path validators search only if a trusted authority issued the signer. The refusal says whether the pin is
@@ -96,14 +109,16 @@ def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> No
         raise _untrusted("The signer's certificate is self-signed.")
     if not signer.not_before <= now <= signer.not_after:
         raise _untrusted("The signer's certificate is expired, or not valid yet.")
-    named = [entry for entry in (*trust.anchors, *trust.pins) if _may_have_issued(entry.certificate, signer)]
+    named = [
+        entry for entry in (*trust.anchors, *trust.pins_above(signer)) if _may_have_issued(entry.certificate, signer)
+    ]
     if not named:
         raise ChainRefused(
             Reason.ISSUER_UNPINNED, f"The signer's issuer, {signer.issuer}, is not pinned for its cloud."
         )
-    usable = [entry for entry in (*trust.usable_anchors(now), *trust.usable_pins(now)) if entry in named]
-    have_issued = any(signer.is_issued_by(entry.certificate) for entry in usable or named)
-    if not usable:
+    usable_named = [entry for entry in usable if _may_have_issued(entry.certificate, signer)]
+    have_issued = any(signer.is_issued_by(entry.certificate) for entry in usable_named or named)
+    if not usable_named:
         states = {entry.state_at(now) for entry in named}
         denied = any(trust.denials.names(entry.certificate) for entry in named)
         if states == {State.EXPIRED} and have_issued and not denied:
@@ -118,14 +133,15 @@ def _require_issuer(signer: Certificate, trust: CloudTrust, now: datetime) -> No
         raise _untrusted(f"The signer's certificate was not signed by its issuer, {signer.issuer}.")
 
 
-def _accepted_path(signer: Certificate, server_name: str, trust: CloudTrust, now: datetime) -> _Path:
+def _accepted_path(
+    signer: Certificate, server_name: str, usable: tuple[TrustedCertificate, ...], now: datetime
+) -> _Path:
     """Return the first path that both validators accept.
 
     One authority may have several certificates (direct, cross-signed, renewed). If the second validator refuses a path,
     the search continues without each authority of that path in turn. So an odd certificate in the bundle does not hide
     a good one. Raises ChainRefused with the reason of the first path.
     """
-    usable = (*trust.usable_anchors(now), *trust.usable_pins(now))
     refusals: list[ChainRefused] = []
     waiting: deque[frozenset[str]] = deque([frozenset()])
     seen = set(waiting)
@@ -167,7 +183,7 @@ def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCert
                 _fault_of_signer(signer, error)
                 or f"No valid chain leads from {signer.issuer}, the signer's issuer, to an anchor."
             ) from error
-    return _known(signer, tuple(der.from_certificate(one) for one in found), entries)
+    return _known(signer, found, entries)
 
 
 def _fault_of_signer(signer: Certificate, error: verification.VerificationError) -> str:
@@ -179,16 +195,15 @@ def _fault_of_signer(signer: Certificate, error: verification.VerificationError)
     return f"The path validator refuses the signer's own certificate: {printable(named[:_MAX_FAULT_SHOWN])}."
 
 
-def _known(signer: Certificate, found: tuple[bytes, ...], entries: tuple[TrustedCertificate, ...]) -> _Path:
+def _known(signer: Certificate, found: list[x509.Certificate], entries: tuple[TrustedCertificate, ...]) -> _Path:
     """Return the entries of the path that the first validator found.
 
     The second validator takes the last entry as the anchor. So the path must start at the signer and have at most
     MAX_AUTHORITIES entries, of which only the last is an anchor. Raises ChainRefused.
     """
-    by_der = {entry.certificate.der: entry for entry in entries}
-    path = tuple(by_der[one] for one in found[1:] if one in by_der)
+    path = tuple(entry for one in found[1:] for entry in entries if entry.certificate.parsed == one)
     expected = [Role.INTERMEDIATE] * (len(found) - 2) + [Role.ROOT]
-    if found[0] != signer.der or [entry.role for entry in path] != expected or len(path) > MAX_AUTHORITIES:
+    if found[0] != signer.parsed or [entry.role for entry in path] != expected or len(path) > MAX_AUTHORITIES:
         raise _untrusted("The first path validator did not return a path over pins to an anchor.")
     return path
 
@@ -197,11 +212,13 @@ def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
     """Validate exactly this path with the second validator, without a search. Raises ChainRefused."""
     with _refusing("The second path validator cannot read the signer's chain"):
         leaf = asn1_x509.Certificate.load(signer.der, strict=True)
-        *pins, anchor = (asn1_x509.Certificate.load(entry.certificate.der, strict=True) for entry in path)
+        authorities = [_take_authority(entry.certificate) for entry in path]
+        *pins, anchor = authorities
         context = ValidationContext(
-            trust_roots=[anchor],
+            trust_roots=[],  # the path names its anchor
             moment=now,
             allow_fetching=False,
+            revocation_mode="none",
             weak_hash_algos=_WEAK_DIGESTS,
             time_tolerance=timedelta(0),
         )
@@ -211,6 +228,13 @@ def _confirm_path(signer: Certificate, path: _Path, now: datetime) -> None:
             validate_usage(leaf, set(), {"server_auth"}, extended_optional=True)
         except (PathError, ValidationError) as error:
             raise _untrusted("The second path validator does not accept the signer's chain.") from error
+    for entry, authority in zip(path, authorities, strict=True):
+        _AUTHORITIES.keep(entry.certificate.der, authority)
+
+
+def _take_authority(authority: Certificate) -> asn1_x509.Certificate:
+    """Return the certificate as the second validator reads it, from the cache if possible."""
+    return _AUTHORITIES.take(authority.der) or asn1_x509.Certificate.load(authority.der, strict=True)
 
 
 @contextmanager

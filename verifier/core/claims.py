@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+from types import MappingProxyType
 
 from verifier.core.bounds import MAX_NONCE_CHARACTERS, MAX_VM_ID_CHARACTERS
 from verifier.core.encoding import strict_json
@@ -11,7 +12,7 @@ from verifier.core.model import Claims, DecodedClaims, NamedContent, Plan
 from verifier.core.reasons import ClaimsRefused, Reason
 
 # `MM/DD/YY HH:MM:SS -0000`, always UTC.
-_TIME = re.compile(r"(\d\d)/(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d) [+-]0000", re.ASCII)
+_TIME = re.compile(r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d [+-]0000", re.ASCII)
 
 
 def decode_claims(named: NamedContent) -> DecodedClaims:
@@ -35,7 +36,7 @@ def decode_claims(named: NamedContent) -> DecodedClaims:
         created_on=_time(times, "createdOn"),
         expires_on=_time(times, "expiresOn"),
     )
-    return DecodedClaims(named=named, claims=claims, document=document)
+    return DecodedClaims(named=named, claims=claims, document=MappingProxyType(document))
 
 
 def _vm_id(document: Mapping[str, object]) -> str:
@@ -78,14 +79,20 @@ def _time(times: Mapping[str, object], name: str) -> datetime | None:
     text = _text(times, name)
     if not text:
         return None
-    found = _TIME.fullmatch(text)
-    if found is None:
+    if _TIME.fullmatch(text) is None:
         raise _malformed(f"The signed {name} is not of the form MM/DD/YY HH:MM:SS -0000.")
-    month, day, year, hour, minute, second = map(int, found.groups())
+    month, day, year, time = text[:2], text[3:5], text[6:8], text[9:17]
     try:
-        return datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
+        moment = datetime.fromisoformat(f"20{year}-{month}-{day}T{time}+00:00")
     except ValueError as error:
-        raise _malformed(f"The signed {name} is not a date and time that exists.") from error
+        raise _no_moment(name) from error
+    if time.startswith("24"):  # from Python 3.14 on, fromisoformat reads 24:00:00 as the next day
+        raise _no_moment(name)
+    return moment
+
+
+def _no_moment(name: str) -> ClaimsRefused:
+    return _malformed(f"The signed {name} is not a date and time that exists.")
 
 
 def _text(fields: Mapping[str, object], name: str) -> str | None:

@@ -8,7 +8,7 @@ identifier, a common name, a critical keyUsage.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -80,6 +80,23 @@ _ATTRIBUTES = {
 }
 
 
+class _Parts:
+    """Hold the parts of a signer's certificate that several rules need. Each is read once, when the first rule asks."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        self.certificate = certificate
+
+    @cached_property
+    def fields(self) -> tuple[bytes, ...]:
+        """The encodings of the fields of TBSCertificate."""
+        return der.children(self.certificate.parsed.tbs_certificate_bytes)
+
+    @cached_property
+    def extensions(self) -> x509.Extensions:
+        # Loaded anew: the objects of the extensions would stay in memory with a cached certificate.
+        return x509.load_der_x509_certificate(self.certificate.der).extensions
+
+
 def check(certificate: Certificate) -> None:
     """Require that the certificate keeps every rule in RULES, and that all of its extensions can be read.
 
@@ -87,26 +104,27 @@ def check(certificate: Certificate) -> None:
     Not checked: the signature, the dates, the issuer's name, the key, and what core.names and the path validators
     check.
     """
+    signer = _Parts(certificate)
     for clause, (sentence, is_kept) in RULES.items():
-        if not is_kept(certificate):
+        if not is_kept(signer):
             detail = f"The signer's certificate breaks RFC 5280 {clause}: {sentence}"
             raise ProfileRefused(Reason.CHAIN_UNTRUSTED, detail)
 
 
-def _has_valid_serial_number(signer: Certificate) -> bool:
-    return 0 < signer.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
+def _has_valid_serial_number(signer: _Parts) -> bool:
+    return 0 < signer.certificate.serial_number < 1 << _MAX_SERIAL_NUMBER_BITS
 
 
-def _has_null_parameters(signer: Certificate) -> bool:
-    fields = _fields(signer)
+def _has_null_parameters(signer: _Parts) -> bool:
+    fields = signer.fields
     # The version is absent in a certificate without extensions.
     key = fields[6] if fields[0][0] == der.CONTEXT_0 else fields[5]
     kind, *parameters = der.children(der.children(key)[0])
     return kind != _RSA_ENCRYPTION or parameters == [der.NULL]
 
 
-def _has_no_unique_identifier(signer: Certificate) -> bool:
-    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in _fields(signer))
+def _has_no_unique_identifier(signer: _Parts) -> bool:
+    return not any(field.startswith(_UNIQUE_IDENTIFIERS) for field in signer.fields)
 
 
 def _is_well_formed(name: bytes) -> bool:
@@ -126,15 +144,15 @@ def _is_bit_string(value: bytes) -> bool:
     return value == b"\x00" or (len(value) > 1 and value[0] < 8)  # noqa: PLR2004 - bits of a byte
 
 
-def _has_no_empty_list(signer: Certificate) -> bool:
-    if not signer.parsed.extensions:
+def _has_no_empty_list(signer: _Parts) -> bool:
+    if not signer.extensions:
         return True
-    *_, tagged = _fields(signer)
+    *_, tagged = signer.fields
     [listed] = der.children(tagged)
     values = [Reader(der.children(extension)[-1]).contents(der.OCTET_STRING) for extension in der.children(listed)]
     return not any(
         extension.oid in _LISTS and _has_empty_list(value)
-        for extension, value in zip(signer.parsed.extensions, values, strict=True)
+        for extension, value in zip(signer.extensions, values, strict=True)
     )
 
 
@@ -150,26 +168,26 @@ def _has_empty_list(raw: bytes) -> bool:
     return False
 
 
-def _has_no_critical_key_identifier(signer: Certificate) -> bool:
-    return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in signer.parsed.extensions)
+def _has_no_critical_key_identifier(signer: _Parts) -> bool:
+    return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in signer.extensions)
 
 
-def _is_absent(oid: x509.ObjectIdentifier, signer: Certificate) -> bool:
-    return all(extension.oid != oid for extension in signer.parsed.extensions)
+def _is_absent(oid: x509.ObjectIdentifier, signer: _Parts) -> bool:
+    return all(extension.oid != oid for extension in signer.extensions)
 
 
-def _names_issuers_key(signer: Certificate) -> bool:
+def _names_issuers_key(signer: _Parts) -> bool:
     identifier = _find(signer, x509.AuthorityKeyIdentifier)
     return identifier is None or identifier.key_identifier is not None
 
 
-def _names_each_policy_once(signer: Certificate) -> bool:
+def _names_each_policy_once(signer: _Parts) -> bool:
     policies = _find(signer, x509.CertificatePolicies)
     oids = [policy.policy_identifier for policy in policies or ()]
     return len(oids) == len(set(oids))
 
 
-def _has_well_formed_names(signer: Certificate) -> bool:
+def _has_well_formed_names(signer: _Parts) -> bool:
     subject, issuer = _find(signer, x509.SubjectAlternativeName), _find(signer, x509.IssuerAlternativeName)
     return all(_is_general_name(name) for name in (*(subject or ()), *(issuer or ())))
 
@@ -194,20 +212,16 @@ def _is_host_name(name: bytes) -> bool:
     return len(name) <= MAX_HOST_NAME_BYTES and all(is_label(label) for label in labels) and not labels[-1].isdigit()
 
 
-def _find(signer: Certificate, kind: type[_Extension]) -> _Extension | None:
-    return next((one.value for one in signer.parsed.extensions if isinstance(one.value, kind)), None)
-
-
-def _fields(signer: Certificate) -> tuple[bytes, ...]:
-    return der.children(signer.parsed.tbs_certificate_bytes)
+def _find(signer: _Parts, kind: type[_Extension]) -> _Extension | None:
+    return next((one.value for one in signer.extensions if isinstance(one.value, kind)), None)
 
 
 #: The text of each rule and the test whether a certificate keeps it, by the clause of RFC 5280.
-RULES: Final[dict[str, tuple[str, Callable[[Certificate], bool]]]] = {
+RULES: Final[dict[str, tuple[str, Callable[[_Parts], bool]]]] = {
     "4.1.2.2": ("A serial number must be positive and have at most 20 bytes.", _has_valid_serial_number),
     "4.1.2.6": (
         "An attribute of the subject must have a string type and a length that its type allows.",
-        lambda signer: _is_well_formed(signer.subject_der),
+        lambda signer: _is_well_formed(signer.certificate.subject_der),
     ),
     "4.1.2.7": ("The algorithm of an RSA key must have NULL as its parameters (RFC 3279 2.3.1).", _has_null_parameters),
     "4.1.2.8": ("A certificate must not have a unique identifier.", _has_no_unique_identifier),

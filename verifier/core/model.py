@@ -6,7 +6,6 @@ Each step makes one type from the previous one. The docstring of a type says wha
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from verifier.core.nonces import NonceRecord
@@ -102,10 +101,8 @@ class DecodedClaims:
 
     named: NamedContent
     claims: Claims
+    #: Read-only.
     document: Mapping[str, object] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "document", MappingProxyType(dict(self.document)))
 
     @property
     def signer(self) -> Certificate:

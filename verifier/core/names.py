@@ -3,12 +3,23 @@
 The Azure page, "Attested data", allows any subdomain of the domain of a cloud.
 """
 
+import sys
+from typing import NamedTuple
+
+from verifier.core.bounds import IDENTITY_CACHE_BYTES
+from verifier.core.byte_cache import ByteCache
 from verifier.core.model import NamedContent, SignedContent
 from verifier.core.reasons import Reason, SignerNameRefused
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud, cloud_of
 
 _SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+
+
+class _Identity(NamedTuple):
+    cloud: Cloud
+    names: tuple[str, ...]
+    server_name: str | None
 
 
 def identify_cloud(signed: SignedContent) -> NamedContent:
@@ -20,6 +31,15 @@ def identify_cloud(signed: SignedContent) -> NamedContent:
     Not checked: that an authority issued a certificate for these names. A self-made certificate passes.
     """
     signer = signed.signer
+    identity = _IDENTITIES.find(signer.sha256)
+    if identity is None:
+        identity = _identify(signer)
+        _IDENTITIES.keep(signer.sha256, identity)
+    cloud, names, server_name = identity
+    return NamedContent(signed=signed, cloud=cloud, names=names, server_name=server_name)
+
+
+def _identify(signer: Certificate) -> _Identity:
     _check_usage(signer)
     if len(signer.common_names) > 1:
         raise _refused("The signer's certificate has several common names.")
@@ -33,8 +53,7 @@ def identify_cloud(signed: SignedContent) -> NamedContent:
         raise _refused("None of the signer's alternative names is in the domain of an Azure cloud's metadata service.")
     match sorted(clouds):
         case [cloud]:
-            return NamedContent(
-                signed=signed,
+            return _Identity(
                 cloud=cloud,
                 names=tuple(name.decode("ascii", errors="backslashreplace") for name in names),
                 server_name=_server_name(alternative, cloud),
@@ -66,3 +85,11 @@ def _server_name(alternative: dict[bytes, Cloud | None], cloud: Cloud) -> str | 
 
 def _refused(detail: str) -> SignerNameRefused:
     return SignerNameRefused(Reason.SIGNER_NAME_MISMATCH, detail)
+
+
+def _weigh(_: str, identity: _Identity) -> int:
+    return 512 + sum(sys.getsizeof(name) + 8 for name in identity.names)
+
+
+#: The identities of signers by the SHA-256 of their certificates.
+_IDENTITIES: ByteCache[str, _Identity] = ByteCache(IDENTITY_CACHE_BYTES, _weigh)

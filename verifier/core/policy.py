@@ -3,7 +3,7 @@
 An absent claim satisfies no rule and no negation of a rule.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
@@ -82,16 +82,7 @@ class ClaimName(StrEnum):
 
     def read(self, claims: Claims) -> str | None:
         """Return the claim's value, or None if the document does not carry it."""
-        plan = claims.plan or Plan(publisher=None, product=None, name=None)
-        return {
-            ClaimName.PUBLISHER: plan.publisher,
-            ClaimName.PRODUCT: plan.product,
-            ClaimName.PLAN: plan.name,
-            ClaimName.VM_ID: claims.vm_id,
-            ClaimName.SUBSCRIPTION_ID: claims.subscription_id,
-            ClaimName.SKU: claims.sku,
-            ClaimName.LICENSE_TYPE: claims.license_type,
-        }[self]
+        return _READERS[self](claims, claims.plan or _NO_PLAN)
 
 
 _PLAN = (ClaimName.PUBLISHER, ClaimName.PRODUCT, ClaimName.PLAN)
@@ -103,6 +94,18 @@ _INTRODUCED = {
     ClaimName.SUBSCRIPTION_ID: "2019-04-30",
     ClaimName.SKU: "2019-11-01",
     ClaimName.LICENSE_TYPE: "2020-09-01",
+}
+
+
+_NO_PLAN = Plan(publisher=None, product=None, name=None)
+_READERS: Mapping[ClaimName, Callable[[Claims, Plan], str | None]] = {
+    ClaimName.PUBLISHER: lambda _, plan: plan.publisher,
+    ClaimName.PRODUCT: lambda _, plan: plan.product,
+    ClaimName.PLAN: lambda _, plan: plan.name,
+    ClaimName.VM_ID: lambda claims, _: claims.vm_id,
+    ClaimName.SUBSCRIPTION_ID: lambda claims, _: claims.subscription_id,
+    ClaimName.SKU: lambda claims, _: claims.sku,
+    ClaimName.LICENSE_TYPE: lambda claims, _: claims.license_type,
 }
 
 

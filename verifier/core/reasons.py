@@ -75,6 +75,10 @@ NO_REMARKS = Remarks()
 
 def progress(*, failed: Check | None = None, remarks: Remarks = NO_REMARKS) -> tuple[CheckResult, ...]:
     """List every check with its outcome, for an appraisal that stopped at `failed` or, if that is None, passed."""
+    return _PASSED if failed is None and remarks is NO_REMARKS else _list_checks(failed, remarks)
+
+
+def _list_checks(failed: Check | None, remarks: Remarks) -> tuple[CheckResult, ...]:
     results: list[CheckResult] = []
     outcome = Outcome.PASS
     for check in Check:
@@ -87,6 +91,10 @@ def progress(*, failed: Check | None = None, remarks: Remarks = NO_REMARKS) -> t
             detail = remarks.noted.get(check, "") if outcome is Outcome.PASS else ""
             results.append(CheckResult(name=check, outcome=outcome, detail=detail))
     return tuple(results)
+
+
+#: The list of almost all documents.
+_PASSED = _list_checks(None, NO_REMARKS)
 
 
 class Refused(Exception):

@@ -59,6 +59,8 @@ _BROKEN = {
     "1.2.840.10040.4.3": "SHA-1",
 }
 _OF_CERTIFICATES = _SIGNATURE_OF.keys() - {_RSA_ENCRYPTION, _EC_PUBLIC_KEY}
+_PKCS1V15 = padding.PKCS1v15()
+_NO_PARAMETERS = frozenset({b"", NULL})
 # The accepted curves, with their parameters of id-ecPublicKey (RFC 5480 2.1.1.1): the object identifier as DER.
 _CURVE_PARAMETERS = {
     "secp256r1": bytes.fromhex("06082a8648ce3d030107"),
@@ -169,13 +171,13 @@ def _verify(envelope: Envelope, digest: str, signed_bytes: bytes) -> None:
         if family == _PSS:
             key.verify(envelope.signature, signed_bytes, _pss(envelope, digest), algorithm)
         else:
-            _check_parameters(envelope, {b"", NULL})
-            key.verify(envelope.signature, signed_bytes, padding.PKCS1v15(), algorithm)
+            _check_parameters(envelope, _NO_PARAMETERS)
+            key.verify(envelope.signature, signed_bytes, _PKCS1V15, algorithm)
     elif isinstance(key, ec.EllipticCurvePublicKey) and family == _ECDSA:
         if key.curve.name not in _CURVE_PARAMETERS:
             raise _refused(f"The signer's curve {key.curve.name} is not accepted.")
         curve = {_CURVE_PARAMETERS[key.curve.name]} if envelope.signature_oid == _EC_PUBLIC_KEY else set()
-        _check_parameters(envelope, {b"", NULL, *curve})
+        _check_parameters(envelope, _NO_PARAMETERS | curve)
         key.verify(envelope.signature, signed_bytes, ec.ECDSA(algorithm))
     elif key is None:
         raise _refused(
@@ -186,7 +188,7 @@ def _verify(envelope: Envelope, digest: str, signed_bytes: bytes) -> None:
         raise _refused("The signer's key does not belong to the signature algorithm of the document.")
 
 
-def _check_parameters(envelope: Envelope, accepted: set[bytes]) -> None:
+def _check_parameters(envelope: Envelope, accepted: frozenset[bytes]) -> None:
     """Refuse other parameters of the signature algorithm than these.
 
     RFC 3279 2.2.1 requires NULL for RSA, and RFC 5758 3.2 requires none for ECDSA. Signers mix the two up, and both

@@ -45,7 +45,7 @@ class _Rejected(_Span):
 
 def _weigh(_: _Key, value: _Accepted | _Rejected) -> int:
     """Estimate the bytes of an entry. A chain shares its texts with the trust bundle; a failure has its own text."""
-    return 1024 + (len(value.refused.detail) if isinstance(value, _Rejected) else 128 * len(value.chain))
+    return 768 + len(value.refused.detail) if isinstance(value, _Rejected) else 640 + 128 * len(value.chain)
 
 
 class ChainCache:

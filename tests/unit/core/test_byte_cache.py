@@ -50,6 +50,15 @@ def test_a_value_above_the_capacity_evicts_no_other() -> None:
     assert (len(cache), cache.find("2")) == (1, None)
 
 
+def test_a_value_that_was_taken_is_no_longer_in_the_cache() -> None:
+    cache: ByteCache[str, bytes] = ByteCache(20, weigh)
+    cache.keep("1", b"a" * 10)
+    assert (cache.take("1"), cache.take("1"), cache.weight) == (b"a" * 10, None, 0)
+    cache.keep("2", b"b" * 10)
+    cache.keep("3", b"c" * 10)
+    assert (cache.find("2"), cache.find("3")) == (b"b" * 10, b"c" * 10)
+
+
 def test_a_negative_capacity_is_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
         ByteCache(-1, weigh)

@@ -14,6 +14,7 @@ from support.chains import authority, claims_of, key, root
 from support.documents import NOW, around, bundle_of, der, shared_bundle, shared_pki, spare_key, trusted
 
 from verifier.core.chain import MAX_AUTHORITIES, MAX_SEARCHES, build_chain
+from verifier.core.encoding.asn1 import x509 as asn1_x509
 from verifier.core.reasons import ChainRefused, Check, Reason
 from verifier.core.trust.bundle import Denials, Role, State, TrustBundle, TrustedCertificate
 from verifier.core.trust.certificates import Certificate
@@ -66,6 +67,37 @@ def test_lists_the_state_of_each_authority() -> None:
     )
     content = build_chain(claims_of(make_signer(issuer=issuing).certificate), now=NOW, bundle=bundle)
     assert [link.state for link in content.chain] == [State.EXPIRING, State.ACTIVE]
+
+
+def test_only_pins_that_names_connect_with_the_signer_are_considered() -> None:
+    found = levels(4)
+    twin = make_authority(issuer=found[1], name="Level 2", key=key("a twin"))
+    pins = [found[3], authority("Unrelated"), twin, found[2], found[1]]
+    bundle = bundle_of(found[0].certificate, *(pin.certificate for pin in pins))
+    signer = Certificate.from_der(der(make_signer(issuer=found[3]).certificate))
+    above = bundle.clouds[Cloud.PUBLIC].pins_above(signer)
+    assert [pin.certificate.parsed for pin in above] == [
+        pin.certificate for pin in (found[3], twin, found[2], found[1])
+    ]
+
+
+def test_an_authority_is_decoded_once_for_many_signers(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+    load = asn1_x509.Certificate.load
+
+    def count(raw: bytes, **options: bool) -> object:
+        decoded.append(raw)
+        return load(raw, **options)
+
+    monkeypatch.setattr(asn1_x509.Certificate, "load", count)
+    issuing = authority("Decoded once")
+    signers = [make_signer(issuer=issuing) for _ in range(3)]
+    for signer in signers:
+        build(signer, bundle_of(root().certificate, issuing.certificate))
+    assert [raw for raw in decoded if raw != der(root().certificate)] == [
+        *(der(signers[0].certificate), der(issuing.certificate)),
+        *map(der, (signer.certificate for signer in signers[1:])),
+    ]
 
 
 def test_an_anchor_may_issue_the_signer() -> None:

@@ -1,5 +1,6 @@
 """The signer's names select the cloud."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from cryptography import x509
 from support.certificates import make_signer
 from support.documents import der, shared_pki
 
+from verifier.core import names
 from verifier.core.model import NamedContent, SignedContent
 from verifier.core.names import identify_cloud
 from verifier.core.reasons import Check, Reason, SignerNameRefused
@@ -26,8 +28,10 @@ def identify(
     key_usage: frozenset[str] | None = frozenset({"digital_signature"}),
     extended_key_usage: frozenset[str] | None = frozenset({"1.3.6.1.5.5.7.3.1"}),
 ) -> NamedContent:
+    fields = (common_names, dns_names, is_ca, key_usage, extended_key_usage)
     signer = replace(
         SIGNER,
+        sha256=hashlib.sha256(repr(fields).encode()).hexdigest(),
         common_names=common_names,
         dns_names=dns_names,
         is_ca=is_ca,
@@ -35,6 +39,12 @@ def identify(
         extended_key_usage=extended_key_usage,
     )
     return identify_cloud(SignedContent(sha256="", content=b"", signer=signer, unverified_candidates=()))
+
+
+def test_a_certificate_is_identified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = identify(dns_names=(b"once.metadata.azure.com",))
+    monkeypatch.setattr(names, "cloud_of", None)
+    assert identify(dns_names=(b"once.metadata.azure.com",)) == first
 
 
 @pytest.mark.parametrize("cloud", Cloud)
@@ -131,6 +141,6 @@ def test_a_name_that_is_not_text_is_escaped() -> None:
     signer = Certificate.from_der(
         der(make_signer(extensions=[x509.SubjectAlternativeName([x509.DNSName("a.b")])]).certificate)
     )
-    odd = replace(signer, dns_names=(DOMAIN, b"\xff\0"))
+    odd = replace(signer, sha256="odd", dns_names=(DOMAIN, b"\xff\0"))
     named = identify_cloud(SignedContent(sha256="", content=b"", signer=odd, unverified_candidates=()))
     assert named.names == ("metadata.azure.com", "\\xff\0")

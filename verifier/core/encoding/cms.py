@@ -31,9 +31,12 @@ class Algorithm:
     parameters: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SignedData:
-    """Hold every variable part of a document, in the order of its fields. The other parts are constant."""
+    """Hold every variable part of a document, in the order of its fields. The other parts are constant.
+
+    It is made for each document and read at once, so it is not frozen: that would triple its cost.
+    """
 
     #: The one member of digestAlgorithms. It has the OID of `digest_algorithm`.
     announced_digest: Algorithm
@@ -59,15 +62,12 @@ def read_signed_data(raw: bytes) -> SignedData:
 
     Not checked: the contents of certificates, and the values of algorithms and attributes.
     """
-    outer = Reader(raw)
-    content_info = outer.inside(der.SEQUENCE)
-    outer.end()
-    if content_info.contents(der.OBJECT_IDENTIFIER) != _SIGNED_DATA:
+    signed_data = Reader(raw)
+    signed_data.enter(der.SEQUENCE)
+    if signed_data.contents(der.OBJECT_IDENTIFIER) != _SIGNED_DATA:
         raise CmsError("The document is not a CMS SignedData.")
-    explicit = content_info.inside(der.CONTEXT_0)
-    content_info.end()
-    signed_data = explicit.inside(der.SEQUENCE)
-    explicit.end()
+    signed_data.enter(der.CONTEXT_0)
+    signed_data.enter(der.SEQUENCE)
 
     version = signed_data.contents(der.INTEGER)
     announced = _announced(signed_data.inside(der.SET))
@@ -124,10 +124,9 @@ def _content(encapsulated: Reader, version: bytes) -> bytes:
         raise CmsError("The document is not a SignedData of version 1 over data.")
     if not encapsulated.has_more():
         raise CmsError("The document carries no content.")
-    explicit = encapsulated.inside(der.CONTEXT_0)
+    encapsulated.enter(der.CONTEXT_0)
+    content = encapsulated.contents(der.OCTET_STRING)
     encapsulated.end()
-    content = explicit.contents(der.OCTET_STRING)
-    explicit.end()
     return content
 
 

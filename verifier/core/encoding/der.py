@@ -27,6 +27,7 @@ NULL = b"\x05\x00"
 
 _LONG_TAG = 0x1F
 _LONG_LENGTH = 0x80
+_TWO_BYTES = 0x82
 #: Evidence within the size limit needs no longer length.
 _MAX_LENGTH_BYTES = 4
 
@@ -75,6 +76,12 @@ class Reader:
         start = self._take(tag)
         return Reader(self._raw, start, self._position)
 
+    def enter(self, tag: int) -> None:
+        """Go into the next element, which must be the last one."""
+        start = self._take(tag)
+        self.end()
+        self._position = start
+
     def any_contents(self) -> tuple[int, bytes]:
         """Take the next element of any tag, and return its tag and contents."""
         position = self._position
@@ -94,18 +101,23 @@ class Reader:
 
     def _take(self, tag: int) -> int:
         """Move past the next element, and return the position of its contents."""
-        position = self._position
-        if position >= self._limit:
+        raw, position, limit = self._raw, self._position, self._limit
+        if position >= limit:
             raise DerError("it lacks an element")
-        if self._raw[position] != tag:
-            raise DerError(f"it has an element of tag {self._raw[position]:#04x} instead of {tag:#04x}")
-        start = position + 2
-        if start <= self._limit:
-            end = start + self._raw[position + 1]
-            if end < start + _LONG_LENGTH and end <= self._limit:  # a fast path for the short form of a length
-                self._position = end
-                return start
-        start, self._position = _contents(self._raw, position, self._limit)
+        if raw[position] != tag:
+            raise DerError(f"it has an element of tag {raw[position]:#04x} instead of {tag:#04x}")
+        start, end = position + 2, limit + 1
+        # A fast path for the two usual forms of a length. Everything else is for _contents.
+        if start <= limit:
+            length = raw[position + 1]
+            if length < _LONG_LENGTH:
+                end = start + length
+            elif length == _TWO_BYTES and start + 2 <= limit and raw[start]:
+                end = start + 2 + (raw[start] << 8 | raw[start + 1])
+                start += 2
+        if end > limit:
+            start, end = _contents(raw, position, limit)
+        self._position = end
         return start
 
 
@@ -191,13 +203,14 @@ def check(raw: bytes, *, max_elements: int = MAX_ELEMENTS) -> int:
 
 def children(raw: bytes) -> tuple[bytes, ...]:
     """Return the encodings of the elements inside the one constructed element `raw`. Raises DerError."""
-    start, end = _contents(raw, 0, len(raw))
-    if end != len(raw):
+    position, limit = _contents(raw, 0, len(raw))
+    if limit != len(raw):
         raise DerError("it has bytes after the element")
-    inside = Reader(raw, start, end)
     found: list[bytes] = []
-    while inside.has_more():
-        found.append(inside.any_element())
+    while position < limit:
+        _, end = _contents(raw, position, limit)
+        found.append(raw[position:end])
+        position = end
     return tuple(found)
 
 

@@ -3,4 +3,6 @@
 
 def printable(text: str) -> str:
     """Return the text in printable ASCII, with every other character escaped."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(one if one.isascii() and one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -52,7 +52,7 @@ class State(StrEnum):
 
     @property
     def is_usable(self) -> bool:
-        return self in {State.ACTIVE, State.EXPIRING}
+        return self is State.ACTIVE or self is State.EXPIRING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,12 +155,18 @@ class CloudTrust:
     anchors: tuple[TrustedCertificate, ...]
     pins: tuple[TrustedCertificate, ...]
     denials: Denials = Denials()
+    #: The places of the pins of each subject, so that a chain does not cost more with more pins of other authorities.
+    _places: Mapping[bytes, list[int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.anchors:
             raise TrustError("a cloud without an anchor")
         if any(anchor.role is not Role.ROOT for anchor in self.anchors):
             raise TrustError("an anchor that is not a root")
+        places: dict[bytes, list[int]] = {}
+        for place, pin in enumerate(self.pins):
+            places.setdefault(pin.certificate.subject_der, []).append(place)
+        object.__setattr__(self, "_places", MappingProxyType(places))
 
     def is_closed(self, moment: datetime) -> bool:
         """Return whether the manifest has retired every anchor: only earlier documents can be appraised."""
@@ -168,6 +174,19 @@ class CloudTrust:
 
     def usable_anchors(self, moment: datetime) -> tuple[TrustedCertificate, ...]:
         return self._usable(self.anchors, moment)
+
+    def pins_above(self, certificate: Certificate) -> tuple[TrustedCertificate, ...]:
+        """Return the pins with the name of its issuer, and of their issuers in turn, in the order of `pins`."""
+        names = [certificate.issuer_der]
+        found: set[int] = set()
+        for name in names:  # it grows
+            new = [place for place in self._places.get(name, ()) if place not in found]
+            found.update(new)
+            names += [self.pins[place].certificate.issuer_der for place in new]
+        return tuple(self.pins[place] for place in sorted(found))
+
+    def usable_pins_above(self, certificate: Certificate, moment: datetime) -> tuple[TrustedCertificate, ...]:
+        return self._usable(self.pins_above(certificate), moment)
 
     def usable_pins(self, moment: datetime) -> tuple[TrustedCertificate, ...]:
         return self._usable(self.pins, moment)

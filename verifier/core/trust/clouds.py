@@ -1,7 +1,6 @@
 """List the Azure clouds, and the domain under which the metadata service of each cloud signs."""
 
 from enum import StrEnum
-from functools import lru_cache
 
 from verifier.core.bounds import MAX_HOST_NAME_BYTES
 
@@ -38,12 +37,8 @@ def cloud_of(name: bytes) -> Cloud | None:
     be the whole leftmost label.
     Not checked: that the name resolves, or that the region exists.
     """
-    return _cloud_of(name) if len(name) <= MAX_HOST_NAME_BYTES else None
-
-
-@lru_cache(maxsize=1024)
-def _cloud_of(name: bytes) -> Cloud | None:
-    """Find the cloud, and cache the result: few signers sign most documents. The caller bounds the size of a name."""
+    if len(name) > MAX_HOST_NAME_BYTES:
+        return None
     lower = name.lower()
     for cloud, domain in _DOMAINS.items():
         if lower.endswith(domain.encode("ascii")):

@@ -231,6 +231,15 @@ class TestReader:
         with pytest.raises(DerError, match="do not belong"):
             Reader(NULL).end()
 
+    def test_enters_an_element_that_is_the_last_one(self) -> None:
+        reader = Reader(sequence(sequence(NULL)))
+        reader.enter(der.SEQUENCE)
+        reader.enter(der.SEQUENCE)
+        assert reader.any_element() == NULL
+        reader.end()
+        with pytest.raises(DerError, match="do not belong"):
+            Reader(sequence(NULL) + NULL).enter(der.SEQUENCE)
+
     def test_an_element_ends_inside_its_parent(self) -> None:
         inside = Reader(b"\x30\x02\x04\x01a").inside(der.SEQUENCE)
         with pytest.raises(DerError, match="truncated"):

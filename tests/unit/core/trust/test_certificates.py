@@ -19,6 +19,7 @@ from support.mutations import mutants
 
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.bounds import (
+    CERTIFICATE_CACHE_BYTES,
     MAX_CERTIFICATE_BYTES,
     MAX_EXTENSION_ELEMENTS,
     MAX_EXTENSIONS,
@@ -388,6 +389,17 @@ class TestExtensions:
 def test_a_certificate_is_read_once() -> None:
     raw = der(make_signer().certificate)
     assert Certificate.from_der(raw) is Certificate.from_der(bytes(bytearray(raw)))
+
+
+def test_certificates_that_senders_make_up_evict_no_signer_whose_chain_was_accepted() -> None:
+    accepted, other = (Certificate.from_der(Leaf(serial_number=number).encode()) for number in (1, 2))
+    accepted.remember_signer()
+    accepted.remember_signer()
+    template = Leaf(serial_number=1 << 30).encode()
+    for number in range(CERTIFICATE_CACHE_BYTES // len(template) // 4):
+        Certificate.from_der(template.replace((1 << 30).to_bytes(4), ((1 << 30) + number).to_bytes(4)))
+    assert Certificate.from_der(bytes(bytearray(accepted.der))) is accepted
+    assert Certificate.from_der(bytes(bytearray(other.der))) is not other
 
 
 def test_an_issuer_and_serial_number_are_those_of_the_certificate() -> None:
