@@ -3,11 +3,9 @@
 `python -P bench/empty_app.py` reads the settings of the service from the environment.
 """
 
-from gevent import monkey
+from verifier.adapters.http.process import prepare_process
 
-import verifier.adapters.native_lock  # noqa: F401 - as in verifier.__main__: it keeps what is patched next
-
-monkey.patch_all()
+prepare_process()
 
 from collections.abc import Mapping  # noqa: E402 - after the patch
 from http import HTTPStatus  # noqa: E402

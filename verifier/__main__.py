@@ -39,11 +39,9 @@ def _replace_closed_streams() -> None:
 
 def _run() -> int:
     if sys.argv[1:2] == ["serve"]:
-        from gevent import monkey  # noqa: PLC0415 - for this command alone
+        from verifier.adapters.http.process import prepare_process  # noqa: PLC0415 - for this command alone
 
-        import verifier.adapters.native_lock  # noqa: F401, PLC0415 - it keeps what is patched next
-
-        monkey.patch_all()
+        prepare_process()
     from verifier.wiring import main as run  # noqa: PLC0415 - after the patch
 
     return run()

@@ -1,6 +1,10 @@
-"""Serve the OpenAPI document and the documentation page. Both are built once, and caches may keep them for an hour."""
+"""Serve the OpenAPI document and the documentation page. Caches may keep them for an hour.
+
+Both are built when they are first asked for: that takes a tenth of a second, and few workers are asked.
+"""
 
 import json
+from functools import cache
 
 from flask import Blueprint, Response
 
@@ -14,17 +18,22 @@ _CACHE_SECONDS = 3600
 def create_documentation_blueprint(version: str) -> Blueprint:
     """Create both routes. They need no key, because their content is public in the source code."""
     blueprint = Blueprint("documentation", __name__)
-    description = make_document(version)
-    document = json.dumps(description, ensure_ascii=False, separators=(",", ":")).encode()
-    page = make_page(description).encode()
+
+    @cache
+    def document() -> bytes:
+        return json.dumps(make_document(version), ensure_ascii=False, separators=(",", ":")).encode()
+
+    @cache
+    def page() -> bytes:
+        return make_page(make_document(version)).encode()
 
     @blueprint.get("/openapi.json")
     def show_document() -> Response:
-        return serve_cached(document, "application/json", seconds=_CACHE_SECONDS)
+        return serve_cached(document(), "application/json", seconds=_CACHE_SECONDS)
 
     @blueprint.get("/docs")
     def show_page() -> Response:
-        response = serve_cached(page, "text/html", seconds=_CACHE_SECONDS)
+        response = serve_cached(page(), "text/html", seconds=_CACHE_SECONDS)
         response.headers["Content-Security-Policy"] = (
             f"default-src 'none'; style-src '{STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )

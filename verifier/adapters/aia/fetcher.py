@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from verifier.adapters.aia.addresses import PublicAddress, check_addresses
 from verifier.adapters.aia.answers import read_certificates
@@ -42,8 +43,11 @@ class AiaFetcher:
     def __init__(self, *, resolve: Resolve | None = None, connect: Connect = connect) -> None:
         self._resolve = resolve or NameService().resolve
         self._connect = connect
-        # Verifies the certificate and the name with the trust store of the machine.
-        self._tls = ssl.create_default_context()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Verify the certificate and the name with the trust store of the machine, which takes 50 ms to load."""
+        return ssl.create_default_context()
 
     def accepts(self, url: str) -> bool:
         """Return whether the URL is on the allow-list."""

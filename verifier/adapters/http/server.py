@@ -106,7 +106,9 @@ def _report_ready(arbiter: Arbiter, ready: Callable[[str, str], None]) -> None:
     if len(urls) > 1:
         arbiter.app.metrics_port = urls[1].rpartition(":")[2]
     # All workers share the memory that is loaded by now. The garbage collector would write to its pages and copy them.
+    # It is disabled until here, because it leaves free space between these objects, which workers would fill.
     gc.freeze()
+    gc.enable()
     ready(urls[0], urls[1] if len(urls) > 1 else "")
 
 
