@@ -15,11 +15,13 @@ from verifier.adapters.stores.decision_stores import open_decision_link, open_de
 from verifier.adapters.stores.factory import Stores, open_stores
 from verifier.adapters.tokens.keys import KeyRing, load_ring
 from verifier.adapters.trust.files import load_bundle
+from verifier.core.discovery import DiscoveryMode
 from verifier.core.trust.bundle import TrustBundle
 from verifier.ports.clock import Clock
 from verifier.ports.decisions import DecisionStore
 from verifier.ports.telemetry import Recorder
 from verifier.ports.tokens import TokenKeyError
+from verifier.ports.trust import IssuerFetcher
 
 #: How long a look at a feed waits for one file of a directory.
 FILE_TIMEOUT = timedelta(seconds=10)
@@ -103,6 +105,15 @@ def load_spans(endpoint: str | None) -> Callable[[Clock, str], tuple[Recorder, .
     except ModuleNotFoundError as error:
         raise SettingsError("otlp_endpoint: spans need an optional extra, install imds-verifier[otel]") from error
     return lambda clock, version: (SpanRecorder.exporting(endpoint, clock=clock, version=version),)
+
+
+def create_fetcher(mode: DiscoveryMode) -> IssuerFetcher | None:
+    """Return the fetcher of issuers. Return None if the mode fetches none: it imports an HTTP client."""
+    if not mode.fetches:
+        return None
+    from verifier.adapters.aia.fetcher import AiaFetcher  # noqa: PLC0415 - for modes that fetch
+
+    return AiaFetcher()
 
 
 def connect_stores(settings: Settings) -> Stores:

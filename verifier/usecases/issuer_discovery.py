@@ -76,12 +76,15 @@ class _Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerDiscovery:
-    """Handle documents whose issuer is not pinned, as the mode says. Thread-safe if its ports are."""
+    """Handle documents whose issuer is not pinned, as the mode says. Thread-safe if its ports are.
+
+    A mode that fetches needs a fetcher.
+    """
 
     mode: DiscoveryMode
     trust: LiveTrustSource
     registry: TrustRegistry
-    fetcher: IssuerFetcher
+    fetcher: IssuerFetcher | None
     recorder: Recorder
     pause: Callable[[float], None] = time.sleep
     # Separate budgets: a flood of documents with made-up issuers must not hide a change of Azure's documents.
@@ -126,8 +129,9 @@ class IssuerDiscovery:
         search = _Search(claims=claims, now=now, bundle=bundle, decisions=decisions)
         authorities = search.confirm(embedded)
         found = f"found:{observation.id}"
-        if not authorities and self.mode.fetches and not self.registry.is_claimed(found):
-            authorities = self._fetch_authorities(observation, search, embedded)
+        fetcher = self.fetcher if self.mode.fetches else None
+        if not authorities and fetcher is not None and not self.registry.is_claimed(found):
+            authorities = self._fetch_authorities(fetcher, observation, search, embedded)
         # A sender may alternate two certificates of one authority (direct, cross-signed). That must not change trust on
         # all replicas with each document.
         recorded = f"recorded:{observation.id}:{authorities[0].sha256}" if authorities else ""
@@ -140,7 +144,7 @@ class IssuerDiscovery:
             self.registry.claim(found, lasting=SUCCESS_MEMORY)
 
     def _fetch_authorities(
-        self, observation: IssuerObservation, search: _Search, embedded: Sequence[Certificate]
+        self, fetcher: IssuerFetcher, observation: IssuerObservation, search: _Search, embedded: Sequence[Certificate]
     ) -> tuple[Certificate, ...]:
         """Fetch the authorities between the signer and an anchor.
 
@@ -152,14 +156,14 @@ class IssuerDiscovery:
         missed = f"missed:{signer.sha256}"
         if self.registry.is_claimed(missed):
             return ()
-        if not any(self.fetcher.accepts(url) for url in signer.unverified_issuer_urls):
+        if not any(fetcher.accepts(url) for url in signer.unverified_issuer_urls):
             return ()
         if not self._walking.acquire(blocking=False):
             return ()  # only one thread of a process fetches
         try:
             if not self.registry.claim(f"in-flight:{observation.id}", lasting=timedelta(seconds=2 * FETCH_SECONDS)):
                 return ()
-            authorities = self._walk(search, embedded)
+            authorities = self._walk(fetcher, search, embedded)
         except _NoTurnError:
             return ()  # the attempt has no result, so the next document tries again
         finally:
@@ -168,7 +172,9 @@ class IssuerDiscovery:
             self.registry.claim(missed, lasting=FAILURE_MEMORY)
         return authorities
 
-    def _walk(self, search: _Search, embedded: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    def _walk(
+        self, fetcher: IssuerFetcher, search: _Search, embedded: Sequence[Certificate]
+    ) -> tuple[Certificate, ...]:
         """Fetch issuers from the signer upwards until an anchor issued one. Raises _NoTurnError."""
         deadline = time.monotonic() + FETCH_SECONDS
         known = [entry.certificate for entry in search.bundle.entries]
@@ -176,7 +182,7 @@ class IssuerDiscovery:
         candidates = list(embedded)
         below: tuple[Certificate, ...] = (search.claims.signer,)
         for _ in range(MAX_HOPS):
-            issuers = self._fetch_issuers(below, deadline)
+            issuers = self._fetch_issuers(fetcher, below, deadline)
             candidates.extend(issuers)
             authorities = search.confirm(candidates)
             if authorities:
@@ -188,21 +194,23 @@ class IssuerDiscovery:
                 break
         return ()
 
-    def _fetch_issuers(self, below: Sequence[Certificate], deadline: float) -> tuple[Certificate, ...]:
+    def _fetch_issuers(
+        self, fetcher: IssuerFetcher, below: Sequence[Certificate], deadline: float
+    ) -> tuple[Certificate, ...]:
         """Fetch the URLs in `below`, and return the issuers of these certificates in the first useful answer.
 
         An issuer has the name that a certificate gives, and its key verifies the signature. One authority may have
         several certificates (direct, cross-signed). Raises _NoTurnError.
         """
         named = dict.fromkeys(url for one in below for url in one.unverified_issuer_urls)
-        urls = [url for url in named if self.fetcher.accepts(url)]
+        urls = [url for url in named if fetcher.accepts(url)]
         for url in urls[:MAX_URLS]:
             failed = f"failed:{hashlib.sha256(url.encode()).hexdigest()}"
             if self.registry.is_claimed(failed):
                 continue
             self._take_turn(deadline)
             try:
-                fetched = self.fetcher.fetch(url, seconds=deadline - time.monotonic())
+                fetched = fetcher.fetch(url, seconds=deadline - time.monotonic())
             except FetchFailed:
                 self.registry.claim(failed, lasting=FAILURE_MEMORY)
                 continue

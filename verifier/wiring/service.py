@@ -6,7 +6,6 @@ from datetime import timedelta
 from functools import partial
 
 from verifier import __version__
-from verifier.adapters.aia.fetcher import AiaFetcher
 from verifier.adapters.clock import SystemClock
 from verifier.adapters.http.options import WorkerApplication
 from verifier.adapters.polling import start_polling
@@ -34,7 +33,7 @@ from verifier.api.trust_routes import create_trust_blueprint
 from verifier.cli.commands import ExitStatus
 from verifier.core.discovery import DiscoveryMode
 from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityFound
-from verifier.startup import StartupState, load_spans, server_options, start_up
+from verifier.startup import StartupState, create_fetcher, load_spans, server_options, start_up
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.chain_cache import ChainCache
 from verifier.usecases.decisions import Decisions
@@ -139,7 +138,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             mode=settings.discovery,
             trust=trust,
             registry=stores.registry,
-            fetcher=AiaFetcher(),
+            fetcher=create_fetcher(settings.discovery),
             recorder=recorder,
         ),
         chains=chains,
@@ -209,7 +208,9 @@ def run_service(arguments: argparse.Namespace) -> int:
     callers_of(settings)
     if settings.trust_feed:
         open_client(settings, settings.trust_feed)
+    # Imports that all workers share.
     load_spans(settings.otlp_endpoint)
+    create_fetcher(settings.discovery)
     configure_logging()
     log = LogRecorder()
     if tenants := settings.tenants_sharing_an_audience:
