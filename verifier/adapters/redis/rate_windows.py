@@ -46,7 +46,7 @@ class RedisRateCounters:
         length = length_of(rate)
         # The whole script goes out each time: a server that restarted, or another node of a cluster, knows no digest.
         match self._link.once("EVAL", HIT, 1, _PREFIX + name_of(key, rate), rate.amount, length, most):
-            case [int(admitted), int(gone), int(previous), int(current)]:
+            case [int() as admitted, int() as gone, int() as previous, int() as current]:
                 return Taken(admitted, Window(length, gone, previous, current))
             case _:
                 raise TypeError("Redis answered the script of the rates with something else than four numbers")
