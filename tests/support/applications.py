@@ -15,7 +15,8 @@ from support.services import ADMIN_KEYS
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.outstanding_nonces import SqliteOutstandingNonces
-from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
+from verifier.adapters.sqlite.rate_windows import SqliteRateCounters
+from verifier.adapters.stores.rate_batches import BatchingRateLimiter
 from verifier.api.admission import Admission
 from verifier.api.app import create_app
 from verifier.api.appraisals import Appraisals
@@ -133,7 +134,7 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
     verifier = Verifier(trust=trust, nonces=store, clock=clock, limits=Limits(), policies=lambda: read().policies)
     admission = Admission(
         callers=read,
-        limiter=limiter or SqliteRateLimiter(directory / "rates.sqlite3"),
+        limiter=limiter or BatchingRateLimiter(SqliteRateCounters(directory / "rates.sqlite3")),
         outstanding=SqliteOutstandingNonces(directory / "outstanding.sqlite3"),
         nonce_lifetime=Limits().nonce_lifetime,
         addresses=SourceAddresses(trusted_proxies=trusted_proxies, recorder=records),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import PlainValidator, TypeAdapter
+from pydantic import PlainValidator
 
 from verifier.adapters.records.lines import FORMAT, explain_newer_line
 from verifier.core.nonces import NonceRecord
@@ -28,8 +28,11 @@ def moment(microseconds: int) -> datetime:
 
 
 Moment = Annotated[datetime, PlainValidator(moment)]
-# decode_record refuses values that pydantic converts, and an unknown format.
-_RECORD = TypeAdapter(tuple[int, Moment, Moment, str, str, str])
+_TEXT = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
+#: A record, perhaps not exactly as encode_record writes it. json.loads takes several times as long.
+_RECORD = re.compile(rf"\[{FORMAT},(-?[0-9]+),(-?[0-9]+),{_TEXT},{_TEXT},{_TEXT}\]")
+#: An encoder of its own: each record takes several calls, and json.dumps looks at its options each time.
+_quote = json.JSONEncoder().encode
 
 
 def encode_text(text: str) -> str:
@@ -44,17 +47,8 @@ def encode_text(text: str) -> str:
 
 def encode_record(record: NonceRecord) -> str:
     """Encode a record as a JSON array in ASCII without spaces: format, issued, expires, vmId, policy, jkt."""
-    return json.dumps(
-        [
-            FORMAT,
-            microseconds(record.issued_at),
-            microseconds(record.expires_at),
-            record.vm_id,
-            record.policy,
-            record.jkt,
-        ],
-        separators=(",", ":"),
-    )
+    issued_at, expires_at = microseconds(record.issued_at), microseconds(record.expires_at)
+    return f"[{FORMAT},{issued_at},{expires_at},{_quote(record.vm_id)},{_quote(record.policy)},{_quote(record.jkt)}]"
 
 
 def decode_record(encoded: str) -> NonceRecord:
@@ -64,12 +58,23 @@ def decode_record(encoded: str) -> NonceRecord:
     count for or against an agent.
     """
     try:
-        _, issued_at, expires_at, vm_id, policy, jkt = _RECORD.validate_python(json.loads(encoded))
-        record = NonceRecord(issued_at=issued_at, expires_at=expires_at, vm_id=vm_id, policy=policy, jkt=jkt)
-        # The comparison refuses every variant, such as spaces, true or 1.0 for 1, and other escapes.
-        if encode_record(record) == encoded:
-            return record
-    except (ValueError, TypeError, OverflowError, RecursionError):
+        if (parts := _RECORD.fullmatch(encoded)) is not None:
+            issued_at, expires_at, *texts = parts.groups()
+            vm_id, policy, jkt = map(_unquoted, texts)
+            issued, expires = moment(int(issued_at)), moment(int(expires_at))
+            record = NonceRecord(issued_at=issued, expires_at=expires, vm_id=vm_id, policy=policy, jkt=jkt)
+            # The comparison refuses every variant, such as -0 and other escapes.
+            if encode_record(record) == encoded:
+                return record
+    except (ValueError, OverflowError):
         pass
     explained = explain_newer_line("The nonce store holds a record that", encoded, FORMAT)
     raise StoreUnavailable(explained or "The nonce store holds a record that this release cannot read.")
+
+
+def _unquoted(text: str) -> str:
+    """Decode the inside of a JSON string. Raises ValueError."""
+    if "\\" not in text:
+        return text
+    decoded: str = json.loads(f'"{text}"')
+    return decoded

@@ -6,8 +6,8 @@ passes. A rate is therefore exact for even traffic and an estimate for uneven tr
 """
 
 import math
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from verifier.adapters.records.nonces import encode_text
 from verifier.core.tenancy import Allowance, Rate
@@ -16,9 +16,15 @@ from verifier.ports.stores import MAX_RATE_KEY
 _SECOND = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The two counters at one moment. `length` and `gone`, the age of the current window, are in microseconds."""
+#: The clocks of a store and of its callers may differ in speed by one part of this many.
+_DRIFT = 1000
+
+
+class Window(NamedTuple):
+    """The two counters at one moment. `length` and `gone`, the age of the current window, are in microseconds.
+
+    A NamedTuple, because each counted request makes one.
+    """
 
     length: int
     gone: int
@@ -26,9 +32,31 @@ class Window:
     current: int
 
     @property
-    def count(self) -> int:
+    def counted(self) -> int:
         """Return how many requests count at this moment."""
         return self.previous * (self.length - self.gone) // self.length + self.current
+
+    @property
+    def usable(self) -> int:
+        """Return for how many microseconds a batch of this window may be used by another clock than the store's.
+
+        It is not positive at the end of the window, in which the store gives no batch.
+        """
+        return self.length - self.length // _DRIFT - self.gone
+
+
+class Taken(NamedTuple):
+    """The number of requests that a store admitted, and the window that includes them."""
+
+    admitted: int
+    window: Window
+
+
+def take(rate: Rate, window: Window, most: int) -> Taken:
+    """Admit up to `most` requests: as many as the rate has left, and one if no batch of the window is usable."""
+    free = max(0, rate.amount - window.counted)
+    admitted = min(free, most if window.usable > 0 else 1)
+    return Taken(admitted, window._replace(current=window.current + admitted))
 
 
 def length_of(rate: Rate) -> int:
@@ -57,4 +85,4 @@ def allowance_of(rate: Rate, window: Window, *, admitted: bool) -> Allowance:
         # One more request fits into the current window as soon as the previous counter has lost enough weight.
         wait -= window.length * (rate.amount - window.current) / window.previous
     reset = timedelta(seconds=math.floor(wait / _SECOND) + 1)
-    return Allowance(admitted=admitted, rate=rate, remaining=max(0, rate.amount - window.count), reset=reset)
+    return Allowance(admitted=admitted, rate=rate, remaining=max(0, rate.amount - window.counted), reset=reset)

@@ -35,13 +35,14 @@ class IdleConnections:
         """
         if os.getpid() != self._owner:
             self._owner, self._idle = os.getpid(), deque()
-        with suppress(IndexError):  # there is no idle one, or another thread has just taken it
-            while True:
+        while True:
+            try:
                 connection, since = self._idle.pop()
-                if monotonic() - since < _FRESH or not _is_spent(connection):
-                    return connection
-                connection.disconnect()
-        return self._connect()
+            except IndexError:  # there is no idle one, or another thread has just taken it
+                return self._connect()
+            if monotonic() - since < _FRESH or not _is_spent(connection):
+                return connection
+            connection.disconnect()
 
     def give_back(self, connection: Connection) -> None:
         self._idle.append((connection, monotonic()))

@@ -8,8 +8,7 @@ except commands that a store calls repeatable. If a node of a cluster answers th
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Self
@@ -66,6 +65,9 @@ _DETAILS: tuple[tuple[type[Exception], str], ...] = (
     (AllInUse, "All connections to Redis are in use."),
     (redis.exceptions.ConnectionError, "Redis cannot be reached."),
 )
+
+#: What `_send` raises if a command fails.
+_FAILURES = (redis.RedisError, ChildDeadlockedError, CircuitOpen)
 
 #: The code at the start of an error reply, as in `MISCONF Redis is configured to …`.
 _ERROR_CODE = re.compile(r"[A-Z]{2,16}")
@@ -145,28 +147,33 @@ class RedisLink:
 
     def once(self, *command: Word) -> object:
         """Send a command once and return its answer. After StoreUnavailable, it is unknown if it took effect."""
-        with self._failures_named():
+        try:
             return self._send(command)
+        except _FAILURES as error:
+            raise self._named(error) from None
 
     def durably(self, *command: Word) -> object:
         """Send a command once. If the settings require replicas, send WAIT after it on the same connection.
 
         Raises StoreUnavailable as `once` does, and also if too few replicas confirm the write in time.
         """
-        with self._failures_named():
+        try:
             return self._send(command, self._wait)
+        except _FAILURES as error:
+            raise self._named(error) from None
 
     def repeatably(self, *command: Word) -> object:
         """Send a command that may take effect twice. If the connection breaks, send it again: three times at most."""
-        with self._failures_named():
-            for attempt in range(1, _ATTEMPTS):
-                try:
-                    return self._send(command)
-                except redis.exceptions.ConnectionError as error:
-                    if not is_away(error):
-                        raise
-                time.sleep(random.uniform(0.1, 1) * attempt * _BACKOFF.total_seconds())  # noqa: S311 -- it is jitter
-            return self._send(command)
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._send(command)
+            except _FAILURES as error:
+                is_broken = isinstance(error, redis.exceptions.ConnectionError) and is_away(error)
+                if attempt == _ATTEMPTS or not is_broken:
+                    raise self._named(error) from None
+            time.sleep(random.uniform(0.1, 1) * attempt * _BACKOFF.total_seconds())  # noqa: S311 -- it is jitter
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless the server (in a cluster, one primary) answers.
@@ -184,25 +191,23 @@ class RedisLink:
         self._nodes.close()
         self._route.close()
 
-    @contextmanager
-    def _failures_named(self) -> Iterator[None]:
-        """Turn what redis-py raises into StoreUnavailable with a sentence of our own, which names the servers."""
-        try:
-            yield
-        except (redis.RedisError, ChildDeadlockedError, CircuitOpen) as error:
-            # `from None`: a traceback would show the server's message, which may quote a nonce.
-            raise StoreUnavailable(_detail(error)).located(self._place) from None
+    def _named(self, error: Exception) -> StoreUnavailable:
+        """Return the error for a failure, with a sentence of our own, which names the servers.
+
+        Raise it `from None`: a traceback would show the server's message, which may quote a nonce.
+        """
+        return self.unavailable(_detail(error))
 
     def _send(self, command: Command, wait: tuple[Command, ...] = ()) -> object:
         key = _key_of(command)
         address = self._route.address(key)
-        asking: list[Command] = []
+        asking: tuple[Command, ...] = ()
         for _ in range(1 + _REDIRECTIONS):
-            answer, *replicas = self._exchange(address, [*asking, command, *wait])[len(asking) :]
+            answer, *replicas = self._exchange(address, (*asking, command, *wait))[len(asking) :]
             if isinstance(answer, AskError) and key is not None and self._route.follows:
                 address = _named_by(answer, address)
                 # redis-py derives MovedError from AskError. A slot moves for good, and an ASK holds for one command.
-                asking = [] if isinstance(answer, MovedError) else [("ASKING",)]
+                asking = () if isinstance(answer, MovedError) else (("ASKING",),)
                 if not asking:
                     self._route.moved(key, address)
                 continue
@@ -211,14 +216,14 @@ class RedisLink:
                     if isinstance(error, (ReadOnlyError, ClusterDownError)):
                         self._route.doubt()
                     raise error
-            if all(isinstance(number, int) and number >= self._wait_replicas for number in replicas):
+            if not replicas or all(isinstance(number, int) and number >= self._wait_replicas for number in replicas):
                 return answer
             # The primary may have been replaced without knowing it.
             self._route.doubt()
             raise NotReplicated
         raise redis.exceptions.ConnectionError("too many redirections")
 
-    def _exchange(self, address: Address, commands: list[Command]) -> list[object]:
+    def _exchange(self, address: Address, commands: tuple[Command, ...]) -> list[object]:
         try:
             return self._nodes.at(address).exchange(commands)
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, CircuitOpen):

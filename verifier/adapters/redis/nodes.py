@@ -154,11 +154,12 @@ def _packed(commands: Sequence[Command]) -> bytes:
     """Encode the commands as arrays of strings (RESP2). redis-py's encoder takes a third of the time of a call."""
     parts: list[bytes] = []
     for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
+        parts.append(b"*%d" % len(command))
         for word in command:
-            raw = word if isinstance(word, bytes) else str(word).encode()
-            parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(parts)
+            raw = word if isinstance(word, bytes) else word.encode() if isinstance(word, str) else b"%d" % word
+            parts += (b"$%d" % len(raw), raw)
+    parts.append(b"")
+    return b"\r\n".join(parts)
 
 
 def _read_answer(connection: Connection) -> object:

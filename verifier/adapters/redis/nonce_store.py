@@ -18,6 +18,7 @@ from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption,
 from verifier.ports.stores import DocumentKey, NonceKey
 
 _USED = b"used"
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class RedisNonceStore:
@@ -79,9 +80,10 @@ class RedisNonceStore:
 
 
 def _milliseconds(keep: timedelta) -> int:
-    if keep <= timedelta(0):
+    milliseconds = -(-keep // _MILLISECOND)
+    if milliseconds <= 0:
         raise ValueError("keep is not positive")
-    return -(-keep // timedelta(milliseconds=1))
+    return milliseconds
 
 
 def _name(key: NonceKey) -> str:

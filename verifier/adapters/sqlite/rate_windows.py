@@ -1,14 +1,13 @@
-"""Rate limits on the embedded store: one SQLite file, which the workers of one host share."""
+"""Counters of rates on the embedded store: one SQLite file, which the workers of one host share."""
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from verifier.adapters.records.rates import Window, allowance_of, length_of, name_of
+from verifier.adapters.records.rates import Taken, Window, length_of, name_of, take
 from verifier.adapters.sqlite.files import BUSY_TIMEOUT, Layout, SqliteFile, give_back
-from verifier.core.tenancy import Allowance, Rate
+from verifier.core.tenancy import Rate
 
 _MICROSECONDS = 1_000_000
 #: The number of expired rows that one request removes: more than the one that it adds, and few enough for one caller.
@@ -40,8 +39,8 @@ _READ = "SELECT number, current, previous FROM windows WHERE key = ?"
 _WRITE = "INSERT OR REPLACE INTO windows (key, number, current, previous, forget_at) VALUES (?, ?, ?, ?, ?)"
 
 
-class SqliteRateLimiter:
-    """Count requests in the file at `path`, which SqliteFile makes and shares. Implements the RateLimiter port.
+class SqliteRateCounters:
+    """Count requests in the file at `path`, which SqliteFile makes and shares. Implements RateCounters.
 
     `now` returns seconds since 1970. A counter from the future, after a clock was set back, does not count.
     """
@@ -52,22 +51,20 @@ class SqliteRateLimiter:
         self._file = SqliteFile(path, _LAYOUT, busy_timeout=busy_timeout)
         self._now = now
 
-    def hit(self, key: str, rate: Rate) -> Allowance:
-        """Count one request if the rate admits it, and remove a few rows that have expired."""
+    def hit(self, key: str, rate: Rate, most: int) -> Taken:
+        """Count as many of `most` requests as the rate admits, and remove a few rows that have expired."""
         name, length = name_of(key, rate), length_of(rate)
         with self._file.transaction() as connection:
             # Read the clock after the wait for other writers, which may last until the next window.
             at = int(self._now() * _MICROSECONDS)
             number, gone = divmod(at, length)
             previous, current = _counters(connection.execute(_READ, (name,)).fetchall(), number)
-            window = Window(length=length, gone=gone, previous=previous, current=current)
-            admitted = window.count < rate.amount
-            if admitted:
-                window = replace(window, current=current + 1)
+            taken = take(rate, Window(length, gone, previous, current), most)
+            if taken.admitted:
                 connection.execute(_FORGET, (at, _FORGET_BATCH))
-                connection.execute(_WRITE, (name, number, window.current, previous, (number + 2) * length))
+                connection.execute(_WRITE, (name, number, taken.window.current, previous, (number + 2) * length))
                 give_back(connection)
-        return allowance_of(rate, window, admitted=admitted)
+        return taken
 
     def close(self) -> None:
         self._file.close()

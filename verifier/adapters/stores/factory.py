@@ -7,15 +7,16 @@ from urllib.parse import unquote, urlsplit
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.outstanding_nonces import RedisOutstandingNonces
-from verifier.adapters.redis.rate_windows import RedisRateLimiter
+from verifier.adapters.redis.rate_windows import RedisRateCounters
 from verifier.adapters.redis.trust_registry import RedisTrustRegistry
 from verifier.adapters.redis.urls import FORMS, RedisOptions, is_redis_url
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.outstanding_nonces import SqliteOutstandingNonces
-from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
+from verifier.adapters.sqlite.rate_windows import SqliteRateCounters
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
+from verifier.adapters.stores.rate_batches import BatchingRateLimiter
 from verifier.ports.decisions import DecisionStore
-from verifier.ports.stores import NonceStore, OutstandingNonces, RateLimiter
+from verifier.ports.stores import NonceStore, OutstandingNonces
 from verifier.ports.trust import TrustRegistry
 
 
@@ -27,7 +28,7 @@ class MissingStoreError(Exception):
 class Stores:
     nonces: NonceStore
     registry: TrustRegistry
-    limiter: RateLimiter
+    limiter: BatchingRateLimiter
     outstanding: OutstandingNonces
     #: The link that these stores share on Redis.
     link: RedisLink | None = None
@@ -50,14 +51,14 @@ def open_stores(url: str, *, connections: int, options: RedisOptions | None = No
         return Stores(
             nonces=SqliteNonceStore(path),
             registry=SqliteTrustRegistry(file_beside(path, "trust")),
-            limiter=SqliteRateLimiter(file_beside(path, "rates")),
+            limiter=BatchingRateLimiter(SqliteRateCounters(file_beside(path, "rates"))),
             outstanding=SqliteOutstandingNonces(file_beside(path, "outstanding")),
         )
     link = RedisLink.open(url, options=options, connections=connections)
     return Stores(
         nonces=RedisNonceStore(link),
         registry=RedisTrustRegistry(link),
-        limiter=RedisRateLimiter(link),
+        limiter=BatchingRateLimiter(RedisRateCounters(link)),
         outstanding=RedisOutstandingNonces(link),
         link=link,
     )

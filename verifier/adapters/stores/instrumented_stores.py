@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.stores.blocking import Runner, run_inline
 from verifier.adapters.stores.factory import Stores
+from verifier.adapters.stores.rate_batches import BatchingRateLimiter
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder, StoreCallMeasured, StoreCircuitsChanged
 
@@ -41,6 +42,8 @@ class _Instrumented:
                     StoreCallMeasured(store=self._name, operation=operation, seconds=seconds, failed=failed)
                 )
 
+        # The next call of this operation finds it as an attribute.
+        setattr(self, operation, measured)
         return measured
 
 
@@ -60,13 +63,14 @@ def instrument_stores(
     def runner(link: RedisLink | None) -> Runner:
         return make_runner() if link is None else run_inline
 
+    counters = _instrument(stores.limiter.counters, recorder, "rates", runner(stores.link))
     decisions = stores.decisions
     if decisions is not None:
         decisions = _instrument(decisions, recorder, "decisions", runner(stores.decision_link))
     return Stores(
         nonces=_instrument(stores.nonces, recorder, "nonces", runner(stores.link)),
         registry=_instrument(stores.registry, recorder, "registry", runner(stores.link)),
-        limiter=_instrument(stores.limiter, recorder, "rates", runner(stores.link)),
+        limiter=BatchingRateLimiter(counters),
         outstanding=_instrument(stores.outstanding, recorder, "outstanding", runner(stores.link)),
         link=stores.link,
         decisions=decisions,

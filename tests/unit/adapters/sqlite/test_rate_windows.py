@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifier.adapters.sqlite.rate_windows import SqliteRateLimiter
+from verifier.adapters.sqlite.rate_windows import SqliteRateCounters
+from verifier.adapters.stores.rate_batches import BatchingRateLimiter
 from verifier.core.tenancy import Rate
 
 #: The first second of a minute.
@@ -33,15 +34,15 @@ def moment() -> Moment:
 
 
 @pytest.fixture
-def limiter(tmp_path: Path, moment: Moment) -> SqliteRateLimiter:
-    return SqliteRateLimiter(tmp_path / "rates.sqlite3", now=moment)
+def limiter(tmp_path: Path, moment: Moment) -> BatchingRateLimiter:
+    return BatchingRateLimiter(SqliteRateCounters(tmp_path / "rates.sqlite3", now=moment))
 
 
-def admitted(limiter: SqliteRateLimiter, number: int) -> int:
+def admitted(limiter: BatchingRateLimiter, number: int) -> int:
     return sum(limiter.hit("key", TEN).admitted for _ in range(number))
 
 
-def test_the_previous_window_loses_weight_evenly(limiter: SqliteRateLimiter, moment: Moment) -> None:
+def test_the_previous_window_loses_weight_evenly(limiter: BatchingRateLimiter, moment: Moment) -> None:
     assert admitted(limiter, 12) == 10
     moment.at = START + 60
     assert admitted(limiter, 1) == 0
@@ -51,19 +52,19 @@ def test_the_previous_window_loses_weight_evenly(limiter: SqliteRateLimiter, mom
     assert admitted(limiter, 12) == 10
 
 
-def test_a_counter_has_no_weight_two_windows_later(limiter: SqliteRateLimiter, moment: Moment) -> None:
+def test_a_counter_has_no_weight_two_windows_later(limiter: BatchingRateLimiter, moment: Moment) -> None:
     admitted(limiter, 10)
     moment.at = START + 120
     assert admitted(limiter, 12) == 10
 
 
-def test_a_clock_that_was_set_back_locks_no_caller_out(limiter: SqliteRateLimiter, moment: Moment) -> None:
+def test_a_clock_that_was_set_back_locks_no_caller_out(limiter: BatchingRateLimiter, moment: Moment) -> None:
     admitted(limiter, 10)
     moment.at = START - 3_600
     assert admitted(limiter, 12) == 10
 
 
-def test_expired_rows_are_removed_a_few_at_a_time(limiter: SqliteRateLimiter, moment: Moment, tmp_path: Path) -> None:
+def test_expired_rows_are_removed_a_few_at_a_time(limiter: BatchingRateLimiter, moment: Moment, tmp_path: Path) -> None:
     for number in range(40):
         limiter.hit(f"key-{number}", TEN)
     moment.at = START + 120
@@ -85,7 +86,8 @@ def test_a_caller_who_waits_until_the_reset_is_admitted(amount: int, gaps: list[
     """The remaining number is true as well."""
     with tempfile.TemporaryDirectory() as directory:
         moment = Moment(START + offset)
-        limiter = SqliteRateLimiter(Path(directory) / "rates.sqlite3", now=moment)
+        counters = SqliteRateCounters(Path(directory) / "rates.sqlite3", now=moment)
+        limiter = BatchingRateLimiter(counters)
         rate = Rate.parse(f"{amount}/minute")
         for gap in gaps:
             moment.at += gap / amount
@@ -95,4 +97,4 @@ def test_a_caller_who_waits_until_the_reset_is_admitted(amount: int, gaps: list[
             if not told.admitted:
                 moment.at += told.reset.total_seconds()
                 assert limiter.hit("north", rate).admitted
-        limiter.close()
+        counters.close()

@@ -11,9 +11,10 @@ from support.documents import NOW
 from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from verifier.adapters.stores.factory import open_stores
 from verifier.adapters.stores.instrumented_stores import instrument_stores
+from verifier.adapters.stores.rate_batches import RateCounters
 from verifier.core.nonces import FirstUse, NonceRecord
 from verifier.core.tenancy import Rate, Unit
-from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, OutstandingNonces, RateLimiter, StoreUnavailable
+from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, OutstandingNonces, StoreUnavailable
 from verifier.ports.telemetry import Event, StoreCallMeasured
 from verifier.ports.trust import TrustAuditEvent, TrustRegistry
 
@@ -67,7 +68,7 @@ def test_each_call_is_measured_under_its_name_and_returns_the_stores_answer(tmp_
     assert len(answered) == len(recorder.calls)
     expected = {("nonces", name) for name in methods_of(NonceStore)}
     expected |= {("registry", name) for name in methods_of(TrustRegistry) - {"record", "record_nonconforming"}}
-    expected |= {("rates", name) for name in methods_of(RateLimiter)}
+    expected |= {("rates", name) for name in methods_of(RateCounters)}
     expected |= {("outstanding", name) for name in methods_of(OutstandingNonces)}
     expected |= {("decisions", "append"), ("decisions", "tenants")}
     assert answered == expected
