@@ -2,8 +2,6 @@
 
 import os
 import subprocess
-import sys
-import sysconfig
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -11,10 +9,10 @@ from pathlib import Path
 
 from figures import Figure
 from options import Options
-from servers import SERVICE, Site, make_site
+from servers import PYTHON, SERVICE, Site, make_site
 from support.processes import await_that
 
-_COMMAND = Path(sysconfig.get_path("scripts")) / "imds-verifier"
+_COMMAND = Path(PYTHON).with_name("imds-verifier")
 #: For each round of the others.
 _STARTS = 4
 
@@ -38,8 +36,8 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _cpu_seconds_of(arguments: Sequence[str]) -> float:
-    """Return the CPU seconds of this Python with these arguments. Bytecode is read from the cache, if it is there."""
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)  # noqa: S603 - ours
+    """Return the CPU seconds of Python with these arguments. Bytecode is read from the cache, if it is there."""
+    process = subprocess.Popen([PYTHON, *arguments], stdout=subprocess.DEVNULL)  # noqa: S603 - ours
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
