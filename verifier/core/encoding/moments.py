@@ -1,4 +1,4 @@
-"""Read and write moments as RFC 3339."""
+"""Read and write moments as RFC 3339, and write durations."""
 
 import re
 from contextlib import suppress
@@ -24,3 +24,9 @@ def read_moment(text: str) -> datetime:
         if _MOMENT.fullmatch(text):
             return datetime.fromisoformat(text)
     raise ValueError("not a time of RFC 3339")
+
+
+def milliseconds(seconds: float) -> float:
+    """Convert a duration to milliseconds, rounded to a microsecond."""
+    # `round` to three digits takes four times as long.
+    return round(seconds * 1_000_000) / 1000

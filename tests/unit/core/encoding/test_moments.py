@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from verifier.core.encoding.moments import moment_json, read_moment
+from verifier.core.encoding.moments import milliseconds, moment_json, read_moment
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,10 @@ def test_a_moment_without_a_zone_is_naive(text: str) -> None:
 def test_any_other_text_is_no_moment(text: str) -> None:
     with pytest.raises(ValueError, match=r"^not a time of RFC 3339$"):
         read_moment(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0, 0), (0.0123456, 12.346), (0.0000004, 0), (1e-6, 0.001), (12.5, 12_500), (0.3, 300)]
+)
+def test_milliseconds_have_three_digits(seconds: float, expected: float) -> None:
+    assert milliseconds(seconds) == expected == round(seconds * 1000, 3)
