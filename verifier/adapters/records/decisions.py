@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from verifier.adapters.records.nonces import encode_text, microseconds
@@ -19,8 +18,8 @@ from verifier.ports.stores import StoreUnavailable
 VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+# A NamedTuple: its construction takes half the time of that of a frozen dataclass.
+class Entry(NamedTuple):
     """One record as a store keeps it. Each text except `line` is encoded (encode_text), and empty if it is unknown.
 
     `line` is the record as one line of JSON in ASCII. `groups` are what a verified VM counts under, and empty for any
