@@ -51,9 +51,8 @@ SCARCE: Final = 0.9
 #: records: 620 on Redis 7.0, and less on Redis 6.2 and Valkey 9.1. A table that grows needs more for a while.
 ENTRY_BYTES: Final = 750
 
-#: How many records one script adds, and how many more than that it deletes. To add or to delete one takes Redis about
-#: 40 us, and to prepare one takes a worker 30 us. Meanwhile neither serves a request. Smaller scripts cost more for each
-#: record.
+#: How many records one script adds, and how many more than that it deletes. One record takes Redis about 40 us, and
+#: before that it takes a worker 30 us. Meanwhile neither serves a request. A smaller script takes more for each record.
 BATCH: Final = 50
 _DELETED = 100
 #: How many records one script erases and looks at. Each of these takes some milliseconds.
