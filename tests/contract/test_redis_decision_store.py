@@ -15,7 +15,7 @@ from support.redis_groups import ask
 from support.redis_server import RedisServer, running_redis_server
 from support.tcp_proxy import Network, running_tcp_proxy
 
-from verifier.adapters.redis.decision_store import ENTRY_BYTES, FEW, RedisDecisionStore
+from verifier.adapters.redis.decision_store import BATCH, ENTRY_BYTES, FEW, RedisDecisionStore
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.vm_counts import MOST_VALUES, OTHER_VALUES
@@ -228,7 +228,7 @@ class TestConsistency:
         assert client.exists(key_of("t", "vms"), key_of("t", "subscriptions"), key_of("t", "fresh")) == 0
 
     def test_a_batch_whose_answer_is_lost_is_kept_once(self, server: RedisServer, client: redis.Redis) -> None:
-        records = [record_of(NOW + index * SECOND, "t", claims=claims_of(f"vm-{index}")) for index in range(150)]
+        records = [record_of(NOW + index * SECOND, "t", claims=claims_of(f"vm-{index}")) for index in range(BATCH)]
         with running_tcp_proxy(server.port) as proxy, opened(f"redis://127.0.0.1:{proxy.port}") as store:
             store.append([garbage_of(NOW, "t", request_id="first")])
             ask(server, "CONFIG RESETSTAT")
@@ -238,8 +238,16 @@ class TestConsistency:
             proxy.network = Network.WORKS
             assert ids_in(store, "t") == [*(record.request_id for record in records[::-1]), "first"]
             usage = store.usage(NOW.date(), NOW.date(), tenant="t", by=Dimension.PLAN)
-            assert usage.total == pytest.approx(150, rel=0.05)
-        assert assert_consistent(client, "t") == 150
+            assert usage.total == pytest.approx(BATCH, rel=0.05)
+        assert assert_consistent(client, "t") == BATCH
+
+    def test_a_large_batch_is_several_scripts(self, server: RedisServer) -> None:
+        with opened(server.url) as store:
+            store.append([record_of(NOW, "t")])
+            ask(server, "CONFIG RESETSTAT")
+            store.append([record_of(NOW, "t") for _ in range(2 * BATCH + 1)])
+            assert ask(server, "INFO", "commandstats")["cmdstat_eval"]["calls"] == 3
+            assert len(ids_in(store, "t")) == 2 * BATCH + 2
 
     def test_a_lost_set_of_tenants_is_restored_by_the_next_record(
         self, server: RedisServer, client: redis.Redis

@@ -119,7 +119,6 @@ def pytest_configure() -> None:
 
     def keep_record(*args: object, **more: object) -> logging.LogRecord:
         record: logging.LogRecord = make_record(*args, **more)
-        # structlog's lines are dictionaries until they are formatted.
         SESSION_LOG.lines.append(f"{record.msg} {record.args}")
         return record
 

@@ -148,7 +148,7 @@ def test_a_command_names_the_module_that_is_missing(bare: Mapping[str, str], com
 )
 def test_a_command_imports_only_what_it_needs(arguments: tuple[str, ...], packages: set[str]) -> None:
     """The start of a process is most of the time of a short command."""
-    service_only = {"flask", "werkzeug", "gevent", "gunicorn", "redis", "structlog", "prometheus_client", "jwt"}
+    service_only = {"flask", "werkzeug", "gevent", "gunicorn", "redis", "prometheus_client", "jwt"}
     assert service_only.isdisjoint(packages)
     code = (
         "import atexit, sys\n"

@@ -11,7 +11,6 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from prometheus_client import Gauge, Histogram
 from support.documents import NOW
 
-from verifier.adapters.records.appraisals import appraisal_fields
 from verifier.adapters.telemetry.metrics import MetricsRecorder
 from verifier.api.problems import DOCUMENTATION
 from verifier.core.issuer_review import ReviewStatus
@@ -174,7 +173,7 @@ def test_the_page_explains_every_metric() -> None:
 
 def test_the_page_explains_every_field_of_a_decision() -> None:
     page = (ROOT / "docs" / "metrics-and-logs.md").read_text("utf-8")
-    told = appraisal_fields(AppraisalRecord(at=NOW, request_id="", tenant="", verdict=Verdict.VERIFIED, code=""))
+    told = AppraisalRecord(at=NOW, request_id="", tenant="", verdict=Verdict.VERIFIED, code="").fields()
     rows = {
         name
         for row in re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)

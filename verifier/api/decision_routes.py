@@ -64,7 +64,7 @@ def create_decision_blueprint(decisions: Decisions | None, admission: Admission,
 
 
 def decision_json(fields: Json) -> DecisionJson:
-    """Return a stored record. The recording path wrote its fields (adapters.records.appraisals)."""
+    """Return a stored record. The recording path wrote its fields (AppraisalRecord.fields)."""
     return cast("DecisionJson", dict(fields))
 
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, NamedTuple, Protocol
 
-from verifier.core.model import Claims
+from verifier.core.encoding.json_text import encode_json
+from verifier.core.encoding.moments import milliseconds
+from verifier.core.model import Claims, Plan
 from verifier.core.policy import Denial
 from verifier.core.reasons import Check
 from verifier.core.trust.clouds import Cloud
@@ -39,7 +42,8 @@ class Stage(StrEnum):
     FRESH = "fresh"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots, because `members` is computed once for each record.
+@dataclass(frozen=True, kw_only=True)
 class AppraisalRecord:
     """Describe one appraisal, or one request that ended before it, and how it ended. Users see it as a "decision".
 
@@ -79,6 +83,59 @@ class AppraisalRecord:
     seconds: float = 0
     steps: tuple[tuple[Check, float], ...] = ()
 
+    def fields(self) -> dict[str, object]:
+        """Return what JSON shows: every field except the time and the stage. Enumerations stay: they are texts too.
+
+        Unknown values are empty and never missing, so that queries need no special case.
+        """
+        claims = self.claims
+        plan = (claims.plan if claims else None) or _NO_PLAN
+        return {
+            "requestId": self.request_id,
+            "clientRequestId": self.client_request_id,
+            "tenant": self.tenant,
+            "key": self.key,
+            "route": self.route,
+            "verdict": self.verdict,
+            "code": self.code,
+            "detail": self.detail,
+            "failedCheck": self.failed_check or "",
+            "vmId": claims.vm_id if claims else "",
+            "subscriptionId": (claims.subscription_id or "") if claims else "",
+            "plan": {"publisher": plan.publisher or "", "product": plan.product or "", "name": plan.name or ""},
+            "sku": (claims.sku or "") if claims else "",
+            "licenseType": (claims.license_type or "") if claims else "",
+            "cloud": self.cloud or "",
+            "signerSerial": self.signer_serial,
+            "issuer": self.issuer,
+            "policies": self.policies,
+            "denial": None if self.denial is None else _denial(self.denial),
+            "documentSha256": self.document_sha256,
+            "milliseconds": milliseconds(self.seconds),
+            "steps": {str(check): milliseconds(seconds) for check, seconds in self.steps},
+        }
+
+    @cached_property
+    def members(self) -> str:
+        """The fields as the members of a JSON object, in ASCII and without its braces.
+
+        The service log and the stores add the time, each in its own form.
+        """
+        return encode_json(self.fields())[1:-1].decode("ascii")
+
+
+_NO_PLAN: Final = Plan(publisher=None, product=None, name=None)
+
+
+def _denial(denial: Denial) -> dict[str, object]:
+    return {
+        "policy": denial.policy,
+        "rule": denial.rule,
+        "found": denial.found,
+        "allowed": denial.allowed,
+        "allowedCount": denial.allowed_count,
+    }
+
 
 class DecisionLog(Protocol):
     """Take the records of one worker."""
@@ -110,7 +167,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A stored record: its place, and its fields as JSON shows them (adapters.records.appraisals)."""
+    """A stored record: its place, and the fields of its record as JSON shows them."""
 
     position: Position
     fields: Mapping[str, object]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
@@ -36,8 +36,8 @@ class ReloadOutcome(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseSent:
+# A NamedTuple: each request makes some of these, and a frozen dataclass takes twice as long.
+class ResponseSent(NamedTuple):
     """The service answered a request. No field holds a part of a document or a nonce.
 
     The service makes `request_id`. `client_request_id` is the only text that the caller chose; it is empty if the
@@ -45,11 +45,11 @@ class ResponseSent:
     """
 
     request_id: str
-    client_request_id: str = ""
     route: str
     status: int
     code: str
     seconds: float
+    client_request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +208,8 @@ class SettingsReloaded:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreCallMeasured:
+# A NamedTuple for the same reason.
+class StoreCallMeasured(NamedTuple):
     """A store answered a call, or the call `failed` because the store is unavailable."""
 
     store: str

@@ -13,7 +13,7 @@ from support.applications import Application, make_application
 from support.services import ADMIN_KEY
 from support.tenant_keys import hash_of
 
-from verifier.adapters.records.appraisals import line_of
+from verifier.adapters.records.decisions import line_of
 from verifier.api.authentication import Tenants
 from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.policy import ClaimIn, ClaimName, Denial, Policies

@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from verifier.adapters.records.appraisals import VERSION, line_of
 from verifier.adapters.records.nonces import encode_text, microseconds
 from verifier.core.encoding.formats import explain_newer_format
+from verifier.core.encoding.moments import moment_json
 from verifier.core.model import Plan
 from verifier.core.trust.clouds import Cloud
 from verifier.ports.decisions import AppraisalRecord, Decision, Dimension, Position, Selection, Stage, Verdict
 from verifier.ports.stores import StoreUnavailable
 
+#: The version of the form of a line. A later release reads this one.
+VERSION: Final = 1
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+
+# A NamedTuple: its construction takes half the time of that of a frozen dataclass.
+class Entry(NamedTuple):
     """One record as a store keeps it. Each text except `line` is encoded (encode_text), and empty if it is unknown.
 
     `line` is the record as one line of JSON in ASCII. `groups` are what a verified VM counts under, and empty for any
@@ -53,6 +56,11 @@ def entry_of(record: AppraisalRecord) -> Entry:
         line=line_of(record),
         groups=_groups(plan, claims.sku, record.cloud) if claims and record.verdict is Verdict.VERIFIED else {},
     )
+
+
+def line_of(record: AppraisalRecord) -> str:
+    """Return one line of JSON that starts with the version and the time (RFC 3339, UTC)."""
+    return f'{{"version":{VERSION},"time":"{moment_json(record.at, "microseconds")}",{record.members}}}'
 
 
 def filters_of(selection: Selection) -> dict[str, str]:

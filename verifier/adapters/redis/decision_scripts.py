@@ -115,27 +115,38 @@ for group = 1, groups do
 end
 if groups > 0 then redis.call('SET', KEYS[8], first_day, 'PX', keep_counts) end
 
-local added = {}
+-- One command adds the members of all records to a key: each call of a command takes more time than its member.
+local added, hashes, members, entries = {}, {}, {{}, {}, {}}, {{}, {}}
+local function put(list, first, second)
+    list[#list + 1] = first
+    list[#list + 1] = second
+end
 local fields = '^(%d)|' .. string.rep('([^|]*)|', 7) .. '(.*)$'
 for number = 1, records do
     local argument = ARGV[header + number]
     local stage, time, verdict, code, plan, vm, subscription, request, line = string.match(argument, fields)
     stage = tonumber(stage)
-    if redis.call('HEXISTS', requests, request) == 0 then
+    if not added[request] and redis.call('HEXISTS', requests, request) == 0 then
         sequence = sequence + 1
         local place = time .. string.format('%010x', sequence)
         local size = #line + 2 * (#request + #vm + #subscription)
             + 3 * (#verdict + #code + #plan) + entry_bytes
         local compared = '|' .. table.concat({verdict, code, plan}, '|') .. '|'
         local entry = '|' .. place .. stage .. compared
-        redis.call('ZADD', stages[stage], 0, place .. compared .. request .. '|' .. string.format('%.0f', size))
-        redis.call('HSET', requests, request, table.concat({place, vm, subscription, line}, '|'))
-        if vm ~= '' then redis.call('ZADD', indexes[1], 0, vm .. entry) end
-        if subscription ~= '' then redis.call('ZADD', indexes[2], 0, subscription .. entry) end
+        put(members[stage], 0, place .. compared .. request .. '|' .. string.format('%.0f', size))
+        put(hashes, request, table.concat({place, vm, subscription, line}, '|'))
+        if vm ~= '' then put(entries[1], 0, vm .. entry) end
+        if subscription ~= '' then put(entries[2], 0, subscription .. entry) end
         bytes[stage] = bytes[stage] + size
         added[request] = true
     end
 end
+local function write(command, key, list)
+    if #list > 0 then redis.call(command, key, unpack(list)) end
+end
+write('HSET', requests, hashes)
+for stage = 1, 3 do write('ZADD', stages[stage], members[stage]) end
+for number = 1, 2 do write('ZADD', indexes[number], entries[number]) end
 
 -- If the server is short of memory, the total must not grow: new records replace those of their stage. Only fresh ones
 -- that need more room replace others.

@@ -6,8 +6,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import jwt
-
 from verifier.adapters.polling import FileFollower
 from verifier.adapters.tokens.keys import KeyRing, make_ring, read_files
 from verifier.core import result_claims
@@ -15,8 +13,6 @@ from verifier.core.encoding.json_text import encode_json
 from verifier.core.model import LiveResult
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import PublishedKey, TokenKeyError
-
-_JWS = jwt.PyJWS()
 
 
 class SignedResults:
@@ -65,8 +61,7 @@ class SignedResults:
             token_id=secrets.token_urlsafe(16),
             build=self._build,
         )
-        headers = {"kid": signing.kid, "typ": result_claims.TOKEN_TYPE}
-        return _JWS.encode(encode_json(claims), signing.private_key, algorithm=signing.algorithm.value, headers=headers)
+        return signing.sign(encode_json(claims), result_claims.TOKEN_TYPE)
 
     def published(self) -> tuple[PublishedKey, ...]:
         """Reload the directory and return its public keys.

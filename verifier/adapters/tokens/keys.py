@@ -7,17 +7,21 @@ import hashlib
 import json
 import os
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
+import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
+from verifier.core.encoding.json_text import encode_json
 from verifier.ports.tokens import PublishedKey, TokenAlgorithm, TokenKeyError
 
 SUFFIX = ".pem"
@@ -44,6 +48,16 @@ class TokenKey:
         """Return the JWK (RFC 7517). It is built from the public key, so it has only public members."""
         jwk = {**_public_members(self.private_key), "kid": self.kid, "use": "sig", "alg": self.algorithm.value}
         return PublishedKey(kid=self.kid, jwk=jwk)
+
+    def sign(self, payload: bytes, media_type: str) -> str:
+        """Return the payload as a signed JWS (RFC 7515 section 7.1).
+
+        `jwt.PyJWS.encode` returns the same, but spends a fifth of the time of a token on its header and on checks of
+        the key, which `make_ring` made.
+        """
+        signed = b".".join((_header(self.algorithm, self.kid, media_type), _base64url(payload)))
+        signature = jwt.get_algorithm_by_name(self.algorithm).sign(signed, self.private_key)
+        return b".".join((signed, _base64url(signature))).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +143,15 @@ def thumbprint(key: PrivateKey) -> bytes:
     """Return the SHA-256 of the public key's required members in canonical form (RFC 7638 section 3)."""
     canonical = json.dumps(_public_members(key), separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(canonical.encode()).digest()
+
+
+@lru_cache(maxsize=MAX_KEYS)
+def _header(algorithm: TokenAlgorithm, kid: str, media_type: str) -> bytes:
+    return _base64url(encode_json({"alg": algorithm, "kid": kid, "typ": media_type}))
+
+
+def _base64url(data: bytes) -> bytes:
+    return urlsafe_b64encode(data).rstrip(b"=")
 
 
 def _read_file(directory: Path, name: str) -> KeyFile:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-import structlog
 
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
 from verifier.core.discovery import IssuerObservation
@@ -52,7 +51,6 @@ def _restore_logging() -> Iterator[None]:
     yield
     root.handlers, root.level = handlers, level
     logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -155,6 +153,40 @@ def test_appraisal_is_one_line_with_every_field(capsys: pytest.CaptureFixture[st
         "milliseconds": 12.346,
         "steps": {"format": 0.1, "chain": 2.0},
     }
+
+
+def test_members_of_a_line_have_a_fixed_order(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    trace = TraceContext.read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", span_id="b283e9d28d868f6f")
+    before = CURRENT_TRACE.set(trace)
+    LogRecorder().record(appraised(Verdict.VERIFIED, "verified"))
+    LogRecorder().record(RequestFailed(request_id="r-1", error=raised(ValueError(SECRET))))
+    CURRENT_TRACE.reset(before)
+    logging.getLogger("any").warning("of a library")
+    decided, failed, foreign = map(list, lines(capsys))
+    every = ["event", "traceId", "spanId", "parentSpanId", "level", "time"]
+    assert (decided[:2], decided[-8:]) == (["requestId", "clientRequestId"], ["milliseconds", "steps", *every])
+    assert failed == ["requestId", "detail", *every, "exception"]
+    assert foreign == ["event", "level", "time"]
+
+
+def test_each_line_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[str] = []
+    monkeypatch.setattr(sys.stderr, "write", writes.append)
+    LogRecorder().record(appraised(Verdict.VERIFIED, "verified"))
+    LogRecorder().record(StoreCircuitsChanged(open_circuits=1))
+    LogRecorder().record(ForwardingMismatched(detail="Überlauf"))
+    assert [json.loads(line)["event"] for line in writes] == ["decided", "forwarding mismatch"]
+    assert all(line.isascii() and line.index("\n") == len(line) - 1 for line in writes)
+
+
+def test_exceptions_that_cause_each_other_end(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    first, second = raised(ValueError(SECRET)), raised(KeyError(SECRET))
+    first.__cause__, second.__cause__ = second, first
+    LogRecorder().record(RefreshFailed(error=first))
+    (line,) = lines(capsys)
+    assert [stack["type"] for stack in line["exception"]] == ["ValueError", "KeyError"]  # type: ignore[attr-defined]
 
 
 def test_unavailable_appraisals_are_errors(capsys: pytest.CaptureFixture[str]) -> None:

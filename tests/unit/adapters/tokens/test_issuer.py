@@ -193,6 +193,22 @@ def test_header_names_the_key_and_brings_none_along(issuer: Issuer) -> None:
     assert header == {"alg": header["alg"], "kid": issuer.keys.published()[0].kid, "typ": "eat+jwt"}
 
 
+@pytest.mark.parametrize("algorithm", TokenAlgorithm)
+def test_a_key_signs_as_pyjwt_does(algorithm: TokenAlgorithm, tmp_path: Path) -> None:
+    administer(tmp_path).generate(algorithm)
+    key = load_ring(tmp_path).signing
+    for payload in (b"{}", b'{"iss":"x"}', bytes(range(256))):
+        expected = jwt.PyJWS().encode(
+            payload, key.private_key, algorithm=algorithm.value, headers={"kid": key.kid, "typ": "eat+jwt"}
+        )
+        token = key.sign(payload, "eat+jwt")
+        assert token.split(".")[:2] == expected.split(".")[:2]
+        assert len(token) == len(expected)
+        # A signature of ES256 contains random bits.
+        assert algorithm is TokenAlgorithm.ES256 or token == expected
+        assert jwt.PyJWS().decode(token, key.private_key.public_key(), algorithms=[algorithm.value]) == payload
+
+
 def test_no_two_tokens_have_one_jti(issuer: Issuer) -> None:
     result = fresh_result()
 

@@ -3,8 +3,16 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from verifier.core.encoding.moments import moment_json, read_moment
+from verifier.core.encoding.moments import milliseconds, moment_json, read_moment
+
+
+def moments() -> st.SearchStrategy[datetime]:
+    zones = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
+    # A day from the ends, where a moment has no UTC form.
+    return st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=zones)  # noqa: DTZ001 - bounds are naive
 
 
 @pytest.mark.parametrize(
@@ -19,6 +27,20 @@ from verifier.core.encoding.moments import moment_json, read_moment
 def test_writes_moments_in_utc(moment: datetime, text: str) -> None:
     assert moment_json(moment) == text
     assert read_moment(text) == moment
+
+
+@given(moments())
+def test_writes_what_isoformat_writes(moment: datetime) -> None:
+    expected = moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    assert moment_json(moment) == expected
+    for timespec in ("seconds", "microseconds"):
+        expected = moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+        assert moment_json(moment, timespec) == expected
+
+
+def test_a_moment_without_a_zone_is_not_written() -> None:
+    with pytest.raises(TypeError):
+        moment_json(datetime(2026, 11, 23))  # noqa: DTZ001 - a naive one
 
 
 def test_writes_a_moment_of_another_zone_in_utc_too() -> None:
@@ -62,3 +84,10 @@ def test_a_moment_without_a_zone_is_naive(text: str) -> None:
 def test_any_other_text_is_no_moment(text: str) -> None:
     with pytest.raises(ValueError, match=r"^not a time of RFC 3339$"):
         read_moment(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0, 0), (0.0123456, 12.346), (0.0000004, 0), (1e-6, 0.001), (12.5, 12_500), (0.3, 300)]
+)
+def test_milliseconds_have_three_digits(seconds: float, expected: float) -> None:
+    assert milliseconds(seconds) == expected == round(seconds * 1000, 3)
