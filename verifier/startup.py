@@ -1,7 +1,7 @@
 """Check trust, keys and stores before the first worker starts, and make adapters of settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -17,6 +17,7 @@ from verifier.adapters.tokens.keys import KeyRing, load_ring
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.trust.bundle import TrustBundle
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.ports.decisions import DecisionStore
 from verifier.ports.telemetry import Recorder

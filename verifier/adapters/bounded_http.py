@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from http.client import HTTPException, HTTPResponse
 from io import BufferedReader, RawIOBase
@@ -17,6 +17,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
+from verifier.core.values import dataclass
 from verifier.ports.trust import FetchFailed
 
 #: The bytes of one answer beside its body: interim answers, header, chunk framing and trailers.

@@ -6,7 +6,6 @@ The service counts a request before it reads the body. It counts a VM's document
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
 from verifier.api.authentication import Callers, authorization_of
@@ -17,6 +16,7 @@ from verifier.api.source_addresses import SourceAddresses
 from verifier.core.model import AuthenticContent
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Allowance, KeyKind, LimitedPath, Rate, Tenant
+from verifier.core.values import dataclass
 from verifier.ports.stores import OutstandingNonces, RateLimiter, StoreUnavailable
 
 _WAIT = "Retry after the time in Retry-After."

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 
@@ -15,6 +14,7 @@ from verifier.core.policy import Denial, PolicyDenied, UnknownPolicyError
 from verifier.core.reasons import Check, QuotingRefused, Refused
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.ports.decisions import NO_TENANT, AppraisalRecord, DecisionLog, Stage, Verdict
 from verifier.ports.stores import StoreUnavailable, Unavailable

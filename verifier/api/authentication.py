@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from flask import Request
@@ -18,6 +18,7 @@ from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault
 from verifier.core.policy import Policies
 from verifier.core.tenancy import NAME_PATTERN, KeyKind, Tenant
+from verifier.core.values import dataclass
 from verifier.ports.decisions import NO_TENANT
 
 _Caller = TypeVar("_Caller")

@@ -1,7 +1,6 @@
 """Read the query strings of decisions and usage strictly: unknown, repeated and malformed parameters are refused."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -11,6 +10,7 @@ from verifier.api.json_codec import RequestError
 from verifier.api.problems import RequestFault, find_code
 from verifier.api.request_bodies import InvalidBodyError, RequestBody, validate_fields
 from verifier.core.encoding.moments import read_moment
+from verifier.core.values import dataclass
 from verifier.core.vm_ids import VM_ID_PATTERN, parse_vm_id
 from verifier.ports.decisions import KEEP_USAGE, Dimension, Selection, Verdict
 from verifier.usecases.decisions import MAX_LIMIT, Cursor

@@ -1,7 +1,6 @@
 """Convert requests from JSON to types, and results and refusals from types to JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, TypeVar
 
@@ -34,6 +33,7 @@ from verifier.core.model import AttestationResult, ChainLink, Claims, RawDocumen
 from verifier.core.reasons import CheckResult, QuotingRefused, Reason
 from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.certificates import Certificate
+from verifier.core.values import dataclass
 from verifier.core.vm_ids import VM_ID_PATTERN, parse_vm_id
 from verifier.ports.tokens import PublishedKey
 from verifier.usecases.appraise import IssuedNonce, NonceBinding

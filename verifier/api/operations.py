@@ -1,6 +1,5 @@
 """List every operation of the HTTP API, with its request bodies, answers and problem codes."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from verifier.api.answers import (
@@ -18,6 +17,7 @@ from verifier.api.request_bodies import RequestBody
 from verifier.api.trust_answers import TrustSurveyJson
 from verifier.api.trust_json_codec import PinRequest
 from verifier.core.reasons import Reason
+from verifier.core.values import dataclass
 
 JSON = "application/json"
 TEXT = "text/plain"

@@ -1,9 +1,9 @@
 """Map each reason and fault to its HTTP status and its documentation (RFC 9457)."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from verifier.core.reasons import Reason
+from verifier.core.values import dataclass
 
 
 class RequestFault(StrEnum):

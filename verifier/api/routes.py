@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import NotFound
@@ -15,6 +14,7 @@ from verifier.api.bodies import read_body, serve_cached, serve_json
 from verifier.api.current import current_request, current_state
 from verifier.api.problems import DOCUMENTATION, find_code
 from verifier.core.tenancy import LimitedPath
+from verifier.core.values import dataclass
 from verifier.ports.telemetry import METRICS_LISTENER, Recorder
 from verifier.ports.tokens import JWKS_LIFETIME, TokenIssuer
 from verifier.usecases.appraise import Verifier

@@ -1,7 +1,6 @@
 """Define the routes that show and change trust. Each change answers with the trust after it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flask import Blueprint, Response, g, request
 
@@ -16,6 +15,7 @@ from verifier.api.trust_json_codec import (
     read_pem,
     survey_json,
 )
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.usecases.trust_administration import TrustAdministration, UnknownAuthorityError
 from verifier.usecases.trust_feed import TrustFeed

@@ -5,13 +5,13 @@ A page is not trusted. A finding proposes work to an operator and changes no pin
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from html.parser import HTMLParser
 
 from verifier.core.trust.bundle import Role, TrustedCertificate
 from verifier.core.trust.certificates import Certificate
+from verifier.core.values import dataclass
 
 # A row of the page has "Serial Number<br>Thumbprint": two runs of hex digits, the second a SHA-1.
 _HEX = re.compile(r"\b(?:0[xX])?([0-9A-Fa-f]{8,64})\b")

@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.encoding import moments
 from verifier.core.encoding.printable import printable
+from verifier.core.values import dataclass
 
 
 class ExitStatus(IntEnum):

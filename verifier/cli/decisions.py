@@ -7,13 +7,14 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
 from verifier.api.decision_queries import parse_code, parse_moment
 from verifier.cli.commands import CommandParts, ExitStatus, UsageError
 from verifier.cli.decision_text import decision_text
+from verifier.core.values import dataclass
 from verifier.core.vm_ids import parse_vm_id
 from verifier.ports.clock import Clock
 from verifier.ports.decisions import Selection, Verdict

@@ -1,11 +1,13 @@
 """Find the files that the arguments of `verify` name, directly or in directories."""
 
+import dataclasses
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 
 from verifier.cli.commands import UsageError
+from verifier.core.values import dataclass
 
 #: The most names that one run looks at: files, directories, and names that it skips.
 MAX_NAMES = 1_000_000
@@ -19,7 +21,7 @@ class DocumentFile:
     fault: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclasses.dataclass(slots=True, kw_only=True)
 class DocumentFiles:
     """Collect the files to verify: each argument that is a file, and every file below one that is a directory.
 

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +34,7 @@ from verifier.core.encoding.printable import printable
 from verifier.core.trust.bundle import EXPIRY_WARNING, AuthorityIdentity, Denials, Origin, oddities_of
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.ports.stores import Unavailable
 from verifier.ports.trust import FeedFailed, IssuerFetcher

@@ -4,7 +4,6 @@ import json
 import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from ssl import DER_cert_to_PEM_cert
 
@@ -15,6 +14,7 @@ from verifier.core.trust.bundle import Role
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import PinDecision
+from verifier.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

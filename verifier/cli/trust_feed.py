@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from verifier.cli.commands import ExitStatus, UsageError
 from verifier.cli.trust_feed_text import bundle_lines, overview_json, overview_text, root_lines
 from verifier.core.trust.bundle import TrustedCertificate, TrustError
 from verifier.core.trust.published import PublishedBundle
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.ports.feed_publishing import (
     ONLINE_LASTS,

@@ -7,7 +7,6 @@ issued the certificate, and never for a root. A person compares the entry with A
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.horizon import is_chainable
 from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.core.values import dataclass
 from verifier.ports.trust import FetchFailed, IssuerFetcher
 
 #: One run fetches at most this number of certificates, so that a changed page cannot keep the command busy.

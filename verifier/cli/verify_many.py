@@ -1,11 +1,12 @@
 """Verify many files: one line for each, a progress bar, a summary, and the worst exit status."""
 
+import dataclasses
 import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from verifier.api import json_codec
 from verifier.cli.commands import ExitStatus, read_bounded
@@ -14,6 +15,7 @@ from verifier.cli.progress import ProgressBar
 from verifier.core.encoding.printable import printable
 from verifier.core.model import AttestationResult
 from verifier.core.reasons import FormatRefused, Refused
+from verifier.core.values import dataclass
 
 #: Appraises the content of a file. Raises Refused.
 Appraise = Callable[[bytes], AttestationResult]
@@ -34,7 +36,7 @@ class _Outcome:
     code: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclasses.dataclass(slots=True, kw_only=True)
 class _Tally:
     total: int
     skipped: int

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,6 +14,7 @@ from verifier.core.trust.bundle import AuthorityIdentity, Origin, Role, TrustBun
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.core.values import dataclass
 
 #: How many certificates that a sender embeds are tried as issuers.
 MAX_CANDIDATES = 4

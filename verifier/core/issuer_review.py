@@ -1,6 +1,5 @@
 """Find out what manifests and operators have decided about a discovered issuer."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -9,6 +8,7 @@ from verifier.core.trust.bundle import AuthorityIdentity, CloudTrust, Origin, St
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions, certificates_of
+from verifier.core.values import dataclass
 
 
 class ReviewStatus(StrEnum):

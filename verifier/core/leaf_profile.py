@@ -7,7 +7,6 @@ identifier, a common name, a critical keyUsage.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Final, TypeVar
 
@@ -20,6 +19,7 @@ from verifier.core.encoding.der import Reader
 from verifier.core.reasons import ProfileRefused, Reason
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import is_label
+from verifier.core.values import dataclass
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 

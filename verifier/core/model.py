@@ -4,7 +4,7 @@ Each step makes one type from the previous one. The docstring of a type says wha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
@@ -13,6 +13,7 @@ from verifier.core.reasons import CheckResult
 from verifier.core.trust.bundle import Origin, State
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
+from verifier.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 import re
 import string
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from verifier.core.values import dataclass
 
 #: The default nonce of IMDS is a time, as text. Nonces of this service have no hyphen.
 DEFAULT_NONCE = re.compile(r"[0-9]{8}-[0-9]{6}")

@@ -8,7 +8,6 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -25,6 +24,7 @@ from verifier.core.reasons import ProfileRefused, Reason, Refused
 from verifier.core.signature import HASHES, hash_named_by
 from verifier.core.trust.bundle import TrustBundle, TrustedCertificate
 from verifier.core.trust.clouds import Cloud
+from verifier.core.values import dataclass
 
 #: The reasons for form and bounds. ProfileRefused is the same for the signer's certificate.
 _REASONS: Final = frozenset({Reason.MALFORMED_EVIDENCE, Reason.ALGORITHM_REFUSED})

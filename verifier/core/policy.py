@@ -4,7 +4,7 @@ An absent claim satisfies no rule and no negation of a rule.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import ClassVar, Protocol, TypeVar
@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol, TypeVar
 from verifier.core.model import Archived, AuthenticContent, Claims, FirstSight, Plan, Redeemed, Verified
 from verifier.core.reasons import NO_REMARKS, PolicyRefused, Reason, Remarks
 from verifier.core.trust.clouds import Cloud
+from verifier.core.values import dataclass
 from verifier.core.vm_ids import parse_vm_id, swap_bytes
 
 _Freshness = TypeVar("_Freshness", bound=Redeemed | FirstSight | Archived)

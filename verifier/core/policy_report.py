@@ -1,11 +1,11 @@
 """Explain a policy on one document: the outcome of each rule in it, also of those that others decide for."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from verifier.core.model import AuthenticContent
 from verifier.core.policy import Rule, RuleOutcome, RuleResult
 from verifier.core.policy_combinators import AllOf, AnyOf, Not
+from verifier.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,13 @@
 """The reasons to refuse evidence, and the checks that refuse it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Self
+
+from verifier.core.values import dataclass
 
 
 class Reason(StrEnum):

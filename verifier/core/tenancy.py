@@ -1,10 +1,12 @@
 """Describe the tenants of a service: the policy that their documents must satisfy, and their rate limits."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Self
+
+from verifier.core.values import dataclass
 
 #: The form of the names of tenants and administrators. Without a colon, a name cannot imitate `cli:NAME`, which names
 #: an operator on the command line. Without a slash or colon, it cannot leave its part of a store key.

@@ -1,8 +1,9 @@
 """Read the trace that a request belongs to (W3C Trace Context, Recommendation of 23 November 2021)."""
 
 import re
-from dataclasses import dataclass
 from typing import Self
+
+from verifier.core.values import dataclass
 
 #: Section 3.2: version, trace-id, parent-id and flags, in lower-case hex. Version 00 ends there. A later version may
 #: have more fields, which are ignored. Version ff is invalid.

@@ -3,8 +3,8 @@
 The store answers "why was X refused?" from the records, and "how many VMs in November?" from daily counts.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -16,6 +16,7 @@ from verifier.core.model import Claims, Plan
 from verifier.core.policy import Denial
 from verifier.core.reasons import Check
 from verifier.core.trust.clouds import Cloud
+from verifier.core.values import dataclass
 
 
 class Verdict(StrEnum):
@@ -43,7 +44,7 @@ class Stage(StrEnum):
 
 
 # Without slots, because `members` is computed once for each record.
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)  # no slots: it caches `members`
 class AppraisalRecord:
     """Describe one appraisal, or one request that ended before it, and how it ended. Users see it as a "decision".
 
@@ -73,7 +74,7 @@ class AppraisalRecord:
     detail: str = ""
     failed_check: Check | None = None
     stage: Stage = Stage.UNVERIFIED
-    claims: Claims | None = field(default=None, repr=False)
+    claims: Claims | None = dataclasses.field(default=None, repr=False)
     cloud: Cloud | None = None
     signer_serial: str = ""
     issuer: str = ""

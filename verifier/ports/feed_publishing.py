@@ -1,10 +1,11 @@
 """Define how a trust feed is made: keys, signatures and static files in a directory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
+
+from verifier.core.values import dataclass
 
 #: How long each kind of metadata lasts. The online key renews snapshot and timestamp.
 ROOT_LASTS = timedelta(days=365)

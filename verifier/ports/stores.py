@@ -3,12 +3,13 @@
 They keep nonces, documents, request rates, and the number of outstanding nonces.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.tenancy import Allowance, Rate
+from verifier.core.values import dataclass
 
 #: The setting that names the store of nonces, trust decisions and rates. Sentences about a store repeat it.
 STORE_SETTING: Final = "VERIFIER_NONCE_STORE"

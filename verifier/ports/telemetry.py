@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeAlias
 
 from verifier.core.discovery import IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.tracing import TraceContext
+from verifier.core.values import dataclass
 from verifier.ports.decisions import AppraisalRecord, Stage
 from verifier.ports.trust import TrustAuditEvent
 

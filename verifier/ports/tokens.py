@@ -1,12 +1,12 @@
 """Define the issuer of result tokens and the administration of its keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from verifier.core.model import LiveResult
+from verifier.core.values import dataclass
 
 
 class TokenAlgorithm(StrEnum):

@@ -1,7 +1,7 @@
 """Define the sources of trust: the bundle in force, the shared registry, and the fetcher of issuers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import TrustBundle
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.core.trust.published import PublishedBundle
+from verifier.core.values import dataclass
 
 
 class TrustSource(Protocol):

@@ -6,7 +6,7 @@ The only side effects are those of the nonce store and of issuer discovery.
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import partial
 
@@ -17,6 +17,7 @@ from verifier.core.nonconforming import find_nonconforming
 from verifier.core.policy import Policies, UnknownPolicyError
 from verifier.core.reasons import ChainRefused, Reason, Refused, progress
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
+from verifier.core.values import dataclass
 from verifier.core.vm_ids import parse_vm_id
 from verifier.ports.clock import Clock
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, StoreUnavailable, Unavailable

@@ -1,12 +1,13 @@
 """Appraise archived documents as of a past moment: for files, audits and disputes."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import partial
 
 from verifier.core import pipeline
 from verifier.core.model import ArchivedResult, Limits, RawDocument
 from verifier.core.policy import Policies
+from verifier.core.values import dataclass
 from verifier.ports.trust import TrustSource
 from verifier.usecases.appraise import PolicySource, policies_now
 from verifier.usecases.chain_cache import ChainCache

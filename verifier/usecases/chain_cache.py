@@ -4,7 +4,6 @@ Building a chain takes milliseconds, and Azure signs with the same certificate f
 """
 
 import threading
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from verifier.core.bounds import CHAIN_CACHE_BYTES
@@ -13,6 +12,7 @@ from verifier.core.chain import build_chain
 from verifier.core.model import AuthenticContent, ChainLink, UnverifiedClaims
 from verifier.core.reasons import NO_REMARKS, ChainRefused
 from verifier.core.trust.bundle import TrustBundle
+from verifier.core.values import dataclass
 
 FAILURE_LIFETIME = timedelta(seconds=30)
 

@@ -3,10 +3,10 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple, Self
 
+from verifier.core.values import dataclass
 from verifier.ports.decisions import DecisionStore, Dimension, Position, Selection, Usage
 
 #: How many records one page looks at.

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from verifier.core.discovery import (
@@ -21,6 +21,7 @@ from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import Role, TrustBundle
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.core.values import dataclass
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import IssuerObserved, NonconformingGenuine, Recorder
 from verifier.ports.trust import FetchFailed, IssuerFetcher, LiveTrustSource, TrustRegistry

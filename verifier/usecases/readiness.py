@@ -1,11 +1,13 @@
 """Check that the service can appraise documents."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import field
 from datetime import UTC, datetime
 
 from verifier.core.trust.bundle import EXPIRY_WARNING, TrustBundle
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.trust.horizon import horizon
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.ports.stores import NonceStore, StoreUnavailable
 from verifier.ports.tokens import TokenIssuer
@@ -21,7 +23,7 @@ class Condition:
     detail: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclasses.dataclass(slots=True, kw_only=True)
 class Readiness:
     """Check each condition, and name what is missing."""
 

@@ -1,7 +1,6 @@
 """Change trust on a running service, for all replicas."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from verifier.core.discovery import DiscoveredIssuer
 from verifier.core.trust.bundle import AuthorityIdentity, Denials, TrustBundle
@@ -22,6 +21,7 @@ from verifier.core.trust.operator_decisions import (
     decide,
 )
 from verifier.core.trust.published import PublishedBundle
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder, TrustChanged

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from verifier.core.trust.bundle import TrustError
@@ -15,6 +15,7 @@ from verifier.core.trust.published import (
     check_version_step,
     reasons_to_ask,
 )
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import FeedChecked, FeedOutcome, Recorder

@@ -1,7 +1,6 @@
 """Combine the trust bundle, the operators' decisions and the discovered issuers into one survey."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from verifier.core.issuer_review import SurveyedIssuer, survey_issuer
@@ -10,6 +9,7 @@ from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.horizon import horizon, is_chainable
 from verifier.core.trust.operator_decisions import PinDecision
+from verifier.core.values import dataclass
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration
 from verifier.usecases.trust_feed import FeedStatus, TrustFeed

@@ -2,8 +2,8 @@
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from verifier.core.values import dataclass
 from verifier.ports.trust import FetchFailed
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")

@@ -1,9 +1,9 @@
 """Define the URLs from which issuer certificates are fetched. The service connects to no other URL."""
 
 import re
-from dataclasses import dataclass
 from typing import Self
 
+from verifier.core.values import dataclass
 from verifier.ports.trust import FetchFailed
 
 #: Host and path prefix of the locations at which Microsoft's and DigiCert's authorities publish certificates.

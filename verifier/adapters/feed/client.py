@@ -9,7 +9,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,7 @@ from verifier.adapters.feed.sources import (
 )
 from verifier.adapters.stores.blocking import Runner, run_inline
 from verifier.core.encoding.printable import printable
+from verifier.core.values import dataclass
 from verifier.ports.trust import FeedFailed, FetchedFeed
 
 #: The name of the target in the feed. adapters.trust.published writes it.

@@ -8,7 +8,7 @@ import hashlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from verifier.adapters.feed.client import TARGET
 from verifier.adapters.feed.files import FeedFiles, load, parse, write
 from verifier.adapters.feed.keys import make_key, read_public, read_signer
 from verifier.adapters.feed.sources import MAX_FILE_BYTES
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.ports.feed_publishing import (
     TARGETS_LAST,

@@ -7,7 +7,7 @@ import ssl
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
@@ -16,6 +16,7 @@ from verifier.adapters.bounded_http import Get, UnexpectedStatus, ask, open_firs
 from verifier.adapters.feed.archives import read_archive
 from verifier.adapters.name_service import NameService
 from verifier.adapters.stores.blocking import Runner, run_inline
+from verifier.core.values import dataclass
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.trust import FeedFailed, FetchFailed
 

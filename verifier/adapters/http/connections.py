@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from time import monotonic
@@ -14,6 +14,8 @@ from gevent import socket
 from gevent.lock import BoundedSemaphore
 from gevent.server import StreamServer
 from gunicorn.http.errors import LimitRequestHeaders
+
+from verifier.core.values import dataclass
 
 #: How long a caller has to close its end after its last answer.
 LINGER_SECONDS = 2

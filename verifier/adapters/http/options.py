@@ -1,10 +1,10 @@
 """The options of the HTTP server, without gevent, which only `serve` imports."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from flask import Flask
 
+from verifier.core.values import dataclass
 from verifier.ports.telemetry import UnhandledCause
 
 #: Returns status, headers and problem document for a request that the application does not answer.

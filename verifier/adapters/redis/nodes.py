@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from verifier.adapters.fair_turns import FairTurns
 from verifier.adapters.redis.circuit_breaker import CircuitBreaker
 from verifier.adapters.redis.idle_connections import Connection, IdleConnections
 from verifier.adapters.redis.urls import Address, Login, RedisOptions
+from verifier.core.values import dataclass
 
 #: The kernel closes an idle connection to a vanished peer within half a minute (seconds, seconds, probes). A
 #: connection that was idle is looked at before its next use.

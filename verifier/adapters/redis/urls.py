@@ -6,11 +6,13 @@ an unreadable database number for 0. `urlsplit` is not used: its releases of one
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from urllib.parse import unquote
+
+from verifier.core.values import dataclass
 
 _PORT = 6379
 _SENTINEL_PORT = 26379

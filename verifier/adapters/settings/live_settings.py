@@ -3,7 +3,6 @@
 import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from verifier.adapters.polling import FileFollower
 from verifier.adapters.settings.settings import RELOADABLE, Settings, SettingsError, explain
+from verifier.core.values import dataclass
 from verifier.ports.telemetry import Recorder, ReloadOutcome, SettingsReloaded
 
 _T = TypeVar("_T")

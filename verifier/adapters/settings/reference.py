@@ -1,7 +1,8 @@
 """Describe each setting once, for docs/settings.md and for the starter file of `imds-verifier config init`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from verifier.core.values import dataclass
 
 _CLOUDS = "names of clouds, with commas between them (a list in the file)"
 _PEM = "a PEM file"

@@ -2,10 +2,10 @@
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from verifier.adapters.records.decisions import decision_of
+from verifier.core.values import dataclass
 from verifier.ports.decisions import Position, Scan, Stage
 
 #: Later than each decision.

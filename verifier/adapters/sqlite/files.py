@@ -3,6 +3,7 @@
 Do not put the file on a network file system: SQLite's locks and shared memory do not work there.
 """
 
+import dataclasses
 import os
 import sqlite3
 import tempfile
@@ -10,13 +11,14 @@ import weakref
 from _thread import LockType
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 
 from verifier.adapters.native_lock import native_lock
 from verifier.adapters.sqlite.failures import detail_of, failures_named
 from verifier.core.encoding.formats import explain_newer_format
+from verifier.core.values import dataclass
 from verifier.ports.stores import STORE_SETTING, StoreUnavailable
 
 #: RETURNING came with 3.35, STRICT tables with 3.37 (both 2021).
@@ -55,7 +57,7 @@ class Layout:
     overwritten: bool = False
 
 
-@dataclass(slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False)
 class _Process:
     """The state of one process: its connection, the file (device, inode) of the connection, and a lock for its threads.
 

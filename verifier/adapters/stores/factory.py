@@ -1,6 +1,5 @@
 """Open the stores that a URL names: nonces, trust registry, rate counters and outstanding nonces."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +14,7 @@ from verifier.adapters.sqlite.outstanding_nonces import SqliteOutstandingNonces
 from verifier.adapters.sqlite.rate_windows import SqliteRateCounters
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.stores.rate_batches import BatchingRateLimiter
+from verifier.core.values import dataclass
 from verifier.ports.decisions import DecisionStore
 from verifier.ports.stores import NonceStore, OutstandingNonces
 from verifier.ports.trust import TrustRegistry

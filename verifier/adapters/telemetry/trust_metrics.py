@@ -3,7 +3,6 @@
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -14,6 +13,7 @@ from verifier.core.trust.bundle import TrustBundle, TrustError
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.trust.horizon import horizon
 from verifier.core.trust.published import PublishedBundle
+from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
 from verifier.ports.stores import Unavailable
 from verifier.ports.trust import TrustRegistry, TrustSource

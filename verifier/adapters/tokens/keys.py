@@ -10,7 +10,7 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from verifier.core.encoding.json_text import encode_json
+from verifier.core.values import dataclass
 from verifier.ports.tokens import PublishedKey, TokenAlgorithm, TokenKeyError
 
 SUFFIX = ".pem"

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions, PinDecision, certificates_of
 from verifier.core.trust.published import Merged, PublishedBundle, merge
+from verifier.core.values import dataclass
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TrustReloaded
 from verifier.ports.trust import TrustRegistry

@@ -4,10 +4,9 @@ The reader accepts every form of length, also indefinite ones, and strings in se
 element only on demand, and stops after MAX_TOLERATED_ELEMENTS elements.
 """
 
-from dataclasses import dataclass
-
 from verifier.core.bounds import MAX_DEPTH, MAX_TOLERATED_ELEMENTS
 from verifier.core.encoding.der import CONSTRUCTED
+from verifier.core.values import dataclass
 
 _LONG_TAG = 0x1F
 _LONG_LENGTH = 0x80

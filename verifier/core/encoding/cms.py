@@ -4,12 +4,13 @@ Every other field is refused by name. No signature covers such a field, so a sen
 document again. `docs/adr/0026-exact-reader.md` gives the reason for each field.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from verifier.core.bounds import MAX_ALGORITHM_BYTES, MAX_EMBEDDED_CERTIFICATES, MAX_SIGNED_ATTRIBUTES
 from verifier.core.encoding import der
 from verifier.core.encoding.der import Reader
+from verifier.core.values import dataclass
 
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 _DATA = bytes.fromhex("2a864886f70d010701")
@@ -31,12 +32,9 @@ class Algorithm:
     parameters: bytes
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignedData:
-    """Hold every variable part of a document, in the order of its fields. The other parts are constant.
-
-    It is made for each document and read at once, so it is not frozen: that would triple its cost.
-    """
+    """Hold every variable part of a document, in the order of its fields. The other parts are constant."""
 
     #: The one member of digestAlgorithms. It has the OID of `digest_algorithm`.
     announced_digest: Algorithm

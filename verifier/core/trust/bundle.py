@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
+from verifier.core.values import dataclass
 
 #: How long before its end a certificate is reported as expiring. A setting can change it.
 EXPIRY_WARNING = timedelta(days=60)
@@ -224,7 +225,7 @@ class TrustBundle:
         object.__setattr__(self, "clouds", MappingProxyType(dict(self.clouds)))
 
     @classmethod
-    def of(cls, entries: tuple[TrustedCertificate, ...], *, denials: Denials = Denials()) -> "TrustBundle":
+    def of(cls, entries: tuple[TrustedCertificate, ...], *, denials: Denials = Denials()) -> "TrustBundle":  # noqa: B008 - a value
         """Build the bundle of these entries for the clouds that they name.
 
         Raises TrustError if there is no entry, if a cloud has no anchor, or if a certificate occurs twice.

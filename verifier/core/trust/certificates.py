@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from cryptography import x509
@@ -21,6 +21,7 @@ from verifier.core.encoding import der
 from verifier.core.encoding.der import BoundError, DerError, Reader
 from verifier.core.trust.distinguished_names import read_name
 from verifier.core.trust.extensions import Extensions, read_extensions
+from verifier.core.values import dataclass
 
 #: What cryptography raises on a field that it cannot read. A process may turn warnings into errors, so they are here.
 _UNREADABLE = (

@@ -1,13 +1,13 @@
 """Read distinguished names (RFC 5280 4.1.2.4), and write them as text for people (RFC 4514)."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from verifier.core.bounds import MAX_NAME_ATTRIBUTES, MAX_SHOWN_CHARACTERS
 from verifier.core.encoding import der
 from verifier.core.encoding.der import BoundError, DerError, Reader
 from verifier.core.encoding.printable import printable
+from verifier.core.values import dataclass
 
 _COMMON_NAME: Final = "2.5.4.3"
 # RFC 4514 section 3.

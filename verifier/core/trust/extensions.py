@@ -1,12 +1,13 @@
 """Read the extensions of one certificate that the appraisal needs (RFC 5280 4.2), within bounds for all extensions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, TypeVar
 
 from verifier.core.bounds import MAX_EXTENSION_ELEMENTS, MAX_EXTENSIONS, MAX_KEY_PURPOSES, MAX_NAMES
 from verifier.core.encoding import der
 from verifier.core.encoding.der import BoundError, DerError, Reader
+from verifier.core.values import dataclass
 
 _T = TypeVar("_T")
 

@@ -1,7 +1,6 @@
 """Compute until when the present pins of a cloud allow a chain to an anchor without a gap."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
@@ -9,6 +8,7 @@ from cryptography import x509
 
 from verifier.core.trust.bundle import CloudTrust, Denials, TrustedCertificate
 from verifier.core.trust.issuing import has_issued
+from verifier.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from types import MappingProxyType
 
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
+from verifier.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

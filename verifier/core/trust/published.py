@@ -6,7 +6,7 @@ remove a certificate, and it cannot trust what an operator rejected.
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -24,6 +24,7 @@ from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.horizon import horizon
 from verifier.core.trust.issuing import has_issued
 from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.core.values import dataclass
 
 #: The limit of the steps from a certificate to a possible issuer, over all paths. Each step may cost a signature check
 #: of a millisecond, in a worker. The shipped certificates have 67 steps.

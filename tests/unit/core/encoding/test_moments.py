@@ -1,6 +1,7 @@
 """Read and write moments as RFC 3339."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -51,7 +52,7 @@ def test_writes_a_moment_of_another_zone_in_utc_too() -> None:
 @pytest.mark.parametrize(
     ("timespec", "text"), [("seconds", "2026-11-23T08:00:00Z"), ("microseconds", "2026-11-23T08:00:00.000000Z")]
 )
-def test_writes_the_digits_that_the_caller_names(timespec: str, text: str) -> None:
+def test_writes_the_digits_that_the_caller_names(timespec: Literal["seconds", "microseconds"], text: str) -> None:
     assert moment_json(datetime(2026, 11, 23, 10, tzinfo=timezone(timedelta(hours=2))), timespec) == text
 
 
