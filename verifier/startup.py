@@ -78,16 +78,21 @@ def server_options(settings: Settings) -> ServerOptions:
     )
 
 
-def redis_options(settings: Settings) -> RedisOptions:
-    """Return what the settings say of connections to Redis besides the URL."""
-    password = settings.redis_sentinel_password
+def redis_options(settings: Settings, url: str) -> RedisOptions:
+    """Return what the settings say of connections to the Redis that `url` names.
+
+    The password is only for the Redis of the nonces. Another server must not learn it.
+    """
+    password = settings.redis_password if url == settings.nonce_store.get_secret_value() else None
+    sentinel_password = settings.redis_sentinel_password
     return RedisOptions(
+        password=password.get_secret_value() if password else "",
         ca_file=settings.redis_ca_file,
         certificate_file=settings.redis_certificate_file,
         key_file=settings.redis_key_file,
         sentinel=Login(
             username=settings.redis_sentinel_username or "",
-            password=password.get_secret_value() if password else "",
+            password=sentinel_password.get_secret_value() if sentinel_password else "",
         ),
         wait_replicas=settings.nonce_wait_replicas,
         wait_timeout=timedelta(seconds=settings.nonce_wait_seconds),
@@ -119,12 +124,9 @@ def create_fetcher(mode: DiscoveryMode) -> IssuerFetcher | None:
 
 def connect_stores(settings: Settings) -> Stores:
     """Open the stores that the settings name. Raises SettingsError and StoreUnavailable."""
+    url = settings.nonce_store.get_secret_value()
     try:
-        return open_stores(
-            settings.nonce_store.get_secret_value(),
-            connections=settings.redis_connections,
-            options=redis_options(settings),
-        )
+        return open_stores(url, connections=settings.redis_connections, options=redis_options(settings, url))
     except ValueError as error:
         raise SettingsError(f"nonce_store: {error}") from error
 
@@ -150,7 +152,7 @@ def open_decisions(
     if url is None:
         return None, None
     # Decisions need not wait for replicas: a lost one changes no verdict.
-    options = replace(redis_options(settings), wait_replicas=0)
+    options = replace(redis_options(settings, url), wait_replicas=0)
     try:
         link = open_decision_link(
             url, shared, nonce_url=nonce_url, connections=settings.redis_connections, options=options

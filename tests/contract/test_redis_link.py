@@ -42,6 +42,26 @@ def proxy(server: RedisServer) -> Iterator[TcpProxy]:
         yield proxy
 
 
+def test_a_password_beside_the_url_is_for_its_user(server: RedisServer) -> None:
+    """Special characters of the password need no encoding."""
+    password = "p@/:#% s"  # noqa: S105 - of this test
+    with redis.Redis.from_url(server.url) as client:
+        client.acl_setuser("verifier", enabled=True, passwords=[f"+{password}"], keys=["*"], commands=["+@all"])
+    url = f"redis://verifier@127.0.0.1:{server.port}"
+    with closing(RedisLink.open(url, options=RedisOptions(password=password))) as link:
+        link.ping()
+    for options in (RedisOptions(), RedisOptions(password="other")):  # noqa: S106 - of this test
+        with closing(RedisLink.open(url, options=options)) as link, pytest.raises(StoreUnavailable):
+            link.ping()
+
+
+def test_a_password_in_the_url_and_beside_it_is_refused() -> None:
+    with pytest.raises(ValueError, match="set one of them") as refusal:
+        RedisLink.open("redis://:hunter2@h", options=RedisOptions(password="s3cret"))  # noqa: S106 - of this test
+    assert "hunter2" not in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)
+
+
 def store_at(port: int, options: RedisOptions | None = None, timeout: timedelta = TIMEOUT) -> closing[RedisNonceStore]:
     url = f"redis://127.0.0.1:{port}"
     return closing(RedisNonceStore.from_url(url, connections=4, timeout=timeout, options=options))

@@ -36,7 +36,7 @@ def open_trust(*, create: bool) -> OpenTrust:
     url = settings.nonce_store.get_secret_value()
     store = mask_url(url)
     try:
-        registry = open_registry(url, create=create, options=redis_options(settings))
+        registry = open_registry(url, create=create, options=redis_options(settings, url))
     except MissingStoreError as error:
         raise UsageError(
             f"the store {store} does not exist ({error}). Give this command the service's settings: "

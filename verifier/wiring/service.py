@@ -82,7 +82,9 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
 def create_service(settings: Settings, counts: MetricsRecorder, prepared: StartupState) -> WorkerApplication:
     """Create the application of one worker, over the stores and the trust that the settings name."""
     clock = SystemClock()
-    recorder = CompositeRecorder((LogRecorder(), counts, *load_spans(settings.otlp_endpoint)(clock, __version__)))
+    recorder = CompositeRecorder(
+        (LogRecorder(settings.log_level), counts, *load_spans(settings.otlp_endpoint)(clock, __version__))
+    )
     stores = instrument_stores(prepared.stores, recorder, prepared.make_runner)
     trust = LiveTrust(
         settings.trust_dir,
@@ -211,8 +213,8 @@ def run_service(arguments: argparse.Namespace) -> int:
     # Imports that all workers share.
     load_spans(settings.otlp_endpoint)
     create_fetcher(settings.discovery)
-    configure_logging()
-    log = LogRecorder()
+    configure_logging(settings.log_level)
+    log = LogRecorder(settings.log_level)
     if tenants := settings.tenants_sharing_an_audience:
         log.record(TokenAudienceShared(audience=str(settings.token_audience), tenants=tenants))
     for oddity in prepared.trust.oddities():

@@ -47,7 +47,7 @@ def check_settings(file: Path) -> Sequence[str]:
 def _check_url(name: str, url: str, settings: Settings) -> None:
     try:
         if sqlite_path(url) is None:
-            RedisLink.open(url, options=redis_options(settings)).close()
+            RedisLink.open(url, options=redis_options(settings, url)).close()
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from error
 

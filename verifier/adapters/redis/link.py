@@ -111,15 +111,17 @@ class RedisLink:
 
         `setting` is the name of the setting that has the URL.
 
-        Raises ValueError if the URL names no target (read_redis_url), a file for TLS cannot be used, or a number is out
-        of range.
+        Raises ValueError if the URL names no target (read_redis_url), it and the options have a password, a file for
+        TLS cannot be used, or a number is out of range.
         """
         options = options or RedisOptions()
         if options.wait_replicas and not timedelta(0) < options.wait_timeout < timeout:
             raise ValueError("the wait for replicas has to be positive and shorter than the wait for an answer")
         target = read_redis_url(url)
+        if options.password and target.login.password:
+            raise ValueError("the URL has a password, and VERIFIER_REDIS_PASSWORD is set too: set one of them")
         params = ConnectionParams(
-            login=target.login,
+            login=replace(target.login, password=target.login.password or options.password),
             tls=options if target.is_tls else None,
             database=target.database,
             connections=connections,

@@ -104,6 +104,13 @@ REFERENCE: Mapping[str, SettingText] = {
         more="Otherwise the answer is 503: [redis.md](redis.md#what-a-failover-loses).",
     ),
     "nonce_wait_seconds": SettingText(allowed="0.01 to 1.5", summary="How long these replicas may take, in seconds."),
+    "redis_password": SettingText(
+        allowed="a text",
+        summary="The password for the Redis of `VERIFIER_NONCE_STORE`, if its URL has none; better in the file that "
+        "`VERIFIER_REDIS_PASSWORD_FILE` names.",
+        more="The URL may have a username. Another Redis in `VERIFIER_DECISION_STORE` does not get this password.",
+        example='"change-me"',
+    ),
     "redis_ca_file": SettingText(
         allowed=_PEM,
         summary="The only authorities that may sign the certificate of a Redis over TLS.",
@@ -195,6 +202,11 @@ REFERENCE: Mapping[str, SettingText] = {
         example="9090",
     ),
     "metrics_host": SettingText(allowed="an address", summary="The address on which that port listens."),
+    "log_level": SettingText(
+        allowed="`info`, `warning`",
+        summary="The lowest level of log lines.",
+        more="`warning` omits the line `answered` of each request, and successful reloads. It never omits `decided`.",
+    ),
     "otlp_endpoint": SettingText(
         allowed="the base URL of a collector, without credentials",
         summary="The collector that receives OpenTelemetry spans of requests, by OTLP over HTTP.",

@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     # The number of Redis replicas that must acknowledge a redemption, and the time limit for them.
     nonce_wait_replicas: Annotated[int, Field(ge=0, le=16)] = 0
     nonce_wait_seconds: Annotated[float, Field(ge=0.01, le=1.5)] = 0.5
+    # For the Redis of `nonce_store`, if its URL has no password.
+    redis_password: SecretStr | None = None
     # For Redis over TLS. Without a CA file, the system's certificate authorities are trusted.
     redis_ca_file: Path | None = None
     redis_certificate_file: Path | None = None
@@ -99,6 +101,8 @@ class Settings(BaseSettings):
     # Without a separate port, the service's port serves the metrics.
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     metrics_host: Host = "127.0.0.1"
+    # Lines of decisions do not depend on it.
+    log_level: Literal["info", "warning"] = "info"
     # A base URL without credentials, because it is printed. Without it, no spans are sent.
     otlp_endpoint: Annotated[str, AfterValidator(check_base_url)] | None = None
     # The URL of a store, or `none`. Without it, decisions are in the store of the nonces.

@@ -15,9 +15,13 @@ from verifier.ports.decisions import Verdict
 from verifier.ports.stores import Unavailable
 
 
-def configure_logging() -> None:
-    """Format every log line of the process, including gunicorn's, as one JSON object on standard error."""
+def configure_logging(lowest: str = "info") -> None:
+    """Format what libraries log, including gunicorn, as one JSON object a line on standard error.
+
+    `lowest` is the lowest level of these lines.
+    """
     handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(lowest.upper())
     handler.setFormatter(_Lines())
     root = logging.getLogger()
     root.handlers = [handler]
@@ -76,10 +80,6 @@ def _write(level: str, event: str, members: str, *, error: BaseException | None 
     sys.stderr.write(_line(level, event, members, error=error) + "\n")
 
 
-def _log(level: str, event: str, /, **fields: object) -> None:
-    _write(level, event, _members(fields))
-
-
 def _members(fields: Mapping[str, object]) -> str:
     return encode_json(fields)[1:-1].decode("ascii")
 
@@ -90,22 +90,15 @@ def _log_failure(error: Exception, *, request_id: str) -> None:
     _write("error", "failed", _members({"requestId": request_id, "detail": detail}), error=error)
 
 
-def _log_decision_outage(event: events.DecisionOutageChanged) -> None:
-    if event.error is None:
-        level = "error" if event.lost else "info"
-        _log(level, "decisions kept again", lost=event.lost)
-        return
-    detail = event.error.detail if isinstance(event.error, Unavailable) else ""
-    _write("error", "decisions not kept", _members({"detail": detail, "lost": event.lost}), error=event.error)
-
-
-def _log_reload(name: str, outcome: events.ReloadOutcome, **fields: str) -> None:
-    level = "info" if outcome is events.ReloadOutcome.LOADED else "error"
-    _log(level, name, outcome=outcome.value, **fields)
-
-
 class LogRecorder:
-    """Write events to the log. Implements the Recorder port."""
+    """Write events to the log. Implements the Recorder port.
+
+    With `lowest` set to `warning`, lines with the level `info` are omitted, except those of decisions: they are an audit
+    trail.
+    """
+
+    def __init__(self, lowest: str = "info") -> None:
+        self._writes_info = lowest == "info"
 
     def record(self, event: events.Event) -> None:  # noqa: C901, PLR0912 - one case for each event
         # The most frequent events come first: each case costs time.
@@ -119,7 +112,7 @@ class LogRecorder:
             ):
                 pass  # metrics count them; a line for each would flood the log
             case events.ResponseSent():
-                _log(
+                self._log(
                     "info",
                     "answered",
                     requestId=event.request_id,
@@ -137,9 +130,9 @@ class LogRecorder:
                 level = "error" if record.verdict is Verdict.UNAVAILABLE else "info"
                 _write(level, "decided", record.members)
             case events.DecisionOutageChanged():
-                _log_decision_outage(event)
+                self._log_decision_outage(event)
             case events.IssuerObserved(observation=observation):
-                _log(
+                self._log(
                     "warning",
                     "unknown issuer",
                     cloud=observation.cloud.value,
@@ -150,7 +143,7 @@ class LogRecorder:
                     authoritiesFound=event.authorities,
                 )
             case events.NonconformingGenuine(document=document):
-                _log(
+                self._log(
                     "warning",
                     "nonconforming-genuine",
                     issuer=document.issuer,
@@ -161,7 +154,7 @@ class LogRecorder:
                     detail=document.detail,
                 )
             case events.TrustChanged(change=change):
-                _log(
+                self._log(
                     "warning",
                     "trust changed",
                     by=change.by,
@@ -171,17 +164,17 @@ class LogRecorder:
                     after=change.after,
                 )
             case events.TrustReloaded():
-                _log_reload("trust reloaded", event.outcome, generation=event.generation, detail=event.detail)
+                self._log_reload("trust reloaded", event.outcome, generation=event.generation, detail=event.detail)
             case events.FeedChecked():
                 if event.is_news:
                     level = "info" if event.outcome is events.FeedOutcome.VERIFIED else "error"
-                    _log(level, "trust feed", outcome=event.outcome.value, detail=event.detail)
+                    self._log(level, "trust feed", outcome=event.outcome.value, detail=event.detail)
             case events.TrustOddityFound():
-                _log("warning", "trust oddity", detail=event.detail)
+                self._log("warning", "trust oddity", detail=event.detail)
             case events.TokenKeysReloaded():
-                _log_reload("token keys reloaded", event.outcome, detail=event.detail)
+                self._log_reload("token keys reloaded", event.outcome, detail=event.detail)
             case events.TokenAudienceShared():
-                _log(
+                self._log(
                     "warning",
                     "shared token audience",
                     audience=event.audience,
@@ -190,8 +183,24 @@ class LogRecorder:
                     "or unset VERIFIER_TOKEN_AUDIENCE.",
                 )
             case events.ForwardingMismatched():
-                _log("warning", "forwarding mismatch", detail=event.detail)
+                self._log("warning", "forwarding mismatch", detail=event.detail)
             case events.SettingsReloaded():
-                _log_reload("settings reloaded", event.outcome, detail=event.detail)
+                self._log_reload("settings reloaded", event.outcome, detail=event.detail)
             case _:
                 assert_never(event)
+
+    def _log(self, level: str, event: str, /, **fields: object) -> None:
+        if self._writes_info or level != "info":
+            _write(level, event, _members(fields))
+
+    def _log_decision_outage(self, event: events.DecisionOutageChanged) -> None:
+        if event.error is None:
+            level = "error" if event.lost else "info"
+            self._log(level, "decisions kept again", lost=event.lost)
+            return
+        detail = event.error.detail if isinstance(event.error, Unavailable) else ""
+        _write("error", "decisions not kept", _members({"detail": detail, "lost": event.lost}), error=event.error)
+
+    def _log_reload(self, name: str, outcome: events.ReloadOutcome, **fields: str) -> None:
+        level = "info" if outcome is events.ReloadOutcome.LOADED else "error"
+        self._log(level, name, outcome=outcome.value, **fields)

@@ -140,6 +140,7 @@ def test_any_other_url_is_refused_without_repeating_it(url: str) -> None:
 def test_passwords_are_not_shown() -> None:
     assert "hunter2" not in repr(read_redis_url("redis://:hunter2@h"))
     assert "hunter2" not in repr(RedisOptions(sentinel=Login(password="hunter2")))  # noqa: S106 - of no user
+    assert "hunter2" not in repr(RedisOptions(password="hunter2"))  # noqa: S106 - of no user
 
 
 def test_a_certificate_without_its_key_is_refused() -> None:

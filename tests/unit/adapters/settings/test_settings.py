@@ -314,8 +314,13 @@ def test_what_counts_for_redis_goes_where_it_is_connected(monkeypatch: pytest.Mo
     monkeypatch.setenv("VERIFIER_NONCE_WAIT_SECONDS", "0.25")
     monkeypatch.setenv("VERIFIER_REDIS_SENTINEL_USERNAME", "guide")
     monkeypatch.setenv("VERIFIER_REDIS_SENTINEL_PASSWORD", "hunter2")
-    assert redis_options(load_settings()) == RedisOptions(
+    monkeypatch.setenv("VERIFIER_NONCE_STORE", "redis://user@h")
+    monkeypatch.setenv("VERIFIER_REDIS_PASSWORD", "s3cret")
+    settings = load_settings()
+    assert redis_options(settings, "redis://user@h") == RedisOptions(
+        password="s3cret",  # noqa: S106 - of nobody
         sentinel=Login(username="guide", password="hunter2"),  # noqa: S106 - of nobody
         wait_replicas=2,
         wait_timeout=timedelta(seconds=0.25),
     )
+    assert redis_options(settings, "redis://other").password == ""

@@ -116,6 +116,27 @@ def appraised(verdict: Verdict, code: str) -> DocumentAppraised:
     return DocumentAppraised(record=record)
 
 
+def test_level_warning_keeps_decisions_and_omits_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines of libraries have the same limit."""
+    configure_logging("warning")
+    recorder = LogRecorder("warning")
+    recorder.record(
+        ResponseSent(request_id="r-1", client_request_id="", route="GET /healthz", status=200, code="", seconds=0.1)
+    )
+    recorder.record(appraised(Verdict.REFUSED, "issuer-unpinned"))
+    recorder.record(appraised(Verdict.VERIFIED, ""))
+    recorder.record(TrustOddityFound(detail="odd"))
+    logging.getLogger("gunicorn.error").info("Booting worker")
+    logging.getLogger("gunicorn.error").warning("Worker exited")
+    told = [(line["event"], line["level"]) for line in lines(capsys)]
+    assert told == [
+        ("decided", "info"),
+        ("decided", "info"),
+        ("trust oddity", "warning"),
+        ("Worker exited", "warning"),
+    ]
+
+
 def test_keys_that_have_not_signed_a_feed_are_no_events(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging()
     logging.getLogger("tuf.api._payload").info("No signature for keyid %s", "aa")
