@@ -8,16 +8,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from support.chart import NAME, Object, Values, find, merged, render, scenarios
+from support.chart import NAME, NAMESPACE, Object, Values, find, manifests, merged, render, scenarios
 from support.command_line import run
 from support.documents import imds_answer
 from support.endpoints_proxy import EndpointsProxy, running_proxy
 from support.live_documents import current_document, current_pki
 from support.load import repeated
 from support.pods import Cluster, Pod, content_of, mount, running_pod
-from support.redis_server import RedisServer
+from support.redis_server import RedisServer, running_redis_server
 from support.redis_tls import RedisTls
 from support.services import Answer, Client
 from support.tcp_proxy import running_tcp_proxy
@@ -78,7 +79,7 @@ def running_release(
         yield cluster, pod
 
 
-@pytest.mark.parametrize("scenario", ["emulator", "tenants-with-emulator"])
+@pytest.mark.parametrize("scenario", ["try", "tenants-with-emulator"])
 def test_helm_test_attests_against_the_emulator(
     scenario: str, tmp_path: Path, redis_secret: dict[str, dict[str, bytes]]
 ) -> None:
@@ -96,6 +97,50 @@ def test_helm_test_attests_against_the_emulator(
             ended = run_helm_test(cluster, objects)
             assert ended["status"] != 0
             assert "unauthenticated" in ended["err"]
+
+
+def test_the_notes_of_a_first_try_attest_once(tmp_path: Path) -> None:
+    """Their commands, as they are, in a pod of the verifier. The decision is then kept."""
+    values = merged(scenarios()["try"], {"settings": {"trust_refresh_seconds": 0.2}})
+    notes = [line.strip() for line in manifests(values)["NOTES.txt"].splitlines()]
+    start = f"kubectl --namespace {NAMESPACE} exec deployment/{NAME} -- "
+    attest, decisions = [line.removeprefix(start).split() for line in notes if line.startswith(start)]
+    with running_release(tmp_path, render(values), {}) as (cluster, pod):
+        cluster.services["localhost:8080"] = pod.address("http")
+        attested = pod.exec(attest)
+        assert (attested.returncode, attested.stderr) == (0, "")
+        assert "vmId: 5c1a0b3e-7d42-4f0e-9a61-1b2c3d4e5f60" in attested.stdout
+        kept = pod.exec(decisions)
+        assert (kept.returncode, kept.stderr) == (0, "")
+        assert "5c1a0b3e-7d42-4f0e-9a61-1b2c3d4e5f60" in kept.stdout
+
+
+def test_serves_with_a_redis_by_host_and_a_password_in_a_secret(tmp_path: Path) -> None:
+    """The log, which is read too, does not have the password."""
+    password = "p@/:#% s"  # noqa: S105 - of this test
+    change = {
+        "redis": {
+            "host": "redis.example",
+            "username": "verifier",
+            "database": 2,
+            "urlSecret": {"name": ""},
+            "passwordSecret": {"name": "redis-password"},
+        }
+    }
+    objects = render(without_tenants("default", change))
+    with running_redis_server() as server, redis.Redis.from_url(server.url) as admin:
+        admin.acl_setuser("verifier", enabled=True, passwords=[f"+{password}"], keys=["*"], commands=["+@all"])
+        admin.acl_setuser("default", enabled=False)
+        secrets = {"redis-password": {"password": f"{password}\n".encode()}}
+        cluster = Cluster(tmp_path, objects, secrets)
+        cluster.services["redis.example:6379"] = f"127.0.0.1:{server.port}"
+        with running_pod(cluster, find(objects, "Deployment")) as pod:
+            assert pod.client().post_json("/v1/nonces").status == 201
+            log = pod.log.read_text("utf-8")
+        assert password not in log
+        cluster.change_secret("redis-password", {"password": b"another"})
+        with running_pod(cluster, find(objects, "Deployment"), until="startupProbe") as pod:
+            assert pod.client().post_json("/v1/nonces").code == "store-unavailable"
 
 
 def test_serves_with_everything_that_can_be_mounted(tmp_path: Path, redis_server: RedisServer) -> None:

@@ -23,13 +23,13 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("ut
 SETTINGS_OF_THE_CHART = {
     *("host", "port", "metrics_host", "metrics_port"),  # they go with the ports of the objects
     *("trust_dir", "token_keys_dir", "nonce_store"),  # they go with what is mounted
-    *("redis_ca_file", "redis_certificate_file", "redis_key_file"),  # so do these
+    *("redis_ca_file", "redis_certificate_file", "redis_key_file", "redis_password"),  # so do these
     *("redis_sentinel_username", "redis_sentinel_password"),  # of redis.sentinel
     *("policies", "tenants", "admin_keys"),  # in the file that is followed
     *("trust_feed", "trust_feed_root", "trust_feed_ca_file"),  # of trustFeed
 }
-#: What is made anew for each render where no cluster is asked for the one before.
-_FRESH = re.compile(r"(tls\.crt|tls\.key|sha256 =|    [A-Za-z0-9+/=]{20,}).*")
+#: Parts that Helm makes for each render without a cluster.
+_FRESH = re.compile(r"(tls\.crt|tls\.key|sha256 =).*|^ +[A-Za-z0-9+/=]{20,}$", re.MULTILINE)
 
 Path = tuple[str, ...]
 
@@ -98,7 +98,7 @@ def test_every_value_counts(name: str, before: dict[str, str]) -> None:
     """Another one changes what some scenario renders to, or is refused there with a word about it."""
     path, _, schema = LEAVES[name]
     # Scenarios with the emulator come last, because Helm makes a key for each render.
-    for scenario, values in sorted(scenarios().items(), key=lambda item: "emulator" in item[0]):
+    for scenario, values in sorted(scenarios().items(), key=lambda item: "emulator" in item[0] or "try" in item[0]):
         given: Any = merged(default_values(), values)
         for step in path:
             given = given[step]
@@ -127,11 +127,10 @@ def test_every_value_has_its_place_in_the_schema_and_every_place_its_value() -> 
             else:
                 yield ".".join((*path, name))
 
-    # Helm gives every chart `global`.
-    assert sorted(names(SCHEMA)) == sorted([*LEAVES, "global"])
+    assert sorted(names(SCHEMA)) == sorted(LEAVES)
 
 
-@pytest.mark.parametrize("path", sorted(tables(SCHEMA)), ids=lambda path: ".".join(path) or "top")
+@pytest.mark.parametrize("path", sorted(set(tables(SCHEMA)) - {("global",)}), ids=lambda path: ".".join(path) or "top")
 def test_a_misspelt_value_is_refused_by_its_name(path: Path) -> None:
     """In each table: a name that is one letter off, for each of its names."""
     schema = SCHEMA
@@ -141,6 +140,7 @@ def test_a_misspelt_value_is_refused_by_its_name(path: Path) -> None:
         other: below.get("default", True)
         for name, below in schema["properties"].items()
         for other in (f"{name}s", name[:-1], name.swapcase())
+        if other not in schema["properties"]
     }
     with pytest.raises(HelmValuesError) as refusal:
         manifests(merged(scenarios()["default"], put(path, misspelt)))
@@ -149,15 +149,25 @@ def test_a_misspelt_value_is_refused_by_its_name(path: Path) -> None:
     assert set(re.findall("'([^']*)'", refused)) == misspelt.keys()
 
 
+#: Parts of a pod or object whose fields Kubernetes checks, by their definition or value. The chart has the first level.
+OF_KUBERNETES = {
+    *("affinity", "container", "dnsConfig", "object", "object.metadata", "variable.valueFrom"),
+    *(f"volume.{kind}" for kind in ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral")),
+    *(f"volume.{kind}" for kind in ("persistentVolumeClaim", "projected", "secret")),
+}
+
+
 def test_every_table_of_the_schema_is_closed() -> None:
-    """Those within lists and definitions too: either its names are listed, or its entries have a schema."""
-    open_ones = []
+    """Its names are listed, or its entries have a schema. `global` is shared with other charts, so it is open."""
+    open_ones, of_kubernetes = [], set()
 
     def look(schema: object, path: str) -> None:
         if isinstance(schema, dict):
+            if schema.get("$ref") == "#/definitions/kubernetes":
+                of_kubernetes.add(re.sub(r"[.](definitions|properties|additionalProperties)(?=[.]|$)", "", path)[1:])
             if schema.get("type") == "object" or "properties" in schema:
                 closed = schema.get("additionalProperties")
-                if closed is not False and not isinstance(closed, dict) and schema.get("maxProperties") != 0:
+                if closed is not False and not isinstance(closed, dict):
                     open_ones.append(path)
             for name, below in schema.items():
                 if name != "examples":
@@ -167,7 +177,8 @@ def test_every_table_of_the_schema_is_closed() -> None:
                 look(below, f"{path}.{number}")
 
     look(SCHEMA, "")
-    assert open_ones == []
+    assert open_ones == [".properties.global"]
+    assert of_kubernetes == OF_KUBERNETES
 
 
 @pytest.mark.parametrize("name", sorted(LEAVES))
@@ -180,7 +191,7 @@ def test_a_value_of_another_type_is_refused_by_its_name(name: str) -> None:
 
 HASH = "0f" * 32
 WRONG: dict[str, tuple[Values, str]] = {
-    "no pods": ({"replicas": 0}, "/replicas"),
+    "no pods": ({"replicaCount": 0}, "/replicaCount"),
     "a port that is none": ({"service": {"port": 65536}}, "/service/port"),
     "a policy that asks nothing": ({"policies": {"gold": {}}}, "/policies/gold"),
     "a VM that is no GUID": ({"policies": {"gold": {"not": {"vmIds": ["vm-1"]}}}}, "/policies/gold/not/vmIds/0"),
@@ -197,6 +208,33 @@ WRONG: dict[str, tuple[Values, str]] = {
         "/trust/certificates/0",
     ),
     "a way out that is open": ({"networkPolicy": {"extraEgress": [{"ports": [{"port": 1}]}]}}, "extraEgress/0"),
+    "a setting in the environment": ({"extraEnv": [{"name": "VERIFIER_TENANTS", "value": "{}"}]}, "/extraEnv/0/name"),
+    "settings by their prefix": (
+        {"extraEnvFrom": [{"prefix": "VERIFIER_", "secretRef": {"name": "x"}}]},
+        "/extraEnvFrom/0/prefix",
+    ),
+    "a path of the node": ({"extraVolumes": [{"name": "x", "hostPath": {"path": "/"}}]}, "/extraVolumes/0"),
+    "a privileged container": (
+        {"extraContainers": [{"name": "x", "image": "x", "securityContext": {"privileged": True}}]},
+        "/extraContainers/0/securityContext/privileged",
+    ),
+    "a container as root": (
+        {"initContainers": [{"name": "x", "image": "x", "securityContext": {"runAsUser": 0}}]},
+        "/initContainers/0/securityContext/runAsUser",
+    ),
+    "pods as root": ({"podSecurityContext": {"runAsUser": 0}}, "/podSecurityContext/runAsUser"),
+    "pods without seccomp": (
+        {"podSecurityContext": {"seccompProfile": {"type": "Unconfined"}}},
+        "/podSecurityContext/seccompProfile/type",
+    ),
+    "a name of a pull secret": ({"imagePullSecrets": ["registry"]}, "/imagePullSecrets/0"),
+    "half of the pods": ({"podDisruptionBudget": {"minAvailable": "half"}}, "/podDisruptionBudget/minAvailable"),
+    "a kind of affinity": ({"affinity": {"podAntiAfinity": {}}}, "propertyName 'podAntiAfinity'"),
+    "an object without a name": (
+        {"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}]},
+        "/extraObjects/0/metadata",
+    ),
+    "a public path without a slash": ({"extraPublicPaths": ["docs"]}, "/extraPublicPaths/0"),
     "an address for listening": ({"listenAddress": "127.0.0.1"}, "/listenAddress"),
     "decisions in a file": ({"settings": {"decision_store": "sqlite:////var/d"}}, "/settings/decision_store"),
     "a label that the chart sets": (
@@ -215,8 +253,19 @@ def test_refuses(values: Values, said: str) -> None:
 
 TOGETHER: dict[str, tuple[Values, str]] = {
     "no image": ({"image": {"repository": ""}}, "image.repository: name the image"),
-    "no store": ({"redis": {"urlSecret": {"name": ""}}}, "redis.urlSecret.name: name the Secret"),
-    "two stores": ({"valkey": {"enabled": True}}, "valkey.enabled: it takes the place"),
+    "a release that is not enabled": ({"enabled": False}, "enabled: false is for the condition"),
+    "no store": ({"redis": {"urlSecret": {"name": ""}}}, "redis.host: name a Redis"),
+    "two stores": ({"valkey": {"enabled": True}}, "valkey.enabled: it replaces"),
+    "a host beside a URL": ({"redis": {"host": "redis.example"}}, "redis.host: redis.urlSecret.name is set too"),
+    "a password beside a URL": (
+        {"redis": {"passwordSecret": {"name": "x"}}},
+        "redis.passwordSecret.name: it needs redis.host",
+    ),
+    "TLS beside a URL": ({"redis": {"tls": {"enabled": True}}}, "redis.tls.enabled: it needs redis.host"),
+    "files of TLS without TLS": (
+        {"redis": {"host": "redis.example", "urlSecret": {"name": ""}, "tls": {"secretName": "x"}}},
+        "redis.tls.enabled: set it to true",
+    ),
     "a certificate without its key": (
         {"redis": {"tls": {"secretName": "x", "certificateKey": "tls.crt"}}},
         "redis.tls.certificateKey: a certificate and its key",
@@ -225,12 +274,16 @@ TOGETHER: dict[str, tuple[Values, str]] = {
         {"redis": {"tls": {"certificateKey": "tls.crt", "privateKeyKey": "tls.key"}}},
         "redis.tls.secretName: name the Secret",
     ),
-    "files that are not used": ({"redis": {"tls": {"secretName": "x", "caKey": ""}}}, "redis.tls.caKey: nothing"),
-    "two files of settings": ({"settingsSecret": {"name": "x"}}, "settingsSecret.name: the Secret holds the whole"),
+    "files that are not used": ({"redis": {"tls": {"secretName": "x", "caKey": ""}}}, "redis.tls.caKey: name a key"),
+    "two files of settings": ({"settingsSecret": {"name": "x"}}, "settingsSecret.name: the Secret has the whole"),
     "keys without an issuer": ({"tokenKeys": {"secretName": "x"}}, "settings.token_issuer: needed"),
     "required decisions that are not kept": (
         {"settings": {"audit_required": True, "decision_store": "none"}},
         "settings.audit_required: ",
+    ),
+    "decisions of a URL beside a host": (
+        {"redis": {"host": "redis.example", "urlSecret": {"name": "", "decisionsKey": "x"}}},
+        "redis.urlSecret.decisionsKey: it needs redis.urlSecret.name",
     ),
     "a decision store that is not used": (
         {"settings": {"decision_store": "none"}, "redis": {"urlSecret": {"decisionsKey": "decisions-url"}}},
@@ -238,6 +291,24 @@ TOGETHER: dict[str, tuple[Values, str]] = {
     ),
     "an ingress without TLS": ({"ingress": {"enabled": True, "hosts": ["a.example"]}}, "ingress.tlsSecretName"),
     "an ingress without a name": ({"ingress": {"enabled": True, "tlsSecretName": "a"}}, "ingress.hosts"),
+    "a certificate that has no effect": (
+        {"ingress": {"tlsFrom": "elsewhere", "tlsSecretName": "a"}},
+        "ingress.tlsFrom: it is elsewhere",
+    ),
+    "paths without a route": ({"extraPublicPaths": ["/docs"]}, "extraPublicPaths: they are for an Ingress"),
+    "a port of nodes inside the cluster": ({"service": {"nodePort": 30080}}, "service.type: service.nodePort"),
+    "a load balancer's class without one": (
+        {"service": {"type": "NodePort", "loadBalancerClass": "x"}},
+        "service.type: service.loadBalancerClass",
+    ),
+    "a rollout that cannot proceed": (
+        {"strategy": {"rollingUpdate": {"maxUnavailable": "0%", "maxSurge": 0}}},
+        "strategy.rollingUpdate: maxUnavailable and maxSurge are both 0",
+    ),
+    "a seccomp profile without its path": (
+        {"podSecurityContext": {"seccompProfile": {"type": "Localhost"}}},
+        "podSecurityContext.seccompProfile.type: Localhost needs",
+    ),
     "a route without a gateway": ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is needed"),
     "an ingress without the number of proxies": (
         {"ingress": {"enabled": True, "hosts": ["a.example"], "tlsSecretName": "a"}},
@@ -270,14 +341,41 @@ def test_refuses_what_does_not_go_together(values: Values, said: str) -> None:
 def test_refuses_a_service_that_anybody_may_use_unless_that_is_said() -> None:
     values = copy.deepcopy(scenarios()["default"])
     del values["tenants"]
-    with pytest.raises(HelmRenderError, match="tenants: name those who may call"):
+    with pytest.raises(HelmRenderError, match="tenants: name the callers"):
         manifests(values)
     manifests(merged(values, {"settings": {"allow_open_listening": True}}))
 
 
 def test_refuses_a_release_that_says_nothing() -> None:
-    with pytest.raises(HelmRenderError, match=r"redis\.urlSecret\.name: |image\.repository: "):
+    with pytest.raises(HelmRenderError, match=r"redis\.host: |image\.repository: "):
         manifests({})
+
+
+#: Values for more than a first try.
+BEYOND_A_TRY: dict[str, Values] = {
+    "ingress.enabled": {"ingress": {"enabled": True, "hosts": ["a.example"], "tlsSecretName": "a"}},
+    "httpRoute.enabled": {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}},
+    "service.type": {"service": {"type": "LoadBalancer"}},
+    "networkPolicy.enabled": {"networkPolicy": {"enabled": False}},
+    "networkPolicy.fromNamespaces": {"networkPolicy": {"fromNamespaces": ["shop"]}},
+    "networkPolicy.fromCidrs": {"networkPolicy": {"fromCidrs": ["10.0.0.0/8"]}},
+    "tenants": {"tenants": {"contoso": {"keys": [HASH]}}},
+    "adminKeys": {"adminKeys": {"ann": HASH}},
+    "settingsSecret.name": {"settingsSecret": {"name": "settings"}},
+    "settings.token_issuer": {"settings": {"token_issuer": "https://verifier.example"}},
+    "tokenKeys.secretName": {"tokenKeys": {"secretName": "keys"}},
+    "trust.certificates": {"trust": {"certificates": scenarios()["full"]["trust"]["certificates"]}},
+    "trustFeed.url": {"trustFeed": {"url": "https://feed.example/trust", "configMapName": "feed"}},
+    "redis.host": {"redis": {"host": "redis.example"}},
+    "redis.urlSecret.name": {"redis": {"urlSecret": {"name": "redis-url"}}},
+}
+
+
+@pytest.mark.parametrize("name", BEYOND_A_TRY)
+def test_a_first_try_is_refused_with_what_is_for_production(name: str) -> None:
+    values = merged(scenarios()["try"], {"settings": {"trusted_proxies": 1}}, BEYOND_A_TRY[name])
+    with pytest.raises(HelmRenderError, match=rf"try: a first try trusts an emulator .* refuses it with {name};"):
+        manifests(values)
 
 
 def test_has_every_setting_of_the_service_with_its_default_and_its_bounds() -> None:

@@ -134,16 +134,25 @@ class Pod:
                 env=self._environment(),
             )
 
-    def await_ready(self) -> None:
-        """The startup probe passed once, and then the readiness probe, within the time that kubelet gives."""
+    def await_ready(self, until: str = "readinessProbe") -> None:
+        """Wait for the startup probe and then for the readiness probe, as long as kubelet does. `until` is the last."""
         for probe in ("startupProbe", "readinessProbe"):
             if probe in self._container:
                 self._await(self._container[probe])
+            if probe == until:
+                break
 
-    def run(self, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self) -> subprocess.CompletedProcess[str]:
         """The container's command, to its end."""
+        return self._run(self._container)
+
+    def exec(self, words: list[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command in the container, as `kubectl exec` does."""
+        return self._run({"command": words})
+
+    def _run(self, asked: Object, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self._command(self._container),
+            self._command(asked),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -242,12 +251,12 @@ class Pod:
 
 
 @contextmanager
-def running_pod(cluster: Cluster, workload: Object) -> Iterator[Pod]:
-    """A ready pod of a Deployment or StatefulSet; stopped afterwards without its hook."""
+def running_pod(cluster: Cluster, workload: Object, *, until: str = "readinessProbe") -> Iterator[Pod]:
+    """A pod of a Deployment or StatefulSet that passed the probe `until`; stopped afterwards without its hook."""
     pod = Pod(cluster, workload["metadata"]["name"], workload["spec"]["template"]["spec"])
     try:
         pod.start()
-        pod.await_ready()
+        pod.await_ready(until)
         yield pod
     finally:
         pod.close()
