@@ -1,5 +1,5 @@
-"""Writes what is made of the chart: its README.md, from the comments of values.yaml, and the default render, which a
-test holds against the chart. Run it as `.venv/bin/python helm/generate.py`, and read the difference."""
+"""Write the chart's README.md from the comments of values.yaml, and the render of the scenario `default`, which a test
+compares with the chart. Run `.venv/bin/python helm/generate.py` and read the difference."""
 
 import re
 import sys
@@ -17,10 +17,11 @@ _LINE = re.compile(r"(?P<indent> *)(?P<name>[A-Za-z_]+):")
 _HEAD = """\
 # The chart of imds-verifier
 
-<!-- Made of values.yaml by helm/generate.py. -->
+<!-- helm/generate.py makes this file from values.yaml. -->
 
-How to install and operate it: [docs/kubernetes.md](../../docs/kubernetes.md). Nothing but these values is taken: a
-misspelt one, or one of another type or out of its bounds, is refused by its name.
+How to install and operate it, and the names of these values in other charts:
+[docs/kubernetes.md](../../docs/kubernetes.md). The chart refuses other names, other types and values out of bounds, and
+names them. A first try needs one value besides the image: `try`.
 
 | value | default | what it does |
 | --- | --- | --- |
@@ -28,8 +29,7 @@ misspelt one, or one of another type or out of its bounds, is refused by its nam
 
 
 def values_rows() -> Iterator[tuple[str, str, str]]:
-    """Each value by its path, with its default as YAML and what the comment above it says; tables without a comment of
-    their own are not among them."""
+    """Yield the path of each value, its default as YAML and its comment. Tables have a row if they have a comment."""
     text = (CHART / "values.yaml").read_text("utf-8")
     defaults = yaml.safe_load(text)
     path: list[str] = []
@@ -63,7 +63,7 @@ def readme() -> str:
 
 
 def default_render() -> str:
-    """Every object of the scenario `default`, as the engine of Helm 4 renders it."""
+    """Return every object of the scenario `default`, as the engine of Helm 4 renders it."""
     sys.path.insert(0, str(HERE.parent / "tests"))
     from support.chart import manifests, scenarios  # noqa: PLC0415 - of the tests, which are no package
 

@@ -42,11 +42,11 @@ def umbrella(root: Path, *, alias: str = "") -> Iterator[Chart]:
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n"
         "data: {storage: {{ .Values.global.storageClass }}, greeting: {{ .Values.greeting }}}\n"
     )
-    for place, chart in (
+    for place, described in (
         (root, {"name": "platform", "dependencies": [dependency, {"name": "other", "version": "1.0.0"}]}),
         (other, {"name": "other"}),
     ):
-        (place / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "version": "1.0.0", **chart}))
+        (place / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "version": "1.0.0", **described}))
     with Chart.load(root) as chart:
         yield chart
 
