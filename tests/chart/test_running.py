@@ -125,7 +125,8 @@ def test_serves_with_a_redis_by_host_and_a_password_in_a_secret(tmp_path: Path) 
             "database": 2,
             "urlSecret": {"name": ""},
             "passwordSecret": {"name": "redis-password"},
-        }
+        },
+        "settings": {"log_level": "warning"},
     }
     objects = render(without_tenants("default", change))
     with running_redis_server() as server, redis.Redis.from_url(server.url) as admin:
@@ -138,6 +139,7 @@ def test_serves_with_a_redis_by_host_and_a_password_in_a_secret(tmp_path: Path) 
             assert pod.client().post_json("/v1/nonces").status == 201
             log = pod.log.read_text("utf-8")
         assert password not in log
+        assert "answered" not in log
         cluster.change_secret("redis-password", {"password": b"another"})
         with running_pod(cluster, find(objects, "Deployment"), until="startupProbe") as pod:
             assert pod.client().post_json("/v1/nonces").code == "store-unavailable"

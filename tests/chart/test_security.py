@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 
 import pytest
+from helm_python.errors import HelmValuesError
 from support.chart import NAME, Object, Values, find, merged, pod_specs, render, scenarios
 
 #: https://kubernetes.io/docs/concepts/security/pod-security-standards: volumes that `restricted` knows.
@@ -123,6 +124,14 @@ def test_a_redis_by_host_gets_its_password_from_a_file() -> None:
     spec = find(render(without), "Deployment", "verifier")["spec"]["template"]["spec"]
     assert "redis" not in {volume["name"] for volume in spec["volumes"]}
     assert "VERIFIER_REDIS_PASSWORD_FILE" not in {variable["name"] for variable in spec["containers"][0]["env"]}
+
+
+def test_pods_can_have_user_namespaces() -> None:
+    """Only as a restriction: the schema takes no `true`."""
+    for _, spec in pod_specs(render(merged(scenarios()["try"], {"hostUsers": False}))):
+        assert spec["hostUsers"] is False
+    with pytest.raises(HelmValuesError, match="/hostUsers"):
+        render(merged(scenarios()["try"], {"hostUsers": True}))
 
 
 @pytest.mark.parametrize("scenario", sorted(scenarios()))

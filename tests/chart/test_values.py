@@ -118,6 +118,27 @@ def test_every_value_is_documented(generator: ModuleType) -> None:
     assert [name for name, (_, told) in rows.items() if len(told.split()) < 2 or not told.endswith(".")] == []
 
 
+#: Words of the table of other charts that are no values of this one.
+_NO_VALUES = {"false", "hostPath", "info", "loadBalancerIP", "repository", "warning"}
+
+
+def test_the_table_of_other_charts_names_values_that_exist() -> None:
+    """In the column of this chart, `.name` is beside the value before it. Rows with `no` name no value."""
+    page = (CHART.parents[1] / "docs" / "kubernetes.md").read_text("utf-8")
+    rows = [row for row in page.partition("## Values of other charts")[2].splitlines() if row.startswith("| ")]
+    known = {name[:end] for name in LEAVES for end in (*(dot.start() for dot in re.finditer("[.]", name)), None)}
+    named: set[str] = set()
+    for row in rows[2:]:
+        table = ""
+        cell = row.split(" | ")[2]
+        for name in [] if cell.startswith("no") else re.findall("`([^`]+)`", cell):
+            full = f"{table}{name}" if name.startswith(".") else name
+            table = full.rpartition(".")[0]
+            named.add(full)
+    assert named - known == _NO_VALUES
+    assert len(named & known) > 50
+
+
 def test_every_value_has_its_place_in_the_schema_and_every_place_its_value() -> None:
     def names(schema: dict[str, Any], path: Path = ()) -> Iterator[str]:
         for name, below in schema["properties"].items():
@@ -209,6 +230,7 @@ WRONG: dict[str, tuple[Values, str]] = {
     ),
     "a way out that is open": ({"networkPolicy": {"extraEgress": [{"ports": [{"port": 1}]}]}}, "extraEgress/0"),
     "a setting in the environment": ({"extraEnv": [{"name": "VERIFIER_TENANTS", "value": "{}"}]}, "/extraEnv/0/name"),
+    "a setting in lower case": ({"extraEnv": [{"name": "verifier_port", "value": "1"}]}, "/extraEnv/0/name"),
     "settings by their prefix": (
         {"extraEnvFrom": [{"prefix": "VERIFIER_", "secretRef": {"name": "x"}}]},
         "/extraEnvFrom/0/prefix",
@@ -281,6 +303,11 @@ TOGETHER: dict[str, tuple[Values, str]] = {
         {"settings": {"audit_required": True, "decision_store": "none"}},
         "settings.audit_required: ",
     ),
+    "Sentinels of a host": (
+        {"redis": {"host": "redis.example", "urlSecret": {"name": ""}, "sentinel": {"username": "x"}}},
+        "redis.sentinel.username: Sentinels need redis.urlSecret.name",
+    ),
+    "no DNS": ({"dnsPolicy": "None"}, "dnsPolicy: None needs dnsConfig.nameservers"),
     "decisions of a URL beside a host": (
         {"redis": {"host": "redis.example", "urlSecret": {"name": "", "decisionsKey": "x"}}},
         "redis.urlSecret.decisionsKey: it needs redis.urlSecret.name",

@@ -77,6 +77,9 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 automountServiceAccountToken: false
 # Otherwise a Service with the name `verifier` would set VERIFIER_PORT and others.
 enableServiceLinks: false
+{{- if kindIs "bool" .Values.hostUsers }}
+hostUsers: {{ .Values.hostUsers }}
+{{- end }}
 securityContext:
   runAsNonRoot: true
   {{- $ofCluster := .Values.openshift | ternary (list "runAsUser" "runAsGroup" "fsGroup") list }}
