@@ -93,8 +93,8 @@ def _log_failure(error: Exception, *, request_id: str) -> None:
 class LogRecorder:
     """Write events to the log. Implements the Recorder port.
 
-    With `lowest` set to `warning`, lines with the level `info` are omitted, except those of decisions: they are an audit
-    trail.
+    If `lowest` is `warning`, lines with the level `info` are omitted. Lines of decisions are always written: they are
+    an audit trail.
     """
 
     def __init__(self, lowest: str = "info") -> None:
