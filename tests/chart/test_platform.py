@@ -124,3 +124,26 @@ def test_null_takes_a_default_away() -> None:
     spec = find(render(merged(scenarios()["default"], nothing)), "Deployment")["spec"]["template"]["spec"]
     assert spec["containers"][0]["resources"]["limits"] == {"memory": "512Mi"}
     assert not {"runAsUser", "runAsGroup"} & spec["securityContext"].keys()
+
+
+def test_a_field_that_a_container_sets_is_kept() -> None:
+    context = {"readOnlyRootFilesystem": False, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}
+    containers = [{"name": "proxy", "image": "registry.example/proxy:1", "securityContext": context}]
+    objects = render(merged(scenarios()["default"], {"extraContainers": containers}))
+    _, proxy = find(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert proxy["securityContext"] == {**context, "allowPrivilegeEscalation": False}
+
+
+def test_spreading_counts_the_pods_of_the_verifier_unless_it_says_otherwise(platform: list[Object]) -> None:
+    deployment = find(platform, "Deployment", "try-verifier")["spec"]
+    by_default, chosen = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert by_default["labelSelector"] == deployment["selector"]
+    assert chosen["labelSelector"] == {"matchLabels": {"example.com/team": "licensing"}}
+
+
+def test_both_services_have_the_chosen_ip_families() -> None:
+    services = [one for one in render(scenarios()["gateway"]) if one["kind"] == "Service"]
+    assert len(services) == 2
+    for service in services:
+        assert service["spec"]["ipFamilies"] == ["IPv6"]
+        assert service["spec"]["ipFamilyPolicy"] == "SingleStack"
