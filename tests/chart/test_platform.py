@@ -84,6 +84,12 @@ def test_common_labels_are_on_every_object_and_pod_and_on_no_selector(platform: 
     assert {key.partition("/")[0] for key in spec["selector"]["matchLabels"]} == {"app.kubernetes.io"}
 
 
+def test_an_empty_label_replaces_that_of_global() -> None:
+    change = {"global": {"commonLabels": {"example.com/team": "all"}}, "commonLabels": {"example.com/team": ""}}
+    for one in render(merged(scenarios()["default"], change)):
+        assert one["metadata"]["labels"]["example.com/team"] == ""
+
+
 def test_labels_of_global_do_not_change_selectors() -> None:
     labels = {"app.kubernetes.io/name": "other", "app.kubernetes.io/component": "other"}
     objects = render(merged(scenarios()["default"], {"global": {"commonLabels": labels}}))

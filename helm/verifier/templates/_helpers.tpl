@@ -34,10 +34,10 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- define "verifier.labels" -}}
 {{- $root := index . 0 }}
 {{- $labels := dict }}
-{{- range list $root.Values.global.commonLabels $root.Values.commonLabels (slice . 2 | first) }}
-{{- $labels = mustMergeOverwrite $labels (. | default dict) }}
+{{- /* `set`, because `merge` ignores empty texts and false. */}}
+{{- range list $root.Values.global.commonLabels $root.Values.commonLabels (slice . 2 | first) (include "verifier.selector" . | fromYaml) }}
+{{- range $name, $value := . }}{{ $_ := set $labels $name $value }}{{ end }}
 {{- end }}
-{{- $labels = mustMergeOverwrite $labels (include "verifier.selector" . | fromYaml) }}
 {{- $_ := set $labels "app.kubernetes.io/version" $root.Chart.AppVersion }}
 {{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service }}
 {{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_") }}
@@ -117,7 +117,9 @@ securityContext:
 {{- define "verifier.containers" -}}
 {{- $containers := list }}
 {{- range index . 1 }}
-{{- $containers = append $containers (mustMerge (deepCopy .) (include "verifier.container" (index $ 0) | fromYaml)) }}
+{{- $context := (include "verifier.container" (index $ 0) | fromYaml).securityContext }}
+{{- range $field, $value := .securityContext }}{{ $_ := set $context $field $value }}{{ end }}
+{{- $containers = append $containers (set (deepCopy .) "securityContext" $context) }}
 {{- end }}
 {{- toYaml $containers }}
 {{- end }}
