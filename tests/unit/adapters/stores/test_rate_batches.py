@@ -30,15 +30,17 @@ class MemoryCounters:
     calls: int = 0
     counts: Counter[tuple[str, Rate, int]] = field(default_factory=Counter)
     answering: threading.Event | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     def hit(self, key: str, rate: Rate, most: int) -> Taken:
         if self.is_away:
             raise StoreUnavailable("The test took it away.")
-        self.calls += 1
         number, gone = divmod(self.at, length_of(rate))
-        previous, current = self.counts[key, rate, number - 1], self.counts[key, rate, number]
-        taken = take(rate, Window(length_of(rate), gone, previous, current), most)
-        self.counts[key, rate, number] = taken.window.current
+        with self.turn:
+            self.calls += 1
+            previous, current = self.counts[key, rate, number - 1], self.counts[key, rate, number]
+            taken = take(rate, Window(length_of(rate), gone, previous, current), most)
+            self.counts[key, rate, number] = taken.window.current
         if self.answering is not None and most > 1:
             self.answering.wait(10)
         return taken
