@@ -13,7 +13,7 @@ CHART = HERE / "verifier"
 README = CHART / "README.md"
 DEFAULT_RENDER = HERE.parent / "tests" / "chart" / "default-render.yaml"
 
-_LINE = re.compile(r"(?P<indent> *)(?P<name>[A-Za-z_]+):")
+_LINE = re.compile(r"(?P<indent> *)(?P<name>[A-Za-z0-9_]+):")
 _HEAD = """\
 # The chart of imds-verifier
 

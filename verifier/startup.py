@@ -14,6 +14,9 @@ from verifier.adapters.stores.blocking import Runner, run_inline
 from verifier.adapters.stores.decision_stores import open_decision_link, open_decision_store
 from verifier.adapters.stores.factory import Stores, open_stores
 from verifier.adapters.tokens.keys import KeyRing, load_ring
+from verifier.adapters.tokens.pkcs11_sessions import Pkcs11Options
+from verifier.adapters.tokens.pkcs11_signer import SIGNATURE_TIMEOUT, TURN_TIMEOUT
+from verifier.adapters.tokens.signers import Pkcs11Key
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.trust.bundle import TrustBundle
@@ -41,23 +44,26 @@ class StartupState:
     make_runner: Callable[[], Runner]
     #: Makes a runner that also limits how long a caller waits for a file system.
     make_file_runner: Callable[[], Runner]
+    #: Makes a runner with a thread for each session with an HSM.
+    make_signing_runner: Callable[[], Runner]
 
 
 def start_up(
-    settings: Settings, runner: Callable[[timedelta, timedelta | None], Runner] = lambda *_: run_inline
+    settings: Settings, runner: Callable[[timedelta, timedelta | None, int], Runner] = lambda *_: run_inline
 ) -> StartupState:
     """Load and check everything that the service needs. Raises TrustError, SettingsError and StoreUnavailable.
 
-    `runner` creates a runner of blocking calls, from the time that they wait for their turn and the time that they may
-    take. Those of a store wait no longer for their turn than for the database.
+    `runner` creates a runner of blocking calls, from the time that they wait for their turn, the time that they may
+    take, and the number of threads. Those of a store wait no longer for their turn than for the database.
     """
     trust, keys, stores = load_bundle(settings.trust_dir), _load_token_keys(settings), connect_stores(settings)
     return StartupState(
         trust=trust,
         keys=keys,
         stores=connect_decisions(settings, stores),
-        make_runner=partial(runner, BUSY_TIMEOUT, None),
-        make_file_runner=partial(runner, FILE_TIMEOUT, FILE_TIMEOUT),
+        make_runner=partial(runner, BUSY_TIMEOUT, None, 1),
+        make_file_runner=partial(runner, FILE_TIMEOUT, FILE_TIMEOUT, 1),
+        make_signing_runner=partial(runner, TURN_TIMEOUT, SIGNATURE_TIMEOUT, settings.pkcs11_sessions),
     )
 
 
@@ -96,6 +102,18 @@ def redis_options(settings: Settings, url: str) -> RedisOptions:
         ),
         wait_replicas=settings.nonce_wait_replicas,
         wait_timeout=timedelta(seconds=settings.nonce_wait_seconds),
+    )
+
+
+def pkcs11_options(settings: Settings) -> Pkcs11Options | None:
+    """Return what the settings say of PKCS#11, or None if they name no library."""
+    if settings.pkcs11_module is None:
+        return None
+    pin = settings.pkcs11_pin
+    return Pkcs11Options(
+        module=settings.pkcs11_module,
+        pin=pin.get_secret_value() if pin else None,
+        sessions=settings.pkcs11_sessions,
     )
 
 
@@ -171,10 +189,16 @@ def open_decisions(
 
 
 def _load_token_keys(settings: Settings) -> KeyRing | None:
-    """Return None if no token keys are configured. Raises SettingsError."""
+    """Return None if no token keys are configured. Raises SettingsError. Not checked: that a token can sign."""
     if settings.token_keys_dir is None:
         return None
     try:
-        return load_ring(settings.token_keys_dir)
+        ring = load_ring(settings.token_keys_dir)
     except TokenKeyError as error:
         raise SettingsError(f"token_keys_dir: {error}") from error
+    module = settings.pkcs11_module
+    if isinstance(ring.signing.private_key, Pkcs11Key) and module is None:
+        raise SettingsError(f"pkcs11_module: set it, because {ring.signing.file_name} is the signing key")
+    if module is not None and not module.is_file():
+        raise SettingsError(f"pkcs11_module: there is no file {module}")
+    return ring

@@ -95,6 +95,7 @@ TOGETHER: dict[str, tuple[Values, str]] = {
     "files that are not used": ({"redis": {"tls": {"secretName": "x", "caKey": ""}}}, "redis.tls.caKey: name a key"),
     "two files of settings": ({"settingsSecret": {"name": "x"}}, "settingsSecret.name: the Secret has the whole"),
     "keys without an issuer": ({"tokenKeys": {"secretName": "x"}}, "settings.token_issuer: needed"),
+    "a PIN without a library": ({"tokenKeys": {"pinKey": "pin"}}, "tokenKeys.pinKey: needs"),
     "required decisions that are not kept": (
         {"settings": {"audit_required": True, "decision_store": "none"}},
         "settings.audit_required: ",

@@ -25,6 +25,7 @@ SETTINGS_OF_THE_CHART = {
     *("redis_ca_file", "redis_certificate_file", "redis_key_file", "redis_password"),  # so do these
     *("redis_sentinel_username", "redis_sentinel_password"),  # of redis.sentinel
     *("policies", "tenants", "admin_keys"),  # in the file that is followed
+    "pkcs11_pin",  # of tokenKeys.pinKey
     *("trust_feed", "trust_feed_root", "trust_feed_ca_file"),  # of trustFeed
 }
 #: Parts that Helm makes for each render without a cluster.

@@ -10,7 +10,7 @@ import pytest
 from support.feeds import published
 from support.tuf_feeds import Feed
 
-from verifier.adapters.http.jobs import NativeThread
+from verifier.adapters.http.jobs import NativeThreads
 from verifier.adapters.polling import poll
 from verifier.adapters.settings.settings import Settings, SettingsError
 from verifier.adapters.trust.published import write_bundle
@@ -83,7 +83,7 @@ def test_a_directory_that_hangs_is_a_failed_look(feed: Feed) -> None:
     root = feed.public / "1.root.json"
     settings = Settings(trust_feed=str(feed.public), trust_feed_root=root)
     os.mkfifo(feed.public / "hangs")
-    run = NativeThread(timedelta(seconds=5), timedelta(seconds=0.2))
+    run = NativeThreads(timedelta(seconds=5), timedelta(seconds=0.2))
     with pytest.raises(StoreUnavailable):
         run((feed.public / "hangs").read_bytes)
     with pytest.raises(FeedFailed, match="do not answer"):

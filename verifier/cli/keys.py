@@ -48,6 +48,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     algorithms = [algorithm.value for algorithm in TokenAlgorithm]
     generate.add_argument("--algorithm", choices=algorithms, default=TokenAlgorithm.ES256.value)
+    added = add(
+        "add",
+        "Publish a key that is in a PKCS#11 token, and print its kid. The first key signs.",
+        lambda keys, arguments: keys.add(arguments.uri),
+    )
+    added.add_argument("uri", help="the PKCS#11 URI of the private key, such as 'pkcs11:token=hsm;object=results'")
     add(
         "show",
         "Print the public keys (JWKS). The signing key comes first.",

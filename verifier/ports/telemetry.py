@@ -186,6 +186,13 @@ class TokenKeysReloaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyChanged:
+    """The HSM of the signing key became unavailable, as `detail` says, or available again if it is empty."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenAudienceShared:
     """The result tokens of several tenants have the same audience."""
 
@@ -241,6 +248,7 @@ Event: TypeAlias = (
     | FeedChecked
     | TrustOddityFound
     | TokenKeysReloaded
+    | SigningKeyChanged
     | TokenAudienceShared
     | ForwardingMismatched
     | SettingsReloaded

@@ -38,8 +38,12 @@ class TokenIssuer(Protocol):
     def issue(self, result: LiveResult, *, tenant: str) -> str:
         """Sign the result as a JWT that names `tenant`.
 
-        Its audience is the configured one, or the tenant if the settings have none.
+        Its audience is the configured one, or the tenant if the settings have none. Raises Unavailable if the key
+        cannot sign, for example because its HSM is lost.
         """
+
+    def check(self) -> None:
+        """Raise Unavailable if the signing key cannot sign, so that the caller does not use a nonce in vain."""
 
     def published(self) -> tuple[PublishedKey, ...]:
         """Return every key that may have signed a valid token on this host, the signing key first."""
@@ -53,6 +57,12 @@ class TokenKeyAdministration(Protocol):
 
     def generate(self, algorithm: TokenAlgorithm) -> str:
         """Generate and publish a key, and return its kid. It signs only if it is the first key."""
+
+    def add(self, uri: str) -> str:
+        """Publish the key of a PKCS#11 URI (RFC 7512), whose private key stays in its token, and return its kid.
+
+        The token has to sign once, so that the public key is known to belong to the private key.
+        """
 
     def published(self) -> tuple[PublishedKey, ...]:
         """Return the published keys, the signing key first."""

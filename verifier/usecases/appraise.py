@@ -21,6 +21,7 @@ from verifier.core.values import dataclass
 from verifier.core.vm_ids import parse_vm_id
 from verifier.ports.clock import Clock
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, StoreUnavailable, Unavailable
+from verifier.ports.tokens import TokenIssuer
 from verifier.ports.trust import TrustSource
 from verifier.usecases.chain_cache import ChainCache
 from verifier.usecases.issuer_discovery import IssuerDiscovery
@@ -82,6 +83,8 @@ class Verifier:
     nonce_mode: NonceMode = NonceMode.REQUIRED
     policies: PolicySource = field(default_factory=Policies)
     served: frozenset[Cloud] = SERVED_BY_DEFAULT
+    #: Signs the result later. If it cannot, the nonce of the document stays unused.
+    tokens: TokenIssuer | None = None
 
     def issue_nonce(
         self,
@@ -189,7 +192,9 @@ class Verifier:
         now: datetime,
         admit: Callable[[AuthenticContent], None] | None,
     ) -> Live:
-        """Use the content's freshness once, then call `admit`. Raises NonceRefused and StoreUnavailable."""
+        """Use the content's freshness once, then call `admit`. Raises NonceRefused and Unavailable."""
+        if self.tokens is not None:
+            self.tokens.check()
         fresh = self._use_once(content, tenant=tenant, expected=expected, now=now)
         if admit is not None:
             admit(content)

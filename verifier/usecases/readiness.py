@@ -9,7 +9,7 @@ from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.trust.horizon import horizon
 from verifier.core.values import dataclass
 from verifier.ports.clock import Clock
-from verifier.ports.stores import NonceStore, StoreUnavailable
+from verifier.ports.stores import NonceStore, StoreUnavailable, Unavailable
 from verifier.ports.tokens import TokenIssuer
 from verifier.ports.trust import TrustSource
 
@@ -40,11 +40,18 @@ class Readiness:
         return (self._look_at_nonces(), self._look_at_trust(), self._look_at_tokens())
 
     def _look_at_tokens(self) -> Condition:
-        """Require a key if keys are configured. Refused keys are no reason to be unready: the previous ones sign."""
+        """Require a key that can sign if keys are configured.
+
+        Refused keys are no reason to be unready: the previous ones sign.
+        """
         if self.tokens is None:
             return Condition(name="token-key", ready=True, detail="no keys are configured: results are not signed")
         if not self.tokens.published():
             return Condition(name="token-key", ready=False, detail=self.tokens.trouble() or "there is no key")
+        try:
+            self.tokens.check()
+        except Unavailable as error:
+            return Condition(name="token-key", ready=False, detail=error.detail)
         return Condition(name="token-key", ready=True, detail=self.tokens.trouble())
 
     def _look_at_nonces(self) -> Condition:

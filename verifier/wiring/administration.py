@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from verifier import startup
@@ -12,14 +13,18 @@ from verifier.adapters.settings.text import mask_url
 from verifier.adapters.stores.factory import MissingStoreError, open_registry
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
+from verifier.adapters.tokens.pkcs11_library import Pkcs11Error
+from verifier.adapters.tokens.pkcs11_sessions import Pkcs11Options, Pkcs11Sessions
+from verifier.adapters.tokens.pkcs11_uri import Pkcs11Uri
+from verifier.adapters.tokens.signers import Pkcs11Key
 from verifier.adapters.trust.files import load_directory, shipped_directory
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.cli.commands import UsageError
 from verifier.cli.decisions import OpenDecisions
 from verifier.cli.trust import OpenTrust
 from verifier.core.discovery import DiscoveryMode
-from verifier.ports.tokens import TokenKeyAdministration
-from verifier.startup import redis_options
+from verifier.ports.tokens import TokenKeyAdministration, TokenKeyError
+from verifier.startup import pkcs11_options, redis_options
 from verifier.usecases.decisions import Decisions
 from verifier.usecases.trust_administration import TrustAdministration
 from verifier.usecases.trust_feed import TrustFeed
@@ -100,9 +105,22 @@ def create_key_administration(directory: Path | None) -> TokenKeyAdministration:
     keys_dir = directory or settings.token_keys_dir
     if keys_dir is None:
         raise SettingsError("token_keys_dir: set it, or name a directory with --dir")
+    options = pkcs11_options(settings)
     return TokenKeyDirectory(
         keys_dir,
         clock=SystemClock(),
         token_lifetime=timedelta(seconds=settings.token_lifetime_seconds),
         refresh=timedelta(seconds=settings.trust_refresh_seconds),
+        read_token=None if options is None else partial(_read_token, options),
     )
+
+
+def _read_token(options: Pkcs11Options, uri: Pkcs11Uri) -> Pkcs11Key:
+    """Read the public key of a key in a token and prove the pair. Raises TokenKeyError."""
+    sessions = Pkcs11Sessions(options)
+    try:
+        return sessions.read_key(uri)
+    except Pkcs11Error as error:
+        raise TokenKeyError(str(error)) from error
+    finally:
+        sessions.close()

@@ -19,7 +19,8 @@ from verifier.adapters.telemetry.log import LogRecorder, configure_logging
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.adapters.tokens.issuer import SignedResults
-from verifier.adapters.tokens.keys import KeyRing
+from verifier.adapters.tokens.pkcs11_sessions import Pkcs11Sessions
+from verifier.adapters.tokens.pkcs11_signer import Pkcs11Signing
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.adapters.trust.published import read_bundle
 from verifier.api.admission import Admission
@@ -33,7 +34,7 @@ from verifier.api.trust_routes import create_trust_blueprint
 from verifier.cli.commands import ExitStatus
 from verifier.core.discovery import DiscoveryMode
 from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityFound
-from verifier.startup import StartupState, create_fetcher, load_spans, server_options, start_up
+from verifier.startup import StartupState, create_fetcher, load_spans, pkcs11_options, server_options, start_up
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.chain_cache import ChainCache
 from verifier.usecases.decisions import Decisions
@@ -61,10 +62,18 @@ def callers_of(settings: Settings, *, needs_tenants: bool = False) -> Callers:
     return Callers(administrators=administrators, tenants=tenants, policies=settings.named_policies)
 
 
-def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRing | None) -> SignedResults | None:
+def create_signing(settings: Settings, prepared: StartupState, recorder: Recorder) -> Pkcs11Signing | None:
+    """Return None if the settings name no PKCS#11 library. It is loaded when the first key in a token signs."""
+    options = pkcs11_options(settings)
+    return None if options is None else Pkcs11Signing(Pkcs11Sessions(options), prepared.make_signing_runner(), recorder)
+
+
+def create_token_issuer(
+    settings: Settings, prepared: StartupState, recorder: Recorder, signing: Pkcs11Signing | None
+) -> SignedResults | None:
     """Create the token issuer. Return None if no keys are configured.
 
-    Raises TokenKeyError if the keys cannot be read and there is no `last_good`.
+    Raises TokenKeyError if the keys cannot be read and those of the start cannot be used either.
     """
     if settings.token_keys_dir is None or settings.token_issuer is None:
         return None
@@ -75,7 +84,8 @@ def create_token_issuer(settings: Settings, recorder: Recorder, last_good: KeyRi
         lifetime=timedelta(seconds=settings.token_lifetime_seconds),
         build=f"imds-verifier {__version__}",
         recorder=recorder,
-        last_good=last_good,
+        signing=signing,
+        last_good=prepared.keys,
     )
 
 
@@ -97,7 +107,8 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     live = LiveSettings(settings, load=load_settings, file=settings_file(), recorder=recorder)
     callers = live.view(partial(callers_of, needs_tenants=bool(settings.tenants)))
     live.refresh()
-    tokens = create_token_issuer(settings, recorder, prepared.keys)
+    signing = create_signing(settings, prepared, recorder)
+    tokens = create_token_issuer(settings, prepared, recorder, signing)
     follow = partial(start_polling, recorder=recorder, interval_seconds=settings.trust_refresh_seconds)
     follow(trust.refresh, name="trust")
     follow(live.refresh, name="settings")
@@ -149,6 +160,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
         nonce_mode=settings.nonce_mode,
         policies=lambda: callers().policies,
         served=settings.clouds,
+        tokens=tokens,
     )
     metrics = Metrics(
         recorder=counts,
@@ -192,21 +204,28 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
     return WorkerApplication(
         app=app,
         unhandled=partial(answer_unhandled, recorder, appraisals),
-        finish=(lambda: None) if writer is None else writer.close,
+        finish=partial(_finish, writer, signing),
     )
+
+
+def _finish(writer: DecisionWriter | None, signing: Pkcs11Signing | None) -> None:
+    if writer is not None:
+        writer.close()
+    if signing is not None:
+        signing.close()
 
 
 def run_service(arguments: argparse.Namespace) -> int:
     """Serve until a signal stops the service. Report invalid settings before the first worker starts."""
     # Only this command imports gevent.
-    from verifier.adapters.http.jobs import NativeThread  # noqa: PLC0415 - as above
+    from verifier.adapters.http.jobs import NativeThreads  # noqa: PLC0415 - as above
     from verifier.adapters.http.server import serve  # noqa: PLC0415 - as above
 
     settings = load_settings()
     if arguments.print_settings:
         sys.stdout.write(f"{settings_text(settings)}\n")
         return ExitStatus.DONE
-    prepared = start_up(settings, NativeThread)
+    prepared = start_up(settings, NativeThreads)
     callers_of(settings)
     if settings.trust_feed:
         open_client(settings, settings.trust_feed)

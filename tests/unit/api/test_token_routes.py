@@ -134,6 +134,9 @@ class _NoKey:
     def published(self) -> tuple[PublishedKey, ...]:
         return ()
 
+    def check(self) -> None:
+        raise AssertionError
+
     def trouble(self) -> str:
         return "the disk is gone"
 

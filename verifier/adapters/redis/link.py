@@ -16,7 +16,7 @@ from typing import Self
 import redis
 from redis.exceptions import AskError, ChildDeadlockedError, ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
-from verifier.adapters.redis.circuit_breaker import CircuitOpen
+from verifier.adapters.circuit_breaker import CircuitOpen
 from verifier.adapters.redis.nodes import (
     AllInUse,
     Command,

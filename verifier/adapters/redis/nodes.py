@@ -17,8 +17,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError
 from redis.retry import Retry
 
+from verifier.adapters.circuit_breaker import CircuitBreaker
 from verifier.adapters.fair_turns import FairTurns
-from verifier.adapters.redis.circuit_breaker import CircuitBreaker
 from verifier.adapters.redis.idle_connections import Connection, IdleConnections
 from verifier.adapters.redis.urls import Address, Login, RedisOptions
 from verifier.core.values import dataclass

@@ -13,7 +13,7 @@ from time import monotonic
 import redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from verifier.adapters.redis.circuit_breaker import CircuitOpen
+from verifier.adapters.circuit_breaker import CircuitOpen
 from verifier.adapters.redis.nodes import Command, Nodes
 from verifier.adapters.redis.urls import Address
 

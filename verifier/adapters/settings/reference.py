@@ -253,6 +253,23 @@ REFERENCE: Mapping[str, SettingText] = {
         allowed="30 to 86400",
         summary="How long a result token is valid, in seconds, but never longer than its document.",
     ),
+    "pkcs11_module": SettingText(
+        allowed="an absolute path of a file",
+        summary="The PKCS#11 library of the HSM or KMS that has signing keys.",
+        more="[tokens.md](tokens.md#a-key-in-an-hsm-or-a-kms).",
+        default="none (signing keys are PEM files)",
+        example='"/usr/lib/softhsm/libsofthsm2.so"',
+    ),
+    "pkcs11_pin": SettingText(
+        allowed="text",
+        summary="The PIN of a user of the token; better in the file that `VERIFIER_PKCS11_PIN_FILE` names.",
+        more="Without it, the service does not log in. Each worker tries a PIN once: a refused PIN needs a restart.",
+        example='"the PIN"',
+    ),
+    "pkcs11_sessions": SettingText(
+        allowed="1 to 64",
+        summary="How many signatures one worker asks an HSM for at once.",
+    ),
     "admin_keys": SettingText(
         allowed="names, each with the SHA-256 of its key",
         summary="Who may see and change trust over HTTP; followed, as policies are.",

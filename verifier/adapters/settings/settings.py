@@ -20,7 +20,15 @@ from verifier.adapters.settings.file import FORMAT_KEY, read_file
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.secret_files import SUFFIX, read_secret_files
 from verifier.adapters.settings.tenants import CallerName, KeyHash, TenantTable
-from verifier.adapters.settings.values import Host, check_base_url, check_feed, is_loopback, split, state_directory
+from verifier.adapters.settings.values import (
+    Host,
+    check_absolute,
+    check_base_url,
+    check_feed,
+    is_loopback,
+    split,
+    state_directory,
+)
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.discovery import DiscoveryMode
 from verifier.core.encoding.unknown_fields import explain_unknown_field, find_nearest
@@ -118,6 +126,11 @@ class Settings(BaseSettings):
     # Without it, the audience of a token is the name of the tenant.
     token_audience: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     token_lifetime_seconds: Annotated[int, Field(ge=30, le=24 * 3600)] = 600
+    # For keys in an HSM or a KMS. Only the settings name code that the service loads.
+    pkcs11_module: Annotated[Path, AfterValidator(check_absolute)] | None = None
+    pkcs11_pin: SecretStr | None = None
+    # Of one worker: how many signatures it asks for at once.
+    pkcs11_sessions: Annotated[int, Field(ge=1, le=64)] = 8
     # Each name with the SHA-256 of its key in hex. A copy of the settings does not grant access.
     admin_keys: dict[CallerName, KeyHash] = Field(default_factory=dict)
     # Without tenants, only the trust endpoints require an API key.
@@ -174,6 +187,12 @@ class Settings(BaseSettings):
                 f"{PREFIX}TOKEN_KEYS_DIR is set: set {PREFIX}TOKEN_ISSUER too, "
                 f"the URL or name by which relying parties know this service"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _name_the_library(self) -> Self:
+        if self.pkcs11_pin is not None and self.pkcs11_module is None:
+            raise ValueError(f"{PREFIX}PKCS11_PIN is set: set {PREFIX}PKCS11_MODULE too, the library of the token")
         return self
 
     @model_validator(mode="after")

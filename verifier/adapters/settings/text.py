@@ -12,6 +12,8 @@ from verifier.adapters.settings.settings import Settings
 MASK = "***"
 #: The digits of a key's hash that are shown: enough to distinguish keys.
 _SHOWN_DIGITS = 12
+#: The secret settings whose value is a URL with a password.
+_URLS = frozenset({"decision_store", "nonce_store"})
 _KEY_HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -20,8 +22,13 @@ def settings_text(settings: Settings) -> str:
 
     Passwords are masked, and hashes of keys are shortened. Tables omit defaults.
     """
-    shown = {name: _show(getattr(settings, name)) for name in Settings.model_fields}
+    shown = {name: _show_setting(name, getattr(settings, name)) for name in Settings.model_fields}
     return json.dumps(shown, indent=2, ensure_ascii=False, default=str)
+
+
+def _show_setting(name: str, value: object) -> object:
+    """Mask a secret that is no URL as a whole, also if it looks like one."""
+    return MASK if isinstance(value, SecretStr) and name not in _URLS else _show(value)
 
 
 def _show(value: object) -> object:  # noqa: PLR0911 - one return per type of value

@@ -35,6 +35,13 @@ def check_feed(place: str) -> str:
     return place
 
 
+def check_absolute(path: Path) -> Path:
+    """Require an absolute path: the system looks for another one in several directories."""
+    if not path.is_absolute():
+        raise ValueError("expected an absolute path")
+    return path
+
+
 def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

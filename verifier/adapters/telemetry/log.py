@@ -173,6 +173,10 @@ class LogRecorder:
                 self._log("warning", "trust oddity", detail=event.detail)
             case events.TokenKeysReloaded():
                 self._log_reload("token keys reloaded", event.outcome, detail=event.detail)
+            case events.SigningKeyChanged(detail=""):
+                self._log("info", "signing key available")
+            case events.SigningKeyChanged():
+                self._log("error", "signing key unavailable", detail=event.detail)
             case events.TokenAudienceShared():
                 self._log(
                     "warning",

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,20 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from verifier.adapters.tokens.keys import CURRENT, SUFFIX, PrivateKey, load_ring, naming, read_files, thumbprint
+from verifier.adapters.tokens.keys import (
+    CURRENT,
+    PEM_SUFFIX,
+    PKCS11_SUFFIX,
+    TokenKey,
+    load_ring,
+    naming,
+    public_key_of,
+    read_files,
+    thumbprint,
+    write_pkcs11_key,
+)
+from verifier.adapters.tokens.pkcs11_uri import Pkcs11Uri, parse_uri
+from verifier.adapters.tokens.signers import Pkcs11Key, PrivateKey, PublicKey
 from verifier.core.encoding.moments import moment_json
 from verifier.ports.clock import Clock
 from verifier.ports.tokens import JWKS_LIFETIME, PublishedKey, TokenAlgorithm, TokenKeyError
@@ -18,33 +32,57 @@ from verifier.ports.tokens import JWKS_LIFETIME, PublishedKey, TokenAlgorithm, T
 class TokenKeyDirectory:
     """Implement the TokenKeyAdministration port over a directory, with or without a running service.
 
-    `token_lifetime` is the lifetime of the service's tokens. `refresh` is its reload interval.
+    `token_lifetime` is the lifetime of the service's tokens. `refresh` is its reload interval. `read_token` reads the
+    public key of a key in a PKCS#11 token and proves the pair, or raises TokenKeyError.
     """
 
-    def __init__(self, directory: Path, *, clock: Clock, token_lifetime: timedelta, refresh: timedelta) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Clock,
+        token_lifetime: timedelta,
+        refresh: timedelta,
+        read_token: Callable[[Pkcs11Uri], Pkcs11Key] | None = None,
+    ) -> None:
         self._directory = directory
         self._clock = clock
         self._token_lifetime = token_lifetime
         self._refresh = refresh
+        self._read_token = read_token
 
     def generate(self, algorithm: TokenAlgorithm) -> str:
-        with naming(self._directory):
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        names = {file.name for file in read_files(self._directory)}
-        # Raise if the existing keys are invalid: the service would refuse the new key too.
-        signing = load_ring(self._directory).signing.kid if names else None
         key: PrivateKey
         match algorithm:
             case TokenAlgorithm.ES256:
                 key = generate_private_key(SECP256R1())
             case TokenAlgorithm.EDDSA:
                 key = Ed25519PrivateKey.generate()
-        kid = f"{self._clock.now():%Y%m%d}-{thumbprint(key).hex()[:12]}"
-        if signing is not None and CURRENT not in names:
+        content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return self._publish(key.public_key(), PEM_SUFFIX, content)
+
+    def add(self, uri: str) -> str:
+        if self._read_token is None:
+            raise TokenKeyError("set VERIFIER_PKCS11_MODULE to the library of the token")
+        key = self._read_token(parse_uri(uri))
+        return self._publish(key.public_key, PKCS11_SUFFIX, write_pkcs11_key(key))
+
+    def _publish(self, public_key: PublicKey, suffix: str, content: bytes) -> str:
+        """Write the file of a new key, and return its kid."""
+        with naming(self._directory):
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        names = {file.name for file in read_files(self._directory)}
+        # Raise if the existing keys are invalid: the service would refuse the new key too.
+        ring = load_ring(self._directory) if names else None
+        for key in ring.keys if ring else ():
+            if thumbprint(public_key_of(key.private_key)) == thumbprint(public_key):
+                raise TokenKeyError(f"{self._directory / key.file_name}: this key is published already")
+        kid = f"{self._clock.now():%Y%m%d}-{thumbprint(public_key).hex()[:12]}"
+        if ring is not None and CURRENT not in names:
             # The service refuses several keys without `current`, so name the signing key before adding the second one.
-            self._write(CURRENT, f"{signing}\n".encode())
-        self._write(f"{kid}{SUFFIX}", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        if signing is None:
+            self._write(CURRENT, f"{ring.signing.kid}\n".encode())
+        self._write(f"{kid}{suffix}", content)
+        if ring is None:
             self._write(CURRENT, f"{kid}\n".encode())
         return kid
 
@@ -52,30 +90,33 @@ class TokenKeyDirectory:
         return load_ring(self._directory).published
 
     def sign_with(self, kid: str, *, at_once: bool = False) -> None:
-        if kid == self._signing_kid(beside=kid):
+        key, is_signing = self._find(kid)
+        if is_signing:
             return
         if not at_once:
-            known = self._changed(f"{kid}{SUFFIX}") + JWKS_LIFETIME + self._refresh
+            known = self._changed(key.file_name) + JWKS_LIFETIME + self._refresh
             self._wait_for(known, f"relying parties with a cached key set do not know {kid} yet")
         self._write(CURRENT, f"{kid}\n".encode())
 
     def retire(self, kid: str, *, at_once: bool = False) -> None:
-        if kid == self._signing_kid(beside=kid):
+        key, is_signing = self._find(kid)
+        if is_signing:
             raise TokenKeyError(f"{kid} is the signing key; rotate to another key first")
         if not at_once:
             unused = self._changed(CURRENT) + self._refresh + self._token_lifetime
             self._wait_for(unused, f"tokens that {kid} signed may still be valid")
-        path = self._directory / f"{kid}{SUFFIX}"
+        path = self._directory / key.file_name
         with naming(path):
             path.unlink()
             _sync(self._directory)
 
-    def _signing_kid(self, *, beside: str) -> str:
-        """Return the kid of the signing key. Raises TokenKeyError if the directory has no key `beside`."""
+    def _find(self, kid: str) -> tuple[TokenKey, bool]:
+        """Return the key, and True if it is the signing key. Raises TokenKeyError if there is no such key."""
         ring = load_ring(self._directory)
-        if beside not in {key.kid for key in ring.keys}:
-            raise TokenKeyError(f"{self._directory}: there is no key of that name")
-        return ring.signing.kid
+        for key in ring.keys:
+            if key.kid == kid:
+                return key, key is ring.signing
+        raise TokenKeyError(f"{self._directory}: there is no key of that name")
 
     def _wait_for(self, moment: datetime, why: str) -> None:
         """Raise TokenKeyError before `moment`."""

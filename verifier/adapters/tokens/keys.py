@@ -1,6 +1,7 @@
 """Read the keys of result tokens from a directory.
 
-Each key is a file `<kid>.pem` (PKCS 8, PEM). The file `current` names the signing key. All keys are published.
+Each key is a file: `<kid>.pem` with a private key (PKCS 8, PEM), or `<kid>.pkcs11` with the PKCS#11 URI of a key in a
+token and, after it, the public key (PEM). The file `current` names the signing key. All keys are published.
 """
 
 import hashlib
@@ -14,51 +15,60 @@ from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 
-import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
+from verifier.adapters.tokens.pkcs11_uri import parse_uri
+from verifier.adapters.tokens.signers import Pkcs11Key, PrivateKey, PublicKey, Signer
 from verifier.core.encoding.json_text import encode_json
 from verifier.core.values import dataclass
 from verifier.ports.tokens import PublishedKey, TokenAlgorithm, TokenKeyError
 
-SUFFIX = ".pem"
+PEM_SUFFIX = ".pem"
+PKCS11_SUFFIX = ".pkcs11"
 #: The file that names the signing key. It is optional only if there is a single key.
 CURRENT = "current"
 _KID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 #: More than key rotation needs, and few enough to read each second.
 MAX_KEYS = 32
 _MAX_BYTES = 16 * 1024
-
-PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
+_OTHER_KEY = "neither a P-256 key (ES256) nor an Ed25519 key (EdDSA)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenKey:
-    """Hold a private key and its signature algorithm."""
+    """Hold a private key, or the name of one in a token, and its signature algorithm."""
 
     kid: str
     algorithm: TokenAlgorithm
-    private_key: PrivateKey = field(repr=False)
+    private_key: PrivateKey | Pkcs11Key = field(repr=False)
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.kid}{PKCS11_SUFFIX if isinstance(self.private_key, Pkcs11Key) else PEM_SUFFIX}"
 
     @property
     def published(self) -> PublishedKey:
         """Return the JWK (RFC 7517). It is built from the public key, so it has only public members."""
-        jwk = {**_public_members(self.private_key), "kid": self.kid, "use": "sig", "alg": self.algorithm.value}
-        return PublishedKey(kid=self.kid, jwk=jwk)
+        jwk = {**_public_members(public_key_of(self.private_key)), "kid": self.kid, "use": "sig"}
+        return PublishedKey(kid=self.kid, jwk={**jwk, "alg": self.algorithm.value})
 
-    def sign(self, payload: bytes, media_type: str) -> str:
-        """Return the payload as a signed JWS (RFC 7515 section 7.1).
+    def sign(self, payload: bytes, media_type: str, signer: Signer) -> str:
+        """Return the payload as a JWS (RFC 7515 section 7.1), signed by `signer`. Raises Unavailable.
 
         `jwt.PyJWS.encode` returns the same, but spends a fifth of the time of a token on its header and on checks of
         the key, which `make_ring` made.
         """
         signed = b".".join((_header(self.algorithm, self.kid, media_type), _base64url(payload)))
-        signature = jwt.get_algorithm_by_name(self.algorithm).sign(signed, self.private_key)
-        return b".".join((signed, _base64url(signature))).decode("ascii")
+        return b".".join((signed, _base64url(signer.sign(signed)))).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +109,7 @@ def read_files(directory: Path) -> tuple[KeyFile, ...]:
         names = sorted(
             name
             for name in os.listdir(directory)  # noqa: PTH208 - only the names are needed
-            if not name.startswith(".") and (name == CURRENT or name.endswith(SUFFIX))
+            if not name.startswith(".") and (name == CURRENT or name.endswith((PEM_SUFFIX, PKCS11_SUFFIX)))
         )
     if len(names) > MAX_KEYS + 1:
         raise TokenKeyError(f"{directory}: more than {MAX_KEYS} keys")
@@ -114,6 +124,8 @@ def make_ring(directory: Path, files: tuple[KeyFile, ...]) -> KeyRing:
     keys = tuple(_read_key(directory, file) for file in files if file.name != CURRENT)
     if not keys:
         raise TokenKeyError(f"{directory}: no key; create one with `imds-verifier keys generate`")
+    if len({key.kid for key in keys}) < len(keys):
+        raise TokenKeyError(f"{directory}: two files of one kid, {PEM_SUFFIX} and {PKCS11_SUFFIX}; remove one")
     named = [file.data for file in files if file.name == CURRENT]
     if not named:
         if len(keys) > 1:
@@ -140,8 +152,8 @@ def load_ring(directory: Path) -> KeyRing:
     return make_ring(directory, read_files(directory))
 
 
-def thumbprint(key: PrivateKey) -> bytes:
-    """Return the SHA-256 of the public key's required members in canonical form (RFC 7638 section 3)."""
+def thumbprint(key: PublicKey) -> bytes:
+    """Return the SHA-256 of the required members in canonical form (RFC 7638 section 3)."""
     canonical = json.dumps(_public_members(key), separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(canonical.encode()).digest()
 
@@ -169,24 +181,56 @@ def _read_file(directory: Path, name: str) -> KeyFile:
     return KeyFile(name=name, owner=status.st_uid, mode=status.st_mode, data=data)
 
 
+def public_key_of(key: PrivateKey | Pkcs11Key) -> PublicKey:
+    return key.public_key if isinstance(key, Pkcs11Key) else key.public_key()
+
+
+def write_pkcs11_key(key: Pkcs11Key) -> bytes:
+    """Return the content of a file `<kid>.pkcs11`."""
+    return f"{key.uri}\n".encode() + key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
 def _read_key(directory: Path, file: KeyFile) -> TokenKey:
     path = directory / file.name
-    kid = file.name.removesuffix(SUFFIX)
+    kid = file.name.removesuffix(PEM_SUFFIX).removesuffix(PKCS11_SUFFIX)
     if not _KID.fullmatch(kid):
         raise TokenKeyError(f"{path}: a key's name has at most 64 letters, digits, '-' and '_'")
     _check_access(path, file)
+    if file.name.endswith(PKCS11_SUFFIX):
+        key: PrivateKey | Pkcs11Key = _read_pkcs11_key(path, file.data)
+    else:
+        key = _read_private_key(path, file.data)
+    is_ed25519 = isinstance(public_key_of(key), Ed25519PublicKey)
+    return TokenKey(kid=kid, algorithm=TokenAlgorithm.EDDSA if is_ed25519 else TokenAlgorithm.ES256, private_key=key)
+
+
+def _read_private_key(path: Path, data: bytes) -> PrivateKey:
     try:
-        key = load_pem_private_key(file.data, password=None)
+        key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # Not chained: the parser's message may quote the key.
         raise TokenKeyError(f"{path}: not one unencrypted private key in PEM (PKCS 8)") from None
     match key:
-        case EllipticCurvePrivateKey(curve=SECP256R1()):
-            return TokenKey(kid=kid, algorithm=TokenAlgorithm.ES256, private_key=key)
-        case Ed25519PrivateKey():
-            return TokenKey(kid=kid, algorithm=TokenAlgorithm.EDDSA, private_key=key)
+        case EllipticCurvePrivateKey(curve=SECP256R1()) | Ed25519PrivateKey():
+            return key
         case _:
-            raise TokenKeyError(f"{path}: neither a P-256 key (ES256) nor an Ed25519 key (EdDSA)")
+            raise TokenKeyError(f"{path}: {_OTHER_KEY}")
+
+
+def _read_pkcs11_key(path: Path, data: bytes) -> Pkcs11Key:
+    uri, _, pem = data.partition(b"\n")
+    try:
+        parsed = parse_uri(uri.decode("ascii").strip())
+        key = load_pem_public_key(pem)
+    except TokenKeyError as error:
+        raise TokenKeyError(f"{path}: {error}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise TokenKeyError(f"{path}: not a PKCS#11 URI in the first line and a public key in PEM below it") from error
+    match key:
+        case EllipticCurvePublicKey(curve=SECP256R1()) | Ed25519PublicKey():
+            return Pkcs11Key(uri=parsed, public_key=key)
+        case _:
+            raise TokenKeyError(f"{path}: {_OTHER_KEY}")
 
 
 def _check_access(path: Path, file: KeyFile) -> None:
@@ -203,9 +247,8 @@ def _check_access(path: Path, file: KeyFile) -> None:
         raise TokenKeyError(f"{path}: others can use it (mode {file.mode & 0o777:04o}); set 0600")
 
 
-def _public_members(key: PrivateKey) -> dict[str, str]:
+def _public_members(key: PublicKey) -> dict[str, str]:
     """Return the members of the public key (RFC 7518 section 6.2.1, RFC 8037 section 2)."""
-    public = key.public_key()
-    if isinstance(public, Ed25519PublicKey):
-        return OKPAlgorithm.to_jwk(public, as_dict=True)
-    return ECAlgorithm.to_jwk(public, as_dict=True)
+    if isinstance(key, Ed25519PublicKey):
+        return OKPAlgorithm.to_jwk(key, as_dict=True)
+    return ECAlgorithm.to_jwk(key, as_dict=True)

@@ -6,13 +6,13 @@ from datetime import timedelta
 import gevent
 import pytest
 
-from verifier.adapters.http.jobs import NativeThread
+from verifier.adapters.http.jobs import NativeThreads
 from verifier.ports.stores import StoreUnavailable
 
 
 def test_job_returns_its_value_or_raises_its_exception(capfd: pytest.CaptureFixture[str]) -> None:
     """Without the runner, gevent would print the exception."""
-    run = NativeThread(timedelta(seconds=5))
+    run = NativeThreads(timedelta(seconds=5))
     assert run(lambda: "done") == "done"
     with pytest.raises(StoreUnavailable, match="is read-only"):
         run(_fail)
@@ -25,7 +25,7 @@ def _fail() -> None:
 
 
 def test_other_greenlets_go_on_while_a_job_blocks_its_thread() -> None:
-    run = NativeThread(timedelta(seconds=5))
+    run = NativeThreads(timedelta(seconds=5))
     job = gevent.spawn(run, lambda: time.sleep(0.3))
     turns = 0
     while not job.ready():
@@ -37,7 +37,7 @@ def test_other_greenlets_go_on_while_a_job_blocks_its_thread() -> None:
 
 def test_a_job_that_hangs_is_left_in_its_thread() -> None:
     """For example a read from a network file system that is away."""
-    run = NativeThread(timedelta(seconds=5), timedelta(seconds=0.1))
+    run = NativeThreads(timedelta(seconds=5), timedelta(seconds=0.1))
     with pytest.raises(StoreUnavailable, match="did not end in time"):
         run(lambda: time.sleep(0.5))
     assert gevent.spawn(gevent.sleep, 0).get() is None

@@ -35,6 +35,7 @@ from verifier.adapters.polling import start_polling
 from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.adapters.tokens.keys import KeyRing, load_ring
+from verifier.adapters.tokens.signers import Pkcs11Key
 from verifier.api.json_codec import key_set_json
 from verifier.ports.telemetry import Event, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import TokenAlgorithm, TokenKeyError
@@ -429,6 +430,7 @@ def now_signed(issuer: Issuer, *, policies: object = ("default", "appliance"), *
     header, payload, _ = issuer.tokens.issue(fresh_result(), tenant="contoso").split(".")
     now = int(time.time())
     signing = load_ring(issuer.directory).signing
+    assert not isinstance(signing.private_key, Pkcs11Key)
     fields = {**decode(payload), "iat": now, "exp": now + 600}
     fields["submods"]["azure-imds"]["ear_appraisal_policy_ids"] = policies
     fields |= changed

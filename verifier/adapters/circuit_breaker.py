@@ -34,8 +34,15 @@ class CircuitBreaker:
     Each opening or closing begins an epoch. A call does not count for later epochs than the one in which it began.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = monotonic, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = monotonic,
+        changed: Callable[[], None] = lambda: None,
+        pause: timedelta = PAUSE,
+    ) -> None:
         self._clock = clock
+        self._pause_seconds = pause.total_seconds()
         self._changed = changed
         self._lock = threading.Lock()
         self._epoch = 0
@@ -95,4 +102,4 @@ class CircuitBreaker:
 
     def _pause(self, because: Exception) -> None:
         self._because = because
-        self._probe_at = self._clock() + PAUSE.total_seconds()
+        self._probe_at = self._clock() + self._pause_seconds

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from verifier.adapters.redis.circuit_breaker import LEASE, PAUSE, CircuitBreaker, CircuitOpen
+from verifier.adapters.circuit_breaker import LEASE, PAUSE, CircuitBreaker, CircuitOpen
 
 AWAY = ConnectionError("away")
 
