@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from support.command_line import call
+from support.command_line import Ended, call
+from support.softhsm import PIN, TOKEN, SoftHsm, create_softhsm
 
 
 def generate(directory: Path, *arguments: str) -> str:
@@ -86,3 +87,71 @@ def test_a_service_does_not_start_on_keys_that_are_refused_or_without_an_issuer(
     keyless = call("serve", environment={**settings, "VERIFIER_TOKEN_ISSUER": "us"})
     assert keyless.status == 2
     assert f"token_keys_dir: {tmp_path}: no key" in keyless.err
+
+
+# --- Keys in a PKCS#11 token
+
+
+@pytest.fixture(scope="module")
+def hsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
+    made = create_softhsm(tmp_path_factory.mktemp("softhsm"))
+    made.generate("one", key_id="01")
+    made.generate("two", key_id="02")
+    return made
+
+
+def add(hsm: SoftHsm, directory: Path, name: str) -> Ended:
+    uri = f"pkcs11:token={TOKEN};object={name}"
+    return call("keys", "add", uri, "--dir", str(directory), environment=hsm.environment)
+
+
+def test_add_publishes_a_key_of_a_token_and_writes_no_secret(hsm: SoftHsm, tmp_path: Path) -> None:
+    first = generate(tmp_path)
+    added = add(hsm, tmp_path, "one")
+    assert (added.status, added.err) == (0, "")
+    kid = added.out.strip()
+
+    assert [(key["kid"], key["alg"]) for key in shown(tmp_path)] == [(first, "ES256"), (kid, "ES256")]
+    file = tmp_path / f"{kid}.pkcs11"
+    assert file.stat().st_mode & 0o777 == 0o600
+    uri, pem = file.read_text("ascii").split("\n", 1)
+    assert uri == f"pkcs11:token={TOKEN};object=one"
+    assert pem.startswith("-----BEGIN PUBLIC KEY-----\n")
+    assert PIN not in pem
+
+
+def test_keys_of_both_kinds_rotate_and_retire(hsm: SoftHsm, tmp_path: Path) -> None:
+    one, two = (add(hsm, tmp_path, name).out.strip() for name in ("one", "two"))
+    third = generate(tmp_path)
+    assert shown(tmp_path)[0]["kid"] == one
+
+    for kid in (third, two):
+        assert call("keys", "rotate", "--dir", str(tmp_path), kid).err.startswith("refused: relying parties")
+        assert call("keys", "rotate", "--dir", str(tmp_path), kid, "--now").status == 0
+    for kid in (one, third):
+        assert call("keys", "retire", "--dir", str(tmp_path), kid, "--now").out == f"{kid} is removed\n"
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"{two}.pkcs11", "current"]
+
+
+def test_add_refuses_a_key_that_is_published_already(hsm: SoftHsm, tmp_path: Path) -> None:
+    assert add(hsm, tmp_path, "one").status == 0
+    again = add(hsm, tmp_path, "one")
+    assert (again.status, again.out) == (1, "")
+    assert again.err.endswith(".pkcs11: this key is published already\n")
+
+
+def test_add_says_what_is_missing_and_makes_no_file(hsm: SoftHsm, tmp_path: Path) -> None:
+    bare = call("keys", "add", f"pkcs11:token={TOKEN};object=one", "--dir", str(tmp_path))
+    assert (bare.status, bare.err) == (1, "refused: set VERIFIER_PKCS11_MODULE to the library of the token\n")
+    absent = add(hsm, tmp_path, "absent")
+    assert (absent.status, absent.err) == (1, "refused: the token has no public key with this object and id\n")
+    pin = tmp_path / "pin"
+    pin.write_text("4711-wrong\n", "utf-8")
+    wrong = call(
+        *("keys", "add", f"pkcs11:token={TOKEN};object=one", "--dir", str(tmp_path / "keys")),
+        environment={**hsm.environment, "VERIFIER_PKCS11_PIN_FILE": str(pin)},
+    )
+    assert wrong.status == 1
+    assert "the token refused the PIN (CKR_PIN_INCORRECT)" in wrong.err
+    assert "4711-wrong" not in wrong.err
+    assert [*tmp_path.iterdir()] == [pin]

@@ -222,8 +222,9 @@ class Pkcs11Library:
         finally:
             self._call("C_FindObjectsFinal", session)
         if count.value != 1:
-            number, name = "several" if count.value else "no", "private" if kind == PRIVATE_KEY else "public"
-            raise Pkcs11Error(f"the token has {number} {name} key with this object and id")
+            name = "private" if kind == PRIVATE_KEY else "public"
+            number = f"more than one {name} key" if count.value else f"no {name} key"
+            raise Pkcs11Error(f"the token has {number} with this object and id")
         return found[0]
 
     def read(self, session: int, handle: int, attribute: int) -> bytes:

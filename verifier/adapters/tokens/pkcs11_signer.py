@@ -61,7 +61,7 @@ class Pkcs11Signing:
             raise Unavailable(str(closed.because), retry_after=PAUSE) from None
         try:
             signature = self._call("sign", partial(self._sessions.sign, key, data))
-        except _Lost as error:
+        except SigningKeyLost as error:
             self._circuit.fail(epoch, error, was_slow=True)
             raise
         self._confirmed = (key, self._clock())
@@ -89,16 +89,19 @@ class Pkcs11Signing:
             self._circuit.end_probe(lost)
 
     def _call(self, operation: str, job: Callable[[], _T]) -> _T:
-        """Run the job in a native thread and measure it. Raises _Lost, or Unavailable if too many calls wait."""
+        """Run the job in a native thread and measure it.
+
+        Raises SigningKeyLost, and another Unavailable if too many calls wait.
+        """
         started, failed = perf_counter(), True
         try:
             done = self._run(job)
             failed = False
         except Pkcs11Error as error:
-            raise _Lost(f"The signing key in the HSM is unavailable: {error}.", retry_after=PAUSE) from error
+            raise SigningKeyLost(f"The signing key in the HSM is unavailable: {error}.", retry_after=PAUSE) from error
         except JobTimeout as error:
             seconds = SIGNATURE_TIMEOUT.total_seconds()
-            raise _Lost(
+            raise SigningKeyLost(
                 f"The HSM of the signing key did not answer within {seconds:g} s.", retry_after=PAUSE
             ) from error
         except StoreUnavailable as error:
@@ -121,7 +124,7 @@ class Pkcs11Signing:
         return ""
 
 
-class _Lost(Unavailable):
+class SigningKeyLost(Unavailable):
     """Report that the HSM did not sign: not only this request."""
 
 

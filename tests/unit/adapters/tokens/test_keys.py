@@ -1,12 +1,13 @@
 """The directory of token keys: which sets are keys, and which are refused by the name of the file."""
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -340,3 +341,69 @@ def test_reports_a_directory_that_cannot_be_created(tmp_path: Path, clock: Manua
 
     with pytest.raises(TokenKeyError, match="Not a directory"):
         keys.generate(TokenAlgorithm.ES256)
+
+
+# --- Keys in a PKCS#11 token
+
+
+URI = "pkcs11:token=results;object=one"
+
+
+def named(key: PublicKeyTypes | None = None, *, uri: str = URI) -> bytes:
+    public = (key or ES256.public_key()).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return f"{uri}\n".encode() + public
+
+
+def test_a_key_in_a_token_is_published_by_its_file_alone(tmp_path: Path) -> None:
+    put(tmp_path, "es.pkcs11", named())
+    put(tmp_path, "ed.pkcs11", named(ED25519.public_key()))
+    put(tmp_path, "pem.pem", pem(ec.derive_private_key(42, ec.SECP256R1())))
+    put(tmp_path, "current", b"es\n")
+    ring = load_ring(tmp_path)
+    assert [key.jwk["alg"] for key in ring.published] == ["ES256", "EdDSA", "ES256"]
+    assert kids(tmp_path) == ["es", "ed", "pem"]
+    assert ring.published[0].jwk["x"] == load_ring_of(tmp_path, pem())["x"]
+    assert [key.file_name for key in ring.keys] == ["ed.pkcs11", "es.pkcs11", "pem.pem"]
+
+
+def load_ring_of(tmp_path: Path, data: bytes) -> Mapping[str, str]:
+    """The JWK of the same key in a PEM file."""
+    directory = tmp_path / "one"
+    directory.mkdir()
+    put(directory, "a.pem", data)
+    return load_ring(directory).signing.published.jwk
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "expected a PKCS#11 URI"),
+        (named(uri="pkcs11:token=a;object=b?module-path=/tmp/x.so"), "module-path is refused"),
+        (named(uri="pkcs11:token=a;object=b?pin-value=1234"), "pin-value is refused"),
+        (named(uri="pkcs11:token=ä;object=b"), "not a PKCS#11 URI in the first line and a public key in PEM below it"),
+        (URI.encode(), "not a PKCS#11 URI in the first line and a public key"),
+        (URI.encode() + b"\n" + pem(), "not a PKCS#11 URI in the first line and a public key"),
+        (named(ec.derive_private_key(4711, ec.SECP384R1()).public_key()), "neither a P-256 key"),
+        (named(rsa.generate_private_key(65537, 2048).public_key()), "neither a P-256 key"),
+    ],
+)
+def test_another_file_is_refused_by_its_name(tmp_path: Path, data: bytes, said: str) -> None:
+    put(tmp_path, "a.pkcs11", data)
+    with pytest.raises(TokenKeyError, match=said) as refused:
+        load_ring(tmp_path)
+    assert "a.pkcs11: " in str(refused.value)
+    assert "1234" not in str(refused.value)
+
+
+def test_one_kid_in_two_files_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a.pkcs11", named())
+    put(tmp_path, "a.pem", pem())
+    put(tmp_path, "current", b"a\n")
+    with pytest.raises(TokenKeyError, match="two files of one kid"):
+        load_ring(tmp_path)
+
+
+def test_a_file_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a.pkcs11", named(), mode=0o666)
+    with pytest.raises(TokenKeyError, match=r"a\.pkcs11: others can use it"):
+        load_ring(tmp_path)
