@@ -1,77 +1,17 @@
 """Keys roll over on a live service under load: no request fails, and every token is verifiable by what is published."""
 
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-import jwt
-from support.command_line import call
 from support.documents import imds_answer
 from support.live_documents import current_document
-from support.services import ADMIN_KEYS, AS_ADMIN, Answer, RunningServer, running_service
-from support.token_checks import ISSUER, Expectations, KeySet, check_with_joserfc, check_with_pyjwt
+from support.services import ADMIN_KEYS, AS_ADMIN, running_service
+from support.token_checks import ISSUER, Expectations, KeySet, check_with_joserfc
+from support.token_load import KEYS, TokenLoad, keys
 
 SENDERS = 4
-KEYS = "/.well-known/jwks.json"
-
-
-def keys(directory: Path, action: str, *arguments: str) -> str:
-    ended = call("keys", action, "--dir", str(directory), *arguments)
-    assert (ended.status, ended.err) == (0, "")
-    return ended.out.strip()
-
-
-def kid_of(token: str) -> str:
-    return str(jwt.get_unverified_header(token)["kid"])
-
-
-class Load:
-    """Senders that attest one document after the other until they are told to stop, each checking its own tokens
-    with the key set that it fetches after."""
-
-    def __init__(self, service: RunningServer) -> None:
-        self._service = service
-        self._stop = threading.Event()
-        self._changed = threading.Condition()
-        self.failures: list[Answer] = []
-        self.unverifiable: list[str] = []
-        self.kids: list[str] = []
-
-    def send(self, _: int) -> None:
-        while not self._stop.is_set():
-            nonce = self._service.post_json("/v1/nonces")
-            answer = nonce
-            if nonce.status == 201:
-                document = current_document(str(nonce.json["nonce"]))
-                answer = self._service.post_json("/v1/attestations", imds_answer(document))
-            if answer.status != 200:
-                self.failures.append(answer)
-                self._stop.set()
-                continue
-            token = str(answer.json["token"])
-            published = self._service.request("GET", KEYS)
-            expected = Expectations(key_set=published.json, now=datetime.now(UTC))
-            if published.status != 200 or check_with_pyjwt([token], expected) == [None]:
-                self.unverifiable.append(kid_of(token))
-            with self._changed:
-                self.kids.append(kid_of(token))
-                self._changed.notify_all()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def wait_for_more(self, *, times: int) -> None:
-        with self._changed:
-            enough = len(self.kids) + times
-            assert self._changed.wait_for(lambda: len(self.kids) >= enough or self.failures, timeout=180)
-
-    def wait_until_signed_by(self, kid: str, *, times: int) -> None:
-        """So many tokens in a row: every worker signs with it."""
-        with self._changed:
-            signed = self._changed.wait_for(lambda: self.kids[-times:] == [kid] * times or self.failures, timeout=180)
-        assert signed, (kid, self.kids[-times:])
 
 
 def test_keys_roll_over_under_load_without_a_failed_request(tmp_path: Path, trust_dir: Path) -> None:
@@ -87,7 +27,7 @@ def test_keys_roll_over_under_load_without_a_failed_request(tmp_path: Path, trus
         ) as service,
         ThreadPoolExecutor(SENDERS) as senders,
     ):
-        load = Load(service)
+        load = TokenLoad(service)
         sending = [senders.submit(load.send, number) for number in range(SENDERS)]
         try:
             load.wait_until_signed_by(first, times=10)
