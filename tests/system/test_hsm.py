@@ -1,5 +1,10 @@
 """Test a service whose signing key is in an HSM: SoftHSM2, as another library of PKCS#11 would be."""
 
+import json
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -139,7 +144,7 @@ def test_refused_pin_is_told_and_the_service_stays_alive(
     wrong = "4711-not-this-one"
     (hsm.directory / "pin").write_text(f"{wrong}\n", "utf-8")
     store = f"sqlite://{tmp_path}/nonces.sqlite3"
-    with running_service(nonce_store=store, trust_dir=trust_dir, **settings) as service:
+    with running_service(nonce_store=store, trust_dir=trust_dir, workers=2, **settings) as service:
         nonce = service.issue_nonce()
         for _ in range(4):
             assert_unavailable(attest(service, nonce))
@@ -159,6 +164,7 @@ def test_keys_rotate_from_a_file_to_an_hsm_and_back_without_a_failed_request(
         running_service(
             nonce_store=f"sqlite://{tmp_path}/nonces.sqlite3",
             trust_dir=trust_dir,
+            workers=2,
             VERIFIER_TOKEN_KEYS_DIR=str(directory),
             VERIFIER_TOKEN_ISSUER=ISSUER,
             VERIFIER_TRUST_REFRESH_SECONDS="0.2",
@@ -171,17 +177,9 @@ def test_keys_rotate_from_a_file_to_an_hsm_and_back_without_a_failed_request(
         kids = [first]
         try:
             load.wait_until_signed_by(first, times=10)
-            for add in (
-                lambda: keys(directory, "add", hsm.generate("p256", key_id="01"), environment=hsm.environment),
-                lambda: keys(
-                    directory,
-                    "add",
-                    hsm.generate("ed25519", kind="EC:edwards25519", key_id="02"),
-                    environment=hsm.environment,
-                ),
-                lambda: keys(directory, "generate"),
-            ):
-                kids.append(add())
+            in_hsm = (hsm.generate("p256"), hsm.generate("ed25519", kind="EC:edwards25519", key_id="02"))
+            for command in (("add", in_hsm[0]), ("add", in_hsm[1]), ("generate",)):
+                kids.append(keys(directory, *command, environment=hsm.environment))
                 keys(directory, "rotate", kids[-1], "--now")
                 load.wait_until_signed_by(kids[-1], times=16)
         finally:
@@ -191,3 +189,32 @@ def test_keys_rotate_from_a_file_to_an_hsm_and_back_without_a_failed_request(
     assert load.failures == []
     assert load.unverifiable == []
     assert set(load.kids) == set(kids)
+
+
+def test_commands_of_the_page_set_up_a_key(hsm: SoftHsm, tmp_path: Path) -> None:
+    """The `console` block of docs/tokens.md, in a shell of an operator. SoftHSM gets a second, empty directory."""
+    page = (Path(__file__).parents[2] / "docs" / "tokens.md").read_text("utf-8")
+    [block] = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    script = "\n".join(line.removeprefix("$ ") for line in block.splitlines())
+    fresh = tmp_path / "fresh"
+    (fresh / "tokens").mkdir(parents=True)
+    (fresh / "softhsm2.conf").write_text(f"directories.tokendir = {fresh}/tokens\n", "utf-8")
+    environment = {
+        **os.environ,
+        **hsm.environment,
+        "SOFTHSM2_CONF": str(fresh / "softhsm2.conf"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PIN": PIN,
+        "SO_PIN": "87654321",
+        "VERIFIER_TOKEN_KEYS_DIR": str(tmp_path / "keys"),
+        "VERIFIER_TOKEN_ISSUER": ISSUER,
+    }
+    shell = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(shell, env=environment, check=True, capture_output=True, text=True, timeout=60)
+    kid = done.stdout.splitlines()[-1]
+    assert [key["kid"] for key in json.loads(keys(tmp_path / "keys", "show"))["keys"]] == [kid]
+    assert (
+        (tmp_path / "keys" / f"{kid}.pkcs11")
+        .read_text("ascii")
+        .startswith("pkcs11:token=results;object=results-2026\n")
+    )

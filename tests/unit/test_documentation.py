@@ -74,7 +74,7 @@ PAGES = sorted(
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(?P<title>.+?) *$", re.MULTILINE)
-_SETTING_ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>[^|]+) \|", re.MULTILINE)
+_SETTING_ROW = re.compile(r"^\| `(?P<name>[A-Z0-9_]+)` \| (?P<default>[^|]+) \|", re.MULTILINE)
 _METRIC_ROW = re.compile(r"^\| `(verifier_[a-z_]+)` \|", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
 

@@ -205,9 +205,9 @@ DOCUMENTATION: dict[Code, Documentation] = {
         status=503,
         title="The service is temporarily unavailable",
         meaning="A store is unavailable, so the service cannot issue or redeem nonces, or read or change operators' trust decisions. "
-        "This is not a verdict.",
+        "Or the HSM of the signing key is unavailable, so the service cannot sign a result. This is not a verdict.",
         remedy="Wait for the seconds in Retry-After, then send the same request again. The log of the service names the store, "
-        "with its file or servers and its setting.",
+        "with its file or servers and its setting, or the signing key.",
     ),
     Failure.INTERNAL: Documentation(
         status=500,
