@@ -35,7 +35,7 @@ from verifier.adapters.polling import start_polling
 from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.adapters.tokens.keys import KeyRing, load_ring
-from verifier.adapters.tokens.signers import Pkcs11Key
+from verifier.adapters.tokens.signers import PemSigner, Pkcs11Key
 from verifier.api.json_codec import key_set_json
 from verifier.ports.telemetry import Event, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import TokenAlgorithm, TokenKeyError
@@ -198,11 +198,13 @@ def test_header_names_the_key_and_brings_none_along(issuer: Issuer) -> None:
 def test_a_key_signs_as_pyjwt_does(algorithm: TokenAlgorithm, tmp_path: Path) -> None:
     administer(tmp_path).generate(algorithm)
     key = load_ring(tmp_path).signing
+    assert not isinstance(key.private_key, Pkcs11Key)
+    signer = PemSigner(private_key=key.private_key)
     for payload in (b"{}", b'{"iss":"x"}', bytes(range(256))):
         expected = jwt.PyJWS().encode(
             payload, key.private_key, algorithm=algorithm.value, headers={"kid": key.kid, "typ": "eat+jwt"}
         )
-        token = key.sign(payload, "eat+jwt")
+        token = key.sign(payload, "eat+jwt", signer)
         assert token.split(".")[:2] == expected.split(".")[:2]
         assert len(token) == len(expected)
         # A signature of ES256 contains random bits.
