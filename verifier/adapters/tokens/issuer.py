@@ -2,7 +2,6 @@
 
 import secrets
 import threading
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from verifier.adapters.tokens.signers import PemSigner, Pkcs11Key, Signer
 from verifier.core import result_claims
 from verifier.core.encoding.json_text import encode_json
 from verifier.core.model import LiveResult
+from verifier.core.values import dataclass
 from verifier.ports.telemetry import Recorder, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import PublishedKey, TokenKeyError
 

@@ -6,9 +6,10 @@ docs/adr/0038-pkcs11.md says why no package does this. Each call blocks its thre
 import ctypes
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from verifier.core.values import dataclass
 
 _ULONG = ctypes.c_ulong
 _BUFFER = ctypes.c_char_p

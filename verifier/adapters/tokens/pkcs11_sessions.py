@@ -8,7 +8,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
@@ -19,6 +19,7 @@ from verifier.adapters.tokens import pkcs11_library as pkcs11
 from verifier.adapters.tokens.pkcs11_library import PinRefusedError, Pkcs11Error, Pkcs11Library, Token
 from verifier.adapters.tokens.pkcs11_uri import Pkcs11Uri
 from verifier.adapters.tokens.signers import Pkcs11Key, PublicKey
+from verifier.core.values import dataclass
 
 #: CKA_EC_PARAMS: the object identifier of the curve in DER, or its name (PKCS#11 v3.0, section 2.3.10).
 _P256 = frozenset({bytes.fromhex("06082a8648ce3d030107")})

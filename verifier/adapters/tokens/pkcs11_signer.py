@@ -5,7 +5,7 @@ After a failure, no call is made but one probe after each pause, so a request fa
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from functools import partial
 from time import monotonic, perf_counter
@@ -16,6 +16,7 @@ from verifier.adapters.stores.blocking import JobTimeout, Runner
 from verifier.adapters.tokens.pkcs11_library import Pkcs11Error
 from verifier.adapters.tokens.pkcs11_sessions import Pkcs11Sessions
 from verifier.adapters.tokens.signers import Pkcs11Key
+from verifier.core.values import dataclass
 from verifier.ports.stores import StoreUnavailable, Unavailable
 from verifier.ports.telemetry import Recorder, SigningKeyChanged, StoreCallMeasured
 

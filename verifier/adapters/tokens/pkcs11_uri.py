@@ -4,9 +4,10 @@ The URI says which token and which key, and no more. The library and the PIN com
 file can neither load code nor carry a secret.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from urllib.parse import unquote_to_bytes
 
+from verifier.core.values import dataclass
 from verifier.ports.tokens import TokenKeyError
 
 _SCHEME = "pkcs11:"

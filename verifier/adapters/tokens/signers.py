@@ -1,6 +1,6 @@
 """Sign the bytes of a result token, wherever its private key is."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from verifier.adapters.tokens.pkcs11_uri import Pkcs11Uri
+from verifier.core.values import dataclass
 
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 PublicKey = EllipticCurvePublicKey | Ed25519PublicKey

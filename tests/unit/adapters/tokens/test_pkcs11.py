@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from support.processes import await_that
 from support.softhsm import PIN, TOKEN, SoftHsm, create_softhsm
 
 from verifier.adapters.http.jobs import NativeThreads
@@ -306,6 +307,8 @@ def test_a_token_that_does_not_answer_in_time_is_unavailable(sessions: Pkcs11Ses
     with pytest.raises(Unavailable, match="did not answer within 5 s"):
         signing.sign(key, DATA)
     assert len(records.changes) == 1
+    # The call goes on in its thread. The next test may initialize the library only after it.
+    await_that(lambda: idle(sessions) != [] and sessions._calls == 0)  # noqa: SLF001 - as above
 
 
 def test_a_key_file_of_a_strange_public_key_is_told(sessions: Pkcs11Sessions, key: Pkcs11Key) -> None:
