@@ -170,6 +170,20 @@ def test_a_pod_is_killed_after_all_that_it_may_take_to_stop(waits: int, finishes
     assert spec["terminationGracePeriodSeconds"] > waits + finishes
 
 
+def test_the_pin_of_a_token_is_a_file_of_the_secret_with_the_keys() -> None:
+    changed = {
+        "settings": {"token_issuer": "https://verifier.example", "pkcs11_module": "/opt/hsm/library.so"},
+        "tokenKeys": {"secretName": "token-keys", "pinKey": "pin"},
+    }
+    spec = find(render(merged(scenarios()["default"], changed)), "Deployment")["spec"]["template"]["spec"]
+    [container] = spec["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert variables["VERIFIER_PKCS11_MODULE"] == "/opt/hsm/library.so"
+    directory = variables["VERIFIER_TOKEN_KEYS_DIR"]
+    assert variables["VERIFIER_PKCS11_PIN_FILE"] == f"{directory}/pin"
+    assert directory in {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
 def test_what_the_service_follows_rolls_no_pod(default: list[Object]) -> None:
     """Policies, tenants, administrators and trust are no part of the Deployment, in any form."""
     full_values = scenarios()["full"]

@@ -92,6 +92,22 @@ def test_a_service_does_not_start_on_keys_that_are_refused_or_without_an_issuer(
 # --- Keys in a PKCS#11 token
 
 
+def test_a_service_does_not_start_without_the_library_of_its_key(hsm: SoftHsm, tmp_path: Path) -> None:
+    settings = {"VERIFIER_TOKEN_KEYS_DIR": str(tmp_path), "VERIFIER_TOKEN_ISSUER": "us", "VERIFIER_PORT": "0"}
+    kid = add(hsm, tmp_path, "one").out.strip()
+    for library, said in (
+        (None, f"pkcs11_module: set it, because {kid}.pkcs11 is the signing key"),
+        ("/absent/library.so", "pkcs11_module: there is no file /absent/library.so"),
+        ("library.so", "pkcs11_module: expected an absolute path"),
+    ):
+        named = {} if library is None else {"VERIFIER_PKCS11_MODULE": library}
+        ended = call("serve", environment={**settings, **named})
+        assert (ended.status, said in ended.err) == (2, True), ended.err
+    pin_alone = call("serve", environment={**settings, "VERIFIER_PKCS11_PIN": "1234"})
+    assert pin_alone.status == 2
+    assert "set VERIFIER_PKCS11_MODULE too" in pin_alone.err
+
+
 @pytest.fixture(scope="module")
 def hsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
     made = create_softhsm(tmp_path_factory.mktemp("softhsm"))

@@ -54,6 +54,12 @@ def test_masks_the_store() -> None:
     assert f"redis://:{MASK}@localhost:6379/0" in text
 
 
+@pytest.mark.parametrize("pin", ["1234", "redis://1234", "://1234"])
+def test_masks_a_pin_that_looks_like_a_url(pin: str) -> None:
+    settings = Settings(pkcs11_module=Path("/opt/hsm/library.so"), pkcs11_pin=SecretStr(pin))
+    assert shown(settings)["pkcs11_pin"] == MASK
+
+
 @pytest.mark.parametrize(
     ("url", "masked"),
     [
