@@ -181,16 +181,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _name_the_issuer(self) -> Self:
+    def _complete_the_tokens(self) -> Self:
         if self.token_keys_dir is not None and self.token_issuer is None:
             raise ValueError(
                 f"{PREFIX}TOKEN_KEYS_DIR is set: set {PREFIX}TOKEN_ISSUER too, "
                 f"the URL or name by which relying parties know this service"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _name_the_library(self) -> Self:
         if self.pkcs11_pin is not None and self.pkcs11_module is None:
             raise ValueError(f"{PREFIX}PKCS11_PIN is set: set {PREFIX}PKCS11_MODULE too, the library of the token")
         return self
