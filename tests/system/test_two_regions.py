@@ -10,6 +10,7 @@ import pytest
 from support.command_line import call
 from support.emulator_fixtures import EXAMPLES
 from support.page_commands import commands_of, run_commands
+from support.processes import await_that
 from support.redis_server import RedisServer, running_redis_server
 from support.services import RunningServer, running_service
 
@@ -105,7 +106,13 @@ def test_decisions_about_trust_of_both_regions_are_compared(regions: Regions, tm
     script = commands_of(PAGE, SECTION, 1)
     assert run_commands(script, directory=tmp_path, environment=environment) == ""
     deny = 'VERIFIER_NONCE_STORE="$FIRST_STORE" imds-verifier trust deny "$SERIAL"'
+    allow = 'VERIFIER_NONCE_STORE="$FIRST_STORE" imds-verifier trust allow "$SERIAL"'
     serial = f"{regions.machine.controls.authorities.trusted[0].certificate.serial_number:x}"
-    run_commands(deny, directory=tmp_path, environment={**environment, "SERIAL": serial})
-    differences = run_commands(script, directory=tmp_path, environment=environment, statuses=frozenset({1}))
+    environment["SERIAL"] = serial
+    run_commands(deny, directory=tmp_path, environment=environment)
+    try:
+        differences = run_commands(script, directory=tmp_path, environment=environment, statuses=frozenset({1}))
+    finally:
+        run_commands(allow, directory=tmp_path, environment=environment)
     assert "denied" in differences
+    await_that(lambda: post(regions.first, regions.body(regions.first.issue_nonce()))[0] == 200)
