@@ -181,7 +181,7 @@ class Connection(socket.socket):  # type: ignore[misc]  # gevent ships no types
             if seconds > 0 and self.is_idle:  # serve a request that came at the last moment
                 return self._receive(size, flags, until=until)
             raise TimeoutError from None
-        except OSError:
+        except (OSError, ValueError):  # the latter if this connection is closed: it has no descriptor to wait for
             data = b""
         finally:
             self.is_waiting = False

@@ -60,11 +60,12 @@ class BatchingRateLimiter:
         self._start_empty()
 
     def _start_empty(self) -> None:
-        self._owner = os.getpid()
         self._lock = threading.Lock()
         self._asking: set[_Name] = set()
         #: The oldest first.
         self._batches: dict[_Name, _Batch] = {}
+        # At last: until then, another thread may not use the batches of the process before the fork.
+        self._owner = os.getpid()
 
     def hit(self, key: str, rate: Rate) -> Allowance:
         """Count one request as the port says. With an unused batch, this calls no store."""

@@ -67,6 +67,14 @@ def test_interim_answer_to_a_caller_that_does_not_read_has_the_deadline_of_an_an
         assert isinstance(sending.get(timeout=5), BrokenPipeError)
 
 
+def test_closed_connection_is_at_its_end(server: socket.socket) -> None:
+    listener = Listener(server, LIMITS, lambda *_: None)
+    ours, caller = socket.socketpair()
+    with closing(caller), closing(Connection(ours, listener)) as connection:
+        connection.close()
+        assert connection.recv(1) == b""
+
+
 def test_caller_that_never_pauses_lets_each_greenlet_go_first_whose_answer_has_arrived(server: socket.socket) -> None:
     """The other greenlet waits for a socket, as one that waits for Redis does."""
     listener = Listener(server, LIMITS, lambda *_: None)

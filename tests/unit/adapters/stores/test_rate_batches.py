@@ -180,6 +180,25 @@ def test_a_forked_process_has_no_batch(counters: MemoryCounters) -> None:
     assert counters.calls == 1
 
 
+def test_no_thread_uses_an_old_batch_while_another_starts_empty_after_a_fork(
+    counters: MemoryCounters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = limiter_of(counters)
+    limiter.hit("key", HIGH)
+    make_lock, other_threads = threading.Lock, [limiter.hit]
+
+    def make_lock_and_run_another_thread() -> threading.Lock:
+        if other_threads:
+            other_threads.pop()("key", HIGH)
+        return make_lock()
+
+    monkeypatch.setattr(threading, "Lock", make_lock_and_run_another_thread)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    limiter.hit("key", HIGH)
+    # The batch before the fork, and one for each thread.
+    assert counters.calls == 3
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     amount=st.integers(1, 4_000),
