@@ -59,6 +59,18 @@ WRONG: dict[str, tuple[Values, str]] = {
         {"podLabels": {"app.kubernetes.io/name": "x"}},
         "propertyName 'app.kubernetes.io/name'",
     ),
+    "a port of the node": (
+        {"extraContainers": [{"name": "x", "image": "x", "ports": [{"containerPort": 1, "hostPort": 1}]}]},
+        "'hostPort' not allowed",
+    ),
+    "a label that is none": ({"podLabels": {"my team": "x"}}, "propertyName 'my team'"),
+    "a tag in the repository": ({"image": {"repository": "registry.example/verifier:1"}}, "/image/repository"),
+    "a registry as a URL": ({"global": {"imageRegistry": "https://registry.example"}}, "/global/imageRegistry"),
+    "no network policy by null": ({"networkPolicy": {"enabled": None}}, "missing property 'enabled'"),
+    "no seccomp profile by null": (
+        {"podSecurityContext": {"seccompProfile": None}},
+        "missing property 'seccompProfile'",
+    ),
     "no time to stop": ({"settings": {"graceful_stop_seconds": None}}, "/settings"),
 }
 
@@ -152,6 +164,21 @@ TOGETHER: dict[str, tuple[Values, str]] = {
         {"trust": {"certificates": scenarios()["full"]["trust"]["certificates"] * 2}},
         "trust.certificates: two of them",
     ),
+    "a budget without a bound": (
+        {"podDisruptionBudget": {"maxUnavailable": None}},
+        "podDisruptionBudget: set minAvailable or maxUnavailable",
+    ),
+    "a share of no request": (
+        {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}, "limits": {"cpu": None}}},
+        "autoscaling.enabled: it needs resources.requests.cpu",
+    ),
+    "IPv6 without its address": ({"service": {"ipFamilies": ["IPv6"]}}, "listenAddress: service.ipFamilies has IPv6"),
+    "a volume of the chart": ({"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}, "extraVolumes: the chart has"),
+    "a second verifier": ({"extraContainers": [{"name": "verifier", "image": "x"}]}, "extraContainers: verifier is"),
+    "a probe of another host": (
+        {"extraContainers": [{"name": "x", "image": "x", "livenessProbe": {"tcpSocket": {"host": "a", "port": 1}}}]},
+        "extraContainers: a probe or hook of x has a host",
+    ),
     "a test without a key": ({"emulator": {"enabled": True}}, "test.apiKeySecret.name: "),
 }
 
@@ -160,6 +187,15 @@ TOGETHER: dict[str, tuple[Values, str]] = {
 def test_refuses_what_does_not_go_together(values: Values, said: str) -> None:
     with pytest.raises(HelmRenderError, match=said):
         manifests(merged(scenarios()["default"], values))
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/", "/v1/trust", "/v1/trust/", "/metrics", "//", "/v1/nonces/../trust"]
+)
+def test_refuses_to_expose_what_is_for_administrators(path: str) -> None:
+    values = merged(scenarios()["full"], {"extraPublicPaths": [path]})
+    with pytest.raises(HelmRenderError, match=r"extraPublicPaths: /.* (would expose|has an empty part)"):
+        manifests(values)
 
 
 def test_refuses_a_service_that_anybody_may_use_unless_that_is_said() -> None:

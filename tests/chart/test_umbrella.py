@@ -72,8 +72,9 @@ def test_globals_reach_every_object(tmp_path: Path) -> None:
 
 def test_a_first_try_takes_every_image_from_the_registry_of_all(tmp_path: Path) -> None:
     values = {"global": GLOBAL, "imds-verifier": {"try": True, "image": {"repository": "imds-verifier"}}}
+    without = {"imds-verifier": {"redis": {"urlSecret": {"name": ""}}, "tenants": None}}
     with umbrella(tmp_path) as chart:
-        objects = objects_of(chart, merged(VALUES, values, {"imds-verifier": {"redis": None, "tenants": None}}))
+        objects = objects_of(chart, merged(VALUES, values, without))
     specs = dict(pod_specs(objects))
     assert len(specs) == 4
     images = {container["image"] for spec in specs.values() for container in spec["containers"]}
@@ -104,3 +105,24 @@ def test_values_are_checked_as_ever(tmp_path: Path) -> None:
             objects_of(chart, merged(VALUES, {"global": {"imagePullSecrets": [{"secretName": "shared"}]}}))
         with pytest.raises(HelmRenderError, match="tenants: name the callers"):
             objects_of(chart, merged(VALUES, {"imds-verifier": {"tenants": None}}))
+
+
+def test_long_names_that_begin_alike_stay_apart(tmp_path: Path) -> None:
+    release = "platform-licensing-attestation-production"
+    names = set()
+    for number, one in enumerate(("europe", "america")):
+        with umbrella(tmp_path / str(number), alias=one) as chart:
+            texts = chart.render({**VALUES, one: VALUES["imds-verifier"]}, name=release, namespace="attestation")
+        objects = [made for path, text in texts.items() if path.endswith(".yaml") for made in yaml.safe_load_all(text)]
+        names.add(next(made["metadata"]["name"] for made in objects if made and made["kind"] == "Deployment"))
+    assert len(names) == 2
+    assert all(len(name) <= 40 for name in names)
+
+
+@pytest.mark.parametrize("alias", ["Europe_1", "x-", "a" * 70, "1st"])
+def test_an_alias_that_is_no_name_is_refused(tmp_path: Path, alias: str) -> None:
+    with umbrella(tmp_path, alias=alias) as chart:
+        with pytest.raises(HelmRenderError, match="nameOverride: set it"):
+            objects_of(chart, {**VALUES, alias: VALUES["imds-verifier"]})
+        named = merged(VALUES["imds-verifier"], {"nameOverride": "europe"})
+        assert find(objects_of(chart, {**VALUES, alias: named}), "Deployment", "acme-europe")

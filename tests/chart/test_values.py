@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from annotated_types import Ge, Le
 from helm_python.errors import HelmRenderError, HelmValuesError
-from support.chart import CHART, Values, default_values, manifests, merged, scenarios
+from support.chart import CHART, Values, default_values, manifests, merged, render, scenarios
 
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.settings.settings import Settings
@@ -233,3 +233,27 @@ def test_has_every_key_of_a_policy_and_of_a_tenant() -> None:
     assert definitions["policy"]["properties"]["vmIds"]["items"]["pattern"] == VM_ID_PATTERN
     assert {*definitions["tenant"]["properties"]} == {*TenantTable.model_fields}
     assert definitions["cloud"]["enum"] == [cloud.value for cloud in Cloud]
+
+
+def _every_path(values: Values, path: Path = ()) -> Iterator[Path]:
+    for name, value in values.items():
+        yield (*path, name)
+        if isinstance(value, dict):
+            yield from _every_path(value, (*path, name))
+
+
+def _holds_null(value: object) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is None or any(_holds_null(part) for part in parts)
+
+
+@pytest.mark.parametrize("path", sorted(_every_path(default_values())), ids=".".join)
+def test_null_is_refused_by_its_name_or_leaves_no_field_empty(path: Path) -> None:
+    refused = ""
+    try:
+        objects = render(merged(scenarios()["full"], put(path, None)))
+    except (HelmValuesError, HelmRenderError) as refusal:
+        objects, refused = [], str(refusal)
+    assert "nil pointer" not in refused
+    assert not refused or path[-1] in refused or f"{path[0]}: " in refused
+    assert not _holds_null(objects)

@@ -4,14 +4,17 @@
 {{ .Values.nameOverride | default .Chart.Name }}
 {{- end }}
 
+{{- /* At most 40 characters, because parts such as `-emulator-authority` follow. A longer name ends in a hash, so that names
+that begin alike stay apart. */}}
 {{- define "verifier.name" -}}
 {{- $chart := include "verifier.chart" . -}}
+{{- $name := contains $chart .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $chart) -}}
 {{- if .Values.fullnameOverride -}}
 {{ .Values.fullnameOverride }}
-{{- else if contains $chart .Release.Name -}}
-{{ .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else if gt (len $name) 40 -}}
+{{ $name | trunc 31 | trimSuffix "-" }}-{{ $name | sha256sum | trunc 8 }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name $chart | trunc 40 | trimSuffix "-" }}
+{{ $name }}
 {{- end }}
 {{- end }}
 
