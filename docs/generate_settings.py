@@ -57,7 +57,7 @@ _POLICIES = """
 ```toml
 {tenants}```
 
-`imds-verifier api-key` makes a key and prints its SHA-256. Workers take rates from 2,000 on
+`imds-verifier api-key` makes a key and prints its SHA-256. Workers take rates from 10,000 on
 [in batches](http.md#who-may-call).
 
 ## Agent keys

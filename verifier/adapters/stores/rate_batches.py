@@ -15,8 +15,10 @@ from verifier.core.tenancy import Allowance, Rate
 
 #: The largest batch. It is small against the requests of one second, so that a burst finds the rate nearly whole.
 _MAX_BATCH = 64
-#: A batch is at most one part of this many of its rate. Lower rates are counted request by request.
+#: A batch is at most one part of this many of its rate.
 _PARTS = 1000
+#: Lower rates are counted request by request, so that their tenants always see exact numbers.
+_LEAST_RATE = 10_000
 #: For how many keys and rates a process holds batches. Each takes about 1 KiB.
 _MAX_BATCHES = 1024
 
@@ -83,7 +85,7 @@ class BatchingRateLimiter:
                 length, gone, previous, current = batch.window
                 window = Window(length, gone + now - batch.answered, previous, current - left)
                 return allowance_of(rate, window, admitted=True)
-        most = min(_MAX_BATCH, rate.amount // _PARTS)
+        most = 1 if rate.amount < _LEAST_RATE else min(_MAX_BATCH, rate.amount // _PARTS)
         if most > 1 and self._begin(name, batch, now):
             return self._take(name, most, now)
         admitted, window = self.counters.hit(key, rate, 1)
