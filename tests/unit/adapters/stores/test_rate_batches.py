@@ -57,7 +57,8 @@ def limiter_of(counters: MemoryCounters, *, speed: Fraction = Fraction(1)) -> Ba
 
 
 @pytest.mark.parametrize(
-    ("text", "batch"), [("1/hour", 1), ("9999/minute", 1), ("10000/minute", 10), ("60000/hour", 60), ("1000000/hour", 64)]
+    ("text", "batch"),
+    [("1/hour", 1), ("9999/minute", 1), ("10000/minute", 10), ("60000/hour", 60), ("1000000/hour", 64)],
 )
 def test_a_batch_is_a_thousandth_of_the_rate_or_64(counters: MemoryCounters, text: str, batch: int) -> None:
     limiter = limiter_of(counters)
