@@ -88,6 +88,7 @@ def test_there_is_an_alert_for_each_thing_that_can_go_wrong() -> None:
         "verifier_trust_feed_offered_version",
         "verifier_trust_feed_expiry_seconds",
         "verifier_settings_reload_total",
+        "verifier_reload_refused",
         "verifier_token_keys_reload_total",
         "verifier_store_errors_total",
         "verifier_store_circuits_open",

@@ -150,6 +150,8 @@ class TrustReloaded:
     outcome: ReloadOutcome
     #: The generation of the bundle that is in force now.
     generation: str
+    #: The present files are not a bundle, so the last good ones are in force.
+    are_files_refused: bool
     detail: str
 
 

@@ -119,11 +119,14 @@ class MetricsRecorder:
             ["route"],
             buckets=_BUCKETS,
         )
-        self._reloads: dict[type, _Children[Counter]] = {
-            event: labelled_counter(
-                f"verifier_{subject}_reload",
-                f"{things} that a worker loaded, or refused while it kept the current {them}.",
-                ["outcome"],
+        self._reloads: dict[type, tuple[str, _Children[Counter]]] = {
+            event: (
+                subject,
+                labelled_counter(
+                    f"verifier_{subject}_reload",
+                    f"{things} that a worker loaded, or refused while it kept the current {them}.",
+                    ["outcome"],
+                ),
             )
             for event, subject, things, them in (
                 (events.TrustReloaded, "trust", "Trust bundles", "one"),
@@ -131,6 +134,13 @@ class MetricsRecorder:
                 (events.TokenKeysReloaded, "token_keys", "Keys for result tokens", "ones"),
             )
         }
+        self._refused = Gauge(
+            "verifier_reload_refused",
+            "Workers that refuse the present files of trust, settings or token_keys, and keep the last good ones.",
+            ["subject"],
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
         self._chains = labelled_counter(
             "verifier_chain_cache",
             "Certificate chains taken from the cache (hit) or built (miss).",
@@ -199,7 +209,7 @@ class MetricsRecorder:
         self._hits = self._misses = 0
         self._appraised = 0
         # Start each counter at 0. Prometheus does not see an increase if the first sample is already 1.
-        for reloads in self._reloads.values():
+        for _, reloads in self._reloads.values():
             for outcome in events.ReloadOutcome:
                 reloads.of(outcome.value)
         for look in events.FeedOutcome:
@@ -238,11 +248,19 @@ class MetricsRecorder:
             case events.NonconformingGenuine():
                 self._nonconforming.inc()
             case events.TrustReloaded() | events.TokenKeysReloaded() | events.SettingsReloaded():
-                self._reloads[type(event)].of(event.outcome.value).inc()
+                self._count_reload(event)
             case events.FeedChecked():
                 self._feed_looks.of(event.outcome.value).inc()
             case events.StoreCircuitsChanged():
                 self._open_circuits.set(event.open_circuits)
+
+    def _count_reload(self, event: events.TrustReloaded | events.TokenKeysReloaded | events.SettingsReloaded) -> None:
+        subject, reloads = self._reloads[type(event)]
+        reloads.of(event.outcome.value).inc()
+        is_refused = event.outcome is events.ReloadOutcome.REFUSED
+        if isinstance(event, events.TrustReloaded):  # a decision of an operator may be refused, or loaded, meanwhile
+            is_refused = event.are_files_refused
+        self._refused.labels(subject).set(is_refused)
 
     def _count_appraisal(self, record: AppraisalRecord) -> None:
         self._count_decision(record)

@@ -216,7 +216,14 @@ class LiveTrust:
         return _Composed(bundle=extend(bundle, entries), omissions=tuple(omissions), ignored=merged.ignored)
 
     def _tell(self, outcome: ReloadOutcome, detail: str) -> None:
-        self._recorder.record(TrustReloaded(outcome=outcome, generation=self._bundle.generation, detail=detail))
+        self._recorder.record(
+            TrustReloaded(
+                outcome=outcome,
+                generation=self._bundle.generation,
+                are_files_refused=bool(self._follower.refusal),
+                detail=detail,
+            )
+        )
 
 
 def _wishes(

@@ -208,7 +208,7 @@ def test_exceptions_that_cause_each_other_end(capsys: pytest.CaptureFixture[str]
     first.__cause__, second.__cause__ = second, first
     LogRecorder().record(RefreshFailed(error=first))
     (line,) = lines(capsys)
-    assert [stack["type"] for stack in line["exception"]] == ["ValueError", "KeyError"]  # type: ignore[attr-defined]
+    assert [stack["type"] for stack in line["exception"]] == ["ValueError", "KeyError"]  # type: ignore[attr-defined]  # JSON of our own
 
 
 def test_unavailable_appraisals_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
@@ -338,8 +338,16 @@ def test_trust_oddity_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> No
             "unknown issuer",
             "warning",
         ),
-        (TrustReloaded(outcome=ReloadOutcome.LOADED, generation="g", detail=""), "trust reloaded", "info"),
-        (TrustReloaded(outcome=ReloadOutcome.REFUSED, generation="g", detail=""), "trust reloaded", "error"),
+        (
+            TrustReloaded(outcome=ReloadOutcome.LOADED, generation="g", are_files_refused=False, detail=""),
+            "trust reloaded",
+            "info",
+        ),
+        (
+            TrustReloaded(outcome=ReloadOutcome.REFUSED, generation="g", are_files_refused=False, detail=""),
+            "trust reloaded",
+            "error",
+        ),
         (TokenKeysReloaded(outcome=ReloadOutcome.LOADED, detail=""), "token keys reloaded", "info"),
         (TokenKeysReloaded(outcome=ReloadOutcome.REFUSED, detail=""), "token keys reloaded", "error"),
         (SettingsReloaded(outcome=ReloadOutcome.LOADED, detail=""), "settings reloaded", "info"),

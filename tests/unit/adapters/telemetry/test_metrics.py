@@ -53,6 +53,7 @@ from verifier.ports.telemetry import (
     SettingsReloaded,
     StoreCallMeasured,
     StoreCircuitsChanged,
+    TokenKeysReloaded,
     TrustChanged,
     TrustReloaded,
 )
@@ -77,6 +78,10 @@ class Trust:
         if self.in_force is None:
             raise Unavailable("No trust is loaded.")
         return self.in_force
+
+
+def trust_reloaded(outcome: ReloadOutcome, generation: str = "", *, are_files_refused: bool = False) -> TrustReloaded:
+    return TrustReloaded(outcome=outcome, generation=generation, are_files_refused=are_files_refused, detail="")
 
 
 class UnavailableRegistry(SqliteTrustRegistry):
@@ -329,9 +334,9 @@ class TestCounts:
 
     def test_trust_reloads_are_counted_by_outcome_from_zero(self, page: Page) -> None:
         assert page.value("verifier_trust_reload_total", outcome="refused") == 0
-        page.recorder.record(TrustReloaded(outcome=ReloadOutcome.REFUSED, generation="0", detail="broken"))
-        page.recorder.record(TrustReloaded(outcome=ReloadOutcome.LOADED, generation="1", detail=""))
-        page.recorder.record(TrustReloaded(outcome=ReloadOutcome.LOADED, generation="2", detail=""))
+        page.recorder.record(trust_reloaded(ReloadOutcome.REFUSED, "0", are_files_refused=True))
+        page.recorder.record(trust_reloaded(ReloadOutcome.LOADED, "1"))
+        page.recorder.record(trust_reloaded(ReloadOutcome.LOADED, "2"))
         assert page.value("verifier_trust_reload_total", outcome="refused") == 1
         assert page.value("verifier_trust_reload_total", outcome="loaded") == 2
 
@@ -380,6 +385,19 @@ class TestCounts:
         assert page.value(name, tenant="default", outcome="refused", code="not-found") == 1
         attestations = [sample for sample in page.read() if sample[0] == "verifier_attestations_total"]
         assert len(attestations) == 1
+
+    def test_refused_files_are_shown_until_they_are_loaded(self, page: Page) -> None:
+        name = "verifier_reload_refused"
+        refused, loaded = ReloadOutcome.REFUSED, ReloadOutcome.LOADED
+        page.recorder.record(trust_reloaded(refused, "0", are_files_refused=True))
+        page.recorder.record(SettingsReloaded(outcome=refused, detail=""))
+        page.recorder.record(TokenKeysReloaded(outcome=refused, detail=""))
+        # A decision of an operator, while the files are still refused.
+        page.recorder.record(trust_reloaded(loaded, "1", are_files_refused=True))
+        page.recorder.record(SettingsReloaded(outcome=loaded, detail=""))
+        assert page.value(name, subject="trust") == 1
+        assert page.value(name, subject="settings") == 0
+        assert page.value(name, subject="token_keys") == 1
 
     def test_kept_and_waiting_decisions_are_counted(self, page: Page) -> None:
         page.recorder.record(DecisionsKept(kept=3, waiting=4))
@@ -476,7 +494,8 @@ class TestSharedValues:
                 for number in range(answers):
                     counts.hits += 1
                     recorder.record(ResponseSent(request_id="", route="GET /", status=200, code="", seconds=0.01))
-                recorder.record(TrustReloaded(outcome=ReloadOutcome.LOADED, generation="", detail=""))
+                loaded = ReloadOutcome.LOADED
+                recorder.record(TrustReloaded(outcome=loaded, generation="", are_files_refused=False, detail=""))
                 return metrics
 
             with shared_values() as directory:
