@@ -6,8 +6,9 @@ more than the rate. What a process does not use before the window ends is lost: 
 
 import os
 import threading
+import time
 from collections.abc import Callable
-from time import monotonic_ns
+from functools import partial
 from typing import Protocol
 
 from verifier.adapters.records.rates import Taken, Window, allowance_of
@@ -21,6 +22,9 @@ _PARTS = 1000
 _LEAST_RATE = 10_000
 #: For how many keys and rates a process holds batches. Each takes about 1 KiB.
 _MAX_BATCHES = 1024
+
+#: Like the clock of the store, it goes on while the host is suspended. Some systems have it by another name.
+_read_clock = partial(time.clock_gettime_ns, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 _Name = tuple[str, Rate]
 
@@ -56,7 +60,7 @@ class BatchingRateLimiter:
     last call to the store.
     """
 
-    def __init__(self, counters: RateCounters, *, clock: Callable[[], int] = monotonic_ns) -> None:
+    def __init__(self, counters: RateCounters, *, clock: Callable[[], int] = _read_clock) -> None:
         self.counters = counters
         self._clock = clock
         self._start_empty()
