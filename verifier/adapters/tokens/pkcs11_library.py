@@ -54,6 +54,7 @@ _NAMES: Final[Mapping[int, str]] = {
 }
 _ALREADY_LOGGED_IN: Final = 0x100
 _ALREADY_INITIALIZED: Final = 0x191
+_NO_ATTRIBUTE: Final = 0x012
 _PIN_CODES: Final = range(0x0A0, 0x0A5)
 
 _CKF_OS_LOCKING_OK: Final = 0x2
@@ -63,6 +64,7 @@ _UNAVAILABLE: Final = _ULONG(-1).value
 #: More than any token of a service has.
 _MAX_SLOTS: Final = 1024
 _MAX_SIGNATURE: Final = 512
+_MAX_ATTRIBUTE: Final = 4096
 
 #: Object classes, attributes and mechanisms.
 PUBLIC_KEY: Final = 2
@@ -229,11 +231,14 @@ class Pkcs11Library:
         return found[0]
 
     def read(self, session: int, handle: int, attribute: int) -> bytes:
-        """Return the value of an attribute, which is empty if the object does not have it."""
+        """Return the value of an attribute, which is empty if the object does not have it or does not reveal it."""
         wanted = _Attribute(type=attribute, value=None, length=0)
-        self._call("C_GetAttributeValue", session, handle, ctypes.byref(wanted), 1)
-        if wanted.length == _UNAVAILABLE:
+        code = self._functions["C_GetAttributeValue"](session, handle, ctypes.byref(wanted), 1)
+        if code == _NO_ATTRIBUTE or wanted.length == _UNAVAILABLE:
             return b""
+        _check("C_GetAttributeValue", code)
+        if wanted.length > _MAX_ATTRIBUTE:
+            raise Pkcs11Error(f"an attribute of the key has more than {_MAX_ATTRIBUTE} bytes")
         value = ctypes.create_string_buffer(wanted.length)
         wanted.value = ctypes.addressof(value)
         self._call("C_GetAttributeValue", session, handle, ctypes.byref(wanted), 1)
