@@ -13,11 +13,9 @@ from http import HTTPStatus
 
 import redis
 from load import Load, document_requests, request, send
-from servers import SERVICE, WORKERS, Server, Site, cpu_seconds, make_site
+from servers import SERVICE, WORKERS, WRITTEN_SECONDS, Server, Site, cpu_seconds, make_site
 from support.processes import await_that
 
-#: Longer than a writer of decisions waits until it writes.
-_WRITTEN_SECONDS = 1.2
 _MICROSECONDS = 1e6
 
 
@@ -42,7 +40,7 @@ def main() -> int:
         with redis.Redis.from_url(site.settings["VERIFIER_NONCE_STORE"]) as store:
             warm = send(service, [request("/v1/nonces")] * number, status=HTTPStatus.CREATED)
             send(service, document_requests(warm), status=HTTPStatus.OK)
-            time.sleep(_WRITTEN_SECONDS)
+            time.sleep(WRITTEN_SECONDS)
             issued, nonces = _measure("nonce", site, service, store, [request("/v1/nonces")] * number)
             unused = _bytes_by_prefix(store)
             posted, _ = _measure("attestation", site, service, store, document_requests(nonces))
@@ -72,7 +70,7 @@ def _measure(
 
     before = look()
     load = send(service, requests, status=HTTPStatus.CREATED if name == "nonce" else HTTPStatus.OK)
-    time.sleep(_WRITTEN_SECONDS)
+    time.sleep(WRITTEN_SECONDS)
     each = [(after - start) / len(requests) for after, start in zip(look(), before, strict=True)]
     workers, server, commands, received, sent = each
     return Step(name=name, workers=workers, redis=server, commands=commands, received=received, sent=sent), load

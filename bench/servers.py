@@ -31,6 +31,8 @@ WORKERS = 2
 PYTHON = os.environ.get("BENCH_PYTHON", sys.executable)
 SERVICE = ("-P", "-m", "verifier", "serve")
 EMPTY = ("-P", str(Path(__file__).with_name("empty_app.py")))
+#: Longer than a writer of decisions waits until it writes.
+WRITTEN_SECONDS = 1.2
 _STOP_SECONDS = 20
 _NANOSECONDS = 1e9
 _KIB_OF_A_MB = 1000 / 1024 * 1000

@@ -8,10 +8,8 @@ from http import HTTPStatus
 from figures import Figure
 from load import Load, document_requests, request, send
 from options import Options
-from servers import Server, Site, cpu_seconds, make_site
+from servers import WRITTEN_SECONDS, Server, Site, cpu_seconds, make_site
 
-#: Longer than a writer of decisions waits until it writes.
-_WRITTEN_SECONDS = 1.2
 _KINDS = {"verify": "POST /v1/attestations", "nonces": "POST /v1/nonces"}
 
 
@@ -51,7 +49,7 @@ def _measure(site: Site, server: Server, requests: Sequence[bytes], *, status: H
 
     before, redis = cpu(), cpu_seconds(site.redis_process_id)
     load = send(server, requests, status=status)
-    time.sleep(_WRITTEN_SECONDS)
+    time.sleep(WRITTEN_SECONDS)
     return _Measured(
         load=load,
         workers=(cpu() - before) / len(requests),
