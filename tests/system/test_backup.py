@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,9 @@ class SqlitePlace:
 
     def restore(self) -> None:
         self._run(1)
+        files = [*self.directory.glob("backup-*"), *self.directory.glob("nonces-*.sqlite3")]
+        assert len(files) == 4
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
     def close(self) -> None:
         pass

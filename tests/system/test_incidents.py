@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.command_line import call
 from support.documents import VM, imds_answer
 from support.live_documents import current_document
@@ -113,8 +115,14 @@ def test_replaces_a_signing_key_at_once(scene: Scene) -> None:
     [old] = published()
     directory = scene.environment["VERIFIER_TOKEN_KEYS_DIR"]
     assert call("keys", "generate", "--dir", directory).status == 0  # published, and perhaps stolen too
-    await_that(lambda: len(published()) > 1)
+    in_hsm = Path(directory, "in-an-hsm.pkcs11")
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    in_hsm.write_bytes(b"pkcs11:token=results;object=one\n" + pem)
+    in_hsm.chmod(0o600)
+    await_that(lambda: len(published()) > 2)
     before = published()
+    assert in_hsm.stem in before
     scene.run("A key that signs results has leaked")
     [new] = published()
     assert old in before

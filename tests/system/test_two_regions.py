@@ -97,7 +97,8 @@ def test_agent_attests_to_the_other_region_when_one_is_lost(regions: Regions, tm
     assert regions.machine.vm.vm_id in claims
 
 
-def test_decisions_about_trust_of_both_regions_are_compared(regions: Regions, tmp_path: Path) -> None:
+@pytest.mark.parametrize("denied", ["authority", "signer"])
+def test_decisions_about_trust_of_both_regions_are_compared(regions: Regions, tmp_path: Path, denied: str) -> None:
     environment = {
         "VERIFIER_TRUST_DIR": str(regions.trust),
         "FIRST_STORE": regions.stores[0].url,
@@ -107,12 +108,12 @@ def test_decisions_about_trust_of_both_regions_are_compared(regions: Regions, tm
     assert run_commands(script, directory=tmp_path, environment=environment) == ""
     deny = 'VERIFIER_NONCE_STORE="$FIRST_STORE" imds-verifier trust deny "$SERIAL"'
     allow = 'VERIFIER_NONCE_STORE="$FIRST_STORE" imds-verifier trust allow "$SERIAL"'
-    serial = f"{regions.machine.controls.authorities.trusted[0].certificate.serial_number:x}"
-    environment["SERIAL"] = serial
+    authority = regions.machine.controls.authorities.trusted[0].certificate
+    environment["SERIAL"] = f"{authority.serial_number:x}" if denied == "authority" else "fedcba9876543210"
     run_commands(deny, directory=tmp_path, environment=environment)
     try:
         differences = run_commands(script, directory=tmp_path, environment=environment, statuses=frozenset({1}))
     finally:
         run_commands(allow, directory=tmp_path, environment=environment)
-    assert "denied" in differences
+    assert environment["SERIAL"] in differences
     await_that(lambda: post(regions.first, regions.body(regions.first.issue_nonce()))[0] == 200)
