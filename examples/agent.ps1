@@ -7,7 +7,7 @@
     Name one of -Verifier, -Backend and -Nonce. Prints the result as JSON, or with -Token only the result token. With
     -Nonce it prints the document of IMDS. With -Output it writes the file atomically.
     Exits with 0 if the VM is verified. Otherwise it prints one sentence on standard error and exits with a code from
-    the table in docs/agent.md, like `imds-verifier attest`. Runs on Windows PowerShell 5.1 and PowerShell 7.
+    the table in docs/integrate/agent.md, like `imds-verifier attest`. Runs on Windows PowerShell 5.1 and PowerShell 7.
 .EXAMPLE
     powershell.exe -NoProfile -NonInteractive -File agent.ps1 -Verifier https://verifier.example -KeyFile key.txt
 #>

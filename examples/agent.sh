@@ -9,7 +9,7 @@
 # OPTION is --imds URL, --timeout SECONDS or --output FILE. Prints the result as JSON, or with --token only the result
 # token. With --nonce it prints the document of IMDS. With --output it writes the file atomically.
 # Exits with 0 if the VM is verified. Otherwise it prints one sentence on standard error and exits with a code from
-# the table in docs/agent.md, like `imds-verifier attest`.
+# the table in docs/integrate/agent.md, like `imds-verifier attest`.
 set -eu
 umask 077
 # `finish` writes here, so that its message appears even while standard error is redirected.

@@ -1,4 +1,4 @@
-/** One of the codes that docs/relying-party.md explains. */
+/** One of the codes that docs/integrate/relying-party.md explains. */
 export type RefusalCode =
   | "token-too-large"
   | "token-malformed"

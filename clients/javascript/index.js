@@ -1,5 +1,5 @@
 /**
- * Verifies the result tokens of imds-verifier in a licensing backend. docs/relying-party.md explains it.
+ * Verifies the result tokens of imds-verifier in a licensing backend. docs/integrate/relying-party.md explains it.
  */
 export { KeyRefused } from "./keys.js";
 export { NotVerified, REFUSAL_CODES } from "./refusals.js";

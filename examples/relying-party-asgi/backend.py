@@ -7,7 +7,7 @@
     TOKEN_AUDIENCE=contoso TENANT=contoso POLICY=appliance EXTERNAL_URL=https://licensing.example.com \
     gunicorn --worker-class asgi backend:app
 
-One process serves, because MemoryReplayStore is for one process. docs/relying-party.md has a store over Redis.
+One process serves, because MemoryReplayStore is for one process. A store over Redis: docs/integrate/relying-party.md.
 """
 
 import asyncio

@@ -192,8 +192,8 @@ def test_keys_rotate_from_a_file_to_an_hsm_and_back_without_a_failed_request(
 
 
 def test_commands_of_the_page_set_up_a_key(hsm: SoftHsm, tmp_path: Path) -> None:
-    """The `console` block of docs/tokens.md, in a shell of an operator. SoftHSM gets a second, empty directory."""
-    page = (Path(__file__).parents[2] / "docs" / "tokens.md").read_text("utf-8")
+    """Run the `console` block of docs/integrate/tokens.md. SoftHSM gets a second, empty directory."""
+    page = (Path(__file__).parents[2] / "docs" / "integrate" / "tokens.md").read_text("utf-8")
     [block] = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     script = "\n".join(line.removeprefix("$ ") for line in block.splitlines())
     fresh = tmp_path / "fresh"

@@ -205,7 +205,8 @@ def test_the_settings_files_load(number: int, tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_example_policies_name_every_key_that_there_is() -> None:
-    text = "\n".join(block for page in (README, ROOT / "docs" / "policies.md") for block in blocks(page, "toml"))
+    page = ROOT / "docs" / "integrate" / "policies.md"
+    text = "\n".join(blocks(README, "toml") + blocks(page, "toml"))
     keys = {field.alias or name for name, field in PolicyTable.model_fields.items()}
 
     assert [key for key in sorted(keys) if f"\n{key} = " not in text] == []
@@ -274,7 +275,7 @@ def test_the_readme_explains_every_mode_of_discovery() -> None:
 
 
 def test_the_http_page_explains_every_field(result: AttestationResult) -> None:
-    text = (ROOT / "docs" / "http.md").read_text("utf-8")
+    text = (ROOT / "docs" / "integrate" / "http.md").read_text("utf-8")
     problem = problem_codec.refusal_json(
         NonceRefused(Reason.NONCE_UNKNOWN, "", retry_after=documents.NOW - documents.NOW)
     )
@@ -299,7 +300,7 @@ def keys_of(told: object) -> Iterator[str]:
 
 
 def test_the_http_page_explains_every_field_of_trust(survey: Json) -> None:
-    text = (ROOT / "docs" / "http.md").read_text("utf-8")
+    text = (ROOT / "docs" / "integrate" / "http.md").read_text("utf-8")
     fields = {*keys_of(survey), *trust_json_codec.PinRequest.model_fields}
     words = [value for kind in (State, ReviewStatus, Origin) for value in kind]
 
@@ -308,7 +309,7 @@ def test_the_http_page_explains_every_field_of_trust(survey: Json) -> None:
 
 
 def test_the_http_page_lists_every_path(administration: TrustAdministration, tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "http.md").read_text("utf-8")
+    text = (ROOT / "docs" / "integrate" / "http.md").read_text("utf-8")
     application = make_application(tmp_path)
     application.flask.register_blueprint(
         create_trust_blueprint(
@@ -358,7 +359,7 @@ def test_the_metrics_of_the_alerts_are_ones_that_there_are() -> None:
 
 
 def test_the_archive_page_shows_what_the_command_prints() -> None:
-    page = ROOT / "docs" / "verifying-archives.md"
+    page = ROOT / "docs" / "integrate" / "library.md"
     ran = subprocess.run(
         [sys.executable, "-P", "-m", "verifier", "verify", str(SAMPLE), "--at", "2026-07-28T13:24:00Z"],
         check=True,
@@ -410,7 +411,7 @@ def test_the_record_of_dependencies_names_each_one() -> None:
 
 
 def test_the_http_page_shows_each_condition_of_readiness(tmp_path: Path) -> None:
-    page = ROOT / "docs" / "http.md"
+    page = ROOT / "docs" / "integrate" / "http.md"
     made = make_application(tmp_path).flask.test_client().get("/readyz").get_json()
     [shown] = [json.loads(block) for block in blocks(page, "json") if "conditions" in block]
 

@@ -1,4 +1,4 @@
-"""docs/policies.md: its examples load and mean what the text beside them says, and its table has every key."""
+"""The examples of docs/integrate/policies.md mean what their text says, and its table has every key."""
 
 import re
 import runpy
@@ -15,7 +15,7 @@ from verifier.core.reasons import PolicyRefused
 from verifier.core.trust.clouds import Cloud
 from verifier.usecases.archive import ArchiveVerifier
 
-PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "integrate" / "policies.md").read_text("utf-8")
 _FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _ROW = re.compile(r"^\| `(?P<key>\w+)` \| (?P<means>[^|]+) \| (?P<version>[^|]*) ?\|$", re.MULTILINE)
 

@@ -1,6 +1,6 @@
 """The client of a licensing backend that has the verifier appraise the document (RFC 9334, background check).
 
-docs/agent.md describes the protocol: a challenge, then the evidence.
+docs/integrate/agent.md describes the protocol: a challenge, then the evidence.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from verifier.agent.transport import MalformedResponseError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierClient:
-    """Send requests to one verifier (docs/http.md)."""
+    """Send requests to one verifier (docs/integrate/http.md)."""
 
     service: ServiceClient
 

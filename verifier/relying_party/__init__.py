@@ -1,4 +1,4 @@
-"""Verify the result tokens of imds-verifier in a licensing backend. docs/relying-party.md explains it.
+"""Verify the result tokens of imds-verifier in a licensing backend. docs/integrate/relying-party.md explains it.
 
 This package is a distribution of its own, `imds-verifier-relying-party`. It needs PyJWT and cryptography, and imports
 no other part of `verifier`.

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class RefusalCode(StrEnum):
-    """List the codes of NotVerified. docs/relying-party.md explains each one."""
+    """List the codes of NotVerified. docs/integrate/relying-party.md explains each one."""
 
     TOKEN_TOO_LARGE = "token-too-large"  # noqa: S105 - a code, as those below
     TOKEN_MALFORMED = "token-malformed"  # noqa: S105

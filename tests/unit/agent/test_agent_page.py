@@ -1,4 +1,4 @@
-"""docs/agent.md lists every exit code with a sentence of the agents, and every option."""
+"""docs/integrate/agent.md lists every exit code with a sentence of the agents, and every option."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ from verifier.agent.command import configure
 from verifier.agent.exit_codes import ExitCode
 from verifier.agent.imds import RETRY_WAITS
 
-PAGE = (ROOT / "docs" / "agent.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "integrate" / "agent.md").read_text("utf-8")
 ROW = re.compile(r"^\| (?P<status>[0-9]+) \| `(?P<name>[A-Z_]+)` \|(?: `(?P<sentence>[^`]+)`)? \|", re.MULTILINE)
 
 

@@ -10,7 +10,7 @@ from support import documents
 from support.command_line import Ended, call
 
 NAME, AT, VM_ID = ("public-southcentralus-2022-04-19", "2022-04-19T02:00:00Z", "bd8e7443-24a0-41f3-b949-8baf4fd1c573")
-PAGE = Path(__file__).parents[3] / "docs" / "policies.md"
+PAGE = Path(__file__).parents[3] / "docs" / "integrate" / "policies.md"
 DOCUMENT = str(documents.SAMPLES / f"{NAME}.json")
 #: The document is of a Linux VM without a Marketplace plan.
 GOOD = '[policies.linux]\nskus = ["20_04-lts-gen2"]\n'

@@ -1,4 +1,4 @@
-"""docs/emulator.md documents every option and public name, and its example runs."""
+"""docs/integrate/emulator.md documents every option and public name, and its example runs."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ from verifier.emulator.scenarios import Scenario
 from verifier.emulator.schema import Array, Leaf, Node
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "emulator.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "integrate" / "emulator.md").read_text("utf-8")
 LAST_VERSION_OF_THE_PAGE = "2020-12-01"
 
 
@@ -52,7 +52,7 @@ def test_page_has_every_fault_and_scenario_in_a_table(choice: str) -> None:
 
 def test_page_links_every_example() -> None:
     files = sorted(file.name for file in (ROOT / "examples" / "emulator").iterdir())
-    assert sorted(re.findall(r"\]\(\.\./examples/emulator/([\w.-]+)\)", PAGE)) == files
+    assert sorted(re.findall(r"\]\(\.\./\.\./examples/emulator/([\w.-]+)\)", PAGE)) == files
 
 
 def test_page_names_the_elements_that_azures_page_does_not_list() -> None:

@@ -18,7 +18,7 @@ from support.relying_party_cases import EXPECTED, KEY_SET, NOW, TOKEN
 
 from verifier.relying_party import RefusalCode, ReplayStoreError, __version__
 
-PAGE = (ROOT / "docs" / "relying-party.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "integrate" / "relying-party.md").read_text("utf-8")
 README = ROOT / "packaging" / "relying-party" / "README.md"
 PACKAGES = ["cffi", "cryptography", "imds-verifier-relying-party", "pycparser", "pyjwt"]
 UV = ROOT / ".tools" / "bin" / "uv"
@@ -101,7 +101,7 @@ def test_the_page_explains_every_code() -> None:
     assert re.findall(r"^\| `([a-z-]+)` \| ", PAGE.partition("## Codes")[2], re.MULTILINE) == [*RefusalCode]
 
 
-@pytest.mark.parametrize("page", [ROOT / "docs" / "relying-party.md", README], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [ROOT / "docs" / "integrate" / "relying-party.md", README], ids=lambda page: page.name)
 def test_the_python_examples_of_the_pages_run(page: Path, tmp_path: Path) -> None:
     for number, example in enumerate(python_blocks(page)):
         file = tmp_path / f"example-{number}.py"
@@ -117,7 +117,7 @@ def python_blocks(page: Path) -> list[str]:
 
 def test_the_redis_store_of_the_page_remembers_once(redis_url: str, tmp_path: Path) -> None:
     file = tmp_path / "store.py"
-    file.write_text(python_blocks(ROOT / "docs" / "relying-party.md")[1], encoding="utf-8")
+    file.write_text(python_blocks(ROOT / "docs" / "integrate" / "relying-party.md")[1], encoding="utf-8")
     store_class = runpy.run_path(str(file))["RedisReplayStore"]
     with redis.Redis.from_url(redis_url) as client:
         scope = os.urandom(8).hex()

@@ -419,7 +419,7 @@ def test_the_text_of_keys_has_no_secret(issuer: Issuer) -> None:
 
 @pytest.fixture
 def example() -> Callable[[str, Mapping[str, object]], dict[str, object]]:
-    page = (Path(__file__).parents[4] / "docs" / "tokens.md").read_text("utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "integrate" / "tokens.md").read_text("utf-8")
     [code] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 - our own page
