@@ -118,19 +118,21 @@ def test_every_value_is_documented(generator: ModuleType) -> None:
     assert [name for name, (_, told) in rows.items() if len(told.split()) < 2 or not told.endswith(".")] == []
 
 
-#: Words of the table of other charts that are no values of this one.
-_NO_VALUES = {"false", "hostPath", "info", "loadBalancerIP", "repository", "warning"}
+#: Words of the section on other charts that are no values of this one.
+_NO_VALUES = {"false", "honorLabels", "loadBalancerIP"}
 
 
-def test_the_table_of_other_charts_names_values_that_exist() -> None:
-    """In the column of this chart, `.name` is beside the value before it. Rows with `no` name no value."""
-    page = (CHART.parents[1] / "docs" / "kubernetes.md").read_text("utf-8")
-    rows = [row for row in page.partition("## Values of other charts")[2].splitlines() if row.startswith("| ")]
+def test_the_section_on_other_charts_names_values_that_exist() -> None:
+    """In the paragraph and the column of this chart, `.name` is beside the value before it. `no` rows name no value."""
+    page = (CHART.parents[1] / "docs" / "operate" / "kubernetes.md").read_text("utf-8")
+    section = page.partition("## Values of other charts")[2]
+    rows = [row for row in section.splitlines() if row.startswith("| ")]
+    paragraph = section.partition("\n| ")[0]
+    cells = [paragraph, *(row.split(" | ")[2] for row in rows[2:])]
     known = {name[:end] for name in LEAVES for end in (*(dot.start() for dot in re.finditer("[.]", name)), None)}
     named: set[str] = set()
-    for row in rows[2:]:
+    for cell in cells:
         table = ""
-        cell = row.split(" | ")[2]
         for name in [] if cell.startswith("no") else re.findall("`([^`]+)`", cell):
             full = f"{table}{name}" if name.startswith(".") else name
             table = full.rpartition(".")[0]
