@@ -5,7 +5,7 @@ peer name are run. Each one's roots become anchors, its intermediates pins, its 
 the name that matched; core.chain then decides as of its time. Each case has a process of its own, and a deadline of
 20 s, or of SECONDS.
 
-docs/divergences.md lists the differences that are intended, with their reasons. The exit status is 1 if another one is
+docs/understand/divergences.md lists the intended differences with their reasons. The exit status is 1 if another one is
 found, if a listed one is gone, if an exception comes up, or if a case exceeds its deadline.
 """
 
@@ -28,7 +28,7 @@ from verifier.core.trust.bundle import Role, TrustBundle, TrustedCertificate, Tr
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
 
-DIVERGENCES: Final = Path(__file__).parents[1] / "docs" / "divergences.md"
+DIVERGENCES: Final = Path(__file__).parents[1] / "docs" / "understand" / "divergences.md"
 DEADLINE_SECONDS: Final = 20
 ACCEPT, REFUSE = "accept", "refuse"
 EXCEPTION, DEADLINE = "EXCEPTION", "DEADLINE"

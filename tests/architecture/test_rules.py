@@ -1,4 +1,4 @@
-"""Check the rules of the code base that a machine can check: imports, module length, and docs/architecture.md."""
+"""Check the rules of the code base: imports, module length, and docs/understand/architecture.md."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ import verifier.relying_party
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = REPOSITORY / "verifier"
 MODULES = sorted(SOURCES.rglob("*.py"))
-PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "understand" / "architecture.md").read_text(encoding="utf-8")
 
 #: A longer module should be two.
 MAX_LINES = 330
@@ -88,7 +88,7 @@ def packages() -> set[str]:
 
 
 def test_the_diagram_names_every_package() -> None:
-    """The first code block of docs/architecture.md, whose indented lines begin with a package or a module."""
+    """The first code block of the page, whose indented lines begin with a package or a module."""
     [diagram, *_] = re.findall(r"^```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     named: list[str] = []
     parents: list[str] = []

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "run_limbo.py"
 CASES = ROOT / "tests" / "data" / "limbo" / "cases.json"
-DIVERGENCES = ROOT / "docs" / "divergences.md"
+DIVERGENCES = ROOT / "docs" / "understand" / "divergences.md"
 
 AS_EXPECTED = "webpki::san::exact-dns-san"
 LISTED = "webpki::cn::not-in-san"

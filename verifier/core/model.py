@@ -1,4 +1,4 @@
-"""The types through which a document moves (docs/trust-progression.md).
+"""The types through which a document moves (docs/understand/how-a-document-is-judged.md).
 
 Each step makes one type from the previous one. The docstring of a type says what is known of the document.
 """
