@@ -5,7 +5,7 @@
 #   docker build --build-arg BASE_IMAGE=docker.io/library/python:3.13-slim@sha256:… --tag imds-verifier .
 #
 # The default base is a tag, which names the newest patch release. For production, name the base by digest, so that two
-# builds have the same base: docs/kubernetes.md says how to look it up.
+# builds have the same base: docs/operate/kubernetes.md says how to look it up.
 # Any base with Python 3.11, 3.12 or 3.13 as `python3`, its venv module and glibc will do.
 ARG BASE_IMAGE=docker.io/library/python:3.13-slim
 

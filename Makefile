@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench mutants fuzz agent relying-party release-check lock clean
+.PHONY: demo test check lint types imports bench mutants fuzz generate agent relying-party release-check lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -53,6 +53,14 @@ FUZZ_EXAMPLES ?= 5000
 fuzz: .development  ## the property tests, with other and more examples than the suite
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) \
 	$(RUN)/pytest -p no:randomly $$(grep -rlE '^(from|import) hypothesis' tests/unit)
+
+generate: .development  ## every generated page and file: settings, reasons, IMDS conformance, the chart's README and schema
+	$(RUN)/python tools/generate_settings.py > docs/operate/settings.md
+	$(RUN)/python tools/generate_reasons.py > docs/integrate/reasons.md
+	$(RUN)/python tools/generate_imds_conformance.py > docs/integrate/imds-conformance.md
+	cp ops/prometheus-rules.yaml helm/verifier/files/prometheus-rules.yaml
+	cp ops/grafana-dashboard.json helm/verifier/files/grafana-dashboard.json
+	$(RUN)/python helm/generate.py
 
 agent:  ## the agent as one file, for a VM that has Python and nothing of ours
 	$(PYTHON) tools/build_agent.py dist/imds-attest.pyz

@@ -1,4 +1,4 @@
-"""Print what one nonce and one attestation cost on Redis and in the workers: the constants of docs/capacity.md.
+"""Print what one nonce and one attestation cost on Redis and in the workers: the constants of docs/operate/capacity.md.
 
 Run from the repository: `PYTHONPATH=.:tests .venv/bin/python bench/costs.py [--requests 4000]`.
 """

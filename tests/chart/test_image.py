@@ -48,7 +48,7 @@ def test_the_base_has_a_default_that_each_stage_and_the_compose_file_use() -> No
     for service in COMPOSE["services"].values():
         if "build" in service:
             assert service["build"]["args"] == {"BASE_IMAGE": f"${{BASE_IMAGE:-{default}}}"}
-    assert f"docker pull {default}\n" in (ROOT / "docs" / "kubernetes.md").read_text("utf-8")
+    assert f"docker pull {default}\n" in (ROOT / "docs" / "operate" / "kubernetes.md").read_text("utf-8")
 
 
 def test_needs_no_argument() -> None:

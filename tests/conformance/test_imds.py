@@ -16,7 +16,7 @@ from verifier.emulator.virtual_machines import read_virtual_machine
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "emulator"
-GENERATOR = ROOT / "docs" / "generate_imds_conformance.py"
+GENERATOR = ROOT / "tools" / "generate_imds_conformance.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Run the commands of docs/backup.md: a store is lost and restored, and no document is accepted twice."""
+"""Run the commands of docs/operate/backup.md: a store is lost and restored, and no document is accepted twice."""
 
 import shlex
 import shutil

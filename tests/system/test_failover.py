@@ -1,6 +1,6 @@
 """A failover loses writes that were not replicated. VERIFIER_NONCE_WAIT_REPLICAS keeps acceptances out of that loss.
 
-bench/failover.py makes more runs, with and without the setting. docs/redis.md has the numbers.
+bench/failover.py makes more runs, with and without the setting. docs/operate/redis.md has the numbers.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Run the commands of docs/incidents.md on a service that has refused a customer, and see what each of them ends."""
+"""Run the commands of docs/operate/incidents.md on a service that has refused a customer, and see what each of them ends."""
 
 import json
 from collections.abc import Iterator

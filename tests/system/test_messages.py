@@ -181,7 +181,7 @@ def test_refusal_says_what_to_do(open_service: RunningServer, name: str) -> None
 
 @pytest.mark.parametrize("code", REMEDIES)
 def test_remedy_on_the_page_of_a_code_agrees(code: str) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "reasons.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "integrate" / "reasons.md").read_text("utf-8")
     assert REMEDIES[code] in DOCUMENTATION[find_code(code)].remedy
     assert REMEDIES[code] in page
 

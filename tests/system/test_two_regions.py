@@ -1,4 +1,4 @@
-"""Run docs/two-regions.md: two services on two Redis servers, with the same trust and the same token keys."""
+"""Run docs/operate/two-regions.md: two services on two Redis servers, with the same trust and the same token keys."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

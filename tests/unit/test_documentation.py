@@ -57,8 +57,8 @@ from verifier.wiring import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-SETTINGS = ROOT / "docs" / "settings.md"
-HANDBOOK = ROOT / "docs" / "rollover-handbook.md"
+SETTINGS = ROOT / "docs" / "operate" / "settings.md"
+HANDBOOK = ROOT / "docs" / "operate" / "ca-rotation.md"
 SAMPLE = ROOT / "tests" / "data" / "samples" / "public-eastus-2026-07-28.json"
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
 PAGES = sorted(
@@ -115,7 +115,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_reasons", ROOT / "docs" / "generate_reasons.py")
+    spec = importlib.util.spec_from_file_location("generate_reasons", ROOT / "tools" / "generate_reasons.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -344,13 +344,13 @@ def test_the_operations_page_lists_every_metric(administration: TrustAdministrat
     )
     told = metrics.render()[0].decode()
     names = [line.split()[2] for line in told.splitlines() if line.startswith("# TYPE ") and "_created" not in line]
-    rows = _METRIC_ROW.findall((ROOT / "docs" / "operations.md").read_text("utf-8"))
+    rows = _METRIC_ROW.findall((ROOT / "docs" / "operate" / "install.md").read_text("utf-8"))
 
     assert sorted(rows) == sorted(names)
 
 
 def test_the_metrics_of_the_alerts_are_ones_that_there_are() -> None:
-    rows = _METRIC_ROW.findall((ROOT / "docs" / "operations.md").read_text("utf-8"))
+    rows = _METRIC_ROW.findall((ROOT / "docs" / "operate" / "install.md").read_text("utf-8"))
     [alerts] = blocks(HANDBOOK, "yaml")
     [waiting] = re.findall(r'review_status=~"([a-z|]+)"', alerts)
 
@@ -374,12 +374,12 @@ def test_the_archive_page_shows_what_the_command_prints() -> None:
 
 
 def test_the_reasons_page_is_the_generated_one(generator: ModuleType) -> None:
-    assert (ROOT / "docs" / "reasons.md").read_text("utf-8") == generator.generate()
+    assert (ROOT / "docs" / "integrate" / "reasons.md").read_text("utf-8") == generator.generate()
 
 
 def test_every_reason_is_raised_at_a_check_and_every_code_has_its_entry(generator: ModuleType) -> None:
     assert {place.reason for place in generator.raised_refusals()} == set(Reason)
-    assert {code.value for code in DOCUMENTATION} <= anchors(ROOT / "docs" / "reasons.md")
+    assert {code.value for code in DOCUMENTATION} <= anchors(ROOT / "docs" / "integrate" / "reasons.md")
 
 
 def test_every_reason_leaves_the_drawing_and_is_linked_beside_it() -> None:
@@ -422,7 +422,7 @@ def test_the_http_page_shows_each_condition_of_readiness(tmp_path: Path) -> None
 
 
 def test_the_operations_page_names_each_setting_that_is_followed_and_each_that_a_file_can_hold() -> None:
-    operations = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    operations = (ROOT / "docs" / "operate" / "install.md").read_text("utf-8")
 
     assert [name for name in sorted(RELOADABLE) if f"`{name}`" not in operations] == []
     assert [name for name in secret_settings() if f"`{PREFIX}{name.upper()}{SUFFIX}`" not in operations] == []

@@ -101,13 +101,13 @@ def test_there_is_an_alert_for_each_thing_that_can_go_wrong() -> None:
 
 
 def test_every_alert_says_how_urgent_it_is_what_is_wrong_and_what_to_do() -> None:
-    runbook = (ROOT / "docs" / "alerts.md").read_text("utf-8")
+    runbook = (ROOT / "docs" / "operate" / "alerts.md").read_text("utf-8")
     sections = re.findall(r"^## (\w+)\n\n(\w+)", runbook, re.MULTILINE)
     rules = [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
     for rule in rules:
         assert rule["labels"]["severity"] in {"page", "ticket"}
         assert rule["annotations"]["summary"].endswith(".")
-        assert rule["annotations"]["runbook_url"].endswith(f"/docs/alerts.md#{rule['alert'].lower()}")
+        assert rule["annotations"]["runbook_url"].endswith(f"/docs/operate/alerts.md#{rule['alert'].lower()}")
     assert sections == [(rule["alert"], rule["labels"]["severity"].capitalize()) for rule in rules]
 
 
@@ -167,14 +167,14 @@ def test_the_dashboard_can_be_imported_anywhere() -> None:
 
 
 def test_the_page_explains_every_metric() -> None:
-    page = (ROOT / "docs" / "metrics-and-logs.md").read_text("utf-8")
+    page = (ROOT / "docs" / "operate" / "monitoring.md").read_text("utf-8")
     rows = set(re.findall(r"^\| `(verifier_[a-z_]+)` \|", page, re.MULTILINE))
     assert rows == {re.sub(r"_(bucket|count|sum)$", "", name) for name in labels_by_metric()}
     assert set(_NAME.findall(page)) <= rows
 
 
 def test_the_page_explains_every_field_of_a_decision() -> None:
-    page = (ROOT / "docs" / "metrics-and-logs.md").read_text("utf-8")
+    page = (ROOT / "docs" / "operate" / "monitoring.md").read_text("utf-8")
     told = AppraisalRecord(at=NOW, request_id="", tenant="", verdict=Verdict.VERIFIED, code="").fields()
     rows = {
         name

@@ -54,7 +54,9 @@ def parse_code(text: str) -> str:
         try:
             find_code(text[:64])
         except KeyError:
-            raise ValueError(f"expected {Verdict.VERIFIED}, or the code of a problem (docs/reasons.md)") from None
+            raise ValueError(
+                f"expected {Verdict.VERIFIED}, or the code of a problem (docs/integrate/reasons.md)"
+            ) from None
     return text
 
 

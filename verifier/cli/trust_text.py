@@ -150,7 +150,7 @@ def _nonconforming_lines(record: NonconformingRecord) -> list[str]:
         f"{_ATTENTION}{printable(document.issuer)} ({_clouds(document.clouds)}): {printable(document.detail)}",
         f"      {record.documents} documents, {moment_json(record.first_seen)} to {moment_json(record.last_seen)}",
         f"      the last has the SHA-256 {document.document_sha256}, its signer {document.signer_sha256}",
-        "      compare it with Azure's documentation, and report it (docs/rollover-handbook.md)",
+        "      compare it with Azure's documentation, and report it (docs/operate/ca-rotation.md)",
     ]
 
 

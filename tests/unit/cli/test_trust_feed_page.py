@@ -1,4 +1,4 @@
-"""docs/trust-feed.md: its commands run in order, and its tables agree with the code."""
+"""docs/operate/trust-feed.md: its commands run in order, and its tables agree with the code."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from verifier.adapters.feed import client, sources
 from verifier.ports.feed_publishing import ONLINE_LASTS, ROOT_LASTS, TARGETS_LAST
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "trust-feed.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "operate" / "trust-feed.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 

@@ -5,7 +5,7 @@ Each operation is one command on one key, so the server decides which of several
 The server must not evict keys (`maxmemory-policy noeviction`) and must keep its data over a restart (`appendonly yes`).
 If it loses a nonce, a genuine document becomes `nonce-unknown`. A *used* nonce becomes unused only if the server
 returns to an older state: a restored snapshot, or a failover to a replica that lagged. Against such a failover, a
-redemption waits for as many replicas as the settings say (docs/redis.md).
+redemption waits for as many replicas as the settings say (docs/operate/redis.md).
 """
 
 from datetime import datetime, timedelta

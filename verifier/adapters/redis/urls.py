@@ -105,7 +105,7 @@ class RedisOptions:
     `password` is for servers whose URL has none. The certificate authorities in `ca_file` replace those of the system.
     `sentinel` holds the credentials for
     Sentinels, which differ from those for the servers. A redemption succeeds only if `wait_replicas` replicas confirm
-    it within `wait_timeout` (docs/redis.md). Raises ValueError for a certificate without its key, or the reverse.
+    it within `wait_timeout` (docs/operate/redis.md). Raises ValueError for a certificate without its key, or the reverse.
     """
 
     password: str = field(default="", repr=False)

@@ -1,4 +1,4 @@
-"""Describe each setting once, for docs/settings.md and for the starter file of `imds-verifier config init`."""
+"""Describe each setting once, for docs/operate/settings.md and for the starter file of `imds-verifier config init`."""
 
 from collections.abc import Mapping
 
@@ -28,8 +28,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "trust_dir": SettingText(
         allowed="a directory",
         summary="The directory that adds to the shipped trust bundle or replaces it.",
-        more="[trust_roots](../trust_roots/README.md#override-with-a-directory) has its form. A change is in force "
-        "without a restart.",
+        more="[Its form](ca-rotation.md#trust-directory). A change is in force without a restart.",
         example='"/etc/imds-verifier/trust"',
     ),
     "clouds": SettingText(
@@ -41,7 +40,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "discovery": SettingText(
         allowed="`pinned`, `observe`, `admit`",
         summary="What the service does about an issuer that has no pin.",
-        more="[rollover-handbook.md](rollover-handbook.md) compares them.",
+        more="[CA rotation](ca-rotation.md) compares them.",
     ),
     "trust_refresh_seconds": SettingText(
         allowed="0.2 to 60",
@@ -88,10 +87,10 @@ REFERENCE: Mapping[str, SettingText] = {
         allowed="`sqlite:///path` with the absolute path `/path`, such as "
         "`sqlite:///var/lib/verifier/nonces.sqlite3`, or a "
         "Redis: `redis://host:port/db`, `rediss://…` (TLS), `unix:///path`, `redis+sentinel://…`, `redis+cluster://…` "
-        "([redis.md](redis.md))",
+        "([Redis](redis.md))",
         summary="The store of nonces, and of what operators decided about trust.",
         more="The default is `$XDG_STATE_HOME/imds-verifier/nonces.sqlite3`, or the same under `~/.local/state`. "
-        "[More SQLite files](operations.md#nonce-stores) are beside it: `nonces-trust.sqlite3`, "
+        "[More SQLite files](redis.md#sqlite) are beside it: `nonces-trust.sqlite3`, "
         "`nonces-rates.sqlite3`, "
         "`nonces-outstanding.sqlite3`, and `nonces-decisions.sqlite3` unless `VERIFIER_DECISION_STORE` names another "
         "store.",
@@ -101,7 +100,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "nonce_wait_replicas": SettingText(
         allowed="0 to 16",
         summary="How many replicas of a Redis must have a redemption, or a decision about trust, before it counts.",
-        more="Otherwise the answer is 503: [redis.md](redis.md#what-a-failover-loses).",
+        more="Otherwise the answer is 503: [Redis](redis.md#failover).",
     ),
     "nonce_wait_seconds": SettingText(allowed="0.01 to 1.5", summary="How long these replicas may take, in seconds."),
     "redis_password": SettingText(
@@ -144,7 +143,7 @@ REFERENCE: Mapping[str, SettingText] = {
         allowed="`required`, `optional`",
         summary="Whether each document must answer a nonce of the service.",
         more="`optional`: a document that carries none, or the one that IMDS adds by itself, is accepted once and "
-        "remembered until it expires; [what that leaves open](threat-model.md#out-of-scope).",
+        "remembered until it expires; [what that leaves open](../understand/threat-model.md#out-of-scope).",
     ),
     "nonce_lifetime_seconds": SettingText(
         allowed="10 to 3600", summary="How long after its issue a nonce can be redeemed, in seconds."
@@ -168,7 +167,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "trusted_proxies": SettingText(
         allowed="0 to 16",
         summary="The number of proxies in front that add the address of their peer to `X-Forwarded-For`.",
-        more="The limits of agent keys need it: [operations.md](operations.md#proxies-in-front). 0: the address of the "
+        more="The limits of agent keys need it: [proxies in front](install.md#proxies-in-front). 0: the address of the "
         "connection counts, and forwarding headers are ignored.",
     ),
     "workers": SettingText(allowed="1 to 64", summary="The number of worker processes."),
@@ -185,12 +184,12 @@ REFERENCE: Mapping[str, SettingText] = {
     "request_seconds": SettingText(
         allowed="1 to 600",
         summary="How long a caller may take to send one request, and to read its answer, in seconds.",
-        more="A slower request ends: [operations.md](operations.md#connections).",
+        more="A slower request ends: [connections](install.md#connections).",
     ),
     "keep_alive_seconds": SettingText(
         allowed="1 to 7200",
         summary="How long a connection may be idle between two requests, in seconds.",
-        more="Set it above the idle time of the balancer in front: [operations.md](operations.md#connections).",
+        more="Set it above the idle time of the balancer in front: [connections](install.md#connections).",
     ),
     "graceful_stop_seconds": SettingText(
         allowed="1 to 600", summary="How long requests in flight may take after SIGTERM or SIGINT, in seconds."
@@ -210,14 +209,13 @@ REFERENCE: Mapping[str, SettingText] = {
     "otlp_endpoint": SettingText(
         allowed="the base URL of a collector, without credentials",
         summary="The collector that receives OpenTelemetry spans of requests, by OTLP over HTTP.",
-        more="It needs the extra `imds-verifier[otel]`: [metrics-and-logs.md](metrics-and-logs.md#spans).",
+        more="It needs the extra `imds-verifier[otel]`: [traces](monitoring.md#traces).",
         example='"http://127.0.0.1:4318"',
     ),
     "decision_store": SettingText(
         allowed="a URL like that of `VERIFIER_NONCE_STORE`, or `none`",
         summary="The store of decisions; with `none`, no decisions are kept.",
-        more="On SQLite, decisions are in a separate file: "
-        "[metrics-and-logs.md](metrics-and-logs.md#where-decisions-are-kept).",
+        more="On SQLite, decisions are in a separate file: [decision records](decisions.md#records).",
         default="the store of the nonces",
         example='"sqlite:///var/lib/imds-verifier/decisions.sqlite3"',
     ),
@@ -230,12 +228,12 @@ REFERENCE: Mapping[str, SettingText] = {
     "policies": SettingText(
         allowed="tables in the file",
         summary="Named policies; the file is followed, so that a change is in force without a restart.",
-        more="[policies.md](policies.md) has every rule.",
+        more="[Policies](../integrate/policies.md) has every rule.",
     ),
     "token_keys_dir": SettingText(
         allowed="a directory",
         summary="The directory of the keys that sign results; without it, results are not signed.",
-        more="[tokens.md](tokens.md). A change is in force without a restart.",
+        more="[Result tokens](../integrate/tokens.md). A change is in force without a restart.",
         example='"/etc/imds-verifier/keys"',
     ),
     "token_issuer": SettingText(
@@ -246,7 +244,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "token_audience": SettingText(
         allowed="a name",
         summary="The `aud` of all result tokens; without it, the tenant's name.",
-        more="If several tenants share one, the service warns at its start: [tokens.md](tokens.md#checking-one).",
+        more="If several tenants share one, the service warns at its start: [tokens](../integrate/tokens.md#checking-one).",
         example='"licensing.example"',
     ),
     "token_lifetime_seconds": SettingText(
@@ -256,7 +254,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "pkcs11_module": SettingText(
         allowed="an absolute path of a file",
         summary="The PKCS#11 library of the HSM or KMS that has signing keys.",
-        more="[tokens.md](tokens.md#a-key-in-an-hsm-or-a-kms).",
+        more="[keys in an HSM](../integrate/tokens.md#a-key-in-an-hsm-or-a-kms).",
         default="none (signing keys are PEM files)",
         example='"/usr/lib/softhsm/libsofthsm2.so"',
     ),
@@ -273,7 +271,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "admin_keys": SettingText(
         allowed="names, each with the SHA-256 of its key",
         summary="Who may see and change trust over HTTP; followed, as policies are.",
-        more="[rollover-handbook.md](rollover-handbook.md#over-http).",
+        more="[Trust over HTTP](ca-rotation.md#over-http).",
         default="none (no caller may)",
     ),
     "tenants": SettingText(

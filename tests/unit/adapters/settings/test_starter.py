@@ -41,12 +41,12 @@ def test_the_reference_has_every_setting_in_order() -> None:
 
 
 def test_the_page_is_generated() -> None:
-    spec = importlib.util.spec_from_file_location("generate_settings", ROOT / "docs" / "generate_settings.py")
+    spec = importlib.util.spec_from_file_location("generate_settings", ROOT / "tools" / "generate_settings.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "settings.md").read_text("utf-8") == module.page()
+    assert (ROOT / "docs" / "operate" / "settings.md").read_text("utf-8") == module.page()
 
 
 def test_each_summary_is_one_sentence_that_the_starter_file_has() -> None:

@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 - a script, not a package
-"""Print docs/imds-conformance.md from the list of behaviours that the tests run:
+"""Print docs/integrate/imds-conformance.md from the list of behaviours that the tests run:
 
-.venv/bin/python docs/generate_imds_conformance.py > docs/imds-conformance.md
+.venv/bin/python tools/generate_imds_conformance.py > docs/integrate/imds-conformance.md
 """
 
 import sys
@@ -18,10 +18,10 @@ _HEAD = """\
 
 Each line is one behaviour from Azure's page on the Instance Metadata Service (January 2021, with later api-versions),
 in the order of the page. `tests/conformance/test_imds.py` sends each request to a running [emulator](emulator.md) and
-checks the answer: {count} tests. The machine is [`{public}`](../examples/emulator/{public}.toml),
+checks the answer: {count} tests. The machine is [`{public}`](../../examples/emulator/{public}.toml),
 unless the line names another one in brackets.
 
-Do not edit this page. [generate_imds_conformance.py](generate_imds_conformance.py) generates it from the list in
+Do not edit this page. [generate_imds_conformance.py](../../tools/generate_imds_conformance.py) generates it from the list in
 `tests/support/imds_behaviours.py`.
 """
 
