@@ -1,8 +1,4 @@
-# ruff: noqa: INP001 - a script, not a package
-"""Print docs/integrate/imds-conformance.md from the list of behaviours that the tests run:
-
-.venv/bin/python tools/generate_imds_conformance.py > docs/integrate/imds-conformance.md
-"""
+"""Print docs/integrate/imds-conformance.md from the behaviours that the tests run. `make generate` writes it."""
 
 import sys
 from itertools import groupby
@@ -21,8 +17,8 @@ in the order of the page. `tests/conformance/test_imds.py` sends each request to
 checks the answer: {count} tests. The machine is [`{public}`](../../examples/emulator/{public}.toml),
 unless the line names another one in brackets.
 
-Do not edit this page. [generate_imds_conformance.py](../../tools/generate_imds_conformance.py) generates it from the list in
-`tests/support/imds_behaviours.py`.
+Do not edit this page. [generate_imds_conformance.py](../../tools/generate_imds_conformance.py) generates it from the
+list in `tests/support/imds_behaviours.py`.
 """
 
 

@@ -1,5 +1,4 @@
-# ruff: noqa: INP001 - this folder is not a package
-"""Print docs/integrate/reasons.md from the code: `.venv/bin/python tools/generate_reasons.py > docs/integrate/reasons.md`.
+"""Print docs/integrate/reasons.md from the code. `make generate` writes it.
 
 The text comes from `verifier.api.problems`. The check of each code, and whether the caller may retry, come from the
 source that raises it.

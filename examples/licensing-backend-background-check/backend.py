@@ -6,8 +6,8 @@ the verifier appraise it. The VM never talks to the verifier and has no key for 
     POST /licenses  {"session": ..., "encoding": "pkcs7", "signature": ...}: the session, and the answer of IMDS
                                  ->  201 {"vmId": ..., "licensed": true}
 
-Each failure is a problem (application/problem+json) with `code`, `detail` and `retryable`. docs/integrate/agent.md describes
-the protocol. `imds-verifier attest --backend URL` and the other agents speak it.
+Each failure is a problem (application/problem+json) with `code`, `detail` and `retryable`. docs/integrate/agent.md
+describes the protocol. `imds-verifier attest --backend URL` and the other agents speak it.
 
     VERIFIER=https://verifier.example VERIFIER_KEY=... POLICY=appliance PRODUCTS=contoso-appliance python backend.py
 

@@ -61,4 +61,4 @@ def test_conformance_page_is_up_to_date() -> None:
     with mock.patch.object(sys, "path", list(sys.path)):
         spec.loader.exec_module(module)
 
-    assert (GENERATOR.parent / "imds-conformance.md").read_text("utf-8") == module.generate()
+    assert (ROOT / "docs" / "integrate" / "imds-conformance.md").read_text("utf-8") == module.generate()

@@ -15,7 +15,7 @@ from support.processes import await_that
 from support.redis_server import RedisServer
 from support.services import ADMIN_KEYS, AS_ADMIN, RunningServer, running_service
 
-PAGE = "backup.md"
+PAGE = "operate/backup.md"
 NUMBER = 30
 OUTSTANDING = 20
 DENIED = "fedcba9876543210"

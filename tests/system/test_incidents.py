@@ -1,4 +1,4 @@
-"""Run the commands of docs/operate/incidents.md on a service that has refused a customer, and see what each of them ends."""
+"""Run the commands of docs/operate/incidents.md on a service that has refused a customer, and see what each ends."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from support.processes import await_that
 from support.services import Answer, RunningServer, running_service
 from support.tenant_keys import hash_of
 
-PAGE = "incidents.md"
+PAGE = "operate/incidents.md"
 SETTINGS = """
 [tenants.contoso]
 keys = ["{key}"]

@@ -17,7 +17,7 @@ from support.services import RunningServer, running_service
 from verifier.emulator.server import RunningEmulator, loopback_emulator
 from verifier.emulator.virtual_machines import read_virtual_machine
 
-PAGE = "two-regions.md"
+PAGE = "operate/two-regions.md"
 SECTION = "If a region is lost"
 ISSUER = "https://verifier.example"
 

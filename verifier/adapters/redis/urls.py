@@ -103,9 +103,10 @@ class RedisOptions:
     """Hold the connection options that are not part of the URL.
 
     `password` is for servers whose URL has none. The certificate authorities in `ca_file` replace those of the system.
-    `sentinel` holds the credentials for
-    Sentinels, which differ from those for the servers. A redemption succeeds only if `wait_replicas` replicas confirm
-    it within `wait_timeout` (docs/operate/redis.md). Raises ValueError for a certificate without its key, or the reverse.
+    `sentinel` holds the credentials for Sentinels, which differ from those for the servers. A redemption succeeds only
+    if `wait_replicas` replicas confirm it within `wait_timeout` (docs/operate/redis.md).
+
+    Raises ValueError for a certificate without its key, or the reverse.
     """
 
     password: str = field(default="", repr=False)

@@ -244,7 +244,7 @@ REFERENCE: Mapping[str, SettingText] = {
     "token_audience": SettingText(
         allowed="a name",
         summary="The `aud` of all result tokens; without it, the tenant's name.",
-        more="If several tenants share one, the service warns at its start: [tokens](../integrate/tokens.md#checking-one).",
+        more="If several tenants share one, the service warns at start: [tokens](../integrate/tokens.md#checking-one).",
         example='"licensing.example"',
     ),
     "token_lifetime_seconds": SettingText(
