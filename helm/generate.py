@@ -20,8 +20,8 @@ _HEAD = """\
 <!-- helm/generate.py makes this file from values.yaml. -->
 
 How to install and operate it, and the names of these values in other charts:
-[docs/operate/kubernetes.md](../../docs/operate/kubernetes.md). The chart refuses other names, other types and values out of bounds, and
-names them. A first try needs one value besides the image: `try`.
+[docs/operate/kubernetes.md](../../docs/operate/kubernetes.md). The chart refuses other names, other types and values
+out of bounds, and names them. A first try needs one value besides the image: `try`.
 
 | value | default | what it does |
 | --- | --- | --- |
