@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from support.concurrent_clients import make_bodies, post_all
-from support.page_commands import commands_of, run_commands
+from support.page_blocks import commands_of, run_commands
 from support.processes import await_that
 from support.redis_server import RedisServer
 from support.services import ADMIN_KEYS, AS_ADMIN, RunningServer, running_service
 
-PAGE = "operate/backup.md"
+PAGE = "docs/operate/backup.md"
+RUNS_BLOCKS = {"docs/operate/backup.md": {"Redis": 3, "SQLite": 2}}
 NUMBER = 30
 OUTSTANDING = 20
 DENIED = "fedcba9876543210"

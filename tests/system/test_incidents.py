@@ -11,12 +11,24 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.command_line import call
 from support.documents import VM, imds_answer
 from support.live_documents import current_document
-from support.page_commands import commands_of, run_commands
+from support.page_blocks import commands_of, run_commands
 from support.processes import await_that
 from support.services import Answer, RunningServer, running_service
 from support.tenant_keys import hash_of
 
-PAGE = "operate/incidents.md"
+PAGE = "docs/operate/incidents.md"
+RUNS_BLOCKS = {
+    "docs/operate/incidents.md": {
+        "One customer is refused": 1,
+        "Every VM is refused": 1,
+        "No verdicts: 503": 1,
+        "A backend key has leaked": 1,
+        "An admin key has leaked": 1,
+        "A key that signs results has leaked": 2,
+        "A CA or a signer of Azure is compromised": 1,
+        "A document was accepted that should not have been": 1,
+    }
+}
 SETTINGS = """
 [tenants.contoso]
 keys = ["{key}"]

@@ -9,7 +9,7 @@ import jwt
 import pytest
 from support.command_line import call
 from support.emulator_fixtures import EXAMPLES
-from support.page_commands import commands_of, run_commands
+from support.page_blocks import commands_of, run_commands
 from support.processes import await_that
 from support.redis_server import RedisServer, running_redis_server
 from support.services import RunningServer, running_service
@@ -17,7 +17,8 @@ from support.services import RunningServer, running_service
 from verifier.emulator.server import RunningEmulator, loopback_emulator
 from verifier.emulator.virtual_machines import read_virtual_machine
 
-PAGE = "operate/two-regions.md"
+PAGE = "docs/operate/two-regions.md"
+RUNS_BLOCKS = {"docs/operate/two-regions.md": {"If a region is lost": 2}}
 SECTION = "If a region is lost"
 ISSUER = "https://verifier.example"
 
