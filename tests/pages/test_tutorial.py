@@ -49,8 +49,6 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
         lines = [steady(line) for line in printed.splitlines()]
         expected = [line.replace("127.0.0.1:8088", f"127.0.0.1:{appliance}") for line in block.output]
         assert [line for line in expected if steady(line) not in lines] == [], (block, printed)
-    by_section = {block.section: printed for block, printed in zip(blocks, told, strict=True)}
-    [attested, _] = [printed for block, printed in zip(blocks, told, strict=True) if block.section.startswith("5.")]
-    assert "plan.name: standard" in attested
-    assert "plans" in by_section["9. Deny a license"] or "denies the license" in by_section["9. Deny a license"]
+    assert any("plan.name: standard" in printed for printed in told)
+    assert any('"allowed": ["premium"]' in printed for printed in told)
     assert not (tmp_path / "try").exists()

@@ -45,7 +45,8 @@ class Block:
     @property
     def output(self) -> list[str]:
         """The lines of a `console` block that the commands print."""
-        return [line for line in self.text.splitlines() if line[:2] not in {"$ ", "  "}]
+        lines = self.text.splitlines() if self.language == "console" else []
+        return [line for line in lines if line[:2] not in {"$ ", "  "}]
 
 
 def pages() -> list[str]:
