@@ -54,10 +54,11 @@ fuzz: .development  ## the property tests, with other and more examples than the
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) \
 	$(RUN)/pytest -p no:randomly $$(grep -rlE '^(from|import) hypothesis' tests/unit)
 
-generate: .development  ## every generated page and file: settings, reasons, IMDS conformance, the chart's README and schema
+generate: .development  ## every generated page and file: settings, reasons, IMDS conformance, divergences, and the chart's
 	$(RUN)/python tools/generate_settings.py > docs/operate/settings.md
 	$(RUN)/python tools/generate_reasons.py > docs/integrate/reasons.md
 	$(RUN)/python tools/generate_imds_conformance.py > docs/integrate/imds-conformance.md
+	$(RUN)/python tools/generate_divergences.py > docs/understand/divergences.md
 	cp ops/prometheus-rules.yaml helm/verifier/files/prometheus-rules.yaml
 	cp ops/grafana-dashboard.json helm/verifier/files/grafana-dashboard.json
 	$(RUN)/python helm/generate.py

@@ -5,13 +5,12 @@ peer name are run. Each one's roots become anchors, its intermediates pins, its 
 the name that matched; core.chain then decides as of its time. Each case has a process of its own, and a deadline of
 20 s, or of SECONDS.
 
-docs/understand/divergences.md lists the intended differences with their reasons. The exit status is 1 if another one is
+tools/generate_divergences.py lists the intended differences with their reasons. The exit status is 1 if another one is
 found, if a listed one is gone, if an exception comes up, or if a case exceeds its deadline.
 """
 
 import json
 import multiprocessing
-import re
 import sys
 import warnings
 from collections import Counter
@@ -21,6 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
+from generate_divergences import ACCEPT, REFUSE, listed_decisions
+
 from verifier.core.chain import build_chain
 from verifier.core.model import Claims, DecodedClaims, NamedContent, SignedContent, UnverifiedClaims
 from verifier.core.reasons import ChainRefused
@@ -28,12 +29,9 @@ from verifier.core.trust.bundle import Role, TrustBundle, TrustedCertificate, Tr
 from verifier.core.trust.certificates import Certificate, CertificateError
 from verifier.core.trust.clouds import Cloud
 
-DIVERGENCES: Final = Path(__file__).parents[1] / "docs" / "understand" / "divergences.md"
 DEADLINE_SECONDS: Final = 20
-ACCEPT, REFUSE = "accept", "refuse"
 EXCEPTION, DEADLINE = "EXCEPTION", "DEADLINE"
 _EXPECTED: Final = {"SUCCESS": ACCEPT, "FAILURE": REFUSE}
-_ROW: Final = re.compile(r"\| `([^`]+)` \| (accept|refuse) \| (accept|refuse) \| (.+) \|")
 _NO_CLAIMS: Final = Claims(
     vm_id="limbo",
     subscription_id=None,
@@ -56,7 +54,7 @@ def main(arguments: list[str]) -> int:
     cases = json.loads(Path(arguments[0]).read_bytes())["testcases"]
     skipped = Counter(reason for reason in map(why_skipped, cases) if reason)
     run = [case for case in cases if not why_skipped(case)]
-    listed = read_divergences(DIVERGENCES)
+    listed = listed_decisions()
     faults, differences = [], 0
     for case in run:
         outcome, detail = decide_in_time(case, seconds)
@@ -83,11 +81,6 @@ def why_skipped(case: Case) -> str:
     if name is not None and name["kind"] != "DNS":
         return f"peer name of kind {name['kind']}: a signer has host names"
     return ""
-
-
-def read_divergences(file: Path) -> dict[str, tuple[str, str]]:
-    """Return what is expected of each listed case, and what is ours."""
-    return {row[1]: (row[2], row[3]) for row in map(_ROW.fullmatch, file.read_text("utf-8").splitlines()) if row}
 
 
 def find_fault(case: Case, outcome: str, listed: Mapping[str, tuple[str, str]]) -> str:
