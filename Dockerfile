@@ -49,9 +49,9 @@ LABEL org.opencontainers.image.title="imds-verifier" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 COPY --from=build /opt/imds-verifier /opt/imds-verifier
 COPY --from=build /build/imds-verifier.cdx.json /opt/imds-verifier/share/imds-verifier.cdx.json
-# With a read-only root, mount a tmpfs at /tmp, and a volume here where nonces are kept in SQLite.
+# With a read-only root, mount a tmpfs at /tmp, and a volume here if nonces are kept in SQLite.
 COPY --from=build --chown=65532:65532 /build/state /var/lib/imds-verifier
-# In a container, loopback reaches nobody. Without tenants, the service refuses to listen openly, and says so.
+# In a container, no client reaches loopback. Without tenants, the service refuses to listen openly, and says so.
 ENV PATH=/opt/imds-verifier/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     XDG_STATE_HOME=/var/lib \

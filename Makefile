@@ -39,7 +39,7 @@ imports: .development
 	$(RUN)/lint-imports
 
 # `make bench PART=core` runs one part; OPTIONS=--long the largest cases.
-# What is measured has no packages of the tests beside it: some are imported where they are found.
+# The measured environment has no test packages: some libraries import others if they find them.
 BENCH := .tools/bench
 bench: .development  ## how fast the service is: one table (bench/README.md)
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --quiet --locked --no-editable --no-default-groups --compile-bytecode

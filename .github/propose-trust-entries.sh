@@ -8,7 +8,7 @@ trap 'rm -r "$work"' EXIT
 bot='41898282+github-actions[bot]@users.noreply.github.com'
 
 printf %s "$PATCH" | base64 --decode | gzip --decompress > "$work/patch"
-# Apply the changes to these files only, whatever else the patch has.
+# Apply the changes to these files only, and no other change of the patch.
 git apply --index --include='trust_roots/manifest.toml' --include='trust_roots/intermediates/*.pem' "$work/patch"
 git -c user.name='github-actions[bot]' -c user.email="$bot" commit --quiet \
     --message 'Add the authorities that Azure publishes to trust_roots'

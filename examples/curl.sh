@@ -1,5 +1,5 @@
 #!/bin/sh
-# The three requests of an attestation, one after the other, with nothing around them. See agent.sh for what a VM runs.
+# The three requests of an attestation, one after the other, without error handling. See agent.sh for what a VM runs.
 #
 #   VERIFIER=http://127.0.0.1:8080 IMDS=http://127.0.0.1:8081 ./curl.sh
 set -eu

@@ -17,7 +17,7 @@ _LINE = re.compile(r"(?P<indent> *)(?P<name>[A-Za-z0-9_]+):")
 _HEAD = """\
 # The chart of imds-verifier
 
-<!-- helm/generate.py makes this file from values.yaml. -->
+`make generate` writes this page from [values.yaml](values.yaml). Do not edit it.
 
 How to install and operate it, and the names of these values in other charts:
 [docs/operate/kubernetes.md](../../docs/operate/kubernetes.md). The chart refuses other names, other types and values

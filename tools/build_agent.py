@@ -38,7 +38,7 @@ def build(file: Path) -> None:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
             for name in sorted(content):
                 entry = zipfile.ZipInfo(name, MOMENT)
-                entry.create_system = 3  # Unix, wherever it was made
+                entry.create_system = 3  # Unix, on every system
                 entry.external_attr = 0o100644 << 16
                 archive.writestr(entry, content[name])
     file.chmod(0o755)

@@ -17,8 +17,8 @@ in the order of the page. `tests/conformance/test_imds.py` sends each request to
 checks the answer: {count} tests. The machine is [`{public}`](../../examples/emulator/{public}.toml),
 unless the line names another one in brackets.
 
-Do not edit this page. [generate_imds_conformance.py](../../tools/generate_imds_conformance.py) generates it from the
-list in `tests/support/imds_behaviours.py`.
+`make generate` writes this page with [generate_imds_conformance.py](../../tools/generate_imds_conformance.py), from the
+list in `tests/support/imds_behaviours.py`. Do not edit it.
 """
 
 

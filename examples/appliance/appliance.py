@@ -61,7 +61,7 @@ class License:
         if not 0 <= grace_seconds <= MAX_GRACE_SECONDS:
             raise ValueError(f"The grace time must be 0 to {MAX_GRACE_SECONDS} seconds.")
         self._grace = timedelta(seconds=grace_seconds)
-        # The disk may be a copy of another VM's: the record of that VM grants nothing here.
+        # The disk may be a copy of another VM's. The record of that VM grants no license here.
         self.record = record if record and record.vm_id == vm_id.lower() else Record(vm_id=vm_id.lower())
 
     def accept(self, machine: VerifiedMachine) -> bool:

@@ -190,7 +190,7 @@ class Backend:
         if nonce is None:
             detail = "There is no such session: post to /challenges first."
             return problem(403, "session-unknown", detail, retryable=True)
-        # Nothing else of the evidence request goes on.
+        # No other part of the evidence request is forwarded.
         asked = {"encoding": str(encoding), "signature": str(signature), "nonce": nonce, "policy": self._policy}
         status, answer = self._verifier.post("/v1/attestations", asked)
         if status != HTTPStatus.OK:

@@ -198,7 +198,7 @@ class TrustFeed:
         if sum(map(len, fetched.metadata.values())) > MAX_FEED_METADATA_BYTES:
             return replace(state, problem=f"The feed has more than {MAX_FEED_METADATA_BYTES} bytes of metadata.")
         if fetched.root_sha256 != state.root_sha256:
-            # The versions of another feed say nothing about those of this one.
+            # The versions of another feed do not limit those of this one.
             state = replace(state, offered=None, root_sha256=fetched.root_sha256)
         verified = replace(state, metadata=fetched.metadata, checked_at=self.clock.now())
         try:

@@ -18,7 +18,7 @@ that begin alike stay apart. */}}
 {{- end }}
 {{- end }}
 
-{{- /* "true", or nothing: a first try brings its own Valkey and emulator. */}}
+{{- /* "true", or empty: a first try brings its own Valkey and emulator. */}}
 {{- define "verifier.valkey" -}}
 {{ if or .Values.try .Values.valkey.enabled }}true{{ end }}
 {{- end }}

@@ -68,7 +68,7 @@ class _LearnedRoute(Route, ABC):
         self._in_doubt = True
 
     def _refresh(self, *, is_known: bool) -> None:
-        # While the first answer is awaited, nothing is in doubt and nothing is known: wait for it.
+        # The first answer is still awaited, and no result is known: wait for it.
         if is_known and not self._in_doubt:
             return
         if not self._turn.acquire(timeout=0 if is_known else _FIRST_WAIT):

@@ -71,7 +71,7 @@ class Pkcs11Sessions:
                 try:
                     return self._sign(library, session, data)
                 except Pkcs11Error:
-                    # Whatever ended this session has probably ended the others.
+                    # The failure that ended this session has probably ended the others.
                     self._close_idle(library)
             return self._sign(library, self._open(library, key), data)
 

@@ -1,4 +1,4 @@
-"""Sign the bytes of a result token, wherever its private key is."""
+"""Sign the bytes of a result token with a key in a file or in an HSM."""
 
 from dataclasses import field
 from typing import Protocol
