@@ -119,8 +119,8 @@ def run_in_order(
 ) -> list[str]:
     """Run blocks in one shell, and return what each printed, with its standard errors.
 
-    `stand_ins` are texts of the page that a test replaces, such as a port and a host name. `before` are commands that run
-    before the first block with a text, for what the page says in words.
+    `stand_ins` are texts of the page that a test replaces, such as a port and a host name. `before` are commands that
+    run before the first block with a text, for what the page says in words.
     """
     waiting = dict(before or {})
     parts = ["exec 2>&1"]
