@@ -54,8 +54,9 @@ fuzz: .development  ## the property tests, with other and more examples than the
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) \
 	$(RUN)/pytest -p no:randomly $$(grep -rlE '^(from|import) hypothesis' tests/unit)
 
-generate: .development  ## every generated page and file: settings, reasons, IMDS conformance, the chart's README and schema
+generate: .development  ## every generated page and file: settings, metrics, reasons, IMDS conformance, the chart's README and schema
 	$(RUN)/python tools/generate_settings.py > docs/operate/settings.md
+	$(RUN)/python tools/generate_metrics.py > docs/operate/metrics.md
 	$(RUN)/python tools/generate_reasons.py > docs/integrate/reasons.md
 	$(RUN)/python tools/generate_imds_conformance.py > docs/integrate/imds-conformance.md
 	cp ops/prometheus-rules.yaml helm/verifier/files/prometheus-rules.yaml
