@@ -197,8 +197,8 @@ class MetricsRecorder:
         )
         self._kept = counter(
             "verifier_decisions_kept",
-            "Records that the decision store took in batches. With VERIFIER_AUDIT_REQUIRED, the records of appraisals are "
-            "written before the answer and do not count.",
+            "Records that the decision store took in batches. With VERIFIER_AUDIT_REQUIRED, the records of appraisals "
+            "are written before the answer and do not count.",
         )
         self._lost = labelled_counter(
             "verifier_decisions_lost",
