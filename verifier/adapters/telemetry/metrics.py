@@ -215,7 +215,8 @@ class MetricsRecorder:
         )
         self._nonconforming = counter(
             "verifier_nonconforming_genuine",
-            "Refused documents whose signature verifies under a pinned issuer. Their form breaks a rule or a limit.",
+            "Refused documents whose signature verifies under a pinned issuer. Their form breaks a rule or a limit. A "
+            "worker counts at most 20 a second.",
         )
         self._feed_looks = labelled_counter(
             "verifier_trust_feed_looks",
