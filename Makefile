@@ -54,8 +54,9 @@ fuzz: .development  ## the property tests, with other and more examples than the
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) \
 	$(RUN)/pytest -p no:randomly $$(grep -rlE '^(from|import) hypothesis' tests/unit)
 
-generate: .development  ## every generated page and file: settings, reasons, IMDS conformance, divergences, and the chart's
+generate: .development  ## every generated page and file: docs/ and the chart's
 	$(RUN)/python tools/generate_settings.py > docs/operate/settings.md
+	$(RUN)/python tools/generate_metrics.py > docs/operate/metrics.md
 	$(RUN)/python tools/generate_reasons.py > docs/integrate/reasons.md
 	$(RUN)/python tools/generate_imds_conformance.py > docs/integrate/imds-conformance.md
 	$(RUN)/python tools/generate_divergences.py > docs/understand/divergences.md

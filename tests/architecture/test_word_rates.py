@@ -189,6 +189,7 @@ def test_the_readme_is_short() -> None:
 @pytest.mark.parametrize(
     "page",
     [
+        "docs/operate/metrics.md",
         "docs/operate/settings.md",
         "docs/integrate/reasons.md",
         "docs/integrate/imds-conformance.md",

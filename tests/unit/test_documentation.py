@@ -318,7 +318,7 @@ def test_the_http_page_lists_every_path(administration: TrustAdministration, tmp
     assert [path for path in sorted(paths) if f"| `{path}` |" not in text] == []
 
 
-def test_the_operations_page_lists_every_metric(administration: TrustAdministration, tmp_path: Path) -> None:
+def test_the_page_of_metrics_lists_every_metric(administration: TrustAdministration, tmp_path: Path) -> None:
     recorder = MetricsRecorder()
     operations = make_operations(tmp_path)
     metrics = Metrics(
@@ -331,7 +331,7 @@ def test_the_operations_page_lists_every_metric(administration: TrustAdministrat
     )
     told = metrics.render()[0].decode()
     names = [line.split()[2] for line in told.splitlines() if line.startswith("# TYPE ") and "_created" not in line]
-    rows = _METRIC_ROW.findall((ROOT / "docs" / "operate" / "monitoring.md").read_text("utf-8"))
+    rows = _METRIC_ROW.findall((ROOT / "docs" / "operate" / "metrics.md").read_text("utf-8"))
 
     assert sorted(rows) == sorted(names)
 

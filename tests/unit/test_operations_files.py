@@ -1,5 +1,6 @@
 """The alert rules and the dashboard: they can be read, and ask for what there is."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -166,8 +167,24 @@ def test_the_dashboard_can_be_imported_anywhere() -> None:
     assert len(set(numbers)) == len(numbers)
 
 
+def test_the_page_of_metrics_is_generated() -> None:
+    spec = importlib.util.spec_from_file_location("generate_metrics", ROOT / "tools" / "generate_metrics.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "operate" / "metrics.md").read_text("utf-8") == module.page()
+
+
+def test_the_page_names_the_labels_of_every_metric() -> None:
+    page = (ROOT / "docs" / "operate" / "metrics.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(verifier_[a-z_]+)` \| \w+ \| ([^|]*) \|", page, re.MULTILINE)
+    known = {re.sub(r"_(bucket|count|sum)$", "", name): labels for name, labels in labels_by_metric().items()}
+    assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == known
+
+
 def test_the_page_explains_every_metric() -> None:
-    page = (ROOT / "docs" / "operate" / "monitoring.md").read_text("utf-8")
+    page = (ROOT / "docs" / "operate" / "metrics.md").read_text("utf-8")
     rows = set(re.findall(r"^\| `(verifier_[a-z_]+)` \|", page, re.MULTILINE))
     assert rows == {re.sub(r"_(bucket|count|sum)$", "", name) for name in labels_by_metric()}
     assert set(_NAME.findall(page)) <= rows

@@ -10,18 +10,20 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from verifier.adapters.telemetry.gauge import ScrapedGauge
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.ports import telemetry as events
-from verifier.ports.decisions import AppraisalRecord, Stage
+from verifier.ports.decisions import AppraisalRecord, Stage, Verdict
 
 #: The environment variable that tells prometheus_client the directory of the shared files.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,7 +35,13 @@ _STEP_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 #: counts of a request together.
 _APPRAISALS_A_SAMPLE = 16
 
+BUILD = ScrapedGauge("verifier_build_info", "The version of the service; always 1.", labels=("version",))
+
 _Labelled = TypeVar("_Labelled", Counter, Histogram)
+
+
+def _any_of(values_of_label: type[StrEnum]) -> str:
+    return ", ".join(values_of_label)
 
 
 class _Children(Generic[_Labelled]):
@@ -110,12 +118,12 @@ class MetricsRecorder:
 
         self._responses = labelled_counter(
             "verifier_http_responses",
-            "Responses, by route, status and problem code (empty without a problem).",
+            "Answers of every kind, by route, status and problem code. The code is empty without a problem.",
             ["route", "status", "code"],
         )
         self._seconds = labelled_histogram(
             "verifier_http_request_duration_seconds",
-            "Time from the head of a request to its response, by route.",
+            "Time from the head of a request to its answer, by route.",
             ["route"],
             buckets=_BUCKETS,
         )
@@ -124,84 +132,96 @@ class MetricsRecorder:
                 subject,
                 labelled_counter(
                     f"verifier_{subject}_reload",
-                    f"{things} that a worker loaded, or refused while it kept the current {them}.",
+                    f"{things} that a worker loaded, or refused while it kept the current {them}, by outcome "
+                    f"({_any_of(events.ReloadOutcome)}).",
                     ["outcome"],
                 ),
             )
             for event, subject, things, them in (
                 (events.TrustReloaded, "trust", "Trust bundles", "one"),
-                (events.SettingsReloaded, "settings", "Settings", "ones"),
+                (events.SettingsReloaded, "settings", "Changed settings", "ones"),
                 (events.TokenKeysReloaded, "token_keys", "Keys for result tokens", "ones"),
             )
         }
         self._refused = Gauge(
             "verifier_reload_refused",
-            "Workers that refuse the present files of trust, settings or token_keys, and keep the last good ones.",
+            "Workers that refuse the present files and keep the last good ones, by subject (trust, settings, "
+            "token_keys).",
             ["subject"],
             registry=self.registry,
             multiprocess_mode="livesum",
         )
         self._chains = labelled_counter(
             "verifier_chain_cache",
-            "Certificate chains taken from the cache (hit) or built (miss).",
+            "Certificate chains, by outcome: taken from the cache (hit) or built (miss). Many misses come from "
+            "strangers or from an issuer that is not pinned.",
             ["outcome"],
         )
         self._attestations = labelled_counter(
             "verifier_attestations",
-            "Appraisals, by verdict, code (verified, or the code of the problem) and the cloud that the signer names.",
+            f"Appraisals, by outcome ({_any_of(Verdict)}), code and cloud. Only unavailable needs an operator. "
+            "The code is verified or that of the problem. The cloud is empty if the document's is unknown.",
             ["outcome", "code", "cloud"],
         )
         self._checks = labelled_histogram(
             "verifier_check_duration_seconds",
-            "Time for one check of an appraisal, if it passed or not: of one appraisal in 16 of each worker.",
+            "Time for one check of an appraisal, if it passed or not. A worker measures one appraisal in "
+            f"{_APPRAISALS_A_SAMPLE}.",
             ["check"],
             buckets=_STEP_BUCKETS,
         )
         self._stores = labelled_histogram(
             "verifier_store_duration_seconds",
-            "Time until a store answered or the call timed out.",
+            "Time until a store answered or the call failed, by store (nonces, registry, rates, outstanding, "
+            "decisions, hsm) and operation. A request from a batch of a rate calls no store.",
             ["store", "operation"],
             buckets=_STEP_BUCKETS,
         )
         self._store_errors = labelled_counter(
             "verifier_store_errors",
-            "Calls that a store did not answer in time.",
+            "Failed calls, by store and operation as in verifier_store_duration_seconds. A series begins with its "
+            "first error.",
             ["store", "operation"],
         )
         self._open_circuits = Gauge(
             "verifier_store_circuits_open",
-            "Redis servers that workers do not call now, because they did not answer. Each worker counts for itself.",
+            "Redis servers that a worker does not call because its circuit breaker is open, added up over workers.",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
         self._decisions = labelled_counter(
             "verifier_decisions",
-            "Appraisals and other requests that ended in a problem, by tenant (empty without a valid key), verdict and "
-            "code.",
+            "Appraisals and other requests that ended in a problem, by tenant, outcome and code. The tenant is empty "
+            "without a valid key.",
             ["tenant", "outcome", "code"],
         )
         self._kept = counter(
             "verifier_decisions_kept",
-            "Decisions that the decision store took. With required decisions, each appraisal counts here or in none.",
+            "Records that the decision store took in batches. With VERIFIER_AUDIT_REQUIRED, the records of appraisals "
+            "are written before the answer and do not count.",
         )
         self._lost = labelled_counter(
             "verifier_decisions_lost",
-            "Decisions that the decision store did not take, by reason and by how far the document came.",
+            "Records that the decision store did not take, by reason and stage. They waited too long (waited), the "
+            "queue was full (full) or the worker stopped (stopped). The stage is how far the document came: "
+            f"{_any_of(Stage)}.",
             ["reason", "stage"],
         )
         self._waiting = Gauge(
             "verifier_decisions_waiting",
-            "Decisions that wait for the decision store, over all workers.",
+            "Records that wait for the decision store, added up over workers.",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
         self._nonconforming = counter(
             "verifier_nonconforming_genuine",
-            "Refused documents with a valid signature under a pinned issuer that break a strictness rule or a bound.",
+            "Refused documents whose signature verifies under a pinned issuer. Their form breaks a rule or a limit. A "
+            "worker counts at most 20 a second.",
         )
         self._feed_looks = labelled_counter(
             "verifier_trust_feed_looks",
-            "Looks at the trust feed: verified, or refused (also if the feed did not answer).",
+            f"Looks at the trust feed, by outcome ({_any_of(events.FeedOutcome)}). An unavailable feed counts as "
+            "refused.",
             ["outcome"],
         )
         self._turn = threading.Lock()
@@ -316,6 +336,6 @@ class _Build(Collector):
         self._version = version
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily("verifier_build_info", "The version of the service.", labels=["version"])
+        family = BUILD.family()
         family.add_metric([self._version], 1)
         yield family

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from verifier.adapters.telemetry.gauge import ScrapedGauge
 from verifier.core.issuer_review import ReviewStatus, survey_issuer
-from verifier.core.trust.bundle import TrustBundle, TrustError
+from verifier.core.trust.bundle import State, TrustBundle, TrustError
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
 from verifier.core.trust.horizon import horizon
 from verifier.core.trust.published import PublishedBundle
@@ -18,9 +19,40 @@ from verifier.ports.clock import Clock
 from verifier.ports.stores import Unavailable
 from verifier.ports.trust import TrustRegistry, TrustSource
 
+_HORIZON = ScrapedGauge(
+    "verifier_trust_horizon_seconds",
+    "Time from now during which a chain of usable certificates exists without a gap, by cloud; 0 without a chain. "
+    "Closed clouds, and those that are not served, have none.",
+    labels=("cloud",),
+)
+_END = ScrapedGauge(
+    "verifier_trust_certificate_not_after_seconds",
+    f"End of validity of each trusted certificate, in Unix time. Its state is {', '.join(State)} or denied.",
+    labels=("subject", "sha256", "role", "state"),
+)
+_ISSUERS = ScrapedGauge(
+    "verifier_issuers_discovered",
+    f"Issuers that documents named without a pin, by their status now: {', '.join(ReviewStatus)}.",
+    labels=("review_status",),
+)
+_LAST_SUCCESS = ScrapedGauge(
+    "verifier_trust_feed_last_success_seconds",
+    "Last verified look at the trust feed, in Unix time; 0 before the first.",
+)
+_IN_FORCE = ScrapedGauge("verifier_trust_feed_version", "Version of the feed's bundle that is in force; 0 without one.")
+_OFFERED = ScrapedGauge(
+    "verifier_trust_feed_offered_version", "Version of the feed's bundle that waits for an operator; 0 without one."
+)
+_EXPIRY = ScrapedGauge(
+    "verifier_trust_feed_expiry_seconds",
+    "End of the feed's bundle that is in force, in Unix time. An expired bundle stays in force.",
+)
+
 
 class TrustCollector(Collector):
     """Collect the gauges of trust. All replicas report the same after their next refresh."""
+
+    GAUGES = (_HORIZON, _END, _ISSUERS, _LAST_SUCCESS, _IN_FORCE, _OFFERED, _EXPIRY)
 
     def __init__(
         self,
@@ -66,23 +98,10 @@ class TrustCollector(Collector):
             with suppress(TrustError):
                 offered = read(state.offered).version
         checked = 0.0 if state.checked_at is None else state.checked_at.timestamp()
-        yield GaugeMetricFamily(
-            "verifier_trust_feed_last_success_seconds",
-            "Last look that reached the trust feed and verified its metadata, in Unix time; 0 before the first.",
-            checked,
-        )
-        yield GaugeMetricFamily(
-            "verifier_trust_feed_version", "Version of the feed's bundle that is in force; 0 without one.", in_force
-        )
-        yield GaugeMetricFamily(
-            "verifier_trust_feed_offered_version",
-            "Version of the feed's bundle that waits for an operator; 0 without one.",
-            offered if offered > in_force else 0,
-        )
-        family = GaugeMetricFamily(
-            "verifier_trust_feed_expiry_seconds",
-            "End of the feed's bundle that is in force, in Unix time. An expired one stays in force.",
-        )
+        yield _LAST_SUCCESS.family(checked)
+        yield _IN_FORCE.family(in_force)
+        yield _OFFERED.family(offered if offered > in_force else 0)
+        family = _EXPIRY.family()
         if expiry is not None:
             family.add_metric([], expiry)
         yield family
@@ -92,11 +111,7 @@ class TrustCollector(Collector):
         bundle = self._trust.bundle()
         surveyed = (survey_issuer(one, bundle, decisions, at=now) for one in self._registry.discovered())
         issuers = Counts(one.review_status for one in surveyed)
-        family = GaugeMetricFamily(
-            "verifier_issuers_discovered",
-            "Issuers in the registry that were not pinned when a document named them, by their status now.",
-            labels=["review_status"],
-        )
+        family = _ISSUERS.family()
         for status in ReviewStatus:
             family.add_metric([status.value], issuers[status])
         return family
@@ -104,12 +119,7 @@ class TrustCollector(Collector):
     def _collect_horizons(self, bundle: TrustBundle, now: datetime) -> Metric:
         if bundle.generation != self._generation:
             self._generation, self._horizons = bundle.generation, {}
-        family = GaugeMetricFamily(
-            "verifier_trust_horizon_seconds",
-            "Time from now during which a chain of usable certificates exists without a gap; 0 without a chain. "
-            "Only for clouds that are served and not closed.",
-            labels=["cloud"],
-        )
+        family = _HORIZON.family()
         for cloud, trust in bundle.open_clouds(self._served, at=now).items():
             known = self._horizons.get(cloud)
             if known is None or not known.since <= now <= known.end:
@@ -130,11 +140,7 @@ class _Horizon:
 
 
 def _collect_ends(bundle: TrustBundle, now: datetime) -> Metric:
-    family = GaugeMetricFamily(
-        "verifier_trust_certificate_not_after_seconds",
-        "End of validity of each trusted certificate, in Unix time, with its state at the time of the scrape.",
-        labels=["subject", "sha256", "role", "state"],
-    )
+    family = _END.family()
     for entry in bundle.entries:
         certificate = entry.certificate
         state = "denied" if bundle.denials.names(certificate) else entry.state_at(now).value
