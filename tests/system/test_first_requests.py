@@ -21,7 +21,8 @@ DOCUMENTS = 8
 _FIRST_REQUESTS = """
 import json, sys, threading
 from collections import Counter
-from verifier.adapters.telemetry.metrics import MetricsRecorder, shared_values
+from verifier.adapters.telemetry.metrics import MetricsRecorder
+from verifier.adapters.telemetry.shared_values import shared_values
 from verifier.adapters.settings.settings import load_settings
 from verifier.adapters.telemetry.log import configure_logging
 from verifier.startup import start_up

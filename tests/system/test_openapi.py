@@ -296,7 +296,8 @@ def _pin_request(authority: pki.Identity) -> Call:
 # to fail, and each operation asked.
 _INSPECT = """
 import json, sys
-from verifier.adapters.telemetry.metrics import MetricsRecorder, shared_values
+from verifier.adapters.telemetry.metrics import MetricsRecorder
+from verifier.adapters.telemetry.shared_values import shared_values
 from verifier.adapters.settings.settings import load_settings
 from verifier.startup import start_up
 from verifier.wiring.service import create_service

@@ -16,7 +16,8 @@ from verifier.adapters.stores.decision_writer import DecisionWriter, RequiredDec
 from verifier.adapters.stores.instrumented_stores import instrument_stores
 from verifier.adapters.telemetry.composite import CompositeRecorder
 from verifier.adapters.telemetry.log import LogRecorder, configure_logging
-from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
+from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
+from verifier.adapters.telemetry.shared_values import forget_worker, shared_values
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.adapters.tokens.issuer import SignedResults
 from verifier.adapters.tokens.pkcs11_sessions import Pkcs11Sessions

@@ -5,28 +5,23 @@ create a new time series.
 """
 
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from verifier.adapters.telemetry.gauge import ScrapedGauge
+from verifier.adapters.telemetry.shared_values import DIRECTORY_VARIABLE
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.ports import telemetry as events
 from verifier.ports.decisions import AppraisalRecord, Stage, Verdict
 
-#: The environment variable that tells prometheus_client the directory of the shared files.
-_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 #: In seconds. A request takes about 1 ms with a cached chain, and up to 5 s if it fetches an issuer.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 #: In seconds. A format check takes 0.2 ms, and a call to a store on another host some milliseconds.
@@ -67,35 +62,6 @@ class ChainCounts(Protocol):
 
     @property
     def misses(self) -> int: ...
-
-
-@contextmanager
-def shared_values() -> Iterator[Path]:
-    """Add up the metrics of this process and of the processes that it forks.
-
-    Each process counts in its own files, in a private directory under $TMPDIR. The process that created the directory
-    deletes it. Create recorders inside this context.
-    Not checked: that workers exit. Call `forget_worker` for each worker that did.
-    """
-    owner = os.getpid()
-    directory = Path(tempfile.mkdtemp(prefix="imds-verifier-metrics-"))
-    before = values.ValueClass
-    os.environ[_VARIABLE] = str(directory)
-    # The library reads the variable only on import, before the directory exists.
-    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # untyped in the library
-    try:
-        yield directory
-    finally:
-        # A forked worker also runs this block when it exits. It must not delete the files of the other workers.
-        if os.getpid() == owner:
-            values.ValueClass = before
-            del os.environ[_VARIABLE]
-            shutil.rmtree(directory, ignore_errors=True)
-
-
-def forget_worker(process_id: int) -> None:
-    """Remove the gauges of a worker that exited, and keep its counters. Call it in gunicorn's `child_exit` hook."""
-    mark_process_dead(process_id)  # type: ignore[no-untyped-call]  # untyped in the library
 
 
 class MetricsRecorder:
@@ -321,7 +287,7 @@ class Metrics:
         They cover all workers inside `shared_values`, and only this process otherwise.
         """
         scrape = CollectorRegistry()
-        directory = os.environ.get(_VARIABLE)
+        directory = os.environ.get(DIRECTORY_VARIABLE)
         if directory is None:
             scrape.register(self._recorder.registry)
         else:

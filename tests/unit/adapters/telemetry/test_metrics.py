@@ -21,7 +21,8 @@ from support.feeds import published
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.telemetry import trust_metrics
 from verifier.adapters.telemetry.composite import CompositeRecorder
-from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, shared_values
+from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
+from verifier.adapters.telemetry.shared_values import shared_values
 from verifier.adapters.telemetry.trust_metrics import TrustCollector
 from verifier.adapters.trust.files import load_bundle
 from verifier.adapters.trust.published import read_bundle, write_bundle
@@ -476,7 +477,8 @@ class TestSharedValues:
             """
             import os, signal, sys
             from pathlib import Path
-            from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder, forget_worker, shared_values
+            from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
+            from verifier.adapters.telemetry.shared_values import forget_worker, shared_values
             from verifier.adapters.clock import SystemClock
             from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
             from verifier.adapters.telemetry.trust_metrics import TrustCollector
