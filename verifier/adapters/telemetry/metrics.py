@@ -6,7 +6,7 @@ create a new time series.
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import partial
 from typing import Generic, Protocol, TypeVar
