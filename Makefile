@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench mutants fuzz generate agent relying-party release-check lock clean
+.PHONY: demo test check lint types imports bench mutants fuzz generate docs agent relying-party release-check lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -64,6 +64,10 @@ generate: .development  ## every generated page and file: docs/ and the chart's
 	cp ops/grafana-dashboard.json helm/verifier/files/grafana-dashboard.json
 	$(RUN)/python helm/generate.py
 
+SITE ?= build/site
+docs: .documentation  ## the site of the README and docs/, in build/site; a warning or a dead link fails it
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --site-dir $(SITE)
+
 agent:  ## the agent as one file, for a VM that has Python and nothing of ours
 	$(PYTHON) tools/build_agent.py dist/imds-attest.pyz
 
@@ -93,6 +97,12 @@ RELEASE := .tools/release
 .PHONY: .release
 .release: $(UV)
 	UV_PROJECT_ENVIRONMENT=$(RELEASE) $(UV) sync --quiet --locked --only-group release
+
+# The generator of the documentation site. Its notice about its successor: docs/adr/0041-documentation-site.md.
+DOCS := .tools/docs
+.PHONY: .documentation
+.documentation: $(UV)
+	UV_PROJECT_ENVIRONMENT=$(DOCS) $(UV) sync --quiet --locked --only-group docs
 
 $(UV): tools/uv.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12, 3.13 or 3.14 is needed, and none was found" >&2; exit 1; }

@@ -115,6 +115,17 @@ def test_only_the_schedule_proposes_and_only_changes() -> None:
     assert 'exit "$status"' in compare["run"]
 
 
+def test_no_code_of_a_package_runs_beside_the_files_of_the_feed() -> None:
+    [workflow] = [path for path in WORKFLOWS if path.name == "site.yml"]
+    jobs = read(workflow)["jobs"]
+
+    assert [step["run"] for step in jobs["docs"]["steps"] if "run" in step] == ["make docs"]
+    assert "trust-feed" not in str(jobs["docs"])
+    assert jobs["collect"]["needs"] == "docs"
+    assert [step for step in jobs["collect"]["steps"] if _RUNNERS.search(str(step.get("run", "")))] == []
+    assert jobs["deploy"]["needs"] == "collect"
+
+
 # --- The script that proposes entries, with a real repository. `gh` records its arguments, because there is no GitHub.
 
 
