@@ -10,6 +10,7 @@ from pathlib import Path
 
 from support.page_blocks import blocks_of, commands_of, free_port, run_commands, run_in_order
 from support.page_servers import one_after_the_other
+from support.token_load import keys
 
 PAGE = "docs/integrate/tokens.md"
 RUNS_BLOCKS = {"docs/integrate/tokens.md": {"Result tokens": 1, "Rotation": 1}}
@@ -32,20 +33,24 @@ def test_service_with_a_key_starts(tmp_path: Path) -> None:
 
 def test_key_is_rotated(tmp_path: Path) -> None:
     """The times that the page waits pass before each command: they count from the times of the files."""
-    keys = tmp_path / "keys"
-    generate, show, rotate, retire = commands_of(PAGE, "Rotation").replace(KEYS_DIR, str(keys)).splitlines()
+    directory = tmp_path / "keys"
+    generate, show, rotate, retire = commands_of(PAGE, "Rotation").replace(KEYS_DIR, str(directory)).splitlines()
 
     def run(command: str) -> str:
-        return run_commands(command, directory=tmp_path, environment={})
+        return run_commands(command, directory=tmp_path, environment={}).strip()
 
-    old, new = run(generate).strip(), run(generate).strip()
-    assert [key["kid"] for key in json.loads(run(show))["keys"]] == [old, new]
-    pass_seconds(keys, 301)
+    old, new = keys(directory, "generate"), run(generate)
+    assert kids(run(show)) == [old, new]
+    pass_seconds(directory, 301)
     run(rotate.replace(NEW, new))
-    assert [key["kid"] for key in json.loads(run(show))["keys"]] == [new, old]
-    pass_seconds(keys, 601)
+    assert kids(keys(directory, "show")) == [new, old]
+    pass_seconds(directory, 601)
     run(retire.replace(OLD, old))
-    assert [key["kid"] for key in json.loads(run(show))["keys"]] == [new]
+    assert kids(keys(directory, "show")) == [new]
+
+
+def kids(key_set: str) -> list[str]:
+    return [key["kid"] for key in json.loads(key_set)["keys"]]
 
 
 def pass_seconds(directory: Path, seconds: int) -> None:
