@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from functools import cache
 
 import pytest
 from support.page_blocks import ROOT, RUNNABLE, Block, blocks_of, pages
@@ -21,6 +22,7 @@ def blocks_to_run(page: str) -> list[Block]:
     return [block for block in blocks_of(page, None, *RUNNABLE) if not block.text.startswith(tuple(NOT_RUN))]
 
 
+@cache
 def declared() -> dict[str, Counter[str]]:
     """Return how many blocks of each section of each page the test modules say that they run."""
     found: dict[str, Counter[str]] = {}

@@ -3,14 +3,12 @@
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from socket import create_server
 
 import jwt
 import pytest
@@ -371,46 +369,6 @@ def test_curl_alone_attests_the_vm(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"] == "verified"
-
-
-def test_both_flows_run_on_one_machine_with_the_commands_of_the_page(tmp_path: Path) -> None:
-    """With free ports in place of those of the page."""
-    heading = "## Both flows on one machine"
-    commands = (EXAMPLES / "README.md").read_text("utf-8").partition(heading)[2].split("```sh\n")[1].split("```")[0]
-    with ExitStack() as held:
-        free = [held.enter_context(create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(4)]
-    imds, service, passport, background_check = map(str, free)
-    for shown, used in {
-        "imds-verifier emulator ": f"imds-verifier emulator --port {imds} ",
-        "VERIFIER_CONFIG=": f"VERIFIER_PORT={service} VERIFIER_CONFIG=",
-        "VERIFIER_JWKS=": f"PORT={passport} VERIFIER_JWKS=",
-        "VERIFIER=": f"PORT={background_check} VERIFIER=",
-        ":8254": f":{imds}",
-        ":8080": f":{service}",
-        ":8090": f":{passport}",
-        ":8091": f":{background_check}",
-    }.items():
-        assert shown in commands
-        commands = commands.replace(shown, used)
-    (tmp_path / "examples").symlink_to(EXAMPLES)
-    binaries = Path(sys.executable).parent
-    log = tmp_path / "log"
-    with log.open("w") as opened:
-        shell = subprocess.Popen(
-            ["/bin/sh", "-eu", "-c", commands],
-            cwd=tmp_path,
-            env={"PATH": f"{binaries}:{os.environ['PATH']}", "HOME": str(tmp_path)},
-            stdout=opened,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # one process group, to stop the four servers by its id
-        )
-        try:
-            ended = shell.wait(_SECONDS * 2)
-        finally:
-            os.killpg(shell.pid, signal.SIGTERM)
-    said = log.read_text("utf-8")
-    assert ended == 0, said
-    assert said.count('"licensed": true') == 2, said
 
 
 @contextmanager

@@ -1,10 +1,6 @@
 """Test a service whose signing key is in an HSM: SoftHSM2, as another library of PKCS#11 would be."""
 
 import json
-import os
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +11,7 @@ import pytest
 from support.documents import imds_answer
 from support.javascript_client import JavaScriptClient
 from support.live_documents import current_document
+from support.page_blocks import commands_of, run_commands
 from support.problems import read_problem
 from support.services import ADMIN_KEYS, AS_ADMIN, Answer, RunningServer, running_service
 from support.softhsm import PIN, SoftHsm, create_softhsm
@@ -23,6 +20,7 @@ from support.token_load import KEYS, TokenLoad, keys
 
 from verifier.relying_party import MemoryReplayStore, ResultVerifier
 
+RUNS_BLOCKS = {"docs/integrate/tokens.md": {"A key in an HSM or a KMS": 1}}
 #: A probe follows one second after the last failure.
 RECOVERY_SECONDS = 3
 SENDERS = 4
@@ -192,26 +190,20 @@ def test_keys_rotate_from_a_file_to_an_hsm_and_back_without_a_failed_request(
 
 
 def test_commands_of_the_page_set_up_a_key(hsm: SoftHsm, tmp_path: Path) -> None:
-    """Run the `console` block of docs/integrate/tokens.md. SoftHSM gets a second, empty directory."""
-    page = (Path(__file__).parents[2] / "docs" / "integrate" / "tokens.md").read_text("utf-8")
-    [block] = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
-    script = "\n".join(line.removeprefix("$ ") for line in block.splitlines())
+    """SoftHSM gets a second, empty directory."""
     fresh = tmp_path / "fresh"
     (fresh / "tokens").mkdir(parents=True)
     (fresh / "softhsm2.conf").write_text(f"directories.tokendir = {fresh}/tokens\n", "utf-8")
     environment = {
-        **os.environ,
         **hsm.environment,
         "SOFTHSM2_CONF": str(fresh / "softhsm2.conf"),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PIN": PIN,
         "SO_PIN": "87654321",
         "VERIFIER_TOKEN_KEYS_DIR": str(tmp_path / "keys"),
         "VERIFIER_TOKEN_ISSUER": ISSUER,
     }
-    shell = ["bash", "-euo", "pipefail", "-c", script]
-    done = subprocess.run(shell, env=environment, check=True, capture_output=True, text=True, timeout=60)
-    kid = done.stdout.splitlines()[-1]
+    script = commands_of("docs/integrate/tokens.md", "A key in an HSM or a KMS")
+    kid = run_commands(script, directory=tmp_path, environment=environment).splitlines()[-1]
     assert [key["kid"] for key in json.loads(keys(tmp_path / "keys", "show"))["keys"]] == [kid]
     assert (
         (tmp_path / "keys" / f"{kid}.pkcs11")

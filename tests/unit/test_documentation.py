@@ -4,9 +4,7 @@ import argparse
 import importlib.util
 import json
 import re
-import runpy
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -29,7 +27,6 @@ from verifier.adapters.settings.settings import (
     PREFIX,
     RELOADABLE,
     Settings,
-    load_settings,
     secret_settings,
 )
 from verifier.adapters.telemetry.metrics import Metrics, MetricsRecorder
@@ -175,33 +172,6 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
                 waiting.append(found)
 
     assert [name_of(page) for page in PAGES if page not in reached] == []
-
-
-@pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
-def test_the_python_examples_run(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    script = tmp_path / "example.py"
-    script.write_text(blocks(README, "python")[number], encoding="utf-8")
-    shutil.copyfile(SAMPLE, tmp_path / "document.json")
-    monkeypatch.chdir(tmp_path)
-
-    runpy.run_path(str(script), run_name="__main__")
-
-    printed = capsys.readouterr().out
-    assert "b1310a36-d400-46f6-82cb-6217df846586" in printed or printed.startswith("refused ")
-
-
-@pytest.mark.parametrize("number", range(len(blocks(README, "toml"))))
-def test_the_settings_files_load(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "settings.toml"
-    file.write_text(blocks(README, "toml")[number], encoding="utf-8")
-    monkeypatch.setenv(CONFIG_VARIABLE, str(file))
-
-    loaded, written = load_settings(), tomllib.loads(file.read_text("utf-8"))
-
-    assert loaded.policies.keys() == written["policies"].keys()
-    assert loaded.tenants.keys() == written.get("tenants", {}).keys()
 
 
 def test_the_example_policies_name_every_key_that_there_is() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support import documents
 from support.applications import FixedTrust
+from support.page_blocks import ROOT, blocks_of
 
 from verifier.adapters.settings.policies import MAX_DEPTH, MAX_TABLES, PolicyTable
 from verifier.core.policy import ClaimName, Policies
@@ -15,13 +16,14 @@ from verifier.core.reasons import PolicyRefused
 from verifier.core.trust.clouds import Cloud
 from verifier.usecases.archive import ArchiveVerifier
 
-PAGE = (Path(__file__).parents[2] / "docs" / "integrate" / "policies.md").read_text("utf-8")
-_FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+NAME = "docs/integrate/policies.md"
+RUNS_BLOCKS = {"docs/integrate/policies.md": {"In the library": 1}}
+PAGE = (ROOT / NAME).read_text("utf-8")
 _ROW = re.compile(r"^\| `(?P<key>\w+)` \| (?P<means>[^|]+) \| (?P<version>[^|]*) ?\|$", re.MULTILINE)
 
 
 def blocks(language: str) -> list[str]:
-    return [block["text"] for block in _FENCE.finditer(PAGE) if block["language"] == language]
+    return [block.text for block in blocks_of(NAME, None, language)]
 
 
 def policies() -> Policies:

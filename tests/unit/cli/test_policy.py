@@ -1,16 +1,16 @@
 """`imds-verifier policy test`: what it says of each rule, and its exit status."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import documents
 from support.command_line import Ended, call
+from support.page_blocks import blocks_of
 
 NAME, AT, VM_ID = ("public-southcentralus-2022-04-19", "2022-04-19T02:00:00Z", "bd8e7443-24a0-41f3-b949-8baf4fd1c573")
-PAGE = Path(__file__).parents[3] / "docs" / "integrate" / "policies.md"
+RUNS_BLOCKS = {"docs/integrate/policies.md": {"Test a policy": 1}}
 DOCUMENT = str(documents.SAMPLES / f"{NAME}.json")
 #: The document is of a Linux VM without a Marketplace plan.
 GOOD = '[policies.linux]\nskus = ["20_04-lts-gen2"]\n'
@@ -99,9 +99,9 @@ def test_the_json_has_every_rule_with_its_values(test: Test) -> None:
 
 
 def test_the_page_shows_what_the_command_prints(test: Test) -> None:
-    [shown] = re.findall(r"^```console\n(authentic: .*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    [shown] = blocks_of("docs/integrate/policies.md", "Test a policy", "console")
     vm_ids = 'vmIds = ["02aab8a4-74ef-476e-8182-f6d2ba4166a6"]\n'
-    assert test(GOOD + vm_ids, "--at", AT).out == shown
+    assert test(GOOD + vm_ids, "--at", AT).out == shown.text
 
 
 def test_the_text_shows_some_of_many_values_and_the_json_all(test: Test) -> None:

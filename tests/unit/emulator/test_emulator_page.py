@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.page_blocks import ROOT, blocks_of
 
 from verifier import emulator
 from verifier.emulator.command import configure
@@ -17,7 +18,7 @@ from verifier.emulator.instance import COMPUTE
 from verifier.emulator.scenarios import Scenario
 from verifier.emulator.schema import Array, Leaf, Node
 
-ROOT = Path(__file__).parents[3]
+RUNS_BLOCKS = {"docs/integrate/emulator.md": {"In pytest": 2}}
 PAGE = (ROOT / "docs" / "integrate" / "emulator.md").read_text("utf-8")
 LAST_VERSION_OF_THE_PAGE = "2020-12-01"
 
@@ -62,9 +63,9 @@ def test_page_names_the_elements_that_azures_page_does_not_list() -> None:
 
 
 def test_pytest_example_of_the_page_runs(tmp_path: Path) -> None:
-    conftest, example = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (tmp_path / "conftest.py").write_text(conftest, "utf-8")
-    (tmp_path / "test_example.py").write_text(example, "utf-8")
+    conftest, example = blocks_of("docs/integrate/emulator.md", "In pytest", "python")
+    (tmp_path / "conftest.py").write_text(conftest.text, "utf-8")
+    (tmp_path / "test_example.py").write_text(example.text, "utf-8")
 
     ran = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-c", "/dev/null", "."],

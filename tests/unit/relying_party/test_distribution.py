@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 import redis
 from support.javascript_client import CLIENT, ROOT
+from support.page_blocks import blocks_of
 from support.relying_party_cases import EXPECTED, KEY_SET, NOW, TOKEN
 
 from verifier.relying_party import RefusalCode, ReplayStoreError, __version__
 
 PAGE = (ROOT / "docs" / "integrate" / "relying-party.md").read_text("utf-8")
-README = ROOT / "packaging" / "relying-party" / "README.md"
+RUNS_BLOCKS = {"docs/integrate/relying-party.md": {"Tokens that are bound to a key": 1}}
 PACKAGES = ["cffi", "cryptography", "imds-verifier-relying-party", "pycparser", "pyjwt"]
 UV = ROOT / ".tools" / "bin" / "uv"
 
@@ -101,23 +102,10 @@ def test_the_page_explains_every_code() -> None:
     assert re.findall(r"^\| `([a-z-]+)` \| ", PAGE.partition("## Codes")[2], re.MULTILINE) == [*RefusalCode]
 
 
-@pytest.mark.parametrize("page", [ROOT / "docs" / "integrate" / "relying-party.md", README], ids=lambda page: page.name)
-def test_the_python_examples_of_the_pages_run(page: Path, tmp_path: Path) -> None:
-    for number, example in enumerate(python_blocks(page)):
-        file = tmp_path / f"example-{number}.py"
-        file.write_text(example.replace("results.verify(token)", 'results.verify("no token")'), encoding="utf-8")
-        names = runpy.run_path(str(file))
-        if "license_vm" in names:
-            assert names["license_vm"]("no token", None) == "403 token-malformed"
-
-
-def python_blocks(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-
-
 def test_the_redis_store_of_the_page_remembers_once(redis_url: str, tmp_path: Path) -> None:
     file = tmp_path / "store.py"
-    file.write_text(python_blocks(ROOT / "docs" / "integrate" / "relying-party.md")[1], encoding="utf-8")
+    [block] = blocks_of("docs/integrate/relying-party.md", "Tokens that are bound to a key", "python")
+    file.write_text(block.text, encoding="utf-8")
     store_class = runpy.run_path(str(file))["RedisReplayStore"]
     with redis.Redis.from_url(redis_url) as client:
         scope = os.urandom(8).hex()

@@ -4,7 +4,6 @@ import base64
 import hmac
 import json
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import pytest
 from support.applications import KeptRecords
 from support.clocks import ManualClock
 from support.documents import NOW
+from support.page_blocks import blocks_of
 from support.results import archived_result, fresh_result
 from support.token_checks import (
     ALPHABET,
@@ -40,6 +40,7 @@ from verifier.api.json_codec import key_set_json
 from verifier.ports.telemetry import Event, ReloadOutcome, TokenKeysReloaded
 from verifier.ports.tokens import TokenAlgorithm, TokenKeyError
 
+RUNS_BLOCKS = {"docs/integrate/tokens.md": {"Checking one": 1}}
 THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 
 
@@ -419,10 +420,9 @@ def test_the_text_of_keys_has_no_secret(issuer: Issuer) -> None:
 
 @pytest.fixture
 def example() -> Callable[[str, Mapping[str, object]], dict[str, object]]:
-    page = (Path(__file__).parents[4] / "docs" / "integrate" / "tokens.md").read_text("utf-8")
-    [code] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    [block] = blocks_of("docs/integrate/tokens.md", "Checking one", "python")
     names: dict[str, Any] = {}
-    exec(code, names)  # noqa: S102 - our own page
+    exec(block.text, names)  # noqa: S102 - our own page
     check: Callable[[str, Mapping[str, object]], dict[str, object]] = names["check"]
     return check
 
