@@ -73,7 +73,9 @@ def _write_text(answers: Sequence[UsageJson]) -> None:
     for answer in answers:
         error = "" if answer["exact"] else f", an estimate with a standard error of {answer['standardError']:.1%}"
         total, first, last = answer["total"], answer["from"], answer["to"]
-        sys.stdout.write(f"{printable(answer['tenant'])}: {total} VMs from {first} to {last}{error}\n")
+        sys.stdout.write(
+            f"{printable(answer['tenant'])}: {total} {'VM' if total == 1 else 'VMs'} from {first} to {last}{error}\n"
+        )
         if not answer["isComplete"]:
             since = answer["countedSince"]
             sys.stdout.write(f"  incomplete: counted since {since}\n" if since else "  incomplete: never counted\n")

@@ -174,7 +174,7 @@ def test_usage_as_text_csv_and_json(store: Store) -> None:
     day = NOW.date().isoformat()
     period = ("usage", "--tenant", "north", "--from", day, "--to", day)
     assert store.run(*period).out.splitlines() == [
-        f"north: 1 VMs from {day} to {day}",
+        f"north: 1 VM from {day} to {day}",
         "          1  contoso/appliance/gold",
     ]
     rows = list(csv.DictReader(io.StringIO(store.run(*period, "--by", "cloud", "--csv").out)))

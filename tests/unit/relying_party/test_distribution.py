@@ -111,6 +111,6 @@ def test_the_redis_store_of_the_page_remembers_once(redis_url: str, tmp_path: Pa
         scope = os.urandom(8).hex()
         asked = {"now": NOW, "until": NOW + timedelta(seconds=120)}
         assert [store_class(client).remember(scope, "a", **asked) for _ in range(2)] == [True, False]
-        assert 119_000 < int(str(client.pttl(f"dpop:{scope}:a"))) <= 120_001
+        assert 119_000 < int(str(client.pttl(f"replay:{scope}:a"))) <= 120_001
     with redis.Redis(port=1) as dead, pytest.raises(ReplayStoreError):
         store_class(dead).remember(scope, "a", **asked)
