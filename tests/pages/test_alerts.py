@@ -18,7 +18,8 @@ def test_three_commands_show_trust_refusals_and_readiness(tmp_path: Path) -> Non
     with loopback_emulator(VirtualMachine()) as machine:
         machine.write_trust(trust)
     with running_service(nonce_store=store, trust_dir=trust, workers=1, **settings) as service:
-        assert service.post_json("/v1/attestations", {"encoding": "pkcs7", "signature": "MAAA"}).code == "malformed-evidence"
+        malformed = {"encoding": "pkcs7", "signature": "MAAA"}
+        assert service.post_json("/v1/attestations", malformed).code == "malformed-evidence"
         kept = "/v1/decisions?verdict=refused"
         await_that(lambda: bool(service.request("GET", kept, headers=AS_ADMIN).json["decisions"]))
         [shown] = run_in_order(

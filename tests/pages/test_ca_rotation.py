@@ -165,7 +165,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         trusted = tuple(one for one in machine.controls.authorities.trusted if "staged" not in one.name)
         write_trust_directory(trust, cloud=AzureCloud.PUBLIC, certificates=trusted)
         with running_service(
-            nonce_store=store, trust_dir=trust, workers=1, VERIFIER_TRUST_REFRESH_SECONDS="0.2", VERIFIER_ADMIN_KEYS=ADMIN_KEYS
+            nonce_store=store,
+            trust_dir=trust,
+            workers=1,
+            VERIFIER_TRUST_REFRESH_SECONDS="0.2",
+            VERIFIER_ADMIN_KEYS=ADMIN_KEYS,
         ) as service:
             environment = {"VERIFIER_NONCE_STORE": store, "VERIFIER_TRUST_DIR": str(trust), "KEY": ADMIN_KEY}
             yield Scene(service=service, machine=machine, environment=environment, directory=directory)

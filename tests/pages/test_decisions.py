@@ -37,6 +37,7 @@ VM = VirtualMachine(
     subscription_id="8d10da13-8125-4ba9-a717-bf7490507b3d",
     plan=MarketplacePlan(publisher="contoso", product="appliance", name="silver"),
 )
+GUID = "02aab8a4-74ef-476e-8182-f6d2ba4166a"
 GOLD = replace(VM.plan, name="gold")
 
 
@@ -104,7 +105,7 @@ def test_search_over_http_finds_the_refusal(scene: Scene) -> None:
 
 
 def test_usage_counts_vms_by_plan(scene: Scene) -> None:
-    vm = replace(VM, vm_id="11111111-7d42-4f0a-9b57-1f6d2e8c4a90", plan=GOLD)
+    vm = replace(VM, vm_id=f"{GUID}1", plan=GOLD)
     command, over_http = blocks_of(PAGE, USAGE, "console", "sh")
     for _ in range(2):
         assert attest(scene.service, vm).status == 200
@@ -116,8 +117,7 @@ def test_usage_counts_vms_by_plan(scene: Scene) -> None:
 
 def test_erased_records_are_gone(scene: Scene) -> None:
     [erase] = blocks_of(PAGE, ERASE, "console")
-    one = replace(VM, vm_id="22222222-7d42-4f0a-9b57-1f6d2e8c4a90", subscription_id="22222222-8125-4ba9-a717-bf7490507b3d")
-    other = replace(VM, vm_id="33333333-7d42-4f0a-9b57-1f6d2e8c4a90", subscription_id="33333333-8125-4ba9-a717-bf7490507b3d")
+    one, other = (replace(VM, vm_id=f"{GUID}{digit}", subscription_id=f"{GUID}{digit + 1}") for digit in (2, 4))
     for vm in (one, other):
         attest(scene.service, vm)
         await_that(lambda: bool(scene.found(f"vmId={vm.vm_id}")))  # noqa: B023 - called at once

@@ -36,8 +36,8 @@ def test_commands_write_check_and_print_settings(tmp_path: Path) -> None:
 
 def test_policy_has_every_rule_of_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = load_block("Policies", tmp_path, monkeypatch).policies["gold"]
-    assert policy.clouds == {Cloud.PUBLIC}
-    assert policy.publishers == {"contoso"}
+    assert policy.clouds == frozenset({Cloud.PUBLIC})
+    assert policy.publishers == frozenset({"contoso"})
     assert policy.require_plan
     assert policy.maximum_age_seconds == 3600
 

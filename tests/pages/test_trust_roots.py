@@ -43,13 +43,14 @@ def test_manifest_loads(tmp_path: Path) -> None:
     shipped = tomllib.loads((SHIPPED / "manifest.toml").read_text("utf-8"))["certificates"]
     [listed] = [one for one in shipped if one["file"] == EXAMPLE]
     shown = tomllib.loads(manifest.text)["certificates"][0]
-    assert [shown[name] for name in ("sha256", "role", "source")] == [listed[name] for name in ("sha256", "role", "source")]
+    assert all(shown[name] == listed[name] for name in ("sha256", "role", "source"))
 
 
 def test_certificate_verifies_under_its_anchor(tmp_path: Path) -> None:
     trust = write_current_trust(tmp_path / "trust")
-    command = commands_of(PAGE, "Add a certificate").replace("ROOT.pem", "root.pem").replace("NEW.pem", "issuing-ca.pem")
-    assert run_commands(command, directory=trust, environment={}) == "intermediates/issuing-ca.pem: OK\n"
+    command = commands_of(PAGE, "Add a certificate")
+    script = command.replace("ROOT.pem", "root.pem").replace("NEW.pem", "issuing-ca.pem")
+    assert run_commands(script, directory=trust, environment={}) == "intermediates/issuing-ca.pem: OK\n"
 
 
 def test_entry_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
