@@ -110,7 +110,7 @@ def test_new_ca_is_staged_and_an_old_one_retired(environment: dict[str, str], tm
     new = make_authority()
     write_pem(tmp_path / "new-ca.pem", new)
     shown = run_commands(inspect.commands, directory=tmp_path, environment={})
-    assert f"Fingerprint={new.sha1}" in shown.replace(":", "").replace(new.sha1.upper(), new.sha1)
+    assert f"Fingerprint={new.sha1.upper()}\n" in shown.replace(":", "")
     sha256 = shown.split()[-1]
     trust = tmp_path / "trust"
     (trust / "intermediates").mkdir(parents=True)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,9 +51,11 @@ class Scene:
     refused: Answer
 
     def run(self, block: Block, **environment: str) -> str:
-        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        # The day may end during the test.
+        today = datetime.now(UTC)
+        first, last = f"{today - timedelta(days=1):%Y-%m-%d}", f"{today:%Y-%m-%d}"
         script = block.commands.replace("https://verifier.example", self.service.url)
-        script = script.replace("2026-11-01", today).replace("2026-11-30", today)
+        script = script.replace("2026-11-01", first).replace("2026-11-30", last)
         return run_commands(script, directory=self.directory, environment={**self.environment, **environment})
 
     def found(self, query: str) -> list[dict[str, object]]:
