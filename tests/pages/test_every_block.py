@@ -14,6 +14,7 @@ NOT_RUN = {
     "kubectl ": "needs a cluster",
     "cosign ": "needs a published release",
     "git tag ": "publishes a release",
+    "TAG=v1.2.3 make release-check": "needs PyPI. The workflow `ci` runs it",
     "make demo": ".ci/run runs it. tests/unit/relying_party/test_distribution.py builds and installs the package",
 }
 
