@@ -18,7 +18,7 @@ from verifier.emulator import MarketplacePlan, VirtualMachine
 
 PAGE = "docs/operate/decisions.md"
 RUNS_BLOCKS = {
-    "docs/operate/decisions.md": {"Why was a VM refused?": 2, "How many VMs?": 2, "Erase records": 1},
+    "docs/operate/decisions.md": {"Why was a VM refused?": 2, "How many VMs?": 3, "Erase records": 1},
 }
 WHY, USAGE, ERASE = "Why was a VM refused?", "How many VMs?", "Erase records"
 BACKEND, AGENT = "a-backend-key", "an-agent-key"
@@ -108,11 +108,12 @@ def test_search_over_http_finds_the_refusal(scene: Scene) -> None:
 
 def test_usage_counts_vms_by_plan(scene: Scene) -> None:
     vm = replace(VM, vm_id=f"{GUID}1", plan=GOLD)
-    command, over_http = blocks_of(PAGE, USAGE, "console", "sh")
+    command, over_http, export = blocks_of(PAGE, USAGE, "console", "sh")
     for _ in range(2):
         assert attest(scene.service, vm).status == 200
     await_that(lambda: len(scene.found(f"vmId={vm.vm_id}")) == 2)
     assert "contoso/appliance/gold" in scene.run(command)
+    assert scene.run(export).strip() == "1"
     groups = json.loads(scene.run(over_http))["groups"]
     assert [(group["value"], group["virtualMachines"]) for group in groups] == [("contoso/appliance/gold", 1)]
 

@@ -1,6 +1,6 @@
-"""Steps 5 and 7: the document's own validity window, and the challenge that it answers (RFC 9334 section 10).
+"""Checks 5 and 7: the document's own validity window, and the challenge that it answers (RFC 9334 section 10).
 
-verifier.core.unchallenged is step 7 for documents that answer no challenge.
+verifier.core.unchallenged is check 7 for documents that answer no challenge.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""Step 8: what the relying party asks of the claims (RFC 9334 section 8.5), as small rules that compose.
+"""Check 8: what the relying party asks of the claims (RFC 9334 section 8.5), as small rules that compose.
 
 An absent claim satisfies no rule and no negation of a rule.
 """
