@@ -47,10 +47,11 @@ def test_manifest_loads(tmp_path: Path) -> None:
 
 
 def test_certificate_verifies_under_its_anchor(tmp_path: Path) -> None:
-    trust = write_current_trust(tmp_path / "trust")
+    write_current_trust(tmp_path / "trust_roots")
     command = commands_of(PAGE, "Add a certificate")
     script = command.replace("ROOT.pem", "root.pem").replace("NEW.pem", "issuing-ca.pem")
-    assert run_commands(script, directory=trust, environment={}) == "intermediates/issuing-ca.pem: OK\n"
+    printed = run_commands(script, directory=tmp_path, environment={})
+    assert printed == "trust_roots/intermediates/issuing-ca.pem: OK\n"
 
 
 def test_entry_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
