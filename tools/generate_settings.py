@@ -18,7 +18,7 @@ start with an unknown or invalid setting, and names it.
 
 ```sh
 imds-verifier config init verifier.toml              # a file with every setting, to start with; it overwrites no file
-imds-verifier config check verifier.toml             # what `serve` would refuse, with the line; status 2 if it would
+imds-verifier config check verifier.toml             # invalid settings, with the line; it reads no directory
 imds-verifier serve --print-settings                 # the settings in force, with secrets masked
 ```
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for one call
 from helm_python import Chart
-from support.chart import CHART, Values, find, merged, pod_specs, render
+from support.chart import CHART, NAME, Values, find, merged, pod_specs, render
 from support.page_blocks import blocks_of
 
 PAGE = "docs/operate/kubernetes.md"
@@ -13,14 +13,14 @@ RUNS_BLOCKS = {
     "docs/operate/kubernetes.md": {
         "Install": 1,
         "Use an umbrella chart": 1,
-        "Change settings, trust and Secrets": 1,
+        "Change settings, trust and Secrets": 2,
     }
 }
 DIGEST = f"sha256:{'0' * 64}"
 
 
-def values_of(section: str) -> Values:
-    [block] = blocks_of(PAGE, section, "yaml")
+def values_of(section: str, number: int = 0) -> Values:
+    block = blocks_of(PAGE, section, "yaml")[number]
     values: Values = yaml.safe_load(block.text.replace("sha256:…", DIGEST))
     return values
 
@@ -41,6 +41,13 @@ def test_annotation_is_on_the_deployment() -> None:
     added = values_of("Change settings, trust and Secrets")
     deployment = find(render(merged(values_of("Install"), added)), "Deployment")
     assert added["deploymentAnnotations"].items() <= deployment["metadata"]["annotations"].items()
+
+
+def test_certificate_is_staged() -> None:
+    added = values_of("Change settings, trust and Secrets", 1)
+    data = find(render(merged(values_of("Install"), added)), "ConfigMap", f"{NAME}-trust")["data"]
+    assert "activate_at = 2027-01-31T00:00:00Z" in data["manifest.toml"]
+    assert data["new-ca.pem"] == added["trust"]["certificates"][0]["pem"]
 
 
 def test_umbrella_chart_renders(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from verifier.emulator.trust_directory import write_trust_directory
 PAGE = "docs/operate/ca-rotation.md"
 RUNS_BLOCKS = {
     "docs/operate/ca-rotation.md": {
+        "CA rotation": 1,
         "Status": 1,
         "Announced change": 4,
         "Unannounced change": 4,
@@ -223,3 +224,16 @@ def test_trust_is_shown_and_changed_over_http(scene: Scene) -> None:
     assert [cloud["name"] for cloud in status["clouds"]] == ["AzurePublicCloud"]
     assert serial not in text[:end]
     assert serial in text[end:]
+
+
+def test_audit_log_has_the_changes_and_their_users(scene: Scene) -> None:
+    [block] = blocks_of(PAGE, "CA rotation", "console")
+    serial = "abcdef0123456789"
+    assert call("trust", "deny", serial, environment=scene.environment).status == 0
+    # `status` ends with 1 if a chain ends soon, as those of the emulator do.
+    statuses = frozenset({0, 1})
+    printed = run_commands(
+        block.commands, directory=scene.directory, environment=scene.environment, statuses=statuses
+    ).splitlines()
+    [change] = [line.split("\t") for line in printed if serial in line]
+    assert change[1].startswith("cli:")

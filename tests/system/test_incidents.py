@@ -22,7 +22,7 @@ RUNS_BLOCKS = {
         "One customer is refused": 1,
         "Every VM is refused": 1,
         "No verdicts: 503": 1,
-        "A backend key has leaked": 1,
+        "A backend key has leaked": 2,
         "An admin key has leaked": 1,
         "A key that signs results has leaked": 2,
         "A CA or a signer of Azure is compromised": 1,
@@ -116,6 +116,16 @@ def test_replaces_a_backend_key(scene: Scene) -> None:
         return scene.service.request("POST", "/v1/nonces", headers={"Authorization": f"Bearer {sent}"}).status
 
     await_that(lambda: status_with(key) == 201 and status_with("contoso-key") == 401)
+
+
+def test_finds_the_requests_with_a_leaked_key(scene: Scene) -> None:
+    script = commands_of(PAGE, "A backend key has leaked", 1).replace("6f4dd3ba", hash_of("contoso-key")[:8])
+
+    def found() -> list[str]:
+        printed = run_commands(script, directory=scene.directory, environment=scene.environment)
+        return [json.loads(line)["requestId"] for line in printed.splitlines()]
+
+    await_that(lambda: scene.environment["REQUEST_ID"] in found())
 
 
 def test_replaces_a_signing_key_at_once(scene: Scene) -> None:
