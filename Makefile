@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench mutants fuzz generate agent relying-party release-check lock clean
+.PHONY: demo test check lint types imports bench model mutants fuzz generate agent relying-party release-check lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -44,6 +44,9 @@ BENCH := .tools/bench
 bench: .development  ## how fast the service is: one table (bench/README.md)
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --quiet --locked --no-editable --no-default-groups --compile-bytecode
 	BENCH_PYTHON=$(BENCH)/bin/python PYTHONPATH=tests $(RUN)/python bench $(PART) $(OPTIONS)
+
+model: .development  ## every interleaving of posts, failures and failovers of the nonce store
+	PYTHONPATH=tests $(RUN)/python -m model.claims
 
 mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
 	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
