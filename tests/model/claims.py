@@ -53,6 +53,11 @@ DEPLOYMENTS = (
         accepted=2,
     ),
     Claim(
+        title="a replica, WAIT 1, both servers can restart with older data, no primary that lacks a write of the other",
+        setup=Setup(wait_replicas=1, restart=Restart.OLDER, has_lagging_primary=False),
+        accepted=2,
+    ),
+    Claim(
         title="a replica, WAIT 1, a server can restart empty",
         setup=Setup(wait_replicas=1, restart=Restart.EMPTY),
         accepted=1,
