@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench model mutants fuzz generate agent relying-party release-check lock clean
+.PHONY: demo test check lint types imports bench model mutants fuzz generate agent relying-party release-check audit lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -75,6 +75,17 @@ relying-party: $(UV)  ## the distribution for licensing backends, as wheel and s
 
 release-check: .release  ## everything about a release that needs no account: TAG=v1.2.3 checks the tag too
 	$(RELEASE)/bin/python tools/release_check.py $${TAG:+"$$TAG"}
+
+# Without --strict, pip-audit finds no vulnerabilities in packages that it could not look up, and succeeds. It takes one
+# version of each package, so each lock file has a run of its own.
+AUDIT := .tools/audit
+PIP_AUDIT := $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement
+audit: $(UV)  ## known vulnerabilities of every locked package, by the advisories of PyPI
+	UV_PROJECT_ENVIRONMENT=$(AUDIT) $(UV) sync --quiet --locked --only-group audit
+	$(UV) export --quiet --locked --all-groups --all-extras --no-emit-project --format requirements.txt --output-file .tools/locked.txt
+	$(PIP_AUDIT) .tools/locked.txt
+	$(PIP_AUDIT) tools/build.txt
+	$(PIP_AUDIT) tools/uv.txt
 
 lock: $(UV)  ## the locked versions, anew
 	$(UV) lock --upgrade
