@@ -20,11 +20,10 @@ COPY pyproject.toml uv.lock README.md LICENSE ./
 # Everything that is installed is named with its hash: by uv.lock, and the wheel by the one that it is built with.
 RUN /tools/bin/uv export --quiet --locked --no-default-groups --extra otel --no-emit-project \
       --format requirements.txt --output-file requirements.txt \
-    && /tools/bin/uv export --quiet --locked --no-default-groups --extra otel \
-      --format cyclonedx1.5 --output-file imds-verifier.cdx.json \
     && /tools/bin/uv venv --quiet --python "$(command -v python3)" /opt/imds-verifier \
     && /tools/bin/uv pip install --quiet --python /opt/imds-verifier --require-hashes --only-binary :all: \
       --compile-bytecode -r requirements.txt
+COPY tools/bill_of_materials.py tools/sbom_hook.py tools/
 COPY verifier verifier
 COPY trust_roots trust_roots
 RUN /tools/bin/uv build --quiet --wheel --require-hashes --build-constraints tools/build.txt --out-dir dist \
@@ -32,6 +31,7 @@ RUN /tools/bin/uv build --quiet --wheel --require-hashes --build-constraints too
     && sed 's|^\(.*\)  \(.*\)$|./\2 --hash=sha256:\1|' wheel.sha256 > wheel.txt \
     && /tools/bin/uv pip install --quiet --python /opt/imds-verifier --no-deps --require-hashes --compile-bytecode \
       -r wheel.txt \
+    && cp /opt/imds-verifier/lib/python3.*/site-packages/imds_verifier-*.dist-info/sboms/imds-verifier.cdx.json . \
     && mkdir state
 
 FROM scratch AS sbom

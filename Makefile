@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench mutants fuzz generate docs agent relying-party release-check lock clean
+.PHONY: demo test check lint types imports bench model mutants fuzz generate docs agent relying-party release-check audit lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -44,6 +44,9 @@ BENCH := .tools/bench
 bench: .development  ## how fast the service is: one table (bench/README.md)
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --quiet --locked --no-editable --no-default-groups --compile-bytecode
 	BENCH_PYTHON=$(BENCH)/bin/python PYTHONPATH=tests $(RUN)/python bench $(PART) $(OPTIONS)
+
+model: .development  ## every interleaving of posts, failures and failovers of the nonce store
+	PYTHONPATH=tests $(RUN)/python -m model.claims
 
 mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
 	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
@@ -77,6 +80,17 @@ relying-party: $(UV)  ## the distribution for licensing backends, as wheel and s
 
 release-check: .release  ## everything about a release that needs no account: TAG=v1.2.3 checks the tag too
 	$(RELEASE)/bin/python tools/release_check.py $${TAG:+"$$TAG"}
+
+# Without --strict, pip-audit finds no vulnerabilities in packages that it could not look up, and succeeds. It takes one
+# version of each package, so each lock file has a run of its own.
+AUDIT := .tools/audit
+PIP_AUDIT := $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement
+audit: $(UV)  ## known vulnerabilities of every locked package, by the advisories of PyPI
+	UV_PROJECT_ENVIRONMENT=$(AUDIT) $(UV) sync --quiet --locked --only-group audit
+	$(UV) export --quiet --locked --all-groups --all-extras --no-emit-project --format requirements.txt --output-file .tools/locked.txt
+	$(PIP_AUDIT) .tools/locked.txt
+	$(PIP_AUDIT) tools/build.txt
+	$(PIP_AUDIT) tools/uv.txt
 
 lock: $(UV)  ## the locked versions, anew
 	$(UV) lock --upgrade

@@ -5,17 +5,17 @@ chart, the bill of materials, the constraints for pip, and SHA256SUMS. Files tha
 """
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from bill_of_materials import FILE
 from helm_python.chart import package
-from versions import read_version
 
 ROOT: Final = Path(__file__).parents[1]
 UV: Final = ROOT / ".tools" / "bin" / "uv"
@@ -43,6 +43,7 @@ def build(directory: Path, commit: str) -> None:
         _run(sys.executable, "tools/build_agent.py", str(directory / "imds-attest.pyz"), place=source)
         _build_chart(source, directory, moment)
         _write_requirements(source, directory)
+        _copy_bill(directory)
     sums = "".join(
         f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(directory.iterdir())
     )
@@ -73,25 +74,21 @@ def _build_chart(source: Path, directory: Path, moment: int) -> None:
 
 
 def _write_requirements(source: Path, directory: Path) -> None:
-    """Write what the wheel needs, locked by hash, and the same as a bill of materials."""
+    """Write what the wheel needs, locked by hash."""
     requirements = directory / f"{NAME}-requirements.txt"
     _run(
         str(UV), "export", "--quiet", "--locked", "--no-default-groups", "--extra", "otel", "--no-emit-project",
         "--no-header", "--format", "requirements.txt", "--output-file", str(requirements),
         place=source,
     )  # fmt: skip
-    bill = directory / f"{NAME}.cdx.json"
-    _run(
-        str(UV), "export", "--quiet", "--locked", "--no-default-groups", "--extra", "otel",
-        "--format", "cyclonedx1.5", "--output-file", str(bill),
-        place=source,
-    )  # fmt: skip
-    # The number is random, and the time is that of the export. CycloneDX requires neither.
-    fields = json.loads(bill.read_text("utf-8"))
-    del fields["serialNumber"], fields["metadata"]["timestamp"]
-    # uv does not know a version that the build reads from the code.
-    fields["metadata"]["component"] |= {"type": "application", "version": read_version(source)}
-    bill.write_text(json.dumps(fields, indent=2) + "\n", "utf-8")
+
+
+def _copy_bill(directory: Path) -> None:
+    """Write the bill of materials of the wheel beside it."""
+    [wheel] = directory.glob("imds_verifier-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(f".dist-info/sboms/{FILE}")]
+        (directory / FILE).write_bytes(archive.read(name))
 
 
 def _run(*command: str, place: Path = ROOT, environment: Mapping[str, str] | None = None) -> None:

@@ -1,9 +1,12 @@
 """The image, as far as it can be read, and the compose file. `tools/build_image_locally.sh` builds and runs it."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from verifier.adapters.settings.settings import PREFIX, Settings
 from verifier.wiring import COMMANDS
 
 ROOT = CHART.parents[1]
+UV = ROOT / ".tools" / "bin" / "uv"
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -96,6 +100,23 @@ def test_what_it_is_made_of_is_all_that_it_is_sent() -> None:
     copied = {source for line in instructions("COPY") if "--from" not in line for source in line.split()[:-1]}
     assert copied == sent
     assert [name for name in sorted(copied) if not (ROOT / name).exists()] == []
+
+
+def test_the_wheel_can_be_built_of_what_is_sent_and_has_the_bill_of_materials(tmp_path: Path) -> None:
+    for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines():
+        if line.startswith("!"):
+            source, place = ROOT / line[1:], tmp_path / "sent" / line[1:]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if source.is_dir() else shutil.copyfile
+            copy(source, place)
+    command = [str(UV), "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", str(tmp_path)]
+    command += ["--require-hashes", "--build-constraints", str(ROOT / "tools" / "build.txt"), str(tmp_path / "sent")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    [wheel] = tmp_path.glob("*.whl")
+    [bill] = [file for file in distribution("imds-verifier").files or () if file.name == "imds-verifier.cdx.json"]
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read(str(bill)) == bill.read_binary()
 
 
 def test_the_compose_file_is_one_as_the_specification_has_it() -> None:

@@ -1,9 +1,12 @@
 """Test the authentication of administrators."""
 
 import hashlib
+import hmac
+from types import SimpleNamespace
 
 import pytest
 
+from verifier.api import authentication
 from verifier.api.authentication import Administrators, Callers
 from verifier.api.json_codec import RequestError
 
@@ -55,6 +58,19 @@ def test_missing_malformed_or_unknown_key_is_refused(authorization: str | None) 
 
     assert refusal.value.fault == "unauthenticated"
     assert KEY not in refusal.value.detail
+
+
+def test_every_key_is_compared_with_every_hash_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def compare(given: str, known: str) -> bool:
+        compared.append(known)
+        return hmac.compare_digest(given, known)
+
+    monkeypatch.setattr(authentication, "hmac", SimpleNamespace(compare_digest=compare))
+    assert CALLERS.know(f"Bearer {KEY}")
+    assert not CALLERS.know("Bearer of-nobody")
+    assert compared == list(ADMINISTRATORS.key_hashes.values()) * 2
 
 
 def test_without_admin_keys_every_key_is_refused() -> None:
