@@ -61,6 +61,7 @@ generate: .development  ## every generated page and file: docs/ and the chart's
 	$(RUN)/python tools/generate_settings.py > docs/operate/settings.md
 	$(RUN)/python tools/generate_metrics.py > docs/operate/metrics.md
 	$(RUN)/python tools/generate_reasons.py > docs/integrate/reasons.md
+	$(RUN)/python tools/generate_relying_party_codes.py > docs/integrate/relying-party-codes.md
 	$(RUN)/python tools/generate_imds_conformance.py > docs/integrate/imds-conformance.md
 	$(RUN)/python tools/generate_divergences.py > docs/understand/divergences.md
 	cp ops/prometheus-rules.yaml helm/verifier/files/prometheus-rules.yaml
