@@ -85,26 +85,43 @@ class Cert:
 @cache
 def encode(cert: Cert) -> bytes:
     """Return the certificate in DER, apart from what the recipe breaks."""
-    issuer = cert.issuer or cert
-    signing_key = cert.signing_key or issuer.key
-    algorithm = cert.algorithm or signing_key.algorithm()
-    issuer_name = issuer.subject if cert.issuer_name is None else cert.issuer_name
+    signing_key, algorithm = _signing(cert)
+    behind_number = _behind_number(cert)
+    tbs = sequence(cert.version, integer(serial_of(cert)), *behind_number)
+    signature = cert.sign(tbs) if cert.sign else signing_key.sign(tbs, algorithm)
+    outer = algorithm.encoded if cert.outer is None else cert.outer
+    return sequence(tbs, outer, tlv(0x03, b"\x00", signature))
+
+
+def serial_of(cert: Cert) -> int:
+    """Return the serial number: that of the recipe, or one that the other fields make."""
+    if cert.serial is not None:
+        return cert.serial
+    return int.from_bytes(hashlib.sha256(b"".join(_behind_number(cert))).digest()[:8]) | 1
+
+
+def issuer_of(cert: Cert) -> bytes:
+    """Return the encoded name of the issuer."""
+    return (cert.issuer or cert).subject if cert.issuer_name is None else cert.issuer_name
+
+
+def _signing(cert: Cert) -> tuple[Key, Algorithm]:
+    key = cert.signing_key or (cert.issuer or cert).key
+    return key, cert.algorithm or key.algorithm()
+
+
+def _behind_number(cert: Cert) -> tuple[bytes, ...]:
+    """Encode the fields of TBSCertificate behind the serial number."""
+    _, algorithm = _signing(cert)
     extensions = b"".join(extension.encode() for extension in cert.extensions)
-    behind_number = (
+    return (
         algorithm.encoded if cert.inner is None else cert.inner,
-        issuer_name,
+        issuer_of(cert),
         sequence(*cert.validity),
         cert.subject,
         cert.key.public() if cert.public_key is None else cert.public_key,
         tlv(0xA3, sequence(extensions)) if extensions else b"",
     )
-    serial = cert.serial
-    if serial is None:
-        serial = int.from_bytes(hashlib.sha256(b"".join(behind_number)).digest()[:8]) | 1
-    tbs = sequence(cert.version, integer(serial), *behind_number)
-    signature = cert.sign(tbs) if cert.sign else signing_key.sign(tbs, algorithm)
-    outer = algorithm.encoded if cert.outer is None else cert.outer
-    return sequence(tbs, outer, tlv(0x03, b"\x00", signature))
 
 
 def root(name: str = "Root", *, key: Key | None = None) -> Cert:
