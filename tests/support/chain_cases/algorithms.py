@@ -63,13 +63,13 @@ def _rsa_keys() -> Iterator[Case]:
 
 def _exponents() -> Iterator[Case]:
     for place in ("signer", "issuer", "anchor"):
-        by = Check.FORMAT if place == "signer" else Check.CHAIN
+        by = {"signer": Check.FORMAT, "issuer": Check.CHAIN}.get(place)
         yield accept(f"key/{place}-rsa-exponent-3", _with(place, rsa(exponent=3)), "RFC 8017 3.1: 3 is the least exponent")
         yield refuse(f"key/{place}-rsa-exponent-1", _with(place, rsa(exponent=1)), "RFC 8017 3.1: at least 3", by=by)
     rule = "rule: an exponent has at most 33 bits (core.bounds)"
     yield accept("key/signer-rsa-exponent-of-33-bits", _with("signer", rsa(exponent=(1 << 32) + 15)), rule)
     yield refuse(
-        "key/signer-rsa-exponent-of-34-bits", _with("signer", rsa(exponent=(1 << 33) + 17)), rule, by=Check.SIGNATURE
+        "key/signer-rsa-exponent-of-34-bits", _with("signer", rsa(exponent=(1 << 33) + 17)), rule, by=Check.FORMAT
     )
     even = Rsa(offsets=rsa().offsets, exponent=65537)
     encoded = sequence(
@@ -174,8 +174,8 @@ def _pss() -> Iterator[Case]:
     yield accept("signature/signer-pss-without-a-salt", _signed("signer", pss("sha256", salt=0)), "RFC 4055 3.1: any salt")
     sha1 = "rule: SHA-1 is broken (core.signature)"
     yield refuse("signature/signer-pss-mask-of-sha1", _signed("signer", pss("sha256", mask="sha1")), sha1)
-    yield refuse("signature/signer-pss-of-defaults", _signed("signer", keys.PSS_DEFAULTS), sha1)
-    yield refuse("signature/issuer-pss-of-defaults", _signed("issuer", keys.PSS_DEFAULTS), sha1)
+    yield refuse("signature/signer-pss-of-defaults", _signed("signer", pss("sha1")), sha1)
+    yield refuse("signature/issuer-pss-of-defaults", _signed("issuer", pss("sha1")), sha1)
     yield refuse(
         "signature/signer-pss-without-parameters",
         _signed("signer", keys.PSS_WITHOUT_PARAMETERS),
@@ -217,6 +217,7 @@ def _parameters() -> Iterator[Case]:
         "signature/signer-ecdsa-with-null",
         replace(signer(), algorithm=ALGORITHMS["ecdsa-sha256-null"]),
         "RFC 5758 3.2: parameters must be absent",
+        by=Check.FORMAT,
     )
     unknown = Algorithm(encoded=sequence(oid("1.3.6.1.4.1.55738.666.4")), digest="sha256")
     yield refuse(

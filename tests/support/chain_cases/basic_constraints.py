@@ -88,7 +88,6 @@ def _of_signers() -> Iterator[Case]:
         "basic-constraints/signer-ca-false-encoded",
         leaf.with_extensions(basic_constraints(default=_FALSE)),
         "4.1 and X.690 11.5: DER does not encode a default",
-        by=Check.FORMAT,
     )
     trailing = Extension(oid=BASIC_CONSTRAINTS, value=sequence() + b"\x05\x00", critical=True)
     yield refuse(

@@ -15,6 +15,7 @@ from support import cms
 from support.appraisals import authenticate_archived
 from support.chain_cases.keys import Ed25519, Elliptic
 from support.chain_cases.recipe import ACCEPT, NAME, REFUSE, Case, Cert, encode, issuer_of, serial_of
+from support.chain_cases.values import ANY_POLICY
 from support.chains import certvalidator_accepts_path, find_pyca_fault
 from support.documents import content
 from support.documents import encode as encode_content
@@ -139,7 +140,7 @@ def decide_as_openssl(case: Case) -> Decision:
                 *(("-untrusted", "pins") if case.pins else ()),
                 *("-attime", str(int(case.at.timestamp())), "-purpose", "sslserver", "-verify_hostname", NAME),
                 *("-verify_depth", str(MAX_AUTHORITIES - 1), "-auth_level", _SECURITY_LEVEL),
-                *("-x509_strict", "-policy_check", "signer"),
+                *("-x509_strict", "-policy_check", "-policy", ANY_POLICY, "signer"),
             ],
             cwd=place,
             env={"PATH": os.environ["PATH"], "OPENSSL_CONF": os.devnull},

@@ -57,10 +57,11 @@ def pss(digest: str, *, mask: str = "", salt: int | None = None, trailer: int | 
     """Return RSASSA-PSS with these parameters (RFC 4055 3.1). The salt is as long as the digest by default."""
     size = hashlib.new(digest, usedforsecurity=False).digest_size if salt is None else salt
     mask_identifier = sequence(oid("1.2.840.113549.1.1.8"), digest_identifier(mask or digest))
+    # DER does not encode defaults, which are SHA-1, MGF1 with SHA-1, and a salt of 20 bytes.
     parameters = sequence(
-        tlv(0xA0, digest_identifier(digest)),
-        tlv(0xA1, mask_identifier),
-        tlv(0xA2, integer(size)),
+        b"" if digest == "sha1" else tlv(0xA0, digest_identifier(digest)),
+        b"" if (mask or digest) == "sha1" else tlv(0xA1, mask_identifier),
+        b"" if size == 20 else tlv(0xA2, integer(size)),
         b"" if trailer is None else tlv(0xA3, integer(trailer)),
     )
     return Algorithm(
@@ -68,12 +69,9 @@ def pss(digest: str, *, mask: str = "", salt: int | None = None, trailer: int | 
     )
 
 
-#: PSS without parameters, and with those that are all defaults (RFC 4055 3.1), which are SHA-1.
+#: PSS without parameters (RFC 4055 3.1).
 PSS_WITHOUT_PARAMETERS: Final = Algorithm(
     encoded=sequence(oid(_PSS_OID)), digest="sha256", is_pss=True, mask="sha256", salt=32
-)
-PSS_DEFAULTS: Final = Algorithm(
-    encoded=sequence(oid(_PSS_OID), sequence()), digest="sha1", is_pss=True, mask="sha1", salt=20
 )
 ALGORITHMS: Final = {
     "ecdsa-sha1": _named("1.2.840.10045.4.1", "sha1"),

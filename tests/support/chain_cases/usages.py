@@ -89,13 +89,24 @@ def _key_usage_of_signers() -> Iterator[Case]:
     )
     for name, value, why in (
         ("no-bit", tlv(0x03, b"\x00"), "4.2.1.3: at least one bit must be set"),
-        ("zero-bits", tlv(0x03, b"\x00\x00"), "4.2.1.3: at least one bit must be set"),
-        ("trailing-zeros", tlv(0x03, b"\x00\x80"), "4.1 and X.690 11.2.2: DER has no zeros at the end"),
         ("unused-bits-set", tlv(0x03, b"\x07\xff"), "4.1 and X.690 11.2.1: unused bits are zero"),
         ("octet-string", tlv(0x04, b"\x07\x80"), "4.2.1.3: a BIT STRING"),
     ):
         odd = Extension(oid=KEY_USAGE, value=value, critical=True)
         yield refuse(f"key-usage/signer-{name}", leaf.with_extensions(odd), why, by=Check.FORMAT)
+    zeros = Extension(oid=KEY_USAGE, value=tlv(0x03, b"\x00\x00"), critical=True)
+    yield refuse(
+        "key-usage/signer-zero-bits",
+        leaf.with_extensions(zeros),
+        "4.2.1.3: at least one bit must be set",
+        by=Check.SIGNER_NAME,
+    )
+    at_the_end = Extension(oid=KEY_USAGE, value=tlv(0x03, b"\x00\x80"), critical=True)
+    yield refuse(
+        "key-usage/signer-trailing-zeros",
+        leaf.with_extensions(at_the_end),
+        "4.1 and X.690 11.2.2: DER has no zeros at the end",
+    )
 
 
 def _purposes_of_signers() -> Iterator[Case]:
