@@ -91,7 +91,12 @@ def find_pyca_fault(
             .build_server_verifier(x509.DNSName(name))
             .verify(signer, list(pins))
         )
-    except (verification.VerificationError, ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+    except (
+        verification.VerificationError,
+        ValueError,
+        x509.UnsupportedGeneralNameType,
+        x509.DuplicateExtension,
+    ) as error:
         return str(error) or type(error).__name__
     return ""
 
@@ -102,9 +107,10 @@ def certvalidator_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
 
 
 def certvalidator_accepts_path(signer_der: bytes, authorities: Sequence[bytes], *, now: datetime) -> bool:
-    """Return whether the second path validator accepts exactly this path, given in DER from the issuer to the anchor."""
+    """Return whether the second path validator accepts exactly this path: in DER, from the issuer to the anchor."""
+    signer = asn1_x509.Certificate.load(signer_der)
     try:
-        signer, *pins, anchor = (asn1_x509.Certificate.load(one) for one in (signer_der, *authorities))
+        *pins, anchor = (asn1_x509.Certificate.load(one) for one in authorities)
         context = ValidationContext(
             trust_roots=[anchor],
             moment=now,

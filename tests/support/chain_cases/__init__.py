@@ -1,4 +1,4 @@
-"""Chains of certificates with one peculiarity each, and the decision that RFC 5280 or a rule of the project requires."""
+"""Chains with one peculiarity each, and the decision that RFC 5280 or a rule of the project requires."""
 
 from functools import cache
 

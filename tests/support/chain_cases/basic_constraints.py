@@ -29,13 +29,12 @@ def _of_authorities() -> Iterator[Case]:
     yield accept("basic-constraints/anchor-issues-the-signer", signer(ROOT), "6.1: a path of one certificate")
     must_be_ca = "6.1.4 k: each certificate but the last must have basicConstraints with cA"
     for place in ("issuer", "upper"):
-        for fault, broken in (
-            ("missing", lambda one: one.without(BASIC_CONSTRAINTS)),
-            ("ca-false", lambda one: one.with_extensions(basic_constraints())),
-            ("ca-false-encoded", lambda one: one.with_extensions(basic_constraints(default=_FALSE))),
-            ("ca-false-with-path-length", lambda one: one.with_extensions(basic_constraints(path_length=0))),
+        for fault, odd in (
+            ("missing", ca("Odd").without(BASIC_CONSTRAINTS)),
+            ("ca-false", ca("Odd").with_extensions(basic_constraints())),
+            ("ca-false-encoded", ca("Odd").with_extensions(basic_constraints(default=_FALSE))),
+            ("ca-false-with-path-length", ca("Odd").with_extensions(basic_constraints(path_length=0))),
         ):
-            odd = broken(ca("Odd"))
             over = odd if place == "issuer" else ca(under=odd)
             # The bundle does not hold it, so the name of the issuer is not pinned, or no path leads to the anchor.
             yield refuse(f"basic-constraints/{place}-{fault}", signer(over), must_be_ca)
@@ -54,12 +53,18 @@ def _of_authorities() -> Iterator[Case]:
     old = replace(root("Odd"), version=b"", extensions=())
     yield refuse("basic-constraints/anchor-of-version-1", signer(ca(under=old)), anchor_rule, by=None)
     not_critical = root("Odd").with_extensions(basic_constraints(is_ca=True, critical=False))
-    yield accept("basic-constraints/anchor-not-critical", signer(ca(under=not_critical)), "6.1.1 d: the anchor's name and key count")
+    yield accept(
+        "basic-constraints/anchor-not-critical",
+        signer(ca(under=not_critical)),
+        "6.1.1 d: the anchor's name and key count",
+    )
 
 
 def _of_signers() -> Iterator[Case]:
     leaf = signer()
-    yield accept("basic-constraints/signer-missing", leaf.without(BASIC_CONSTRAINTS), "4.2.1.9: optional in an end entity")
+    yield accept(
+        "basic-constraints/signer-missing", leaf.without(BASIC_CONSTRAINTS), "4.2.1.9: optional in an end entity"
+    )
     yield accept(
         "basic-constraints/signer-not-critical",
         leaf.with_extensions(basic_constraints(critical=False)),
@@ -115,23 +120,25 @@ def _chain(*lengths: int | None, anchor: Cert = ROOT) -> Cert:
 
 def _path_lengths() -> Iterator[Case]:
     within, exceeded = "6.1.4 l: the path length is not exceeded", "6.1.4 l: the path length is exceeded"
-    for name, lengths in (
+    decisions: tuple[tuple[str, tuple[int | None, ...]], ...] = (
         ("issuer-0", (0,)),
         ("upper-1-exact", (1, None)),
         ("upper-2-exact", (2, None, None)),
         ("each-exact", (2, 1, 0)),
         ("huge", (_HUGE,)),
         ("lower-is-wider", (1, 5)),
-    ):
+    )
+    for name, lengths in decisions:
         yield accept(f"path-length/{name}", _chain(*lengths), within)
-    for name, lengths in (
+    decisions = (
         ("upper-0-exceeded", (0, None)),
         ("upper-1-exceeded", (1, None, None)),
         ("lower-0-exceeded", (None, 0, None)),
         ("lower-cannot-widen", (0, 5)),
         ("narrowed-and-exceeded", (2, 0, None)),
         ("both-exceeded", (0, 0)),
-    ):
+    )
+    for name, lengths in decisions:
         yield refuse(f"path-length/{name}", _chain(*lengths), exceeded)
     yield refuse("path-length/negative", _chain(-1), "4.2.1.9: INTEGER (0..MAX)")
     narrow = root("Narrow").with_extensions(basic_constraints(is_ca=True, path_length=0))

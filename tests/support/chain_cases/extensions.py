@@ -54,7 +54,11 @@ def _known() -> Iterator[Case]:
         (True, refuse, "4.2.2.1: it must not be critical"),
     ):
         extension = Extension(oid=values.AUTHORITY_INFORMATION_ACCESS, value=access, critical=critical)
-        yield decide(f"extension/authority-information-access-{'critical' if critical else 'plain'}", _at("signer", extension), why)
+        yield decide(
+            f"extension/authority-information-access-{'critical' if critical else 'plain'}",
+            _at("signer", extension),
+            why,
+        )
     own = signer().key.public()
     yield refuse(
         "extension/subject-key-identifier-critical-signer",
@@ -66,9 +70,6 @@ def _known() -> Iterator[Case]:
         _at("signer", replace(values.dns_names(NAME), critical=True)),
         "4.2.1.6: that it is not critical is only recommended",
     )
-
-
-
 
 
 def _duplicates() -> Iterator[Case]:
@@ -133,7 +134,9 @@ def _policies() -> Iterator[Case]:
         over(values.policy_constraints(require=0, critical=False)),
         "6.1.4 i: whether it is critical does not count",
     )
-    yield accept("policy/explicit-after-2-more", over(values.policy_constraints(require=2)), "6.1.4 i: not yet required")
+    yield accept(
+        "policy/explicit-after-2-more", over(values.policy_constraints(require=2)), "6.1.4 i: not yet required"
+    )
     yield accept("policy/critical-and-named", over(named, leaf=(policies(POLICY, critical=True),)), satisfied)
     yield accept("policy/none-in-common", over(named, leaf=(other,)), "6.1.5 g: no policy is required")
     inhibited = Extension(oid=values.INHIBIT_ANY_POLICY, value=integer(0), critical=True)
@@ -150,7 +153,9 @@ def _policies() -> Iterator[Case]:
         ("from", values.policy_mappings(ANY_POLICY, POLICY)),
         ("to", values.policy_mappings(POLICY, ANY_POLICY)),
     ):
-        yield refuse(f"policy/mapped-{name}-any", over(named, mapping, leaf=(named,)), "6.1.4 a: anyPolicy is not mapped")
+        yield refuse(
+            f"policy/mapped-{name}-any", over(named, mapping, leaf=(named,)), "6.1.4 a: anyPolicy is not mapped"
+        )
     only_ca = "only a CA may have it"
     yield refuse("policy/constraints-in-the-signer", signer().with_extensions(named, explicit), f"4.2.1.11: {only_ca}")
     yield refuse("policy/mapping-in-the-signer", signer().with_extensions(named, mapped), f"4.2.1.5: {only_ca}")

@@ -1,4 +1,4 @@
-"""Authority and subject key identifiers, serial numbers and subjects (RFC 5280 4.1.2.2, 4.1.2.6, 4.2.1.1 and 4.2.1.2)."""
+"""Key identifiers, serial numbers and subjects (RFC 5280 4.1.2.2, 4.1.2.6, 4.2.1.1 and 4.2.1.2)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -127,7 +127,9 @@ def _subjects() -> Iterator[Case]:
     names = [values.dns_name(name) for name in NAMES]
     critical = values.alternative_names(*names, critical=True)
     nameless = replace(leaf, subject=sequence())
-    yield accept("subject/empty-and-critical-names", nameless.with_extensions(critical), "4.1.2.6: named by subjectAltName")
+    yield accept(
+        "subject/empty-and-critical-names", nameless.with_extensions(critical), "4.1.2.6: named by subjectAltName"
+    )
     yield refuse("subject/empty-and-names", nameless, "4.2.1.6: subjectAltName is critical if the subject is empty")
     yield refuse(
         "subject/no-names",
@@ -142,7 +144,9 @@ def _subjects() -> Iterator[Case]:
     )
     nul = values.alternative_names(*names, tlv(0x82, NAME.encode() + b"\x00.example.com"))
     yield refuse("subject/name-with-nul", leaf.with_extensions(nul), "4.2.1.6: preferred name syntax")
-    yield refuse("subject/empty-list-of-names", leaf.with_extensions(values.alternative_names()), "4.2.1.6: SIZE (1..MAX)")
+    yield refuse(
+        "subject/empty-list-of-names", leaf.with_extensions(values.alternative_names()), "4.2.1.6: SIZE (1..MAX)"
+    )
     nameless_ca = replace(ca("Odd"), subject=sequence())
     yield refuse("subject/issuer-empty", signer(nameless_ca), "4.1.2.4: the issuer is not empty")
     unique = Extension(oid="1.3.6.1.4.1.55738.666.5", value=b"\x05\x00")

@@ -114,7 +114,9 @@ class Elliptic:
         return ALGORITHMS[f"ecdsa-{digests.get(self.curve, 'sha256')}"]
 
     def public(self) -> bytes:
-        return _elliptic(self.name, self.curve).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return (
+            _elliptic(self.name, self.curve).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        )
 
     def compressed(self) -> bytes:
         """Encode the SubjectPublicKeyInfo with a compressed point (RFC 5480 2.2)."""
@@ -129,7 +131,9 @@ class Elliptic:
 
 @cache
 def _elliptic(name: str, curve: str) -> ec.EllipticCurvePrivateKey:
-    kinds = {kind.name: kind for kind in (ec.SECP192R1, ec.SECP224R1, ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)}
+    kinds: dict[str, type[ec.EllipticCurve]] = {
+        kind.name: kind for kind in (ec.SECP192R1, ec.SECP224R1, ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+    }
     kinds |= {kind.name: kind for kind in (ec.SECP256K1, ec.BrainpoolP256R1)}
     # 160 bits are below the order of each of these curves.
     return ec.derive_private_key(int.from_bytes(hashlib.sha256(name.encode()).digest()[:20]), kinds[curve]())
@@ -253,7 +257,7 @@ _FOR_EXPONENT_3: Final = (179, 1397, 6083, 9497, 9749, 10139)
 
 
 def rsa(bits: int = 2048, *, number: int = 0, exponent: int = 65537) -> Rsa:
-    """Return a key of 1024 bits, or of a multiple of 1024 from 2048 to 16384. `number` tells keys of 2048 bits apart."""
+    """Return a key of 1024 bits, or of a multiple of 1024 from 2048 to 16384. `number` makes other keys of 2048."""
     if bits == 1024:
         return Rsa(offsets=_BELOW_512, prime_bits=512, exponent=exponent)
     primes = _FOR_EXPONENT_3 if exponent == 3 else _BELOW_1024

@@ -182,7 +182,12 @@ def _other_kinds() -> Iterator[Case]:
         yield accept(f"name-constraints/excluded-only-{name}", _under(excluded=[base]), none)
     address = ip_address(bytes((10, 0, 0, 1)))
     for name, own, inside, outside in (
-        ("ip-address", address, ip_address(bytes((10, 0, 0, 0, 255, 0, 0, 0))), ip_address(bytes((11, 0, 0, 0, 255, 0, 0, 0)))),
+        (
+            "ip-address",
+            address,
+            ip_address(bytes((10, 0, 0, 0, 255, 0, 0, 0))),
+            ip_address(bytes((11, 0, 0, 0, 255, 0, 0, 0))),
+        ),
         ("rfc822-name", rfc822_name("a@azure.com"), rfc822_name("azure.com"), rfc822_name("example.com")),
         ("uri", uri("https://a.azure.com/"), uri(".azure.com"), uri(".example.com")),
     ):
@@ -266,8 +271,8 @@ def _several_authorities() -> Iterator[Case]:
         ("leaves-nothing", "azure.com", "example.com", refuse),
         ("cannot-widen", "example.com", "com", refuse),
     )
-    for name, upper, lower, decide in decisions:
-        yield decide(f"name-constraints/lower-{name}", names(upper, lower), "6.1.4 g: the intersection of both")
+    for name, wide, narrow, decide in decisions:
+        yield decide(f"name-constraints/lower-{name}", names(wide, narrow), "6.1.4 g: the intersection of both")
     above = _constrained("Upper", excluded=[dns_name("azure.com")])
     lower = ca(under=above).with_extensions(name_constraints(permitted=[dns_name("azure.com")]))
     yield refuse("name-constraints/lower-cannot-permit-what-is-excluded", signer(lower), "6.1.4 g: the union of both")

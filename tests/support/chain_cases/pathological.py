@@ -51,7 +51,13 @@ def _trees() -> Iterator[Case]:
     for width in (4, 12, 40):
         levels = _levels(width, top=Elliptic("a forger"))
         leaf = signer(levels[0][0])
-        yield refuse(f"pathological/tree-of-{width}-without-a-root", leaf, _NONE, pins=[c for one in levels for c in one], anchors=(ROOT,))
+        yield refuse(
+            f"pathological/tree-of-{width}-without-a-root",
+            leaf,
+            _NONE,
+            pins=[c for one in levels for c in one],
+            anchors=(ROOT,),
+        )
     levels = _levels(40, top=None)
     leaf = signer(levels[0][0])
     yield accept("pathological/tree-of-40", leaf, _FOUND, pins=[c for one in levels for c in one], anchors=(ROOT,))
@@ -73,14 +79,28 @@ def _loops() -> Iterator[Case]:
     for count in (8, 40):
         keys = [Elliptic(f"ring {number}") for number in range(count)]
         each = [ca("Ring", key=key) for key in keys]
-        ring = [replace(ca("Ring", each[number - 1], key=keys[number]), issuer_name=each[0].subject) for number in range(count)]
+        ring = [
+            replace(ca("Ring", each[number - 1], key=keys[number]), issuer_name=each[0].subject)
+            for number in range(count)
+        ]
         yield refuse(f"pathological/ring-of-{count}", signer(each[0]), _NONE, pins=ring, anchors=(ROOT,))
-        yield accept(f"pathological/ring-of-{count}-with-an-exit", signer(each[0]), _FOUND, pins=(*ring, each[-2]), anchors=(ROOT,))
+        yield accept(
+            f"pathological/ring-of-{count}-with-an-exit",
+            signer(each[0]),
+            _FOUND,
+            pins=(*ring, each[-2]),
+            anchors=(ROOT,),
+        )
     one = ca("Ring", key=Elliptic("ring"))
     for count in (8, 40):
         knot = [replace(ca("Ring", one, key=one.key), serial=number + 1) for number in range(count)]
         yield refuse(f"pathological/knot-of-{count}", signer(one), _NONE, pins=knot, anchors=(ROOT,))
     names = [ca(f"Web {number}") for number in range(8)]
-    web = [ca(f"Web {number}", other, key=names[number].key) for number in range(8) for other in names if other is not names[number]]
+    web = [
+        ca(f"Web {number}", other, key=names[number].key)
+        for number in range(8)
+        for other in names
+        if other is not names[number]
+    ]
     yield refuse("pathological/web-of-8", signer(names[0]), _NONE, pins=web, anchors=(ROOT,))
     yield accept("pathological/web-of-8-with-an-exit", signer(names[0]), _FOUND, pins=(*web, names[7]), anchors=(ROOT,))

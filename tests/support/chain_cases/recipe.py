@@ -54,7 +54,7 @@ class Cert:
     """A certificate, which `issuer` signs, or its own key if `issuer` is None.
 
     The other fields replace what follows from these: `issuer_name` and `signing_key` those of the issuer, `inner` and
-    `outer` one of the two signature algorithms, `public_key` the key's encoding, `sign` the signature of the signed part.
+    `outer` one of the two signature algorithms, `public_key` the key's encoding, `sign` makes the signature.
     """
 
     subject: bytes

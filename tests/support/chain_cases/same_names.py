@@ -1,4 +1,4 @@
-"""Several authorities of one name: renewed, cross-signed, in loops, forged; and how names are compared (RFC 5280 7.1)."""
+"""Several authorities of one name: renewed, cross-signed, in loops, forged; and how names compare (RFC 5280 7.1)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,6 @@ from support.chain_cases.recipe import (
     ROOT,
     SECOND,
     Case,
-
     accept,
     ca,
     period,
@@ -66,8 +65,14 @@ def _odd_twins() -> Iterator[Case]:
     for name, odd in (
         ("without-key-cert-sign", ISSUING.with_extensions(key_usage("crl_sign"))),
         ("for-mail", ISSUING.with_extensions(values.extended_key_usage(values.EMAIL_PROTECTION))),
-        ("excluding-the-name", ISSUING.with_extensions(values.name_constraints(excluded=[values.dns_name("azure.com")]))),
-        ("excluding-the-subject", ISSUING.with_extensions(values.name_constraints(excluded=[values.directory_name(sequence())]))),
+        (
+            "excluding-the-name",
+            ISSUING.with_extensions(values.name_constraints(excluded=[values.dns_name("azure.com")])),
+        ),
+        (
+            "excluding-the-subject",
+            ISSUING.with_extensions(values.name_constraints(excluded=[values.directory_name(sequence())])),
+        ),
         ("unknown-critical", ISSUING.with_extensions(values.unknown(critical=True))),
         ("explicit-policy", ISSUING.with_extensions(values.policy_constraints(require=0))),
         ("forged", replace(ISSUING, signing_key=Elliptic("a forger"), serial=7)),
@@ -93,9 +98,13 @@ def _cross_signed() -> Iterator[Case]:
     new = root("New Root")
     issuing = ca(under=new)
     by_old = replace(ca("New Root", ROOT, key=new.key), subject=new.subject)
-    yield accept("cross-signed/root-under-an-older-one", signer(issuing), _FOUND, pins=(issuing, by_old), anchors=(ROOT,))
+    yield accept(
+        "cross-signed/root-under-an-older-one", signer(issuing), _FOUND, pins=(issuing, by_old), anchors=(ROOT,)
+    )
     yield accept("cross-signed/root-itself", signer(issuing), _FOUND, pins=(issuing, by_old), anchors=(new,))
-    yield accept("cross-signed/root-and-older-one", signer(issuing), _FOUND, pins=(issuing, by_old), anchors=(ROOT, new))
+    yield accept(
+        "cross-signed/root-and-older-one", signer(issuing), _FOUND, pins=(issuing, by_old), anchors=(ROOT, new)
+    )
     only = replace(by_old, signing_key=Elliptic("a forger"))
     yield refuse("cross-signed/root-forged", signer(issuing), _NONE, pins=(issuing, only), anchors=(ROOT,))
 
@@ -137,8 +146,11 @@ def _loops() -> Iterator[Case]:
 def _forged() -> Iterator[Case]:
     forger = Elliptic("a forger")
     yield refuse("forged/signer", replace(signer(), signing_key=forger), _NONE)
-    yield refuse("forged/signer-without-identifier", replace(signer(), signing_key=forger).without(AUTHORITY_KEY_IDENTIFIER), _NONE)
-    yield refuse("forged/issuer", signer(replace(ca("Odd"), signing_key=forger)), _NONE)
+    yield refuse(
+        "forged/signer-without-identifier",
+        replace(signer(), signing_key=forger).without(AUTHORITY_KEY_IDENTIFIER),
+        _NONE,
+    )
     yield refuse("forged/upper", signer(ca(under=replace(ca("Odd"), signing_key=forger))), _NONE)
     by_rsa = ca("RSA Issuing", key=rsa())
     yield refuse("forged/signer-by-rsa", replace(signer(by_rsa), signing_key=rsa(number=1)), _NONE)
@@ -184,5 +196,3 @@ def _compared() -> Iterator[Case]:
     reversed_ = sequence(values.attribute("2.5.4.3", "Issuing"), values.organisation())
     yield refuse("name/issuer-in-another-order", replace(signer(), issuer_name=reversed_), other)
     yield refuse("name/issuer-empty", replace(signer(), issuer_name=sequence()), "4.1.2.4: the issuer is not empty")
-
-

@@ -64,7 +64,9 @@ def _models() -> Iterator[Case]:
     shell = "6.1.3 a 2: each certificate is valid now; periods need not nest"
     longer = period(NOW - 3 * _YEAR, NOW + 30 * SECOND)
     yield accept("validity/signer-outlives-its-issuer", _at("signer", _LONG, others=longer), shell)
-    yield accept("validity/signer-older-than-its-issuer", _at("signer", longer, others=period(NOW - SECOND, NOW + _YEAR)), shell)
+    yield accept(
+        "validity/signer-older-than-its-issuer", _at("signer", longer, others=period(NOW - SECOND, NOW + _YEAR)), shell
+    )
     expired = period(NOW - 3 * _YEAR, NOW - SECOND)
     for place in ("issuer", "upper"):
         yield refuse(
@@ -126,4 +128,3 @@ def _forms() -> Iterator[Case]:
         for name, encoded, why in decisions:
             odd = (utc_time(NOW - _YEAR), encoded)
             yield refuse(f"validity/{place}-{name}", _at(place, odd), why, by=by)
-

@@ -166,15 +166,11 @@ def subtree(base: bytes, *, minimum: int | None = None, maximum: int | None = No
 
 
 def policies(*oids: str, critical: bool = False) -> Extension:
-    return Extension(
-        oid=CERTIFICATE_POLICIES, value=sequence(*(sequence(oid(one)) for one in oids)), critical=critical
-    )
+    return Extension(oid=CERTIFICATE_POLICIES, value=sequence(*(sequence(oid(one)) for one in oids)), critical=critical)
 
 
 def policy_constraints(*, require: int, critical: bool = True) -> Extension:
-    return Extension(
-        oid=POLICY_CONSTRAINTS, value=sequence(tlv(0x80, integer(require)[2:])), critical=critical
-    )
+    return Extension(oid=POLICY_CONSTRAINTS, value=sequence(tlv(0x80, integer(require)[2:])), critical=critical)
 
 
 def policy_mappings(issuer: str, subject: str, *, critical: bool = True) -> Extension:
@@ -183,4 +179,3 @@ def policy_mappings(issuer: str, subject: str, *, critical: bool = True) -> Exte
 
 def unknown(*, critical: bool) -> Extension:
     return Extension(oid=UNKNOWN, value=b"\x05\x00", critical=critical)
-
