@@ -175,7 +175,7 @@ _INTRODUCTION: Final = """\
 
 `make generate` writes this page with [generate_divergences.py](../../tools/generate_divergences.py). Do not edit it.
 
-## x509-limbo
+## Differences from x509-limbo
 
 [x509-limbo](https://x509-limbo.com) is a collection of certificate chains, each with the decision that a validator
 should make. This section lists every case in which the chain check decides otherwise. The suite compares all cases, and
@@ -192,7 +192,7 @@ fails on any other difference:
 """
 
 _OWN_CASES: Final = """\
-## Chain cases
+## Differences in the chain cases
 
 [tests/support/chain_cases](../../tests/support/chain_cases) has chains with one peculiarity each. Each has the decision
 that RFC 5280, or a rule of this project, requires. Four decide each of them:
