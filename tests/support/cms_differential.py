@@ -30,6 +30,7 @@ from verifier.core.signature import verify_signature
 BOTH_ACCEPT: Final = "accepted by both"
 BOTH_REFUSE: Final = "refused by both"
 OTHER_CERTIFICATE: Final = "accepted by the product, and refused by openssl for a certificate beside the signer's"
+ENCODED_AGAIN: Final = "refused by the product for signed attributes that are not DER, which openssl encodes again"
 LATER_CHECK: Final = "refused by openssl, and by the product in a later check"
 _PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
 #: Without the options of the second line it would read the system's authorities each time.
@@ -37,6 +38,7 @@ _VERIFY: Final = (
     *("openssl", "cms", "-verify", "-inform", "DER", "-binary", "-noverify"),
     *("-no-CAfile", "-no-CApath", "-no-CAstore"),
 )
+_ENCODE: Final = ("openssl", "cms", "-cmsout", "-inform", "DER", "-outform", "DER")
 #: The documents that wait for a process at one time.
 _BATCH: Final = 256
 
@@ -107,6 +109,14 @@ def compare_all(documents: Iterable[bytes], *, is_accepted: Callable[[bytes], bo
                 fault, outcome = "", OTHER_CERTIFICATE
             elif not is_accepted(document):
                 fault, outcome = "", LATER_CHECK
+        elif (
+            isinstance(ours, Failed)
+            and ours.reason is Reason.SIGNATURE_INVALID
+            and isinstance(theirs, Verified)
+            and verify_as_product(_encoded_again(document)) == theirs
+        ):
+            # The signature is over other bytes than those of the document (RFC 5652 5.4), so it does not match.
+            fault, outcome = "", ENCODED_AGAIN
         outcomes[outcome] += 1
         if fault:
             faults.append(f"{fault}: {document.hex()}")
@@ -123,6 +133,12 @@ def _verify_all(documents: Iterable[bytes]) -> Iterator[tuple[bytes, Verified | 
 
 def _without_other_certificates(document: bytes, ours: Verified) -> bytes:
     return encode_signed_data(replace(read_signed_data(document), certificates=(ours.signer,)))
+
+
+def _encoded_again(document: bytes) -> bytes:
+    """Return what OpenSSL writes of a document that it can read."""
+    done = subprocess.run(_ENCODE, input=document, capture_output=True, check=True, timeout=60)
+    return done.stdout
 
 
 def outcome_of(ours: Verified | Failed, theirs: Verified | Failed) -> str:
@@ -173,7 +189,8 @@ _OTHER_FORMS: Final = (
 STRICTER: Final[Mapping[str, tuple[Reason, str]]] = {
     "the document is BER, or bytes follow it": (
         Reason.MALFORMED_EVIDENCE,
-        "^The document is not a CMS SignedData in DER: ",
+        # OpenSSL reads certificates under a tag that says primitive. DER does not.
+        "^The document (is not a CMS SignedData in DER: |embeds no certificate)",
     ),
     "the signer's certificate is not DER, or has an unknown field": (
         Reason.MALFORMED_EVIDENCE,
@@ -194,6 +211,10 @@ STRICTER: Final[Mapping[str, tuple[Reason, str]]] = {
     ),
     "a broken digest": (Reason.ALGORITHM_REFUSED, "^(MD2|MD5|SHA-1) is broken"),
     "a key that is not accepted": (Reason.ALGORITHM_REFUSED, "^The signer's (RSA key has|curve) "),
+    "a signature algorithm that is unknown or contradicts the digest; openssl goes by key and digest alone": (
+        Reason.ALGORITHM_REFUSED,
+        "^The (signature algorithm [0-9.]+ is not accepted|document names the digest)",
+    ),
     "parameters of a signature that are not accepted": (
         Reason.ALGORITHM_REFUSED,
         "^The (PSS parameters must|signature algorithm has parameters)",
