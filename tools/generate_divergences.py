@@ -1,10 +1,13 @@
-"""Print docs/understand/divergences.md: the intended differences from x509-limbo. `make generate` writes the page.
+"""Print docs/understand/divergences.md: the intended differences of the chain check. `make generate` writes the page.
 
-DIFFERENCES lists each intended difference from x509-limbo. `tools/run_limbo.py` fails on any other one.
+DIFFERENCES lists each intended difference from x509-limbo. `tools/run_limbo.py` fails on any other one. CHAIN_CASES
+lists each one in the project's own chain cases. tests/unit/test_chain_cases.py fails on any other one.
 """
 
 import sys
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 ACCEPT, REFUSE = "accept", "refuse"
@@ -165,11 +168,17 @@ DIFFERENCES: Final = (
     ),
 )
 
+CHAIN_CASES: Final = Path(__file__).parents[1] / "tests" / "data" / "chain-cases" / "divergences.toml"
+
 _INTRODUCTION: Final = """\
-# Differences from x509-limbo
+# Differences of the chain check
+
+`make generate` writes this page with [generate_divergences.py](../../tools/generate_divergences.py). Do not edit it.
+
+## Differences from x509-limbo
 
 [x509-limbo](https://x509-limbo.com) is a collection of certificate chains, each with the decision that a validator
-should make. This page lists every case in which the chain check decides otherwise. The suite compares all cases, and
+should make. This section lists every case in which the chain check decides otherwise. The suite compares all cases, and
 fails on any other difference:
 
 ```sh
@@ -180,13 +189,30 @@ fails on any other difference:
 - The sender chooses the signer's certificate. `verifier/core/leaf_profile.py` has the rules for it, each with its
   clause of RFC 5280. It does not require what only the CA/Browser Forum asks for.
 - The checks `signature` and `signer-name` come before the chain check.
+"""
 
-`make generate` writes this page with [generate_divergences.py](../../tools/generate_divergences.py). Do not edit it.
+_OWN_CASES: Final = """\
+## Differences in the chain cases
+
+[tests/support/chain_cases](../../tests/support/chain_cases) has chains with one peculiarity each. Each has the decision
+that RFC 5280, or a rule of this project, requires. Four decide each of them:
+
+- `product`: every check of an archived document, which the signer's key has signed;
+- `cryptography` and `certvalidator`: each path validator alone;
+- `openssl`: `openssl verify -x509_strict -policy_check -purpose sslserver -auth_level 2 -verify_depth 3`.
+
+The suite (`tests/unit/test_chain_cases.py`) fails on any difference that is not listed here, and on a listed one that
+is gone.
 """
 
 _TITLES: Final = {
     REFUSE: "Refused here, accepted by x509-limbo",
     ACCEPT: "Accepted here, refused by x509-limbo",
+}
+
+_OWN_TITLES: Final = {
+    REFUSE: "Refused, and to be accepted",
+    ACCEPT: "Accepted, and to be refused",
 }
 
 
@@ -201,8 +227,18 @@ def generate() -> str:
     parts = [_INTRODUCTION]
     for ours, title in _TITLES.items():
         rows = "".join(_row(one) for one in DIFFERENCES if one.ours == ours)
-        parts.append(f"## {title}\n\n| why | explanation | cases |\n| --- | --- | --- |\n{rows}")
+        parts.append(f"### {title}\n\n| why | explanation | cases |\n| --- | --- | --- |\n{rows}")
+    own = tomllib.loads(CHAIN_CASES.read_text("utf-8"))["divergences"]
+    parts.append(_OWN_CASES)
+    for decision, title in _OWN_TITLES.items():
+        rows = "".join(_own_row(one) for one in own if one["decision"] == decision)
+        parts.append(f"### {title}\n\n| by | why | explanation | cases |\n| --- | --- | --- | --- |\n{rows}")
     return "\n".join(parts)
+
+
+def _own_row(one: dict[str, str]) -> str:
+    deciders, cases = (", ".join(f"`{name}`" for name in one[key]) for key in ("deciders", "cases"))
+    return f"| {deciders} | {one['why']} | {one['explanation']} | {cases} |\n"
 
 
 def _row(one: Difference) -> str:

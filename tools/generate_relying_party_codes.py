@@ -12,8 +12,8 @@ SOURCE = Path(__file__).parents[1] / "verifier" / "relying_party" / "refusals.py
 _INTRODUCTION = """\
 # Codes of the relying party
 
-`NotVerified` of the packages for [relying parties](relying-party.md#codes) has one of these codes. The checks are made in
-this order. A temporary code is no decision: answer 503, and the same token may pass later.
+`NotVerified` of the packages for [relying parties](relying-party.md#codes) has one of these codes. The checks are
+made in this order. A temporary code is no decision: answer 503, and the same token may pass later.
 
 `make generate` writes this page with
 [generate_relying_party_codes.py](../../tools/generate_relying_party_codes.py). Do not edit it.

@@ -70,31 +70,54 @@ def authority(
 
 def pyca_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
     """Return whether the first path validator accepts the chain, called as in core.chain."""
+    return not find_pyca_fault(chain.signer, anchors=[chain.anchor], pins=chain.pins, name=chain.name, now=now)
+
+
+def find_pyca_fault(
+    signer: x509.Certificate,
+    *,
+    anchors: Sequence[x509.Certificate],
+    pins: Sequence[x509.Certificate],
+    name: str,
+    now: datetime,
+) -> str:
+    """Return why the first path validator finds no path over these sets, or an empty text if it finds one."""
     try:
         (
             verification.PolicyBuilder()
-            .store(verification.Store([chain.anchor]))
+            .store(verification.Store(list(anchors)))
             .time(now)
             .max_chain_depth(MAX_AUTHORITIES - 1)
-            .build_server_verifier(x509.DNSName(chain.name))
-            .verify(chain.signer, list(chain.pins))
+            .build_server_verifier(x509.DNSName(name))
+            .verify(signer, list(pins))
         )
-    except (verification.VerificationError, ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension):
-        return False
-    return True
+    except (
+        verification.VerificationError,
+        ValueError,
+        x509.UnsupportedGeneralNameType,
+        x509.DuplicateExtension,
+    ) as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def certvalidator_accepts(chain: Chain, *, now: datetime = NOW) -> bool:
     """Return whether the second path validator accepts the chain, called as in core.chain."""
-    signer, anchor, *pins = (asn1_x509.Certificate.load(der(one)) for one in (chain.signer, chain.anchor, *chain.pins))
-    context = ValidationContext(
-        trust_roots=[anchor],
-        moment=now,
-        allow_fetching=False,
-        weak_hash_algos=("md2", "md5", "sha1"),
-        time_tolerance=timedelta(0),
-    )
+    return certvalidator_accepts_path(der(chain.signer), [der(one) for one in (*chain.pins, chain.anchor)], now=now)
+
+
+def certvalidator_accepts_path(signer_der: bytes, authorities: Sequence[bytes], *, now: datetime) -> bool:
+    """Return whether the second path validator accepts exactly this path: in DER, from the issuer to the anchor."""
+    signer = asn1_x509.Certificate.load(signer_der)
     try:
+        *pins, anchor = (asn1_x509.Certificate.load(one) for one in authorities)
+        context = ValidationContext(
+            trust_roots=[anchor],
+            moment=now,
+            allow_fetching=False,
+            weak_hash_algos=("md2", "md5", "sha1"),
+            time_tolerance=timedelta(0),
+        )
         path = ValidationPath(CertTrustAnchor(anchor), list(reversed(pins)), signer)
         async_validate_path(context, path).send(None)
     except StopIteration:

@@ -34,11 +34,13 @@ from verifier.core.trust.certificates import Certificate
 
 #: Certificate authorities above the signer, the anchor included.
 MAX_AUTHORITIES = 4
-#: Each search after the first leaves out an authority of a path that the second validator refused.
+#: Each search after the first leaves out an authority that may be why the one before found no valid path.
 MAX_SEARCHES = 8
 
 #: Of the first validator's sentence on the signer, a refusal repeats at most this many characters.
 _MAX_FAULT_SHOWN = 200
+#: The DER of the object identifier of nameConstraints (RFC 5280 4.2.1.10).
+_NAME_CONSTRAINTS = bytes.fromhex("0603551d1e")
 _WEAK_DIGESTS = ("md2", "md5", "sha1")
 #: The memory of a decoded certificate, per byte of its DER. The shipped ones have 11 to 19.
 _MEMORY_PER_BYTE = 20
@@ -139,8 +141,10 @@ def _accepted_path(
     """Return the first path that both validators accept.
 
     One authority may have several certificates (direct, cross-signed, renewed). If the second validator refuses a path,
-    the search continues without each authority of that path in turn. So an odd certificate in the bundle does not hide
-    a good one. Raises ChainRefused with the reason of the first path.
+    the search continues without each authority of that path in turn. The first validator stops its search at name
+    constraints that it does not support. So if it finds no path, the search continues without each authority that has
+    name constraints. An odd certificate in the bundle thus does not hide a good one. Raises ChainRefused with the
+    reason of the first path.
     """
     refusals: list[ChainRefused] = []
     waiting: deque[frozenset[str]] = deque([frozenset()])
@@ -148,15 +152,16 @@ def _accepted_path(
     while waiting and len(refusals) < MAX_SEARCHES:
         left_out = waiting.popleft()
         path: _Path = ()
+        entries = tuple(entry for entry in usable if entry.certificate.sha256 not in left_out)
         try:
-            entries = tuple(entry for entry in usable if entry.certificate.sha256 not in left_out)
             path = _find_path(signer, server_name, entries, now)
             _confirm_path(signer, path, now)
         except ChainRefused as refused:
             refusals.append(refused)
         else:
             return path
-        fewer = [left_out | {entry.certificate.sha256} for entry in path]
+        suspects = path or tuple(entry for entry in entries if _NAME_CONSTRAINTS in entry.certificate.der)
+        fewer = [left_out | {entry.certificate.sha256} for entry in suspects]
         waiting.extend(one for one in fewer if one not in seen)
         seen.update(fewer)
     raise refusals[0]

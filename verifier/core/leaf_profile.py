@@ -96,6 +96,16 @@ class _Parts:
         # Loaded anew: the objects of the extensions would stay in memory with a cached certificate.
         return x509.load_der_x509_certificate(self.certificate.der).extensions
 
+    @cached_property
+    def values(self) -> dict[x509.ObjectIdentifier, bytes]:
+        """The encoding of the value of each extension."""
+        if not self.extensions:
+            return {}
+        *_, tagged = self.fields
+        [listed] = der.children(tagged)
+        encoded = (Reader(der.children(extension)[-1]).contents(der.OCTET_STRING) for extension in der.children(listed))
+        return {extension.oid: value for extension, value in zip(self.extensions, encoded, strict=True)}
+
 
 def check(certificate: Certificate) -> None:
     """Require that the certificate keeps every rule in RULES, and that all of its extensions can be read.
@@ -145,15 +155,7 @@ def _is_bit_string(value: bytes) -> bool:
 
 
 def _has_no_empty_list(signer: _Parts) -> bool:
-    if not signer.extensions:
-        return True
-    *_, tagged = signer.fields
-    [listed] = der.children(tagged)
-    values = [Reader(der.children(extension)[-1]).contents(der.OCTET_STRING) for extension in der.children(listed)]
-    return not any(
-        extension.oid in _LISTS and _has_empty_list(value)
-        for extension, value in zip(signer.extensions, values, strict=True)
-    )
+    return not any(oid in _LISTS and _has_empty_list(value) for oid, value in signer.values.items())
 
 
 def _has_empty_list(raw: bytes) -> bool:
@@ -170,6 +172,15 @@ def _has_empty_list(raw: bytes) -> bool:
 
 def _has_no_critical_key_identifier(signer: _Parts) -> bool:
     return not any(one.critical and one.oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER for one in signer.extensions)
+
+
+def _has_minimal_key_usage(signer: _Parts) -> bool:
+    """Return whether the last bit of keyUsage is set. DER has no zeros at the end of named bits (X.690 11.2.2)."""
+    encoded = signer.values.get(ExtensionOID.KEY_USAGE)
+    if encoded is None:
+        return True
+    unused, *flags = Reader(encoded).contents(der.BIT_STRING)
+    return bool(flags) and bool(flags[-1] >> unused & 1)
 
 
 def _is_absent(oid: x509.ObjectIdentifier, signer: _Parts) -> bool:
@@ -228,6 +239,7 @@ RULES: Final[dict[str, tuple[str, Callable[[_Parts], bool]]]] = {
     "4.2": ("A list in an extension must not be empty.", _has_no_empty_list),
     "4.2.1.1": ("An authority key identifier must have a key identifier.", _names_issuers_key),
     "4.2.1.2": ("A subject key identifier must not be critical.", _has_no_critical_key_identifier),
+    "4.2.1.3": ("A keyUsage must not have zero bits at its end (X.690 11.2.2).", _has_minimal_key_usage),
     "4.2.1.4": ("A certificate must not name a policy twice.", _names_each_policy_once),
     "4.2.1.5": (
         "Only a certificate authority may have policy mappings.",

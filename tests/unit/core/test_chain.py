@@ -449,6 +449,15 @@ class TestOddPins:
         bundle = bundle_of(*self.twins(count), root().certificate, good.certificate)
         assert build(make_signer(issuer=good), bundle) == [good.certificate, root().certificate]
 
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_the_good_certificate_is_found_beside_one_that_ends_the_search(self, *, is_first: bool) -> None:
+        # The first validator gives up at a critical constraint on directoryNames.
+        excluded = x509.NameConstraints(None, [x509.DirectoryName(x509.Name([]))])
+        good, odd = authority("Twin"), authority("Twin", extensions=[excluded])
+        pins = (odd, good) if is_first else (good, odd)
+        bundle = bundle_of(root().certificate, *(pin.certificate for pin in pins))
+        assert build(make_signer(issuer=good), bundle) == [good.certificate, root().certificate]
+
     def test_the_number_of_searches_is_bounded(self) -> None:
         signer = make_signer(issuer=authority("Twin"))
         bundle = bundle_of(*self.twins(4 * MAX_SEARCHES))

@@ -104,6 +104,11 @@ BREAKING = {
     "4.2.1.1": {
         "empty authority key identifier": with_extension(TBS, ExtensionOID.AUTHORITY_KEY_IDENTIFIER, sequence()),
     },
+    "4.2.1.3": {
+        "keyUsage with zeros at its end": with_extension(TBS, ExtensionOID.KEY_USAGE, b"\x03\x02\x00\x80"),
+        "keyUsage with one zero at its end": with_extension(TBS, ExtensionOID.KEY_USAGE, b"\x03\x02\x06\x80"),
+        "keyUsage with a byte of zeros": with_extension(TBS, ExtensionOID.KEY_USAGE, b"\x03\x03\x00\x80\x00"),
+    },
     "4.2.1.2": {"critical subject key identifier": with_key_identifier(critical=True)},
     "4.2.1.4": {"a policy twice": with_policies(sequence(OID), sequence(OID))},
     "4.2.1.5": {
