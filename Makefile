@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench mutants fuzz generate agent relying-party release-check lock clean
+.PHONY: demo test check lint types imports bench mutants vectors fuzz generate agent relying-party release-check lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -47,6 +47,9 @@ bench: .development  ## how fast the service is: one table (bench/README.md)
 
 mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
 	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
+
+vectors: .development  ## the vector that detects the removal of each check, in tests/vectors/detectors.toml
+	PYTHONPATH=tests $(RUN)/python tools/assign_vectors.py
 
 # How long one test may look for examples, at most: CI kills the job later.
 FUZZ_EXAMPLES ?= 5000

@@ -1,4 +1,4 @@
-"""Generate the vectors: `python tests/vectors/generate.py`. Private keys are not stored.
+"""Generate the vectors: `python vectors/generate.py`. Private keys are not stored.
 
 A run generates new keys, and so changes every file. With `--add`, it generates only missing vectors. New authorities
 sign these, and the run adds them to the trust directory. Recipes of such vectors must use the shared PKI.
@@ -11,13 +11,15 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # A manual run has neither tests/ nor the repository on the path.
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
+sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent)]
 
 from vectors.recipes import (  # noqa: E402 - after the path is set
     accepted,
+    attacks,
     authorities,
     azure_page,
     bounded,
+    certificates,
     chains,
     claims,
     exactness,
@@ -26,10 +28,22 @@ from vectors.recipes import (  # noqa: E402 - after the path is set
     nonces,
     signatures,
 )
-
 from verifier.core.reasons import Reason  # noqa: E402 - as above
 
-MODULES = (forms, signatures, names, claims, chains, nonces, azure_page, accepted, exactness, bounded)
+MODULES = (
+    forms,
+    signatures,
+    names,
+    claims,
+    chains,
+    nonces,
+    azure_page,
+    accepted,
+    exactness,
+    bounded,
+    certificates,
+    attacks,
+)
 
 
 def main() -> None:

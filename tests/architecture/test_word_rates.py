@@ -34,7 +34,7 @@ PAGES = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "trust_roo
 RECORDS = (ROOT / "CHANGELOG.md", *(ROOT / "docs" / "adr").glob("*.md"))
 OTHER_PAGES = tuple(
     path
-    for name in ("bench", "clients", "examples", "helm", "packaging", "tests")
+    for name in ("bench", "clients", "examples", "helm", "packaging", "tests", "vectors")
     for path in (ROOT / name).rglob("*.md")
 )
 MAX_PAGE_WORDS = 25_000

@@ -58,7 +58,9 @@ def pages() -> list[str]:
 
 def blocks_of(page: str, section: str | None = None, *languages: str) -> list[Block]:
     """Return the blocks of a page or of one of its sections, optionally of these languages alone."""
-    title, language, indent, text, found = "", None, "", [], []
+    title, language, indent = "", None, ""
+    text: list[str] = []
+    found: list[Block] = []
     for line in (ROOT / page).read_text("utf-8").splitlines():
         match = _LINE.match(line)
         if language is None and match and match["title"]:

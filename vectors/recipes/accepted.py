@@ -13,11 +13,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from support import cms, documents
 from support.certificates import make_signer
 from support.documents import NONCE, NOW, VM, der, encode, shared_pki, sign
+
 from vectors.recipes.authorities import entry, issuing_ca
 from vectors.recipes.claims import nested, shown, window, with_fields
 from vectors.recipes.forms import sign_attributes
 from vectors.recipes.recipe import Form, Nonce, Recipe, posted
-
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki

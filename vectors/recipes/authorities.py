@@ -147,10 +147,23 @@ def _restricted() -> tuple[Entry, ...]:
     root = shared_pki().root
     mail = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
     elsewhere = x509.NameConstraints([x509.DNSName("example.com")], None)
+    organisation = x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, pki.ORGANISATION)
+    excluding = x509.NameConstraints(None, [x509.DirectoryName(x509.Name([organisation]))])
     narrow = _authority("narrow", root, path_length=0)
     return (
         _public("mail-issuing", _authority("mail-issuing", root, extensions=[mail]), "Issues no TLS servers."),
         _public("bounded-issuing", _authority("bounded-issuing", root, extensions=[elsewhere]), "example.com alone."),
+        _public(
+            "excluding-issuing",
+            _authority("excluding-issuing", root, extensions=[excluding]),
+            "Excludes the organisation of the signers.",
+        ),
+        _public(
+            "twin-excluding",
+            _authority("twin", root, extensions=[excluding]),
+            "Excludes the organisation of the signers. The next one has its name and key.",
+        ),
+        _public("twin", _authority("twin", root), "Has the name and key of the one before."),
         _public("narrow", narrow, "pathLenConstraint 0."),
         _public("under-narrow", _authority("under-narrow", narrow), "Under one that may have none under it."),
     )
@@ -199,7 +212,10 @@ def write_trust(directory: Path) -> None:
 
 
 def extend_trust(directory: Path) -> None:
-    """Add the authorities of the shared PKI to an existing trust directory, in files with a number in their names."""
+    """Add the authorities of the shared PKI to an existing trust directory, in files with a number in their names.
+
+    The authorities of `_restricted` that the directory does not have are added with them.
+    """
     manifest = directory / "manifest.toml"
     text = manifest.read_text(encoding="utf-8")
     number = text.count('file = "roots/public-root') + 1
@@ -207,6 +223,7 @@ def extend_trust(directory: Path) -> None:
         _public(f"root-{number}", shared_pki().root, f"The anchor of the public cloud for addition {number - 1}."),
         _public(f"issuing-{number}", shared_pki().issuing_ca, f"Issues the signers of addition {number - 1}."),
     ]
+    added += [found for found in _restricted() if f'file = "{found.file}"' not in text]
     anchors = f'[clouds.{Cloud.PUBLIC.value}]\ndomain = "{Cloud.PUBLIC.domain}"\nanchors = ["'
     if anchors not in text:
         raise ValueError(f"{manifest} does not name the public cloud's anchors as it is written here")

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 from support.certificates import make_self_signed, make_signer, resign
 from support.documents import SAMPLES, encode, sign, spare_key
+
 from vectors.recipes.claims import shown
 from vectors.recipes.recipe import RETRY, Nonce, Recipe, posted
-
 from verifier.core.reasons import Check, Reason
 from verifier.emulator import pki
 

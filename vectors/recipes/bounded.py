@@ -12,8 +12,8 @@ from support.certificates import make_signer, sign_rsa
 from support.der_parts import oid, sequence, tlv
 from support.documents import around, encode, shared_pki, sign
 from support.mutations import edited
-from vectors.recipes.recipe import Recipe, posted
 
+from vectors.recipes.recipe import Recipe, posted
 from verifier.core import bounds
 from verifier.core.reasons import Check, Reason
 from verifier.emulator import pki

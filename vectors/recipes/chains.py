@@ -8,9 +8,9 @@ from cryptography import x509
 from support import cms, documents
 from support.certificates import make_authority, make_self_signed, make_signer
 from support.documents import around, der, shared_pki, spare_key
+
 from vectors.recipes.authorities import entry, issuing_ca
 from vectors.recipes.recipe import Recipe, posted
-
 from verifier.core.reasons import Check, Reason
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
@@ -29,6 +29,10 @@ _UNDER = {
     "five-authorities": ("public-deep-4", "Five authorities above the signer; four are the most."),
     "issuer-without-server-auth": ("public-mail-issuing", "The issuer's extendedKeyUsage lacks serverAuth."),
     "path-length-exceeded": ("public-under-narrow", "An authority above the issuer may have none under it."),
+    "subject-excluded": (
+        "public-excluding-issuing",
+        "The issuer excludes the organisation of the signer's subject. Some validators constrain only other names.",
+    ),
     "name-constraints": ("public-bounded-issuing", "The issuer may issue for example.com alone."),
 }
 
@@ -58,6 +62,11 @@ def recipes() -> Iterator[Recipe]:
         body=posted(documents.document(signer=make_signer(issuer=entry("public-expired-issuing").identity))),
     )
     yield from _unknown_issuers()
+    yield Recipe(
+        name="beside-an-odd-certificate",
+        description="The issuer has two pinned certificates. One excludes the signer's organisation, one does not.",
+        body=posted(documents.document(signer=make_signer(issuer=entry("public-twin").identity))),
+    )
 
 
 def _signers() -> dict[str, tuple[str, pki.Identity]]:
@@ -110,6 +119,11 @@ def _unknown_issuers() -> Iterator[Recipe]:
         name="name-unknown",
         description="The issuer chains to the anchor, and is not pinned.",
         body=posted(documents.document(signer=signer)),
+    )
+    yield _unpinned(
+        name="name-unknown-without-key-identifier",
+        description="The issuer is not pinned, and the signer does not name the key of its issuer.",
+        body=posted(documents.document(signer=make_signer(issuer=unknown, without=(x509.AuthorityKeyIdentifier.oid,)))),
     )
     info = cms.signed_data(documents.encode(documents.content()), certificate=signer.certificate, key=signer.key)
     embedded = cms.SignedData(

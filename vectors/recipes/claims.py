@@ -9,8 +9,8 @@ from functools import partial
 
 from support import documents
 from support.documents import NOW, VM, encode, sign
-from vectors.recipes.recipe import RETRY, Recipe, posted
 
+from vectors.recipes.recipe import RETRY, Recipe, posted
 from verifier.core.reasons import Check, Reason
 
 _malformed = partial(Recipe, reason=Reason.MALFORMED_EVIDENCE, check=Check.CLAIMS)

@@ -28,9 +28,9 @@ from support.der_parts import (
 )
 from support.documents import around, der, encode, shared_pki, sign
 from support.mutations import edited
+
 from vectors.recipes.forms import sign_attributes
 from vectors.recipes.recipe import Recipe, posted
-
 from verifier.core import bounds
 from verifier.core.encoding.cms import read_signed_data
 from verifier.core.reasons import Check, Reason

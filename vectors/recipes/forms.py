@@ -10,8 +10,8 @@ from asn1crypto import core
 from support import cms, documents
 from support.certificates import make_names, make_signer, resign
 from support.documents import der, shared_pki, sign, spare_key
-from vectors.recipes.recipe import Form, Recipe, posted
 
+from vectors.recipes.recipe import Form, Recipe, posted
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.reasons import Check, Reason
 from verifier.emulator import pki

@@ -6,8 +6,8 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from support import documents
 from support.certificates import alternative_names, make_signer
-from vectors.recipes.recipe import Recipe, posted
 
+from vectors.recipes.recipe import Recipe, posted
 from verifier.core.reasons import Check, Reason
 from verifier.emulator import pki
 

@@ -6,9 +6,9 @@ from functools import partial
 
 from support import documents
 from support.documents import NONCE, NOW, VM
+
 from vectors.recipes.claims import window, with_fields
 from vectors.recipes.recipe import RETRY, Nonce, Recipe, posted
-
 from verifier.core.reasons import Check, Reason
 
 _mismatch = partial(Recipe, reason=Reason.NONCE_MISMATCH, check=Check.NONCE)

@@ -26,6 +26,7 @@ class Form(Enum):
     DER = ("body.der", "application/pkcs7-mime")
     CMS = ("body.der", "application/cms")
     BYTES = ("body.der", "application/octet-stream")
+    DER_AS_JSON = ("body.der", "application/json")
 
     @property
     def file(self) -> str:
@@ -69,6 +70,13 @@ class Recipe:
     policies: Mapping[str, Policy] = field(default_factory=dict)
     tenant_policy: str = "default"
     cloud: str = "AzurePublicCloud"
+    #: The clouds that the verifier serves, if they are not the usual ones.
+    clouds: tuple[str, ...] = ()
+    nonce_mode: str = "required"
+    #: The certificates that the verifier denies: `serial_numbers` and `spki_sha256`.
+    denied: Mapping[str, object] = field(default_factory=dict)
+    #: JSON bodies that are posted before.
+    earlier: tuple[bytes, ...] = ()
 
     def place(self, directory: Path) -> Path:
         return directory / (self.reason.value if self.reason else "verified") / self.name
@@ -77,7 +85,12 @@ class Recipe:
         place = self.place(directory)
         place.mkdir(parents=True)
         (place / self.form.file).write_bytes(self.body)
+        for name, body in self._earlier():
+            (place / name).write_bytes(body)
         (place / "case.toml").write_text("\n".join((*self._lines(), "")), encoding="utf-8")
+
+    def _earlier(self) -> list[tuple[str, bytes]]:
+        return [(f"earlier-{number}.json", body) for number, body in enumerate(self.earlier, 1)]
 
     def _lines(self) -> list[str]:
         lines = [
@@ -86,8 +99,14 @@ class Recipe:
             f"body = {_toml(self.form.file)}",
             f"media_type = {_toml(self.form.media_type)}",
             *([f"tenant_policy = {_toml(self.tenant_policy)}"] if self.tenant_policy != "default" else []),
+            *([f"clouds = {_toml(list(self.clouds))}"] if self.clouds else []),
+            *([f"nonce_mode = {_toml(self.nonce_mode)}"] if self.nonce_mode != "required" else []),
             *_table("expected", self._expected()),
         ]
+        for name, _ in self._earlier():
+            lines += _table("[earlier]", {"body": name, "media_type": Form.JSON.media_type})
+        if self.denied:
+            lines += _table("denied", self.denied)
         if self.request:
             lines += _table("request", self.request)
         for nonce in self.nonces:

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from support import cms, documents
 from support.certificates import make_names, make_signer, resign, sign_rsa
 from support.documents import around, der, shared_pki, sign, spare_key
+
 from vectors.recipes.forms import sign_attributes
 from vectors.recipes.recipe import Recipe, posted
-
 from verifier.core.reasons import Check, Reason
 from verifier.emulator import pki
 

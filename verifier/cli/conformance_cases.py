@@ -122,12 +122,16 @@ def read_case(directory: Path) -> Case:
     file = directory / _CASE
     fields = _table(file)
     try:
-        return _read(directory, fields)
+        return build_case(directory, fields)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{file}: {type(error).__name__}: {error}") from error
 
 
-def _read(directory: Path, fields: Mapping[str, object]) -> Case:
+def build_case(directory: Path, fields: Mapping[str, object]) -> Case:
+    """Build the case with these fields of case.toml and the files of the directory.
+
+    Raises KeyError, TypeError, ValueError and AttributeError for fields of another form, and UsageError for files.
+    """
     left = dict(fields)
     denied = _taken(left, "denied", dict[str, list[str]]())
     case = Case(

@@ -54,6 +54,7 @@ _MAX_ANSWER_BYTES: Final = 1024 * 1024
 #: A file system in memory, if there is one, because a redemption waits for the disk.
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the files are in a new private directory
 _LIMITS: Final = Limits()
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _CLOSED: Final = Callers(administrators=Administrators(), tenants=Tenants(), policies=Policies())
 
 
@@ -63,7 +64,7 @@ class _Present:
 
     trust: TrustBundle
     store: NonceStore
-    moment: datetime = datetime.min.replace(tzinfo=UTC)
+    moment: datetime = _LONG_AGO
     callers: Callers = _CLOSED
 
     def now(self) -> datetime:
