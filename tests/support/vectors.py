@@ -1,9 +1,7 @@
 """The vectors, read by the code of the command `conformance`."""
 
-import tempfile
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from verifier.cli.conformance_cases import TRUST, Case, read_case, read_cases
 from verifier.core import evidence
 from verifier.core.model import RawDocument
 from verifier.core.trust.bundle import TrustBundle
-from verifier.wiring.conformance import ConformanceService
+from verifier.wiring.conformance import ConformanceService, open_service
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 VERIFIED = "verified"
@@ -44,10 +42,8 @@ def document_of(vector: Case) -> RawDocument:
     return json_codec.read_attestation(vector.post.media_type, vector.post.body).document
 
 
-@contextmanager
-def conformance_service() -> Iterator[ConformanceService]:
-    with tempfile.TemporaryDirectory() as scratch:
-        yield ConformanceService(vectors_trust(), Path(scratch))
+def conformance_service() -> AbstractContextManager[ConformanceService]:
+    return open_service(vectors_trust())
 
 
 def read_detectors(*kinds: str) -> dict[str, str]:

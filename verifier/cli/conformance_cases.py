@@ -133,14 +133,14 @@ def build_case(directory: Path, fields: Mapping[str, object]) -> Case:
     Raises KeyError, TypeError, ValueError and AttributeError for fields of another form, and UsageError for files.
     """
     left = dict(fields)
-    denied = _taken(left, "denied", dict[str, list[str]]())
+    denied = dict(_taken(left, "denied", dict[str, list[str]]()))
     case = Case(
         name=f"{directory.parent.name}/{directory.name}",
         description=str(left.pop("description")),
         at=_moment(left.pop("at")),
         post=_post(directory, {"body": left.pop("body"), "media_type": left.pop("media_type")}),
         earlier=tuple(_post(directory, one) for one in _taken(left, "earlier", list[dict[str, object]]())),
-        expected=_expected(cast("dict[str, object]", left.pop("expected"))),
+        expected=_expected(dict(cast("dict[str, object]", left.pop("expected")))),
         request=_taken(left, "request", dict[str, str]()),
         nonces=tuple(_nonce(one) for one in _taken(left, "nonces", list[dict[str, object]]())),
         nonce_mode=NonceMode(_taken(left, "nonce_mode", NonceMode.REQUIRED.value)),

@@ -207,15 +207,22 @@ def issue_nonces(case: Case, store: NonceStore) -> None:
 
 
 @contextmanager
+def open_service(bundle: TrustBundle) -> Iterator[ConformanceService]:
+    """Open a service whose files are in a new directory, which is in memory if possible, and is removed at the end."""
+    parent = _IN_MEMORY if _IN_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="imds-verifier-", dir=parent) as scratch:
+        yield ConformanceService(bundle, Path(scratch))
+
+
+@contextmanager
 def open_own(directory: Path) -> Iterator[Respond]:
     """Open this verifier over the trust directory of the vectors. Raises UsageError."""
     try:
         bundle = load_bundle(directory / TRUST)
     except TrustError as error:
         raise UsageError(str(error)) from error
-    parent = _IN_MEMORY if _IN_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="imds-verifier-", dir=parent) as scratch:
-        yield ConformanceService(bundle, Path(scratch)).respond
+    with open_service(bundle) as service:
+        yield service.respond
 
 
 @contextmanager
