@@ -19,7 +19,7 @@ import importlib
 import inspect
 import re
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -139,10 +139,14 @@ class Removal:
         return self.name
 
 
-def removals(*, complete: bool = False) -> list[Removal]:
-    """Return every removal, in the order of MODULES and of the source. `complete` includes the functions of OUTSIDE."""
-    outside = () if complete else OUTSIDE
-    found = [removal for name in MODULES for removal in _removals_in(f"verifier.{name}", outside)]
+def functions() -> set[str]:
+    """Return the names of all functions of MODULES."""
+    return {f"{name}.{function}" for name in MODULES for function, _ in _functions(source_tree(f"verifier.{name}"))}
+
+
+def removals() -> list[Removal]:
+    """Return every removal, in the order of MODULES and of the source, without those in functions of OUTSIDE."""
+    found = [removal for name in MODULES for removal in _removals_in(f"verifier.{name}")]
     return [*found, *(_rule(clause) for clause in leaf_profile.RULES)]
 
 
@@ -162,11 +166,11 @@ def source_tree(module: str) -> ast.Module:
     return ast.parse(inspect.getsource(importlib.import_module(module)))
 
 
-def _removals_in(module: str, outside: Container[str]) -> Iterator[Removal]:
+def _removals_in(module: str) -> Iterator[Removal]:
     tree = source_tree(module)
     names: Counter[str] = Counter()
     for function, node in _functions(tree):
-        if f"{module.removeprefix('verifier.')}.{function}" in outside:
+        if f"{module.removeprefix('verifier.')}.{function}" in OUTSIDE:
             continue
         for place, description in _checks(node, module):
             name = f"{module.removeprefix('verifier.')}.{function}: {description}"
