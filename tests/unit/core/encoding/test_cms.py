@@ -28,8 +28,8 @@ from support.mutations import edited, mutants, random_mutants
 from support.real_samples import REAL_SAMPLES, RealSample
 from support.vectors import document_of, load_vectors
 
-from verifier.core.bounds import MAX_ALGORITHM_BYTES, MAX_OID_BYTES
 from verifier.cli.conformance_cases import Case
+from verifier.core.bounds import MAX_ALGORITHM_BYTES, MAX_OID_BYTES
 from verifier.core.encoding.cms import CmsError, SignedData, read_signed_data
 from verifier.core.encoding.der import DerError
 from verifier.core.reasons import Check
