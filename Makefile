@@ -12,8 +12,8 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench model mutants fuzz differential generate docs agent relying-party \
-	release-check audit lock clean
+.PHONY: demo test check lint types imports bench model mutants vectors fuzz differential generate docs agent \
+	relying-party release-check audit lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -55,6 +55,9 @@ mutants: .development  ## 10,000 certificates with one change, each signed again
 # COUNT=100000 compares as many mutants of documents.
 differential: .development  ## chains and 20,000 mutants of documents, beside what OpenSSL decides
 	PYTHONPATH=tests $(RUN)/python tools/compare_with_openssl.py $(COUNT)
+
+vectors: .development  ## the vector that detects the removal of each check, in tests/vectors/detectors.toml
+	PYTHONPATH=tests $(RUN)/python tools/assign_vectors.py
 
 # How long one test may look for examples, at most: CI kills the job later.
 FUZZ_EXAMPLES ?= 5000

@@ -1,7 +1,8 @@
 """Build the files of a release from a commit: `build_release.py DIRECTORY [COMMIT]`.
 
 The same commit gives the same bytes. The files are wheel and sdist of both distributions, the agent as one file, the
-chart, the bill of materials, the constraints for pip, and SHA256SUMS. Files that are not in the commit have no effect.
+chart, the vectors, the bill of materials, the constraints for pip, and SHA256SUMS. Files that are not in the commit
+have no effect.
 """
 
 import hashlib
@@ -42,6 +43,7 @@ def build(directory: Path, commit: str) -> None:
         _build_distributions(source, directory, moment)
         _run(sys.executable, "tools/build_agent.py", str(directory / "imds-attest.pyz"), place=source)
         _build_chart(source, directory, moment)
+        _run(sys.executable, "tools/build_vectors.py", str(directory), str(moment), place=source)
         _write_requirements(source, directory)
         _copy_bill(directory)
     sums = "".join(

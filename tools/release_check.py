@@ -1,8 +1,8 @@
 """Check a release before it is made: `release_check.py [TAG]`. `make release-check` runs it, with the variable TAG.
 
 It builds the files of HEAD twice and compares their bytes, installs both wheels with pip and by hash in a new
-environment, runs the demo there, and checks the metadata, the workflows and the versions. It needs the package registry
-and no other host. The files are in dist/release afterwards.
+environment, runs the demo and the vectors there, and checks the metadata, the workflows and the versions. It needs the
+package registry and no other host. The files are in dist/release afterwards.
 """
 
 import filecmp
@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> int:
             programs = _install(Path(scratch))
             _say("the demo runs from the wheel")
             _run([str(programs / "imds-verifier"), "demo"], place=Path(scratch), environment=_own_environment())
+            _say("the wheel answers the vectors as expected")
+            _run_vectors(programs, Path(scratch))
             _say("the agent runs as one file")
             agent = [str(programs / "python"), str(DIST / "imds-attest.pyz"), "--help"]
             _run(agent, place=Path(scratch), environment=_own_environment(), is_quiet=True)
@@ -102,6 +104,13 @@ def _install(directory: Path) -> Path:
     _run([*pip, "check"])
     _run([str(programs / "python"), "-P", "-c", "import verifier.relying_party"], place=directory)
     return programs
+
+
+def _run_vectors(programs: Path, scratch: Path) -> None:
+    [archive] = DIST.glob("imds-verifier-vectors-*.zip")
+    shutil.unpack_archive(archive, scratch)
+    command = [str(programs / "imds-verifier"), "conformance", f"{archive.stem}/vectors"]
+    _run(command, place=scratch, environment=_own_environment())
 
 
 def _own_environment() -> dict[str, str]:

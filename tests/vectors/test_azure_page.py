@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from support.appraisals import authenticate_archived
 from support.documents import SAMPLES, der, raw
-from support.vectors import find_vector, vectors_trust
+from support.vectors import document_of, find_vector, vectors_trust
 
 from verifier.core.model import Limits
 from verifier.core.reasons import Reason, Refused
@@ -86,6 +86,6 @@ def test_it_is_refused_at_its_own_time() -> None:
 
 @pytest.mark.parametrize("name", sorted(TWINS))
 def test_each_twin_has_one_of_its_faults_alone(name: str) -> None:
-    document = find_vector(name).document().raw_der
+    document = document_of(find_vector(name)).raw_der
     verify_content(document)
     assert faults(document) == {name.partition("2018-")[2]} - {"repaired"}

@@ -1,33 +1,52 @@
-"""Every vector, over HTTP and through the library: it is accepted, or refused for its one fault at its check."""
+"""Every vector, by the command and through the library: it is accepted, or refused for its one fault at its check."""
 
-import hashlib
+import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
-from support.applications import Application, FixedTrust, make_application
+from support.applications import FixedTrust
 from support.clocks import ManualClock
-from support.vectors import TRUST, VECTORS, VERIFIED, Vector, load_vectors, vectors_trust
-from werkzeug.test import TestResponse
+from support.openapi_checks import DescribedClient
+from support.vectors import (
+    VECTORS,
+    VERIFIED,
+    conformance_service,
+    document_of,
+    load_vectors,
+    vectors_trust,
+)
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
-from verifier.api.authentication import Tenants
-from verifier.api.problems import DOCUMENTATION
+from verifier.cli.conformance import differences
+from verifier.cli.conformance_cases import TRUST, Case, outcomes, read_version
 from verifier.core.encoding import strict_json
-from verifier.core.reasons import Check, CheckResult, Outcome, Reason, Refused
-from verifier.core.tenancy import Tenant
-from verifier.usecases.appraise import DEFAULT_TENANT, Verifier
+from verifier.core.encoding.moments import moment_json
+from verifier.core.reasons import Check, Reason, Refused
+from verifier.core.trust.bundle import TrustBundle
+from verifier.core.trust.clouds import Cloud
+from verifier.usecases.appraise import Verifier
+from verifier.wiring.conformance import ConformanceService, issue_nonces, policies_of
 
-#: The API key of the tenant `default`, which sends the request.
-KEY = "key-of-the-vectors"
 ALL = load_vectors()
+ACCEPTED = [vector for vector in ALL if vector.expected.code is None]
 #: Directories that contain no vectors.
-OTHER_DIRECTORIES = {VERIFIED, TRUST.name, "recipes", "__pycache__"}
-each_vector = pytest.mark.parametrize("vector", ALL, ids=str)
+OTHER_DIRECTORIES = {VERIFIED, TRUST, "recipes", "__pycache__"}
+
+
+def each(vectors: Sequence[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("vector", vectors, ids=lambda vector: vector.name)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[ConformanceService]:
+    with conformance_service() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -39,78 +58,46 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(vector: Vector, empty_database: Path, tmp_path: Path) -> Iterator[SqliteNonceStore]:
+def store(vector: Case, empty_database: Path, tmp_path: Path) -> Iterator[SqliteNonceStore]:
     opened = SqliteNonceStore(Path(shutil.copy(empty_database, tmp_path)))
-    vector.prepare(opened)
+    issue_nonces(vector, opened)
     yield opened
     opened.close()
 
 
-@pytest.fixture
-def application(vector: Vector, store: SqliteNonceStore, tmp_path: Path) -> Application:
-    tenant = Tenant(name=DEFAULT_TENANT, policy=vector.tenant_policy)
-    return make_application(
-        tmp_path,
-        bundle=vectors_trust(),
-        moment=vector.at,
-        policies=vector.policies,
-        nonces=store,
-        tenants=Tenants(key_hashes={tenant: [hashlib.sha256(KEY.encode()).hexdigest()]}),
-    )
+@each(ALL)
+def test_over_http(vector: Case, service: ConformanceService) -> None:
+    assert differences(vector, service.respond(vector)) == {}
 
 
-def post(application: Application, vector: Vector) -> TestResponse:
-    return application.client.post(
-        "/v1/attestations",
-        data=vector.body,
-        content_type=vector.media_type,
-        headers={"Authorization": f"Bearer {KEY}"},
-    )
+@each([vector for vector in ALL if vector.name != "verified/der-as-json"])  # no client is told to post DER as JSON
+def test_the_answer_is_described_and_has_the_time_of_the_post(vector: Case, service: ConformanceService) -> None:
+    with service.serve(vector) as (application, headers):
+        application.test_client_class = DescribedClient
+        client = application.test_client()
+        answers = [
+            client.post("/v1/attestations", data=post.body, content_type=post.media_type, headers=headers)
+            for post in (*vector.earlier, vector.post)
+        ]
+        application.test_client_class = None
 
-
-def outcomes_of(failing: Check | None) -> list[tuple[str, str]]:
-    """Return the outcome of each check: those before `failing` pass, and those after it are skipped."""
-    outcomes: list[tuple[str, str]] = []
-    outcome = Outcome.PASS
-    for check in Check:
-        outcomes.append((check.value, Outcome.FAIL.value if check is failing else outcome.value))
-        outcome = Outcome.SKIPPED if check is failing else outcome
-    return outcomes
-
-
-def outcomes_in(checks: tuple[CheckResult, ...]) -> list[tuple[str, str]]:
-    return [(check.name.value, check.outcome.value) for check in checks]
-
-
-@each_vector
-def test_over_http(vector: Vector, application: Application) -> None:
-    answer = post(application, vector)
-
-    body = answer.get_json()
-    assert body.get("code") == vector.expected.get("code")
-    assert [(check["name"], check["outcome"]) for check in body["checks"]] == outcomes_of(vector.check)
-    assert [exchange.code for exchange in application.records.exchanges] == [vector.expected.get("code", "")]
-    assert application.records.failures == []
-    if vector.reason is None:
-        assert answer.status_code == 200
-        assert body["verdict"] == "verified"
-        assert body["cloud"] == vector.expected["cloud"]
-        assert body["evaluatedAt"] == vector.at.isoformat().replace("+00:00", "Z")
+    body = answers[-1].get_json()
+    if vector.expected.code is None:
+        assert body["evaluatedAt"] == moment_json(vector.at)
     else:
-        assert answer.status_code == DOCUMENTATION[vector.reason].status
-        assert answer.mimetype == "application/problem+json"
-        assert body["retryable"] is vector.expected["retryable"]
-        assert body.get("retryAfterSeconds") == vector.expected.get("retry_after_seconds")
-        assert answer.headers.get("Retry-After", type=int) == vector.expected.get("retry_after_seconds")
+        assert answers[-1].mimetype == "application/problem+json"
 
 
-@each_vector
-def test_through_the_library(vector: Vector, store: SqliteNonceStore) -> None:
+@each([vector for vector in ALL if not vector.earlier])
+def test_through_the_library(vector: Case, store: SqliteNonceStore) -> None:
+    bundle = TrustBundle.of(vectors_trust().entries, denials=vector.denials)
     verifier = Verifier(
-        trust=FixedTrust(in_force=vectors_trust()),
+        trust=FixedTrust(in_force=bundle),
         nonces=store,
         clock=ManualClock(vector.at),
-        policies=vector.policies,
+        policies=policies_of(vector),
+        served=vector.clouds,
+        nonce_mode=vector.nonce_mode,
     )
     appraise = partial(
         verifier.appraise,
@@ -118,26 +105,36 @@ def test_through_the_library(vector: Vector, store: SqliteNonceStore) -> None:
         policy=vector.request.get("policy"),
         tenant_policy=vector.tenant_policy,
     )
-    if vector.reason is None:
-        result = appraise(vector.document())
+    expected = vector.expected
+    if expected.code is None:
+        result = appraise(document_of(vector))
 
-        assert outcomes_in(result.checks) == outcomes_of(None)
-        assert result.content.cloud.value == vector.expected["cloud"]
+        assert [(check.name.value, check.outcome.value) for check in result.checks] == list(outcomes(None))
+        assert result.content.cloud is expected.cloud
         return
 
     with pytest.raises(Refused) as caught:
-        appraise(vector.document())
+        appraise(document_of(vector))
 
-    assert caught.value.reason is vector.reason
-    assert outcomes_in(caught.value.checks) == outcomes_of(vector.check)
-    assert caught.value.retryable is vector.expected["retryable"]
+    checks = [(check.name.value, check.outcome.value) for check in caught.value.checks]
+    assert caught.value.reason is expected.code
+    assert checks == list(outcomes(expected.failing_check))
+    assert caught.value.retryable is expected.retryable
 
 
-@pytest.mark.parametrize("vector", [vector for vector in ALL if vector.reason is None], ids=str)
-def test_a_second_post_of_an_accepted_document_is_a_replay(vector: Vector, application: Application) -> None:
-    assert post(application, vector).status_code == 200
+@each(ACCEPTED)
+def test_a_second_post_of_an_accepted_document_is_a_replay(vector: Case, service: ConformanceService) -> None:
+    with service.serve(vector) as (application, headers):
+        post = partial(
+            application.test_client().post,
+            "/v1/attestations",
+            data=vector.post.body,
+            content_type=vector.post.media_type,
+            headers=headers,
+        )
+        assert post().status_code == 200
 
-    again = post(application, vector)
+        again = post()
 
     assert again.status_code == 409
     assert again.get_json()["code"] == Reason.NONCE_REPLAYED
@@ -145,7 +142,7 @@ def test_a_second_post_of_an_accepted_document_is_a_replay(vector: Vector, appli
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_a_vector(reason: Reason) -> None:
-    assert any(vector.reason is reason for vector in ALL)
+    assert any(vector.expected.code is reason for vector in ALL)
 
 
 def test_every_directory_belongs_to_a_reason() -> None:
@@ -155,25 +152,22 @@ def test_every_directory_belongs_to_a_reason() -> None:
 
 def test_each_vector_is_under_the_reason_that_it_expects() -> None:
     for vector in ALL:
-        expected, refused = vector.expected, vector.reason is not None
-        assert vector.directory.parent.name == expected.get("code", VERIFIED), vector
-        assert expected["verdict"] == ("refused" if refused else "verified"), vector
-        assert refused is (vector.check is not None), vector
-        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", vector.directory.name), vector
+        expected = vector.expected
+        directory, _, name = vector.name.partition("/")
+        assert directory == (expected.code or VERIFIED), vector
+        assert (expected.code is None) is (expected.failing_check is None), vector
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name), vector
 
 
 def test_each_case_lists_the_fields_of_its_request() -> None:
     for vector in ALL:
         if vector.request:
-            fields = strict_json.decode(vector.body)
+            fields = strict_json.decode(vector.post.body)
             assert {name: fields[name] for name in fields if name in {"nonce", "policy"}} == vector.request, vector
 
 
 def test_vectors_are_unique() -> None:
-    seen = Counter(
-        (vector.body, vector.media_type, vector.at, vector.nonces, repr(vector.policies), vector.tenant_policy)
-        for vector in ALL
-    )
+    seen = Counter((vector.post, vector.earlier, vector.state_json().partition(",")[2]) for vector in ALL)
     assert max(seen.values()) == 1
 
 
@@ -181,3 +175,55 @@ def test_no_vector_contains_a_private_key() -> None:
     files = [file for file in VECTORS.rglob("*") if file.suffix in {".pem", ".json", ".toml", ".b64"}]
     assert files
     assert not any(b"PRIVATE KEY" in file.read_bytes() for file in files)
+
+
+def as_json(fields: Mapping[str, object]) -> object:
+    """Return the content of a case.toml as JSON: the schema describes a time as text of RFC 3339."""
+    return json.loads(json.dumps(fields, default=moment_json))
+
+
+def schema() -> jsonschema_rs.Draft202012Validator:
+    text = (VECTORS / "case.schema.json").read_text("utf-8")
+    return jsonschema_rs.Draft202012Validator(json.loads(text), validate_formats=True)
+
+
+def test_each_case_has_the_form_of_the_schema() -> None:
+    validator = schema()
+    for vector in ALL:
+        assert [str(error) for error in validator.iter_errors(as_json(vector.fields))] == [], vector.name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": "yesterday"},
+        {"at": None},
+        {"body": "../body.json"},
+        {"expected": {"verdict": "verified"}},
+        {"expected": {"verdict": "refused", "code": "nonce-unknown", "failing_check": "nonce"}},
+        {"expected": {"verdict": "verified", "cloud": "AzurePublicCloud", "code": "nonce-unknown"}},
+        {"nonces": [{"value": "1"}]},
+        {"denied": {"serial_numbers": [1]}},
+        {"unknown": 1},
+    ],
+)
+def test_the_schema_refuses_another_form(change: dict[str, object]) -> None:
+    validator = schema()
+    [vector] = [one for one in ALL if one.name == "verified/json"]
+    case = as_json(vector.fields)
+    assert isinstance(case, dict)
+    assert validator.is_valid(case)
+    assert not validator.is_valid({name: value for name, value in {**case, **change}.items() if value is not None})
+
+
+def test_the_schema_names_every_code_check_and_cloud() -> None:
+    names = json.loads((VECTORS / "case.schema.json").read_text("utf-8"))["$defs"]
+    assert names["code"]["enum"] == [reason.value for reason in Reason]
+    assert names["check"]["enum"] == [check.value for check in Check]
+    assert names["cloud"]["enum"] == [cloud.value for cloud in Cloud]
+
+
+def test_the_changelog_has_the_version_and_the_number_of_cases() -> None:
+    changelog = (VECTORS / "CHANGELOG.md").read_text("utf-8")
+    [newest, *_] = re.findall(r"^## (\S+) - (\d{4}-\d\d-\d\d)\n\n(\d+) cases", changelog, re.MULTILINE)
+    assert (newest[0], int(newest[2])) == (read_version(VECTORS), len(ALL))

@@ -43,6 +43,13 @@ def _load_policy() -> CommandParts:
     return policy_command(create_archive_verifier, read_policy_file, SystemClock())
 
 
+def _load_conformance() -> CommandParts:
+    from verifier.cli.conformance import Targets, conformance_command  # noqa: PLC0415 - for this command alone
+    from verifier.wiring.conformance import open_own, open_remote  # noqa: PLC0415 - as above
+
+    return conformance_command(Targets(own=open_own, remote=open_remote))
+
+
 def _load_config() -> CommandParts:
     from verifier.adapters.settings.starter import starter_text  # noqa: PLC0415 - for this command alone
     from verifier.cli.config import config_command  # noqa: PLC0415 - as above
@@ -130,6 +137,11 @@ COMMANDS = (
     ),
     Command(name="inspect", summary="Show the content of a document without verifying it.", load=_load_inspect),
     Command(name="policy", summary="Test the policies in a file on a document.", load=_load_policy),
+    Command(
+        name="conformance",
+        summary="Compare the answers of this verifier, or of another one, with the conformance vectors.",
+        load=_load_conformance,
+    ),
     Command(name="config", summary="Write a settings file to start with, or check one.", load=_load_config),
     Command(
         name="api-key",

@@ -15,7 +15,7 @@ from support.applications import FixedTrust
 from support.certificates import make_signer
 from support.clocks import ManualClock
 from support.documents import NOW, document, raw, shared_bundle, shared_pki
-from support.vectors import find_vector, vectors_trust
+from support.vectors import document_of, find_vector, vectors_trust
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.core.model import Limits, RawDocument
@@ -125,8 +125,8 @@ def test_the_vector_of_a_document_with_the_nonce_of_imds_passes(store: SqliteNon
     """The one that is `nonce-unknown` where nonces are required."""
     vector = find_vector("nonce-unknown/default-nonce")
     verifier = make_verifier(store, ManualClock(vector.at), trust=vectors_trust())
-    verifier.appraise(vector.document())
-    assert refusal(verifier, vector.document()).reason is Reason.NONCE_REPLAYED
+    verifier.appraise(document_of(vector))
+    assert refusal(verifier, document_of(vector)).reason is Reason.NONCE_REPLAYED
 
 
 def test_it_is_unknown_where_nonces_are_required(store: SqliteNonceStore, clock: ManualClock) -> None:

@@ -26,21 +26,22 @@ from support.der_parts import (
 from support.documents import document, sample
 from support.mutations import edited, mutants, random_mutants
 from support.real_samples import REAL_SAMPLES, RealSample
-from support.vectors import Vector, load_vectors
+from support.vectors import document_of, load_vectors
 
+from verifier.cli.conformance_cases import Case
 from verifier.core.bounds import MAX_ALGORITHM_BYTES, MAX_OID_BYTES
 from verifier.core.encoding.cms import CmsError, SignedData, read_signed_data
 from verifier.core.encoding.der import DerError
 from verifier.core.reasons import Check
 
 #: The well-formed vectors: those that are accepted, and those that a later step refuses.
-WELL_FORMED = [vector for vector in load_vectors() if vector.check is not Check.FORMAT]
+WELL_FORMED = [vector for vector in load_vectors() if vector.expected.failing_check is not Check.FORMAT]
 GOOD = document()
 
 
-@pytest.mark.parametrize("vector", WELL_FORMED, ids=str)
-def test_every_well_formed_vector_is_encoded_again_to_the_same_bytes(vector: Vector) -> None:
-    raw = vector.document().raw_der
+@pytest.mark.parametrize("vector", WELL_FORMED, ids=lambda vector: vector.name)
+def test_every_well_formed_vector_is_encoded_again_to_the_same_bytes(vector: Case) -> None:
+    raw = document_of(vector).raw_der
     assert encode_signed_data(read_signed_data(raw)) == raw
 
 
