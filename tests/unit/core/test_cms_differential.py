@@ -27,7 +27,7 @@ from support.der_parts import SIGNATURE_ALGORITHM, SIGNER, oid, sequence
 from support.document_bases import BASES, CONTENT, Base
 from support.mutations import edited, random_mutants
 from support.real_samples import REAL_SAMPLES
-from support.vectors import load_vectors
+from support.vectors import document_of, load_vectors
 
 from verifier.core.model import Envelope, SignedContent
 from verifier.core.reasons import Check, Reason, Refused
@@ -43,7 +43,7 @@ def readable() -> dict[str, bytes]:
     found = {sample.name: sample.der for sample in REAL_SAMPLES}
     for vector in load_vectors():
         try:
-            found[str(vector)] = vector.document().raw_der
+            found[vector.name] = document_of(vector).raw_der
         except Refused:
             continue
     return found
@@ -101,9 +101,9 @@ def test_every_vector_that_passes_the_signature_check_is_accepted_by_openssl_wit
     """Compare the bytes themselves, apart from the tally."""
     documents = readable()
     passed = [
-        documents[str(vector)]
+        documents[vector.name]
         for vector in load_vectors()
-        if str(vector) in documents and vector.check not in {Check.FORMAT, Check.SIGNATURE}
+        if vector.name in documents and vector.expected.failing_check not in {Check.FORMAT, Check.SIGNATURE}
     ][::10]
     assert len(passed) > 10
     for document in passed:
