@@ -97,13 +97,14 @@ def test_openssl_and_the_product_agree_on_mutants(base: Base) -> None:
     assert (OTHER_CERTIFICATE in tally.outcomes) is (base.name == "two-certificates")
 
 
-def test_every_vector_that_passes_the_signature_check_is_accepted_by_openssl_with_the_same_content() -> None:
+def test_vectors_with_a_good_signer_are_accepted_by_openssl_with_the_same_content() -> None:
     """Compare the bytes themselves, apart from the tally."""
     documents = readable()
     passed = [
         documents[vector.name]
         for vector in load_vectors()
-        if vector.name in documents and vector.expected.failing_check not in {Check.FORMAT, Check.SIGNATURE}
+        if vector.name in documents
+        and vector.expected.failing_check not in {Check.FORMAT, Check.SIGNATURE, Check.CHAIN}
     ][::10]
     assert len(passed) > 10
     for document in passed:
