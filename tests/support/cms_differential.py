@@ -210,7 +210,11 @@ STRICTER: Final[Mapping[str, tuple[Reason, str]]] = {
         "^The signed attributes describe other content",
     ),
     "a broken digest": (Reason.ALGORITHM_REFUSED, "^(MD2|MD5|SHA-1) is broken"),
-    "a key that is not accepted": (Reason.ALGORITHM_REFUSED, "^The signer's (RSA key has|curve) "),
+    "a key that is not accepted": (Reason.ALGORITHM_REFUSED, "^The signer's (RSA key has|curve|key has a form) "),
+    "a signature algorithm of the signer's certificate that is not accepted": (
+        Reason.ALGORITHM_REFUSED,
+        "^The signer's certificate is signed with ",
+    ),
     "a signature algorithm that is unknown or contradicts the digest; openssl goes by key and digest alone": (
         Reason.ALGORITHM_REFUSED,
         "^The (signature algorithm [0-9.]+ is not accepted|document names the digest)",

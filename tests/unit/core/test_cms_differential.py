@@ -63,13 +63,15 @@ def unique(documents: Iterable[bytes]) -> list[bytes]:
 
 
 def test_openssl_and_the_product_agree_on_the_vectors_and_the_real_documents() -> None:
-    tally = compare_all(unique(readable().values()), is_accepted=always)
+    documents = readable()
+    chain_refuses = {documents[one.name] for one in load_vectors() if one.expected.failing_check is Check.CHAIN}
+    tally = compare_all(unique(documents.values()), is_accepted=lambda document: document not in chain_refuses)
     assert tally.faults == ()
     assert tally.outcomes[BOTH_ACCEPT] > 100
     assert tally.outcomes[BOTH_REFUSE] > 20
     # Each entry but one has a vector, so an entry that no longer applies fails here.
     assert STRICTER.keys() - tally.outcomes.keys() == {UNKNOWN_ALGORITHM}
-    assert tally.outcomes.keys() <= {BOTH_ACCEPT, BOTH_REFUSE, *STRICTER}
+    assert tally.outcomes.keys() <= {BOTH_ACCEPT, BOTH_REFUSE, LATER_CHECK, *STRICTER}
 
 
 def test_openssl_ignores_the_signature_algorithm() -> None:
