@@ -1,0 +1,156 @@
+"""Test the tests: change the code of one module at a time, and list the changes that its own tests do not notice.
+
+Run from the repository: `make mutants`, `make mutants PART=core SHARD=1/8`, `make mutants MODULE=verifier/core/names.py`.
+tests/mutants/README.md says how it works, and how to read the result.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from listing import Listing, Part, Score, choose_modules, read_listing, read_parts
+from processes import Module, MutationError, load_module, survivors
+
+DIRECTORY = Path("tests/mutants")
+#: Imported once, before the forks. None of them imports the package.
+_WARM = (
+    "asn1crypto.cms",
+    "cryptography.x509.verification",
+    "cryptography.hazmat.primitives.asymmetric.rsa",
+    "cryptography.hazmat.primitives.serialization.pkcs12",
+    "flask",
+    "flask.testing",
+    "hypothesis",
+    "hypothesis.strategies",
+    "hypothesis.internal.conjecture.engine",
+    "jwt",
+    "opentelemetry.sdk.trace",
+    "orjson",
+    "prometheus_client",
+    "pydantic_settings",
+    "pyhanko_certvalidator",
+    "redis",
+    "tuf.api.metadata",
+    "typing_extensions",
+)
+#: RSA keys that a process takes before it makes its own.
+_KEYS = 24
+
+
+def main() -> int:
+    arguments = _arguments()
+    parts = read_parts(DIRECTORY / "parts.toml")
+    listing = read_listing(DIRECTORY / "equivalent.toml")
+    _prepare()
+    sys.stdout.write(f"{'module':44} {'mutants':>7} {'killed':>6} {'equal':>5} {'left':>4} {'score':>6} {'time':>6}\n")
+    faults: list[str] = []
+    for part in parts:
+        if arguments.part not in {"", part.name}:
+            continue
+        paths = [path for path in choose_modules(part) if arguments.module in {"", path}]
+        faults += _run_part(part, paths, listing, arguments)
+    return 1 if faults else 0
+
+
+def _run_part(part: Part, paths: list[str], listing: Listing, arguments: argparse.Namespace) -> list[str]:
+    total = Score()
+    faults: list[str] = []
+    for path in paths:
+        started = time.monotonic()
+        module = load_module(path, part.tests_of(path))
+        try:
+            score, found = _run_module(module, part, listing, arguments)
+        except MutationError as error:
+            faults += _report(f"{path:44} not run", [str(error)])
+            continue
+        faults += _report(f"{score.row(path)} {time.monotonic() - started:5.0f}s", found)
+        total += score
+    if not arguments.module:
+        faults += _report(total.row(f"= {part.name}"), total.faults(part))
+    return faults
+
+
+def _report(row: str, faults: list[str]) -> list[str]:
+    sys.stdout.write("".join(f"{line}\n" for line in [row, *(f"  {fault}" for fault in faults)]))
+    sys.stdout.flush()
+    return faults
+
+
+def _run_module(
+    module: Module, part: Part, listing: Listing, arguments: argparse.Namespace
+) -> tuple[Score, list[str]]:
+    number, of = arguments.shard
+    counted = [index for index, mutant in enumerate(module.mutants) if not part.is_wording(module.path, mutant)]
+    chosen = counted[number - 1 :: of]
+    listed = listing.of(module.path)
+    certain = [index for index in chosen if arguments.quick or module.mutants[index].key in listed]
+    left = set(survivors(module, chosen, jobs=arguments.jobs, certain=certain))
+    faults = [f"{module.path}: listed, and does not exist: {key}" for key in listed - {m.key for m in module.mutants}]
+    equal = 0
+    for index in chosen:
+        mutant = module.mutants[index]
+        if mutant.key in listed and index in left:
+            equal += 1
+        elif mutant.key in listed:
+            faults.append(f"{module.path}:{mutant.line}: listed as equivalent, and killed: {mutant.key}")
+        elif index in left:
+            shown = f" (number {mutant.number})" if mutant.number > 1 else ""
+            faults.append(
+                f"{module.path}:{mutant.line}: survives in {mutant.function or 'the module'}: "
+                f"{mutant.before}  ->  {mutant.after}{shown}"
+            )
+    return Score(mutants=len(chosen), killed=len(chosen) - len(left), equivalent=equal), faults
+
+
+def _prepare() -> None:
+    """Import what the tests import, except the package, and choose the examples of property tests once for all."""
+    import hypothesis  # noqa: PLC0415 - after the arguments are read, because it takes time
+
+    for name in _WARM:
+        __import__(name)
+    hypothesis.settings.register_profile(
+        "mutants", deadline=None, derandomize=True, database=None, max_examples=25,
+        suppress_health_check=list(hypothesis.HealthCheck), phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    )
+    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
+    _share_keys()
+    if any(name.partition(".")[0] == "verifier" for name in sys.modules):
+        sys.exit("mutants: the package is imported before the forks")
+
+
+def _share_keys() -> None:
+    """Make the RSA keys of the tests once, and not in each fork: it takes longer than most tests."""
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - as above
+
+    make = rsa.generate_private_key
+    pool = [make(public_exponent=65537, key_size=2048) for _ in range(_KEYS)]
+
+    def take(public_exponent: int, key_size: int, backend: object = None) -> rsa.RSAPrivateKey:  # noqa: ARG001
+        if (public_exponent, key_size) == (65537, 2048) and pool:
+            return pool.pop()
+        return make(public_exponent=public_exponent, key_size=key_size)
+
+    rsa.generate_private_key = take
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
+    parser.add_argument("--part", default="", help="only this part of tests/mutants/parts.toml")
+    parser.add_argument("--module", default="", help="only this module")
+    parser.add_argument("--shard", default="1/1", type=_shard, help="each N-th mutant, as in 1/8")
+    parser.add_argument("--quick", action="store_true", help="try each survivor once: some are killed by a second try")
+    parser.add_argument("--jobs", default=1, type=int, help="how many mutants at the same time")
+    return parser.parse_args()
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not 0 < int(number) <= int(of):
+        raise ValueError(text)
+    return int(number), int(of)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
