@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench mutants fuzz generate agent relying-party release-check lock clean
+.PHONY: demo test check lint types imports bench mutants certificate-mutants coverage fuzz generate agent relying-party release-check lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -45,8 +45,17 @@ bench: .development  ## how fast the service is: one table (bench/README.md)
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --quiet --locked --no-editable --no-default-groups --compile-bytecode
 	BENCH_PYTHON=$(BENCH)/bin/python PYTHONPATH=tests $(RUN)/python bench $(PART) $(OPTIONS)
 
-mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
+# `make mutants PART=core SHARD=1/8` runs a part of them, and MODULE=verifier/core/names.py those of one module.
+JOBS ?= 1
+mutants: .development  ## the modules with one change each, against their own tests (tests/mutants/README.md)
+	$(RUN)/python tools/mutation $(PART:%=--part %) $(MODULE:%=--module %) $(SHARD:%=--shard %) --jobs $(JOBS) $(OPTIONS)
+
+certificate-mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
 	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
+
+coverage: .development  ## the branches of core that its tests take: less than all of them fails
+	$(RUN)/coverage run --module pytest --quiet -p no:randomly tests/unit/core
+	$(RUN)/coverage report
 
 # How long one test may look for examples, at most: CI kills the job later.
 FUZZ_EXAMPLES ?= 5000
@@ -100,4 +109,4 @@ $(UV): tools/uv.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -59,6 +59,9 @@ def _run_part(part: Part, paths: list[str], listing: Listing, arguments: argpars
     faults: list[str] = []
     for path in paths:
         started = time.monotonic()
+        if not part.tests_of(path):
+            faults += _report(f"{path:44} has no tests", [f"{path}: no tests"])
+            continue
         module = load_module(path, part.tests_of(path))
         try:
             score, found = _run_module(module, part, listing, arguments)

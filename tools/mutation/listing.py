@@ -22,12 +22,14 @@ class Wording:
     module: str
     function: str
     before: str
+    after: str
 
     def fits(self, path: str, mutant: Mutant) -> bool:
         return (
             fnmatch.fnmatchcase(path, self.module)
             and fnmatch.fnmatchcase(mutant.function, self.function)
             and self.before in mutant.before
+            and self.after in mutant.after
         )
 
 
@@ -111,7 +113,12 @@ def read_listing(file: Path) -> Listing:
 def read_parts(file: Path) -> list[Part]:
     fields = tomllib.loads(file.read_text("utf-8"))
     wording = tuple(
-        Wording(module=one["module"], function=one.get("function", "*"), before=one.get("before", ""))
+        Wording(
+            module=one["module"],
+            function=one.get("function", "*"),
+            before=one.get("before", ""),
+            after=one.get("after", ""),
+        )
         for one in fields.get("wording", [])
     )
     return [_part(one, wording) for one in fields["part"]]
