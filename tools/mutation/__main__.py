@@ -35,8 +35,8 @@ _WARM = (
     "tuf.api.metadata",
     "typing_extensions",
 )
-#: RSA keys that a process takes before it makes its own.
-_KEYS = 24
+#: RSA keys that a process takes before it makes its own, by their bits.
+_KEYS = {2047: 1, 2048: 24, 3072: 2}
 
 
 def main() -> int:
@@ -128,12 +128,13 @@ def _share_keys() -> None:
     from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - as above
 
     make = rsa.generate_private_key
-    pool = [make(public_exponent=65537, key_size=2048) for _ in range(_KEYS)]
+    pool = {
+        bits: [make(public_exponent=65537, key_size=bits) for _ in range(count)] for bits, count in _KEYS.items()
+    }
 
-    def take(public_exponent: int, key_size: int, backend: object = None) -> rsa.RSAPrivateKey:  # noqa: ARG001
-        if (public_exponent, key_size) == (65537, 2048) and pool:
-            return pool.pop()
-        return make(public_exponent=public_exponent, key_size=key_size)
+    def take(public_exponent: int, key_size: int, backend: object = None) -> rsa.RSAPrivateKey:  # noqa: ARG001 - the signature of the library
+        kept = pool.get(key_size, []) if public_exponent == 65537 else []  # noqa: PLR2004 - the usual exponent
+        return kept.pop() if kept else make(public_exponent=public_exponent, key_size=key_size)
 
     rsa.generate_private_key = take
 

@@ -229,7 +229,7 @@ class _Loop:
         def survives(index: int) -> bool:
             mutant = self._module.mutants[index]
             return _replace_code(functions, _compiled(self._module, mutant)) and _run_tests(
-                session, calls.first(session.items, mutant.function)
+                session, calls.of(session.items, mutant.function)
             )
 
         self.answer = {"cpu": limits.cpu, "survived": _try(self._chosen, survives, limits, self._jobs)}
@@ -265,7 +265,7 @@ class _Calls:
 
         def see(frame: Any, event: str, _: object) -> None:  # noqa: ANN401 - a frame
             if event == "call" and frame.f_code.co_filename == file:
-                called.add(frame.f_code.co_qualname)
+                called.add(frame.f_code.co_qualname.replace(".<locals>", ""))
 
         started = time.process_time()
         sys.setprofile(see)
@@ -275,9 +275,9 @@ class _Calls:
             sys.setprofile(None)
             self._seconds[item] = time.process_time() - started
 
-    def first(self, items: Sequence[pytest.Item], function: str) -> list[pytest.Item]:
-        """Return the tests in the order in which to run them: those that call the function, the fast ones first."""
-        return sorted(items, key=lambda item: (function not in self._called[item], self._seconds[item]))
+    def of(self, items: Sequence[pytest.Item], function: str) -> list[pytest.Item]:
+        """Return the tests that call the function, the fast ones first."""
+        return sorted((item for item in items if function in self._called[item]), key=self._seconds.__getitem__)
 
 
 def _clear_caches() -> None:
