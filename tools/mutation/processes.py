@@ -1,8 +1,8 @@
 """Run the tests of one module against its mutants, each in a fork of a process that has collected the tests.
 
-A mutant of a function replaces the code of that function. A mutant of code that runs at the import, and each survivor,
-is tried in a process that imports the changed module: import may have called the function, or a cache may have kept
-what the original returned.
+A mutant of a function replaces the code of that function, and a mutant of a module's value binds another value. A
+mutant of a class or a default, and each survivor, is tried in a process that imports the changed module: the import may
+have used the original, or a cache may have kept what it returned.
 """
 
 import ast
@@ -72,7 +72,7 @@ def load_module(path: str, tests: Sequence[str]) -> Module:
 
 def survivors(module: Module, chosen: Sequence[int], *, jobs: int, certain: Collection[int]) -> list[int]:
     """Return which of the chosen mutants the tests do not notice. The `certain` survivors are tried only once."""
-    fast = [index for index in chosen if not module.mutants[index].at_import]
+    fast = [index for index in chosen if _is_replaceable(module, module.mutants[index])]
     answer = _in_fork(lambda: _run_collected(module, fast, jobs))
     if not isinstance(answer, dict):
         raise MutationError(f"{module.path}: the tests cannot be collected, or fail without a mutant: {answer}")
@@ -228,9 +228,11 @@ class _Loop:
 
         def survives(index: int) -> bool:
             mutant = self._module.mutants[index]
-            return _replace_code(functions, _compiled(self._module, mutant)) and _run_tests(
-                session, calls.of(session.items, mutant.function)
-            )
+            if mutant.at_import:
+                _replace_values(self._module, mutant)
+                return _run_tests(session, calls.fast(session.items))
+            _replace_code(functions, _compiled(self._module, mutant))
+            return _run_tests(session, calls.of(session.items, mutant.function))
 
         self.answer = {"cpu": limits.cpu, "survived": _try(self._chosen, survives, limits, self._jobs)}
         return True
@@ -277,7 +279,11 @@ class _Calls:
 
     def of(self, items: Sequence[pytest.Item], function: str) -> list[pytest.Item]:
         """Return the tests that call the function, the fast ones first."""
-        return sorted((item for item in items if function in self._called[item]), key=self._seconds.__getitem__)
+        return self.fast([item for item in items if function in self._called[item]])
+
+    def fast(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
+        """Return the tests, the fast ones first."""
+        return sorted(items, key=self._seconds.__getitem__)
 
 
 def _clear_caches() -> None:
@@ -296,17 +302,63 @@ def _functions(file: str) -> list[FunctionType]:
     ]
 
 
-def _replace_code(functions: Sequence[FunctionType], compiled: CodeType) -> bool:
+def _replace_code(functions: Sequence[FunctionType], compiled: CodeType) -> None:
     """Give each function its code from the compiled module."""
     codes = {(code.co_qualname, code.co_firstlineno): code for code in _nested(compiled)}
     for function in functions:
         code = codes.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
         if code is not None and code != function.__code__:
-            try:
+            # A changed function that uses fewer variables of the function around it does not fit: the second try decides.
+            with contextlib.suppress(ValueError):
                 function.__code__ = code
-            except ValueError:  # the changed function uses fewer variables of the function around it
-                return True
-    return True
+
+
+def _statement(module: Module, mutant: Mutant) -> ast.stmt:
+    """Return the statement of the module that the mutant changes."""
+    for index, statement in enumerate(module.tree.body):
+        if mutant.place.parent is module.tree and mutant.place.index == index:
+            return statement
+        if any(node is mutant.place.parent for node in ast.walk(statement)):
+            return statement
+    raise MutationError(f"{module.path}: no statement has the mutant {mutant.key}")
+
+
+def _is_replaceable(module: Module, mutant: Mutant) -> bool:
+    """Whether the mutant can be put in place after the import: a function's code, or the value of a name."""
+    if not mutant.at_import:
+        return True
+    match _statement(module, mutant):
+        case ast.Assign(targets=[ast.Name()]) | ast.AnnAssign(target=ast.Name(), value=ast.expr()):
+            return True
+        case _:
+            return False
+
+
+def _replace_values(module: Module, mutant: Mutant) -> None:
+    """Compute the changed value, then those of later statements that use it, and bind each in every module."""
+    first = _statement(module, mutant)
+    mutant.apply()
+    changed: set[str] = set()
+    for statement in module.tree.body[module.tree.body.index(first) :]:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign):
+            continue
+        used = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        if statement is first or used & changed:
+            name = _rebind(module, statement)
+            changed.add(name)
+
+
+def _rebind(module: Module, statement: ast.Assign | ast.AnnAssign) -> str:
+    [target] = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    name = ast.unparse(target)
+    values = dict(vars(sys.modules[module.name]))
+    old = values.get(name)
+    code = ast.fix_missing_locations(ast.Module(body=[statement], type_ignores=[]))
+    exec(compile(code, module.file, "exec", dont_inherit=True), values)  # noqa: S102 - the module's own statement
+    for other in list(sys.modules.values()):
+        if getattr(other, "__dict__", {}).get(name, values) is old:
+            setattr(other, name, values[name])
+    return name
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
