@@ -43,13 +43,16 @@ class Part:
     left_out: Mapping[str, str]
     tests: Mapping[str, tuple[str, ...]]
     wording: tuple[Wording, ...]
+    #: Names of tests that take long, and do not run.
+    slow: tuple[str, ...]
 
     def tests_of(self, path: str) -> tuple[str, ...]:
         """Return the tests of a module: those of the same name, and those that are listed for it."""
         directory, _, name = path.removeprefix("verifier/").rpartition("/")
         own = Path("tests/unit", directory, f"test_{name}")
         listed = self.tests.get(path, ())
-        return (*([str(own)] if own.exists() else []), *listed)
+        found = (*([str(own)] if own.exists() else []), *listed)
+        return (*found, "-k", f"not ({' or '.join(self.slow)})") if found and self.slow else found
 
     def is_wording(self, path: str, mutant: Mutant) -> bool:
         return any(one.fits(path, mutant) for one in self.wording)
@@ -121,10 +124,10 @@ def read_parts(file: Path) -> list[Part]:
         )
         for one in fields.get("wording", [])
     )
-    return [_part(one, wording) for one in fields["part"]]
+    return [_part(one, wording, fields.get("slow", [])) for one in fields["part"]]
 
 
-def _part(fields: Mapping[str, Any], wording: Sequence[Wording]) -> Part:
+def _part(fields: Mapping[str, Any], wording: Sequence[Wording], slow: Sequence[str]) -> Part:
     return Part(
         name=fields["name"],
         score=fields["score"],
@@ -132,6 +135,7 @@ def _part(fields: Mapping[str, Any], wording: Sequence[Wording]) -> Part:
         left_out=fields.get("left_out", {}),
         tests={path: tuple(tests) for path, tests in fields.get("tests", {}).items()},
         wording=tuple(wording),
+        slow=tuple(slow),
     )
 
 
