@@ -48,7 +48,7 @@ bench: .development  ## how fast the service is: one table (bench/README.md)
 # `make mutants PART=core SHARD=1/8` runs a part of them, and MODULE=verifier/core/names.py those of one module.
 JOBS ?= 1
 mutants: .development  ## the modules with one change each, against their own tests (tests/mutants/README.md)
-	$(RUN)/python tools/mutation $(PART:%=--part %) $(MODULE:%=--module %) $(SHARD:%=--shard %) --jobs $(JOBS) $(OPTIONS)
+	$(RUN)/python tools/mutation $(PART:%=--part %) $(if $(MODULE),--module $(MODULE)) $(SHARD:%=--shard %) --jobs $(JOBS) $(OPTIONS)
 
 certificate-mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
 	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py

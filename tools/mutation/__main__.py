@@ -8,48 +8,29 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
-from listing import Listing, Part, Score, choose_modules, read_listing, read_parts
+from listing import Listing, Part, Score, choose_modules, read_listing, read_parts, read_warm
 from processes import Module, MutationError, load_module, survivors
 
 DIRECTORY = Path("tests/mutants")
-#: Imported once, before the forks. None of them imports the package.
-_WARM = (
-    "asn1crypto.cms",
-    "cryptography.x509.verification",
-    "cryptography.hazmat.primitives.asymmetric.rsa",
-    "cryptography.hazmat.primitives.serialization.pkcs12",
-    "flask",
-    "flask.testing",
-    "hypothesis",
-    "hypothesis.strategies",
-    "hypothesis.internal.conjecture.engine",
-    "jwt",
-    "opentelemetry.sdk.trace",
-    "orjson",
-    "prometheus_client",
-    "pydantic_settings",
-    "pyhanko_certvalidator",
-    "redis",
-    "tuf.api.metadata",
-    "typing_extensions",
-)
 #: RSA keys that a process takes before it makes its own, by their bits.
-_KEYS = {2047: 1, 2048: 24, 3072: 2}
+_KEYS = {2047: 1, 2048: 12, 3072: 2}
 
 
 def main() -> int:
     arguments = _arguments()
     parts = read_parts(DIRECTORY / "parts.toml")
     listing = read_listing(DIRECTORY / "equivalent.toml")
-    _prepare()
+    _prepare(read_warm(DIRECTORY / "parts.toml"))
     sys.stdout.write(f"{'module':44} {'mutants':>7} {'killed':>6} {'equal':>5} {'left':>4} {'score':>6} {'time':>6}\n")
     faults: list[str] = []
     for part in parts:
         if arguments.part not in {"", part.name}:
             continue
-        paths = [path for path in choose_modules(part) if arguments.module in {"", path}]
+        paths = [path for path in choose_modules(part) if not arguments.module or path in arguments.module]
         faults += _run_part(part, paths, listing, arguments)
     return 1 if faults else 0
 
@@ -107,20 +88,32 @@ def _run_module(
     return Score(mutants=len(chosen), killed=len(chosen) - len(left), equivalent=equal), faults
 
 
-def _prepare() -> None:
-    """Import what the tests import, except the package, and choose the examples of property tests once for all."""
-    import hypothesis  # noqa: PLC0415 - after the arguments are read, because it takes time
-
-    for name in _WARM:
-        __import__(name)
-    hypothesis.settings.register_profile(
-        "mutants", deadline=None, derandomize=True, database=None, max_examples=25,
-        suppress_health_check=list(hypothesis.HealthCheck), phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
-    )
-    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
-    _share_keys()
+def _prepare(warm: Sequence[str]) -> None:
+    """Import what the tests import, except the package."""
+    for name in warm:
+        import_module(name)
+    if "hypothesis" in sys.modules:
+        _choose_examples()
+    if "cryptography.hazmat.primitives.asymmetric.rsa" in sys.modules:
+        _share_keys()
     if any(name.partition(".")[0] == "verifier" for name in sys.modules):
         sys.exit("mutants: the package is imported before the forks")
+
+
+def _choose_examples() -> None:
+    """Let property tests take the same few examples for each mutant."""
+    import hypothesis  # noqa: PLC0415 - imported already, if the tests need it
+
+    hypothesis.settings.register_profile(
+        "mutants",
+        deadline=None,
+        derandomize=True,
+        database=None,
+        max_examples=25,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    )
+    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
 
 
 def _share_keys() -> None:
@@ -142,7 +135,7 @@ def _share_keys() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     parser.add_argument("--part", default="", help="only this part of tests/mutants/parts.toml")
-    parser.add_argument("--module", default="", help="only this module")
+    parser.add_argument("--module", default=[], nargs="+", help="only these modules")
     parser.add_argument("--shard", default="1/1", type=_shard, help="each N-th mutant, as in 1/8")
     parser.add_argument("--quick", action="store_true", help="try each survivor once: some are killed by a second try")
     parser.add_argument("--jobs", default=1, type=int, help="how many mutants at the same time")

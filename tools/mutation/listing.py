@@ -113,6 +113,12 @@ def read_listing(file: Path) -> Listing:
     return Listing({module: frozenset(keys) for module, keys in found.items()})
 
 
+def read_warm(file: Path) -> list[str]:
+    """Return the modules to import once, before the forks. None of them may import the package."""
+    found: list[str] = tomllib.loads(file.read_text("utf-8")).get("warm", [])
+    return found
+
+
 def read_parts(file: Path) -> list[Part]:
     fields = tomllib.loads(file.read_text("utf-8"))
     wording = tuple(
