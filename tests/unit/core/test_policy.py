@@ -82,6 +82,26 @@ def test_truth_tables(one: RuleOutcome, other: RuleOutcome, both: RuleOutcome, e
         assert outcome(AnyOf(*pair)) is either
 
 
+def test_a_combination_passes_document_and_moment_on() -> None:
+    young, later = MaximumAge(timedelta(seconds=20)), NOW + timedelta(seconds=21)
+    of = content(created_on=NOW)
+    for rule, now, expected in (
+        (AllOf(young), NOW, S),
+        (AllOf(young), later, D),
+        (AnyOf(young), NOW, S),
+        (AnyOf(young), later, D),
+        (Not(young), NOW, D),
+        (Not(young), later, S),
+    ):
+        assert rule.evaluate(of, now=now).outcome is expected
+
+
+def test_a_satisfied_combination_has_the_result_of_its_first_rule() -> None:
+    first, second = ClaimIn(ClaimName.SKU, frozenset({"standard"})), CloudIn(frozenset({Cloud.PUBLIC}))
+    assert AllOf(first, second).evaluate(content(), now=NOW).rule == "sku is allowed"
+    assert AnyOf(first, second).evaluate(content(), now=NOW).rule == "sku is allowed"
+
+
 @pytest.mark.parametrize(("inner", "outer"), [(S, D), (D, S), (A, A)])
 def test_the_negation_of_an_absent_claim_is_absent(inner: RuleOutcome, outer: RuleOutcome) -> None:
     assert outcome(Not(Fixed(inner))) is outer
