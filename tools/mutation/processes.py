@@ -12,6 +12,7 @@ import gc
 import importlib.machinery
 import importlib.util
 import json
+import mmap
 import os
 import resource
 import shutil
@@ -29,9 +30,10 @@ from typing import Any, NoReturn
 import pytest
 from changes import Mutant, list_mutants
 
-OPTIONS = (
-    "-q", "-x", "--no-header", "--tb=no", "--assert=plain", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider",
-)
+_OPTIONS = ("-q", "-x", "--no-header", "--tb=no", "--assert=plain", "--capture=no")
+#: Plugins that take time and cannot kill a mutant.
+_WITHOUT = ("cacheprovider", "randomly", "threadexception", "unraisableexception", "xdist")
+_ARGUMENTS = (*_OPTIONS, *(argument for name in _WITHOUT for argument in ("-p", f"no:{name}")))
 #: A mutant may take this many times the CPU time of the tests, and at least so many seconds.
 _TIMES, _LEAST_SECONDS = 4, 5
 #: Wall-clock time for each second of CPU time, because tests wait, and the machine may do other work.
@@ -187,7 +189,7 @@ def _run_collected(module: Module, chosen: Sequence[int], jobs: int) -> object:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = directory
         saved = os.dup(1)
         os.dup2(null.fileno(), 1)
-        status = pytest.main([*OPTIONS, *module.tests], plugins=[loop])
+        status = pytest.main([*_ARGUMENTS, *module.tests], plugins=[loop])
         os.dup2(saved, 1)
     return loop.answer or loop.failure or f"pytest ended with status {int(status)}"
 
@@ -213,16 +215,16 @@ class _Loop:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed or not session.items:
             return True
-        calls = _Calls(self._module.file)
+        calls = _Calls(self._module.file, len(session.items))
         started = time.process_time()
-        if not _run_tests(session, session.items, calls.record):
+        if _run_tests(session, session.items, calls.record):
             return True
         limits = _Limits(cpu=time.process_time() - started)
         _clear_caches()
         functions = _functions(self._module.file)
         gc.collect()
         gc.freeze()
-        if not _try([None], lambda _: _run_tests(session, session.items), limits, 1):
+        if not _try([None], lambda _: _run_tests(session, session.items) is None, limits, 1):
             self.failure = "the tests fail when they run for the second time in one process"
             return True
 
@@ -230,9 +232,9 @@ class _Loop:
             mutant = self._module.mutants[index]
             if mutant.at_import:
                 _replace_values(self._module, mutant)
-                return _run_tests(session, calls.fast(session.items))
+                return calls.run(session, session.items)
             _replace_code(functions, _compiled(self._module, mutant))
-            return _run_tests(session, calls.of(session.items, mutant.function))
+            return calls.run(session, calls.of(session.items, mutant.function))
 
         self.answer = {"cpu": limits.cpu, "survived": _try(self._chosen, survives, limits, self._jobs)}
         return True
@@ -242,21 +244,23 @@ def _run_tests(
     session: pytest.Session,
     items: Sequence[pytest.Item],
     around: Callable[[pytest.Item], contextlib.AbstractContextManager[None]] | None = None,
-) -> bool:
-    """Run the tests until one fails."""
+) -> pytest.Item | None:
+    """Run the tests until one fails, and return that one."""
     for item, following in zip(items, [*items[1:], None], strict=True):
         with around(item) if around else contextlib.nullcontext():
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed:
-            return False
-    return True
+            return item
+    return None
 
 
 class _Calls:
     """Which tests call which functions of a file, and how long each test takes."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, count: int) -> None:
         self._file = file
+        #: How many mutants each test killed. All forks share this memory.
+        self._kills = mmap.mmap(-1, count)
         self._called: dict[pytest.Item, set[str]] = {}
         self._seconds: dict[pytest.Item, float] = {}
 
@@ -278,12 +282,17 @@ class _Calls:
             self._seconds[item] = time.process_time() - started
 
     def of(self, items: Sequence[pytest.Item], function: str) -> list[pytest.Item]:
-        """Return the tests that call the function, the fast ones first."""
-        return self.fast([item for item in items if function in self._called[item]])
+        """Return the tests that call the function."""
+        return [item for item in items if function in self._called[item]]
 
-    def fast(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
-        """Return the tests, the fast ones first."""
-        return sorted(items, key=self._seconds.__getitem__)
+    def run(self, session: pytest.Session, items: Sequence[pytest.Item]) -> bool:
+        """Run the tests until one fails: first those that killed other mutants, then the fast ones."""
+        places = {item: place for place, item in enumerate(session.items)}
+        ordered = sorted(items, key=lambda item: (-self._kills[places[item]], self._seconds[item]))
+        killer = _run_tests(session, ordered)
+        if killer is not None:
+            self._kills[places[killer]] = min(self._kills[places[killer]] + 1, 255)
+        return killer is None
 
 
 def _clear_caches() -> None:
@@ -381,7 +390,7 @@ def _compiled(module: Module, mutant: Mutant | None) -> CodeType:
 def _import_and_test(module: Module, mutant: Mutant | None) -> bool:
     """Run the tests in this process, which has not imported the package, with the changed module."""
     sys.meta_path.insert(0, _Finder(module.name, _compiled(module, mutant)))
-    return pytest.main([*OPTIONS, *module.tests]) == pytest.ExitCode.OK
+    return pytest.main([*_ARGUMENTS, *module.tests]) == pytest.ExitCode.OK
 
 
 class _Finder:
