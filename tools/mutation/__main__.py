@@ -30,7 +30,8 @@ def main() -> int:
     for part in parts:
         if arguments.part not in {"", part.name}:
             continue
-        paths = [path for path in choose_modules(part) if not arguments.module or path in arguments.module]
+        modules = choose_modules(part)
+        paths = [path for path in arguments.module if path in modules] if arguments.module else modules
         faults += _run_part(part, paths, listing, arguments)
     return 1 if faults else 0
 
