@@ -46,7 +46,10 @@ def listed(changes: ModuleType, source: str) -> list[str]:
         ("def f():\n return x", ["return x  ->  return None"]),
         ("for a in b:\n c", ["b  ->  ()"]),
         ("if a:\n b", ["a  ->  not a"]),
-        ("try:\n a\nexcept (B, C):\n d", ["except (B, C): d  ->  except (B, C): raise", "(B, C)  ->  (C,)", "(B, C)  ->  (B,)"]),
+        (
+            "try:\n a\nexcept (B, C):\n d",
+            ["except (B, C): d  ->  except (B, C): raise", "(B, C)  ->  (C,)", "(B, C)  ->  (B,)"],
+        ),
         ("a.b = c", ["a.b = c  ->  pass"]),
         ("match a:\n case 'key' if b:\n  c", ["b  ->  not b", "'key'  ->  'XXkeyXX'"]),
     ],
@@ -151,7 +154,11 @@ def run_tool(directory: Path, listing: str) -> tuple[int, list[str]]:
         file.write_text(text, "utf-8")
     ran = subprocess.run(
         [sys.executable, str(TOOL)],
-        cwd=directory, env={"PYTHONPATH": ".", "PATH": ""}, capture_output=True, text=True, check=False,
+        cwd=directory,
+        env={"PYTHONPATH": ".", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert not ran.stderr
     return ran.returncode, ran.stdout.splitlines()

@@ -1,6 +1,7 @@
 """Test the tests: change the code of one module at a time, and list the changes that its own tests do not notice.
 
-Run from the repository: `make mutants`, `make mutants PART=core SHARD=1/8`, `make mutants MODULE=verifier/core/names.py`.
+Run from the repository: `make mutants`, `make mutants PART=core SHARD=1/8`, or
+`make mutants MODULE=verifier/core/names.py`.
 tests/mutants/README.md says how it works, and how to read the result.
 """
 
@@ -63,9 +64,7 @@ def _report(row: str, faults: list[str]) -> list[str]:
     return faults
 
 
-def _run_module(
-    module: Module, part: Part, listing: Listing, arguments: argparse.Namespace
-) -> tuple[Score, list[str]]:
+def _run_module(module: Module, part: Part, listing: Listing, arguments: argparse.Namespace) -> tuple[Score, list[str]]:
     number, of = arguments.shard
     counted = [index for index, mutant in enumerate(module.mutants) if not part.is_wording(module.path, mutant)]
     chosen = counted[number - 1 :: of]
@@ -122,9 +121,7 @@ def _share_keys() -> None:
     from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - as above
 
     make = rsa.generate_private_key
-    pool = {
-        bits: [make(public_exponent=65537, key_size=bits) for _ in range(count)] for bits, count in _KEYS.items()
-    }
+    pool = {bits: [make(public_exponent=65537, key_size=bits) for _ in range(count)] for bits, count in _KEYS.items()}
 
     def take(public_exponent: int, key_size: int, backend: object = None) -> rsa.RSAPrivateKey:  # noqa: ARG001 - the signature of the library
         kept = pool.get(key_size, []) if public_exponent == 65537 else []  # noqa: PLR2004 - the usual exponent

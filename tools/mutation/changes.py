@@ -140,19 +140,20 @@ def is_text(node: ast.AST | None) -> bool:
     """Whether the expression is text for people: strings with a space, and what is made of them."""
     match node:
         case ast.Constant(value=str(text)):
-            return " " in text
+            found = " " in text
         case ast.JoinedStr(values=values):
-            return any(is_text(value) for value in values)
+            found = any(is_text(value) for value in values)
         case ast.IfExp(body=body, orelse=other):
-            return _is_text_or_empty(body) and _is_text_or_empty(other) and (is_text(body) or is_text(other))
+            found = _is_text_or_empty(body) and _is_text_or_empty(other) and (is_text(body) or is_text(other))
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return is_text(left) or is_text(right)
+            found = is_text(left) or is_text(right)
         case ast.BoolOp(op=ast.Or(), values=values):
-            return is_text(values[-1])
+            found = is_text(values[-1])
         case ast.Call(func=ast.Attribute(value=joiner, attr="join")):
-            return is_text(joiner)
+            found = is_text(joiner)
         case _:
-            return False
+            found = False
+    return found
 
 
 def _is_text_or_empty(node: ast.AST) -> bool:
@@ -169,7 +170,10 @@ def _texts(change: _Change) -> tuple[str, str]:
 
 
 def _show(node: object) -> str:
-    """Return the code in one line, without the words of messages. Versions of Python differ in the quotes of nested strings."""
+    """Return the code in one line, without the words of messages.
+
+    Versions of Python differ in the quotes of nested strings.
+    """
     text = ast.unparse(_Shorten().visit(copy.deepcopy(node))) if isinstance(node, ast.AST) else str(node)
     return " ".join(text.replace('"', "'").split())
 
@@ -239,18 +243,17 @@ def _is_left_out(place: Place) -> bool:
     node = place.read()
     if place.field == "format_spec" or (isinstance(place.parent, ast.JoinedStr) and isinstance(node, ast.Constant)):
         return True
-    if place.field in {"annotation", "returns", "decorator_list", "bases", "keywords"} and isinstance(
-        place.parent, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.arg | ast.AnnAssign
-    ):
+    defines = isinstance(place.parent, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.arg | ast.AnnAssign)
+    if defines and place.field in {"annotation", "returns", "decorator_list", "bases", "keywords"}:
         return True
     match node:
-        case ast.Expr(value=ast.Constant()):
-            return True
-        case ast.Assign(targets=[ast.Name(id="__all__")]):
-            return True
-        case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
-            return True
-        case ast.Call(func=ast.Name(id=name)) if name in _TYPING:
+        case ast.Call(func=ast.Name(id=name)):
+            return name in _TYPING
+        case (
+            ast.Expr(value=ast.Constant())
+            | ast.Assign(targets=[ast.Name(id="__all__")])
+            | ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[])
+        ):
             return True
         case _:
             return is_text(node)
@@ -286,7 +289,30 @@ class _Holder(ast.AST):
 
 
 def _inner_changes(node: ast.AST, place: Place) -> Iterator[_Change]:
-    """Changes to a part of the node that is no node with a place of its own, shown as the whole node."""
+    """Changes to a part of the node, shown as that part or as the whole node."""
+    yield from _argument_changes(node, place)
+    yield from _condition_changes(node)
+    match node:
+        case ast.For():
+            source = Place(parent=node, field="iter")
+            yield _Change(source, ast.Tuple(elts=[], ctx=ast.Load()), source)
+        case ast.Slice(lower=lower, upper=upper):
+            for name, bound in (("lower", lower), ("upper", upper)):
+                if bound is not None:
+                    yield _Change(Place(parent=node, field=name), None, place)
+        case ast.ExceptHandler(type=ast.Tuple(elts=[*kinds])):
+            caught = Place(parent=node, field="type")
+            for kind in kinds:
+                fewer = ast.Tuple(elts=[one for one in kinds if one is not kind], ctx=ast.Load())
+                yield _Change(caught, fewer, caught)
+        case ast.Attribute(attr=name) | ast.Name(id=name) if name in _NAMES and _is_called(place):
+            field = "attr" if isinstance(node, ast.Attribute) else "id"
+            yield _Change(Place(parent=node, field=field), _NAMES[name], place)
+        case _:
+            return
+
+
+def _argument_changes(node: ast.AST, place: Place) -> Iterator[_Change]:
     match node:
         case ast.Call(func=ast.Name(id="isinstance" | "len")):
             return  # None is a TypeError there, which any test notices
@@ -297,28 +323,20 @@ def _inner_changes(node: ast.AST, place: Place) -> Iterator[_Change]:
                 if keyword.arg is not None:
                     shown = Place(parent=node, field="keywords", index=index)
                     yield from _to_none(Place(parent=keyword, field="value"), keyword.value, shown)
-        case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test) if _is_plain(test):
-            condition = Place(parent=node, field="test")
-            yield _Change(condition, _not(test), condition)
-        case ast.match_case(guard=ast.expr() as guard) if _is_plain(guard):
-            condition = Place(parent=node, field="guard")
-            yield _Change(condition, _not(guard), condition)
-        case ast.For():
-            source = Place(parent=node, field="iter")
-            yield _Change(source, ast.Tuple(elts=[], ctx=ast.Load()), source)
-        case ast.Slice(lower=lower, upper=upper):
-            for name, bound in (("lower", lower), ("upper", upper)):
-                if bound is not None:
-                    yield _Change(Place(parent=node, field=name), None, place)
-        case ast.ExceptHandler(type=ast.Tuple(elts=[*kinds])):
-            for kind in kinds:
-                fewer = ast.Tuple(elts=[one for one in kinds if one is not kind], ctx=ast.Load())
-                yield _Change(Place(parent=node, field="type"), fewer, Place(parent=node, field="type"))
-        case ast.Attribute(attr=name) | ast.Name(id=name) if name in _NAMES and _is_called(place):
-            field = "attr" if isinstance(node, ast.Attribute) else "id"
-            yield _Change(Place(parent=node, field=field), _NAMES[name], place)
         case _:
             return
+
+
+def _condition_changes(node: ast.AST) -> Iterator[_Change]:
+    match node:
+        case ast.If() | ast.While() | ast.IfExp():
+            condition = Place(parent=node, field="test")
+        case ast.match_case(guard=ast.expr()):
+            condition = Place(parent=node, field="guard")
+        case _:
+            return
+    if _is_plain(condition.read()):
+        yield _Change(condition, _not(condition.read()), condition)
 
 
 def _is_called(place: Place) -> bool:

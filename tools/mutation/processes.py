@@ -185,7 +185,7 @@ def _silence() -> None:
 
 def _run_collected(module: Module, chosen: Sequence[int], jobs: int) -> object:
     loop = _Loop(module, chosen, jobs)
-    with tempfile.TemporaryDirectory(prefix="mutants-") as directory, open(os.devnull, "w", encoding="utf-8") as null:
+    with tempfile.TemporaryDirectory(prefix="mutants-") as directory, Path(os.devnull).open("w") as null:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = directory
         saved = os.dup(1)
         os.dup2(null.fileno(), 1)
@@ -317,7 +317,7 @@ def _replace_code(functions: Sequence[FunctionType], compiled: CodeType) -> None
     for function in functions:
         code = codes.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
         if code is not None and code != function.__code__:
-            # A changed function that uses fewer variables of the function around it does not fit: the second try decides.
+            # A function that uses fewer variables of the function around it does not fit: the second try decides.
             with contextlib.suppress(ValueError):
                 function.__code__ = code
 

@@ -80,7 +80,9 @@ def test_refuses_more_certificates_than_the_maximum() -> None:
 @pytest.mark.parametrize("size", [MAX_CERTIFICATE_BYTES, MAX_CERTIFICATE_BYTES + 1])
 def test_a_certificate_may_have_the_maximum_of_bytes(size: int) -> None:
     def make(length: int) -> bytes:
-        padding = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\x04\x82" + length.to_bytes(2) + bytes(length))
+        padding = x509.UnrecognizedExtension(
+            x509.ObjectIdentifier("1.2.3"), b"\x04\x82" + length.to_bytes(2) + bytes(length)
+        )
         return der(make_signer(key=spare_key(), extensions=[padding]).certificate)
 
     other = make(size - len(make(4096)) + 4096)

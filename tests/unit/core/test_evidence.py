@@ -152,6 +152,7 @@ def test_the_size_is_bounded_by_default() -> None:
         evidence.check_size(b"x" * (MAX_EVIDENCE_BYTES + 1))
 
 
+NOT_PEM = "The evidence is not one PEM block with the label PKCS7 or CMS."
 REMEDY = "Post the answer of GET /metadata/attested/document."
 
 
@@ -247,20 +248,18 @@ def test_a_string_of_json_is_read() -> None:
         ("MAB", "The signature seems to be cut off: its base64 ends inside a byte."),
         ("MAAAM", "The signature seems to be cut off: its base64 ends inside a byte."),
         ("", "The evidence is empty."),
-        ("-----BEGIN", "The evidence is not one PEM block with the label PKCS7 or CMS. It has no label."),
+        ("-----BEGIN", f"{NOT_PEM} It has no label."),
         (
             "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----",
-            "The evidence is not one PEM block with the label PKCS7 or CMS. It begins with the label CERTIFICATE.",
+            f"{NOT_PEM} It begins with the label CERTIFICATE.",
         ),
         (
             "-----BEGIN CMS-----\nMAA=\n-----END PKCS7-----",
-            "The evidence is not one PEM block with the label PKCS7 or CMS. It has no end, or other text inside or after "
-            "the block.",
+            f"{NOT_PEM} It has no end, or other text inside or after the block.",
         ),
         (
             "-----BEGIN PKCS7-----\nMAA=\n",
-            "The evidence is not one PEM block with the label PKCS7 or CMS. It has no end, or other text inside or after "
-            "the block.",
+            f"{NOT_PEM} It has no end, or other text inside or after the block.",
         ),
     ],
 )
@@ -268,7 +267,7 @@ def test_the_fault_of_a_signature_is_named(text: str, fault: str) -> None:
     with pytest.raises(FormatRefused) as caught:
         evidence.from_fields(encoding="pkcs7", signature=text)
     assert caught.value.detail == fault
-    assert isinstance(caught.value, QuotingRefused) is fault.startswith("The evidence is not one PEM")
+    assert isinstance(caught.value, QuotingRefused) is fault.startswith(NOT_PEM)
 
 
 def test_base64url_is_read_with_and_without_padding() -> None:
@@ -299,8 +298,6 @@ def test_the_faults_of_fields_and_json_are_named() -> None:
     )
     with pytest.raises(QuotingRefused) as caught:
         evidence.from_fields(encoding="x" * 33, signature="MAA=")
-    assert caught.value.detail == (
-        f"The encoding '{'x' * 32}' is not supported. Use the encoding of IMDS, 'pkcs7'."
-    )
+    assert caught.value.detail == (f"The encoding '{'x' * 32}' is not supported. Use the encoding of IMDS, 'pkcs7'.")
     with pytest.raises(QuotingRefused, match="Unknown field 'nonce'"):
         evidence.from_imds_answer(b'{"nonce": 1, "signature": "MAA="}')

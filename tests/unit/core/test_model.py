@@ -4,8 +4,8 @@ from dataclasses import fields, replace
 from datetime import timedelta
 
 import pytest
-from support.documents import NONCE, NOW, VM, document, raw, shared_bundle
 from support.appraisals import read_in_time
+from support.documents import NONCE, NOW, VM, document, raw, shared_bundle
 
 from verifier.core import model
 from verifier.core.chain import build_chain

@@ -1,9 +1,9 @@
 """The forms of nonces: which characters, how many, and which text is the default nonce of IMDS."""
 
 import pytest
+from support.documents import NOW
 
 from verifier.core.nonces import DEFAULT_NONCE, NonceForm, NonceMode, NonceRecord
-from support.documents import NOW
 
 DIGITS = "0123456789"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

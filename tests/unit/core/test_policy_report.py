@@ -68,7 +68,13 @@ def test_every_rule_is_evaluated_at_the_moment() -> None:
     assert created_on is not None
     young = MaximumAge(timedelta(seconds=90))
     for now, outcome in ((created_on, S), (created_on + timedelta(seconds=91), D)):
-        for rule in (young, AllOf(young), AnyOf(young, FABRIKAM), AllOf(AllOf(young), CONTOSO), AllOf(AllOf(young, CONTOSO))):
+        for rule in (
+            young,
+            AllOf(young),
+            AnyOf(young, FABRIKAM),
+            AllOf(AllOf(young), CONTOSO),
+            AllOf(AllOf(young, CONTOSO)),
+        ):
             policy = report_policy("gold", rule, CONTENT, now=now)
             assert policy.name == "gold"
             assert policy.outcome is outcome

@@ -7,9 +7,9 @@ import pytest
 from verifier.core.reasons import (
     NO_REMARKS,
     NONCE_RETRY_AFTER,
+    ChainRefused,
     Check,
     CheckResult,
-    ChainRefused,
     ClaimsRefused,
     FormatRefused,
     NonceRefused,
@@ -62,7 +62,9 @@ def test_a_remark_is_on_a_check_that_passed_or_was_omitted() -> None:
     assert passed["chain"] == ("pass", "")
     assert passed["nonce"] == ("skipped", "no nonce")
     assert passed["policy"] == ("pass", "two policies")
-    failed = {name: (outcome, detail) for name, outcome, detail in outcomes(progress(failed=Check.CHAIN, remarks=REMARKS))}
+    failed = {
+        name: (outcome, detail) for name, outcome, detail in outcomes(progress(failed=Check.CHAIN, remarks=REMARKS))
+    }
     assert failed["format"] == ("pass", "odd")
     assert failed["chain"] == ("fail", "")
     assert failed["nonce"] == ("skipped", "no nonce")

@@ -42,7 +42,12 @@ def test_a_type_that_json_does_not_have_is_not_written(value: object) -> None:
         encode_json(value)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_any_value_is_read_again(value: object) -> None:
     written = encode_json(value)
     assert written.isascii()
