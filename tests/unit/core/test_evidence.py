@@ -277,9 +277,18 @@ def test_base64url_is_read_with_and_without_padding() -> None:
     assert evidence.from_fields(encoding="pkcs7", signature="MPs-").raw_der == b"\x30\xfb\x3e"
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\x1c"])
+def test_only_ascii_white_space_is_ignored(space: str) -> None:
+    quoted = json.dumps(f"{space}MAA=", ensure_ascii=False)
+    for text in (f"{space}MAA=", f"MAA={space}", f'{space}"MAA="', quoted, f"{space}{{}}"):
+        fault_of(evidence.from_text, text)
+
+
 def test_the_form_of_a_file_is_chosen_by_its_start() -> None:
     assert evidence.object_text(b"\x30{") is None
     assert evidence.object_text(b"MAA=") is None
+    assert evidence.object_text(b"{ 0") == "{ 0"
+    assert evidence.object_text("\u00a0{".encode()) is None
     assert evidence.object_text(b" \n{ x") == " \n{ x"
     assert evidence.object_text(b"\xef\xbb\xbf{}") == "{}"
     assert evidence.from_file(b"0 is the tag of a SEQUENCE").raw_der.startswith(b"0 is")
