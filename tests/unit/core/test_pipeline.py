@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from support import documents
@@ -11,7 +12,10 @@ from support.chains import root
 from support.documents import NOW, bundle_of, document, raw, sample, shared_bundle, shared_pki, sign, spare_key
 
 from verifier.adapters.trust.files import load_bundle
-from verifier.core.model import Limits
+from verifier.core.chain import build_chain
+from verifier.core.model import ArchivedResult, Limits
+from verifier.core.pipeline import appraise_archived
+from verifier.core.policy import CloudIn, Policies
 from verifier.core.reasons import Check, Outcome, Reason, Refused, progress
 from verifier.core.trust.clouds import Cloud
 
@@ -150,3 +154,37 @@ def test_a_result_is_immutable() -> None:
     with pytest.raises(AttributeError):
         content.chain = ()  # type: ignore[misc] # which is what is tested
     assert replace(content, chain=()) != content
+
+
+def archived(*, nonce: str | None, policies: Policies | None = None) -> ArchivedResult:
+    return appraise_archived(
+        raw(document()),
+        at=NOW,
+        limits=LIMITS,
+        build_chain=partial(build_chain, now=NOW, bundle=shared_bundle()),
+        nonce=nonce,
+        policies=policies or Policies(),
+        policy=Policies.DEFAULT,
+    )
+
+
+@pytest.mark.parametrize("nonce", [None, documents.NONCE])
+def test_an_archived_document_says_that_its_nonce_was_not_redeemed(nonce: str | None) -> None:
+    result = archived(nonce=nonce)
+    [check] = [check for check in result.checks if check.outcome is not Outcome.PASS]
+    assert (check.name, check.outcome) == (Check.NONCE, Outcome.SKIPPED)
+    assert check.detail
+    assert result.evaluated_at == NOW
+    assert result.verified.fresh.has_expected_nonce is (nonce is not None)
+    with pytest.raises(Refused) as caught:
+        archived(nonce=nonce, policies=Policies({Policies.DEFAULT: CloudIn(frozenset({Cloud.CHINA}))}))
+    assert caught.value.reason is Reason.POLICY_DENIED
+    assert caught.value.checks[6] == check
+    assert not caught.value.retryable
+
+
+def test_an_archived_document_with_another_nonce_is_refused_for_good() -> None:
+    with pytest.raises(Refused) as caught:
+        archived(nonce="9876543210")
+    assert caught.value.reason is Reason.NONCE_MISMATCH
+    assert not caught.value.retryable

@@ -15,6 +15,7 @@ from support.der_parts import (
     ENCAPSULATED,
     SID,
     SIGNATURE,
+    SIGNATURE_ALGORITHM,
     SIGNED_DATA,
     SIGNER,
     SIGNERS,
@@ -87,6 +88,28 @@ def message(raw: bytes) -> str:
     return str(caught.value)
 
 
+SHA256, RSA, PSS = "2.16.840.1.101.3.4.2.1", "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10"
+
+
+def attributes(*numbers: int) -> bytes:
+    """Return [0] with one attribute for each number, or with all from the first number to the last."""
+    chosen = range(*numbers) if numbers[0] < numbers[-1] else numbers
+    return tlv(0xA0, *(sequence(oid(f"1.2.3.{number}"), b"\x31\x00") for number in chosen))
+
+
+def test_reads_the_greatest_number_of_signed_attributes() -> None:
+    read = read_signed_data(edited(GOOD, DIGEST, lambda one: one + attributes(0, 32)))
+    assert read.signed_attributes is not None
+    assert len(read.signed_attributes) == 32
+    assert read.signed_set == tlv(0x31, *read.signed_attributes)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [(PSS, sequence()), ("1.2.3.4", sequence()), (RSA, b"")])
+def test_reads_the_parameters_of_other_algorithms(name: str, parameters: bytes) -> None:
+    read = read_signed_data(edited(GOOD, SIGNATURE_ALGORITHM, lambda _: sequence(oid(name), parameters)))
+    assert (read.signature_algorithm.oid, read.signature_algorithm.parameters) == (name, parameters)
+
+
 @pytest.mark.parametrize(
     ("path", "change", "said"),
     [
@@ -103,6 +126,11 @@ def message(raw: bytes) -> str:
         (SIGNER, lambda one: one * 2, "more than one signer"),
         (SID, lambda _: b"\x80\x00", "not named by issuer and serial number"),
         (SIGNATURE, lambda one: one + b"\xa1\x00", "unsigned attributes"),
+        (DIGEST, lambda _: sequence(oid(SHA256), sequence()), "The digest algorithm has parameters."),
+        (SIGNATURE_ALGORITHM, lambda _: sequence(oid(RSA), sequence()), "The RSA signature algorithm has parameters."),
+        (DIGEST, lambda one: one + attributes(0, 33), "more than 32 signed attributes"),
+        (DIGEST, lambda one: one + attributes(1, 0), "not in DER order, or one occurs twice"),
+        (DIGEST, lambda one: one + attributes(1, 1), "not in DER order, or one occurs twice"),
         (SIGNATURE, lambda one: one + one, "do not belong"),
         (DIGEST, lambda _: sequence(oid("1.3.4"), tlv(0x04, bytes(MAX_ALGORITHM_BYTES))), "more than 256 bytes"),
         (DIGEST, lambda _: sequence(tlv(0x06, b"\x2a" + b"\x81" * MAX_OID_BYTES)), f"more than {MAX_OID_BYTES} bytes"),
