@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from support import cms, documents
 from support.appraisal_cost import verification_seconds
 from support.appraisals import authenticate_archived, read_in_time
-from support.certificates import make_self_signed, make_signer
+from support.certificates import make_authority, make_self_signed, make_signer
 from support.der_parts import (
     CERTIFICATES,
     DIGEST,
@@ -305,3 +305,22 @@ def test_the_number_of_verified_leaves_is_bounded_exactly(before: int, *, is_fou
         raw(data), FormatRefused(Reason.MALFORMED_EVIDENCE, "It is."), bundle=shared_bundle(), now=NOW
     )
     assert (report is not None) is is_found
+
+
+@pytest.mark.parametrize(("before", "is_found"), [(3, True), (4, False)])
+def test_the_number_of_verifications_is_bounded_exactly(before: int, *, is_found: bool) -> None:
+    name = ISSUER.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+    namesake = make_authority(issuer=shared_pki().root, name=str(name), key=spare_key(2)).certificate
+    assert namesake.subject == ISSUER.subject
+    leaves = [der(make_signer(issuer_key=spare_key()).certificate) for _ in range(before)]
+    data = edited(GOOD, CERTIFICATES, replaced_by(tlv(0xA0, *leaves, der(SIGNER))))
+    for pins in ((namesake, ISSUER), (ISSUER, namesake)):
+        report = find_nonconforming(
+            raw(data), FormatRefused(Reason.MALFORMED_EVIDENCE, "It is."), bundle=bundle_of(ROOT, *pins), now=NOW
+        )
+        assert (report is not None) is is_found
+
+
+def test_a_document_without_content_is_not_reported() -> None:
+    data = edited(GOOD, ENCAPSULATED, replaced_by(b""))
+    assert report_of(data) is None

@@ -341,3 +341,15 @@ def test_a_cloud_changes_when_the_first_of_its_certificates_does() -> None:
     assert cloud.next_change(NOT_BEFORE) == ACTIVATE_AT
     assert cloud.next_change(ACTIVATE_AT) == NOT_AFTER - EXPIRY_WARNING + MICROSECOND
     assert cloud.next_change(NOT_AFTER + MICROSECOND) is None
+
+
+def test_an_open_cloud_is_served_configured_and_not_retired() -> None:
+    both = [Cloud.PUBLIC, Cloud.CHINA]
+    bundle = TrustBundle.of(
+        (entry(clouds=both, retire_at=RETIRE_AT), entry(certificate("Other"), clouds=[Cloud.CHINA]))
+    )
+    served = {Cloud.PUBLIC, Cloud.CHINA, Cloud.GERMANY}
+    assert bundle.open_clouds(served, at=RETIRE_AT - MICROSECOND) == bundle.clouds
+    assert bundle.open_clouds(served, at=RETIRE_AT).keys() == {Cloud.CHINA}
+    assert bundle.open_clouds({Cloud.PUBLIC}, at=ACTIVATE_AT).keys() == {Cloud.PUBLIC}
+    assert bundle.open_clouds({Cloud.GERMANY}, at=ACTIVATE_AT) == {}

@@ -453,3 +453,10 @@ def test_an_authority_key_identifier_may_name_the_issuer_and_its_number() -> Non
     assert read(make_signer(extensions=[both]).certificate).authority_key_identifier == b"key"
     neither = x509.AuthorityKeyIdentifier(None, names, ISSUER.serial_number)
     assert read(make_signer(extensions=[neither]).certificate).authority_key_identifier is None
+
+
+@pytest.mark.parametrize("version", [b"", tlv(0xA0, integer(2))])
+def test_the_issuer_and_number_are_read_with_and_without_a_version(version: bytes) -> None:
+    algorithm, issuer = sequence(oid("1.2.3")), sequence(tlv(0x31))
+    certificate = sequence(sequence(version, integer(300), algorithm, issuer, b"\x05\x00"), algorithm)
+    assert read_issuer_and_number(certificate) == (issuer, b"\x01\x2c")
