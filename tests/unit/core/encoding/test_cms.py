@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 
 import pytest
+from asn1crypto import parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import cms, documents
@@ -18,8 +19,11 @@ from support.der_parts import (
     SIGNATURE_ALGORITHM,
     SIGNED_DATA,
     SIGNER,
+    SIGNER_VERSION,
     SIGNERS,
+    VERSION,
     encode_signed_data,
+    integer,
     oid,
     sequence,
     tlv,
@@ -93,8 +97,31 @@ SHA256, RSA, PSS = "2.16.840.1.101.3.4.2.1", "1.2.840.113549.1.1.1", "1.2.840.11
 
 def attributes(*numbers: int) -> bytes:
     """Return [0] with one attribute for each number, or with all from the first number to the last."""
-    chosen = range(*numbers) if numbers[0] < numbers[-1] else numbers
+    chosen = range(*numbers) if len(numbers) == 2 and numbers[0] < numbers[1] else numbers
     return tlv(0xA0, *(sequence(oid(f"1.2.3.{number}"), b"\x31\x00") for number in chosen))
+
+
+def inside(element: bytes) -> bytes:
+    """Return the contents of an element."""
+    return bytes(parser.parse(element)[4])
+
+
+@pytest.mark.parametrize("size", [MAX_ALGORITHM_BYTES, MAX_ALGORITHM_BYTES + 1])
+def test_the_size_of_an_algorithm_is_bounded_exactly(size: int) -> None:
+    name = oid("1.2.3.4.5")
+    algorithm = sequence(name, tlv(0x04, bytes(size - len(name) - 3 - 3)))
+    assert len(algorithm) == size
+    changed = edited(GOOD, SIGNATURE_ALGORITHM, lambda _: algorithm)
+    if size > MAX_ALGORITHM_BYTES:
+        assert "more than 256 bytes" in message(changed)
+    else:
+        assert read_signed_data(changed).signature_algorithm.oid == "1.2.3.4.5"
+
+
+def test_without_signed_attributes_no_set_is_signed() -> None:
+    read = read_signed_data(GOOD)
+    assert read.signed_attributes is None
+    assert read.signed_set == b""
 
 
 def test_reads_the_greatest_number_of_signed_attributes() -> None:
@@ -129,6 +156,16 @@ def test_reads_the_parameters_of_other_algorithms(name: str, parameters: bytes) 
         (DIGEST, lambda _: sequence(oid(SHA256), sequence()), "The digest algorithm has parameters."),
         (SIGNATURE_ALGORITHM, lambda _: sequence(oid(RSA), sequence()), "The RSA signature algorithm has parameters."),
         (DIGEST, lambda one: one + attributes(0, 33), "more than 32 signed attributes"),
+        (SIGNERS, lambda one: one + b"\x05\x00", "do not belong"),
+        (ENCAPSULATED, lambda one: sequence(inside(one), b"\x05\x00"), "do not belong"),
+        (SID, lambda one: sequence(inside(one), b"\x05\x00"), "do not belong"),
+        (DIGEST, lambda one: sequence(inside(one), b"\x05\x00", b"\x05\x00"), "do not belong"),
+        (VERSION, lambda _: integer(3), "not a SignedData of version 1"),
+        (SIGNER_VERSION, lambda _: integer(3), "not named by issuer and serial number"),
+        (DIGESTS, lambda one: tlv(0x31, inside(one), inside(one)), "announces more than one digest"),
+        (DIGESTS, lambda _: tlv(0x31, sequence(oid("1.2.3"))), "announces another digest algorithm than its signer"),
+        (ENCAPSULATED, lambda _: sequence(oid("1.2.3"), tlv(0xA0, tlv(4, b""))), "not a SignedData of version 1"),
+        (DIGEST, lambda one: one + attributes(1, 3, 2), "not in DER order, or one occurs twice"),
         (DIGEST, lambda one: one + attributes(1, 0), "not in DER order, or one occurs twice"),
         (DIGEST, lambda one: one + attributes(1, 1), "not in DER order, or one occurs twice"),
         (SIGNATURE, lambda one: one + one, "do not belong"),
@@ -163,3 +200,5 @@ def other(value: object) -> object:
 
 def test_its_representation_hides_the_content() -> None:
     assert documents.VM.vm_id not in repr(read_signed_data(GOOD))
+    shown = {"announced_digest", "serial_number", "digest_algorithm", "signature_algorithm"}
+    assert {field.name for field in fields(SignedData) if field.repr} == shown
