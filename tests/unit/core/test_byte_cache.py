@@ -129,3 +129,18 @@ def test_a_total_that_other_threads_left_wrong_ends_with_the_last_value() -> Non
     assert len(cache) == 0
     cache.keep("b", b"b" * 20)
     assert cache.find("b") == b"b" * 20
+
+
+def test_taking_an_absent_value_frees_no_bytes() -> None:
+    cache: ByteCache[str, bytes] = ByteCache(20, weigh)
+    for _ in range(10):
+        assert cache.take("absent") is None
+    cache.keep("a", b"a" * 15)
+    cache.keep("b", b"b" * 10)
+    assert cache.weight == 10
+
+
+def test_the_weight_of_a_value_may_depend_on_its_key() -> None:
+    cache: ByteCache[str, bytes] = ByteCache(20, lambda key, value: len(key) + len(value))
+    cache.keep("k" * 8, b"v")
+    assert cache.weight == 9

@@ -207,5 +207,5 @@ def test_a_second_pin_adds_its_clouds_to_the_first() -> None:
 
 def test_a_decision_has_no_note_by_default_and_shows_no_bytes() -> None:
     assert pinned().note == ""
-    assert "one" not in repr(pinned())
+    assert "der" not in repr(pinned())
     assert "raw" not in repr(FollowedBundle(raw=b"bundle", version=1, decided_by="alice", decided_at=NOW))
