@@ -109,3 +109,9 @@ def test_an_issuer_without_a_certificate_is_pinned_by_name_until_that_pin_expire
 
 def test_an_issuer_is_open_until_it_is_decided() -> None:
     assert {status.value for status in ReviewStatus if status.is_open} == {"unresolved", "approvable", "admitted"}
+
+
+def test_answers_name_the_statuses() -> None:
+    assert {status.value for status in ReviewStatus} == {
+        "unresolved", "approvable", "admitted", "pinned", "rejected", "denied", "retired",
+    }  # fmt: skip
