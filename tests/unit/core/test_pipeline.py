@@ -263,6 +263,23 @@ def test_an_observer_sees_each_check_and_what_it_found() -> None:
     assert appraised(None) == verified
 
 
+def test_the_policy_of_the_nonce_applies_too() -> None:
+    verified = appraise(
+        raw(document()),
+        now=NOW,
+        limits=LIMITS,
+        needs_times=False,
+        build_chain=partial(build_chain, now=NOW, bundle=shared_bundle()),
+        establish_freshness=lambda content: Redeemed(
+            content=content, record=NonceRecord(issued_at=NOW, expires_at=NOW, policy="asked")
+        ),
+        policies=ALLOWING,
+        tenant_policy="theirs",
+        request_policy=None,
+    )
+    assert verified.policies == ("theirs", "asked")
+
+
 def test_a_denial_keeps_the_remarks_of_the_nonce_check() -> None:
     with pytest.raises(Refused) as caught:
         appraised(None, DENYING)

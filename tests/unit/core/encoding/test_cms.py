@@ -160,6 +160,7 @@ def test_reads_the_parameters_of_other_algorithms(name: str, parameters: bytes) 
         (ENCAPSULATED, lambda one: sequence(inside(one), b"\x05\x00"), "do not belong"),
         (SID, lambda one: sequence(inside(one), b"\x05\x00"), "do not belong"),
         (DIGEST, lambda one: sequence(inside(one), b"\x05\x00", b"\x05\x00"), "do not belong"),
+        (ENCAPSULATED, lambda _: sequence(oid(cms.ID_DATA), tlv(0xA0, tlv(4, b"{}"), b"\x05\x00")), "do not belong"),
         (VERSION, lambda _: integer(3), "not a SignedData of version 1"),
         (SIGNER_VERSION, lambda _: integer(3), "not named by issuer and serial number"),
         (DIGESTS, lambda one: tlv(0x31, inside(one), inside(one)), "announces more than one digest"),
