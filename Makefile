@@ -12,8 +12,8 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench model mutants vectors fuzz differential generate docs agent \
-	relying-party release-check audit lock clean
+.PHONY: demo test check lint types imports bench model mutants certificate-mutants coverage vectors fuzz differential \
+	generate docs agent relying-party release-check audit lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -49,15 +49,24 @@ bench: .development  ## how fast the service is: one table (bench/README.md)
 model: .development  ## every interleaving of posts, failures and failovers of the nonce store
 	PYTHONPATH=tests $(RUN)/python -m model.claims
 
-mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
-	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
-
 # COUNT=100000 compares as many mutants of documents.
 differential: .development  ## chains and 20,000 mutants of documents, beside what OpenSSL decides
 	PYTHONPATH=tests $(RUN)/python tools/compare_with_openssl.py $(COUNT)
 
 vectors: .development  ## the vector that detects the removal of each check, in tests/vectors/detectors.toml
 	PYTHONPATH=tests $(RUN)/python tools/assign_vectors.py
+
+# `make mutants PART=core SHARD=1/8` runs a part of them, and MODULE=verifier/core/names.py those of one module.
+JOBS ?= 1
+mutants: .development  ## the modules with one change each, against their own tests (tests/mutants/README.md)
+	$(RUN)/python tools/mutation $(PART:%=--part %) $(if $(MODULE),--module $(MODULE)) $(SHARD:%=--shard %) --jobs $(JOBS) $(OPTIONS)
+
+certificate-mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
+	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
+
+coverage: .development  ## the branches of core that its tests take: less than all of them fails
+	$(RUN)/coverage run --module pytest --quiet -p no:randomly tests/unit/core --ignore=tests/unit/core/test_costs.py
+	$(RUN)/coverage report
 
 # How long one test may look for examples, at most: CI kills the job later.
 FUZZ_EXAMPLES ?= 5000
@@ -134,4 +143,4 @@ $(UV): tools/uv.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -1,6 +1,7 @@
 """Appraise mutants of a signer's certificate that its CA signed again: each is refused or accepted, and nothing else.
 
-Run from the repository: `make mutants`, or `PYTHONPATH=tests .venv/bin/python tools/mutate_certificates.py [COUNT]`.
+Run from the repository: `make certificate-mutants`, or
+`PYTHONPATH=tests .venv/bin/python tools/mutate_certificates.py [COUNT]`.
 COUNT is how many to take from all mutants by chance, with a fixed seed: 10,000 if it is missing. The keys are new ones
 in each run. What the accepted ones differ in is printed with the reason. The exit status is 1 if an exception other
 than a refusal came up, or an accepted mutant differs in something that has no reason.

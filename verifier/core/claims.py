@@ -82,13 +82,12 @@ def _time(times: Mapping[str, object], name: str) -> datetime | None:
     if _TIME.fullmatch(text) is None:
         raise _malformed(f"The signed {name} is not of the form MM/DD/YY HH:MM:SS -0000.")
     month, day, year, time = text[:2], text[3:5], text[6:8], text[9:17]
-    try:
-        moment = datetime.fromisoformat(f"20{year}-{month}-{day}T{time}+00:00")
-    except ValueError as error:
-        raise _no_moment(name) from error
     if time.startswith("24"):  # from Python 3.14 on, fromisoformat reads 24:00:00 as the next day
         raise _no_moment(name)
-    return moment
+    try:
+        return datetime.fromisoformat(f"20{year}-{month}-{day}T{time}+00:00")
+    except ValueError as error:
+        raise _no_moment(name) from error
 
 
 def _no_moment(name: str) -> ClaimsRefused:

@@ -211,7 +211,7 @@ def _from_base64(text: str) -> RawDocument:
         text = text.translate(_BASE64URL)
     is_padded = "=" in text
     padded = text if is_padded else text + "=" * (-len(text) % 4)
-    if not is_padded and len(text) % 4 == 1 and _BASE64.fullmatch(text):
+    if len(text) % 4 == 1 and _BASE64.fullmatch(text):
         raise _malformed(_CUT_OFF)
     try:
         encoded = padded.encode("ascii")

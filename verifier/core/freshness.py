@@ -94,7 +94,7 @@ def accept_redemption(content: AuthenticContent, redemption: Redemption, *, now:
                 "The document's nonce was not issued here, or it expired: get a new nonce and a new document.",
                 retry_after=NONCE_RETRY_AFTER,
             )
-        case FirstUse(record=record):
+        case FirstUse(record=record):  # pragma: no branch - mypy proves that the cases are all
             _check_record(content, record, now=now, limits=limits)
             return Redeemed(content=content, record=record)
 

@@ -80,7 +80,7 @@ def _check_usage(signer: Certificate) -> None:
 def _server_name(alternative: dict[bytes, Cloud | None], cloud: Cloud) -> str | None:
     """Return the first dNSName that matched, as the name of one server. A label replaces a wildcard."""
     matched = next((name for name, found in alternative.items() if found is cloud), None)
-    return None if matched is None else matched.decode("ascii").replace("*", "wildcard", 1).lower()
+    return None if matched is None else matched.decode("ascii").replace("*", "wildcard").lower()
 
 
 def _refused(detail: str) -> SignerNameRefused:

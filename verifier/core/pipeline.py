@@ -155,7 +155,7 @@ def remarks_on(fresh: Redeemed | FirstSight | Archived) -> Remarks:
             return NO_REMARKS
         case FirstSight():
             return Remarks(noted=unchallenged.NOTE)
-        case Archived(has_expected_nonce=has_expected_nonce):
+        case Archived(has_expected_nonce=has_expected_nonce):  # pragma: no branch - mypy proves that the cases are all
             return _archived(has_expected_nonce=has_expected_nonce)
 
 

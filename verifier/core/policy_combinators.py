@@ -59,5 +59,5 @@ class Not:
                 )
             case RuleOutcome.DENIED:
                 return RuleResult(outcome=RuleOutcome.SATISFIED, rule=rule)
-            case RuleOutcome.ABSENT:
+            case RuleOutcome.ABSENT:  # pragma: no branch - mypy proves that the cases are all
                 return RuleResult(outcome=RuleOutcome.ABSENT, rule=rule, detail=result.detail)

@@ -1,6 +1,7 @@
 """The cache: bounded by the weight of its values, for any number of threads."""
 
 import threading
+from collections import OrderedDict
 
 import pytest
 from hypothesis import given
@@ -107,3 +108,39 @@ def test_the_cost_of_a_value_does_not_depend_on_the_number_of_values(monkeypatch
         cache.keep(str(number), b"x" * 10)
     assert len(cache) == 500
     assert len(recounts) == 4
+
+
+def test_a_value_that_another_thread_has_just_dropped_is_found() -> None:
+    class Dropped(OrderedDict[str, tuple[bytes, int]]):
+        def move_to_end(self, key: str, last: bool = True) -> None:  # noqa: FBT001, FBT002 - the signature of the library
+            del self[key]
+            super().move_to_end(key, last)
+
+    cache: ByteCache[str, bytes] = ByteCache(20, weigh)
+    cache._kept = Dropped(a=(b"a", 1))  # noqa: SLF001 - a race that a test cannot cause
+    assert cache.find("a") == b"a"
+    assert cache.find("a") is None
+
+
+def test_a_total_that_other_threads_left_wrong_ends_with_the_last_value() -> None:
+    cache: ByteCache[str, bytes] = ByteCache(20, weigh)
+    cache._total = 1000  # noqa: SLF001 - as above
+    cache.keep("a", b"a")
+    assert len(cache) == 0
+    cache.keep("b", b"b" * 20)
+    assert cache.find("b") == b"b" * 20
+
+
+def test_taking_an_absent_value_frees_no_bytes() -> None:
+    cache: ByteCache[str, bytes] = ByteCache(20, weigh)
+    for _ in range(10):
+        assert cache.take("absent") is None
+    cache.keep("a", b"a" * 15)
+    cache.keep("b", b"b" * 10)
+    assert cache.weight == 10
+
+
+def test_the_weight_of_a_value_may_depend_on_its_key() -> None:
+    cache: ByteCache[str, bytes] = ByteCache(20, lambda key, value: len(key) + len(value))
+    cache.keep("k" * 8, b"v")
+    assert cache.weight == 9

@@ -1,7 +1,7 @@
 """The chain: it leads to an anchor of the signer's cloud and is valid at the time of the appraisal."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from time import process_time
@@ -13,6 +13,7 @@ from support.certificates import make_authority, make_self_signed, make_signer
 from support.chains import authority, claims_of, key, root
 from support.documents import NOW, around, bundle_of, der, shared_bundle, shared_pki, spare_key, trusted
 
+from verifier.core import chain
 from verifier.core.chain import MAX_AUTHORITIES, MAX_SEARCHES, build_chain
 from verifier.core.encoding.asn1 import x509 as asn1_x509
 from verifier.core.reasons import ChainRefused, Check, Reason
@@ -501,3 +502,45 @@ class TestWork:
         signer = make_signer(issuer=issuing, extensions=[policies])
         bundle = bundle_of(root().certificate, issuing.certificate)
         assert cpu_seconds(lambda: build(signer, bundle)) < 2
+
+
+class TestSecondOpinion:
+    """What the first validator must return, and what the second must not do."""
+
+    def test_a_path_must_start_at_the_signer_and_end_at_the_only_anchor(self) -> None:
+        pki_of = shared_pki()
+        certificates = [one.certificate for one in (pki_of.signer, pki_of.issuing_ca, pki_of.root)]
+        signer = Certificate.from_der(der(certificates[0]))
+        entries = tuple(trusted(one) for one in certificates[1:])
+        known = chain._known  # noqa: SLF001 - the first validator returns no such paths
+        assert [entry.role for entry in known(signer, certificates, entries)] == [Role.INTERMEDIATE, Role.ROOT]
+        leaf, issuer, anchor = certificates
+        longest = [leaf, *[issuer] * (MAX_AUTHORITIES - 1), anchor]
+        assert len(known(signer, longest, entries)) == MAX_AUTHORITIES
+        for path in (
+            [issuer, issuer, anchor],
+            [leaf, issuer],
+            [leaf, anchor, anchor],
+            [leaf, anchor, issuer],
+            [leaf],
+            [leaf, *[issuer] * MAX_AUTHORITIES, anchor],
+        ):
+            with pytest.raises(ChainRefused, match="did not return a path over pins to an anchor") as caught:
+                known(signer, path, entries)
+            assert caught.value.reason is Reason.CHAIN_UNTRUSTED
+
+    def test_a_validator_that_waits_is_refused(self) -> None:
+        class Waiting:
+            def __await__(self) -> Generator[None, None, None]:
+                yield
+
+        async def fetch() -> None:
+            await Waiting()
+
+        async def work() -> None:
+            pass
+
+        chain._run(work())  # noqa: SLF001 - the second validator never waits
+        with pytest.raises(ChainRefused, match="tried to fetch data") as caught:
+            chain._run(fetch())  # noqa: SLF001 - as above
+        assert caught.value.reason is Reason.CHAIN_UNTRUSTED

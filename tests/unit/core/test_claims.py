@@ -50,6 +50,7 @@ def test_reads_every_field() -> None:
     assert claims.created_on == datetime(2026, 11, 23, 8, tzinfo=UTC)
     assert claims.expires_on == datetime(2026, 11, 23, 14, tzinfo=UTC)
     assert decoded.document == documents.content()
+    assert decoded.named.signed.content == encode(documents.content())
 
 
 def test_absent_and_null_fields_are_none() -> None:

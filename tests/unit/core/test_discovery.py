@@ -10,7 +10,15 @@ from support.chains import authority, claims_of, key, root
 from support.documents import NOW, around, bundle_of, der, trusted
 
 from verifier.core.chain import build_chain
-from verifier.core.discovery import MAX_CANDIDATES, admit, confirm_authorities, extend, observe_issuer, read_candidates
+from verifier.core.discovery import (
+    MAX_CANDIDATES,
+    DiscoveryMode,
+    admit,
+    confirm_authorities,
+    extend,
+    observe_issuer,
+    read_candidates,
+)
 from verifier.core.model import UnverifiedClaims
 from verifier.core.trust.bundle import AuthorityIdentity, Denials, Origin, TrustBundle, TrustError
 from verifier.core.trust.certificates import Certificate
@@ -277,3 +285,7 @@ class TestExtendedBundle:
     def test_does_not_admit_a_leaf(self) -> None:
         with pytest.raises(TrustError, match="not a certificate authority"):
             admit(read(make_signer(key=key("signer"))), Cloud.PUBLIC, bundle=bundle_of(root().certificate))
+
+
+def test_only_the_mode_pinned_fetches_no_certificate() -> None:
+    assert {mode.value: mode.fetches for mode in DiscoveryMode} == {"pinned": False, "observe": True, "admit": True}

@@ -1,5 +1,6 @@
 """The envelope: one signer with the certificate that its sid names, and no decision about it."""
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -7,15 +8,17 @@ from dataclasses import fields, replace
 import pytest
 from asn1crypto import cms as asn1_cms
 from asn1crypto import core
+from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import cms, documents
 from support.appraisals import read_in_time
 from support.certificates import make_names, make_signer, resign
+from support.der_parts import oid, sequence, tlv
 from support.documents import der, document, raw, sample, shared_pki, sign, spare_key
 from support.mutations import mutants
 
-from verifier.core.bounds import MAX_EMBEDDED_CERTIFICATES
+from verifier.core.bounds import MAX_CERTIFICATE_BYTES, MAX_EMBEDDED_CERTIFICATES
 from verifier.core.envelope import read_envelope
 from verifier.core.model import Envelope, Limits, RawDocument
 from verifier.core.reasons import Check, FormatRefused, Reason, Refused
@@ -41,11 +44,13 @@ def with_info(**changes: object) -> cms.SignedData:
 def test_holds_what_the_document_says() -> None:
     envelope = read_envelope(raw(GOOD.encode()))
 
+    assert envelope.sha256 == hashlib.sha256(GOOD.encode()).hexdigest()
     assert envelope.unverified_content == CONTENT
     assert envelope.signer.der == der(SIGNER.certificate)
     assert envelope.signature == INFO.signature
     assert envelope.digest_oid == cms.AZURE.digest_algorithm.oid
     assert envelope.signature_oid == cms.AZURE.signature_algorithm.oid
+    assert envelope.signature_parameters == b"\x05\x00"
     assert envelope.signed_attributes is None
     assert envelope.unverified_candidates == ()
 
@@ -70,6 +75,42 @@ def test_finds_the_signer_among_the_maximum_of_certificates(count: int) -> None:
 def test_refuses_more_certificates_than_the_maximum() -> None:
     others = tuple(der(make_signer().certificate) for _ in range(MAX_EMBEDDED_CERTIFICATES))
     refused(replace(GOOD, certificates=(*GOOD.certificates, *others)).encode())
+
+
+@pytest.mark.parametrize("size", [MAX_CERTIFICATE_BYTES, MAX_CERTIFICATE_BYTES + 1])
+def test_a_certificate_may_have_the_maximum_of_bytes(size: int) -> None:
+    def make(length: int) -> bytes:
+        padding = x509.UnrecognizedExtension(
+            x509.ObjectIdentifier("1.2.3"), b"\x04\x82" + length.to_bytes(2) + bytes(length)
+        )
+        return der(make_signer(key=spare_key(), extensions=[padding]).certificate)
+
+    other = make(size - len(make(4096)) + 4096)
+    assert len(other) == size
+    data = replace(GOOD, certificates=(*GOOD.certificates, other)).encode()
+    if size > MAX_CERTIFICATE_BYTES:
+        assert refused(data).detail == "The document embeds a certificate that is larger than 8192 bytes."
+    else:
+        assert read_envelope(raw(data)).unverified_candidates == (other,)
+
+
+def test_a_certificate_of_the_signer_that_cannot_be_read_is_refused() -> None:
+    [good] = GOOD.certificates
+    unused_bits = len(good) - len(SIGNER.certificate.signature) - 1
+    assert good[unused_bits] == 0
+    spoilt = good[:unused_bits] + b"\x07" + good[unused_bits + 1 :]
+    assert refused(replace(GOOD, certificates=(spoilt,)).encode()).detail.startswith("The signer's certificate ")
+
+
+@pytest.mark.parametrize(
+    ("data", "detail"),
+    [
+        (b"", "The document is not a CMS SignedData in DER: "),
+        (replace(GOOD, certificates=()).encode(), "The document embeds no certificate."),
+    ],
+)
+def test_the_detail_names_the_fault(data: bytes, detail: str) -> None:
+    assert refused(data).detail.startswith(detail)
 
 
 def test_takes_the_certificate_that_the_sid_names_and_not_the_first() -> None:
@@ -145,6 +186,18 @@ CONTENT_TYPE, MESSAGE_DIGEST = cms.content_attributes(CONTENT, digest=cms.SHA256
 )
 def test_refuses_signed_attributes_with_a_missing_or_duplicate_attribute(attributes: tuple[cms.Attribute, ...]) -> None:
     refused(with_info(signed_attributes=attributes).encode())
+
+
+class LongAttribute(cms.Attribute):
+    """An attribute with a third member."""
+
+    def encode(self) -> bytes:
+        return sequence(oid(self.oid), tlv(0x31, *self.values), b"\x05\x00")
+
+
+def test_refuses_a_signed_attribute_with_a_third_member() -> None:
+    long = LongAttribute(oid="1.2.840.113549.1.9.5", values=(b"\x17\x0d261123080000Z",))
+    refused(with_info(signed_attributes=(CONTENT_TYPE, MESSAGE_DIGEST, long)).encode())
 
 
 def test_the_signature_covers_the_attributes_as_a_set() -> None:

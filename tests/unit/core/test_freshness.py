@@ -190,6 +190,33 @@ def test_a_fault_of_time_is_retryable_and_a_fault_of_the_vm_is_not(
     assert refused.retryable is retryable
 
 
+@pytest.mark.parametrize(
+    ("nonce", "retryable"),
+    [
+        ("20261123-080000", False),
+        ("20261123-0800000", True),
+        ("020261123-080000", True),
+        ("0123456789", True),
+        ("", True),
+        (None, True),
+    ],
+)
+def test_another_document_does_not_help_if_it_carries_the_default_nonce(nonce: str | None, *, retryable: bool) -> None:
+    with pytest.raises(NonceRefused, match="not issued here" if retryable else "default nonce of IMDS") as caught:
+        accept_redemption(content(nonce=nonce), UnknownNonce(), now=NOW, limits=LIMITS)
+    assert caught.value.reason is Reason.NONCE_UNKNOWN
+    assert caught.value.retryable is retryable
+
+
+def test_a_nonce_for_the_id_that_dmidecode_shows_is_refused_with_the_remedy() -> None:
+    guid, swapped = "5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90", "3E0B1A5C-427D-0A4F-9B57-1F6D2E8C4A90"
+    for bound, is_swapped in ((swapped, True), ("another", False)):
+        refused = redemption(content(vm_id=guid), record(vm_id=bound))
+        assert refused is not None
+        assert refused.reason is Reason.NONCE_MISMATCH
+        assert ("byte order of dmidecode" in refused.detail) is is_swapped
+
+
 def test_a_nonce_proves_the_freshness_of_a_document_without_a_creation_time() -> None:
     assert redemption(content(created_on=None), record()) is None
 

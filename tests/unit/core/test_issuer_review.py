@@ -105,3 +105,13 @@ def test_an_issuer_without_a_certificate_is_pinned_by_name_until_that_pin_expire
     assert status_of(issuer(), bundle(trusted(RENEWED.certificate))) == (ReviewStatus.PINNED, [])
     assert status_of(issuer(), bundle(trusted(OLD.certificate))) == (ReviewStatus.UNRESOLVED, [])
     assert status_of(issuer(cloud=Cloud.CHINA), bundle(trusted(RENEWED.certificate))) == (ReviewStatus.UNRESOLVED, [])
+
+
+def test_an_issuer_is_open_until_it_is_decided() -> None:
+    assert {status.value for status in ReviewStatus if status.is_open} == {"unresolved", "approvable", "admitted"}
+
+
+def test_answers_name_the_statuses() -> None:
+    assert {status.value for status in ReviewStatus} == {
+        "unresolved", "approvable", "admitted", "pinned", "rejected", "denied", "retired",
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtensionOID
 from support.certificate_mutants import (
     OWN_NAMES,
@@ -13,14 +14,16 @@ from support.certificate_mutants import (
     with_subject,
     without_extension,
 )
+from support.certificates import make_names
 from support.chains import Chain, certvalidator_accepts, claims_of, pyca_accepts
-from support.documents import NOW, SAMPLES, sample
+from support.documents import NOW, SAMPLES, der, sample, shared_pki
 
 from verifier.core import leaf_profile
 from verifier.core.chain import build_chain
 from verifier.core.envelope import read_envelope
 from verifier.core.model import RawDocument
 from verifier.core.reasons import ChainRefused, Reason
+from verifier.core.trust.certificates import Certificate
 
 # cryptography warns of some names that a later version refuses. The service does not turn warnings into errors.
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute's length must be:UserWarning")
@@ -227,3 +230,15 @@ def test_a_certificate_that_cannot_be_read_is_refused(tbs: bytes) -> None:
 @pytest.mark.parametrize("name", [path.stem for path in SAMPLES.glob("public-*.json")])
 def test_real_signers_keep_all_rules(name: str) -> None:
     leaf_profile.check(read_envelope(RawDocument(raw_der=sample(name))).signer)
+
+
+def test_a_certificate_without_extensions_has_no_empty_list() -> None:
+    bare = x509.CertificateBuilder(
+        issuer_name=shared_pki().issuing_ca.certificate.subject,
+        subject_name=make_names("metadata.azure.com"),
+        public_key=shared_pki().signer.key.public_key(),
+        serial_number=1,
+        not_valid_before=NOW,
+        not_valid_after=NOW,
+    ).sign(shared_pki().issuing_ca.key, SHA256())
+    assert leaf_profile._has_no_empty_list(leaf_profile._Parts(Certificate.from_der(der(bare))))  # noqa: SLF001 - another rule refuses it first

@@ -1,6 +1,7 @@
 """The signer's names select the cloud."""
 
 import hashlib
+import sys
 from dataclasses import replace
 
 import pytest
@@ -39,6 +40,19 @@ def identify(
         extended_key_usage=extended_key_usage,
     )
     return identify_cloud(SignedContent(sha256="", content=b"", signer=signer, unverified_candidates=()))
+
+
+def test_the_content_that_was_signed_is_passed_on() -> None:
+    signed = SignedContent(sha256="", content=b"content", signer=SIGNER, unverified_candidates=())
+    assert identify_cloud(signed).signed is signed
+
+
+def test_the_cache_weighs_the_strings_of_an_identity() -> None:
+    cache = names._IDENTITIES  # noqa: SLF001 - its weight is what bounds the memory
+    before = cache.weight
+    named = identify(dns_names=(b"weighed.metadata.azure.com",))
+    assert named.names == ("metadata.azure.com", "weighed.metadata.azure.com")
+    assert cache.weight - before == 512 + sum(sys.getsizeof(name) + 8 for name in named.names)
 
 
 def test_a_certificate_is_identified_once(monkeypatch: pytest.MonkeyPatch) -> None:

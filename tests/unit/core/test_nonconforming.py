@@ -8,11 +8,11 @@ from time import process_time
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from support import cms, documents
 from support.appraisal_cost import verification_seconds
 from support.appraisals import authenticate_archived, read_in_time
-from support.certificates import make_self_signed, make_signer
+from support.certificates import make_authority, make_self_signed, make_signer
 from support.der_parts import (
     CERTIFICATES,
     DIGEST,
@@ -32,6 +32,7 @@ from support.mutations import edited, random_mutants
 from support.real_samples import REAL_SAMPLES, RealSample
 
 from verifier.adapters.trust.files import load_bundle
+from verifier.core import nonconforming
 from verifier.core.bounds import MAX_JSON_VALUES, MAX_NAMES
 from verifier.core.model import Limits
 from verifier.core.nonconforming import NonconformingDocument, find_nonconforming
@@ -259,3 +260,67 @@ def test_the_cost_is_bounded() -> None:
         assert find_nonconforming(raw(data), refused, bundle=shared_bundle(), now=NOW) is None
         costs.append(process_time() - started)
     assert min(costs) / unit < 250
+
+
+def with_attributes(*members: bytes) -> bytes:
+    """Return a document whose signed attributes have a valid signature and are out of order."""
+    key = shared_pki().signer.key
+    info = cms.sign_content(tlv(0x31, *members), certificate=SIGNER, key=key, scheme=cms.rsa_encryption(cms.SHA256))
+    digest = sequence(oid(info.digest_algorithm.oid))
+    made = edited(sign(CONTENT, scheme=cms.rsa_encryption(cms.SHA256)), DIGEST, lambda _: digest + tlv(0xA0, *members))
+    return edited(made, (*SIGNERS, 0, 5), lambda _: tlv(0x04, info.signature))
+
+
+def test_signed_attributes_without_a_digest_bind_no_content() -> None:
+    content_type, message_digest = (one.encode() for one in cms.content_attributes(CONTENT, digest=cms.SHA256))
+    signing_time = sequence(oid("1.2.840.113549.1.9.5"), tlv(0x31, b"\x17\x0d261123080000Z"))
+    assert report_of(with_attributes(signing_time, content_type, message_digest)) is not None
+    assert report_of(with_attributes(signing_time, content_type)) is None
+
+
+def test_a_leaf_whose_key_cannot_sign_documents_is_not_reported() -> None:
+    leaf = make_signer(key=ed25519.Ed25519PrivateKey.generate()).certificate  # type: ignore[arg-type] # which is tested
+    data = cms.signed_data(CONTENT, certificate=leaf, key=shared_pki().signer.key).encode()
+    assert report_of(with_additional_element(data)) is None
+    assert not nonconforming._verifies(leaf.public_key(), b"", b"", cms.SHA256)  # noqa: SLF001 - no pin has such a key
+
+
+def test_a_key_that_makes_verification_expensive_is_not_tried() -> None:
+    def key(bits: int, exponent_bits: int) -> rsa.RSAPublicKey:
+        return rsa.RSAPublicNumbers((1 << (exponent_bits - 1)) + 1, (1 << (bits - 1)) + 1).public_key()
+
+    bounded = nonconforming._bounded  # noqa: SLF001 - authorities do not certify such keys
+    assert bounded(key(4096, 64)).key_size == 4096
+    with pytest.raises(TypeError, match="not a key that signs documents"):
+        bounded(key(4097, 17))
+    with pytest.raises(ValueError, match="an exponent that is too long"):
+        bounded(key(4096, 65))
+
+
+@pytest.mark.parametrize(("before", "is_found"), [(7, True), (8, False)])
+def test_the_number_of_verified_leaves_is_bounded_exactly(before: int, *, is_found: bool) -> None:
+    namesakes = [der(make_signer(issuer_key=spare_key()).certificate) for _ in range(before)]
+    data = edited(GOOD, CERTIFICATES, replaced_by(tlv(0xA0, *namesakes, der(SIGNER))))
+    report = find_nonconforming(
+        raw(data), FormatRefused(Reason.MALFORMED_EVIDENCE, "It is."), bundle=shared_bundle(), now=NOW
+    )
+    assert (report is not None) is is_found
+
+
+@pytest.mark.parametrize(("before", "is_found"), [(3, True), (4, False)])
+def test_the_number_of_verifications_is_bounded_exactly(before: int, *, is_found: bool) -> None:
+    name = ISSUER.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+    namesake = make_authority(issuer=shared_pki().root, name=str(name), key=spare_key(2)).certificate
+    assert namesake.subject == ISSUER.subject
+    leaves = [der(make_signer(issuer_key=spare_key()).certificate) for _ in range(before)]
+    data = edited(GOOD, CERTIFICATES, replaced_by(tlv(0xA0, *leaves, der(SIGNER))))
+    for pins in ((namesake, ISSUER), (ISSUER, namesake)):
+        report = find_nonconforming(
+            raw(data), FormatRefused(Reason.MALFORMED_EVIDENCE, "It is."), bundle=bundle_of(ROOT, *pins), now=NOW
+        )
+        assert (report is not None) is is_found
+
+
+def test_a_document_without_content_is_not_reported() -> None:
+    data = edited(GOOD, ENCAPSULATED, replaced_by(b""))
+    assert report_of(data) is None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from support import documents
@@ -11,9 +12,15 @@ from support.chains import root
 from support.documents import NOW, bundle_of, document, raw, sample, shared_bundle, shared_pki, sign, spare_key
 
 from verifier.adapters.trust.files import load_bundle
-from verifier.core.model import Limits
-from verifier.core.reasons import Check, Outcome, Reason, Refused, progress
+from verifier.core.chain import build_chain
+from verifier.core.model import Archived, ArchivedResult, AuthenticContent, FirstSight, Limits, Redeemed, Verified
+from verifier.core.nonces import NonceRecord
+from verifier.core.pipeline import Observer, appraise, appraise_archived, remarks_on
+from verifier.core.policy import CloudIn, Policies, RuleOutcome, RuleResult
+from verifier.core.reasons import NO_REMARKS, Check, Outcome, Reason, Refused, Remarks, progress
+from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
+from verifier.core.unchallenged import NOTE
 
 LIMITS = Limits()
 
@@ -150,3 +157,142 @@ def test_a_result_is_immutable() -> None:
     with pytest.raises(AttributeError):
         content.chain = ()  # type: ignore[misc] # which is what is tested
     assert replace(content, chain=()) != content
+
+
+def archived(*, nonce: str | None, policies: Policies | None = None) -> ArchivedResult:
+    return appraise_archived(
+        raw(document()),
+        at=NOW,
+        limits=LIMITS,
+        build_chain=partial(build_chain, now=NOW, bundle=shared_bundle()),
+        nonce=nonce,
+        policies=policies or Policies(),
+        policy=Policies.DEFAULT,
+    )
+
+
+@pytest.mark.parametrize("nonce", [None, documents.NONCE])
+def test_an_archived_document_says_that_its_nonce_was_not_redeemed(nonce: str | None) -> None:
+    result = archived(nonce=nonce)
+    [check] = [check for check in result.checks if check.outcome is not Outcome.PASS]
+    assert (check.name, check.outcome) == (Check.NONCE, Outcome.SKIPPED)
+    assert check.detail
+    assert result.evaluated_at == NOW
+    assert result.verified.fresh.has_expected_nonce is (nonce is not None)
+    with pytest.raises(Refused) as caught:
+        archived(nonce=nonce, policies=Policies({Policies.DEFAULT: CloudIn(frozenset({Cloud.CHINA}))}))
+    assert caught.value.reason is Reason.POLICY_DENIED
+    assert caught.value.checks[6] == check
+    assert not caught.value.retryable
+
+
+def test_an_archived_document_with_another_nonce_is_refused_for_good() -> None:
+    with pytest.raises(Refused) as caught:
+        archived(nonce="9876543210")
+    assert caught.value.reason is Reason.NONCE_MISMATCH
+    assert not caught.value.retryable
+
+
+class Recording(Observer):
+    """Keep everything that an observer receives, in its order."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def begin(self, check: Check) -> None:
+        self.seen.append(check)
+
+    def find_signer(self, signer: Certificate) -> None:
+        self.seen.append(signer)
+
+    def find_cloud(self, cloud: Cloud) -> None:
+        self.seen.append(cloud)
+
+    def find_content(self, content: AuthenticContent) -> None:
+        self.seen.append(content)
+
+    def find_policies(self, names: tuple[str, ...]) -> None:
+        self.seen.append(names)
+
+
+class AgedZero:
+    """A rule that is satisfied at one moment."""
+
+    def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
+        return RuleResult(outcome=RuleOutcome.SATISFIED if now == NOW else RuleOutcome.DENIED, rule="moment")
+
+
+ALLOWING = Policies({"theirs": AgedZero(), "asked": AgedZero()})
+DENYING = Policies({"theirs": AgedZero(), "asked": CloudIn(frozenset({Cloud.CHINA}))})
+
+
+def appraised(observer: Observer | None, policies: Policies = ALLOWING) -> Verified[FirstSight]:
+    return appraise(
+        raw(document()),
+        now=NOW,
+        limits=LIMITS,
+        needs_times=False,
+        build_chain=partial(build_chain, now=NOW, bundle=shared_bundle()),
+        establish_freshness=lambda content: FirstSight(content=content),
+        policies=policies,
+        tenant_policy="theirs",
+        request_policy="asked",
+        observer=observer,
+    )
+
+
+def test_an_observer_sees_each_check_and_what_it_found() -> None:
+    recording = Recording()
+    verified = appraised(recording)
+    content = verified.fresh.content
+    assert recording.seen == [
+        Check.FORMAT,
+        content.signer,
+        Check.SIGNATURE,
+        Check.SIGNER_NAME,
+        Cloud.PUBLIC,
+        Check.CLAIMS,
+        Check.VALIDITY_WINDOW,
+        Check.CHAIN,
+        content,
+        Check.NONCE,
+        ("theirs", "asked"),
+        Check.POLICY,
+    ]
+    assert verified.policies == ("theirs", "asked")
+    assert appraised(None) == verified
+
+
+def test_the_policy_of_the_nonce_applies_too() -> None:
+    verified = appraise(
+        raw(document()),
+        now=NOW,
+        limits=LIMITS,
+        needs_times=False,
+        build_chain=partial(build_chain, now=NOW, bundle=shared_bundle()),
+        establish_freshness=lambda content: Redeemed(
+            content=content, record=NonceRecord(issued_at=NOW, expires_at=NOW, policy="asked")
+        ),
+        policies=ALLOWING,
+        tenant_policy="theirs",
+        request_policy=None,
+    )
+    assert verified.policies == ("theirs", "asked")
+
+
+def test_a_denial_keeps_the_remarks_of_the_nonce_check() -> None:
+    with pytest.raises(Refused) as caught:
+        appraised(None, DENYING)
+    assert caught.value.reason is Reason.POLICY_DENIED
+    assert caught.value.checks == progress(failed=Check.POLICY, remarks=Remarks(noted=NOTE))
+
+
+def test_only_an_unusual_nonce_check_has_a_remark() -> None:
+    content = appraised(None).fresh.content
+    record = NonceRecord(issued_at=NOW, expires_at=NOW)
+    assert remarks_on(Redeemed(content=content, record=record)) is NO_REMARKS
+    assert remarks_on(FirstSight(content=content)) == Remarks(noted=NOTE)
+    for is_compared, words in ((True, "compared with the given nonce"), (False, "without a challenge")):
+        remarks = remarks_on(Archived(content=content, has_expected_nonce=is_compared))
+        assert words in remarks.omitted[Check.NONCE]
+        assert not remarks.noted

@@ -11,14 +11,16 @@ from support.appraisals import read_in_time
 from support.documents import NOW, document, raw, shared_bundle
 
 from verifier.core.chain import build_chain
-from verifier.core.model import AuthenticContent, Limits, Plan, Redeemed
+from verifier.core.model import Archived, AuthenticContent, FirstSight, Limits, Plan, Redeemed
 from verifier.core.nonces import NonceRecord
 from verifier.core.policy import (
     ClaimIn,
     ClaimName,
     CloudIn,
+    Denial,
     MaximumAge,
     Policies,
+    PolicyDenied,
     RequirePlan,
     Rule,
     RuleOutcome,
@@ -27,7 +29,7 @@ from verifier.core.policy import (
     applicable_policies,
 )
 from verifier.core.policy_combinators import AllOf, AnyOf, Not
-from verifier.core.reasons import NO_REMARKS, Check, PolicyRefused, Reason
+from verifier.core.reasons import NO_REMARKS, Check, PolicyRefused, Reason, Remarks, progress
 from verifier.core.trust.clouds import Cloud
 from verifier.core.vm_ids import swap_bytes
 
@@ -78,6 +80,26 @@ def test_truth_tables(one: RuleOutcome, other: RuleOutcome, both: RuleOutcome, e
     for pair in (fixed(one, other), fixed(other, one)):
         assert outcome(AllOf(*pair)) is both
         assert outcome(AnyOf(*pair)) is either
+
+
+def test_a_combination_passes_document_and_moment_on() -> None:
+    young, later = MaximumAge(timedelta(seconds=20)), NOW + timedelta(seconds=21)
+    of = content(created_on=NOW)
+    for rule, now, expected in (
+        (AllOf(young), NOW, S),
+        (AllOf(young), later, D),
+        (AnyOf(young), NOW, S),
+        (AnyOf(young), later, D),
+        (Not(young), NOW, D),
+        (Not(young), later, S),
+    ):
+        assert rule.evaluate(of, now=now).outcome is expected
+
+
+def test_a_satisfied_combination_has_the_result_of_its_first_rule() -> None:
+    first, second = ClaimIn(ClaimName.SKU, frozenset({"standard"})), CloudIn(frozenset({Cloud.PUBLIC}))
+    assert AllOf(first, second).evaluate(content(), now=NOW).rule == "sku is allowed"
+    assert AnyOf(first, second).evaluate(content(), now=NOW).rule == "sku is allowed"
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(S, D), (D, S), (A, A)])
@@ -228,6 +250,143 @@ def test_an_age_is_exact_to_the_microsecond() -> None:
     assert outcome(rule, content(created_on=NOW - timedelta(seconds=20, microseconds=1))) is D
     assert outcome(rule, content(created_on=NOW + timedelta(seconds=60))) is S
     assert outcome(rule, content(created_on=None)) is A
+
+
+@pytest.mark.parametrize(
+    ("claim", "version"),
+    [
+        ("plan.publisher", "2018-10-01"),
+        ("plan.product", "2018-10-01"),
+        ("plan.name", "2018-10-01"),
+        ("vmId", "2018-10-01"),
+        ("subscriptionId", "2019-04-30"),
+        ("sku", "2019-11-01"),
+        ("licenseType", "2020-09-01"),
+    ],
+)
+def test_each_claim_has_the_api_version_that_introduced_it(claim: str, version: str) -> None:
+    assert ClaimName(claim).introduced == version
+
+
+def test_a_rule_states_what_it_found_and_what_it_allows() -> None:
+    allowed = frozenset({"a", "b"})
+    for of, found, detail in (
+        (content(sku="Standard"), "Standard", "The document's sku is not allowed."),
+        (content(sku="A"), "A", ""),
+        (content(sku=None), None, "The document does not carry sku; IMDS adds it from api-version 2019-11-01 on."),
+    ):
+        result = ClaimIn(ClaimName.SKU, frozenset({"A", "b"})).evaluate(of, now=NOW)
+        assert (result.rule, result.found, result.allowed) == ("sku is allowed", found, allowed)
+        assert result.detail == detail
+
+
+def test_a_rule_on_the_cloud_states_the_cloud() -> None:
+    allowed = frozenset({Cloud.CHINA})
+    result = CloudIn(allowed).evaluate(content(), now=NOW)
+    assert (result.rule, result.found, result.allowed) == ("cloud is allowed", Cloud.PUBLIC, allowed)
+    assert result.detail == f"{Cloud.PUBLIC} is not an allowed cloud."
+
+
+@pytest.mark.parametrize("created_on", [NOW - timedelta(seconds=30), None])
+def test_a_rule_on_the_age_states_the_age(created_on: datetime | None) -> None:
+    result = MaximumAge(timedelta(seconds=20)).evaluate(content(created_on=created_on), now=NOW)
+    assert result.rule == "document is at most 20 s old"
+    assert result.found == ("30 s" if created_on else None)
+    assert result.allowed == {"at most 20 s"}
+    assert result.detail == (
+        "The document is older than the policy allows."
+        if created_on
+        else "The document does not say when it was created."
+    )
+
+
+@pytest.mark.parametrize("claim", [ClaimName.PUBLISHER, ClaimName.PRODUCT, ClaimName.PLAN])
+def test_an_empty_part_of_the_plan_is_explained(claim: ClaimName) -> None:
+    of = content(plan=Plan(publisher="", product="", name=""))
+    detail = f"The VM was not made from a Marketplace image: its {claim} is empty."
+    assert ClaimIn(claim, frozenset({"a"})).evaluate(of, now=NOW).detail == detail
+    assert ClaimIn(ClaimName.SKU, frozenset({"a"})).evaluate(content(sku=""), now=NOW).detail == (
+        "The document's sku is not allowed."
+    )
+
+
+def test_a_missing_plan_is_explained_by_its_first_missing_part() -> None:
+    for plan, detail in (
+        (None, "The document does not carry plan.publisher; IMDS adds it from api-version 2018-10-01 on."),
+        (
+            Plan(publisher="contoso", product="", name=None),
+            "The VM was not made from a Marketplace image: its plan.product is empty.",
+        ),
+    ):
+        result = RequirePlan().evaluate(content(plan=plan), now=NOW)
+        assert (result.rule, result.detail) == ("plan is present", detail)
+        assert result.allowed == frozenset()
+    assert RequirePlan().evaluate(content(), now=NOW) == RuleResult(outcome=S, rule="plan is present")
+
+
+def test_the_denial_has_the_first_allowed_values_and_the_number_of_all() -> None:
+    result = RuleResult(
+        outcome=D, rule="sku is allowed", detail="No.", found="x", allowed=frozenset(f"{n:02}" for n in range(25))
+    )
+    refused = PolicyDenied("gold", result)
+    assert refused.reason is Reason.POLICY_DENIED
+    assert refused.detail == "Policy 'gold', rule 'sku is allowed': No."
+    for one in (refused, refused.with_remarks(NO_REMARKS), refused.as_final()):
+        assert one.denial == Denial(
+            policy="gold",
+            rule="sku is allowed",
+            found="x",
+            allowed=tuple(f"{n:02}" for n in range(20)),
+            allowed_count=25,
+        )
+
+
+def test_a_denial_keeps_its_remarks() -> None:
+    remarks = Remarks(omitted={Check.NONCE: "none"})
+    result = RuleResult(outcome=D, rule="sku is allowed")
+    assert PolicyDenied("gold", result, remarks=remarks).checks == progress(failed=Check.POLICY, remarks=remarks)
+    assert PolicyDenied("gold", result).with_remarks(remarks).checks == progress(failed=Check.POLICY, remarks=remarks)
+    assert PolicyDenied("gold", result, remarks=remarks).as_final().checks[6].detail == "none"
+
+
+def test_an_unknown_policy_is_named_within_bounds() -> None:
+    with pytest.raises(UnknownPolicyError, match=f"^There is no policy '{'x' * 64}' here.$"):
+        Policies().find("x" * 65)
+    redeemed = Redeemed(content=content(), record=NonceRecord(issued_at=NOW, expires_at=NOW))
+    with pytest.raises(PolicyRefused, match=f"bound to policy '{'x' * 64}', which"):
+        Policies().apply(redeemed, ("x" * 65,), now=NOW)
+
+
+def test_the_outcomes_have_stable_names() -> None:
+    assert [one.value for one in RuleOutcome] == ["satisfied", "denied", "absent"]
+
+
+def test_only_vm_ids_have_another_byte_order() -> None:
+    guid = authentic().claims.vm_id
+    swapped = str(swap_bytes(guid))
+    result = ClaimIn(ClaimName.SKU, frozenset({swapped})).evaluate(content(sku=guid), now=NOW)
+    assert result.detail == "The document's sku is not allowed."
+
+
+@pytest.mark.parametrize(
+    "fresh", [FirstSight(content=authentic()), Archived(content=authentic(), has_expected_nonce=True)]
+)
+def test_without_a_nonce_the_policies_are_those_of_tenant_and_request(fresh: FirstSight | Archived) -> None:
+    assert applicable_policies(fresh, tenant="theirs", asked=None) == ("theirs",)
+    assert applicable_policies(fresh, tenant="theirs", asked="gold") == ("theirs", "gold")
+
+
+def test_a_rule_gets_the_document_and_the_moment() -> None:
+    class Keeping:
+        def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:
+            kept.append((content, now))
+            return RuleResult(outcome=S, rule="kept")
+
+    kept: list[tuple[AuthenticContent, datetime]] = []
+    redeemed = Redeemed(content=content(), record=NonceRecord(issued_at=NOW, expires_at=NOW))
+    verified = Policies({"gold": Keeping()}).apply(redeemed, ("gold",), now=NOW)
+    assert verified.fresh is redeemed
+    assert kept == [(redeemed.content, NOW)]
 
 
 class TestPolicies:

@@ -63,6 +63,24 @@ def test_states_the_value_found_and_the_values_allowed(rule: Rule, found: str | 
     assert (report.result.found, set(report.result.allowed)) == (found, allowed)
 
 
+def test_every_rule_is_evaluated_at_the_moment() -> None:
+    created_on = CONTENT.claims.created_on
+    assert created_on is not None
+    young = MaximumAge(timedelta(seconds=90))
+    for now, outcome in ((created_on, S), (created_on + timedelta(seconds=91), D)):
+        for rule in (
+            young,
+            AllOf(young),
+            AnyOf(young, FABRIKAM),
+            AllOf(AllOf(young), CONTOSO),
+            AllOf(AllOf(young, CONTOSO)),
+        ):
+            policy = report_policy("gold", rule, CONTENT, now=now)
+            assert policy.name == "gold"
+            assert policy.outcome is outcome
+            assert policy.rules[0].result.outcome is outcome
+
+
 @pytest.mark.parametrize(
     ("rule", "name"),
     [

@@ -9,6 +9,7 @@ from support import documents
 from support.documents import NOW
 from support.results import archived_result, fresh_result, unchallenged_result
 
+from verifier.core import result_claims
 from verifier.core.model import LiveResult
 from verifier.core.result_claims import CLAIMS_KEY, PROFILE, build_claims
 
@@ -135,3 +136,10 @@ def test_claim_no_answered_challenge_without_a_challenge() -> None:
 def test_are_not_made_of_an_archived_document() -> None:
     with pytest.raises(AssertionError):
         claims_of(archived_result())  # type: ignore[arg-type]  # mypy refuses it too: tests/architecture/test_types.py
+
+
+def test_the_names_that_relying_parties_know_are_stable() -> None:
+    assert result_claims.PROFILE == "tag:ietf.org,2026:rats/ear#04"
+    assert result_claims.TOKEN_TYPE == "eat+jwt"  # noqa: S105 - a media type
+    assert result_claims.SUBMODULE == "azure-imds"
+    assert result_claims.CLAIMS_KEY == "imds-verifier.claims"

@@ -133,6 +133,57 @@ def test_a_broken_digest_is_refused_by_name_even_if_the_signature_verifies(diges
     assert caught.value.reason is Reason.ALGORITHM_REFUSED
 
 
+@pytest.mark.parametrize(
+    ("oid", "name"),
+    [
+        ("1.2.840.113549.2.2", "MD2"),
+        ("1.2.840.113549.2.5", "MD5"),
+        ("1.3.14.3.2.26", "SHA-1"),
+        ("1.2.840.113549.1.1.2", "MD2"),
+        ("1.2.840.113549.1.1.4", "MD5"),
+        ("1.2.840.113549.1.1.5", "SHA-1"),
+        ("1.3.14.3.2.29", "SHA-1"),
+        ("1.2.840.10045.4.1", "SHA-1"),
+        ("1.2.840.10040.4.3", "SHA-1"),
+    ],
+)
+def test_each_broken_digest_has_a_name(oid: str, name: str) -> None:
+    made = envelope()
+    for broken in (
+        replace(made, digest_oid=oid),
+        replace(made, signature_oid=oid),
+        replace(made, signer=replace(made.signer, signature_oid=oid)),
+    ):
+        with pytest.raises(SignatureRefused, match=f"^algorithm-refused: {name} is broken."):
+            verify_signature(broken)
+
+
+def with_attributes(**changes: object) -> Envelope:
+    identity = shared_pki().signer
+    attributes = cms.content_attributes(CONTENT, digest=cms.SHA256)
+    signed = cms.signed_data(CONTENT, certificate=identity.certificate, key=identity.key)
+    [info] = signed.signer_infos
+    made = envelope(replace(signed, signer_infos=(replace(info, signed_attributes=attributes),)).encode())
+    assert made.signed_attributes is not None
+    made = replace(made, signed_attributes=replace(made.signed_attributes, **changes))  # type: ignore[arg-type] # it checks the names
+    assert made.signed_attributes is not None
+    return replace(made, signature=sign_rsa(made.signed_attributes.signed_bytes, identity.key, "sha256"))
+
+
+def test_signed_attributes_bind_the_signature_to_the_content() -> None:
+    made = with_attributes()
+    assert verify_signature(made).content == CONTENT
+    assert refused(replace(made, signature=envelope().signature)) is Reason.SIGNATURE_INVALID
+    for other in (
+        replace(made, unverified_content=CONTENT + b" "),
+        with_attributes(content_type_oid="1.2.840.113549.1.7.2"),
+        with_attributes(message_digest=bytes(32)),
+    ):
+        with pytest.raises(SignatureRefused, match="The signed attributes describe other content") as caught:
+            verify_signature(other)
+        assert caught.value.reason is Reason.SIGNATURE_INVALID
+
+
 @pytest.mark.parametrize("oid", ["1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.3.14.3.2.29", "1.2.840.10045.4.1"])
 def test_a_broken_digest_is_refused_in_the_signature_algorithm_and_in_the_certificate(oid: str) -> None:
     made = envelope()

@@ -5,7 +5,16 @@ from datetime import timedelta
 import pytest
 
 from verifier.core.policy import Policies
-from verifier.core.tenancy import MAX_OUTSTANDING_NONCES, MAX_RATE, AgentLimits, Rate, Tenant, Unit
+from verifier.core.tenancy import (
+    MAX_OUTSTANDING_NONCES,
+    MAX_RATE,
+    AgentLimits,
+    KeyKind,
+    LimitedPath,
+    Rate,
+    Tenant,
+    Unit,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +80,16 @@ def test_agents_have_limits_by_default() -> None:
     assert Tenant(name="north").agents == AgentLimits()
     AgentLimits(address_nonces=1, tenant_nonces=1)
     AgentLimits(address_nonces=MAX_OUTSTANDING_NONCES, tenant_nonces=MAX_OUTSTANDING_NONCES)
+
+
+def test_the_default_limits_of_agents() -> None:
+    limits = AgentLimits()
+    assert (str(limits.address_rate), str(limits.vm_rate)) == ("600/minute", "30/minute")
+    assert (limits.address_nonces, limits.tenant_nonces) == (500, 20_000)
+    assert MAX_OUTSTANDING_NONCES == 1_000_000
+    assert AgentLimits(address_nonces=1, tenant_nonces=1_000_000).tenant_nonces == 1_000_000
+
+
+def test_records_and_settings_name_the_paths_and_the_kinds_of_keys() -> None:
+    assert [path.value for path in LimitedPath] == ["nonces", "attestations", "decisions"]
+    assert [kind.value for kind in KeyKind] == ["backend", "agent"]

@@ -58,3 +58,10 @@ def test_ignores_a_malformed_header(header: str) -> None:
 def test_any_text_gives_a_well_formed_context_or_none(header: str) -> None:
     found = read(header)
     assert found is None or len(found.response_header) == 55
+
+
+@pytest.mark.parametrize(("length", "is_read"), [(512, True), (513, False)])
+def test_the_length_of_a_header_is_bounded_exactly(length: int, *, is_read: bool) -> None:
+    header = f"01-{'a' * 32}-{'b' * 16}-01-".ljust(length, "x")
+    assert len(header) == length
+    assert (TraceContext.read(header, span_id="c" * 16) is not None) is is_read

@@ -1,5 +1,6 @@
 """What takes the place of a challenge: which documents, by what they are known again, and for how long."""
 
+import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -101,6 +102,17 @@ def test_a_document_is_known_by_what_was_signed_and_by_its_cloud() -> None:
     assert content_digest(changed(content=signed.content + b" ")) != digest
     other_cloud = replace(content.decoded.named, cloud=Cloud.CHINA)
     assert content_digest(replace(content, decoded=replace(content.decoded, named=other_cloud))) != digest
+
+
+def test_replicas_of_every_release_compute_the_same_digest() -> None:
+    content = authentic()
+    digested = b"imds-verifier document 1\0AzurePublicCloud\0" + content.signed_bytes
+    assert content_digest(content) == hashlib.sha256(digested).hexdigest()
+
+
+def test_the_memory_covers_the_greatest_limits_that_can_be_set() -> None:
+    assert timedelta(days=7) == LONGEST_LIFE
+    assert timedelta(minutes=20) == LEAST_MARGIN
 
 
 _moments = st.timedeltas(min_value=timedelta(days=-8), max_value=timedelta(days=8)).map(lambda by: NOW + by)

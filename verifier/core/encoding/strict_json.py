@@ -45,8 +45,6 @@ def decode_text(text: str, *, most_values: int = MAX_JSON_VALUES) -> dict[str, o
         raise JsonError("it has a lone surrogate") from error
     except json.JSONDecodeError as error:
         raise JsonError(_explain(error)) from error
-    except ValueError as error:
-        raise JsonError("it is not JSON") from error
     if not isinstance(value, dict):
         raise JsonError("it is not a JSON object")
     return value

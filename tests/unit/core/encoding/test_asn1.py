@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+from asn1crypto import core
 from support.documents import SAMPLES
+
+from verifier.core.encoding import asn1
 
 # A new process, whose threads all start with the same document and switch often.
 _FIRST_READERS = """
@@ -48,3 +51,11 @@ def test_no_table_is_filled_while_threads_read() -> None:
     command = [sys.executable, "-P", "-c", _FIRST_READERS, sample, "2026-07-28T13:24:00+00:00"]
     ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     assert json.loads(ran.stdout) == {"left": [], "late": [], "outcomes": ["read"] * 16}
+
+
+def test_every_table_is_filled_by_the_import() -> None:
+    def subtypes(kind: type[core.Asn1Value]) -> set[type[core.Asn1Value]]:
+        return {kind}.union(*(subtypes(one) for one in kind.__subclasses__()))
+
+    assert asn1.x509.Certificate in core._SETUP_CLASSES  # noqa: SLF001 - the library's list of complete types
+    assert subtypes(core.Asn1Value) - set(core._SETUP_CLASSES) <= {core.Asn1Value, core.Choice}  # noqa: SLF001 - as above

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 
 import pytest
+from asn1crypto import parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import cms, documents
@@ -15,10 +16,14 @@ from support.der_parts import (
     ENCAPSULATED,
     SID,
     SIGNATURE,
+    SIGNATURE_ALGORITHM,
     SIGNED_DATA,
     SIGNER,
+    SIGNER_VERSION,
     SIGNERS,
+    VERSION,
     encode_signed_data,
+    integer,
     oid,
     sequence,
     tlv,
@@ -88,6 +93,51 @@ def message(raw: bytes) -> str:
     return str(caught.value)
 
 
+SHA256, RSA, PSS = "2.16.840.1.101.3.4.2.1", "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10"
+
+
+def attributes(*numbers: int) -> bytes:
+    """Return [0] with one attribute for each number, or with all from the first number to the last."""
+    chosen = range(*numbers) if len(numbers) == 2 and numbers[0] < numbers[1] else numbers
+    return tlv(0xA0, *(sequence(oid(f"1.2.3.{number}"), b"\x31\x00") for number in chosen))
+
+
+def inside(element: bytes) -> bytes:
+    """Return the contents of an element."""
+    return bytes(parser.parse(element)[4])
+
+
+@pytest.mark.parametrize("size", [MAX_ALGORITHM_BYTES, MAX_ALGORITHM_BYTES + 1])
+def test_the_size_of_an_algorithm_is_bounded_exactly(size: int) -> None:
+    name = oid("1.2.3.4.5")
+    algorithm = sequence(name, tlv(0x04, bytes(size - len(name) - 3 - 3)))
+    assert len(algorithm) == size
+    changed = edited(GOOD, SIGNATURE_ALGORITHM, lambda _: algorithm)
+    if size > MAX_ALGORITHM_BYTES:
+        assert "more than 256 bytes" in message(changed)
+    else:
+        assert read_signed_data(changed).signature_algorithm.oid == "1.2.3.4.5"
+
+
+def test_without_signed_attributes_no_set_is_signed() -> None:
+    read = read_signed_data(GOOD)
+    assert read.signed_attributes is None
+    assert read.signed_set == b""
+
+
+def test_reads_the_greatest_number_of_signed_attributes() -> None:
+    read = read_signed_data(edited(GOOD, DIGEST, lambda one: one + attributes(0, 32)))
+    assert read.signed_attributes is not None
+    assert len(read.signed_attributes) == 32
+    assert read.signed_set == tlv(0x31, *read.signed_attributes)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [(PSS, sequence()), ("1.2.3.4", sequence()), (RSA, b"")])
+def test_reads_the_parameters_of_other_algorithms(name: str, parameters: bytes) -> None:
+    read = read_signed_data(edited(GOOD, SIGNATURE_ALGORITHM, lambda _: sequence(oid(name), parameters)))
+    assert (read.signature_algorithm.oid, read.signature_algorithm.parameters) == (name, parameters)
+
+
 @pytest.mark.parametrize(
     ("path", "change", "said"),
     [
@@ -104,6 +154,22 @@ def message(raw: bytes) -> str:
         (SIGNER, lambda one: one * 2, "more than one signer"),
         (SID, lambda _: b"\x80\x00", "not named by issuer and serial number"),
         (SIGNATURE, lambda one: one + b"\xa1\x00", "unsigned attributes"),
+        (DIGEST, lambda _: sequence(oid(SHA256), sequence()), "The digest algorithm has parameters."),
+        (SIGNATURE_ALGORITHM, lambda _: sequence(oid(RSA), sequence()), "The RSA signature algorithm has parameters."),
+        (DIGEST, lambda one: one + attributes(0, 33), "more than 32 signed attributes"),
+        (SIGNERS, lambda one: one + b"\x05\x00", "do not belong"),
+        (ENCAPSULATED, lambda one: sequence(inside(one), b"\x05\x00"), "do not belong"),
+        (SID, lambda one: sequence(inside(one), b"\x05\x00"), "do not belong"),
+        (DIGEST, lambda one: sequence(inside(one), b"\x05\x00", b"\x05\x00"), "do not belong"),
+        (ENCAPSULATED, lambda _: sequence(oid(cms.ID_DATA), tlv(0xA0, tlv(4, b"{}"), b"\x05\x00")), "do not belong"),
+        (VERSION, lambda _: integer(3), "not a SignedData of version 1"),
+        (SIGNER_VERSION, lambda _: integer(3), "not named by issuer and serial number"),
+        (DIGESTS, lambda one: tlv(0x31, inside(one), inside(one)), "announces more than one digest"),
+        (DIGESTS, lambda _: tlv(0x31, sequence(oid("1.2.3"))), "announces another digest algorithm than its signer"),
+        (ENCAPSULATED, lambda _: sequence(oid("1.2.3"), tlv(0xA0, tlv(4, b""))), "not a SignedData of version 1"),
+        (DIGEST, lambda one: one + attributes(1, 3, 2), "not in DER order, or one occurs twice"),
+        (DIGEST, lambda one: one + attributes(1, 0), "not in DER order, or one occurs twice"),
+        (DIGEST, lambda one: one + attributes(1, 1), "not in DER order, or one occurs twice"),
         (SIGNATURE, lambda one: one + one, "do not belong"),
         (DIGEST, lambda _: sequence(oid("1.3.4"), tlv(0x04, bytes(MAX_ALGORITHM_BYTES))), "more than 256 bytes"),
         (DIGEST, lambda _: sequence(tlv(0x06, b"\x2a" + b"\x81" * MAX_OID_BYTES)), f"more than {MAX_OID_BYTES} bytes"),
@@ -136,3 +202,5 @@ def other(value: object) -> object:
 
 def test_its_representation_hides_the_content() -> None:
     assert documents.VM.vm_id not in repr(read_signed_data(GOOD))
+    shown = {"announced_digest", "serial_number", "digest_algorithm", "signature_algorithm"}
+    assert {field.name for field in fields(SignedData) if field.repr} == shown

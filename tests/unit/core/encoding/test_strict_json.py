@@ -103,6 +103,46 @@ def test_brackets_in_strings_do_not_count_as_depth() -> None:
     assert strict_json.decode(f'{{"a":"{text}"}}'.encode()) == {"a": text.replace("\\", "")}
 
 
+def test_the_depth_is_bounded_exactly_in_a_text_with_many_brackets() -> None:
+    siblings = '"s":[' + ",".join(["[]"] * 20) + "]"
+    for depth in (MAX_JSON_DEPTH, MAX_JSON_DEPTH + 1):
+        raw = f"{{{siblings}".encode() + b',"a":' + nested(depth - 1) + b"}"
+        if depth > MAX_JSON_DEPTH:
+            with pytest.raises(JsonError, match="nested deeper than 16"):
+                strict_json.decode(raw)
+        else:
+            assert len(strict_json.decode(raw)["s"]) == 20  # type: ignore[arg-type] # a list
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (b'{"a":"\n"}', "it has a line break or tab inside a string"),
+        (b'{"a":1} x', "it has text after its end"),
+        (b'{"a":"x', "it ends too early"),
+        (b'{"a": ', "it ends too early"),
+        (b'{"a" 1}', "it is not JSON"),
+        (b'{"a":1,,}', "it is not JSON"),
+        (b"[1]", "it is not a JSON object"),
+        (b"\xff", "it is not UTF-8"),
+        (b'{"a":"\\ud800"}', "it has a lone surrogate"),
+    ],
+)
+def test_the_fault_is_named(raw: bytes, fault: str) -> None:
+    with pytest.raises(JsonError, match=f"^{fault}$"):
+        strict_json.decode(raw)
+
+
+@pytest.mark.parametrize(("digits", "accepted"), [("9" * 19, True), ("-" + "9" * 19, True), ("9" * 20, False)])
+def test_the_digits_of_an_integer_are_bounded_exactly(digits: str, *, accepted: bool) -> None:
+    raw = f'{{"a":{digits}}}'.encode()
+    if accepted:
+        assert strict_json.decode(raw) == {"a": int(digits)}
+    else:
+        with pytest.raises(JsonError, match="too long"):
+            strict_json.decode(raw)
+
+
 def test_a_hundred_thousand_levels_are_refused_without_recursion() -> None:
     with pytest.raises(JsonError, match=f"more than {MAX_JSON_VALUES} members and elements"):
         strict_json.decode(b'{"a":' + b"[" * 100_000)

@@ -308,3 +308,48 @@ class TestOddities:
         )
         bundle = TrustBundle.of((entry(), odd))
         assert f"{odd.certificate.subject}: no subject key identifier" in bundle.oddities()
+
+
+def test_an_anchor_is_a_root() -> None:
+    pin = entry(certificate("Pin", issuer="CA"), role=Role.INTERMEDIATE)
+    with pytest.raises(TrustError, match="an anchor that is not a root"):
+        CloudTrust(anchors=(entry(), pin), pins=())
+    with pytest.raises(TrustError, match="a cloud without an anchor"):
+        CloudTrust(anchors=(), pins=())
+    with pytest.raises(TrustError, match=f"^{Cloud.PUBLIC}: a cloud without an anchor$"):
+        TrustBundle.of((pin,))
+
+
+def test_the_next_change_is_the_first_moment_with_another_state() -> None:
+    planned = entry(activate_at=ACTIVATE_AT, retire_at=RETIRE_AT)
+    warning = RETIRE_AT - EXPIRY_WARNING + MICROSECOND
+    moments = [ACTIVATE_AT, warning, RETIRE_AT]
+    for before, after in zip([NOT_BEFORE, *moments], moments, strict=False):
+        assert planned.next_change(before) == after
+        assert planned.next_change(after - MICROSECOND) == after
+    end = NOT_AFTER + MICROSECOND
+    assert planned.next_change(RETIRE_AT) == end
+    assert planned.next_change(end) is None
+    assert entry().next_change(NOT_BEFORE) == NOT_AFTER - EXPIRY_WARNING + MICROSECOND
+    assert entry().next_change(NOT_BEFORE, warning=timedelta(days=1)) == NOT_AFTER - timedelta(days=1) + MICROSECOND
+    assert entry().next_change(NOT_AFTER) == end
+
+
+def test_a_cloud_changes_when_the_first_of_its_certificates_does() -> None:
+    pin = entry(certificate("Pin", issuer="CA"), role=Role.INTERMEDIATE, activate_at=ACTIVATE_AT)
+    cloud = CloudTrust(anchors=(entry(),), pins=(pin,))
+    assert cloud.next_change(NOT_BEFORE) == ACTIVATE_AT
+    assert cloud.next_change(ACTIVATE_AT) == NOT_AFTER - EXPIRY_WARNING + MICROSECOND
+    assert cloud.next_change(NOT_AFTER + MICROSECOND) is None
+
+
+def test_an_open_cloud_is_served_configured_and_not_retired() -> None:
+    both = [Cloud.PUBLIC, Cloud.CHINA]
+    bundle = TrustBundle.of(
+        (entry(clouds=both, retire_at=RETIRE_AT), entry(certificate("Other"), clouds=[Cloud.CHINA]))
+    )
+    served = {Cloud.PUBLIC, Cloud.CHINA, Cloud.GERMANY}
+    assert bundle.open_clouds(served, at=RETIRE_AT - MICROSECOND) == bundle.clouds
+    assert bundle.open_clouds(served, at=RETIRE_AT).keys() == {Cloud.CHINA}
+    assert bundle.open_clouds({Cloud.PUBLIC}, at=ACTIVATE_AT).keys() == {Cloud.PUBLIC}
+    assert bundle.open_clouds({Cloud.GERMANY}, at=ACTIVATE_AT) == {}

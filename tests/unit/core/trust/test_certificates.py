@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 from hypothesis import given, settings
@@ -441,3 +441,22 @@ def test_does_not_load_a_key_of_unbounded_cost_or_in_a_second_encoding(key: byte
     certificate = Certificate.read(Leaf(spki=key).encode())
     assert certificate.public_key is None
     assert not Certificate.read(Leaf().encode()).is_issued_by(certificate)
+
+
+def test_has_the_digest_by_which_the_azure_page_names_it() -> None:
+    assert read(SIGNER).sha1 == SIGNER.fingerprint(SHA1()).hex()  # noqa: S303 - it identifies
+
+
+def test_an_authority_key_identifier_may_name_the_issuer_and_its_number() -> None:
+    names = [x509.DirectoryName(ISSUER.issuer)]
+    both = x509.AuthorityKeyIdentifier(b"key", names, ISSUER.serial_number)
+    assert read(make_signer(extensions=[both]).certificate).authority_key_identifier == b"key"
+    neither = x509.AuthorityKeyIdentifier(None, names, ISSUER.serial_number)
+    assert read(make_signer(extensions=[neither]).certificate).authority_key_identifier is None
+
+
+@pytest.mark.parametrize("version", [b"", tlv(0xA0, integer(2))])
+def test_the_issuer_and_number_are_read_with_and_without_a_version(version: bytes) -> None:
+    algorithm, issuer = sequence(oid("1.2.3")), sequence(tlv(0x31))
+    certificate = sequence(sequence(version, integer(300), algorithm, issuer, b"\x05\x00"), algorithm)
+    assert read_issuer_and_number(certificate) == (issuer, b"\x01\x2c")

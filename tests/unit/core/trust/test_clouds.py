@@ -157,3 +157,12 @@ def test_a_name_with_text_after_the_domain_is_refused(name: bytes, place: tuple[
     _, domain = place
     cloud = cloud_of(domain + name)
     assert cloud is None or not name or name.lower().endswith(cloud.domain.encode("ascii"))
+
+
+def test_the_names_of_the_clouds_are_those_of_azures_tools() -> None:
+    assert [cloud.value for cloud in Cloud] == [
+        "AzurePublicCloud",
+        "AzureUSGovernmentCloud",
+        "AzureChinaCloud",
+        "AzureGermanCloud",
+    ]

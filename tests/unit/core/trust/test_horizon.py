@@ -12,7 +12,7 @@ from verifier.adapters.trust.files import load_bundle
 from verifier.core.trust.bundle import CloudTrust, Denials, TrustBundle, TrustedCertificate
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
-from verifier.core.trust.horizon import horizon, issuing_spans
+from verifier.core.trust.horizon import horizon, is_chainable, issuing_spans
 from verifier.emulator import pki
 
 TODAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -177,3 +177,35 @@ class TestCrossSigned:
         made = trust(anchor().certificate, here.certificate, there.certificate, back)
         assert horizon(made, now=NOW) == day(100)
         assert len(issuing_spans(made)) == 2
+
+
+def test_an_authority_is_chainable_while_it_and_its_anchor_are_usable() -> None:
+    own, above = issuer("Chainable CA", span(-10, 20)), anchor(validity=span(-20, 10))
+    public = trust(above.certificate, own)
+    [pin] = public.pins
+    for at, expected in ((day(-11), False), (day(-10), True), (day(10), True), (day(11), False)):
+        assert is_chainable(pin, public, at=at) is expected
+    assert not is_chainable(pin, trust(anchor("Another Root").certificate, own), at=NOW)
+
+
+def test_two_times_that_do_not_overlap_are_no_span() -> None:
+    assert issuing_spans(trust(anchor(validity=span(-20, -10)).certificate, issuer("Late CA", span(-9, 20)))) == ()
+
+
+def test_an_authority_is_not_chainable_from_the_moment_of_its_retirement() -> None:
+    pin = trusted(issuer("Retired CA", span(-10, 20)), retire_at=day(5))
+    public = trust(anchor().certificate, pin)
+    assert is_chainable(pin, public, at=day(5) - timedelta(microseconds=1))
+    assert not is_chainable(pin, public, at=day(5))
+
+
+def test_two_times_that_meet_are_a_span_of_one_moment() -> None:
+    [one] = issuing_spans(trust(anchor(validity=span(-20, 0)).certificate, issuer("Meeting CA", span(0, 20))))
+    assert one.start == one.end == NOW
+
+
+def test_an_anchor_of_the_same_name_and_another_key_does_not_chain() -> None:
+    namesake = pki.make_root(
+        subject=pki.make_name("Horizon Root"), key=key("Namesake"), validity=span(-1000, 3000)
+    ).certificate
+    assert issuing_spans(trust(namesake, issuer("Stranger CA", span(-10, 20)))) == ()

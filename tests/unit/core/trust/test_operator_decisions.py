@@ -195,3 +195,17 @@ def test_decisions_are_immutable() -> None:
 
 def test_the_representation_of_a_pin_hides_its_certificate() -> None:
     assert "secret" not in repr(pinned(b"secret"))
+
+
+def test_a_second_pin_adds_its_clouds_to_the_first() -> None:
+    more = replace(pinned(by="bob"), clouds=frozenset({Cloud.CHINA}))
+    decided = decide(DECISIONS, Pin(pins={ONE: more, TWO: more}))
+    assert decided.pins[ONE].clouds == {Cloud.PUBLIC, Cloud.CHINA}
+    assert decided.pins[TWO].clouds == {Cloud.CHINA}
+    assert decided.pins[ONE].decided_by == "bob"
+
+
+def test_a_decision_has_no_note_by_default_and_shows_no_bytes() -> None:
+    assert pinned().note == ""
+    assert "der" not in repr(pinned())
+    assert "raw" not in repr(FollowedBundle(raw=b"bundle", version=1, decided_by="alice", decided_at=NOW))

@@ -14,6 +14,7 @@ from verifier.adapters.trust.files import load_bundle
 from verifier.core.trust.bundle import AuthorityIdentity, Origin, Role, TrustBundle, TrustedCertificate, TrustError
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.horizon import horizon
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.core.trust.published import (
     MAX_STEPS,
@@ -21,6 +22,7 @@ from verifier.core.trust.published import (
     Merged,
     PublishedBundle,
     changes_between,
+    check_version_step,
     merge,
     reasons_to_ask,
 )
@@ -364,3 +366,16 @@ def test_a_published_root_may_be_an_anchor_and_an_approved_one_may_not() -> None
     assert anchor(OTHER_ROOT).role is Role.ROOT
     with pytest.raises(TrustError, match="only a manifest or a trust feed can trust a root"):
         anchor(OTHER_ROOT, origin=Origin.APPROVED)
+
+
+def test_the_step_between_versions_is_bounded_exactly() -> None:
+    check_version_step(7, 7 + 1_000_000)
+    check_version_step(7, 1)
+    with pytest.raises(TrustError, match=r"^version 1000008 is more than 1000000 after version 7$"):
+        check_version_step(7, 1_000_008)
+
+
+def test_a_cloud_without_a_chain_before_gives_no_reason_to_ask() -> None:
+    alone = TrustBundle.of((anchor(ROOT, origin=Origin.LISTED, retire_at=NOW - DAY),))
+    assert horizon(alone.clouds[Cloud.PUBLIC], now=NOW) is None
+    assert reasons_to_ask(alone, alone, now=NOW) == ()
