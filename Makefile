@@ -18,8 +18,8 @@ export UV_PROJECT_ENVIRONMENT := .venv
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
 
-# Much of the suite waits for servers. Each process starts its own.
-TEST_PROCESSES ?= 2
+# Much of the suite waits for servers, so three processes are faster than two on two CPUs. Each starts its own servers.
+TEST_PROCESSES ?= 3
 # These tests measure times, so they run alone.
 TIMED := tests/system/test_slow_callers.py tests/system/test_hostile_machines.py
 test: .development  ## the whole suite, on real servers

@@ -49,7 +49,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def token(scene: Scene, tmp_path: Path) -> str:
     """A token that the agent got, bound to the key of the VM."""
     (tmp_path / "key.txt").write_text(KEY, "ascii")
-    options = f"--verifier {scene.service.url} --imds {scene.imds} --key-file key.txt --jkt {thumbprint(VM_KEY)}"
+    options = f"--verifier {scene.service.url} --imds {scene.imds} --key-file key.txt --jkt={thumbprint(VM_KEY)}"
     return run_commands(f"imds-verifier attest {options} --token", directory=tmp_path, environment={}).strip()
 
 

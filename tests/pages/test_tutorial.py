@@ -1,5 +1,6 @@
 """docs/start/tutorial.md: its commands run in order, with a faster agent and a shorter grace time."""
 
+import json
 from pathlib import Path
 
 from support.page_blocks import ROOT, blocks_of, free_port, run_in_order, steady
@@ -50,5 +51,6 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
         expected = [line.replace("127.0.0.1:8088", f"127.0.0.1:{appliance}") for line in block.output]
         assert [line for line in expected if steady(line) not in lines] == [], (block, printed)
     assert any("plan.name: standard" in printed for printed in told)
-    assert any('"allowed": ["premium"]' in printed for printed in told)
+    [decided] = [printed for printed in told if '"decisions"' in printed]
+    assert json.loads(decided)["decisions"][0]["denial"]["allowed"] == ["premium"]
     assert not (tmp_path / "try").exists()

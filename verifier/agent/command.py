@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--jkt",
         type=_thumbprint,
         metavar="THUMBPRINT",
-        help="bind the result token to the key with this RFC 7638 thumbprint (claim cnf)",
+        help="bind the result token to this RFC 7638 thumbprint of a key; write --jkt=VALUE if it begins with -",
     )
     add(
         "--proof-key",

@@ -114,10 +114,12 @@ def test_failure_leaves_the_output_file_unchanged(tmp_path: Path) -> None:
     assert file.read_text("ascii") == "before"
 
 
-def test_jkt_option_requests_a_nonce_bound_to_that_key() -> None:
-    thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"  # RFC 7638 3.1
+@pytest.mark.parametrize(
+    "thumbprint", ["NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", f"-{'a' * 42}"], ids=["RFC 7638 3.1", "minus"]
+)
+def test_jkt_option_requests_a_nonce_bound_to_that_key(thumbprint: str) -> None:
     with serving(DOCUMENT) as imds, serving(NONCE, VERIFIED) as script:
-        assert run(parse("--verifier", script.url, "--imds", imds.url, "--jkt", thumbprint)) == 0
+        assert run(parse("--verifier", script.url, "--imds", imds.url, f"--jkt={thumbprint}")) == 0
     assert script.requests[0].fields() == {"jkt": thumbprint}
 
 
