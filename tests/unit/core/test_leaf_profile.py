@@ -336,6 +336,13 @@ class TestRules:
             signer.values[oid] = value
             assert not RULES["4.2"][1](signer)
 
+    @pytest.mark.parametrize(
+        ("clause", "oid"),
+        [("4.2.1.1", ExtensionOID.AUTHORITY_KEY_IDENTIFIER), ("4.2.1.6", ExtensionOID.SUBJECT_ALTERNATIVE_NAME)],
+    )
+    def test_an_absent_extension_breaks_no_rule(self, clause: str, oid: x509.ObjectIdentifier) -> None:
+        assert RULES[clause][1](parts_of(without_extension(TBS, oid)))
+
     def test_other_extensions_may_be_empty(self) -> None:
         assert RULES["4.2"][1](parts_of(with_extension(TBS, ExtensionOID.BASIC_CONSTRAINTS, sequence())))
 
@@ -356,7 +363,7 @@ class TestRules:
         [
             (x509.DNSName(".".join(["a" * 63] * 3 + ["a" * 61])), True),
             (x509.DNSName(".".join(["a" * 63] * 3 + ["a" * 62])), False),
-            (x509.DNSName("1.a"), True),
+            *((x509.DNSName("a"), True), (x509.DNSName("1.a"), True), (x509.DNSName("a.1.b"), True)),
             (x509.DNSName("a.1"), False),
             (x509.DNSName("*.*.a"), False),
             (x509.DNSName("*."), False),
