@@ -32,6 +32,7 @@ from verifier.core.bounds import (
 from verifier.core.envelope import read_envelope
 from verifier.core.model import RawDocument
 from verifier.core.trust.certificates import Certificate, CertificateError, read_issuer_and_number
+from verifier.core.trust.extensions import Extensions
 from verifier.emulator import pki
 
 SIGNER = shared_pki().signer.certificate
@@ -416,6 +417,22 @@ class TestExtensions:
     )
     def test_an_authority_is_one_that_says_so(self, value: bytes, *, is_ca: bool) -> None:
         assert with_extension("2.5.29.19", value).is_ca is is_ca
+
+    def test_a_key_usage_has_at_most_7_unused_bits_and_other_bits_have_no_name(self) -> None:
+        assert "keyUsage" in refusal(Leaf(extensions=(extension("2.5.29.15", b"\x03\x02\x08\x00"),)).encode())
+        assert with_extension("2.5.29.15", b"\x03\x03\x00\x00\x01").key_usage == frozenset()
+
+    def test_a_certificate_without_extensions_is_no_authority_and_has_no_names(self) -> None:
+        absent = Extensions()
+        assert absent.is_ca is with_extension("1.3.4", b"\x05\x00").is_ca is False
+        assert (absent.dns_names, absent.issuer_urls) == ((), ())
+        usages = (absent.key_usage, absent.extended_key_usage)
+        assert usages == (None, None)
+        assert (absent.subject_key_identifier, absent.authority_key_identifier) == (None, None)
+
+    def test_the_representation_shows_no_identifiers_and_urls(self) -> None:
+        found = Extensions(subject_key_identifier=b"one", authority_key_identifier=b"two", issuer_urls=("three",))
+        assert not any(text in repr(found) for text in ("one'", "two'", "three"))
 
     def test_the_identifiers_of_keys_are_contents(self) -> None:
         assert with_extension("2.5.29.14", tlv(0x04, b"key")).subject_key_identifier == b"key"
