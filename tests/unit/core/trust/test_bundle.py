@@ -21,6 +21,7 @@ from verifier.core.trust.bundle import (
     AuthorityIdentity,
     CloudTrust,
     Denials,
+    Origin,
     Role,
     State,
     TrustBundle,
@@ -304,6 +305,47 @@ class TestPlannedTimes:
         assert replace(identity, subject_der=b"") != identity
 
 
+def test_the_words_for_origins_and_states_are_those_of_the_api() -> None:
+    assert [*Origin] == ["listed", "published", "approved", "admitted"]
+    assert [*State] == ["staged", "active", "expiring", "retired", "expired"]
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_only_a_manifest_or_a_feed_trusts_a_root(origin: Origin) -> None:
+    pin = entry(certificate("Pin", issuer="CA"), role=Role.INTERMEDIATE)
+    assert replace(pin, origin=origin).origin is origin
+    if origin in {Origin.LISTED, Origin.PUBLISHED}:
+        assert replace(entry(), origin=origin).origin is origin
+    else:
+        with pytest.raises(TrustError, match="only a manifest or a trust feed can trust a root"):
+            replace(entry(), origin=origin)
+
+
+def test_a_certificate_is_denied_by_its_number_or_by_its_key() -> None:
+    one = certificate()
+    assert Denials(serial_numbers=frozenset({one.serial_number})).names(one)
+    assert Denials(spki_sha256=frozenset({one.spki_sha256})).names(one)
+    assert not Denials(serial_numbers=frozenset({1}), spki_sha256=frozenset({"aa"})).names(one)
+
+
+def test_authorities_that_issued_one_another_are_each_found_once() -> None:
+    one, two = (
+        entry(certificate(name, issuer=issuer), role=Role.INTERMEDIATE) for name, issuer in (("A", "B"), ("B", "A"))
+    )
+    cloud = CloudTrust(anchors=(entry(),), pins=(one, two))
+    assert cloud.pins_above(certificate("Leaf", issuer="B", is_ca=False)) == (one, two)
+
+
+def test_the_clouds_of_a_bundle_cannot_be_changed_and_have_its_denials() -> None:
+    denials = Denials(serial_numbers=frozenset({1}))
+    bundle = TrustBundle.of((entry(),), denials=denials)
+    assert (bundle.denials, bundle.clouds[Cloud.PUBLIC].denials) == (denials, denials)
+    with pytest.raises(TypeError):
+        bundle.clouds[Cloud.CHINA] = bundle.clouds[Cloud.PUBLIC]  # type: ignore[index]  # which is tested
+    with pytest.raises(KeyError, match="absent"):
+        bundle.clouds[Cloud.PUBLIC].entry("absent")
+
+
 class TestUsable:
     """The entries of a cloud that build chains at a moment."""
 
@@ -363,7 +405,9 @@ class TestOddities:
             "an RSA key of 2047 bits",
         )
 
-    @pytest.mark.parametrize(("bits", "is_odd"), [(2047, True), (2048, False), (2049, True), (2056, False)])
+    @pytest.mark.parametrize(
+        ("bits", "is_odd"), [(2040, True), (2047, True), (2048, False), (2049, True), (2056, False)]
+    )
     def test_the_bits_of_an_rsa_key_are_a_multiple_of_8_and_at_least_2048(self, bits: int, *, is_odd: bool) -> None:
         made = replace(self.made(), public_key=rsa.RSAPublicNumbers(65537, (1 << bits - 1) + 1).public_key())
         assert oddities_of(made) == ((f"an RSA key of {bits} bits",) if is_odd else ())
