@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.x509 import verification
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from pyhanko_certvalidator import ValidationContext
 from support.certificates import make_authority, make_self_signed, make_signer
 from support.chains import authority, claims_of, key, root
 from support.documents import NOW, around, bundle_of, der, shared_bundle, shared_pki, spare_key, trusted
@@ -17,7 +20,7 @@ from verifier.core import chain
 from verifier.core.chain import MAX_AUTHORITIES, MAX_SEARCHES, build_chain
 from verifier.core.encoding.asn1 import x509 as asn1_x509
 from verifier.core.reasons import ChainRefused, Check, Reason
-from verifier.core.trust.bundle import Denials, Role, State, TrustBundle, TrustedCertificate
+from verifier.core.trust.bundle import Denials, Origin, Role, State, TrustBundle, TrustedCertificate
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
@@ -68,6 +71,36 @@ def test_lists_the_state_of_each_authority() -> None:
     )
     content = build_chain(claims_of(make_signer(issuer=issuing).certificate), now=NOW, bundle=bundle)
     assert [link.state for link in content.chain] == [State.EXPIRING, State.ACTIVE]
+
+
+def test_lists_the_name_fingerprint_end_and_origin_of_each_authority() -> None:
+    issuing = authority("Issuing")
+    bundle = bundle_of(root().certificate, issuing.certificate)
+    content = build_chain(claims_of(make_signer(issuer=issuing).certificate), now=NOW, bundle=bundle)
+    read = [Certificate.from_der(der(one.certificate)) for one in (issuing, root())]
+    assert [(link.subject, link.sha256, link.not_after, link.origin) for link in content.chain] == [
+        (one.subject, one.sha256, one.not_after, Origin.LISTED) for one in read
+    ]
+
+
+def test_the_signer_of_an_accepted_chain_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    remembered: list[Certificate] = []
+
+    def record(signer: Certificate) -> None:
+        remembered.append(signer)
+
+    monkeypatch.setattr(Certificate, "remember_signer", record)
+    issuing = authority("Issuing")
+    signer = make_signer(issuer=issuing)
+    refused(signer, bundle_of(root().certificate))
+    assert remembered == []
+    build(signer, bundle_of(root().certificate, issuing.certificate))
+    assert [one.der for one in remembered] == [der(signer.certificate)]
+
+
+def test_the_bounds_are_those_of_the_specification() -> None:
+    assert (MAX_AUTHORITIES, MAX_SEARCHES) == (4, 8)
+    assert chain._AUTHORITIES._weigh(b"abc", None) == 60  # noqa: SLF001 - the weight bounds the memory
 
 
 def test_only_pins_that_names_connect_with_the_signer_are_considered() -> None:
@@ -459,10 +492,32 @@ class TestOddPins:
         bundle = bundle_of(root().certificate, *(pin.certificate for pin in pins))
         assert build(make_signer(issuer=good), bundle) == [good.certificate, root().certificate]
 
-    def test_the_number_of_searches_is_bounded(self) -> None:
+    def test_the_number_of_searches_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        searched: list[int] = []
+        find = chain._find_path  # noqa: SLF001 - one call is one search
+
+        def count(signer: Certificate, name: str, entries: tuple[TrustedCertificate, ...], now: datetime) -> object:
+            searched.append(len(entries))
+            return find(signer, name, entries, now)
+
+        monkeypatch.setattr(chain, "_find_path", count)
         signer = make_signer(issuer=authority("Twin"))
         bundle = bundle_of(*self.twins(4 * MAX_SEARCHES))
         assert cpu_seconds(lambda: refused(signer, bundle)) < 2
+        assert len(searched) == MAX_SEARCHES
+        assert searched[1:3] == [searched[0] - 1] * 2
+
+    def test_no_search_is_made_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        searched: list[frozenset[str]] = []
+        find = chain._find_path  # noqa: SLF001 - one call is one search
+
+        def record(signer: Certificate, name: str, entries: tuple[TrustedCertificate, ...], now: datetime) -> object:
+            searched.append(frozenset(entry.certificate.sha256 for entry in entries))
+            return find(signer, name, entries, now)
+
+        monkeypatch.setattr(chain, "_find_path", record)
+        refused(make_signer(issuer=authority("Twin")), bundle_of(*self.twins(2)))
+        assert len(set(searched)) == len(searched) > 3
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -528,6 +583,86 @@ class TestSecondOpinion:
             with pytest.raises(ChainRefused, match="did not return a path over pins to an anchor") as caught:
                 known(signer, path, entries)
             assert caught.value.reason is Reason.CHAIN_UNTRUSTED
+
+    def test_the_second_validator_fetches_nothing_and_tolerates_no_weak_digest_or_time(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        used: list[dict[str, Any]] = []
+
+        def record(**options: Any) -> ValidationContext:  # noqa: ANN401 - the options of the library
+            used.append(options)
+            return ValidationContext(**options)
+
+        monkeypatch.setattr(chain, "ValidationContext", record)
+        build(shared_pki().signer, shared_bundle())
+        expected = {"trust_roots": [], "moment": NOW, "allow_fetching": False, "revocation_mode": "none"}
+        assert used == [
+            {**expected, "weak_hash_algos": ("md2", "md5", "sha1"), "time_tolerance": timedelta(0)},
+        ]
+
+    @pytest.mark.parametrize(
+        ("purposes", "is_confirmed"),
+        [
+            ([ExtendedKeyUsageOID.SERVER_AUTH], True),
+            ([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH], True),
+            ([ExtendedKeyUsageOID.CLIENT_AUTH], False),
+            ([], True),
+        ],
+    )
+    def test_the_second_validator_requires_a_tls_server(
+        self, purposes: list[x509.ObjectIdentifier], *, is_confirmed: bool
+    ) -> None:
+        issuing = authority("Issuing")
+        signer = make_signer(
+            issuer=issuing,
+            extensions=[x509.ExtendedKeyUsage(purposes)] if purposes else [],
+            without=() if purposes else (x509.ExtendedKeyUsage.oid,),
+        )
+        assert self.is_confirmed(Certificate.from_der(der(signer.certificate)), issuing, root()) is is_confirmed
+
+    @pytest.mark.parametrize("place", [None, 0, 1, 2])
+    def test_the_second_validator_reads_no_bytes_behind_a_certificate(self, place: int | None) -> None:
+        issuing = authority("Issuing")
+        read = [Certificate.from_der(der(one.certificate)) for one in (make_signer(issuer=issuing), issuing, root())]
+        signer, *path = [replace(one, der=one.der + b"\0" * (index == place)) for index, one in enumerate(read)]
+        entries = tuple(
+            replace(trusted(one.certificate), certificate=other)
+            for one, other in zip((issuing, root()), path, strict=True)
+        )
+        if place is None:
+            chain._confirm_path(signer, entries, NOW)  # noqa: SLF001 - the reader refuses such certificates
+        else:
+            with pytest.raises(ChainRefused, match="second path validator cannot read"):
+                chain._confirm_path(signer, entries, NOW)  # noqa: SLF001 - as above
+
+    @staticmethod
+    def is_confirmed(signer: Certificate, *path: pki.Identity) -> bool:
+        try:
+            chain._confirm_path(signer, tuple(trusted(one.certificate) for one in path), NOW)  # noqa: SLF001 - as above
+        except ChainRefused as refusal:
+            return refusal.reason is not Reason.CHAIN_UNTRUSTED
+        return True
+
+    def test_the_fault_that_the_first_validator_names_is_limited_and_printable(self) -> None:
+        signer = Certificate.from_der(der(shared_pki().signer.certificate))
+        fault_of = chain._fault_of_signer  # noqa: SLF001 - the library has no such long sentence
+
+        def error(fault: str, certificate: object) -> verification.VerificationError:
+            return verification.VerificationError(
+                f"validation failed: {fault} (encountered processing {certificate!r})"
+            )
+
+        sentence = "The path validator refuses the signer's own certificate: "
+        assert fault_of(signer, error("a" * 201, signer.parsed)) == f"{sentence}{'a' * 200}."
+        assert fault_of(signer, error("2.5.29.35 \n", signer.parsed)) == f"{sentence}authorityKeyIdentifier \\n."
+        assert fault_of(signer, error("a", root().certificate)) == ""
+        assert fault_of(signer, verification.VerificationError("validation failed: a")) == ""
+
+    def test_a_lack_of_memory_is_no_fault_of_the_document(self) -> None:
+        with pytest.raises(MemoryError), chain._refusing("It fails"):  # noqa: SLF001 - no document causes it
+            raise MemoryError
+        with pytest.raises(ChainRefused, match=r"It fails: KeyError\.$"), chain._refusing("It fails"):  # noqa: SLF001 - as above
+            raise KeyError
 
     def test_a_validator_that_waits_is_refused(self) -> None:
         class Waiting:

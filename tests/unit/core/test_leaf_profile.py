@@ -1,6 +1,9 @@
 """The rules for signers: each refuses a certificate that both path validators accept, and accepts real signers."""
 
+from dataclasses import replace
+
 import pytest
+from asn1crypto import core
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtensionOID
@@ -21,6 +24,7 @@ from support.documents import NOW, SAMPLES, der, sample, shared_pki
 from verifier.core import leaf_profile
 from verifier.core.chain import build_chain
 from verifier.core.envelope import read_envelope
+from verifier.core.leaf_profile import RULES
 from verifier.core.model import RawDocument
 from verifier.core.reasons import ChainRefused, Reason
 from verifier.core.trust.certificates import Certificate
@@ -214,7 +218,7 @@ def test_both_path_validators_accept_a_certificate_that_breaks_a_rule(clause: st
 
 
 def test_each_rule_has_a_certificate_that_breaks_it() -> None:
-    assert leaf_profile.RULES.keys() == BREAKING.keys()
+    assert RULES.keys() == BREAKING.keys()
 
 
 @pytest.mark.parametrize("tbs", KEEPING.values(), ids=KEEPING)
@@ -242,3 +246,140 @@ def test_a_certificate_without_extensions_has_no_empty_list() -> None:
         not_valid_after=NOW,
     ).sign(shared_pki().issuing_ca.key, SHA256())
     assert leaf_profile._has_no_empty_list(leaf_profile._Parts(Certificate.from_der(der(bare))))  # noqa: SLF001 - another rule refuses it first
+
+
+#: What the rules read, and the two of their parts that other extensions and names need.
+Parts = leaf_profile._Parts  # noqa: SLF001 - the rules are tested without a path
+is_well_formed, is_general_name = leaf_profile._is_well_formed, leaf_profile._is_general_name  # noqa: SLF001 - as above
+
+
+def parts_of(tbs: bytes, kind: str = "EC") -> Parts:
+    return Parts(Certificate.from_der(mint(kind).certify(tbs)))
+
+
+def mailbox(text: str) -> x509.RFC822Name:
+    return x509.RFC822Name._init_without_validation(text)  # noqa: SLF001 - as the library reads it from a certificate
+
+
+def name_of(kind: str, tag: int, value: bytes) -> bytes:
+    attribute = sequence(bytes(core.ObjectIdentifier(kind).dump()), element(tag, value))
+    return sequence(element(0x31, attribute))
+
+
+class TestRules:
+    """Check what the validators refuse as well, or what another check refuses first."""
+
+    #: The string types and lengths of RFC 5280 appendix A.1.
+    ATTRIBUTES = (
+        *(("2.5.4.3", {UTF8, PRINTABLE}, 1, 64), ("2.5.4.4", {UTF8, PRINTABLE}, 1, 32768)),
+        *(("2.5.4.5", {PRINTABLE}, 1, 64), ("2.5.4.6", {PRINTABLE}, 2, 2), ("2.5.4.7", {UTF8, PRINTABLE}, 1, 128)),
+        *(("2.5.4.8", {UTF8, PRINTABLE}, 1, 128), ("2.5.4.10", {UTF8, PRINTABLE}, 1, 64)),
+        *(("2.5.4.11", {UTF8, PRINTABLE}, 1, 64), ("2.5.4.12", {UTF8, PRINTABLE}, 1, 64)),
+        *(("2.5.4.41", {UTF8, PRINTABLE}, 1, 32768), ("2.5.4.42", {UTF8, PRINTABLE}, 1, 32768)),
+        *(("2.5.4.43", {UTF8, PRINTABLE}, 1, 32768), ("2.5.4.44", {UTF8, PRINTABLE}, 1, 32768)),
+        *(("2.5.4.46", {PRINTABLE}, 1, 32768), ("2.5.4.65", {UTF8, PRINTABLE}, 1, 128)),
+        *((COMPONENT, {IA5}, 1, 63), (MAIL, {IA5}, 1, 255)),
+    )
+
+    @pytest.mark.parametrize(("kind", "tags", "shortest", "longest"), ATTRIBUTES)
+    def test_an_attribute_has_a_string_type_and_a_length_of_its_type(
+        self, kind: str, tags: set[int], shortest: int, longest: int
+    ) -> None:
+        for tag in (UTF8, NUMERIC, PRINTABLE, TELETEX, IA5):
+            assert is_well_formed(name_of(kind, tag, b"1" * shortest)) is (tag in tags)
+        [tag, *_] = tags
+        for length in (shortest - 1, shortest, longest, longest + 1):
+            is_allowed = shortest <= length <= longest
+            assert is_well_formed(name_of(kind, tag, b"1" * length)) is is_allowed
+
+    @pytest.mark.parametrize("bad", [0, 1])
+    def test_each_attribute_of_a_name_counts(self, bad: int) -> None:
+        parts = [name_of(COUNTRY, PRINTABLE, b"USA" if one == bad else b"US") for one in (0, 1)]
+        several = [elements(part)[0] for part in parts]
+        one = element(0x31, b"".join(elements(member)[0] for member in several))
+        assert not is_well_formed(sequence(*several))
+        assert not is_well_formed(sequence(one))
+
+    @pytest.mark.parametrize(
+        ("value", "is_valid"),
+        [(b"\x00", True), (b"", False), (b"\x01", False), (b"\x07\x80", True), (b"\x08\x00", False)],
+    )
+    def test_a_bit_string_has_at_most_7_unused_bits_in_its_last_byte(self, value: bytes, *, is_valid: bool) -> None:
+        assert is_well_formed(name_of(UNIQUE_IDENTIFIER, 0x03, value)) is is_valid
+
+    @pytest.mark.parametrize(
+        ("number", "is_valid"), [(-1, False), (0, False), (1, True), ((1 << 160) - 1, True), (1 << 160, False)]
+    )
+    def test_a_serial_number_is_positive_and_has_at_most_160_bits(self, number: int, *, is_valid: bool) -> None:
+        certificate = replace(parts_of(TBS).certificate, serial_number=number)
+        assert RULES["4.1.2.2"][1](Parts(certificate)) is is_valid
+
+    def test_the_key_is_found_in_a_certificate_without_a_version(self) -> None:
+        _, *others, _ = elements(mint("RSA").tbs)
+        assert RULES[RSA_CLAUSE][1](parts_of(sequence(*others), "RSA"))
+        *others, _ = others
+        assert not RULES[RSA_CLAUSE][1](parts_of(sequence(*others, bare_key()), "RSA"))
+
+    @pytest.mark.parametrize(
+        "oid",
+        [
+            *(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.ISSUER_ALTERNATIVE_NAME),
+            *(ExtensionOID.EXTENDED_KEY_USAGE, ExtensionOID.CERTIFICATE_POLICIES),
+            *(ExtensionOID.CRL_DISTRIBUTION_POINTS, ExtensionOID.FRESHEST_CRL),
+            *(ExtensionOID.AUTHORITY_INFORMATION_ACCESS, ExtensionOID.SUBJECT_INFORMATION_ACCESS),
+        ],
+    )
+    def test_no_list_of_an_extension_is_empty(self, oid: x509.ObjectIdentifier) -> None:
+        signer = parts_of(TBS)
+        assert RULES["4.2"][1](signer)
+        for value in (sequence(), sequence(sequence(OID), sequence()), sequence(sequence(), sequence(OID))):
+            signer.values[oid] = value
+            assert not RULES["4.2"][1](signer)
+
+    @pytest.mark.parametrize(
+        ("clause", "oid"),
+        [("4.2.1.1", ExtensionOID.AUTHORITY_KEY_IDENTIFIER), ("4.2.1.6", ExtensionOID.SUBJECT_ALTERNATIVE_NAME)],
+    )
+    def test_an_absent_extension_breaks_no_rule(self, clause: str, oid: x509.ObjectIdentifier) -> None:
+        assert RULES[clause][1](parts_of(without_extension(TBS, oid)))
+
+    def test_other_extensions_may_be_empty(self) -> None:
+        assert RULES["4.2"][1](parts_of(with_extension(TBS, ExtensionOID.BASIC_CONSTRAINTS, sequence())))
+
+    @pytest.mark.parametrize(
+        ("flags", "is_minimal"),
+        [
+            *((b"\x00\x01", True), (b"\x07\x80", True), (b"\x06\xc0", True), (b"\x07\x00\x80", True)),
+            *((b"\x00", False), (b"\x01\x01", False), (b"\x06\x80", False)),
+        ],
+    )
+    def test_the_last_bit_of_the_key_usage_is_set(self, flags: bytes, *, is_minimal: bool) -> None:
+        signer = parts_of(TBS)
+        signer.values[ExtensionOID.KEY_USAGE] = element(0x03, flags)
+        assert RULES["4.2.1.3"][1](signer) is is_minimal
+
+    @pytest.mark.parametrize(
+        ("name", "is_valid"),
+        [
+            (x509.DNSName(".".join(["a" * 63] * 3 + ["a" * 61])), True),
+            (x509.DNSName(".".join(["a" * 63] * 3 + ["a" * 62])), False),
+            *((x509.DNSName("a"), True), (x509.DNSName("1.a"), True), (x509.DNSName("a.1.b"), True)),
+            (x509.DNSName("a.1"), False),
+            (x509.DNSName("*.*.a"), False),
+            (x509.DNSName("*."), False),
+            (x509.DNSName("a..b"), False),
+            (mailbox("a@b"), True),
+            (mailbox("a@b c"), False),
+            (mailbox("a@b@c"), False),
+            (mailbox("<a@b>"), False),
+            (mailbox("@b"), False),
+            (x509.UniformResourceIdentifier("Za9+.-:x"), True),
+            (x509.UniformResourceIdentifier("9a:x"), False),
+            (x509.UniformResourceIdentifier("a:"), False),
+            (x509.UniformResourceIdentifier("a:x y"), False),
+            (x509.UniformResourceIdentifier("a_b:x"), False),
+            (x509.DirectoryName(make_names("metadata.azure.com")), True),
+        ],
+    )
+    def test_an_alternative_name_is_well_formed(self, name: x509.GeneralName, *, is_valid: bool) -> None:
+        assert is_general_name(name) is is_valid

@@ -59,3 +59,8 @@ def test_every_table_is_filled_by_the_import() -> None:
 
     assert asn1.x509.Certificate in core._SETUP_CLASSES  # noqa: SLF001 - the library's list of complete types
     assert subtypes(core.Asn1Value) - set(core._SETUP_CLASSES) <= {core.Asn1Value, core.Choice}  # noqa: SLF001 - as above
+
+
+def test_offers_only_the_types_of_certificates() -> None:
+    assert asn1.__all__ == ["x509"]
+    assert "_validator_types" not in vars(asn1)  # imported for its tables only

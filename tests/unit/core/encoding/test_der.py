@@ -245,6 +245,63 @@ class TestReader:
         with pytest.raises(DerError, match="truncated"):
             inside.contents(der.OCTET_STRING)
 
+    @pytest.mark.parametrize("size", [0, 1, 126, 127, 128, 129, 255, 256, 257, 65535, 65536])
+    def test_takes_an_element_of_each_length_within_its_limits(self, size: int) -> None:
+        value = bytes(number % 251 for number in range(size))
+        encoded = bytes(core.OctetString(value).dump())
+        start, limit = 3, 3 + len(encoded)
+        raw = b"\x04\x01a" + encoded + b"\x05\x00"
+        assert Reader(raw, start, limit).contents(der.OCTET_STRING) == value
+        assert Reader(raw, start, limit).any_contents() == (der.OCTET_STRING, value)
+        for take in (Reader.element, Reader.contents):
+            reader = Reader(raw, start)
+            take(reader, der.OCTET_STRING)
+            assert reader.any_element() == NULL
+            reader.end()
+        entered = Reader(raw, start, limit)
+        entered.enter(der.OCTET_STRING)
+        assert entered.has_more() is (size > 0)
+
+    @pytest.mark.parametrize("size", [0, 1, 127, 128, 255, 256, 65536])
+    def test_an_element_that_is_cut_anywhere_in_its_header_is_truncated(self, size: int) -> None:
+        encoded = bytes(core.OctetString(bytes(size)).dump())
+        for kept in (*range(1, len(encoded) - size), len(encoded) - 1):
+            for reader in (Reader(encoded[:kept]), Reader(encoded, 0, kept)):
+                with pytest.raises(DerError, match="it is truncated"):
+                    reader.contents(der.OCTET_STRING)
+                with pytest.raises(DerError, match="it is truncated"):
+                    reader.any_contents()
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            *(b"\x04\x81\x00", b"\x04\x81\x7f", b"\x04\x82\x00\x00", b"\x04\x82\x00\x7f", b"\x04\x82\x00\xff"),
+            *(b"\x04\x83\x00\x01\x00", b"\x04\x84\x00\x01\x00\x00"),
+        ],
+    )
+    def test_refuses_a_length_that_is_not_minimal(self, header: bytes) -> None:
+        raw = header + bytes(65536)
+        with pytest.raises(DerError, match="a length in more bytes than it needs"):
+            Reader(raw).contents(der.OCTET_STRING)
+        with pytest.raises(DerError, match="a length in more bytes than it needs"):
+            Reader(raw).any_element()
+
+    def test_a_length_has_at_most_4_bytes(self) -> None:
+        # A longer one is not read, so that its bytes are not a number of any size.
+        assert len(Reader(b"\x04\x83\x01\x00\x00" + bytes(1 << 16)).contents(der.OCTET_STRING)) == 1 << 16
+        assert len(Reader(b"\x04\x84\x01\x00\x00\x00" + bytes(1 << 24)).contents(der.OCTET_STRING)) == 1 << 24
+        with pytest.raises(DerError, match="it is truncated"):
+            Reader(b"\x04\x85\x00\x00\x00\x00\x01x").contents(der.OCTET_STRING)
+
+    def test_there_is_no_next_element_behind_the_limit(self) -> None:
+        reader = Reader(NULL * 2, 0, 2)
+        assert reader.has_next(NULL[0])
+        reader.any_element()
+        assert not reader.has_next(NULL[0])
+        assert not reader.has_more()
+        with pytest.raises(DerError, match="lacks an element"):
+            reader.element(NULL[0])
+
     @given(raw=ELEMENTS, cut=st.integers(min_value=0), more=st.binary(max_size=3))
     @settings(deadline=None, max_examples=60)
     def test_its_elements_are_all_the_bytes(self, raw: bytes, cut: int, more: bytes) -> None:
@@ -257,6 +314,41 @@ class TestReader:
         except DerError:
             return
         assert taken == changed
+
+
+def test_the_tags_are_those_of_another_library() -> None:
+    kinds = (core.Boolean, core.Integer, core.BitString, core.OctetString, core.ObjectIdentifier)
+    tags = (der.BOOLEAN, der.INTEGER, der.BIT_STRING, der.OCTET_STRING, der.OBJECT_IDENTIFIER)
+    assert tuple(kind.tag for kind in kinds) == tags
+    assert [parser.emit(0, 1, kind.tag, b"")[0] for kind in (core.Sequence, core.Set)] == [der.SEQUENCE, der.SET]
+    explicit = [parser.emit(2, 1, number, b"")[0] for number in (0, 1, 3)]
+    assert explicit == [der.CONTEXT_0, der.CONTEXT_1, der.CONTEXT_3]
+    assert parser.emit(0, 1, 0, b"")[0] == der.CONSTRUCTED
+    assert core.Null().dump() == der.NULL
+
+
+def test_a_bound_is_named_by_its_limit() -> None:
+    error = der.BoundError(3, "things")
+    assert (str(error), error.excess) == ("it has more than 3 things", "more than 3 things")
+
+
+def test_the_number_of_elements_includes_the_outer_one() -> None:
+    raw = sequence(NULL, sequence(NULL, NULL), NULL)
+    assert der.check(raw, max_elements=6) == 6
+    with pytest.raises(der.BoundError, match="more than 5 elements"):
+        der.check(raw, max_elements=5)
+    assert der.check(sequence(sequence(), sequence(sequence()))) == 4
+
+
+@pytest.mark.parametrize(
+    ("contents", "dotted"),
+    [
+        *((b"\x00", "0.0"), (b"\x27", "0.39"), (b"\x28", "1.0"), (b"\x4f", "1.39"), (b"\x50", "2.0")),
+        *((b"\x78", "2.40"), (b"\x81\x00", "2.48"), (b"\x2a\x81\x00\x7f", "1.2.128.127")),
+    ],
+)
+def test_reads_the_first_two_arcs_from_one_number(contents: bytes, dotted: str) -> None:
+    assert der.dotted(contents) == dotted
 
 
 def test_a_certificate_is_encoded_to_its_own_bytes() -> None:

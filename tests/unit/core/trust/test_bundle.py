@@ -1,5 +1,6 @@
 """States of certificates over time, and entries that do not make a valid bundle."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -17,8 +18,10 @@ from support.documents import der
 
 from verifier.core.trust.bundle import (
     EXPIRY_WARNING,
+    AuthorityIdentity,
     CloudTrust,
     Denials,
+    Origin,
     Role,
     State,
     TrustBundle,
@@ -258,6 +261,116 @@ class TestGeneration:
         retired = replace(self.PIN, activate_at=None, retire_at=RETIRE_AT)
         assert TrustBundle.of((self.ANCHOR, activated)).generation != TrustBundle.of((self.ANCHOR, retired)).generation
 
+    def test_is_a_digest_of_what_affects_trust(self) -> None:
+        denials = Denials(serial_numbers=frozenset({255, 16}), spki_sha256=frozenset({"bb", "aa"}))
+        bundle = TrustBundle.of((self.ANCHOR, self.PIN), denials=denials)
+        clouds = ",".join(sorted(Cloud))
+        times = "2026-03-01T00:00:00+00:00|2026-09-01T00:00:00+00:00"
+        anchor = f"{self.ANCHOR.certificate.sha256}|root|listed|{clouds}||\n"
+        pin = f"{self.PIN.certificate.sha256}|intermediate|listed|{Cloud.PUBLIC}|{times}\n"
+        denied = "denied|aa\ndenied|bb\ndenied|10\ndenied|ff\n"
+        text = "".join(sorted((anchor, pin))) + denied
+        assert bundle.generation == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def test_does_not_depend_on_the_time_zone(self) -> None:
+        moved = replace(self.PIN, activate_at=ACTIVATE_AT.astimezone(timezone(timedelta(hours=5))))
+        one, other = (TrustBundle.of((self.ANCHOR, pin)) for pin in (self.PIN, moved))
+        assert one.generation == other.generation
+
+
+class TestPlannedTimes:
+    """The times that a bundle plans for a CA, over all of its certificates."""
+
+    def test_are_the_latest_start_and_the_earliest_end(self) -> None:
+        day = timedelta(days=1)
+        early, late, unplanned = (
+            entry(certificate("CA"), activate_at=ACTIVATE_AT, retire_at=RETIRE_AT),
+            entry(certificate("CA"), activate_at=ACTIVATE_AT + day, retire_at=RETIRE_AT + day),
+            entry(certificate("CA")),
+        )
+        other = entry(certificate("Other"), activate_at=ACTIVATE_AT + 2 * day, retire_at=RETIRE_AT - day)
+        bundle = TrustBundle.of((late, unplanned, early, other))
+        identity = AuthorityIdentity.of(certificate("CA"))
+        assert bundle.planned_times(identity) == (ACTIVATE_AT + day, RETIRE_AT)
+        assert TrustBundle.of((unplanned,)).planned_times(identity) == (None, None)
+        assert TrustBundle.of((unplanned,)).planned_times(AuthorityIdentity.of(certificate("Other"))) == (None, None)
+
+    def test_an_identity_is_a_name_and_a_key(self) -> None:
+        one = certificate("CA")
+        identity = AuthorityIdentity.of(one)
+        fields = (identity.subject_der, identity.spki_sha256, identity.subject)
+        assert fields == (one.subject_der, one.spki_sha256, one.subject)
+        assert replace(identity, subject="Other") == identity
+        assert replace(identity, spki_sha256="") != identity
+        assert replace(identity, subject_der=b"") != identity
+
+
+def test_the_words_for_origins_and_states_are_those_of_the_api() -> None:
+    assert [*Origin] == ["listed", "published", "approved", "admitted"]
+    assert [*State] == ["staged", "active", "expiring", "retired", "expired"]
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_only_a_manifest_or_a_feed_trusts_a_root(origin: Origin) -> None:
+    pin = entry(certificate("Pin", issuer="CA"), role=Role.INTERMEDIATE)
+    assert replace(pin, origin=origin).origin is origin
+    if origin in {Origin.LISTED, Origin.PUBLISHED}:
+        assert replace(entry(), origin=origin).origin is origin
+    else:
+        with pytest.raises(TrustError, match="only a manifest or a trust feed can trust a root"):
+            replace(entry(), origin=origin)
+
+
+def test_a_certificate_is_denied_by_its_number_or_by_its_key() -> None:
+    one = certificate()
+    assert Denials(serial_numbers=frozenset({one.serial_number})).names(one)
+    assert Denials(spki_sha256=frozenset({one.spki_sha256})).names(one)
+    assert not Denials(serial_numbers=frozenset({1}), spki_sha256=frozenset({"aa"})).names(one)
+
+
+def test_authorities_that_issued_one_another_are_each_found_once() -> None:
+    one, two = (
+        entry(certificate(name, issuer=issuer), role=Role.INTERMEDIATE) for name, issuer in (("A", "B"), ("B", "A"))
+    )
+    cloud = CloudTrust(anchors=(entry(),), pins=(one, two))
+    assert cloud.pins_above(certificate("Leaf", issuer="B", is_ca=False)) == (one, two)
+
+
+def test_the_clouds_of_a_bundle_cannot_be_changed_and_have_its_denials() -> None:
+    denials = Denials(serial_numbers=frozenset({1}))
+    bundle = TrustBundle.of((entry(),), denials=denials)
+    assert (bundle.denials, bundle.clouds[Cloud.PUBLIC].denials) == (denials, denials)
+    with pytest.raises(TypeError):
+        bundle.clouds[Cloud.CHINA] = bundle.clouds[Cloud.PUBLIC]  # type: ignore[index]  # which is tested
+    with pytest.raises(KeyError, match="absent"):
+        bundle.clouds[Cloud.PUBLIC].entry("absent")
+
+
+class TestUsable:
+    """The entries of a cloud that build chains at a moment."""
+
+    def test_are_those_in_their_times_that_are_not_denied(self) -> None:
+        now, later = (entry(certificate(name, issuer="CA"), role=Role.INTERMEDIATE) for name in ("Now", "Later"))
+        later = replace(later, activate_at=RETIRE_AT)
+        denied = entry(certificate("Denied", issuer="CA"), role=Role.INTERMEDIATE)
+        serials = Denials(serial_numbers=frozenset({denied.certificate.serial_number}))
+        cloud = CloudTrust(anchors=(entry(),), pins=(now, later, denied), denials=serials)
+        assert cloud.usable_pins(ACTIVATE_AT) == (now,)
+        assert cloud.usable_pins(RETIRE_AT) == (now, later)
+        assert len(cloud.usable_anchors(ACTIVATE_AT)) == 1
+        assert cloud.usable_anchors(NOT_AFTER + MICROSECOND) == ()
+        leaf = certificate("Leaf", issuer="Denied", is_ca=False)
+        assert cloud.pins_above(leaf) == (denied,)
+        assert cloud.usable_pins_above(leaf, ACTIVATE_AT) == ()
+        assert cloud.usable_pins_above(certificate("Leaf", issuer="Now", is_ca=False), ACTIVATE_AT) == (now,)
+
+    def test_from_the_later_start_to_the_earlier_end(self) -> None:
+        plain, planned = entry(), entry(activate_at=ACTIVATE_AT, retire_at=RETIRE_AT)
+        assert (plain.usable_from, plain.usable_until) == (NOT_BEFORE, NOT_AFTER)
+        assert (planned.usable_from, planned.usable_until) == (ACTIVATE_AT, RETIRE_AT)
+        wide = entry(activate_at=NOT_BEFORE - MICROSECOND, retire_at=NOT_AFTER + MICROSECOND)
+        assert (wide.usable_from, wide.usable_until) == (NOT_BEFORE, NOT_AFTER)
+
 
 class TestClosed:
     def test_a_cloud_is_closed_if_every_anchor_is_retired(self) -> None:
@@ -291,6 +404,13 @@ class TestOddities:
             "no authority key identifier",
             "an RSA key of 2047 bits",
         )
+
+    @pytest.mark.parametrize(
+        ("bits", "is_odd"), [(2040, True), (2047, True), (2048, False), (2049, True), (2056, False)]
+    )
+    def test_the_bits_of_an_rsa_key_are_a_multiple_of_8_and_at_least_2048(self, bits: int, *, is_odd: bool) -> None:
+        made = replace(self.made(), public_key=rsa.RSAPublicNumbers(65537, (1 << bits - 1) + 1).public_key())
+        assert oddities_of(made) == ((f"an RSA key of {bits} bits",) if is_odd else ())
 
     def test_a_root_with_an_extended_key_usage_has_an_oddity(self) -> None:
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])

@@ -32,6 +32,7 @@ from verifier.core.bounds import (
 from verifier.core.envelope import read_envelope
 from verifier.core.model import RawDocument
 from verifier.core.trust.certificates import Certificate, CertificateError, read_issuer_and_number
+from verifier.core.trust.extensions import Extensions
 from verifier.emulator import pki
 
 SIGNER = shared_pki().signer.certificate
@@ -328,6 +329,10 @@ def refusal(raw: bytes) -> str:
     return caught.value.fault
 
 
+def with_extension(dotted: str, value: bytes) -> Certificate:
+    return Certificate.from_der(Leaf(extensions=(extension(dotted, value),)).encode())
+
+
 class TestExtensions:
     """Read the extensions that the appraisal needs strictly."""
 
@@ -378,6 +383,82 @@ class TestExtensions:
         assert Certificate.from_der(Leaf(extensions=(extension("2.5.29.15", bits),)).encode()).key_usage == frozenset(
             usages
         )
+
+    @pytest.mark.parametrize(
+        ("number", "usage"),
+        [
+            *((0, "digital_signature"), (1, "non_repudiation"), (2, "key_encipherment"), (3, "data_encipherment")),
+            *((4, "key_agreement"), (5, "key_cert_sign"), (6, "crl_sign"), (7, "encipher_only"), (8, "decipher_only")),
+        ],
+    )
+    def test_each_bit_of_the_key_usage_has_its_name(self, number: int, usage: str) -> None:
+        flags = (0x8000 >> number).to_bytes(2)[: number // 8 + 1]
+        value = tlv(0x03, bytes([7 - number % 8]) + flags)
+        assert with_extension("2.5.29.15", value).key_usage == frozenset({usage})
+
+    @pytest.mark.parametrize("tag", [0xA0, 0x81, 0x82, 0xA3, 0xA4, 0xA5, 0x86, 0x87, 0x88])
+    def test_every_kind_of_name_is_read_and_only_dns_names_are_kept(self, tag: int) -> None:
+        contents = sequence() if tag & 0x20 else b"a"
+        names = sequence(tlv(tag, contents), tlv(0x82, b"b"))
+        assert with_extension("2.5.29.17", names).dns_names == ((b"a", b"b") if tag == 0x82 else (b"b",))
+
+    def test_the_urls_are_those_of_the_issuer(self) -> None:
+        others = (oid("1.3.6.1.5.5.7.48.1"), tlv(0x86, b"http://o/")), (oid("1.3.6.1.5.5.7.48.2"), tlv(0x81, b"a@b"))
+        issuers = (oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, b"http://a/")), (oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, b"b:"))
+        access = sequence(*(sequence(*one) for one in (*others, *issuers)))
+        assert with_extension("1.3.6.1.5.5.7.1.1", access).unverified_issuer_urls == ("http://a/", "b:")
+
+    @pytest.mark.parametrize(
+        ("value", "is_ca"),
+        [
+            *((sequence(), False), (sequence(b"\x01\x01\xff"), True), (sequence(b"\x01\x01\x00"), False)),
+            *((sequence(b"\x01\x01\xff", integer(0)), True), (sequence(integer(0)), False)),
+        ],
+    )
+    def test_an_authority_is_one_that_says_so(self, value: bytes, *, is_ca: bool) -> None:
+        assert with_extension("2.5.29.19", value).is_ca is is_ca
+
+    def test_a_key_usage_has_at_most_7_unused_bits_and_other_bits_have_no_name(self) -> None:
+        assert "keyUsage" in refusal(Leaf(extensions=(extension("2.5.29.15", b"\x03\x02\x08\x00"),)).encode())
+        assert with_extension("2.5.29.15", b"\x03\x03\x00\x00\x01").key_usage == frozenset()
+
+    def test_a_certificate_without_extensions_is_no_authority_and_has_no_names(self) -> None:
+        absent = Extensions()
+        assert absent.is_ca is with_extension("1.3.4", b"\x05\x00").is_ca is False
+        assert (absent.dns_names, absent.issuer_urls) == ((), ())
+        usages = (absent.key_usage, absent.extended_key_usage)
+        assert usages == (None, None)
+        assert (absent.subject_key_identifier, absent.authority_key_identifier) == (None, None)
+
+    def test_the_representation_shows_no_identifiers_and_urls(self) -> None:
+        found = Extensions(subject_key_identifier=b"one", authority_key_identifier=b"two", issuer_urls=("three",))
+        assert not any(text in repr(found) for text in ("one'", "two'", "three"))
+
+    def test_the_identifiers_of_keys_are_contents(self) -> None:
+        assert with_extension("2.5.29.14", tlv(0x04, b"key")).subject_key_identifier == b"key"
+        assert with_extension("2.5.29.35", sequence(tlv(0x80, b"key"))).authority_key_identifier == b"key"
+        assert with_extension("2.5.29.35", sequence()).authority_key_identifier is None
+
+    def test_the_purposes_are_object_identifiers(self) -> None:
+        purposes = with_extension("2.5.29.37", sequence(oid("1.3.4"), oid("1.3.5"))).extended_key_usage
+        assert purposes == frozenset({"1.3.4", "1.3.5"})
+        assert with_extension("2.5.29.37", sequence()).extended_key_usage == frozenset()
+
+    @pytest.mark.parametrize("critical", [b"", b"\x01\x01\xff"])
+    def test_an_extension_may_be_critical(self, critical: bytes) -> None:
+        one = sequence(oid("2.5.29.14"), critical, tlv(0x04, tlv(0x04, b"key")))
+        assert Certificate.from_der(Leaf(extensions=(one,)).encode()).subject_key_identifier == b"key"
+
+    @pytest.mark.parametrize(
+        ("one", "fault"),
+        [
+            (sequence(tlv(0x06, b"\x80"), tlv(0x04, b"\x05\x00")), "object identifier"),
+            (sequence(oid("1.3.4"), tlv(0x04, b"\x05\x00"), b"\x05\x00"), "do not belong"),
+            (sequence(oid("1.3.4"), b"\x01\x01\x01", tlv(0x04, b"\x05\x00")), "BOOLEAN"),
+        ],
+    )
+    def test_refuses_an_extension_of_another_form(self, one: bytes, fault: str) -> None:
+        assert fault in refusal(Leaf(extensions=(one,)).encode())
 
     def test_a_url_that_is_not_ascii_is_skipped(self) -> None:
         urls = [tlv(0x86, b"http://\xe9/"), tlv(0x86, b"http://a/"), tlv(0x82, b"b")]

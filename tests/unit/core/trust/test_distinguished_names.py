@@ -106,3 +106,51 @@ def test_the_number_of_attributes_is_bounded(*, together: bool) -> None:
 
 def test_a_long_name_is_truncated() -> None:
     assert len(read_name(name(attribute(b"a" * 4000))).text) == MAX_SHOWN_CHARACTERS + len("...")
+
+
+@pytest.mark.parametrize("count", [MAX_SHOWN_CHARACTERS - 3, MAX_SHOWN_CHARACTERS - 2])
+def test_only_a_name_of_more_than_the_maximum_of_characters_is_truncated(count: int) -> None:
+    text = read_name(name(attribute(b"a" * count))).text
+    whole = "CN=" + "a" * count
+    assert text == (whole if len(whole) <= MAX_SHOWN_CHARACTERS else whole[:-1] + "...")
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [
+        *(("2.5.4.3", "CN"), ("2.5.4.7", "L"), ("2.5.4.8", "ST"), ("2.5.4.10", "O"), ("2.5.4.11", "OU")),
+        *(("2.5.4.6", "C"), ("2.5.4.9", "STREET"), ("0.9.2342.19200300.100.1.25", "DC")),
+        *(("0.9.2342.19200300.100.1.1", "UID"), ("2.5.4.5", "2.5.4.5")),
+    ],
+)
+def test_the_label_of_an_attribute_is_that_of_rfc_4514_or_its_identifier(kind: str, label: str) -> None:
+    found = read_name(name(attribute(b"a", kind=kind)))
+    assert (found.text, found.common_names) == (f"{label}=a", (b"a",) if label == "CN" else ())
+
+
+def test_the_last_of_several_names_is_the_first_in_the_text() -> None:
+    first, second, third = (attribute(text, kind="2.5.4.11") for text in (b"a", b"b", b"c"))
+    assert read_name(name(first, second, third)).text == "OU=c,OU=b,OU=a"
+    assert read_name(name(first, second, third, together=True)).text == "OU=a+OU=b+OU=c"
+
+
+def test_common_names_are_listed_in_the_order_of_the_encoding() -> None:
+    assert read_name(name(attribute(b"a"), attribute(b"b"))).common_names == (b"a", b"b")
+
+
+def test_only_a_space_or_hash_at_an_end_is_escaped() -> None:
+    assert read_name(name(attribute(b"a #b"))).text == "CN=a #b"
+    assert read_name(name(attribute(b"b#"))).text == "CN=b#"
+    assert read_name(name(attribute(b"X"))).text == "CN=X"
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "codec"),
+    [
+        *((0x0C, b"\xff", "utf-8"), (0x12, b"\x80", "ascii"), (0x13, b"\x80", "ascii"), (0x16, b"\x80", "ascii")),
+        *((0x1A, b"\x80", "ascii"), (0x1C, b"a", "utf-32-be"), (0x1E, b"a", "utf-16-be")),
+    ],
+)
+def test_the_refusal_names_the_character_set(tag: int, value: bytes, codec: str) -> None:
+    with pytest.raises(DerError, match=f"it has a Name with text that is not {codec}$"):
+        read_name(name(attribute(value, tag=tag)))
