@@ -37,7 +37,7 @@ def test_each_claim_is_returned_under_its_name() -> None:
         nonce="0123456789",
         tenant="contoso",
         policies=("gold", "appliance", "another"),
-        token_id="token-1",
+        token_id="token-1",  # noqa: S106 - an identifier
         token_issued_at=datetime(2026, 11, 29, 12, 0, tzinfo=UTC),
         token_expires_at=datetime(2026, 11, 29, 12, 10, tzinfo=UTC),
         key_thumbprint=None,

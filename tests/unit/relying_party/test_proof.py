@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from support.relying_party_cases import BOUND_TOKEN, NOW, NOW_SECONDS, URL, VM_KEY, b64, jwk, proof, thumbprint
 
-from verifier.relying_party import MemoryReplayStore, NotVerified, RefusalCode, ReplayStoreError
+from verifier.relying_party import NotVerified, RefusalCode, ReplayStoreError
 from verifier.relying_party.proof import ProofExpectations, check_proof, digest, normalize_url
 
 LEEWAY = timedelta(seconds=60)
