@@ -95,6 +95,12 @@ def test_the_sign_of_x_belongs_to_no_spelling() -> None:
     assert read_key({**OKP, "x": b64(bytes(raw))}).algorithm == "EdDSA"
 
 
+def test_a_p_256_point_may_have_the_x_that_is_weak_for_ed25519() -> None:
+    """The points with x = 0 are on the curve: y is a root of its b (FIPS 186-4 appendix D.1.2.3)."""
+    y = bytes.fromhex("66485c780e2f83d72433bd5d84a06bb6541c2af31dae871728bf856a174f93f4")
+    assert read_key({**EC, "x": b64(bytes(32)), "y": b64(y)}).algorithm == "ES256"
+
+
 @pytest.mark.parametrize("document", [None, [], "keys", {}, {"keys": None}, {"keys": {}}, {"keys": "ab"}])
 def test_what_has_no_list_of_keys_is_no_set(document: object) -> None:
     assert set_refusal(document) == "it is not a JWK Set of at most 32 keys"
