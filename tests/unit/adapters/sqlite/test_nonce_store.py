@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from verifier.adapters.records.nonces import encode_record
+from verifier.adapters.sqlite import nonce_store
 from verifier.adapters.sqlite.files import MINIMUM_SQLITE
 from verifier.adapters.sqlite.nonce_store import FORGET_BATCH, SqliteNonceStore
 from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
@@ -228,3 +229,29 @@ def test_a_read_only_file_fails_the_ping(store: SqliteNonceStore) -> None:
         connection.execute("PRAGMA query_only = on")
     with pytest.raises(StoreUnavailable):
         store.ping()
+
+
+def test_each_entry_gives_back_what_expired_nonces_took(
+    store: SqliteNonceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[sqlite3.Connection] = []
+    monkeypatch.setattr(nonce_store, "give_back", given.append)
+    store.issue(KEY, RECORD, keep=KEEP, now=NOW)
+    store.remember(DOCUMENT, keep=KEEP, now=NOW)
+    assert len(given) == 2
+
+
+def test_closing_closes_the_file(store: SqliteNonceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(store._file, "close", lambda: closed.append(True))  # noqa: SLF001 - the file alone has something open
+    store.close()
+    assert closed == [True]
+
+
+def test_a_file_of_a_later_release_is_told_as_a_nonce_file(tmp_path: Path) -> None:
+    path = tmp_path / "nonces.sqlite3"
+    SqliteNonceStore(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    with pytest.raises(StoreUnavailable, match=r"\bnonce "):
+        SqliteNonceStore(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from verifier.adapters.sqlite import outstanding_nonces
 from verifier.adapters.sqlite.outstanding_nonces import SqliteOutstandingNonces
 from verifier.ports.stores import MAX_RATE_KEY, OutstandingNonces, StoreUnavailable
 
@@ -126,3 +127,12 @@ def test_closing_closes_the_file(store: SqliteOutstandingNonces, monkeypatch: py
     monkeypatch.setattr(store._file, "close", lambda: closed.append(True))  # noqa: SLF001 - the file alone has something open
     store.close()
     assert closed == [True]
+
+
+def test_each_reservation_gives_back_what_expired_rows_took(
+    store: SqliteOutstandingNonces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[sqlite3.Connection] = []
+    monkeypatch.setattr(outstanding_nonces, "give_back", given.append)
+    store.reserve("g", "n", limit=1, lifetime=MINUTE)
+    assert len(given) == 1
