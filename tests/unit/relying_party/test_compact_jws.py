@@ -58,7 +58,7 @@ def test_another_form_is_no_jws(text: str) -> None:
         read_jws(text)
 
 
-@pytest.mark.parametrize("data", [b"", b"a", b"ab", b"abc", b"\xff\xef\xbe", bytes(32)])
+@pytest.mark.parametrize("data", [b"", b"a", b"ab", b"abc", b"\xff\xef\xbe", b"aaW", bytes(32)])
 def test_a_segment_has_one_spelling(data: bytes) -> None:
     segment = encode_segment(data)
     assert "=" not in segment
@@ -117,3 +117,9 @@ def test_what_is_shown_of_a_jws_has_no_payload_and_no_signature() -> None:
     shown = repr(read_jws("eyJhIjoxfQ.eyJiIjoyfQ._-8"))
     assert "payload_bytes" not in shown
     assert "signature" not in shown
+
+
+def test_the_cause_names_the_constant_that_is_no_json() -> None:
+    with pytest.raises(JwsError) as caught:
+        read_object(b'{"a":-Infinity}')
+    assert str(caught.value.__cause__) == "-Infinity"
