@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from support.applications import FixedTrust
-from support.chains import root
+from support.chains import authority, root
 from support.clocks import ManualClock
 from support.documents import NOW, shared_bundle, shared_pki, trusted
 
@@ -167,3 +167,35 @@ def test_the_pins_are_looked_at_again_when_the_trust_changes(looked_at: list[dat
     looking.look()
     looking.look()
     assert len(looked_at) == 2
+
+
+def test_the_first_change_of_any_cloud_counts_and_one_without_a_change_does_not(looked_at: list[datetime]) -> None:
+    first = NOW + timedelta(days=1)
+    public = trusted(shared_pki().root.certificate, retire_at=first)
+    china = trusted(root("China").certificate, clouds=frozenset({Cloud.CHINA}), retire_at=NOW + 3 * EXPIRY_WARNING)
+    clock = ManualClock(NOW)
+    looking = Readiness(
+        trust=FixedTrust(in_force=TrustBundle.of((china, public))),
+        nonces=Nonces(),
+        clock=clock,
+        served=frozenset({Cloud.CHINA, Cloud.PUBLIC}),
+    )
+    looking.look()
+    clock.moment = first
+    looking.trust = FixedTrust(in_force=looking.trust.bundle())
+    looking.served = frozenset({Cloud.CHINA})
+    looking.look()
+    assert looked_at == [NOW, NOW, first]
+
+
+def test_pins_that_have_ended_under_an_anchor_are_named() -> None:
+    anchor = trusted(root().certificate)
+    ended = trusted(authority("Ended CA").certificate, retire_at=NOW - timedelta(days=1))
+    condition = ready(FixedTrust(in_force=TrustBundle.of((anchor, ended)))).look()[1]
+    assert (condition.ready, condition.detail) == (True, "the pins of AzurePublicCloud end soon, or have ended")
+
+
+@pytest.mark.parametrize("name", ["_horizons", "_horizons_of", "_horizons_until"])
+def test_what_it_remembers_is_no_option(name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        Readiness(trust=NoTrust(), nonces=Nonces(), clock=ManualClock(NOW), **{name: {}})  # type: ignore[arg-type]  # no option
