@@ -163,3 +163,13 @@ def test_a_proof_needs_the_method_and_the_url(method: str | None, url: str | Non
 def test_a_token_needs_neither_method_nor_url() -> None:
     assert make_verifier().verify(TOKEN).vm_id == VM
     assert make_verifier().verify(TOKEN, method="POST", url=URL).vm_id == VM
+
+
+def test_no_token_is_decided_on_without_keys() -> None:
+    code, message = refusal(TOKEN, jwks="http://127.0.0.1:1/keys")
+    assert (code, message) == (RefusalCode.KEYS_UNAVAILABLE, "The verifier's keys are unavailable.")
+
+
+@pytest.mark.parametrize("value", [None, 1, b"a.b.c"], ids=str)
+def test_a_token_that_is_no_text_is_malformed(value: Any) -> None:  # noqa: ANN401 - what a program without types passes
+    assert refusal(value) == (RefusalCode.TOKEN_MALFORMED, "The token is not a string.")
