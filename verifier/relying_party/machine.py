@@ -110,7 +110,7 @@ def optional_moment(fields: Mapping[str, object], name: str) -> datetime | None:
 
 
 def optional_plan(fields: Mapping[str, object], name: str) -> Plan | None:
-    if fields.get(name, False) is None:
+    if name in fields and fields[name] is None:
         return None
     plan = member(fields, name)
     return Plan(

@@ -78,6 +78,7 @@ def test_python_refuses_a_hostile_token_with_its_code(case: Case) -> None:
         present(case)
     assert caught.value.code == case.code
     assert not caught.value.code.is_temporary
+    assert str(caught.value).startswith("The ")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -73,6 +73,30 @@ def test_a_scope_that_is_full_takes_no_room_from_others() -> None:
     assert remember(store, "one more", after=2 * MINUTE)
 
 
+def test_an_expired_identifier_makes_room_for_one() -> None:
+    store = MemoryReplayStore(max_entries_per_scope=3)
+    store.remember("a", "short", now=NOW, until=NOW + MINUTE)
+    for identifier in ("1", "2"):
+        store.remember("a", identifier, now=NOW, until=NOW + 60 * MINUTE)
+    assert remember(store, "3", after=2 * MINUTE)
+    with pytest.raises(ReplayStoreError):
+        remember(store, "4", after=2 * MINUTE)
+    assert remember(store, "4", scope="b", after=2 * MINUTE)
+
+
+def test_a_scope_without_identifiers_takes_no_memory() -> None:
+    store = MemoryReplayStore()
+    for number in range(10):
+        assert remember(store, "1", scope=str(number))
+    store.remember("3", "2", now=NOW, until=NOW + 60 * MINUTE)
+    assert remember(store, "1", scope="new", after=2 * MINUTE)
+    assert store._sizes == {"3": 1, "new": 1}  # noqa: SLF001 - what the callers choose must not accumulate
+
+
+def test_a_store_has_room_for_100000_identifiers_of_which_1000_are_of_one_scope() -> None:
+    assert MemoryReplayStore.__init__.__kwdefaults__ == {"max_entries": 100_000, "max_entries_per_scope": 1_000}
+
+
 def test_one_of_many_threads_is_the_first() -> None:
     store = MemoryReplayStore()
     start = threading.Barrier(16)

@@ -12,8 +12,8 @@ from verifier.adapters.records.nonces import encode_record
 from verifier.adapters.redis.nodes import AllInUse
 from verifier.adapters.redis.nonce_store import RedisNonceStore
 from verifier.adapters.redis.urls import RedisOptions
-from verifier.core.nonces import FirstUse, NonceRecord
-from verifier.ports.stores import NonceKey, NonceStore, StoreUnavailable
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
+from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)
@@ -45,6 +45,66 @@ def test_redeems_with_one_set_that_gives_back_what_was_there() -> None:
     [(*command,)] = nodes.commands
     assert command[:3] == ["SET", "imds-verifier:nonce:default:1234567890", b"used"]
     assert sorted(map(str, command[3:])) == ["1001", "GET", "PX", "XX"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "redemption"),
+    [
+        (None, UnknownNonce()),
+        (b"used", AlreadyUsed()),
+        (encode_record(RECORD).encode(), FirstUse(record=RECORD)),
+    ],
+)
+def test_what_was_there_decides(answer: bytes | None, redemption: object) -> None:
+    assert store_over(answer)[0].redeem(KEY, keep=KEEP, now=NOW) == redemption
+
+
+@pytest.mark.parametrize("answer", [b"\xff", b"USED", b""])
+def test_a_record_that_is_none_is_no_verdict(answer: bytes) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot read"):
+        store_over(answer)[0].redeem(KEY, keep=KEEP, now=NOW)
+
+
+def test_a_nonce_that_the_server_has_is_not_issued() -> None:
+    assert not store_over(None)[0].issue(KEY, RECORD, keep=KEEP, now=NOW)
+
+
+def test_the_record_is_what_is_issued() -> None:
+    store, nodes = store_over(b"OK")
+    store.issue(KEY, RECORD, keep=KEEP, now=NOW)
+    assert nodes.commands[0][2] == encode_record(RECORD)
+
+
+def test_remembers_with_one_conditional_set_that_expires() -> None:
+    link, nodes = answering_link(b"OK", replicas=2, wait_replicas=2)
+    store = RedisNonceStore(link)
+    document = DocumentKey(tenant="a:b", digest="{c}")
+    assert store.remember(document, keep=timedelta(seconds=1, microseconds=1), now=NOW)
+    [(*command,), wait] = nodes.commands
+    assert command[:3] == ["SET", "imds-verifier:document:a%3Ab:%7Bc%7D", b"used"]
+    assert sorted(map(str, command[3:])) == ["1001", "NX", "PX"]
+    assert wait[0] == "WAIT"
+
+
+def test_a_document_that_the_server_has_is_not_remembered_again() -> None:
+    document = DocumentKey(tenant="default", digest="d")
+    assert not store_over(None)[0].remember(document, keep=KEEP, now=NOW)
+
+
+@pytest.mark.parametrize("keep", [timedelta(0), timedelta(milliseconds=-1)])
+def test_a_time_that_is_not_positive_is_a_mistake_of_the_caller(keep: timedelta) -> None:
+    store, nodes = store_over(b"OK")
+    with pytest.raises(ValueError, match="keep is not positive"):
+        store.issue(KEY, RECORD, keep=keep, now=NOW)
+    with pytest.raises(ValueError, match="keep is not positive"):
+        store.redeem(KEY, keep=keep, now=NOW)
+    assert nodes.commands == []
+
+
+def test_the_least_time_is_a_millisecond() -> None:
+    store, nodes = store_over(b"OK")
+    store.issue(KEY, RECORD, keep=timedelta(microseconds=1), now=NOW)
+    assert 1 in nodes.commands[0]
 
 
 def test_a_caller_cannot_put_a_hash_tag_or_a_separator_into_a_key() -> None:
@@ -130,3 +190,11 @@ def test_numbers_that_would_wait_for_ever_are_refused(arguments: dict[str, Any],
     """WAIT with 0 milliseconds has no end."""
     with pytest.raises(ValueError, match=detail):
         RedisNonceStore.from_url("redis://h", **arguments)
+
+
+def test_closing_closes_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, nodes = store_over(b"OK")
+    closed: list[bool] = []
+    monkeypatch.setattr(nodes, "close", lambda: closed.append(True))
+    store.close()
+    assert closed == [True]

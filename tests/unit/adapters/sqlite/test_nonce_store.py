@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from verifier.adapters.records.nonces import encode_record
+from verifier.adapters.sqlite import nonce_store
 from verifier.adapters.sqlite.files import MINIMUM_SQLITE
-from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
-from verifier.core.nonces import FirstUse, NonceRecord, UnknownNonce
-from verifier.ports.stores import NonceKey, NonceStore, StoreUnavailable
+from verifier.adapters.sqlite.nonce_store import FORGET_BATCH, SqliteNonceStore
+from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, UnknownNonce
+from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, StoreUnavailable
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEEP = timedelta(hours=6)
@@ -151,3 +153,105 @@ def test_detail_names_the_file_and_its_setting_and_not_the_nonce(tmp_path: Path)
             store.redeem(KEY, keep=KEEP, now=NOW)
     assert KEY.nonce not in caught.value.detail
     assert caught.value.detail.endswith(f" ({path}, VERIFIER_NONCE_STORE).")
+
+
+MICROSECOND = timedelta.resolution
+#: Microseconds since 1970.
+EPOCH = int(NOW.timestamp()) * 1_000_000
+DOCUMENT = DocumentKey(tenant="a:b", digest="{c}")
+
+
+def rows(store: SqliteNonceStore) -> list[tuple[str, str, str, int, int]]:
+    with store._connection() as connection:  # noqa: SLF001 - the rows are a promise to later releases
+        return connection.execute("SELECT tenant, nonce, record, forget_at, uses FROM nonces ORDER BY nonce").fetchall()
+
+
+def test_a_row_has_the_encoded_names_the_record_and_its_uses(store: SqliteNonceStore) -> None:
+    key = NonceKey(tenant="a:b", nonce="{c}")
+    assert store.issue(key, RECORD, keep=KEEP, now=NOW)
+    forget_at = EPOCH + 6 * 3600 * 1_000_000
+    assert rows(store) == [("a%3Ab", "%7Bc%7D", encode_record(RECORD), forget_at, 0)]
+    assert store.redeem(key, keep=2 * KEEP, now=NOW) == FirstUse(record=RECORD)
+    assert [row[3:] for row in rows(store)] == [(forget_at + 6 * 3600 * 1_000_000, 1)]
+
+
+def test_the_first_redemption_alone_counts(store: SqliteNonceStore) -> None:
+    assert store.redeem(KEY, keep=KEEP, now=NOW) == UnknownNonce()
+    assert store.issue(KEY, RECORD, keep=KEEP, now=NOW)
+    assert store.redeem(KEY, keep=KEEP, now=NOW) == FirstUse(record=RECORD)
+    assert [store.redeem(KEY, keep=KEEP, now=NOW) for _ in range(2)] == [AlreadyUsed()] * 2
+
+
+def test_a_nonce_that_is_known_is_not_issued_until_it_is_forgotten(store: SqliteNonceStore) -> None:
+    assert store.issue(KEY, RECORD, keep=KEEP, now=NOW)
+    assert not store.issue(KEY, RECORD, keep=KEEP, now=NOW + KEEP - MICROSECOND)
+    assert store.issue(KEY, RECORD, keep=KEEP, now=NOW + KEEP)
+
+
+def test_a_document_is_remembered_beside_the_nonces(store: SqliteNonceStore) -> None:
+    assert store.issue(NonceKey(tenant="a:b", nonce="{c}"), RECORD, keep=KEEP, now=NOW)
+    assert store.remember(DOCUMENT, keep=KEEP, now=NOW)
+    assert not store.remember(DOCUMENT, keep=KEEP, now=NOW)
+    forget_at = EPOCH + 6 * 3600 * 1_000_000
+    assert rows(store)[1] == ("a%3Ab", "document:%7Bc%7D", "", forget_at, 1)
+    assert store.remember(DOCUMENT, keep=KEEP, now=NOW + KEEP)
+
+
+def test_one_call_removes_a_small_batch(store: SqliteNonceStore) -> None:
+    for number in range(40):
+        assert store.issue(NonceKey(tenant="default", nonce=str(number)), RECORD, keep=KEEP, now=NOW)
+    assert store.issue(KEY, RECORD, keep=KEEP, now=NOW + KEEP)
+    assert len(rows(store)) == 40 - FORGET_BATCH + 1
+    assert FORGET_BATCH == 16
+
+
+@pytest.mark.parametrize("keep", [timedelta(0), -MICROSECOND])
+def test_a_time_that_is_not_positive_is_a_mistake_of_the_caller(store: SqliteNonceStore, keep: timedelta) -> None:
+    for call in (
+        lambda: store.issue(KEY, RECORD, keep=keep, now=NOW),
+        lambda: store.redeem(KEY, keep=keep, now=NOW),
+        lambda: store.remember(DOCUMENT, keep=keep, now=NOW),
+    ):
+        with pytest.raises(ValueError, match="keep is not positive"):
+            call()
+    assert store.issue(KEY, RECORD, keep=MICROSECOND, now=NOW)
+
+
+def test_the_file_is_marked_with_its_version(tmp_path: Path) -> None:
+    path = tmp_path / "nonces.sqlite3"
+    with closing(SqliteNonceStore(path)), closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA application_id").fetchone() == (0,)
+
+
+def test_a_read_only_file_fails_the_ping(store: SqliteNonceStore) -> None:
+    with store._connection() as connection:  # noqa: SLF001 - a file system that became read-only, for any user
+        connection.execute("PRAGMA query_only = on")
+    with pytest.raises(StoreUnavailable):
+        store.ping()
+
+
+def test_each_entry_gives_back_what_expired_nonces_took(
+    store: SqliteNonceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[sqlite3.Connection] = []
+    monkeypatch.setattr(nonce_store, "give_back", given.append)
+    store.issue(KEY, RECORD, keep=KEEP, now=NOW)
+    store.remember(DOCUMENT, keep=KEEP, now=NOW)
+    assert len(given) == 2
+
+
+def test_closing_closes_the_file(store: SqliteNonceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(store._file, "close", lambda: closed.append(True))  # noqa: SLF001 - the file alone has something open
+    store.close()
+    assert closed == [True]
+
+
+def test_a_file_of_a_later_release_is_told_as_a_nonce_file(tmp_path: Path) -> None:
+    path = tmp_path / "nonces.sqlite3"
+    SqliteNonceStore(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    with pytest.raises(StoreUnavailable, match=r"\bnonce "):
+        SqliteNonceStore(path)
