@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from support import cms, documents
 from support.certificates import make_signer
@@ -14,12 +15,10 @@ from support.real_samples import REAL_SAMPLES
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.encoding.cms import Algorithm, SignedData, read_signed_data
 from verifier.core.trust.bundle import TrustBundle
+from verifier.core.trust.certificates import read_issuer_and_number
 from verifier.emulator import pki
 
 CONTENT = documents.encode(documents.content())
-#: The order of the group of P-256 (SEC 2, 2.4.2).
-P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
 #: The forms in which the same document can be written. None changes the signed content.
 OTHER_NAME = "another name of the same algorithm, or NULL for absent parameters (RFC 5754 2)"
 OTHER_CERTIFICATES = "other certificates beside the signer's, on which no verdict depends"
@@ -80,17 +79,19 @@ def normal(parts: SignedData) -> SignedData:
     """Remove the differences that the three names above permit."""
     unnamed = Algorithm(oid="", parameters=b"")
     signature = parts.signature
-    if parts.signature_algorithm.oid.startswith("1.2.840.10045."):
+    sid = (parts.issuer, parts.serial_number)
+    [signer] = [one for one in parts.certificates if read_issuer_and_number(one) == sid]
+    key = x509.load_der_x509_certificate(signer).public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
         r, s = utils.decode_dss_signature(signature)
-        signature = utils.encode_dss_signature(r, min(s, P256_ORDER - s))
-    signers = tuple(one for one in parts.certificates if parts.issuer in one and parts.serial_number in one)
+        signature = utils.encode_dss_signature(r, min(s, key.curve.group_order - s))
     return replace(
         parts,
         announced_digest=unnamed,
         digest_algorithm=unnamed,
         signature_algorithm=unnamed,
         signature=signature,
-        certificates=signers[:1],
+        certificates=(signer,),
     )
 
 

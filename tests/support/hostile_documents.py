@@ -6,7 +6,8 @@ Not checked: the nonce, because no state is kept here. `support.hostile_requests
 import base64
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,7 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from support import documents
-from support.document_mutants import BASES, OTHER_CERTIFICATES, Base, difference
+from support.document_mutants import BASES, difference
 from support.mutations import random_mutants
 from support.tally import Tally, Timed
 from support.vectors import load_vectors, vectors_trust
@@ -33,7 +34,7 @@ from verifier.core.trust.bundle import TrustBundle
 from verifier.usecases.chain_cache import ChainCache
 
 OTHER_WRITING = "the same document, written in another way"
-ANOTHER = "an accepted document, with which a vector was spliced"
+ANOTHER = "another accepted document, with which this one was spliced"
 REPAIRED = "a vector without its fault: its trusted signer did sign this content"
 #: The faults of vectors that a change outside the signed content can repair.
 _REPAIRABLE = frozenset(
@@ -159,24 +160,33 @@ def explain(target: Target, document: RawDocument, content: AuthenticContent) ->
 
     The signed content and the signer's certificate must be those of the original.
     """
-    original = target if target.reason is None else originals().get(content.signed_bytes)
-    if original is not None:
-        parts = read_signed_data(original.der)
-        if content.signed_bytes != parts.content or content.signer.der not in parts.certificates:
-            return ""
-        if document.raw_der == original.der:
-            return OTHER_WRITING if original is target else ANOTHER
-        found = difference(document.raw_der, original.der)
-        return "" if found == OTHER_CERTIFICATES and len(parts.certificates) == 1 else found
+    own = [target] if target.reason is None else []
+    for original in (*own, *originals().get(content.signed_bytes, [])):
+        found = _explain(original, document, content)
+        if found:
+            return found if original is target else ANOTHER
     parts = read_signed_data(document.raw_der)
     is_part = content.signed_bytes in target.der and content.signer.der in target.der
     return REPAIRED if target.reason in _REPAIRABLE and is_part and is_signed(parts, content.signer.der) else ""
 
 
+def _explain(original: Target, document: RawDocument, content: AuthenticContent) -> str:
+    parts = read_signed_data(original.der)
+    if content.signed_bytes != parts.content or content.signer.der not in parts.certificates:
+        return ""
+    if document.raw_der == original.der:
+        return OTHER_WRITING
+    return difference(document.raw_der, original.der)
+
+
 @cache
-def originals() -> Mapping[bytes, Target]:
+def originals() -> Mapping[bytes, Sequence[Target]]:
     """Return the accepted documents by their signed content."""
-    return {read_signed_data(target.der).content: target for target in targets() if target.reason is None}
+    found: dict[bytes, list[Target]] = defaultdict(list)
+    for target in targets():
+        if target.reason is None:
+            found[read_signed_data(target.der).content].append(target)
+    return found
 
 
 def is_signed(parts: SignedData, signer: bytes) -> bool:

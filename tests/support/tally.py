@@ -40,6 +40,7 @@ class Tally:
 
     def fail(self, text: str) -> None:
         self.fault_count += 1
+        sys.stderr.write(f"FAULT {text}\n")
         if len(self.faults) < MOST_FAULTS:
             self.faults.append(text)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import utils
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from support import cms
 from support.appraisals import read_in_time
 from support.document_mutants import (
@@ -18,7 +18,6 @@ from support.document_mutants import (
     NEGATED,
     OTHER_CERTIFICATES,
     OTHER_NAME,
-    P256_ORDER,
     Base,
     difference,
     elliptic,
@@ -73,7 +72,7 @@ def test_the_negated_ecdsa_signature_is_the_only_other_signature() -> None:
         digest_algorithms=(info.digest_algorithm,),
         content=CONTENT,
         certificates=(der(signer.certificate),),
-        signer_infos=(replace(info, signature=utils.encode_dss_signature(r, P256_ORDER - s)),),
+        signer_infos=(replace(info, signature=utils.encode_dss_signature(r, ec.SECP256R1().group_order - s)),),
     ).encode()
     claims = read_in_time(raw(negated), now=NOW, limits=Limits())
     assert ChainCache().build(claims, now=NOW, bundle=shared_bundle()).claims.vm_id
