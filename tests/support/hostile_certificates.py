@@ -1,4 +1,4 @@
-"""Send documents whose signer's certificate has one or two changes, and that its CA signed again, through all checks."""
+"""Send documents through all checks whose signer's certificate has changes and is signed again by its CA."""
 
 import random
 import warnings

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import process_time
+from typing import Self
 
 from support.appraisal_cost import verification_seconds
 
@@ -71,7 +72,7 @@ class Timed:
         self._tally = tally
         self._started = 0.0
 
-    def __enter__(self) -> "Timed":
+    def __enter__(self) -> Self:
         gc.collect()
         gc.freeze()
         gc.disable()

@@ -34,6 +34,7 @@ from verifier.usecases.chain_cache import ChainCache
 NUMBER = int(os.environ.get("DOCUMENT_MUTANTS", "3000"))
 SEED = 20261129
 
+
 @pytest.mark.parametrize("base", BASES, ids=str)
 def test_a_mutant_is_refused_or_is_the_same_document(base: Base) -> None:
     """Fail on any exception that is not a refusal."""
