@@ -23,4 +23,3 @@ def check(data: bytes) -> bool:
     assert max(map(len, parts.certificates)) <= MAX_CERTIFICATE_BYTES
     assert len(parts.signed_attributes or ()) <= MAX_SIGNED_ATTRIBUTES
     return True
-

@@ -25,9 +25,7 @@ def check(data: bytes) -> bool:
     lines = data.split(b"\n")
     common = tuple(line[1:] for line in lines if line[:1] == b"C")
     alternative = tuple(line[1:] for line in lines if line and line[:1] != b"C")
-    signer = replace(
-        _signer(), common_names=common, dns_names=alternative, sha256=hashlib.sha256(data).hexdigest()
-    )
+    signer = replace(_signer(), common_names=common, dns_names=alternative, sha256=hashlib.sha256(data).hexdigest())
     signed = SignedContent(sha256="", content=b"", signer=signer, unverified_candidates=())
     try:
         named = identify_cloud(signed)

@@ -97,9 +97,7 @@ def accepted_vectors() -> tuple[Vector, ...]:
     """Return the accepted vectors whose nonce is unused and bound to no policy of its own."""
     found = [vector for vector in load_vectors() if vector.directory.parent.name == VERIFIED]
     return tuple(
-        vector
-        for vector in found
-        if all(nonce.used_at is None and not nonce.record.policy for nonce in vector.nonces)
+        vector for vector in found if all(nonce.used_at is None and not nonce.record.policy for nonce in vector.nonces)
     )
 
 
