@@ -90,11 +90,10 @@ def trust_bundles() -> Iterator[bytes]:
     root = Certificate.from_pem(min((shipped_directory() / "roots").glob("*.pem")).read_bytes())
     pin = Certificate.from_pem(trust_bundle.second())
     entry = '[[certificates]]\nfile = "{}"\nsha256 = "{}"\nrole = "{}"\nclouds = ["{}"]\nsource = "urn:x"\n'
-    table = '[clouds.{0}]\ndomain = "{1}"\nanchors = ["{2}"]\n'.format(  # noqa: UP032 - it goes with the entry
-        Cloud.PUBLIC, Cloud.PUBLIC.domain, trust_bundle.FIRST
-    )
-    both = entry.format(trust_bundle.FIRST, root.sha256, "root", Cloud.PUBLIC)
-    both += entry.format(trust_bundle.SECOND, pin.sha256, "intermediate", Cloud.PUBLIC)
+    cloud = Cloud.PUBLIC
+    table = f'[clouds.{cloud}]\ndomain = "{cloud.domain}"\nanchors = ["{trust_bundle.FIRST}"]\n'
+    both = entry.format(trust_bundle.FIRST, root.sha256, "root", cloud)
+    both += entry.format(trust_bundle.SECOND, pin.sha256, "intermediate", cloud)
     for mode in ("", 'mode = "add"\n', 'mode = "replace"\n'):
         yield f"format = 1\n{mode}{table}{both}".encode()
     times = "activate_at = 2026-01-01T00:00:00Z\nretire_at = 2027-01-01T00:00:00+02:00\n"

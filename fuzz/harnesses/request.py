@@ -42,7 +42,7 @@ class MemoryNonces:
         return FirstUse(record=record)
 
     def remember(self, key: DocumentKey, *, keep: timedelta, now: datetime) -> bool:
-        raise AssertionError("nonces are required")
+        raise AssertionError(f"nonces are required: {key}, {keep}, {now}")
 
     def ping(self) -> None:
         """Answer."""

@@ -14,7 +14,7 @@ from verifier.adapters.trust.files import MANIFEST, MAX_ENTRIES, load_directory,
 from verifier.core.trust.bundle import Role, TrustError
 
 SEPARATOR = b"\n--- file ---\n"
-#: The files of the directory: one root, one intermediate, and one of each that the manifest of the seed does not list.
+#: The files of the directory.
 FIRST, SECOND = "roots/first.pem", "intermediates/second.pem"
 
 
@@ -27,8 +27,7 @@ def check(data: bytes) -> bool:
     with warnings.catch_warnings(action="ignore"):
         try:
             bundle = load_directory(directory)
-        except TrustError as error:
-            assert str(error)
+        except TrustError:
             return False
     named = tomllib.loads(manifest.decode("utf-8"))
     own = {entry["sha256"] for entry in named.get("certificates", [])}
