@@ -7,7 +7,7 @@ the property of the target, takes too long, or takes too much memory.
 import importlib
 import sys
 
-import atheris  # type: ignore[import-not-found]  # only the environment of `make fuzz` has it
+import atheris
 
 #: The code whose branches guide the fuzzer.
 INSTRUMENTED = ("verifier", "tomllib", "json")

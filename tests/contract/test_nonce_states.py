@@ -221,7 +221,12 @@ class NonceStates(RuleBasedStateMachine):
 def run(service: Service, *, phases: Collection[Phase] = tuple(Phase)) -> None:
     health = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     chosen = settings(SETTINGS, stateful_step_count=30, suppress_health_check=health, phases=phases)
-    run_state_machine_as_test(lambda: NonceStates(service), settings=chosen)
+
+    class States(NonceStates):
+        def __init__(self) -> None:
+            super().__init__(service)
+
+    run_state_machine_as_test(States, settings=chosen)
 
 
 def test_sqlite_agrees_with_the_model(tmp_path: Path) -> None:

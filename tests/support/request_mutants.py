@@ -189,7 +189,9 @@ def _other_member(request: RawRequest, chance: random.Random) -> RawRequest:
         fields.pop(name, None)
     else:
         fields[name] = chance.choice((*_VALUES, *fields.values()))
-    return replace(request, body=json.dumps(fields, ensure_ascii=chance.random() < 0.5).encode())
+    # An earlier change may have left a lone surrogate.
+    body = json.dumps(fields, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")
+    return replace(request, body=body)
 
 
 def _other_document(request: RawRequest, chance: random.Random) -> RawRequest:
