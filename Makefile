@@ -12,8 +12,8 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench model mutants certificate-mutants coverage vectors fuzz differential \
-	generate docs agent relying-party release-check audit lock clean
+.PHONY: demo test check lint types imports bench model mutants coverage vectors fuzz differential generate docs agent \
+	relying-party release-check audit lock clean
 
 demo: .runtime  ## the main job, on this machine
 	$(RUN)/imds-verifier demo
@@ -61,18 +61,47 @@ JOBS ?= 1
 mutants: .development  ## the modules with one change each, against their own tests (tests/mutants/README.md)
 	$(RUN)/python tools/mutation $(PART:%=--part %) $(if $(MODULE),--module $(MODULE)) $(SHARD:%=--shard %) --jobs $(JOBS) $(OPTIONS)
 
-certificate-mutants: .development  ## 10,000 certificates with one change, each signed again by its CA
-	PYTHONPATH=tests $(RUN)/python tools/mutate_certificates.py
-
 coverage: .development  ## the branches of core that its tests take: less than all of them fails
 	$(RUN)/coverage run --module pytest --quiet -p no:randomly tests/unit/core --ignore=tests/unit/core/test_costs.py
 	$(RUN)/coverage report
 
-# How long one test may look for examples, at most: CI kills the job later.
+# Mutants of documents, requests and certificates, and how many of each. PROCESSES share the work.
+DOCUMENTS ?= 100000
+REQUESTS ?= 10000
+CERTIFICATES ?= 10000
+PROCESSES ?= 1
+hostile: .development  ## how the verifier answers hostile inputs: one table (tools/hostile_inputs.py)
+	PYTHONPATH=tests $(RUN)/python tools/hostile_inputs.py --documents $(DOCUMENTS) --requests $(REQUESTS) \
+		--certificates $(CERTIFICATES) --processes $(PROCESSES) $(OPTIONS)
+
+# `make fuzz TARGET=envelope SECONDS=600` fuzzes one target. Without TARGET: all of them, then the property tests.
+FUZZ := .tools/fuzz
+FUZZ_TARGETS := $(patsubst fuzz/harnesses/%.py,%,$(sort $(wildcard fuzz/harnesses/*.py)))
+SECONDS ?= 60
+# A request may take 30 times as long as in the service, because its branches are recorded.
+FUZZ_OPTIONS := -timeout=10 -rss_limit_mb=2048 -max_len=20000 -print_final_stats=1
+# How long one property test may look for examples, at most: CI kills the job later.
 FUZZ_EXAMPLES ?= 5000
-fuzz: .development  ## the property tests, with other and more examples than the suite
+fuzz: $(or $(TARGET:%=.fuzz-%),$(FUZZ_TARGETS:%=.fuzz-%) .properties)  ## atheris on every reader of input, and more examples of the property tests
+
+.PHONY: .fuzzing .properties fuzz-corpus hostile
+.fuzz-%: .fuzzing
+	mkdir -p build/fuzz/corpus/$* build/fuzz/crashes
+	PYTHONPATH=tests:fuzz $(FUZZ)/bin/python fuzz/run.py $* $(FUZZ_OPTIONS) -max_total_time=$(SECONDS) \
+		-artifact_prefix=build/fuzz/crashes/$*- build/fuzz/corpus/$* fuzz/corpus/$*
+
+.properties: .development
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) \
-	$(RUN)/pytest -p no:randomly $$(grep -rlE '^(from|import) hypothesis' tests/unit)
+	$(RUN)/pytest -p no:randomly $$(grep -rlE '^(from|import) hypothesis' tests/unit tests/contract/test_nonce_states.py)
+
+fuzz-corpus: .fuzzing  ## the smallest inputs, of the seeds and of those found, that reach the same branches
+	PYTHONPATH=tests:fuzz $(FUZZ)/bin/python fuzz/seeds.py build/fuzz/seeds
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p build/fuzz/corpus/$$target fuzz/corpus/$$target build/fuzz/merged/$$target || exit 1; \
+		PYTHONPATH=tests:fuzz $(FUZZ)/bin/python fuzz/run.py $$target -merge=1 -max_len=20000 build/fuzz/merged/$$target \
+			fuzz/corpus/$$target build/fuzz/corpus/$$target build/fuzz/seeds/$$target || exit 1; \
+		rm -rf fuzz/corpus/$$target && mv build/fuzz/merged/$$target fuzz/corpus/$$target || exit 1; \
+	done
 
 generate: .development  ## every generated page and file: docs/ and the chart's
 	$(RUN)/python tools/generate_settings.py > docs/operate/settings.md
@@ -123,6 +152,9 @@ lock: $(UV)  ## the locked versions, anew
 	$(UV) sync --quiet --locked --no-editable --compile-bytecode
 	$(PYTHON) tools/relying_party_source.py .tools/relying-party
 	$(UV) pip install --quiet --python $(RUN)/python --no-deps --compile-bytecode .tools/relying-party
+
+.fuzzing: $(UV)
+	UV_PROJECT_ENVIRONMENT=$(FUZZ) $(UV) sync --quiet --locked --no-editable --no-default-groups --group fuzz --compile-bytecode
 
 # The tools that build and check a release, apart from those of the suite.
 RELEASE := .tools/release

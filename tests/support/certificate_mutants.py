@@ -100,7 +100,7 @@ def elements(raw: bytes) -> Sequence[bytes]:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Mint:
     """A CA that is pinned, and a signer of the real shape that it issued."""
 
@@ -124,9 +124,7 @@ class Mint:
 
     def document(self, tbs: bytes) -> bytes:
         """A document that the key of the unchanged signer signs, and whose sid names the certificate of `tbs`."""
-        key_ = self.signer.key
-        scheme = cms.AZURE if isinstance(key_, rsa.RSAPrivateKey) else cms.ecdsa(_SHA256)
-        info = cms.sign_content(_CONTENT, certificate=self.signer.certificate, key=key_, scheme=scheme)
+        info = _signer_info(self)
         return cms.SignedData(
             digest_algorithms=(info.digest_algorithm,),
             content=_CONTENT,
@@ -141,6 +139,14 @@ class Mint:
         except Refused as refused:
             return refused.reason
         return None
+
+
+@cache
+def _signer_info(minted: Mint) -> cms.SignerInfo:
+    """The signature of the content, which is the same for all mutants."""
+    key_ = minted.signer.key
+    scheme = cms.AZURE if isinstance(key_, rsa.RSAPrivateKey) else cms.ecdsa(_SHA256)
+    return cms.sign_content(_CONTENT, certificate=minted.signer.certificate, key=key_, scheme=scheme)
 
 
 @cache

@@ -86,6 +86,11 @@ def imds_answer(data: bytes) -> dict[str, object]:
     return {"encoding": "pkcs7", "signature": base64.b64encode(data).decode("ascii")}
 
 
+def der_of(answer: dict[str, str]) -> bytes:
+    """Return the document in the answer of IMDS. Raises KeyError, TypeError and ValueError."""
+    return base64.b64decode(answer["signature"], validate=True)
+
+
 def sample(name: str) -> bytes:
     """Return the DER of a published document (tests/data/samples)."""
     return base64.b64decode(json.loads((SAMPLES / f"{name}.json").read_bytes())["signature"], validate=True)

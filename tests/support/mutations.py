@@ -28,7 +28,7 @@ class _Element:
     tag: int
     contents: bytes
     children: tuple["_Element", ...] | None
-    #: Bytes that replace tag, length and contents.
+    #: The whole encoding: as it was read, or bytes that replace tag, length and contents.
     verbatim: bytes | None = None
 
     def encode(self) -> bytes:
@@ -38,6 +38,20 @@ class _Element:
 
     def inside(self) -> bytes:
         return self.contents if self.children is None else b"".join(child.encode() for child in self.children)
+
+    def changed(
+        self,
+        *,
+        tag: int | None = None,
+        contents: bytes | None = None,
+        children: tuple["_Element", ...] | None = None,
+    ) -> "_Element":
+        """Return the element with another tag, contents in place of its children, or other children."""
+        return _Element(
+            self.tag if tag is None else tag,
+            self.contents if contents is None else contents,
+            children if contents is not None or children is not None else self.children,
+        )
 
 
 def mutants(der: bytes) -> Iterator[bytes]:
@@ -59,7 +73,7 @@ def edited(der: bytes, path: tuple[int, ...], change: Callable[[bytes], bytes]) 
             return replace(element, verbatim=change(element.encode()))
         children = list(element.children or ())
         children[rest[0]] = rebuilt(children[rest[0]], rest[1:])
-        return replace(element, children=tuple(children))
+        return element.changed(children=tuple(children))
 
     return rebuilt(whole, path).encode()
 
@@ -119,7 +133,7 @@ def _change_at(element: _Element, path: tuple[int, ...], chance: random.Random) 
         changed: tuple[_Element, ...] = (_change_at(children[place], tuple(rest), chance),)
     else:
         changed = _in_place(children[place], children, chance)
-    return replace(element, children=(*children[:place], *changed, *children[place + 1 :]))
+    return element.changed(children=(*children[:place], *changed, *children[place + 1 :]))
 
 
 def _in_place(element: _Element, siblings: tuple[_Element, ...], chance: random.Random) -> tuple[_Element, ...]:
@@ -139,26 +153,42 @@ def _in_place(element: _Element, siblings: tuple[_Element, ...], chance: random.
 
 
 def _changed(element: _Element, chance: random.Random) -> _Element:
-    inside = element.inside()
-    length = _length(len(inside))
+    return chance.choice(_CHANGES)(element, chance)
+
+
+def _shuffled(element: _Element, chance: random.Random) -> _Element:
     children = list(element.children or ())
     chance.shuffle(children)
+    return element.changed(children=tuple(children)) if children else element.changed(contents=element.inside()[::-1])
+
+
+def _with_longer_length(element: _Element, _: random.Random) -> _Element:
+    """X.690 10.1 forbids a length that is not minimal."""
+    inside = element.inside()
+    length = _length(len(inside))
     longer = bytes([0x80 | len(length)]) + b"\x00" * (len(length) - 1) + length[-1:]
-    return chance.choice(
-        (
-            replace(element, tag=chance.choice(_TAGS)),
-            replace(element, tag=element.tag ^ 1 << chance.randrange(8)),
-            replace(element, contents=chance.choice(_CONTENTS), children=None),
-            replace(element, contents=inside[:-1], children=None),
-            replace(element, contents=inside[1:], children=None),
-            replace(element, contents=inside + chance.choice((b"\x00", b"\x80", b"\xff", b"\x05\x00")), children=None),
-            replace(element, contents=chance.choice((b"\x00", b"\xff", b"\x80")) + inside, children=None),
-            replace(element, children=tuple(children)) if children else replace(element, contents=inside[::-1]),
-            # X.690 10.1 forbids a length that is not minimal, and an indefinite length.
-            replace(element, verbatim=bytes([element.tag]) + longer + inside),
-            replace(element, verbatim=bytes([element.tag, 0x80]) + inside + b"\x00\x00"),
-        )
-    )
+    return replace(element, verbatim=bytes([element.tag]) + longer + inside)
+
+
+def _with_indefinite_length(element: _Element, _: random.Random) -> _Element:
+    """X.690 10.1 forbids an indefinite length."""
+    return replace(element, verbatim=bytes([element.tag, 0x80]) + element.inside() + b"\x00\x00")
+
+
+_CHANGES: tuple[Callable[[_Element, random.Random], _Element], ...] = (
+    lambda element, chance: element.changed(tag=chance.choice(_TAGS)),
+    lambda element, chance: element.changed(tag=element.tag ^ 1 << chance.randrange(8)),
+    lambda element, chance: element.changed(contents=chance.choice(_CONTENTS)),
+    lambda element, _: element.changed(contents=element.inside()[:-1]),
+    lambda element, _: element.changed(contents=element.inside()[1:]),
+    lambda element, chance: element.changed(
+        contents=element.inside() + chance.choice((b"\x00", b"\x80", b"\xff", b"\x05\x00"))
+    ),
+    lambda element, chance: element.changed(contents=chance.choice((b"\x00", b"\xff", b"\x80")) + element.inside()),
+    _shuffled,
+    _with_longer_length,
+    _with_indefinite_length,
+)
 
 
 def _changes(element: _Element) -> Iterator[bytes]:
@@ -184,7 +214,8 @@ def _read(raw: bytes) -> tuple[_Element, ...]:
     found = []
     while raw:
         contents, rest = _contents(raw)
-        found.append(_Element(raw[0], contents, _children(raw[0], contents)))
+        encoded = raw[: len(raw) - len(rest)]
+        found.append(_Element(raw[0], contents, _children(raw[0], contents), encoded))
         raw = rest
     return tuple(found)
 

@@ -86,7 +86,7 @@ class DescribedClient(FlaskClient):
         check_answer(request.method, request.path, answer.status_code, dict(answer.headers), answer.data)
         sent = request.environ["wsgi.input"]
         sent.seek(0)
-        query = f"?{request.query_string.decode()}" if request.query_string else ""
+        query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
         check_request(request.method, request.path + query, answer.status_code, request.content_type or "", sent.read())
         return answer
 

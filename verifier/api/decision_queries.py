@@ -1,9 +1,9 @@
 """Read the query strings of decisions and usage strictly: unknown, repeated and malformed parameters are refused."""
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal, Self, TypeVar
 
+from flask import Request
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from verifier.api.json_codec import RequestError
@@ -153,8 +153,14 @@ class UsageQuery(RequestBody):
         return Dimension(self.by)
 
 
-def read_query(model: type[_Query], parameters: Mapping[str, Sequence[str]]) -> _Query:
-    """Read the parameters of a query string. Raises RequestError."""
+def read_query(model: type[_Query], asked: Request) -> _Query:
+    """Read the query string of the request. Raises RequestError."""
+    if not asked.query_string.isascii():
+        # RFC 3986 section 3.4. The parser of the library fails at bytes that are not UTF-8.
+        raise RequestError(
+            RequestFault.MALFORMED_REQUEST, "The query string has bytes that are not ASCII. Percent-encode them."
+        )
+    parameters = asked.args.to_dict(flat=False)
     repeated = [name for name, values in parameters.items() if len(values) > 1]
     if repeated:
         raise RequestError(RequestFault.MALFORMED_REQUEST, "The query string names a parameter twice.")

@@ -2,10 +2,11 @@
 
 from typing import cast
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from verifier.api.admission import Admission
 from verifier.api.bodies import refuse_query, serve_json
+from verifier.api.current import current_request
 from verifier.api.decision_answers import DecisionJson, DecisionPageJson, UsageJson
 from verifier.api.decision_queries import DecisionQuery, Period, UsageQuery, read_query
 from verifier.api.json_codec import Json, RequestError
@@ -31,7 +32,7 @@ def create_decision_blueprint(decisions: Decisions | None, admission: Admission,
     @blueprint.get("/v1/decisions")
     def search() -> Response:
         reader = admission.admit_reader()
-        query = read_query(DecisionQuery, request.args.to_dict(flat=False))
+        query = read_query(DecisionQuery, current_request())
         tenant = _visible(reader, query.tenant)
         page = kept().search(query.selection, tenant=tenant, cursor=query.place, limit=query.limit)
         answer: DecisionPageJson = {
@@ -43,7 +44,7 @@ def create_decision_blueprint(decisions: Decisions | None, admission: Admission,
     @blueprint.get("/v1/decisions/<requestId>")
     def find(requestId: str) -> Response:  # noqa: N803 - the name in the JSON
         reader = admission.admit_reader()
-        refuse_query(request)
+        refuse_query(current_request())
         found = kept().find(requestId, tenant=_visible(reader, None))
         if found is None:
             raise RequestError(RequestFault.NOT_FOUND, _NOT_FOUND)
@@ -52,7 +53,7 @@ def create_decision_blueprint(decisions: Decisions | None, admission: Admission,
     @blueprint.get("/v1/usage")
     def count() -> Response:
         reader = admission.admit_reader()
-        query = read_query(UsageQuery, request.args.to_dict(flat=False))
+        query = read_query(UsageQuery, current_request())
         period = query.period(today=clock.now().date())
         tenant = _visible(reader, query.tenant)
         if tenant is None:

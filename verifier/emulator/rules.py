@@ -62,6 +62,9 @@ def enforce(app: Flask, limiter: RequestLimiter) -> None:
         # Azure page: HTTP verbs. Flask would answer HEAD with the route of GET.
         if request.url_rule is not None and request.method != "GET":
             raise MethodNotAllowed
+        # RFC 3986 section 3.4. The parser of the library fails at bytes that are not UTF-8.
+        if not request.query_string.isascii():
+            return refuse(400, "Bad request. The query string has bytes that are not ASCII")
         # Azure page: Query parameters.
         if any(len(values) > 1 for _, values in request.args.lists()):
             return refuse(400, "Bad request. Duplicate query parameter names are not allowed")

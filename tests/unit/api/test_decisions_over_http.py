@@ -196,6 +196,15 @@ def test_hostile_parameters_are_refused_by_name(application: Application, query:
     assert message in read(answer)["detail"]
 
 
+@pytest.mark.parametrize("path", ["/v1/decisions", "/v1/usage"])
+@pytest.mark.parametrize("query", [b"\xff=1", b"vmId=\xe4", "größe=1".encode()])
+def test_query_string_with_raw_bytes_is_refused(application: Application, path: str, query: bytes) -> None:
+    overrides = {"QUERY_STRING": query.decode("latin-1")}
+    headers = {"Authorization": "Bearer north-1"}
+    answer = application.client.get(path, headers=headers, environ_overrides=overrides)
+    assert code_of(answer) == (400, "malformed-request")
+
+
 def test_repeated_parameter_is_refused(application: Application) -> None:
     answer = ask(application, "/v1/decisions?limit=1&limit=2")
     assert code_of(answer) == (400, "malformed-request")

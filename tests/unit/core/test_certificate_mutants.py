@@ -1,6 +1,6 @@
 """Correctly signed certificates with one change: each is refused or accepted, and raises no other exception.
 
-The suite tries a sample. `make certificate-mutants` tries 10,000, and prints how the accepted ones differ.
+The suite tries a sample. `make hostile` tries 10,000, and prints how the accepted ones differ.
 """
 
 import random

@@ -9,57 +9,22 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import utils
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from support import cms
 from support.appraisals import read_in_time
 from support.document_bases import BASES, CONTENT, Base, elliptic
+from support.document_mutants import NEGATED, OTHER_CERTIFICATES, OTHER_NAME, difference
 from support.documents import NOW, der, raw, shared_bundle, sign
 from support.mutations import random_mutants
 
 from verifier.adapters.trust.files import load_bundle
-from verifier.core.encoding.cms import Algorithm, SignedData, read_signed_data
+from verifier.core.encoding.cms import read_signed_data
 from verifier.core.model import Limits
 from verifier.core.reasons import Refused
 from verifier.usecases.chain_cache import ChainCache
 
 NUMBER = int(os.environ.get("DOCUMENT_MUTANTS", "3000"))
 SEED = 20261129
-
-#: The order of the group of P-256 (SEC 2, 2.4.2).
-P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
-#: The forms in which the same document can be written. None changes the signed content.
-OTHER_NAME = "another name of the same algorithm, or NULL for absent parameters (RFC 5754 2)"
-OTHER_CERTIFICATES = "other certificates beside the signer's, on which no verdict depends"
-NEGATED = "(r, n - s) instead of the ECDSA signature (r, s)"
-
-
-def normal(parts: SignedData) -> SignedData:
-    """Remove the differences that the three names above permit."""
-    unnamed = Algorithm(oid="", parameters=b"")
-    signature = parts.signature
-    if parts.signature_algorithm.oid.startswith("1.2.840.10045."):
-        r, s = utils.decode_dss_signature(signature)
-        signature = utils.encode_dss_signature(r, min(s, P256_ORDER - s))
-    signers = tuple(one for one in parts.certificates if parts.issuer in one and parts.serial_number in one)
-    return replace(
-        parts,
-        announced_digest=unnamed,
-        digest_algorithm=unnamed,
-        signature_algorithm=unnamed,
-        signature=signature,
-        certificates=signers[:1],
-    )
-
-
-def difference(mutant: bytes, original: bytes) -> str:
-    """Return the name of the difference of an accepted mutant, or an empty string if it has no name."""
-    one, other = read_signed_data(mutant), read_signed_data(original)
-    if normal(one) != normal(other):
-        return ""
-    if one.certificates != other.certificates:
-        return OTHER_CERTIFICATES
-    return NEGATED if one.signature != other.signature else OTHER_NAME
 
 
 @pytest.mark.parametrize("base", BASES, ids=str)
@@ -100,7 +65,7 @@ def test_the_negated_ecdsa_signature_is_the_only_other_signature() -> None:
         digest_algorithms=(info.digest_algorithm,),
         content=CONTENT,
         certificates=(der(signer.certificate),),
-        signer_infos=(replace(info, signature=utils.encode_dss_signature(r, P256_ORDER - s)),),
+        signer_infos=(replace(info, signature=utils.encode_dss_signature(r, ec.SECP256R1().group_order - s)),),
     ).encode()
     claims = read_in_time(raw(negated), now=NOW, limits=Limits())
     assert ChainCache().build(claims, now=NOW, bundle=shared_bundle()).claims.vm_id

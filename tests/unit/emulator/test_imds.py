@@ -158,6 +158,13 @@ def test_supported_versions_are_sorted_and_distinct() -> None:
     assert len(API_VERSIONS) == 35
 
 
+def test_query_string_with_raw_bytes_is_refused(client: FlaskClient) -> None:
+    overrides = {"QUERY_STRING": "api-version=2020-09-01&x=\xff"}
+    answer = client.get("/metadata/instance", headers={"Metadata": "true"}, environ_overrides=overrides)
+    assert answer.status_code == 400
+    assert "not ASCII" in answer.get_json()["error"]
+
+
 @pytest.mark.parametrize("query", ["api-version=2020-09-01", "nonce=1", "format=json"])
 def test_duplicate_query_parameters_are_refused(client: FlaskClient, query: str) -> None:
     answer = client.get(f"{DOCUMENT}?api-version=2020-09-01&nonce=1&format=json&{query}", headers=METADATA)
