@@ -14,7 +14,7 @@ from support.bad_input import bad_inputs
 from support.documents import sample
 from support.real_samples import REAL_SAMPLES
 from support.request_mutants import RawRequest
-from support.vectors import load_vectors
+from support.vectors import document_of, load_vectors
 
 from verifier.adapters.trust.files import shipped_directory
 from verifier.core.encoding.cms import CmsError, SignedData, read_signed_data
@@ -32,7 +32,7 @@ def documents() -> Iterator[bytes]:
     yield sample("azure-page-2018")
     for vector in load_vectors():
         try:
-            yield vector.document().raw_der
+            yield document_of(vector).raw_der
         except Refused:
             continue
 
@@ -66,8 +66,8 @@ def names() -> Iterator[bytes]:
 def evidence() -> Iterator[bytes]:
     selectors = {"text/plain": (1, 5), "application/json": (2, 4)}
     for vector in load_vectors():
-        for selector in selectors.get(vector.media_type, (0, 3, 6)):
-            yield bytes([selector]) + vector.body
+        for selector in selectors.get(vector.post.media_type, (0, 3, 6)):
+            yield bytes([selector]) + vector.post.body
     for bad in bad_inputs():
         yield bytes([4]) + bad.body[:2000]
     for fields in ({}, {"vmId": "5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90", "policy": "default", "jkt": "A" * 43}):
@@ -103,8 +103,8 @@ def trust_bundles() -> Iterator[bytes]:
 
 def requests() -> Iterator[bytes]:
     for vector in load_vectors():
-        headers = (("Content-Type", vector.media_type),)
-        posted = RawRequest(method="POST", target="/v1/attestations", headers=headers, body=vector.body)
+        headers = (("Content-Type", vector.post.media_type),)
+        posted = RawRequest(method="POST", target="/v1/attestations", headers=headers, body=vector.post.body)
         yield request.write_request(posted)
     for target in ("/healthz", "/readyz", "/openapi.json", "/docs", "/problems/too-large", "/.well-known/jwks.json"):
         yield request.write_request(RawRequest(method="GET", target=target))

@@ -13,8 +13,9 @@ from pathlib import Path
 from support.applications import Application, make_application
 from support.openapi_checks import check_answer
 from support.request_mutants import RawAnswer, RawRequest, send
-from support.vectors import VERIFIED, Vector, load_vectors, vectors_trust
+from support.vectors import document_of, find_vector, load_vectors, vectors_trust
 
+from verifier.cli.conformance_cases import Case
 from verifier.core.encoding.cms import read_signed_data
 from verifier.core.nonces import AlreadyUsed, FirstUse, NonceRecord, Redemption, UnknownNonce
 from verifier.ports.stores import DocumentKey, NonceKey
@@ -93,9 +94,17 @@ def write_request(request: RawRequest) -> bytes:
 
 
 @cache
-def accepted_vectors() -> tuple[Vector, ...]:
-    """Return the accepted vectors whose nonce is unused and bound to no policy of its own."""
-    found = [vector for vector in load_vectors() if vector.directory.parent.name == VERIFIED]
+def accepted_vectors() -> tuple[Case, ...]:
+    """Return the accepted vectors of one moment whose nonce is unused, and that need no other state of the verifier."""
+    usual = find_vector("verified/json")
+    found = [
+        vector
+        for vector in load_vectors()
+        if vector.expected.failing_check is None
+        and not vector.earlier
+        and (vector.at, vector.nonce_mode, vector.clouds) == (usual.at, usual.nonce_mode, usual.clouds)
+        and (vector.policies, vector.denials) == (usual.policies, usual.denials)
+    ]
     return tuple(
         vector for vector in found if all(nonce.used_at is None and not nonce.record.policy for nonce in vector.nonces)
     )
@@ -103,7 +112,7 @@ def accepted_vectors() -> tuple[Vector, ...]:
 
 @cache
 def signed_contents() -> tuple[object, ...]:
-    return tuple(json.loads(read_signed_data(vector.document().raw_der).content) for vector in accepted_vectors())
+    return tuple(json.loads(read_signed_data(document_of(vector).raw_der).content) for vector in accepted_vectors())
 
 
 @cache

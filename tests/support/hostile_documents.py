@@ -24,7 +24,7 @@ from support.document_bases import BASES
 from support.document_mutants import difference
 from support.mutations import random_mutants
 from support.tally import Tally, Timed
-from support.vectors import load_vectors, vectors_trust
+from support.vectors import document_of, load_vectors, vectors_trust
 
 from verifier.core import evidence, pipeline
 from verifier.core.encoding.cms import SignedData, read_signed_data
@@ -68,13 +68,13 @@ def _vectors() -> Iterator[Target]:
     seen: set[bytes] = set()
     for vector in load_vectors():
         try:
-            der = vector.document().raw_der
+            der = document_of(vector).raw_der
             list(islice(random_mutants(der, 1, 0), 1))
         except (Refused, ValueError, IndexError):
             continue  # no bytes of a document, or not DER
         if der not in seen:
             seen.add(der)
-            made = Target(name=str(vector), der=der, bundle=vectors_trust(), at=vector.at)
+            made = Target(name=vector.name, der=der, bundle=vectors_trust(), at=vector.at)
             try:
                 Appraiser().appraise(RawDocument(raw_der=der), at=made.at, bundle=made.bundle)
             except Refused as refused:
