@@ -5,7 +5,6 @@ Run from the repository: `PYTHONPATH=.:tests .venv/bin/python bench/costs.py [--
 
 import argparse
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from http import HTTPStatus
 
 import redis
 from load import Load, document_requests, request, send
-from servers import SERVICE, WORKERS, WRITTEN_SECONDS, Server, Site, cpu_seconds, make_site
+from servers import SERVICE, WORKERS, Server, Site, cpu_seconds, make_site, wait_for_decisions
 from support.processes import await_that
 
 _MICROSECONDS = 1e6
@@ -40,7 +39,7 @@ def main() -> int:
         with redis.Redis.from_url(site.settings["VERIFIER_NONCE_STORE"]) as store:
             warm = send(service, [request("/v1/nonces")] * number, status=HTTPStatus.CREATED)
             send(service, document_requests(warm), status=HTTPStatus.OK)
-            time.sleep(WRITTEN_SECONDS)
+            wait_for_decisions()
             issued, nonces = _measure("nonce", site, service, store, [request("/v1/nonces")] * number)
             unused = _bytes_by_prefix(store)
             posted, _ = _measure("attestation", site, service, store, document_requests(nonces))
@@ -70,7 +69,7 @@ def _measure(
 
     before = look()
     load = send(service, requests, status=HTTPStatus.CREATED if name == "nonce" else HTTPStatus.OK)
-    time.sleep(WRITTEN_SECONDS)
+    wait_for_decisions()
     each = [(after - start) / len(requests) for after, start in zip(look(), before, strict=True)]
     workers, server, commands, received, sent = each
     return Step(name=name, workers=workers, redis=server, commands=commands, received=received, sent=sent), load

@@ -12,7 +12,6 @@ import logging
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
@@ -20,7 +19,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from servers import cpu_seconds
+from servers import cpu_seconds, wait_for_decisions
 from support.documents import imds_answer
 from support.live_documents import current_document, write_current_trust
 from support.processes import children_of
@@ -28,8 +27,6 @@ from support.redis_server import running_redis_server
 from support.services import RunningServer, running_service
 
 _JSON = {"Content-Type": "application/json"}
-#: Longer than a writer waits until it writes.
-_WRITTEN_SECONDS = 1.2
 #: How many documents a service gets before the next one gets some.
 _IN_TURN = 50
 
@@ -60,7 +57,7 @@ def measure(services: Mapping[str, RunningServer], documents: int) -> dict[str, 
                 status, _ = post(connections[kind], "/v1/attestations", body)
                 if status != HTTPStatus.OK:
                     raise RuntimeError(f"an answer has the status {status}")
-    time.sleep(_WRITTEN_SECONDS)
+    wait_for_decisions()
     return {kind: (cpu_seconds(worker) - before[kind]) / documents for kind, worker in workers.items()}
 
 

@@ -1,6 +1,5 @@
 """`http`: what a request costs, next to one of an empty application on the same server with the same settings."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -8,7 +7,7 @@ from http import HTTPStatus
 from figures import Figure
 from load import Load, document_requests, request, send
 from options import Options
-from servers import WRITTEN_SECONDS, Server, Site, cpu_seconds, make_site
+from servers import Server, Site, cpu_seconds, make_site, wait_for_decisions
 
 _KINDS = {"verify": "POST /v1/attestations", "nonces": "POST /v1/nonces"}
 
@@ -49,7 +48,7 @@ def _measure(site: Site, server: Server, requests: Sequence[bytes], *, status: H
 
     before, redis = cpu(), cpu_seconds(site.redis_process_id)
     load = send(server, requests, status=status)
-    time.sleep(WRITTEN_SECONDS)
+    wait_for_decisions()
     return _Measured(
         load=load,
         workers=(cpu() - before) / len(requests),

@@ -193,24 +193,26 @@ class Appliance:
             clock=self._clock.now,
         )
         self._accepted: str | None = None
-        self._logged = ""
+        self._problem = self._logged = ""
+        self._lock = threading.Lock()
 
     def decide(self) -> tuple[str, datetime | None]:
-        """Decide anew for each request, so that no answer outlives the license."""
-        return self._license.decide(self._clock.now())
+        """Decide anew for each request, so that no answer outlives the license. Log each change."""
+        with self._lock:
+            state, until = self._license.decide(self._clock.now())
+            reason = f": {self._problem}" if self._problem else ""
+            if state + reason != self._logged:
+                log(f"{state} until {until:%Y-%m-%dT%H:%M:%SZ}{reason}" if until else state + reason)
+                self._logged = state + reason
+        return state, until
 
     def tick(self) -> None:
         """Read the files of the agent and write the state file. Raises OSError if that cannot be written."""
         problem = self._read_token()
         self._license.observe(self._clock.now(), denied=read_denied(self._status))
         write_record(self._state, self._license.record)
-        if self._license.record.denied:
-            problem = "the verifier denies the license"
-        state, until = self.decide()
-        change = f"{state}: {problem}" if problem else state
-        if change != self._logged:
-            log(f"{state} until {until:%Y-%m-%dT%H:%M:%SZ}{change.removeprefix(state)}" if until else change)
-            self._logged = change
+        self._problem = "the verifier denies the license" if self._license.record.denied else problem
+        self.decide()
 
     def _read_token(self) -> str:
         """Verify the token, once: later it does not matter whether its key is available. Return the problem, if any."""

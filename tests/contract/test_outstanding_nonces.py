@@ -111,7 +111,7 @@ def test_server_that_does_not_answer_is_unavailable() -> None:
 
 
 def test_a_user_with_the_documented_commands_is_enough() -> None:
-    """docs/operate/install.md names the keys and the commands."""
+    """docs/operate/redis.md names the keys and the commands."""
     commands = ("eval", "zrem", "pexpire", "time", "zadd", "zcard", "zrange", "zremrangebyscore")
     with running_redis_server() as server:
         with closing(redis.Redis.from_url(server.url)) as client:

@@ -139,7 +139,7 @@ def test_unusable_files_are_refused_at_the_start(tls: RedisTls, tmp_path: Path) 
         RedisOptions(certificate_file=pair.certificate, key_file=tls.server.key),
         RedisOptions(certificate_file=pair.certificate, key_file=encrypted(pair, tmp_path)),
     ):
-        with pytest.raises(ValueError, match="for TLS cannot be used"):
+        with pytest.raises(ValueError, match=r"cannot use \S+ (or \S+ )*for TLS \("):
             RedisLink.open("rediss://h", options=options)
         RedisLink.open("redis://h", options=options).close()  # without TLS, the files are not read
 

@@ -1,6 +1,7 @@
 """Every command and every code block of the documentation runs in the suite, or has a reason here why it cannot."""
 
 import ast
+import re
 from collections import Counter
 from functools import cache
 
@@ -53,6 +54,14 @@ def test_blocks_name_their_language(page: str) -> None:
 @pytest.mark.parametrize("beginning", NOT_RUN)
 def test_blocks_that_cannot_run_exist(beginning: str) -> None:
     assert any(block.text.startswith(beginning) for page in pages() for block in blocks_of(page))
+
+
+@pytest.mark.parametrize("page", pages())
+def test_blocks_that_cannot_run_hide_no_command_that_can(page: str) -> None:
+    hidden = [block for block in blocks_of(page, None, *RUNNABLE) if block not in blocks_to_run(page)]
+    assert [
+        str(block) for block in hidden if re.search(r"^(imds-verifier|curl|python3?|sh) ", block.commands, re.MULTILINE)
+    ] == []
 
 
 def test_pages_are_found() -> None:

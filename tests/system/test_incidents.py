@@ -146,6 +146,8 @@ def test_replaces_a_signing_key_at_once(scene: Scene) -> None:
     before = published()
     assert in_hsm.stem in before
     scene.run("A key that signs results has leaked")
+    scene.run("A key that signs results has leaked", 1)
+    assert [file.suffix for file in (scene.directory / "new-keys").iterdir() if file.name != "current"] == [".pem"]
     [new] = published()
     assert old in before
     assert new not in before

@@ -1,7 +1,6 @@
 """The documentation says what the code does: its links lead somewhere, its examples run, its tables are complete."""
 
 import argparse
-import importlib.util
 import json
 import re
 import shlex
@@ -18,6 +17,7 @@ import pytest
 from support import documents
 from support.applications import make_application
 from support.feeds import feed_of
+from support.scripts import load_script
 from support.trust_operations import make_operations, new_authority, read
 
 from verifier.adapters.settings.policies import PolicyTable
@@ -68,6 +68,10 @@ PAGES = sorted(
     key=lambda page: page.relative_to(ROOT).as_posix(),
 )
 
+#: Folders whose comments, messages and helps name pages.
+SOURCES = ("verifier", "tools", "bench", "helm", "ops", "examples", "clients", ".github", "trust_roots")
+
+_PAGE_NAME = re.compile(r"\bdocs/[\w./-]+\.(?:md|svg)\b")
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(?P<title>.+?) *$", re.MULTILINE)
@@ -112,13 +116,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_reasons", ROOT / "tools" / "generate_reasons.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look for their module there
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/generate_reasons.py")
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +156,16 @@ def test_every_link_to_a_file_leads_to_one_and_to_a_heading_of_it(page: Path) ->
             lost.append(target)
 
     assert lost == []
+
+
+def test_sources_name_pages_that_exist() -> None:
+    files = (
+        file for name in SOURCES for file in (ROOT / name).rglob("*") if file.suffix in {".py", ".sh", ".yaml", ".yml"}
+    )
+    named = {path for file in files for path in _PAGE_NAME.findall(file.read_text("utf-8"))}
+
+    assert len(named) > 15
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:

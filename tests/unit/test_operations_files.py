@@ -1,6 +1,5 @@
 """The alert rules and the dashboard: they can be read, and ask for what there is."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -11,6 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for one call
 from prometheus_client import Gauge, Histogram
 from support.documents import NOW
+from support.scripts import load_script
 
 from verifier.adapters.telemetry.metrics import MetricsRecorder
 from verifier.api.problems import DOCUMENTATION
@@ -168,12 +168,8 @@ def test_the_dashboard_can_be_imported_anywhere() -> None:
 
 
 def test_the_page_of_metrics_is_generated() -> None:
-    spec = importlib.util.spec_from_file_location("generate_metrics", ROOT / "tools" / "generate_metrics.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "operate" / "metrics.md").read_text("utf-8") == module.page()
+    page = load_script("tools/generate_metrics.py").page()
+    assert (ROOT / "docs" / "operate" / "metrics.md").read_text("utf-8") == page
 
 
 def test_the_page_names_the_labels_of_every_metric() -> None:

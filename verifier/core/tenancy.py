@@ -110,7 +110,7 @@ class AgentLimits:
 
 
 #: The highest limit of one tenant. On Redis, the counts take about 400 MB. The unused nonces take 300 MB by default,
-#: because the store keeps each for less than two lifetimes (docs/operate/install.md).
+#: because the store keeps each for less than two lifetimes (docs/operate/redis.md).
 MAX_OUTSTANDING_NONCES = 1_000_000
 
 

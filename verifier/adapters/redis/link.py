@@ -131,7 +131,8 @@ class RedisLink:
             try:
                 tls_context(options.ca_file, options.certificate_file, options.key_file)
             except OSError as error:
-                raise ValueError(f"the certificates or the key for TLS cannot be used ({error.strerror})") from error
+                files = [str(one) for one in (options.ca_file, options.certificate_file, options.key_file) if one]
+                raise ValueError(f"cannot use {' or '.join(files)} for TLS ({error.strerror})") from error
         nodes = Nodes(params)
         route = _route_to(target, nodes, options, params)
         return cls(

@@ -1,7 +1,7 @@
 """Read the CMS SignedData of a document (RFC 5652 section 5) as IMDS writes it, and account for every byte.
 
 Every other field is refused by name. No signature covers such a field, so a sender could add it and present the same
-document again. `docs/adr/0026-exact-reader.md` gives the reason for each field.
+document again. `docs/adr/0028-exact-reader.md` gives the reason for each field.
 """
 
 from dataclasses import field

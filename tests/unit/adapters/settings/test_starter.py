@@ -1,12 +1,12 @@
 """The starter file has every setting, and its texts are those of the page."""
 
-import importlib.util
 import os
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from support.scripts import load_script
 
 from verifier.adapters.settings.reference import REFERENCE, TABLES
 from verifier.adapters.settings.settings import Settings, load_settings
@@ -41,12 +41,8 @@ def test_the_reference_has_every_setting_in_order() -> None:
 
 
 def test_the_page_is_generated() -> None:
-    spec = importlib.util.spec_from_file_location("generate_settings", ROOT / "tools" / "generate_settings.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "operate" / "settings.md").read_text("utf-8") == module.page()
+    page = load_script("tools/generate_settings.py").page()
+    assert (ROOT / "docs" / "operate" / "settings.md").read_text("utf-8") == page
 
 
 def test_each_summary_is_one_sentence_that_the_starter_file_has() -> None:
