@@ -15,13 +15,13 @@ STAND_INS = {"make lint": "make --dry-run lint"}
 MADE = ("node_modules", "__pycache__", ".pytest_cache")
 _TARGETS = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
 _MAKE = re.compile(r"(?:`|^ *|\bTAG=\S+ )make ([a-z-]+)", re.MULTILINE)
-_PATHS = re.compile(r"\b(?:verifier|tests|tools|helm|docs|examples|trust_roots)/[\w./-]*\w")
+_PATHS = re.compile(r"\b(?:verifier|tests|tools|helm|docs|examples|trust_roots|vectors)/[\w./-]*\w")
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A copy of what the commands need, with the packages of this run."""
-    for name in ("tests", "tools"):
+    for name in ("tests", "tools", "vectors"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(*MADE))
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
@@ -43,7 +43,7 @@ def test_one_test_runs(repository: Path) -> None:
 
 
 def test_missing_vector_is_added(repository: Path) -> None:
-    vector = min((repository / "tests" / "vectors" / "malformed-evidence").iterdir())
+    vector = min((repository / "vectors" / "malformed-evidence").iterdir())
     shutil.rmtree(vector)
     assert "1 vectors added" in run("Add a vector", repository)
     assert vector.is_dir()

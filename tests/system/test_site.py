@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: One page of each kind: long text, a tutorial, wide tables, an API, a diagram.
 LOOKED_AT = ("", "start/tutorial/", "operate/settings/", "integrate/http/", "understand/how-a-document-is-judged/")
+#: A link to a file of this repository, at the default `repo_url` of mkdocs.yml.
+_OWN_FILE = re.compile(r"https://github\.com/OWNER/REPO/(?:blob|tree|edit)/main/([^#]*)")
 _LIST_IN_PARAGRAPH = re.compile(r"<p>(?:(?!</p>).)*\n *(?:[-*]|\d+\.) .*?</p>", re.DOTALL)
 _CODE_BLOCK = re.compile(r"<pre.*?</pre>", re.DOTALL)
 
@@ -124,7 +126,7 @@ def test_every_link_within_the_site_leads_to_a_page_and_to_an_element_of_it(site
 
 def test_links_to_other_files_lead_to_the_repository(site: Site) -> None:
     links = {link for page in site.pages.values() for link in page.links}
-    named = {match[1] for link in links if (match := re.search(r"/(?:blob|tree|edit)/main/([^#]*)", link))}
+    named = {match[1] for link in links if (match := _OWN_FILE.match(link))}
 
     assert {"ops/prometheus-rules.yaml", "tools/generate_settings.py", "README.md"} <= named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

@@ -388,6 +388,11 @@ def _rules() -> dict[str, tuple[str, str, bytes]]:
             "subjectKeyIdentifier is critical",
             _with(_SKI, _extension(_SKI, key_identifier, critical=b"\x01\x01\xff")),
         ),
+        "4.2.1.3": (
+            "key-usage-with-zero-bits-at-its-end",
+            "keyUsage has a zero bit behind its last set bit (X.690 11.2.2)",
+            _valued(_USAGE, b"\x03\x02\x04\xa0"),
+        ),
         "4.2.1.4": (
             "policy-twice",
             "A policy is there twice",

@@ -148,8 +148,10 @@ class TestHarness:
             )
 
         monkeypatch.setattr(cms_differential, "verify_signature", accept)
-        tally = compare_all(random_mutants(BASES[0].make(), 40, SEED), is_accepted=always)
-        assert len(tally.faults) > 5
+        document = BASES[0].make()
+        forged = [document.replace(CONTENT, CONTENT[:place] + b"?" + CONTENT[place + 1 :]) for place in range(5)]
+        tally = compare_all(forged, is_accepted=always)
+        assert len(tally.faults) == len(forged)
         assert all(fault.startswith("accepted, and openssl refuses it") for fault in tally.faults)
 
     def test_a_refusal_that_is_not_listed_is_a_fault(self) -> None:
