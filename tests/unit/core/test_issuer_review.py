@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.x509.oid import ExtensionOID
 from support.chains import authority, root
 from support.documents import NOW, around, der, trusted
 
@@ -22,6 +23,7 @@ DIRECT, RENEWED, OLD = (
     authority("Seen CA", validity=around(days=900)),
     authority("Seen CA", validity=EXPIRED),
 )
+ABOVE, OLD_ABOVE = authority("Policy CA"), authority("Policy CA", validity=EXPIRED)
 
 
 def read(identity: pki.Identity) -> Certificate:
@@ -98,6 +100,49 @@ def test_an_issuer_is_unresolved_if_its_known_certificate_had_expired_when_it_wa
     assert status_of(issuer(OLD), bundle(pinned)) == (ReviewStatus.UNRESOLVED, [known])
     before = replace(issuer(OLD), last_seen=NOW - 2 * DAY)
     assert status_of(before, bundle(pinned)) == (known, [known])
+
+
+def test_a_certificate_signs_until_its_last_moment() -> None:
+    pinned, last = bundle(trusted(OLD.certificate)), read(OLD).not_after
+    assert status_of(replace(issuer(OLD), last_seen=last), pinned)[0] is ReviewStatus.PINNED
+    after = replace(issuer(OLD), last_seen=last + timedelta.resolution)
+    assert status_of(after, pinned)[0] is ReviewStatus.UNRESOLVED
+
+
+def test_a_refused_issuer_stays_refused_after_its_known_certificate_expires() -> None:
+    assert status_of(issuer(OLD), bundle(), REJECTED) == (ReviewStatus.REJECTED, [ReviewStatus.REJECTED])
+
+
+@pytest.mark.parametrize(
+    ("authorities", "expected"),
+    [
+        ((DIRECT, ABOVE), [ReviewStatus.PINNED, ReviewStatus.APPROVABLE]),
+        ((DIRECT, OLD_ABOVE), [ReviewStatus.PINNED, ReviewStatus.APPROVABLE]),
+        ((ABOVE, DIRECT), [ReviewStatus.APPROVABLE, ReviewStatus.PINNED]),
+    ],
+)
+def test_the_issuer_has_the_status_of_its_own_certificate_and_not_of_one_above(
+    authorities: tuple[pki.Identity, ...], expected: list[ReviewStatus]
+) -> None:
+    seen = issuer(*authorities)
+    assert status_of(seen, bundle(trusted(DIRECT.certificate))) == (expected[0], expected)
+
+
+def test_the_survey_has_the_issuer_and_its_certificates() -> None:
+    seen = issuer(DIRECT, ABOVE)
+    surveyed = survey_issuer(seen, bundle(), OperatorDecisions(), at=NOW)
+    assert surveyed.issuer is seen
+    assert [one.certificate for one in surveyed.authorities] == [read(DIRECT), read(ABOVE)]
+
+
+@pytest.mark.parametrize(("identifier", "status"), [("", ReviewStatus.PINNED), (b"XX".hex(), ReviewStatus.UNRESOLVED)])
+def test_a_pin_without_a_key_identifier_has_the_name_of_an_issuer_without_one(
+    identifier: str, status: ReviewStatus
+) -> None:
+    bare = authority("Seen CA", without=(ExtensionOID.SUBJECT_KEY_IDENTIFIER,))
+    seen = issuer()
+    named = replace(seen, observation=replace(seen.observation, authority_key_identifier=identifier))
+    assert status_of(named, bundle(trusted(bare.certificate)))[0] is status
 
 
 def test_an_issuer_without_a_certificate_is_pinned_by_name_until_that_pin_expires() -> None:

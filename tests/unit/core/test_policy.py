@@ -305,6 +305,9 @@ def test_an_empty_part_of_the_plan_is_explained(claim: ClaimName) -> None:
     of = content(plan=Plan(publisher="", product="", name=""))
     detail = f"The VM was not made from a Marketplace image: its {claim} is empty."
     assert ClaimIn(claim, frozenset({"a"})).evaluate(of, now=NOW).detail == detail
+    assert ClaimIn(claim, frozenset({"a"})).evaluate(content(), now=NOW).detail == (
+        f"The document's {claim} is not allowed."
+    )
     assert ClaimIn(ClaimName.SKU, frozenset({"a"})).evaluate(content(sku=""), now=NOW).detail == (
         "The document's sku is not allowed."
     )
@@ -321,7 +324,8 @@ def test_a_missing_plan_is_explained_by_its_first_missing_part() -> None:
         result = RequirePlan().evaluate(content(plan=plan), now=NOW)
         assert (result.rule, result.detail) == ("plan is present", detail)
         assert result.allowed == frozenset()
-    assert RequirePlan().evaluate(content(), now=NOW) == RuleResult(outcome=S, rule="plan is present")
+    satisfied = RequirePlan().evaluate(content(), now=NOW)
+    assert satisfied == RuleResult(outcome=S, rule="plan is present", detail="", found=None, allowed=frozenset())
 
 
 def test_the_denial_has_the_first_allowed_values_and_the_number_of_all() -> None:

@@ -134,7 +134,7 @@ def test_claim_no_answered_challenge_without_a_challenge() -> None:
 
 
 def test_are_not_made_of_an_archived_document() -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=r"got: Archived\("):
         claims_of(archived_result())  # type: ignore[arg-type]  # mypy refuses it too: tests/architecture/test_types.py
 
 

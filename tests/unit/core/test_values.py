@@ -110,6 +110,11 @@ def test_value_class_behaves_as_that_of_the_standard_library(act: Callable[[dict
     assert _outcome(act, OURS) == _outcome(act, THEIRS)
 
 
+def test_all_classes_share_one_repr_so_that_no_class_compiles_its_own() -> None:
+    assert OURS["Plain"].__repr__ is OURS["Special"].__repr__
+    assert THEIRS["Plain"].__repr__ is not THEIRS["Special"].__repr__
+
+
 def test_value_refuses_any_change() -> None:
     value = OURS["Plain"](first=1)
     for name in ("first", "unknown"):
