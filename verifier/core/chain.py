@@ -141,8 +141,8 @@ def _accepted_path(
     """Return the first path that both validators accept.
 
     One authority may have several certificates (direct, cross-signed, renewed). If the second validator refuses a path,
-    the search continues without each authority of that path in turn. The first validator stops its search at name
-    constraints that it does not support. So if it finds no path, the search continues without each authority that has
+    the search continues without each authority of that path in turn. The first validator stops its search if name
+    constraints take too many comparisons. So if it finds no path, the search continues without each authority that has
     name constraints. An odd certificate in the bundle thus does not hide a good one. Raises ChainRefused with the
     reason of the first path.
     """
@@ -193,8 +193,8 @@ def _find_path(signer: Certificate, server_name: str, entries: tuple[TrustedCert
 
 def _fault_of_signer(signer: Certificate, error: verification.VerificationError) -> str:
     """Return the sentence for a fault of the signer's own certificate, or "" if the fault is above it."""
-    fault, separator, faulty = str(error).removeprefix("validation failed: ").partition(" (encountered processing ")
-    if not separator or faulty != f"{signer.parsed!r})":
+    fault, _, faulty = str(error).removeprefix("validation failed: ").partition(" (encountered processing ")
+    if faulty != f"{signer.parsed!r})":
         return ""
     named = fault.replace(ExtensionOID.AUTHORITY_KEY_IDENTIFIER.dotted_string, "authorityKeyIdentifier")
     return f"The path validator refuses the signer's own certificate: {printable(named[:_MAX_FAULT_SHOWN])}."

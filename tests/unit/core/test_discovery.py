@@ -5,13 +5,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
 from support.certificates import make_signer
 from support.chains import authority, claims_of, key, root
 from support.documents import NOW, around, bundle_of, der, trusted
 
+from verifier.core import discovery
 from verifier.core.chain import build_chain
 from verifier.core.discovery import (
     MAX_CANDIDATES,
+    DiscoveredIssuer,
     DiscoveryMode,
     admit,
     confirm_authorities,
@@ -77,6 +80,16 @@ class TestObservation:
         assert observation.authority_key_identifier == (signer.authority_key_identifier or b"").hex() != ""
         assert (observation.signer_sha256, observation.seen_at) == (signer.sha256, NOW)
 
+    def test_has_no_key_identifier_if_the_signer_names_none(self) -> None:
+        signer = make_signer(issuer=authority("Seen CA"), without=[x509.AuthorityKeyIdentifier.oid])
+        assert observe_issuer(claims_of(signer.certificate), now=NOW).authority_key_identifier == ""
+
+    def test_a_discovered_issuer_has_no_authorities_by_default_and_does_not_show_them(self) -> None:
+        seen = observe_issuer(claims_under(authority("Seen CA")), now=NOW)
+        issuer = DiscoveredIssuer(observation=seen, first_seen=NOW, last_seen=NOW, documents=1)
+        assert issuer.authorities == ()
+        assert repr(replace(issuer, authorities=(b"DER",))) == repr(issuer)
+
     def test_has_at_most_as_many_urls_as_candidates_are_tried(self) -> None:
         claims = claims_under(authority("Seen CA"))
         named = claims.decoded.named
@@ -118,7 +131,9 @@ class TestCandidates:
 
     def test_are_limited_in_number(self) -> None:
         ca = der(authority("Seen CA").certificate)
-        assert read_candidates([b""] * MAX_CANDIDATES + [ca]) == ()
+        assert MAX_CANDIDATES == 4
+        assert len(read_candidates([b""] * 3 + [ca])) == 1
+        assert read_candidates([b""] * 4 + [ca]) == ()
 
 
 class TestConfirmedAuthorities:
@@ -234,10 +249,23 @@ class TestConfirmedAuthorities:
 
     def test_skip_only_the_candidate_whose_planned_times_leave_no_time(self) -> None:
         retired = trusted(authority("Seen CA", validity=EXPIRED).certificate, retire_at=NOW)
-        staged = trusted(authority("Seen CA", validity=around(days=3)).certificate, activate_at=NOW)
+        later = NOW + timedelta(days=1)
+        staged = trusted(authority("Seen CA", validity=around(days=3)).certificate, activate_at=later)
         bundle = TrustBundle.of((trusted(root().certificate), retired, staged))
-        issuer = authority("Other CA")
-        assert confirm(claims_under(issuer), issuer, authority("Seen CA"), bundle=bundle) == fingerprints(issuer)
+        issuer, seen = authority("Other CA"), authority("Seen CA")
+        crossed = authority("Other CA", issuer=seen)
+        assert confirm(claims_under(issuer), crossed, seen, issuer, bundle=bundle) == fingerprints(issuer)
+
+    def test_are_found_among_authorities_that_issued_one_another(self) -> None:
+        issuer = authority("Seen CA")
+        other = authority("Other CA", issuer=issuer)
+        crossed = authority("Seen CA", issuer=other)
+        assert confirm(claims_under(issuer), issuer, other, crossed) == fingerprints(issuer)
+
+    def test_are_searched_only_if_a_candidate_issued_the_signer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(discovery, "build_chain", None)
+        namesake = authority("Seen CA", own_key=key("Another key"))
+        assert confirm(claims_under(authority("Seen CA")), namesake, authority("Other CA")) == []
 
     def test_do_not_change_the_bundle(self) -> None:
         issuer = authority("Seen CA")
@@ -253,6 +281,14 @@ class TestExtendedBundle:
         bundle = extend(trust, [admit(read(issuer), Cloud.PUBLIC, bundle=trust)])
         content = build_chain(claims_under(issuer), now=NOW, bundle=bundle)
         assert [link.origin for link in content.chain] == [Origin.ADMITTED, Origin.LISTED]
+        assert bundle.clouds[Cloud.PUBLIC].pins[0].source == "discovered"
+
+    def test_an_approved_certificate_serves_new_clouds_at_the_times_of_the_present_entry(self) -> None:
+        both = frozenset({Cloud.PUBLIC, Cloud.CHINA})
+        listed = trusted(authority("Seen CA").certificate, retire_at=NOW)
+        bundle = TrustBundle.of((trusted(root().certificate, clouds=both), listed))
+        approved = replace(listed, clouds=frozenset({Cloud.CHINA}), origin=Origin.APPROVED, retire_at=None)
+        assert extend(bundle, [approved]).clouds[Cloud.CHINA].pins == (replace(listed, clouds=both),)
 
     def test_changes_only_the_clouds_of_a_present_entry(self) -> None:
         issuer = authority("Seen CA")

@@ -100,6 +100,7 @@ def test_refuses_bytes_after_the_element(raw: bytes, more: bytes) -> None:
         (b"\x30\x81\x02\x05\x00", "more bytes than it needs"),
         (b"\x30\x82\x00\x80" + b"\x05\x00" * 64, "more bytes than it needs"),
         (b"\x04\x84\x00\x00\x00\x80" + b"x" * 128, "more bytes than it needs"),
+        (b"\x04\x81\x00", "more bytes than it needs"),
         (b"\x04\x85\x00\x00\x00\x00\x01x", "truncated"),
         (b"\x04\xff" + b"\x01" * 130, "truncated"),
         (b"\x30\x02\x05\x01", "truncated"),
@@ -138,6 +139,12 @@ def test_the_number_of_elements_is_bounded_exactly() -> None:
     der.check(sequence(*[NULL] * (MAX_ELEMENTS - 1)))
     with pytest.raises(DerError, match=f"more than {MAX_ELEMENTS} elements"):
         der.check(sequence(*[NULL] * MAX_ELEMENTS))
+
+
+def test_the_children_are_the_elements_inside() -> None:
+    members = (NULL, sequence(NULL), b"\x04\x01a")
+    assert der.children(sequence(*members)) == members
+    assert der.children(sequence()) == ()
 
 
 @given(members=st.lists(ELEMENTS, max_size=8))
@@ -185,6 +192,8 @@ def test_refuses_an_ambiguous_object_identifier(contents: bytes) -> None:
 
 def test_accepts_an_object_identifier_up_to_the_limit() -> None:
     assert der.dotted(b"\x2a" * MAX_OID_BYTES).count(".") == MAX_OID_BYTES
+    with pytest.raises(der.BoundError, match=f"^it has more than {MAX_OID_BYTES} bytes in an object identifier$"):
+        der.dotted(b"\x2a" * (MAX_OID_BYTES + 1))
 
 
 @pytest.mark.parametrize("contents", [b"", b"\x01", b"\x00\x00", b"\xff\xff"])
@@ -286,6 +295,20 @@ class TestReader:
         with pytest.raises(DerError, match="a length in more bytes than it needs"):
             Reader(raw).any_element()
 
+    @pytest.mark.parametrize("size", [0, 127, 128, 255, 256, 257, 300])
+    def test_takes_no_byte_behind_an_element(self, size: int) -> None:
+        encoded = bytes(core.OctetString(bytes(size)).dump())
+        reader = Reader(encoded + bytes(1000))
+        assert reader.element(der.OCTET_STRING) == encoded
+
+    def test_refuses_an_indefinite_length(self) -> None:
+        with pytest.raises(DerError, match="an indefinite length"):
+            Reader(b"\x04\x80" + bytes(200)).contents(der.OCTET_STRING)
+
+    def test_takes_an_element_of_each_short_tag(self) -> None:
+        for tag in range(0x1F):
+            assert Reader(bytes([tag, 0])).any_contents() == (tag, b"")
+
     def test_a_length_has_at_most_4_bytes(self) -> None:
         # A longer one is not read, so that its bytes are not a number of any size.
         assert len(Reader(b"\x04\x83\x01\x00\x00" + bytes(1 << 16)).contents(der.OCTET_STRING)) == 1 << 16
@@ -345,6 +368,7 @@ def test_the_number_of_elements_includes_the_outer_one() -> None:
     [
         *((b"\x00", "0.0"), (b"\x27", "0.39"), (b"\x28", "1.0"), (b"\x4f", "1.39"), (b"\x50", "2.0")),
         *((b"\x78", "2.40"), (b"\x81\x00", "2.48"), (b"\x2a\x81\x00\x7f", "1.2.128.127")),
+        (b"\x2a\x81\x80\x01", "1.2.16385"),
     ],
 )
 def test_reads_the_first_two_arcs_from_one_number(contents: bytes, dotted: str) -> None:

@@ -1,7 +1,8 @@
 """States of certificates over time, and entries that do not make a valid bundle."""
 
 import hashlib
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -170,6 +171,12 @@ class TestTrustedCertificate:
         with pytest.raises(TrustError, match="retire_at is not after activate_at"):
             entry(activate_at=activate_at, retire_at=RETIRE_AT)
 
+    def test_has_no_note_and_is_listed_without_times_by_default(self) -> None:
+        least = TrustedCertificate(
+            certificate=certificate(), role=Role.ROOT, clouds=frozenset({Cloud.PUBLIC}), source="x"
+        )
+        assert (least.note, least.origin, least.activate_at, least.retire_at) == ("", Origin.LISTED, None, None)
+
 
 class TestCloudTrust:
     def test_requires_an_anchor(self) -> None:
@@ -193,6 +200,11 @@ class TestCloudTrust:
         assert trust.entry(pin.certificate.sha256) is pin
         with pytest.raises(KeyError):
             trust.entry("0" * 64)
+
+    def test_is_shown_by_its_certificates_and_denials(self) -> None:
+        anchor, pin = entry(), entry(role=Role.INTERMEDIATE)
+        trust = CloudTrust(anchors=(anchor,), pins=(pin,))
+        assert repr(trust) == f"CloudTrust(anchors={(anchor,)!r}, pins={(pin,)!r}, denials={Denials()!r})"
 
 
 class TestBundle:
@@ -277,6 +289,21 @@ class TestGeneration:
         one, other = (TrustBundle.of((self.ANCHOR, pin)) for pin in (self.PIN, moved))
         assert one.generation == other.generation
 
+    @pytest.mark.usefixtures("tokyo")
+    def test_does_not_depend_on_the_time_zone_of_the_host(self) -> None:
+        assert datetime.now().astimezone().utcoffset() == timedelta(hours=9)
+        self.test_is_a_digest_of_what_affects_trust()
+
+
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Move the process to another time zone than UTC."""
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "JST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
 
 class TestPlannedTimes:
     """The times that a bundle plans for a CA, over all of its certificates."""
@@ -303,6 +330,7 @@ class TestPlannedTimes:
         assert replace(identity, subject="Other") == identity
         assert replace(identity, spki_sha256="") != identity
         assert replace(identity, subject_der=b"") != identity
+        assert repr(identity) == f"AuthorityIdentity(spki_sha256={one.spki_sha256!r}, subject='CN=CA')"
 
 
 def test_the_words_for_origins_and_states_are_those_of_the_api() -> None:

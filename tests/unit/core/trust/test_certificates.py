@@ -1,7 +1,10 @@
 """Certificates: read once and strictly, and refused if two parsers could read them differently."""
 
+import hashlib
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 
 import pytest
 from cryptography import x509
@@ -15,7 +18,7 @@ from support.certificates import alternative_names, make_names, make_signer
 from support.der_parts import integer, oid, sequence, tlv
 from support.documents import around, der, sample, shared_pki
 from support.multiplied import Leaf, explicit_curve, extension, spki
-from support.mutations import mutants
+from support.mutations import edited, mutants
 
 from verifier.adapters.trust.files import load_bundle
 from verifier.core.bounds import (
@@ -31,6 +34,7 @@ from verifier.core.bounds import (
 )
 from verifier.core.envelope import read_envelope
 from verifier.core.model import RawDocument
+from verifier.core.trust import certificates
 from verifier.core.trust.certificates import Certificate, CertificateError, read_issuer_and_number
 from verifier.core.trust.extensions import Extensions
 from verifier.emulator import pki
@@ -58,8 +62,12 @@ def test_has_the_fields_of_the_certificate() -> None:
     assert found.der == der(SIGNER)
     assert found.subject == SIGNER.subject.rfc4514_string()
     assert found.subject_der == SIGNER.subject.public_bytes()
+    assert found.issuer == ISSUER.subject.rfc4514_string()
     assert found.issuer_der == ISSUER.subject.public_bytes()
+    assert found.spki_sha256 == hashlib.sha256(spki(shared_pki().signer.key.public_key())).hexdigest()
+    assert found.public_key == SIGNER.public_key()
     assert found.serial_number == SIGNER.serial_number
+    assert int.from_bytes(found.serial_bytes) == SIGNER.serial_number
     assert int(found.serial_hex, 16) == SIGNER.serial_number
     assert (found.not_before, found.not_after) == (SIGNER.not_valid_before_utc, SIGNER.not_valid_after_utc)
     assert found.signature_oid == SIGNER.signature_algorithm_oid.dotted_string
@@ -155,6 +163,23 @@ def test_refuses_bytes_that_are_not_exactly_one_certificate(raw: Callable[[bytes
         Certificate.from_der(raw(der(SIGNER)))
 
 
+def test_an_authority_with_another_kind_of_key_did_not_issue_it() -> None:
+    namesake = pki.make_root(subject=ISSUER.subject, key=pki.make_ec_key(ec.SECP256R1()), validity=around())
+    assert not read(SIGNER).is_issued_by(read(namesake.certificate))
+
+
+def test_a_key_that_is_not_loaded_issued_no_certificate() -> None:
+    own = pki.make_ec_key(ec.SECP256R1())
+    issuer = pki.make_root(subject=make_names("CA"), key=own, validity=around())
+    signer = make_signer(issuer=issuer).certificate
+    point = own.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    key = sequence(sequence(oid("1.2.840.10045.2.1"), oid("1.2.840.10045.3.1.7")), tlv(0x03, b"\0" + point))
+    compressed = edited(der(issuer.certificate), (0, 6), lambda _: key)
+    signer.verify_directly_issued_by(x509.load_der_x509_certificate(compressed))
+    assert read(signer).is_issued_by(read(issuer.certificate))
+    assert not read(signer).is_issued_by(Certificate.read(compressed))
+
+
 @pytest.mark.parametrize("number", [b"\x00", b"\xff", b"\x80"])
 def test_refuses_a_serial_number_that_is_not_positive(number: bytes) -> None:
     one = (
@@ -167,10 +192,8 @@ def test_refuses_a_serial_number_that_is_not_positive(number: bytes) -> None:
         .not_valid_after(around().not_after)
         .sign(shared_pki().root.key, SHA256())
     )
-    with pytest.raises(CertificateError):
-        Certificate.from_der(
-            changed(one, b"\xa0\x03\x02\x01\x02\x02\x01\x7a", b"\xa0\x03\x02\x01\x02\x02\x01" + number)
-        )
+    raw = changed(one, b"\xa0\x03\x02\x01\x02\x02\x01\x7a", b"\xa0\x03\x02\x01\x02\x02\x01" + number)
+    assert refusal(raw) == "is not exact DER: it has a serial number that is not positive"
 
 
 def test_refuses_an_extension_twice() -> None:
@@ -239,8 +262,102 @@ def test_reads_the_signers_of_the_published_documents(name: str) -> None:
     assert signer.common_names[0].endswith(b"metadata.azure.com")
 
 
-def test_its_representation_shows_no_bytes() -> None:
-    assert len(repr(read(SIGNER))) < 2000
+def test_its_representation_shows_what_people_compare() -> None:
+    shown = repr(read(SIGNER))
+    assert len(shown) < 2000
+    assert [one.name for one in fields(Certificate) if f"{one.name}=" in shown] == [
+        *("sha256", "spki_sha256", "subject", "issuer", "serial_number", "not_before", "not_after"),
+        *("signature_oid", "common_names", "dns_names", "is_ca", "key_usage", "extended_key_usage"),
+    ]
+
+
+LEAF = Leaf().encode()
+NULL = b"\x05\x00"
+_NOT_EXACT = "is not exact DER: it has "
+_BELONGS = f"{_NOT_EXACT}bytes or elements that do not belong in it"
+_UNKNOWN = "has a field of an unknown form (ValueError)"
+_WHOLE = f"{_NOT_EXACT}a BIT STRING that does not consist of whole bytes"
+
+
+def with_field(place: int, *elements: bytes, raw: bytes = LEAF) -> bytes:
+    """Return the certificate with these elements instead of one of its TBSCertificate."""
+    return edited(raw, (0, place), lambda _: b"".join(elements))
+
+
+def behind(*path: int, element: bytes = NULL) -> bytes:
+    return edited(LEAF, path, lambda one: one + element)
+
+
+def in_version_1(*more: bytes) -> bytes:
+    """Return the certificate without a version and extensions, but with these elements at the end."""
+    return with_field(0, raw=with_field(7, *more))
+
+
+def signed_with(*parameters: bytes) -> bytes:
+    algorithm = sequence(oid("1.2.840.113549.1.1.11"), *parameters)
+    return edited(with_field(2, algorithm), (1,), lambda _: algorithm)
+
+
+def with_rsa_key(*more: bytes, last: bytes = b"") -> bytes:
+    key = sequence(integer((1 << 2047) + 1), integer(65537), *more)
+    return with_field(6, sequence(sequence(oid("1.2.840.113549.1.1.1"), NULL), tlv(0x03, b"\0" + key + last)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        pytest.param(LEAF + b"\0", _BELONGS, id="a byte behind it"),
+        pytest.param(behind(2), _BELONGS, id="an element behind the signature"),
+        pytest.param(edited(LEAF, (2,), lambda _: b"\x03\x02\x01\x00"), _WHOLE, id="unused bits in the signature"),
+        pytest.param(with_field(0, tlv(0xA0, integer(1))), f"{_NOT_EXACT}a version other than 1 and 3", id="version 2"),
+        pytest.param(with_field(0, tlv(0xA0, integer(0))), f"{_NOT_EXACT}a version other than 1 and 3", id="version 1"),
+        pytest.param(
+            with_field(2, sequence(oid("1.2.840.113549.1.1.12"), NULL)),
+            f"{_NOT_EXACT}two signature algorithms",
+            id="another signature algorithm",
+        ),
+        pytest.param(signed_with(NULL, NULL), _UNKNOWN, id="two parameters of the algorithm"),
+        pytest.param(behind(0, 7), _BELONGS, id="an element behind the extensions"),
+        pytest.param(behind(0, 7, 0), _BELONGS, id="an element behind the list of extensions"),
+        pytest.param(behind(0, 6, element=b"\x81\x02\x01\x00"), _WHOLE, id="unused bits in issuerUniqueID"),
+        pytest.param(behind(0, 6, element=b"\x82\x02\x01\x00"), _WHOLE, id="unused bits in subjectUniqueID"),
+        pytest.param(behind(0, 6, element=b"\x82\x01\0\x81\x01\0"), _BELONGS, id="unique identifiers out of order"),
+        pytest.param(in_version_1(b"\x81\x01\0"), _BELONGS, id="unique identifier in version 1"),
+        pytest.param(in_version_1(tlv(0xA3, sequence())), _BELONGS, id="extensions in version 1"),
+        pytest.param(with_rsa_key(last=NULL), _BELONGS, id="an element behind the RSA key"),
+        pytest.param(with_rsa_key(integer(3)), _BELONGS, id="a third number in the RSA key"),
+        pytest.param(
+            with_field(4, sequence(tlv(0x17, b"269901000000Z"), tlv(0x17, b"270101000000Z"))),
+            _UNKNOWN,
+            id="a month 99",
+        ),
+    ],
+)
+def test_refuses_another_form_with_the_fault(raw: bytes, fault: str) -> None:
+    assert refusal(raw) == fault
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(in_version_1(), id="version 1"),
+        pytest.param(with_field(7), id="no extensions"),
+        pytest.param(behind(0, 6, element=b"\x81\x02\0a"), id="issuerUniqueID"),
+        pytest.param(behind(0, 6, element=b"\x82\x02\0a"), id="subjectUniqueID"),
+        pytest.param(behind(0, 6, element=b"\x81\x02\0a\x82\x02\0a"), id="both unique identifiers"),
+        pytest.param(signed_with(), id="no parameters of the algorithm"),
+        pytest.param(with_rsa_key(), id="another RSA key"),
+    ],
+)
+def test_accepts_what_a_certificate_may_have(raw: bytes) -> None:
+    found = Certificate.read(raw)
+    assert (found.der, found.subject) == (raw, "CN=metadata.azure.com")
+    assert isinstance(found.public_key, rsa.RSAPublicKey)
+
+
+def test_an_elliptic_key_is_loaded() -> None:
+    own = ec.generate_private_key(ec.SECP256R1()).public_key()
+    assert Certificate.read(Leaf(spki=spki(own)).encode()).public_key == own
 
 
 class TestBounds:
@@ -306,7 +423,8 @@ class TestBounds:
     def test_bytes_of_the_serial_number(self) -> None:
         longest = 2 ** (8 * MAX_SERIAL_NUMBER_BYTES - 1) - 1
         assert Certificate.from_der(Leaf(serial_number=longest).encode()).serial_number == longest
-        assert "bytes in its serial number" in refusal(Leaf(serial_number=longest + 1).encode())
+        said = refusal(Leaf(serial_number=longest + 1).encode())
+        assert said == f"has more than {MAX_SERIAL_NUMBER_BYTES} bytes in its serial number"
 
     def test_bits_of_an_exponent(self) -> None:
         modulus = (1 << 2047) + 1
@@ -483,10 +601,34 @@ def test_certificates_that_senders_make_up_evict_no_signer_whose_chain_was_accep
     assert Certificate.from_der(bytes(bytearray(other.der))) is not other
 
 
+def test_a_certificate_stays_in_one_cache() -> None:
+    raw = Leaf(serial_number=3).encode()
+    first, second = Certificate.from_der(raw), Certificate.read(raw)
+    first.remember_signer()
+    second.remember_signer()
+    assert Certificate.find_read(raw) is first
+    assert certificates._OTHERS.find(raw) is None  # noqa: SLF001 - the memory that it takes is not seen otherwise
+
+
+def test_the_weight_of_a_certificate_is_that_of_its_bytes_and_texts() -> None:
+    access = sequence(sequence(oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, b"http://a/")))
+    purposes = extension("2.5.29.37", sequence(oid("1.3.4")))
+    names = extension("2.5.29.17", sequence(tlv(0x82, b"one"), tlv(0x82, b"another")))
+    raw = Leaf(extensions=(names, purposes, extension("1.3.6.1.5.5.7.1.1", access))).encode()
+    found = Certificate.read(raw)
+    texts = (found.subject, found.issuer, "http://a/", "1.3.4")
+    parts = (found.subject_der, found.issuer_der, b"metadata.azure.com", b"one", b"another")
+    objects = sum(map(sys.getsizeof, (*texts, *parts)))
+    weight = certificates._weigh(raw, found)  # noqa: SLF001 - it bounds the memory of the cache
+    assert weight - len(raw) - objects == 4096 + 8 * (len(texts) + len(parts))
+
+
 def test_an_issuer_and_serial_number_are_those_of_the_certificate() -> None:
-    issuer, number = read_issuer_and_number(der(SIGNER))
-    assert issuer == ISSUER.subject.public_bytes()
-    assert int.from_bytes(number) == SIGNER.serial_number
+    raw = Leaf(serial_number=300).encode()
+    assert Certificate.find_read(raw) is None
+    unknown = read_issuer_and_number(raw)
+    Certificate.from_der(raw)
+    assert read_issuer_and_number(raw) == unknown == (ISSUER.subject.public_bytes(), b"\x01\x2c")
 
 
 #: Odd, so that OpenSSL would test it for primality.

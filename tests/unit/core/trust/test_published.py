@@ -11,7 +11,15 @@ from support.documents import NOW, around
 from support.feeds import PUBLIC, anchor, entry, published
 
 from verifier.adapters.trust.files import load_bundle
-from verifier.core.trust.bundle import AuthorityIdentity, Origin, Role, TrustBundle, TrustedCertificate, TrustError
+from verifier.core.trust.bundle import (
+    EXPIRY_WARNING,
+    AuthorityIdentity,
+    Origin,
+    Role,
+    TrustBundle,
+    TrustedCertificate,
+    TrustError,
+)
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.horizon import horizon
@@ -19,9 +27,11 @@ from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.core.trust.published import (
     MAX_STEPS,
     Effect,
+    FeedMode,
     Merged,
     PublishedBundle,
     changes_between,
+    check_steps,
     check_version_step,
     merge,
     reasons_to_ask,
@@ -202,6 +212,27 @@ class TestMerge:
         assert result.entries == listed().entries
         assert result.ignored == (f"{wanted.certificate.subject}: an operator rejected this authority",)
 
+    @pytest.mark.parametrize(
+        "ignored",
+        [
+            anchor(OTHER_ROOT, clouds=frozenset({Cloud.CHINA})),
+            anchor(OTHER_ROOT),
+            entry(LISTED, activate_at=NOW),
+        ],
+        ids=["cloud", "rejected", "times"],
+    )
+    def test_an_entry_that_is_ignored_does_not_stop_the_next(self, ignored: TrustedCertificate) -> None:
+        rejected = OperatorDecisions(rejected=frozenset({AuthorityIdentity.of(anchor(OTHER_ROOT).certificate)}))
+        own = entry(LISTED, origin=Origin.LISTED, retire_at=NOW)
+        files = TrustBundle.of((anchor(ROOT, origin=Origin.LISTED), own))
+        result = merged(ignored, entry(NEW), files=files, decisions=rejected)
+        assert len(result.ignored) == 1
+        assert found(result, entry(NEW)) == entry(NEW)
+
+    def test_a_listed_entry_of_more_clouds_is_not_ignored_without_times(self) -> None:
+        files = TrustBundle.of((anchor(ROOT, clouds=BOTH, origin=Origin.LISTED),))
+        assert merged(anchor(ROOT), files=files) == Merged(entries=files.entries, ignored=())
+
     def test_ignores_every_certificate_of_a_rejected_authority(self) -> None:
         renewed = entry(authority("Feed New CA", issuer=ROOT, validity=around(days=30)))
         decisions = OperatorDecisions(rejected=frozenset({AuthorityIdentity.of(entry(NEW).certificate)}))
@@ -253,6 +284,17 @@ class TestMerge:
         with pytest.raises(TrustError, match=f"more than {MAX_STEPS} steps"):
             merged(*roots, *pins)
 
+    def test_the_steps_are_bounded_exactly(self) -> None:
+        # Each pin has the name of its issuer. The other pins have its key, so only the 16 anchors are steps.
+        name = "Feed Steps"
+        pins = [entry(authority(name, issuer=root(name))) for _ in range(16)]
+        subject, validity = root(name).certificate.subject, around(days=90)
+        roots = [anchor(pki.make_root(subject=subject, key=key("another"), validity=validity)) for _ in range(16)]
+        assert MAX_STEPS == len(pins) * len(roots) == 256
+        check_steps([*pins, *roots])
+        with pytest.raises(TrustError, match=r"^its certificates allow more than 256 steps from a certificate to an"):
+            check_steps([*pins, *roots, anchor(ROOT), entry(NEW)])
+
     def test_refuses_few_certificates_with_very_many_paths(self) -> None:
         layers = [[ROOT]]
         for depth in range(8):
@@ -288,6 +330,10 @@ class TestPublishedBundle:
         [
             (published(entry(NEW), version=2), "version 2 is older than version 3, which is in force"),
             (published(entry(NEW), version=3), "version 3 differs from the version 3 that is in force"),
+            (
+                published(entry(NEW, clouds=BOTH), anchor(OTHER_ROOT), version=1_000_004),
+                "version 1000004 is more than 1000000 after version 3",
+            ),
             (published(anchor(OTHER_ROOT), version=4), "removes .*New CA.* as intermediate of AzureChinaCloud, Azure"),
             (published(entry(NEW, clouds=BOTH), version=4), "removes .*Other Root.* as root"),
             (published(entry(NEW), anchor(OTHER_ROOT), version=4), "removes .*New CA.*: list it with a retireAt"),
@@ -357,9 +403,32 @@ class TestReasonsToAsk:
         [reason] = reasons_to_ask(listed(), after(entry(LISTED, retire_at=NOW + DAY)), now=NOW)
         assert reason.startswith("it ends the chains of AzurePublicCloud at 2026-11-24T08:00:00Z instead of ")
 
+    def test_are_none_if_the_chains_end_soon_as_before(self) -> None:
+        own = entry(LISTED, origin=Origin.LISTED, retire_at=NOW + DAY)
+        files = TrustBundle.of((anchor(ROOT, origin=Origin.LISTED), own))
+        assert reasons_to_ask(files, files, now=NOW) == ()
+
+    @pytest.mark.parametrize(("later", "count"), [(timedelta(0), 1), (timedelta.resolution, 0)])
+    def test_name_a_cloud_whose_chains_end_within_the_time_of_the_warning(self, later: timedelta, count: int) -> None:
+        new = after(entry(LISTED, retire_at=NOW + EXPIRY_WARNING + later))
+        assert len(reasons_to_ask(listed(), new, now=NOW)) == count
+
+    def test_name_a_cloud_behind_one_that_had_no_chain_before(self) -> None:
+        china = frozenset({Cloud.CHINA})
+        before, new = (
+            TrustBundle.of((anchor(OTHER_ROOT, retire_at=NOW - DAY), anchor(ROOT, clouds=china, retire_at=end)))
+            for end in (None, NOW - DAY)
+        )
+        assert [*before.clouds] == [Cloud.PUBLIC, Cloud.CHINA]
+        assert reasons_to_ask(before, new, now=NOW)[1:] == ("it leaves AzureChinaCloud without a usable chain",)
+
     def test_are_none_if_there_was_no_chain_before(self) -> None:
         files = TrustBundle.of((anchor(ROOT, origin=Origin.LISTED), entry(LISTED, origin=Origin.LISTED, retire_at=NOW)))
         assert reasons_to_ask(files, after(entry(NEW), files=files), now=NOW) == ()
+
+
+def test_the_words_for_modes_are_those_of_the_settings() -> None:
+    assert [*FeedMode] == ["propose", "apply"]
 
 
 def test_a_published_root_may_be_an_anchor_and_an_approved_one_may_not() -> None:
