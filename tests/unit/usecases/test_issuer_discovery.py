@@ -213,6 +213,7 @@ class TestNonconformingDocuments:
         [report] = laboratory.recorder.nonconforming
         assert report.detail == refused.value.detail
         assert report.pin_sha256 == Certificate.from_der(der(issuing_ca())).sha256
+        assert report.seen_at == documents.NOW
 
     def test_document_without_a_pinned_issuer_is_not_reported(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
