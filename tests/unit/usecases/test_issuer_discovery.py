@@ -13,6 +13,7 @@ from threading import Barrier, Event
 import pytest
 from cryptography import x509
 from support import documents
+from support.certificates import make_self_signed
 from support.chains import authority, key, root
 from support.discovery import (
     Laboratory,
@@ -102,6 +103,14 @@ class TestModes:
         [observed] = laboratory.recorder.observed
         assert observed.observation == observe_issuer(laboratory.claims(document), now=documents.NOW)
         assert observed.authorities == 0
+
+    @pytest.mark.parametrize("mode", [PINNED, OBSERVE, ADMIT])
+    def test_signer_that_is_refused_for_another_reason_is_not_recorded(self, bench: Bench, mode: DiscoveryMode) -> None:
+        laboratory = bench.open(mode)
+        with pytest.raises(ChainRefused, match="self-signed") as refused:
+            laboratory.appraise(documents.document(signer=make_self_signed(key=documents.spare_key())))
+        assert refused.value.reason is Reason.CHAIN_UNTRUSTED
+        assert laboratory.registry.discovered() == ()
 
     def test_pinned_mode_does_not_fetch(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
