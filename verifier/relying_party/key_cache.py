@@ -131,7 +131,7 @@ class KeySetUrl:
             raise ValueError("the URL of the key set must use https, except on loopback")
         self._host = host
         self._port = int(match["port"]) if match["port"] else None
-        self._target = (match["path"] or "/") + (match["query"] or "")
+        self._target = (match["path"] or "/") + match["query"]
         self._tls = ssl.create_default_context() if is_tls else None
 
     def __call__(self) -> bytes:

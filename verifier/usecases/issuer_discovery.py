@@ -135,13 +135,12 @@ class IssuerDiscovery:
             authorities = self._fetch_authorities(fetcher, observation, search, embedded)
         # A sender may alternate two certificates of one authority (direct, cross-signed). That must not change trust on
         # all replicas with each document.
-        recorded = f"recorded:{observation.id}:{authorities[0].sha256}" if authorities else ""
-        news = () if not authorities or self.registry.is_claimed(recorded) else authorities
+        news = () if authorities and self.registry.is_claimed(_recorded(observation, authorities)) else authorities
         if self.registry.record(observation, [authority.der for authority in news]):
             self.recorder.record(IssuerObserved(observation=observation, authorities=len(authorities)))
         if news:
             # Claim only after recording: if the record is lost, the next document must search again.
-            self.registry.claim(recorded, lasting=FAILURE_MEMORY)
+            self.registry.claim(_recorded(observation, news), lasting=FAILURE_MEMORY)
             self.registry.claim(found, lasting=SUCCESS_MEMORY)
 
     def _fetch_authorities(
@@ -233,6 +232,11 @@ class IssuerDiscovery:
                 return
             self.pause(_PAUSE_SECONDS)
         raise _NoTurnError
+
+
+def _recorded(observation: IssuerObservation, authorities: Sequence[Certificate]) -> str:
+    """Name the claim that these authorities of the issuer were recorded."""
+    return f"recorded:{observation.id}:{authorities[0].sha256}"
 
 
 class _NoTurnError(Exception):

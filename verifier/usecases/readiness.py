@@ -82,7 +82,8 @@ class Readiness:
             clouds = bundle.open_clouds(self.served, at=now)
             self._horizons = {cloud: horizon(trust, now=now) for cloud, trust in clouds.items()}
             changes = [trust.next_change(now) for trust in bundle.clouds.values()]
-            self._horizons_until = min((change for change in changes if change), default=now + EXPIRY_WARNING)
+            # There is one: a usable anchor changes its state after its notAfter.
+            self._horizons_until = min(change for change in changes if change)
             self._horizons_of = bundle.generation
         ending = [cloud.value for cloud, end in self._horizons.items() if end is None or end - now <= EXPIRY_WARNING]
         return f"the pins of {', '.join(ending)} end soon, or have ended" if ending else ""

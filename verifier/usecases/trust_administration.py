@@ -236,7 +236,7 @@ def read_authority(raw: bytes) -> Certificate:
 
 def _parse_denial(text: str) -> Denials:
     digits = text.lower().removeprefix("0x").replace(":", "")
-    if digits and all(digit in "0123456789abcdef" for digit in digits):
+    if all(digit in "0123456789abcdef" for digit in digits):
         if len(digits) == _SPKI_DIGITS:
             return Denials(spki_sha256=frozenset({digits}))
         # RFC 5280 section 4.1.2.2: positive, and at most 20 bytes. openssl may write a leading zero byte.

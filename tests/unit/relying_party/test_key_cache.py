@@ -1,14 +1,16 @@
 """The key set of a URL: fetched within bounds, cached, renewed, and kept for a while when the URL is down."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.client import HTTPResponse
+from dataclasses import dataclass, field
+from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
-from socket import SHUT_WR, create_server, dup, socket
+from socket import SHUT_WR, create_connection, create_server, dup, socket
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -212,23 +214,176 @@ def test_one_thread_alone_waits_while_the_url_is_down() -> None:
     slow.join(30)
 
 
-def test_threads_wait_for_a_renewal_so_that_a_retired_key_does_not_pass_beside_it() -> None:
+@pytest.mark.parametrize("was_down", [False, True])
+def test_threads_wait_for_a_renewal_so_that_a_retired_key_does_not_pass_beside_it(*, was_down: bool) -> None:
     released = threading.Event()
 
     def rotated(_: Request) -> Reply:
         released.wait(10)
         return ROTATED
 
-    with serving(PUBLISHED, rotated) as script:
+    before: list[Step] = [BROKEN] if was_down else []
+    with serving(*before, PUBLISHED, rotated) as script:
         served = Served(script.url)
-        assert served.after(0)
+        if was_down:
+            with pytest.raises(KeysUnavailable):
+                served.after(0)
+        assert served.after(INTERVAL_SECONDS)
         served.monotonic.seconds += FRESH_SECONDS
         with ThreadPoolExecutor(4) as pool:
             found = [pool.submit(served.after, 0) for _ in range(4)]
-            while len(script.requests) < 2:
+            while len(script.requests) < len(before) + 2:
                 assert not any(one.done() for one in found)
             released.set()
             assert [one.result(10) for one in found] == [False] * 4
+
+
+def test_threads_that_waited_for_a_long_fetch_do_not_fetch_again() -> None:
+    def slow(_: Request) -> Reply:
+        time.sleep(0.3)  # until the others wait; if one is later, it finds the keys
+        served.monotonic.seconds += INTERVAL_SECONDS
+        return PUBLISHED
+
+    with serving(slow, PUBLISHED) as script:
+        served = Served(script.url)
+        with ThreadPoolExecutor(4) as pool:
+            found = [pool.submit(served.keys.find, "es") for _ in range(4)]
+            assert served.keys.find("es")
+            assert all(one.result(10) for one in found)
+        assert len(script.requests) == 1
+
+
+def test_the_bounds_are_the_documented_ones() -> None:
+    seconds = [FRESH_SECONDS, STALE_SECONDS, INTERVAL_SECONDS, TIMEOUT_SECONDS]
+    assert (MAX_KEY_SET_BYTES, seconds) == (65_536, [300, 3600, 10, 5])
+
+
+@pytest.mark.parametrize(("suffix", "target"), [("", "/"), ("?of=us", "/?of=us"), ("/a?b", "/a?b"), ("/a", "/a")])
+def test_the_request_has_the_target_of_the_url_and_asks_for_json(suffix: str, target: str) -> None:
+    with serving(PUBLISHED) as script:
+        assert json.loads(KeySetUrl(script.url + suffix)()) == KEY_SET
+        [request] = script.requests
+        assert request.target == target
+        assert request.headers["Accept"] == "application/json, application/jwk-set+json"
+
+
+def test_a_body_has_at_most_64_kib() -> None:
+    with serving(Reply(body=b" " * MAX_KEY_SET_BYTES), Reply(body=b" " * (MAX_KEY_SET_BYTES + 1))) as script:
+        url = KeySetUrl(script.url)
+        assert url() == b" " * MAX_KEY_SET_BYTES
+        with pytest.raises(OSError, match="the key set is too large"):
+            url()
+
+
+def test_a_body_that_is_cut_is_told_with_what_came_and_what_is_missing() -> None:
+    with serving(Reply(body=b"abc", missing=5)) as script, pytest.raises(IncompleteRead) as caught:
+        KeySetUrl(script.url)()
+    assert (caught.value.partial, caught.value.expected) == (b"abc", 5)
+
+
+@dataclass(slots=True)
+class Watch:
+    """Keeps the connections with their timeouts, and the descriptors of the deadlines."""
+
+    connections: list[socket] = field(default_factory=list)
+    timeouts: list[float | None] = field(default_factory=list)
+    descriptors: list[tuple[int, int]] = field(default_factory=list)
+
+    def are_closed(self) -> bool:
+        return all(one.fileno() == -1 for one in self.connections) and all(
+            inode != inode_of(descriptor) for descriptor, inode in self.descriptors
+        )
+
+
+def inode_of(descriptor: int) -> int:
+    """Return which socket a descriptor is: after a close, its number may be that of another one. 0 if it is closed."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return 0
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    watched = Watch()
+    connect, duplicate = create_connection, dup
+
+    def watch_connection(address: tuple[str, int], timeout: float | None = None, source: object = None) -> socket:
+        assert source is None
+        watched.timeouts.append(timeout)
+        watched.connections.append(connect(address, timeout))
+        return watched.connections[-1]
+
+    def watch_descriptor(descriptor: int) -> int:
+        made = duplicate(descriptor)
+        watched.descriptors.append((made, inode_of(made)))
+        return made
+
+    monkeypatch.setattr("socket.create_connection", watch_connection)
+    monkeypatch.setattr("socket.dup", watch_descriptor)
+    return watched
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_a_connection_has_a_timeout_and_a_deadline_and_leaves_nothing_open(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_tls: bool
+) -> None:
+    class SlowTimer(threading.Timer):
+        def run(self) -> None:
+            super().run()
+            time.sleep(0.2)
+
+    def timers() -> list[bool]:
+        return [thread.daemon for thread in threading.enumerate() if isinstance(thread, SlowTimer)]
+
+    def reply(_: Request) -> Reply:
+        during.extend(timers())
+        return PUBLISHED
+
+    during: list[bool] = []
+    monkeypatch.setattr(threading, "Timer", SlowTimer)
+    context, authority = make_tls_server(tmp_path, host="localhost")
+    with serving(reply, tls=context if is_tls else None) as script:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        url = KeySetUrl(script.url)
+        # The trusted certificates are those of the start.
+        monkeypatch.delenv("SSL_CERT_FILE")
+        assert json.loads(url()) == KEY_SET
+    assert (during, timers()) == ([True], [])
+    assert set(watch.timeouts) == {TIMEOUT_SECONDS}
+    assert len(watch.descriptors) == 1
+    assert watch.are_closed()
+
+
+def test_without_a_thread_for_the_deadline_no_request_is_made(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with serving(PUBLISHED) as script:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Timer, "start", refuse)
+            with pytest.raises(OSError, match="no thread is available for a deadline"):
+                KeySetUrl(script.url)()
+        assert script.requests == []
+    assert len(watch.connections) == len(watch.descriptors) == 1
+    assert watch.are_closed()
+
+
+def test_the_deadline_ends_a_body_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_cache, "TIMEOUT_SECONDS", 0.3)
+    faults: list[OSError] = []
+
+    def fetch(url: str) -> None:
+        try:
+            KeySetUrl(url)()
+        except OSError as error:
+            faults.append(error)
+
+    with dripping(b"HTTP/1.1 200 OK\r\n\r\n") as url:
+        thread = threading.Thread(target=fetch, args=[url], daemon=True)
+        thread.start()
+        thread.join(5)
+        assert [str(fault) for fault in faults] == ["the key set was not complete in time"]
 
 
 @contextmanager
@@ -275,6 +430,8 @@ def test_a_server_that_sends_one_byte_after_the_other_is_given_up(head: bytes) -
     [
         "http://verifier.example.com/keys",
         "http://localhost.example.com/keys",
+        "http://192.0.2.1/keys",
+        "http://[2001:db8::1]/keys",
         "http://127.0.0.1.example.com/keys",
         "ftp://127.0.0.1/keys",
         "file:///etc/passwd",
@@ -310,6 +467,7 @@ def test_a_url_without_https_is_refused(url: str) -> None:
         "http://[::ffff:127.0.0.1]:1/",
         "http://localhost:1/",
         "https://a.example",
+        "https://a.example:65535/keys",
         "HTTPS://A.example:/keys?a=b",
     ],
 )

@@ -78,6 +78,13 @@ def test_a_bound_token_is_returned_with_its_key_and_its_proof_is_remembered() ->
     assert store.calls == [(digest(VM), digest("proof-1"), NOW, NOW + timedelta(seconds=120))]
 
 
+def test_a_bound_token_without_a_proof_is_refused_although_the_request_is_named() -> None:
+    assert refusal(BOUND_TOKEN) == (
+        RefusalCode.PROOF_MISSING,
+        "The token is bound to a key. Send a DPoP proof with it.",
+    )
+
+
 def test_the_proof_is_remembered_before_the_token() -> None:
     store = Asked()
     make_verifier(replay_store=store, single_use=True).verify(BOUND_TOKEN, proof(), method="POST", url=URL)

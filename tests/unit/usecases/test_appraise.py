@@ -30,8 +30,9 @@ from support.documents import (
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.trust.files import load_bundle
-from verifier.core.model import Limits, RawDocument, Redeemed
-from verifier.core.nonces import NonceForm, NonceRecord, Redemption
+from verifier.core.model import AuthenticContent, Limits, LiveResult, RawDocument, Redeemed
+from verifier.core.nonces import FirstUse, NonceForm, NonceRecord, Redemption
+from verifier.core.pipeline import Observer
 from verifier.core.policy import ClaimIn, ClaimName, CloudIn, Policies, UnknownPolicyError
 from verifier.core.policy_combinators import AllOf
 from verifier.core.reasons import ChainRefused, Check, Outcome, Reason, Refused
@@ -41,6 +42,7 @@ from verifier.core.trust.horizon import horizon
 from verifier.emulator import pki
 from verifier.ports.clock import Clock
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore, StoreUnavailable, Unavailable
+from verifier.ports.tokens import PublishedKey
 from verifier.ports.trust import TrustSource
 from verifier.usecases.appraise import DEFAULT_TENANT, NonceBinding, Verifier
 from verifier.usecases.archive import ArchiveVerifier
@@ -150,6 +152,35 @@ class FullStore:
         raise NotImplementedError
 
 
+class LostKey:
+    """A TokenIssuer whose key cannot sign."""
+
+    def __init__(self) -> None:
+        self.error = Unavailable("The signing key is lost.")
+
+    def issue(self, result: LiveResult, *, tenant: str) -> str:
+        raise NotImplementedError
+
+    def check(self) -> None:
+        raise self.error
+
+    def published(self) -> tuple[PublishedKey, ...]:
+        raise NotImplementedError
+
+    def trouble(self) -> str:
+        raise NotImplementedError
+
+
+class WatchingObserver(Observer):
+    """Keeps the checks that begin."""
+
+    def __init__(self) -> None:
+        self.begun: list[Check] = []
+
+    def begin(self, check: Check) -> None:
+        self.begun.append(check)
+
+
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[SqliteNonceStore]:
     store = SqliteNonceStore(tmp_path / "nonces.sqlite3")
@@ -227,9 +258,40 @@ class TestIssuing:
 
     def test_a_nonce_that_is_taken_is_not_given_out_again(self, clock: ManualClock) -> None:
         store = FullStore()
+        reserved: list[str] = []
         with pytest.raises(StoreUnavailable):
-            make_verifier(store, clock).issue_nonce()
-        assert 1 < len(store.asked) == len(set(store.asked))
+            make_verifier(store, clock).issue_nonce(reserve=reserved.append)
+        assert len(store.asked) == len(set(store.asked)) == 5
+        assert reserved == store.asked
+
+    def test_a_nonce_is_reserved_before_the_store_keeps_it(self, verifier: Verifier, store: WatchedStore) -> None:
+        reserved: list[tuple[str, list[str]]] = []
+        issued = verifier.issue_nonce(reserve=lambda nonce: reserved.append((nonce, list(store.calls))))
+        assert reserved == [(issued.nonce, [])]
+        assert store.calls == ["issue"]
+
+    def test_a_nonce_that_is_not_reserved_is_not_kept(self, verifier: Verifier, store: WatchedStore) -> None:
+        def refuse(nonce: str) -> None:
+            raise Unavailable(nonce)
+
+        with pytest.raises(Unavailable):
+            verifier.issue_nonce(reserve=refuse)
+        assert store.calls == []
+
+    def test_a_nonce_without_a_tenant_is_of_the_tenant_default(self, verifier: Verifier, store: WatchedStore) -> None:
+        key = NonceKey(tenant="default", nonce=verifier.issue_nonce().nonce)
+        assert isinstance(store.redeem(key, keep=SECOND, now=NOW), FirstUse)
+
+    @pytest.mark.parametrize("written", [VM.vm_id.upper(), f"{{{VM.vm_id}}}"])
+    def test_the_vm_of_a_binding_may_be_in_upper_case_and_in_braces(self, verifier: Verifier, written: str) -> None:
+        binding = NonceBinding(vm_id=written)
+        assert binding == NonceBinding(vm_id=VM.vm_id, policy="", jkt="")
+        verifier.appraise(answer(verifier.issue_nonce(binding=binding).nonce))
+
+    def test_the_vm_of_a_binding_is_a_guid(self) -> None:
+        with pytest.raises(ValueError, match="expected a GUID"):
+            NonceBinding(vm_id="vm-1")
+        assert NonceBinding() == NonceBinding(vm_id="", policy="", jkt="")
 
     def test_a_nonce_is_not_bound_to_a_policy_that_is_not_there(self, verifier: Verifier, store: WatchedStore) -> None:
         with pytest.raises(UnknownPolicyError):
@@ -366,6 +428,50 @@ class TestAppraisal:
             verifier.appraise(answer(issued.nonce), policy=unknown)
         assert store.calls == ["issue"]
         verifier.appraise(answer(issued.nonce))
+
+    def test_admission_sees_the_authentic_content_after_the_nonce_is_used(
+        self, verifier: Verifier, store: WatchedStore
+    ) -> None:
+        issued = verifier.issue_nonce()
+        admitted: list[tuple[AuthenticContent, list[str]]] = []
+        result = verifier.appraise(
+            answer(issued.nonce), admit=lambda content: admitted.append((content, list(store.calls)))
+        )
+        assert admitted == [(result.content, ["issue", "redeem"])]
+
+        with pytest.raises(Refused) as caught:
+            verifier.appraise(answer(issued.nonce), admit=lambda content: admitted.append((content, [])))
+        assert caught.value.reason is Reason.NONCE_REPLAYED
+        assert len(admitted) == 1
+
+    def test_admission_may_end_the_appraisal(self, verifier: Verifier) -> None:
+        fault = Unavailable("The tenant has used its budget.")
+
+        def refuse(content: AuthenticContent) -> None:
+            assert content.claims.vm_id == VM.vm_id
+            raise fault
+
+        issued = verifier.issue_nonce()
+        with pytest.raises(Unavailable) as caught:
+            verifier.appraise(answer(issued.nonce), admit=refuse)
+        assert caught.value is fault
+        assert refusal(verifier, answer(issued.nonce)).reason is Reason.NONCE_REPLAYED
+
+    def test_a_key_that_cannot_sign_the_result_leaves_the_nonce_unused(
+        self, verifier: Verifier, store: WatchedStore
+    ) -> None:
+        tokens = LostKey()
+        issued = verifier.issue_nonce()
+        with pytest.raises(Unavailable) as caught:
+            replace(verifier, tokens=tokens).appraise(answer(issued.nonce))
+        assert caught.value is tokens.error
+        assert store.calls == ["issue"]
+        verifier.appraise(answer(issued.nonce))
+
+    def test_an_observer_sees_each_check_begin(self, verifier: Verifier) -> None:
+        observer = WatchingObserver()
+        verifier.appraise(answer(verifier.issue_nonce().nonce), observer=observer)
+        assert observer.begun == list(Check)
 
     def test_a_store_that_is_away_is_told_untouched(self, clock: ManualClock) -> None:
         store = AbsentStore()

@@ -15,7 +15,7 @@ from support.documents import NOW, around, bundle_of, der, trusted
 from verifier.core import chain
 from verifier.core.chain import build_chain
 from verifier.core.model import AuthenticContent, UnverifiedClaims
-from verifier.core.reasons import ChainRefused, ProfileRefused, Reason
+from verifier.core.reasons import ChainRefused, Check, ProfileRefused, Reason, progress
 from verifier.core.trust.bundle import Denials, State, TrustBundle
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
@@ -179,6 +179,26 @@ class TestFailure:
             faults.append((refused.value.reason, refused.value.detail))
         assert set(faults) == {(Reason.ISSUER_UNPINNED, faults[0][1])}
         assert built == [NOW, NOW + FAILURE_LIFETIME]
+        assert FAILURE_LIFETIME == 30 * SECOND
+
+    def test_cached_failure_has_the_checks_of_the_first_one(self) -> None:
+        chains, trust = ChainCache(), bundle_of(root().certificate)
+        checks = []
+        for _ in range(2):
+            with pytest.raises(ChainRefused) as refused:
+                chains.build(claims(), now=NOW, bundle=trust)
+            checks.append(refused.value.checks)
+        assert chains.hits == 1
+        assert checks == [progress(failed=Check.CHAIN)] * 2
+
+    def test_failure_at_the_moment_when_the_signer_becomes_valid_is_cached(self, built: list[datetime]) -> None:
+        validity = pki.Validity(not_before=NOW, not_after=NOW + timedelta(days=10))
+        new = claims_of(make_signer(issuer=issuer(), key=key("s"), validity=validity).certificate)
+        chains, trust = ChainCache(), bundle_of(root().certificate)
+        for moment in (NOW, NOW + FAILURE_LIFETIME - TICK):
+            with pytest.raises(ChainRefused):
+                chains.build(new, now=moment, bundle=trust)
+        assert built == [NOW]
 
     def test_cached_failure_says_that_the_profile_refused_the_signer(self) -> None:
         constraints = x509.PolicyConstraints(require_explicit_policy=5, inhibit_policy_mapping=None)
@@ -245,6 +265,15 @@ def entry_weight() -> int:
 
 
 class TestBounds:
+    def test_weight_grows_with_the_links_of_a_chain_and_the_text_of_a_failure(self) -> None:
+        chains, trust = ChainCache(), bundle()
+        chain = chains.build(claims(), now=NOW, bundle=trust).chain
+        assert len(chain) == 2
+        assert chains.weight == 640 + 128 * 2
+        with pytest.raises(ChainRefused) as refused:
+            chains.build(made_up(0), now=NOW, bundle=trust)
+        assert chains.weight == 640 + 128 * 2 + 768 + len(refused.value.detail)
+
     def test_ten_thousand_failures_stay_within_the_bound_and_evict_no_chain(self, built: list[datetime]) -> None:
         chains, trust = ChainCache(capacity=100 * entry_weight()), bundle()
         for number in range(5):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clocks import ManualClock
-from support.decisions import VM, record_of
+from support.decisions import SUBSCRIPTION, VM, claims_of, record_of
 
 from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
-from verifier.ports.decisions import AppraisalRecord, Dimension, Position, Selection, Verdict
-from verifier.usecases.decisions import MAX_SCANNED, Cursor, Decisions
+from verifier.ports.decisions import AppraisalRecord, Decision, Dimension, Position, Scan, Selection, Verdict
+from verifier.usecases.decisions import MAX_LIMIT, MAX_SCANNED, Cursor, Decisions
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 NUMBERS = st.integers(min_value=0, max_value=2**62 - 1)
@@ -29,12 +30,34 @@ def record(
     return record_of(at, tenant, request_id=f"{number:032x}", verdict=verdict)
 
 
-@given(moment=NUMBERS, sequence=NUMBERS, tenant=st.text(max_size=20))
+@given(moment=NUMBERS, sequence=NUMBERS, tenant=st.text(max_size=12))
 def test_cursor_survives_its_text(moment: int, sequence: int, tenant: str) -> None:
     cursor = Cursor(moment, sequence, tenant)
     text = cursor.text()
     assert Cursor.parse(text) == cursor
     assert text.isascii()
+
+
+def test_text_of_a_cursor_is_compact_json_in_base64url() -> None:
+    text = Cursor(5, 7, "m").text()
+    assert text == "WzUsNywibSJd"
+    assert base64.urlsafe_b64decode(text) == b'[5,7,"m"]'
+    assert not Cursor(5, 7, "mm").text().endswith("=")
+
+
+def test_text_of_a_cursor_has_at_most_256_characters() -> None:
+    """Not even if the rest of a longer text is ignored by every reader of JSON."""
+    longest = Cursor(5, 7, "m" * 184)
+    assert len(longest.text()) == 256
+    assert Cursor.parse(longest.text()) == longest
+    for longer in (Cursor(5, 7, "m" * 185).text(), longest.text() + "ICAg", longest.text() + "IA"):
+        with pytest.raises(ValueError, match="not one of this service"):
+            Cursor.parse(longer)
+
+
+@pytest.mark.parametrize("number", [0, 2**62 - 1])
+def test_numbers_of_a_cursor_are_bounded(number: int) -> None:
+    assert Cursor.parse(encoded([number, number, ""])) == Cursor(number, number, "")
 
 
 def encoded(value: object) -> str:
@@ -54,6 +77,8 @@ def encoded(value: object) -> str:
         encoded([1, 2, 3]),
         encoded([1, 2, "a", 4]),
         encoded([-1, 2, "a"]),
+        encoded([1, -1, "a"]),
+        encoded([2**62, 2, "a"]),
         encoded([1, 2**62, "a"]),
         encoded([1.5, 2, "a"]),
         encoded(["1", 2, "a"]),
@@ -129,6 +154,74 @@ def test_page_that_looks_at_its_maximum_leads_on(tmp_path: Path) -> None:
     assert first.decisions == ()
     assert first.cursor is not None
     assert pages(decisions, selection, tenant="north", limit=10) == [record(0).request_id]
+
+
+@dataclass(slots=True)
+class ScriptedStore:
+    """Implements what `search` uses of the DecisionStore port: returns the scan of each tenant, and keeps each call."""
+
+    scans: dict[str, Scan]
+    calls: list[tuple[str, Position | None, int, int]] = field(default_factory=list)
+
+    def tenants(self) -> tuple[str, ...]:
+        return tuple(self.scans)
+
+    def scan(self, selection: Selection, *, tenant: str, before: Position | None, limit: int, most: int) -> Scan:  # noqa: ARG002 - the port's
+        self.calls.append((tenant, before, limit, most))
+        return self.scans[tenant]
+
+
+def scan(*moments: int, reached: int | None = None) -> Scan:
+    """Return a scan with a decision at each of these moments."""
+    return Scan(
+        decisions=tuple(Decision(position=Position(one, 0), fields={"at": one}) for one in moments),
+        scanned=len(moments),
+        reached=None if reached is None else Position(reached, 0),
+    )
+
+
+def search(store: ScriptedStore, *, tenant: str | None = None, limit: int) -> tuple[list[object], Cursor | None]:
+    decisions = Decisions(store=store)  # type: ignore[arg-type]  # a search uses no other method
+    page = decisions.search(Selection(), tenant=tenant, cursor=None, limit=limit)
+    return [decision["at"] for decision in page.decisions], page.cursor
+
+
+def test_tenants_share_the_number_of_records_that_one_page_looks_at() -> None:
+    for tenant, tenants, limit, most in (
+        ("a", "a", 10, 10_000),
+        (None, "a", 10, 10_000),
+        (None, "ab", 10, 5_000),
+        (None, "abc", 10, 3_333),
+        (None, "abc", 4_000, 4_000),
+    ):
+        store = ScriptedStore({name: scan() for name in tenants})
+        assert search(store, tenant=tenant, limit=limit) == ([], None)
+        assert store.calls == [(name, None, limit, most) for name in tenants]
+
+
+def test_search_without_tenants_finds_no_decision() -> None:
+    assert search(ScriptedStore({}), limit=10) == ([], None)
+
+
+def test_page_ends_where_the_shortest_scan_ended() -> None:
+    """Older decisions of the other tenant are on the next page, because newer ones may come before them."""
+    store = ScriptedStore({"a": scan(9, 8, reached=5), "b": scan(7, 5, 4, 3, reached=2)})
+    assert search(store, limit=10) == ([9, 8, 7, 5], Cursor(5, 0, "a"))
+    assert search(store, limit=4) == ([9, 8, 7, 5], Cursor(5, 0, "a"))
+    assert search(store, limit=3) == ([9, 8, 7], Cursor(7, 0, "b"))
+
+
+def test_pages_are_bounded() -> None:
+    assert (MAX_LIMIT, MAX_SCANNED) == (200, 10_000)
+
+
+def test_decisions_of_a_subscription_are_erased(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    other = claims_of(subscription_id="00000000-0000-4000-8000-000000000000")
+    store.append([record(1), record_of(NOON, "north", request_id=f"{2:032x}", claims=other)])
+    decisions = Decisions(store=store)
+    assert decisions.erase(tenant="north", subscription_id=SUBSCRIPTION) == 1
+    assert pages(decisions, Selection(), tenant=None, limit=10) == [f"{2:032x}"]
 
 
 def test_no_cursor_reaches_another_tenant(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from inspect import signature
 from pathlib import Path
 from threading import Barrier, Event
 
 import pytest
 from cryptography import x509
 from support import documents
+from support.certificates import make_self_signed
 from support.chains import authority, key, root
 from support.discovery import (
     Laboratory,
@@ -25,7 +27,7 @@ from support.discovery import (
 )
 from support.documents import around
 
-from verifier.core.discovery import DiscoveryMode, confirm_authorities
+from verifier.core.discovery import DiscoveryMode, confirm_authorities, observe_issuer
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import ChainRefused, FormatRefused, Reason
 from verifier.core.trust.bundle import AuthorityIdentity, Denials, Origin, TrustBundle
@@ -44,6 +46,7 @@ from verifier.usecases.issuer_discovery import (
     MAX_URLS,
     RECORDS_PER_SECOND,
     SUCCESS_MEMORY,
+    IssuerDiscovery,
 )
 
 URL = "http://cacerts.digicert.com/issuer.crt"
@@ -97,7 +100,17 @@ class TestModes:
         assert seen.documents == 2
         assert seen.last_seen - seen.first_seen == timedelta(minutes=1)
         assert seen.authorities == ()
-        assert [event.authorities for event in laboratory.recorder.observed] == [0]
+        [observed] = laboratory.recorder.observed
+        assert observed.observation == observe_issuer(laboratory.claims(document), now=documents.NOW)
+        assert observed.authorities == 0
+
+    @pytest.mark.parametrize("mode", [PINNED, OBSERVE, ADMIT])
+    def test_signer_that_is_refused_for_another_reason_is_not_recorded(self, bench: Bench, mode: DiscoveryMode) -> None:
+        laboratory = bench.open(mode)
+        with pytest.raises(ChainRefused, match="self-signed") as refused:
+            laboratory.appraise(documents.document(signer=make_self_signed(key=documents.spare_key())))
+        assert refused.value.reason is Reason.CHAIN_UNTRUSTED
+        assert laboratory.registry.discovered() == ()
 
     def test_pinned_mode_does_not_fetch(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
@@ -141,6 +154,14 @@ class TestModes:
         one.consider(signed_under(issuing_ca(), URL))
         other.appraise(signed_under(issuing_ca(), URL))
         assert bench.fetcher.asked == [URL]
+
+    def test_each_issuer_is_fetched_and_recorded(self, bench: Bench) -> None:
+        laboratory, other = bench.open(OBSERVE), authority("Another Issuing CA")
+        bench.fetcher.answers[SECOND] = (der(other),)
+        laboratory.consider(signed_under(issuing_ca(), URL))
+        laboratory.consider(signed_under(other, SECOND))
+        assert bench.fetcher.asked == [URL, SECOND]
+        assert set(laboratory.authorities) == {(der(issuing_ca()),), (der(other),)}
 
     @pytest.mark.parametrize("mode", [OBSERVE, ADMIT])
     def test_embedded_issuer_is_not_fetched(self, bench: Bench, mode: DiscoveryMode) -> None:
@@ -213,6 +234,7 @@ class TestNonconformingDocuments:
         [report] = laboratory.recorder.nonconforming
         assert report.detail == refused.value.detail
         assert report.pin_sha256 == Certificate.from_der(der(issuing_ca())).sha256
+        assert report.seen_at == documents.NOW
 
     def test_document_without_a_pinned_issuer_is_not_reported(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
@@ -265,6 +287,17 @@ class TestUnavailableRegistry:
         laboratory.registry.unavailable = set()
         laboratory.clock.advance(timedelta(seconds=2 * FETCH_SECONDS))
         laboratory.appraise(signed_under(issuing_ca(), URL))
+
+
+class TestBounds:
+    def test_bounds_are_the_documented_ones(self) -> None:
+        assert [FETCH_SECONDS, LEAST_FETCH_SECONDS, MAX_HOPS, MAX_URLS, RECORDS_PER_SECOND] == [5, 2, 3, 4, 20]
+        seconds = [memory.total_seconds() for memory in (FETCH_INTERVAL, FAILURE_MEMORY, SUCCESS_MEMORY)]
+        assert seconds == [1, 300, 86_400]
+
+    def test_caller_passes_no_budget(self) -> None:
+        parameters = [*signature(IssuerDiscovery).parameters]
+        assert parameters == ["mode", "trust", "registry", "fetcher", "recorder", "pause"]
 
 
 class TestRecordBudget:
@@ -320,15 +353,20 @@ class TestWalk:
         laboratory.clock.advance(timedelta(seconds=2 * FETCH_SECONDS))
         laboratory.appraise(signed_under(made[2], SECOND))
 
-    def test_walk_ends_at_the_first_anchor(self, bench: Bench) -> None:
+    @pytest.mark.parametrize("others", [(), ("Another Root",)])
+    def test_walk_ends_at_the_first_anchor(self, bench: Bench, others: tuple[str, ...]) -> None:
         """Fetch no issuer of an authority that an anchor issued, even if it does not chain."""
+        anchors = [
+            TrustedCertificate(name=f"other-{number}", role="root", certificate=root(name).certificate)
+            for number, name in enumerate(others)
+        ]
         expired = authority(
             "Expired CA",
             validity=pki.Validity(not_before=around().not_before, not_after=documents.NOW - timedelta(hours=1)),
             extensions=(naming(SECOND),),
         )
         bench.fetcher.answers.update({URL: (der(expired),), SECOND: (der(root()),)})
-        laboratory = bench.open(ADMIT)
+        laboratory = make_laboratory(bench.directory, mode=ADMIT, fetcher=bench.fetcher, others=anchors)
         assert refuses(laboratory, signed_under(expired, URL))
         assert bench.fetcher.asked == [URL]
 
@@ -337,6 +375,32 @@ class TestWalk:
         laboratory = bench.open(ADMIT)
         laboratory.appraise(signed_under(issuing_ca(), THIRD, SECOND, URL))
         assert bench.fetcher.asked == [THIRD, SECOND, URL]
+
+    def test_walk_does_not_end_at_a_pin_of_another_cloud(self, bench: Bench) -> None:
+        top, issuer = line("Top CA", "Low CA", urls=(SECOND,))
+        bench.fetcher.answers.update({URL: (der(issuer),), SECOND: (der(top),)})
+        bundle = TrustBundle.of(
+            (
+                documents.trusted(root().certificate, clouds=frozenset({Cloud.PUBLIC, Cloud.CHINA})),
+                documents.trusted(top.certificate, clouds=frozenset({Cloud.CHINA})),
+            )
+        )
+        laboratory = bench.open(OBSERVE)
+        claims = laboratory.claims(signed_under(issuer, URL))
+        assert laboratory.discovery.consider(claims, now=documents.NOW, bundle=bundle) is bundle
+        assert laboratory.authorities == [(der(issuer), der(top))]
+
+    def test_url_of_another_certificate_is_skipped(self, bench: Bench) -> None:
+        bench.fetcher.answers[SECOND] = (der(authority("Another CA")),)
+        laboratory = bench.open(ADMIT)
+        laboratory.appraise(signed_under(issuing_ca(), SECOND, URL))
+        assert bench.fetcher.asked == [SECOND, URL]
+
+    def test_url_outside_the_allow_list_is_skipped(self, bench: Bench) -> None:
+        elsewhere = "http://issuers.example/made-up.crt"
+        bench.fetcher.off_the_list.add(elsewhere)
+        bench.open(ADMIT).appraise(signed_under(issuing_ca(), elsewhere, URL))
+        assert bench.fetcher.asked == [URL]
 
     def test_number_of_urls_is_bounded(self, bench: Bench) -> None:
         bad = tuple(f"http://cacerts.digicert.com/{number}" for number in range(MAX_URLS))
@@ -350,7 +414,7 @@ class TestWalk:
         laboratory = bench.open(ADMIT)
         assert refuses(laboratory, signed_under(issuing_ca(), elsewhere))
         assert not bench.fetcher.asked
-        assert not laboratory.registry.turns
+        assert not laboratory.registry.claims
 
     def test_only_one_thread_of_a_process_walks(self, bench: Bench) -> None:
         laboratory = bench.open(OBSERVE)
@@ -376,9 +440,16 @@ class TestWalk:
         assert refuses(laboratory, signed_under(issuing_ca()))
         assert not bench.fetcher.asked
 
-    def test_fetch_gets_only_the_remaining_time(self, bench: Bench) -> None:
-        bench.open(ADMIT).appraise(signed_under(issuing_ca(), SECOND, URL))
-        assert all(LEAST_FETCH_SECONDS < seconds <= FETCH_SECONDS for seconds in bench.fetcher.seconds)
+    def test_fetch_gets_only_the_remaining_time(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        laboratory = bench.open(ADMIT)
+
+        def read_clock() -> float:
+            return laboratory.clock.moment.timestamp()
+
+        monkeypatch.setattr(time, "monotonic", read_clock)
+        laboratory.appraise(signed_under(issuing_ca(), SECOND, URL))
+        assert laboratory.registry.turns == [documents.NOW, documents.NOW + FETCH_INTERVAL]
+        assert bench.fetcher.seconds == [5, 4]
 
     def test_every_certificate_of_an_authority_is_tried(self, bench: Bench) -> None:
         """Use one name and key with two certificates, of an untrusted issuer and of the anchor (cross-signed)."""
@@ -446,6 +517,53 @@ class TestMemory:
         laboratory.appraise(signed_under(issuing_ca(), SECOND, URL))
         assert bench.fetcher.asked == [SECOND, URL]
 
+    def test_signer_whose_issuer_was_not_found_is_remembered_for_five_minutes(self, bench: Bench) -> None:
+        """The URL works, so that only the signer is remembered."""
+        bench.fetcher.answers[SECOND] = (der(authority("Another CA")),)
+        laboratory = bench.open(ADMIT)
+        document = signed_under(issuing_ca(), SECOND)
+        assert refuses(laboratory, document)
+        laboratory.clock.advance(FAILURE_MEMORY - timedelta(seconds=1))
+        assert refuses(laboratory, document)
+        assert bench.fetcher.asked == [SECOND]
+        bench.fetcher.answers[SECOND] = (der(issuing_ca()),)
+        laboratory.clock.advance(timedelta(seconds=1))
+        laboratory.appraise(document)
+        assert bench.fetcher.asked == [SECOND] * 2
+
+    @pytest.mark.parametrize("known", ["missed", "in-flight"])
+    def test_claim_of_another_replica_stops_the_fetch(self, bench: Bench, known: str) -> None:
+        laboratory = bench.open(ADMIT)
+        document = signed_under(issuing_ca(), URL)
+        claims = laboratory.claims(document)
+        subject = {"missed": claims.signer.sha256, "in-flight": observe_issuer(claims, now=documents.NOW).id}[known]
+        assert laboratory.registry.inner.claim(f"{known}:{subject}", lasting=FAILURE_MEMORY)
+        assert refuses(laboratory, document)
+        assert not bench.fetcher.asked
+        assert [event.authorities for event in laboratory.recorder.observed] == [0]
+
+    def test_one_replica_fetches_for_an_issuer_for_ten_seconds(self, bench: Bench) -> None:
+        laboratory = bench.open(ADMIT)
+        document = signed_under(issuing_ca(), URL)
+        laboratory.appraise(document)
+        name = f"in-flight:{observe_issuer(laboratory.claims(document), now=documents.NOW).id}"
+        assert [claim.lasting for claim in laboratory.registry.claims if claim.name == name] == [timedelta(seconds=10)]
+
+    def test_alternating_certificates_of_one_authority_are_recorded_once_in_five_minutes(self, bench: Bench) -> None:
+        top = authority("Top CA")
+        both = [authority("Crossed CA", issuer=top) for _ in range(2)]
+        sent = [signed_under(one, embedding=(der(one), der(top))) for one in both]
+        laboratory = bench.open(OBSERVE)
+        recorded = []
+        for index in (0, 1, 0, 1, 0):
+            laboratory.consider(sent[index])
+            recorded += [[both[number] for number in (0, 1) if (der(both[number]), der(top)) in laboratory.authorities]]
+            laboratory.clock.advance(timedelta(seconds=10))
+        assert recorded == [[both[0]], [both[1]], [both[1]], [both[1]], [both[1]]]
+        laboratory.clock.advance(FAILURE_MEMORY)
+        laboratory.consider(sent[0])
+        assert laboratory.authorities == [(der(both[0]), der(top))]
+
     def test_success_is_remembered_for_a_day(self, bench: Bench) -> None:
         laboratory = bench.open(OBSERVE)
         for moment in (timedelta(), timedelta(minutes=10), timedelta(minutes=20)):
@@ -491,7 +609,17 @@ class TestFetches:
         assert len(turns) == len(bench.fetcher.asked) == 4
         assert all(later - earlier >= FETCH_INTERVAL for earlier, later in itertools.pairwise(turns))
 
-    def test_fetch_does_not_start_with_little_time_left(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_replica_asks_for_its_turn_20_times_in_a_second(self, bench: Bench) -> None:
+        laboratory = bench.open(ADMIT)
+        laboratory.registry.inner.claim("fetch", lasting=FETCH_INTERVAL)
+        laboratory.appraise(signed_under(issuing_ca(), URL))
+        assert laboratory.registry.turns == [documents.NOW + FETCH_INTERVAL]
+        assert len([claim for claim in laboratory.registry.claims if claim.name == "fetch"]) == 21
+
+    @pytest.mark.parametrize("seconds", [FETCH_SECONDS - LEAST_FETCH_SECONDS, FETCH_SECONDS])
+    def test_fetch_does_not_start_with_little_time_left(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, seconds: float
+    ) -> None:
         laboratory = bench.open(ADMIT)
 
         def read_clock() -> float:
@@ -499,7 +627,7 @@ class TestFetches:
 
         monkeypatch.setattr(time, "monotonic", read_clock)
         begun = laboratory.clock.moment
-        laboratory.registry.inner.claim("fetch", lasting=timedelta(seconds=FETCH_SECONDS))
+        laboratory.registry.inner.claim("fetch", lasting=timedelta(seconds=seconds))
         document = signed_under(issuing_ca(), URL)
         assert refuses(laboratory, document)
         assert not bench.fetcher.asked

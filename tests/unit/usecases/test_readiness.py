@@ -6,15 +6,16 @@ from datetime import datetime, timedelta
 
 import pytest
 from support.applications import FixedTrust
-from support.chains import authority, root
+from support.chains import authority, key, root
 from support.clocks import ManualClock
-from support.documents import NOW, shared_bundle, shared_pki, trusted
+from support.documents import NOW, around, shared_bundle, shared_pki, trusted
 
 from verifier.core.model import LiveResult
 from verifier.core.nonces import NonceRecord, Redemption
 from verifier.core.trust.bundle import EXPIRY_WARNING, CloudTrust, TrustBundle
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.horizon import horizon
+from verifier.emulator import pki
 from verifier.ports.stores import DocumentKey, NonceKey, StoreUnavailable, Unavailable
 from verifier.ports.tokens import PublishedKey
 from verifier.ports.trust import TrustSource
@@ -186,6 +187,19 @@ def test_the_first_change_of_any_cloud_counts_and_one_without_a_change_does_not(
     looking.served = frozenset({Cloud.CHINA})
     looking.look()
     assert looked_at == [NOW, NOW, first]
+
+
+def test_a_cloud_whose_certificates_have_all_ended_has_no_change(looked_at: list[datetime]) -> None:
+    public = trusted(shared_pki().root.certificate)
+    past = around(NOW - timedelta(days=900), days=30)
+    old = pki.make_root(subject=pki.make_name("China"), key=key("China"), validity=past)
+    ended = trusted(old.certificate, clouds=frozenset({Cloud.CHINA}))
+    assert ended.next_change(NOW) is None
+    looking = ready(FixedTrust(in_force=TrustBundle.of((ended, public))))
+    looking.served = frozenset({Cloud.PUBLIC})
+    for _ in range(2):
+        assert [condition.ready for condition in looking.look()] == [True, True, True]
+    assert looked_at == [NOW]
 
 
 def test_pins_that_have_ended_under_an_anchor_are_named() -> None:

@@ -6,10 +6,11 @@ The client is a double: the tests of adapters.feed use the real one.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
-from support.chains import root
+from support.chains import authority, root
 from support.clocks import ManualClock
 from support.documents import NOW, shared_pki
 from support.feeds import anchor, entry, published
@@ -19,13 +20,13 @@ from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.live_trust import LiveTrust
 from verifier.adapters.trust.published import read_bundle, write_bundle
 from verifier.core.trust.bundle import Origin
-from verifier.core.trust.operator_decisions import OperatorDecisions
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions
 from verifier.core.trust.published import FeedMode, PublishedBundle
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.telemetry import Event, FeedChecked, FeedOutcome, TrustReloaded
 from verifier.ports.trust import MAX_FEED_METADATA_BYTES, FeedFailed, FeedState, FetchedFeed, TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration, UnfitAuthorityError, UnknownAuthorityError
-from verifier.usecases.trust_feed import TrustFeed
+from verifier.usecases.trust_feed import FeedStatus, Offer, TrustFeed
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -157,6 +158,27 @@ def make(tmp_path: Path) -> Make:
 PIN = read(NEW).sha256
 
 
+@cache
+def many_paths() -> PublishedBundle:
+    """Return a bundle of 24 pins in 8 layers. Each one may be the issuer of each one in the layer below."""
+    layers = [[root("Feed Root")]]
+    for depth in range(8):
+        layers.append([authority(f"Feed Layer {depth}", issuer=layers[-1][0]) for _ in range(3)])
+    return published(*(entry(one) for layer in layers[1:] for one in layer))
+
+
+def keep(replica: Replica, *, offered: bytes) -> None:
+    """Offer these bytes, as another release may have done."""
+    state, revision = replica.registry.feed()
+    assert replica.registry.keep_feed(replace(state, offered=offered), expected=revision)
+
+
+def put(replica: Replica, *, version: int, raw: bytes | None) -> None:
+    """Put these bytes in force, or a version out of force without any."""
+    bundle = FollowedBundle(raw=raw, version=version, decided_by="ann", decided_at=NOW)
+    replica.feed.administration.follow(bundle, by="ann", judge=lambda _: None)
+
+
 class TestPropose:
     def test_offers_a_bundle_and_changes_no_trust(self, make: Make) -> None:
         replica = make()
@@ -188,6 +210,26 @@ class TestPropose:
         assert (status.in_force, status.offer) == (WITH_PIN, None)
         assert {one.origin for one in replica.trust.bundle().entries} == {Origin.LISTED, Origin.PUBLISHED}
 
+    def test_an_offer_names_the_parts_without_effect(self, make: Make) -> None:
+        replica = make()
+        replica.server.publish(published(entry(stranger()), entry(NEW), version=2))
+        offer = replica.feed.look().offer
+        assert offer is not None
+        assert offer.ignored == (f"{read(stranger()).subject}: no trusted authority of AzurePublicCloud issued it",)
+
+    def test_a_status_names_the_feed_and_its_mode(self, make: Make) -> None:
+        for mode in FeedMode:
+            assert make(mode).feed.status() == FeedStatus(
+                source="https://feed.example/",
+                mode=mode,
+                in_force=None,
+                ignored=(),
+                unreadable="",
+                offer=None,
+                checked_at=None,
+                problem="",
+            )
+
     @pytest.mark.parametrize("version", [0, 1, 3])
     def test_no_other_version_can_be_approved(self, make: Make, version: int) -> None:
         replica = make()
@@ -201,10 +243,13 @@ class TestPropose:
         replica = make()
         replica.server.publish(WITH_PIN)
         replica.feed.look()
-        replica.clock.advance(31 * DAY)
+        replica.clock.advance(30 * DAY - timedelta.resolution)
         status = replica.feed.status()
         assert status.offer is not None
-        assert status.offer.reasons == ("version 2 has expired",)
+        assert status.offer.reasons == ()
+        replica.clock.advance(timedelta.resolution)
+        refused = Offer(bundle=WITH_PIN, changes=(), ignored=(), reasons=("version 2 has expired",))
+        assert replica.feed.status().offer == refused
         with pytest.raises(UnfitAuthorityError, match="version 2 has expired"):
             replica.feed.approve(2, by="ann")
 
@@ -342,6 +387,15 @@ class TestApply:
         assert replica.version == 4
         assert [look.is_news for look in replica.events.looks] == [True, True, True]
 
+    def test_an_earlier_offer_is_not_applied_if_the_look_fails(self, make: Make) -> None:
+        replica, other = make(FeedMode.PROPOSE), make(FeedMode.APPLY)
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        replica.server.problem = "The feed does not answer."
+        status = other.feed.look()
+        assert (status.problem, other.version) == ("The feed does not answer.", 0)
+        assert status.offer is not None
+
 
 class TestMode:
     def test_an_offer_that_waits_still_waits_after_the_change_to_propose(self, make: Make) -> None:
@@ -385,6 +439,7 @@ class TestRefusals:
         replica.server.bundle = bundle
         status = replica.feed.look()
         assert status.problem.endswith(problem)
+        assert [look.detail for look in replica.events.looks] == [status.problem]
         assert status.offer is None
         assert replica.version == 0
         # The metadata were verified, so that no replica accepts older ones.
@@ -419,6 +474,46 @@ class TestRefusals:
         assert replica.feed.look().problem == "The feed has more than 524288 bytes of metadata."
         assert replica.registry.feed()[0].metadata == {}
 
+    def test_metadata_may_have_exactly_the_bytes_of_the_bound(self, make: Make) -> None:
+        replica = make()
+        replica.server.publish(WITH_PIN)
+        replica.server.metadata = {"1.root.json": b" " * MAX_FEED_METADATA_BYTES}
+        assert replica.feed.look().problem == ""
+
+    def test_a_bundle_with_very_many_paths_is_neither_offered_nor_approved(self, make: Make) -> None:
+        replica = make()
+        raw = write_bundle(many_paths())
+        replica.server.bundle = raw
+        problem = "its certificates allow more than "
+        assert replica.feed.look().problem.startswith(f"The bundle is refused: {problem}")
+        keep(replica, offered=raw)
+        with pytest.raises(UnfitAuthorityError, match=problem):
+            replica.feed.approve(1, by="ann")
+        assert replica.version == 0
+
+    def test_an_offer_of_another_release_is_none(self, make: Make) -> None:
+        replica = make()
+        keep(replica, offered=b'{"format":2}')
+        assert replica.feed.status().offer is None
+        with pytest.raises(UnknownAuthorityError, match="no offer of version 1"):
+            replica.feed.approve(1, by="ann")
+        replica.server.publish(WITH_PIN)
+        assert replica.feed.look().offer is not None
+
+    def test_a_bundle_in_force_of_another_release_is_told_and_can_be_replaced(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        put(replica, version=2, raw=b'{"format":2}')
+        status = replica.feed.status()
+        assert (status.in_force, status.ignored) == (None, ())
+        assert status.unreadable.startswith("version 2: ")
+        assert "update imds-verifier" in status.unreadable
+        keep(replica, offered=write_bundle(WITH_PIN))
+        offer = replica.feed.status().offer
+        assert offer is not None
+        assert (offer.bundle, offer.reasons) == (WITH_PIN, ())
+        replica.server.publish(WITH_PIN)
+        assert replica.feed.look().in_force == WITH_PIN
+
     def test_without_a_feed_a_look_names_the_setting(self, make: Make) -> None:
         replica = make()
         with pytest.raises(UnknownAuthorityError, match="VERIFIER_TRUST_FEED"):
@@ -426,6 +521,42 @@ class TestRefusals:
 
 
 class TestReplicas:
+    def test_share_the_claims_and_the_defaults_of_every_release(self, make: Make) -> None:
+        replica = make()
+        replica.server.publish(WITH_PIN)
+        replica.feed.poll()
+        assert [replica.registry.is_claimed(name) for name in ("trust-feed", "trust-feed-rest")] == [True, True]
+        plain = TrustFeed(
+            client=None,
+            administration=replica.feed.administration,
+            registry=replica.registry,
+            read=read_bundle,
+            recorder=replica.events,
+            clock=replica.clock,
+        )
+        assert (plain.mode, plain.interval, plain.source) == (FeedMode.PROPOSE, HOUR, "")
+
+    @pytest.mark.parametrize(("fails", "minutes"), [(True, 5), (False, 2)], ids=["feed", "registry"])
+    def test_look_again_minutes_after_an_outage(self, make: Make, *, fails: bool, minutes: int) -> None:
+        replica = make()
+        replica.server.publish(WITH_PIN)
+        if fails:
+            replica.server.problem = "The feed does not answer."
+            replica.feed.poll()
+            replica.server.problem = ""
+        else:
+            replica.registry.is_away = True
+            with pytest.raises(StoreUnavailable):
+                replica.feed.poll()
+            replica.registry.is_away = False
+        asked = len(replica.server.asked)
+        replica.clock.advance(timedelta(minutes=minutes, seconds=-1))
+        replica.feed.poll()
+        assert len(replica.server.asked) == asked
+        replica.clock.advance(timedelta(seconds=1))
+        replica.feed.poll()
+        assert len(replica.server.asked) == asked + 1
+
     def test_share_one_look_in_the_interval(self, make: Make) -> None:
         replicas = [make(), make(), make()]
         replicas[0].server.publish(WITH_PIN)
@@ -486,6 +617,18 @@ class TestReplicas:
         replica.server.during = collide
         with pytest.raises(StoreUnavailable, match="Other replicas looked"):
             replica.feed.look()
+        assert len(replica.server.asked) == 4
+
+    def test_a_version_is_not_forgotten_if_looks_always_collide(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        replica = make(FeedMode.APPLY)
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        monkeypatch.setattr(replica.registry, "keep_feed", lambda _, *, expected: expected < 0)
+        with pytest.raises(StoreUnavailable, match="Other replicas looked"):
+            replica.feed.forget(by="ann")
+        assert replica.version == 2
 
     def test_a_bundle_is_judged_again_if_a_later_one_came_in_force(self, make: Make) -> None:
         replica, other = make(), make()
@@ -613,6 +756,32 @@ class TestVersions:
         assert status.problem == ""
         assert status.offer is not None
         assert status.offer.bundle == WITH_PIN
+
+    def test_a_version_far_from_the_offered_one_is_refused(self, make: Make) -> None:
+        replica = make()
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        replica.server.publish(replace(WITH_PIN, version=1_000_003))
+        assert "version 1000003 is more than 1000000 after version 2" in replica.feed.look().problem
+
+    @pytest.mark.parametrize(
+        ("version", "problem"),
+        [
+            (2, "version 2 is older than version 3, which was in force"),
+            (1_000_004, "version 1000004 is more than 1000000 after version 3"),
+        ],
+    )
+    def test_the_version_that_was_in_force_limits_those_of_another_feed(
+        self, make: Make, version: int, problem: str
+    ) -> None:
+        replica = make()
+        put(replica, version=3, raw=None)
+        replica.server.publish(replace(WITH_PIN, version=version))
+        assert replica.feed.look().problem == f"The bundle is refused: {problem}."
+        keep(replica, offered=replica.server.bundle)
+        offer = replica.feed.status().offer
+        assert offer is not None
+        assert offer.reasons == (problem,)
 
     @pytest.mark.parametrize("leaves", [False, True])
     def test_a_far_version_is_refused(self, make: Make, *, leaves: bool) -> None:
