@@ -23,7 +23,7 @@ from verifier.core.trust.clouds import Cloud
 class InspectedSignerJson(SignerJson):
     """The certificate that the document names as its signer."""
 
-    notBefore: Moment
+    notBefore: Moment  # noqa: N815 - the name in the JSON; ruff does not see that this is a TypedDict
 
 
 class InspectedNameJson(TypedDict):
@@ -37,7 +37,7 @@ class InspectedNameJson(TypedDict):
 class InspectedLinkJson(ChainLinkJson):
     """One certificate authority of the accepted chain."""
 
-    notBefore: Moment
+    notBefore: Moment  # noqa: N815 - the name in the JSON; ruff does not see that this is a TypedDict
 
 
 class AuthenticJson(TypedDict):
