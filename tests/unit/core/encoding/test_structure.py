@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.appraisal_cost import verification_seconds
 from support.documents import document, sample
 from support.real_samples import REAL_SAMPLES
 
@@ -272,12 +273,13 @@ _WORST = {
 
 @pytest.mark.parametrize("raw", _WORST.values(), ids=_WORST)
 def test_the_cost_of_the_worst_inputs_is_bounded(raw: bytes) -> None:
+    """Compare two CPU times of one process. The bound is 50 ms where a verification takes 33 us."""
     costs: list[float] = []
     for _ in range(8):
         started = time.process_time()
         read_structure(raw)
         costs.append(time.process_time() - started)
-    assert min(costs) < 0.05
+    assert min(costs) / verification_seconds() < 1500
     check(raw)
 
 
