@@ -45,6 +45,8 @@ _PLAIN_SHAPES: dict[Shape, Json] = {
     str: _STRING,
     bytes: {"type": "string", "format": "binary"},
     dict: {"type": "object"},
+    # JSON of another shape is evidence that the inspection shows as refused.
+    object: {"description": "An `AttestationRequest`."},
 }
 
 
@@ -76,6 +78,7 @@ _SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
     # The empty requirement: a service without tenants needs no key.
     Caller.TENANT: [{"tenantKey": []}, {}],
     Caller.READER: [{"backendKey": []}, {"adminKey": []}],
+    Caller.INSPECTOR: [{"backendKey": []}, {"adminKey": []}, {}],
     Caller.ADMINISTRATOR: [{"adminKey": []}],
 }
 
