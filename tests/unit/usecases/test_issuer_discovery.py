@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from inspect import signature
 from pathlib import Path
@@ -28,6 +28,7 @@ from support.discovery import (
 from support.documents import around
 
 from verifier.core.discovery import DiscoveryMode, confirm_authorities, observe_issuer
+from verifier.core.model import RawDocument
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.reasons import ChainRefused, FormatRefused, Reason
 from verifier.core.trust.bundle import AuthorityIdentity, Denials, Origin, TrustBundle
@@ -65,6 +66,13 @@ class Bench:
 
     def open(self, mode: DiscoveryMode, *, beside: Laboratory | None = None) -> Laboratory:
         return make_laboratory(self.directory, mode=mode, fetcher=self.fetcher, beside=beside)
+
+
+class UnreadTrust:
+    """A trust source before its first reading of the operators' denials."""
+
+    def bundle(self) -> TrustBundle:
+        raise StoreUnavailable("The registry does not answer.")
 
 
 @pytest.fixture
@@ -235,6 +243,11 @@ class TestNonconformingDocuments:
         assert report.detail == refused.value.detail
         assert report.pin_sha256 == Certificate.from_der(der(issuing_ca())).sha256
         assert report.seen_at == documents.NOW
+
+    def test_refusal_stands_if_the_trust_is_unavailable(self, bench: Bench) -> None:
+        verifier = replace(bench.open(PINNED).verifier, trust=UnreadTrust())
+        with pytest.raises(FormatRefused):
+            verifier.appraise(RawDocument(raw_der=b"0"))
 
     def test_document_without_a_pinned_issuer_is_not_reported(self, bench: Bench) -> None:
         laboratory = bench.open(PINNED)
