@@ -36,7 +36,15 @@ from verifier.api.trust_routes import create_trust_blueprint
 from verifier.cli.commands import ExitStatus
 from verifier.core.discovery import DiscoveryMode
 from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityFound
-from verifier.startup import StartupState, create_fetcher, load_spans, pkcs11_options, server_options, serves_pages, start_up
+from verifier.startup import (
+    StartupState,
+    create_fetcher,
+    load_spans,
+    pkcs11_options,
+    server_options,
+    serves_pages,
+    start_up,
+)
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.chain_cache import ChainCache
 from verifier.usecases.decisions import Decisions
