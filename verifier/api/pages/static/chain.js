@@ -31,7 +31,7 @@ function accepted({ signer, chain }) {
 }
 
 function claimed({ signer }) {
-  return [{ ...signer, role: "Signer" }, { subject: signer.issuer, role: "Issuer that the signer names" }];
+  return [{ ...signer, role: "Signer" }, { subject: signer.issuer, role: "Issuer that the signer names", note: "no part of an accepted chain" }];
 }
 
 /** Return the common name of a subject in the form of RFC 4514, or all of it. */
@@ -90,6 +90,7 @@ function state(link, at) {
     const [from, to, now] = [link.notBefore, link.notAfter, at].map(Date.parse);
     parts.push(now < from ? "not valid yet" : now > to ? "not valid any more" : "valid as of the inspection");
   }
+  if (link.note) parts.push(link.note);
   if (link.pin) parts.push(`pin ${escaped(link.pin)}`);
   return parts.join(", ");
 }

@@ -52,8 +52,13 @@ export function showChecks(answer) {
     item.dataset.outcome = word;
     item.querySelector(".check-state").replaceChildren(...(found ? [badge(state, word)] : []));
     detail.hidden = !sentence;
-    detail.replaceChildren(...(sentence ? [shown(sentence)] : []));
+    detail.replaceChildren(...(sentence ? [shown(asSentence(sentence))] : []));
   }
+}
+
+/** Remarks on checks are parts of sentences. */
+function asSentence(words) {
+  return `${words[0].toUpperCase()}${words.slice(1)}${words.endsWith(".") ? "" : "."}`;
 }
 
 function outcome(found) {
@@ -117,7 +122,7 @@ function namesSection(found, isUnverified, domains) {
     el("th", { scope: "row" }, el("span", { class: "name" }, kinds[name.kind] ?? name.kind), isUnverified && [" ", mark()]),
     el("td", {}, shown(name.value)),
     el("td", {}, name.cloud
-      ? [badge("good", "in the domain"), " ", shown(domains[name.cloud] ?? "", { className: "code" }), ` of ${name.cloud}`]
+      ? [badge(isUnverified ? "off" : "good", "in the domain"), " ", shown(domains[name.cloud] ?? "", { className: "code" }), ` of ${name.cloud}`]
       : badge("bad", "in no domain of a cloud")),
   ));
   return section("Names of the signer", isUnverified,
@@ -131,11 +136,11 @@ function namesSection(found, isUnverified, domains) {
 }
 
 function contentSection(found, isUnverified) {
-  const content = isUnverified ? found.content : jsonText(found.document);
+  const content = isUnverified ? shown(found.content, { limit: 2000 }) : lines(jsonText(found.document));
   return section("Signed content", isUnverified,
     el("p", { class: "soft" }, isUnverified ? "The text that the document carries." : "The object that Azure signed."),
     el("pre", { class: "content", tabindex: "0", role: "group", "aria-label": isUnverified ? "Content, unverified" : "Content" },
-      content === "" ? none("empty") : shown(content, { limit: 2000 })));
+      isUnverified && found.content === "" ? none("empty") : content));
 }
 
 function rawSection(answer, isUnverified) {

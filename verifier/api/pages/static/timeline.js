@@ -81,7 +81,7 @@ function draw(bar, at, width, isUnverified) {
     ]),
     svg("path", { class: "axis", d: `M${EDGE} ${AXIS}H${width - EDGE}` }),
     svg("rect", {
-      class: isInside ? "good" : "warn", x: left, y: BAR.top, width: Math.max(3, right - left), height: BAR.height, rx: 3,
+      class: isInside ? (isUnverified ? "off" : "good") : "warn", x: left, y: BAR.top, width: Math.max(3, right - left), height: BAR.height, rx: 3,
     }),
     labels(bar, left, right, width),
     svg("path", { class: "now", d: `M${x(now)} 20V${AXIS}` }),
