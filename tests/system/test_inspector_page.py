@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 from support import documents
 from support.browsers import PHONE, open_browser, violations, watched_page
-from support.hostile_texts import HIDDEN, LONG, REORDERED, SCRIPT, forged_document, genuine_document
+from support.hostile_texts import HIDDEN, LONG, SCRIPT, forged_document, genuine_document
 from support.live_documents import current_document
 from support.services import RunningServer, running_service
 from support.tenant_keys import hash_of
@@ -24,7 +25,7 @@ from verifier.core.reasons import Check, Reason
 from verifier.core.trust.bundle import Denials
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT
 
-BACKEND, AGENT = "backend-key-of-the-inspector", "agent-key-of-the-inspector"
+BACKEND, AGENT, UNLIMITED = "backend-key-of-contoso", "agent-key-of-contoso", "backend-key-of-fabrikam"
 #: An inspection asks no store, so it never knows that a nonce is unknown or was used.
 NEVER_OF_AN_INSPECTION = {Reason.NONCE_UNKNOWN, Reason.NONCE_REPLAYED}
 #: The request itself is over the limit of the service, so there is no inspection to show.
@@ -56,11 +57,15 @@ _HIDDEN_TEXTS = """characters => {
 
 
 def representative(reason: Reason) -> Case:
-    """The first vector of this code that needs no other state than time, trust and policies."""
+    """The first vector of this code that needs no other state than time, trust and policies.
+
+    An inspection asks for no nonce, so that a document without one is refused only for another claim.
+    """
     return next(
         case
         for case in load_vectors()
         if case.expected.code is reason
+        and not case.name.startswith("claims-incomplete/nonce")
         and not case.earlier
         and case.clouds == SERVED_BY_DEFAULT
         and case.denials == Denials()
@@ -91,21 +96,18 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path) -> Iterator[RunningServer]:
-    """A service with a tenant, whose rate is two requests a minute, and whose body limit is large."""
+    """A service that reads documents with a claim of 16 KiB, for two tenants. The rate of one is two a minute."""
     store = f"sqlite://{tmp_path_factory.mktemp('guarded')}/nonces.sqlite3"
-    tenant = {"keys": [hash_of(BACKEND)], "agent_keys": [hash_of(AGENT)], "rate": "2/minute"}
+    tenants = {
+        "contoso": {"keys": [hash_of(BACKEND)], "agent_keys": [hash_of(AGENT)], "rate": "2/minute"},
+        "fabrikam": {"keys": [hash_of(UNLIMITED)]},
+    }
     with running_service(
-        nonce_store=store, trust_dir=trust_dir, workers=1, VERIFIER_TENANTS=json.dumps({"contoso": tenant})
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def roomy(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path) -> Iterator[RunningServer]:
-    """A service that reads documents with a claim of 16 KiB."""
-    store = f"sqlite://{tmp_path_factory.mktemp('roomy')}/nonces.sqlite3"
-    with running_service(
-        nonce_store=store, trust_dir=trust_dir, workers=1, VERIFIER_MAXIMUM_BODY_BYTES="131072"
+        nonce_store=store,
+        trust_dir=trust_dir,
+        workers=1,
+        VERIFIER_TENANTS=json.dumps(tenants),
+        VERIFIER_MAXIMUM_BODY_BYTES="131072",
     ) as running:
         yield running
 
@@ -123,7 +125,7 @@ def a_file(data: bytes, name: str = "document") -> FilePayload:
 
 def inspect(page: Page, data: bytes, *, at: datetime | None = None, policy: str = "") -> None:
     """Give the page these bytes as a file, and wait for the answer."""
-    page.get_by_label("As of").fill("" if at is None else at.isoformat().replace("+00:00", "Z"))
+    page.get_by_role("textbox", name="As of").fill("" if at is None else at.isoformat().replace("+00:00", "Z"))
     page.get_by_label("Policy", exact=True).fill(policy)
     page.get_by_label("File", exact=True).set_input_files(a_file(data))
     expect(page.locator("#result")).to_have_attribute("aria-busy", "false")
@@ -135,6 +137,8 @@ def outcomes(page: Page) -> dict[str, str]:
 
 
 def open_everything(page: Page) -> None:
+    for button in page.get_by_role("button", name="Open all").all():  # there is none without a structure
+        button.click()
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     for button in page.get_by_role("button", name=re.compile("^Show all")).all():
         button.click()
@@ -153,14 +157,14 @@ def test_example_shows_what_its_vector_expects(page: Page, example: object) -> N
         expect(result).to_contain_text("Refused")
         expect(result.get_by_role("link")).to_have_attribute("href", f"/problems/{vector.expected.code}")
         expect(page.get_by_role("region", name="Claims unverified")).to_be_visible()
-    assert page.get_by_label("As of").input_value() == chosen.moment
+    assert page.get_by_role("textbox", name="As of").input_value() == chosen.moment
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.asset)
 def test_example_is_a_copy_of_its_vector(archive: RunningServer, example: object) -> None:
     [chosen] = [one for one in EXAMPLES if one is example]
     vector = find_vector(chosen.vector)
-    assert archive.request("GET", f"/assets/{chosen.asset}").body == vector.post.body
+    assert replace(archive, described=False).request("GET", f"/assets/{chosen.asset}").body == vector.post.body
     assert chosen.at == vector.at
 
 
@@ -220,7 +224,7 @@ def test_a_claim_without_its_mark_is_found_by_these_tests(page: Page) -> None:
     page.get_by_role("button", name="A tampered document").click()
     page.get_by_role("region", name="Claims unverified").wait_for()
     page.evaluate("document.querySelector('.unverified .rows tr:nth-child(2) .mark').remove()")
-    value = page.locator(".unverified .rows tr:nth-child(2) td").inner_text()
+    value = page.get_by_role("region", name="Claims unverified").locator("tr:nth-child(2) td").inner_text()
     assert page.evaluate(_UNMARKED, [value]) == [value]
 
 
@@ -228,7 +232,10 @@ def test_verified_document_shows_chain_names_times_and_structure(page: Page) -> 
     page.get_by_role("button", name="A verified document").click()
     expect(page.get_by_role("img", name=re.compile("^Chain from the signer to the trust anchor"))).to_be_visible()
     description = page.locator("svg.picture desc").all_text_contents()
-    assert any("Trust anchor: Microsoft TLS RSA Root G2" in one and "pin active" in one for one in description)
+    chain = (
+        "Signer: metadata.azure.com.*Issuer: Microsoft TLS G2 RSA CA OCSP 02.*pin active.*Trust anchor: .*pin active"
+    )
+    assert any(re.search(chain, one) for one in description)
     assert any("created 2026-07-28 13:24:00 UTC, expires 2026-07-28 19:24:00 UTC" in one for one in description)
     names = page.get_by_role("region", name="Names of the signer")
     assert names.get_by_role("row").nth(2).inner_text().split() == [
@@ -241,7 +248,7 @@ def test_verified_document_shows_chain_names_times_and_structure(page: Page) -> 
     structure.get_by_role("button", name="Close all").click()
     expect(structure.get_by_text("signedData", exact=True)).to_be_hidden()
     structure.get_by_role("button", name="Open all").click()
-    expect(structure.get_by_text("eContent", exact=True)).to_be_visible()
+    expect(structure.locator(".field", has_text=re.compile("^eContent$"))).to_be_visible()
 
 
 def test_answer_can_be_read_and_copied_as_json(browser: Browser, archive: RunningServer) -> None:
@@ -266,7 +273,7 @@ def test_any_form_of_a_document_can_be_pasted(page: Page, form: str) -> None:
     page.get_by_label("Document", exact=True).fill(
         {"answer": vector.post.body.decode(), "base64": signature, "pem": pem}[form]
     )
-    page.get_by_label("As of").fill("2026-07-28 14:00")
+    page.get_by_role("textbox", name="As of").fill("2026-07-28 14:00")
     page.get_by_role("button", name="Inspect").click()
     expect(page.locator("#result .notice")).to_contain_text("Verified")
     expect(page.locator("#result")).to_contain_text("2026-07-28 14:00:00 UTC")
@@ -276,7 +283,7 @@ def test_a_dropped_file_is_sent_unchanged_and_keeps_what_was_typed(page: Page) -
     der = base64.b64decode(json.loads(find_vector(EXAMPLES[0].vector).post.body)["signature"])
     typed = page.get_by_label("Document", exact=True)
     typed.fill("my notes")
-    page.get_by_label("As of").fill("2026-07-28T14:00:00Z")
+    page.get_by_role("textbox", name="As of").fill("2026-07-28T14:00:00Z")
     with page.expect_request("**/v1/inspections*") as sent:
         page.evaluate(
             """bytes => {
@@ -308,11 +315,12 @@ def test_an_inspection_redeems_no_nonce(browser: Browser, service: RunningServer
 
 
 @pytest.mark.parametrize("make", [genuine_document, forged_document], ids=["genuine", "forged"])
-def test_hostile_document_is_shown_as_text(browser: Browser, roomy: RunningServer, make: object) -> None:
+def test_hostile_document_is_shown_as_text(browser: Browser, guarded: RunningServer, make: object) -> None:
     is_genuine = make is genuine_document
     document = genuine_document() if is_genuine else forged_document()
-    with watched_page(browser, roomy.url) as page:
-        page.goto(roomy.url)
+    with watched_page(browser, guarded.url) as page:
+        page.goto(guarded.url)
+        page.get_by_label("API key").fill(UNLIMITED)
         inspect(page, document)
         claims = page.get_by_role("region", name="Claims" if is_genuine else "Claims unverified", exact=True)
         # It is there as text, with its escapes.
@@ -321,6 +329,8 @@ def test_hostile_document_is_shown_as_text(browser: Browser, roomy: RunningServe
         if is_genuine:
             expect(page.locator("#result .notice")).to_contain_text("Verified")
             assert len(claims.inner_text()) < len(LONG) // 2
+        page.emulate_media(color_scheme="light" if is_genuine else "dark")
+        page.set_viewport_size(PHONE)
         found = violations(page)
         open_everything(page)
         if is_genuine:
@@ -328,31 +338,27 @@ def test_hostile_document_is_shown_as_text(browser: Browser, roomy: RunningServe
         else:
             assert page.evaluate(_UNMARKED, [SCRIPT[:20], "gnp.exe"]) == []
         assert page.evaluate(_HIDDEN_TEXTS, HIDDEN) == []
-        found += violations(page)
-        page.emulate_media(color_scheme="dark")
-        found += violations(page, "color-contrast")
-        page.set_viewport_size(PHONE)
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        found += violations(page)
         assert found == []
         assert page.evaluate("window.cheated") is None
-    assert REORDERED.encode() in document
+    assert "\u202egnp.exe".encode() in document
 
 
-@pytest.mark.parametrize("name", ["A verified document", "A tampered document"])
-def test_page_is_accessible_and_fits_a_phone(page: Page, name: str) -> None:
+def test_page_is_accessible_in_light_and_dark_and_fits_a_phone(page: Page) -> None:
     found = violations(page)
-    page.get_by_role("button", name=name).click()
-    page.locator("#report section").first.wait_for()
-    open_everything(page)
+    page.get_by_role("button", name="A verified document").click()
+    expect(page.locator("#result .notice")).to_contain_text("Verified")
+    page.evaluate("for (const one of document.querySelectorAll('.certificate')) one.open = true")
     found += violations(page)
     page.emulate_media(color_scheme="dark")
-    found += violations(page, "color-contrast")
     page.set_viewport_size(PHONE)
+    page.get_by_role("button", name="A tampered document").click()
+    expect(page.locator("#result .notice")).to_contain_text("Refused")
+    assert found + violations(page) == []
+    open_everything(page)
     page.wait_for_timeout(200)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    assert found + violations(page) == []
 
 
 def test_keyboard_alone_inspects_a_document_and_opens_the_structure(page: Page) -> None:
@@ -376,9 +382,9 @@ def test_keyboard_alone_inspects_a_document_and_opens_the_structure(page: Page) 
     expect(page.get_by_role("status")).to_have_text("Verified.")
     tab_to("element.tagName === 'SUMMARY' && element.textContent.includes('encapContentInfo')")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    expect(page.get_by_text("eContent", exact=True)).to_be_hidden()
+    expect(page.locator(".field", has_text=re.compile("^eContent$"))).to_be_hidden()
     page.keyboard.press("Enter")
-    expect(page.get_by_text("eContent", exact=True)).to_be_visible()
+    expect(page.locator(".field", has_text=re.compile("^eContent$"))).to_be_visible()
 
 
 def test_problems_are_sentences_and_the_key_stays_in_memory(browser: Browser, guarded: RunningServer) -> None:
@@ -404,10 +410,10 @@ def test_problems_are_sentences_and_the_key_stays_in_memory(browser: Browser, gu
         expect_problem("The API key has a character that no key has.", typed="кey")
         expect_problem("This kind of API key is not allowed here.", typed=AGENT)
         expect_problem("Verified", typed=BACKEND)
-        page.get_by_label("As of").fill("yesterday")
+        page.get_by_role("textbox", name="As of").fill("yesterday")
         expect_problem("The service did not accept the request.", typed=BACKEND)
-        page.get_by_label("As of").fill("")
-        expect_problem("You have sent more requests than your rate allows. Try again in", typed=BACKEND)
+        page.get_by_role("textbox", name="As of").fill("")
+        expect_problem("You have sent more requests than your rate allows.Try again in", typed=BACKEND)
         assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
         assert page.context.cookies() == []
         assert BACKEND not in page.url
@@ -433,10 +439,10 @@ def test_unavailable_service_and_large_files_are_told_and_the_input_stays(
             lambda route: route.fulfill(status=503, body=json.dumps(problem), headers={"Retry-After": "3"}),
         )
         page.get_by_role("button", name="Inspect").click()
-        expect(result).to_contain_text("The service is not available at the moment. Try again in 3 seconds.")
+        expect(result).to_contain_text("The service is not available at the moment.Try again in 3 seconds.")
         page.unroute("**/v1/inspections*")
         assert document.input_value() == "MIIM"
-        inspect(page, find_vector("too-large/one-byte-over").post.body)
+        inspect(page, find_vector("too-large/json-one-byte-too-many").post.body)
         expect(result).to_contain_text("The request is larger than this service reads.")
         page.get_by_label("File", exact=True).set_input_files(a_file(bytes(1024 * 1024 + 1)))
         expect(result).to_contain_text("No service reads more than 1,048,576 bytes.")
