@@ -7,7 +7,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from support import documents
+from support import cms, documents
 from support.live_documents import current_pki
 
 from verifier.emulator import pki
@@ -69,8 +69,8 @@ def _forged_document() -> bytes:
         issuer_urls=(f"http://host.invalid/{SCRIPT}",),
     )
     content = hostile_content(long_claim=False)
-    info = documents.cms.sign_content(content, certificate=signer.certificate, key=signer.key)
-    return documents.cms.SignedData(
+    info = cms.sign_content(content, certificate=signer.certificate, key=signer.key)
+    return cms.SignedData(
         digest_algorithms=(info.digest_algorithm,),
         content=content,
         certificates=(documents.der(signer.certificate), documents.der(root.certificate)),
