@@ -334,6 +334,8 @@ def inspected(trust_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     environment = {
         "VERIFIER_TRUST_DIR": str(trust_dir),
         "VERIFIER_NONCE_STORE": f"sqlite://{directory}/nonces.sqlite3",
+        # HTML for people, and no part of the API.
+        "VERIFIER_PAGES": "false",
         **_settings(directory),
     }
     done = subprocess.run(
