@@ -9,6 +9,7 @@ from verifier.adapters.http.options import ServerOptions
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.urls import Login, RedisOptions
 from verifier.adapters.settings.settings import Settings, SettingsError
+from verifier.adapters.settings.values import is_loopback
 from verifier.adapters.sqlite.files import BUSY_TIMEOUT
 from verifier.adapters.stores.blocking import Runner, run_inline
 from verifier.adapters.stores.decision_stores import open_decision_link, open_decision_store
@@ -82,6 +83,11 @@ def server_options(settings: Settings) -> ServerOptions:
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
     )
+
+
+def serves_pages(settings: Settings) -> bool:
+    """Return whether the service serves its pages. By default it does so on loopback only."""
+    return is_loopback(settings.host) if settings.pages is None else settings.pages
 
 
 def redis_options(settings: Settings, url: str) -> RedisOptions:

@@ -29,13 +29,14 @@ from verifier.api.app import answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Callers, Tenants
 from verifier.api.decision_routes import create_decision_blueprint
+from verifier.api.pages import create_pages_blueprint
 from verifier.api.routes import Service, create_metrics_blueprint
 from verifier.api.source_addresses import SourceAddresses
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.cli.commands import ExitStatus
 from verifier.core.discovery import DiscoveryMode
 from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityFound
-from verifier.startup import StartupState, create_fetcher, load_spans, pkcs11_options, server_options, start_up
+from verifier.startup import StartupState, create_fetcher, load_spans, pkcs11_options, server_options, serves_pages, start_up
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.chain_cache import ChainCache
 from verifier.usecases.decisions import Decisions
@@ -198,6 +199,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
                 create_trust_blueprint(
                     administration, feed, callers, clock, maximum_body_bytes=settings.maximum_body_bytes
                 ),
+                *((create_pages_blueprint(__version__),) if serves_pages(settings) else ()),
                 create_metrics_blueprint(metrics.render, own_listener=settings.metrics_port is not None),
             ),
         )

@@ -164,6 +164,13 @@ REFERENCE: Mapping[str, SettingText] = {
         summary="Permits another host than loopback without tenants: each client that reaches the service may then "
         "use it.",
     ),
+    "pages": SettingText(
+        allowed="true, false",
+        summary="Whether the service serves pages for people: an inspector of documents, decisions, and trust.",
+        more="Open `/` in a browser. They ask the HTTP API with the key that you type in.",
+        default="true if `VERIFIER_HOST` is loopback, otherwise false",
+        example="true",
+    ),
     "trusted_proxies": SettingText(
         allowed="0 to 16",
         summary="The number of proxies in front that add the address of their peer to `X-Forwarded-For`.",

@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     # Without tenants, any client can use the service. Outside loopback, an operator must confirm that here.
     allow_open_listening: bool = False
+    # Without it, the service serves its pages if it listens on loopback.
+    pages: bool | None = None
     # The number of proxies that add the address of their peer to X-Forwarded-For. Limits of agent keys need it.
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0
     workers: Annotated[int, Field(ge=1, le=64)] = 2

@@ -1,0 +1,42 @@
+"""Name the documents that fill the inspector with one click. They are copies of vectors, and never expire."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from verifier.core.values import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A genuine document of Azure, or a changed copy of it. `vector` is its source, `at` the time to inspect it."""
+
+    asset: str
+    label: str
+    vector: str
+    at: datetime
+
+    @property
+    def moment(self) -> str:
+        return self.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+EXAMPLES: Final = (
+    Example(
+        asset="example-verified.json",
+        label="A verified document",
+        vector="verified/azure-eastus-2026-07-28",
+        at=datetime(2026, 7, 28, 14, tzinfo=UTC),
+    ),
+    Example(
+        asset="example-expired.json",
+        label="An expired document",
+        vector="document-expired/azure-eastus-2026-07-28",
+        at=datetime(2026, 7, 28, 20, tzinfo=UTC),
+    ),
+    Example(
+        asset="example-tampered.json",
+        label="A tampered document",
+        vector="signature-invalid/azure-eastus-2026-07-28-tampered",
+        at=datetime(2026, 7, 28, 14, tzinfo=UTC),
+    ),
+)

@@ -1,0 +1,133 @@
+// Build the DOM from elements and text. No text is ever read as HTML.
+
+// Characters that hide, reorder or break other text: controls, directional marks, zero-width and tag characters.
+const HIDDEN =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff]|[\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
+const LONG = 240;
+
+/** Create an element. `properties` are attributes, `class`, and functions as listeners of the event `onevent`. */
+export function el(tag, properties = {}, ...children) {
+  return fill(document.createElement(tag), properties, children);
+}
+
+/** Set attributes and listeners of an element, and append children: nodes, texts, or lists of them. */
+export function fill(element, properties, children) {
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  const given = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  element.append(...given);
+  return element;
+}
+
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+/** Return the text with each hidden character written as `\u{202E}`. For attributes and copies. */
+export function escaped(text) {
+  return String(text).replace(HIDDEN, code);
+}
+
+/** Return nodes that show the text. Hidden characters are marked escapes, never the characters themselves. */
+export function visible(text) {
+  const whole = String(text);
+  const nodes = [];
+  let place = 0;
+  for (const match of whole.matchAll(HIDDEN)) {
+    if (match.index > place) nodes.push(document.createTextNode(whole.slice(place, match.index)));
+    nodes.push(el("span", { class: "escape" }, code(match[0])));
+    place = match.index + match[0].length;
+  }
+  if (place < whole.length) nodes.push(document.createTextNode(whole.slice(place)));
+  return nodes;
+}
+
+function code(character) {
+  return `\\u{${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}}`;
+}
+
+/** Show a value that others chose: isolated from the text around it, and cut if it is long, with a button for the rest. */
+export function shown(text, { limit = LONG, className = "" } = {}) {
+  const whole = String(text);
+  const box = el("bdi", { class: `value ${className}`.trim() });
+  if (whole.length <= limit * 1.25) {
+    box.append(...visible(whole));
+    return box;
+  }
+  const short = () => [...visible(whole.slice(0, limit)), "…"];
+  box.append(...short());
+  const button = el("button", {
+    type: "button",
+    class: "small",
+    "aria-expanded": "false",
+    onclick: () => {
+      const isOpen = button.getAttribute("aria-expanded") === "true";
+      box.replaceChildren(...(isOpen ? short() : visible(whole)));
+      button.setAttribute("aria-expanded", String(!isOpen));
+      button.textContent = isOpen ? label : "Show less";
+    },
+  });
+  const label = `Show all ${whole.length.toLocaleString("en")} characters`;
+  button.textContent = label;
+  return el("span", { class: "long" }, box, " ", button);
+}
+
+/** Show a moment of the API (RFC 3339, UTC) as `2026-07-28 12:00:00 UTC`. */
+export function moment(text) {
+  return el("time", { datetime: text, class: "moment" }, momentText(text));
+}
+
+export function momentText(text) {
+  const parts = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)/.exec(text);
+  return parts ? `${parts[1]} ${parts[2]} UTC` : escaped(text);
+}
+
+/** Return how far apart two times (milliseconds) are, such as `3 days`. */
+export function span(milliseconds) {
+  const units = [["year", 31557600e3], ["day", 864e5], ["hour", 36e5], ["minute", 6e4], ["second", 1e3]];
+  const size = Math.abs(milliseconds);
+  const [name, unit] = units.find(([, one]) => size >= one) ?? ["second", 1e3];
+  const number = Math.floor(size / unit);
+  return `${number} ${name}${number === 1 ? "" : "s"}`;
+}
+
+const ICONS = { good: "✓", bad: "✕", warn: "!", off: "–" };
+
+/** A word with an icon. `state` is good, bad, warn or off. The colour is never the only difference. */
+export function badge(state, word) {
+  return el("span", { class: `badge badge-${state}` }, el("span", { "aria-hidden": "true" }, ICONS[state]), ` ${word}`);
+}
+
+/** A framed message. The states are those of `badge`. */
+export function notice(state, title, ...children) {
+  return el("div", { class: `notice notice-${state}` }, el("p", {}, badge(state, title)), children);
+}
+
+/** Return a button that copies what `text` returns, and says so. */
+export function copyButton(label, text) {
+  const button = el("button", {
+    type: "button",
+    class: "small",
+    onclick: async () => {
+      let said = "Copied";
+      try {
+        await navigator.clipboard.writeText(text());
+      } catch {
+        // Without TLS, browsers give no clipboard to other hosts than loopback.
+        said = "The browser refused: select the text and copy it";
+      }
+      button.textContent = said;
+      announce(said);
+      setTimeout(() => (button.textContent = label), 2500);
+    },
+  }, label);
+  return button;
+}
+
+/** Say something to screen readers. */
+export function announce(text) {
+  byId("live").textContent = escaped(text);
+}
