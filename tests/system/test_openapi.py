@@ -36,8 +36,8 @@ from verifier.core.discovery import IssuerObservation
 from verifier.core.reasons import Reason
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
-from verifier.ports.trust import FeedState
 from verifier.ports.tokens import TokenAlgorithm
+from verifier.ports.trust import FeedState
 
 TENANT, SLOW, ADMIN = "tenant-key-of-the-tests", "slow-tenant-key-of-the-tests", "admin-key-of-the-tests"
 AGENT = "agent-key-of-the-tests"

@@ -73,8 +73,8 @@ class FeedStatus:
 class TrustFeed:
     """Look at the feed of `client`. `read` reads a published bundle, and raises TrustError.
 
-    `poll` and `look` do not run in a request, because they wait for the feed. A feed that fails changes nothing that is in force. `source` names
-    the feed for the operator.
+    `poll` and `look` run in no request, because they wait for the feed. A feed that fails changes nothing that is in
+    force. `source` names the feed for the operator.
     """
 
     client: FeedClient | None

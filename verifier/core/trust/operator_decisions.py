@@ -40,7 +40,7 @@ class FollowedBundle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedBundle:
-    """Record that an operator rejected a bundle of the trust feed. `sha256` is that of the bundle as it was published."""
+    """Record that an operator rejected a bundle of the trust feed. `sha256` is that of its bytes as published."""
 
     version: int
     sha256: str
@@ -158,8 +158,8 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
             return replace(decisions, pins={**decisions.pins, **joined}, rejected=decisions.rejected - pinned)
         case Unpin(sha256=sha256):
             return replace(decisions, pins={key: pin for key, pin in decisions.pins.items() if key != sha256})
-        case Reject(authority=authority):
-            return replace(decisions, rejected=decisions.rejected | {authority})
+        case Reject() | RejectBundle():
+            return _reject(decisions, change)
         case Deny(denials=more, denied_authorities=authorities):
             return replace(
                 decisions,
@@ -173,13 +173,7 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
                 },
             )
         case Follow(bundle=bundle):
-            present = decisions.followed
-            is_earlier = bundle is not None and present is not None and bundle.version < present.version
-            return decisions if is_earlier else replace(_without_rejection(decisions, bundle), followed=bundle)
-        case RejectBundle(bundle=rejected):
-            known = decisions.rejected_bundle
-            is_later = known is not None and known.version > rejected.version
-            return decisions if is_later else replace(decisions, rejected_bundle=rejected)
+            return _follow(decisions, bundle)
         case Allow(denials=fewer):  # pragma: no branch - mypy proves that the cases are all
             return replace(
                 decisions,
@@ -195,11 +189,21 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
             )
 
 
-def _without_rejection(decisions: OperatorDecisions, bundle: FollowedBundle | None) -> OperatorDecisions:
-    """Return the decisions without the rejection that this bundle ends."""
-    rejected = decisions.rejected_bundle
+def _reject(decisions: OperatorDecisions, change: Reject | RejectBundle) -> OperatorDecisions:
+    if isinstance(change, Reject):
+        return replace(decisions, rejected=decisions.rejected | {change.authority})
+    known, rejected = decisions.rejected_bundle, change.bundle
+    is_later = known is not None and known.version > rejected.version
+    return replace(decisions, rejected_bundle=known if is_later else rejected)
+
+
+def _follow(decisions: OperatorDecisions, bundle: FollowedBundle | None) -> OperatorDecisions:
+    """Return the decisions with this bundle in place of an earlier one, and without a rejection that it ends."""
+    present, rejected = decisions.followed, decisions.rejected_bundle
+    if bundle is not None and present is not None and bundle.version < present.version:
+        return decisions
     ends = rejected and bundle and bundle.raw is not None and bundle.version >= rejected.version
-    return replace(decisions, rejected_bundle=None) if ends else decisions
+    return replace(decisions, followed=bundle, rejected_bundle=None if ends else rejected)
 
 
 def certificates_of(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
