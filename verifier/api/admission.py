@@ -78,9 +78,15 @@ class Admission:
 
         Returns None for an administrator, whose requests have no rate. Raises RequestError and StoreUnavailable.
         """
-        tenant = self.callers().authenticate_reader(authorization_of(current_request()))
+        return self._admit_secret(self.callers().authenticate_reader, LimitedPath.DECISIONS)
+
+    def admit_inspection(self) -> Tenant | None:
+        """Do the same for an inspection, with its own count. In a service without tenants, every caller is admitted."""
+        return self._admit_secret(self.callers().authenticate_inspector, LimitedPath.INSPECTIONS)
+
+    def _admit_secret(self, authenticate: Callable[[str | None], Tenant | None], path: LimitedPath) -> Tenant | None:
+        tenant = authenticate(authorization_of(current_request()))
         if tenant is not None and tenant.rate is not None:
-            path = LimitedPath.DECISIONS
             self._count(path, f"{tenant.name}/{path}", tenant.rate, "this tenant")
         return tenant
 
@@ -156,6 +162,10 @@ class Admission:
         """
         callers = self.callers()
         return callers.tenants.policy_of(tenant), callers.policies
+
+    def policies_of_inspection(self, tenant: Tenant | None) -> tuple[str, Policies]:
+        """Do the same for an inspection. The documents of an administrator, who has no tenant, satisfy `default`."""
+        return (Policies.DEFAULT, self.callers().policies) if tenant is None else self.current_policies(tenant)
 
 
 def _rate_limited(whose: str, allowance: Allowance, *, note: str = "") -> RequestError:

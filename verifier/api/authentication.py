@@ -178,6 +178,10 @@ class Callers:
             raise _refusal("This endpoint needs a backend key or an admin key; you sent an agent key.")
         return caller.tenant
 
+    def authenticate_inspector(self, authorization: str | None) -> Tenant | None:
+        """Do the same as `authenticate_reader`. In a service without tenants, every caller is OPEN_TENANT."""
+        return OPEN_TENANT if self.tenants.are_open else self.authenticate_reader(authorization)
+
     def know(self, authorization: str | None) -> bool:
         """Return whether the Authorization header carries a secret key: an admin key or a backend key."""
         try:

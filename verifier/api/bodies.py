@@ -23,12 +23,13 @@ _RETRY_AFTER = timedelta(seconds=1)
 INCOMPLETE = "The body is incomplete: it ended early, or did not arrive in time. Send the whole request again."
 
 
-def read_body(asked: Request, *, limit: int) -> bytes:
-    """Return the body of the request, of at most `limit` bytes. Refuse query strings and compressed bodies.
+def read_body(asked: Request, *, limit: int, takes_query: bool = False) -> bytes:
+    """Return the body of the request, of at most `limit` bytes. Refuse compressed bodies, and unexpected query strings.
 
     Raises RequestError, and FormatRefused if the body exceeds the limit.
     """
-    refuse_query(asked)
+    if not takes_query:
+        refuse_query(asked)
     environ = asked.environ
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise RequestError(

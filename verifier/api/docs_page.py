@@ -48,7 +48,7 @@ _WORDS = {
     "uri-reference": "path",
 }
 _KEYS = {
-    "tenantKey": "a backend key or an agent key, if the service has tenants",
+    "tenantKey": "a backend key or an agent key",
     "backendKey": "a backend key",
     "adminKey": "an admin key",
 }
@@ -99,7 +99,9 @@ def _operation(method: str, path: str, operation: _Node) -> Iterator[str]:
         yield f"<p>{_prose(operation['description'])}</p>"
     keys = [name for choice in operation["security"] for name in choice]
     if keys:
-        yield f"<p>Needs {escape(' or '.join(_KEYS[key] for key in keys))}: <code>Authorization: Bearer KEY</code>.</p>"
+        needed = " or ".join(_KEYS[key] for key in keys)
+        condition = "" if all(operation["security"]) else ", if the service has tenants"
+        yield f"<p>Needs {escape(needed)}{condition}: <code>Authorization: Bearer KEY</code>.</p>"
     for place, title in _PLACES.items():
         parameters = [one for one in operation.get("parameters", ()) if one["in"] == place]
         if parameters:

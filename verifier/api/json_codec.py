@@ -44,7 +44,7 @@ Json = Mapping[str, object]
 
 _HIDDEN = "Send an admin key or a backend key to see the detail."
 
-_PolicyName = Annotated[str, Field(min_length=1, max_length=64)]
+PolicyName = Annotated[str, Field(min_length=1, max_length=64)]
 _VmId = Annotated[
     str,
     AfterValidator(parse_vm_id),
@@ -85,7 +85,7 @@ class NonceRequest(RequestBody):
     """The body of POST /v1/nonces. The body and each of its fields are optional."""
 
     vmId: _VmId | None = None  # noqa: N815 - IMDS's name
-    policy: _PolicyName | None = None
+    policy: PolicyName | None = None
     # RFC 7638 section 3: the base64url form of a SHA-256.
     jkt: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")] | None = None
 
@@ -96,7 +96,7 @@ class AttestationRequest(RequestBody):
     encoding: str
     signature: str
     nonce: Annotated[str, Field(min_length=1, max_length=MAX_NONCE_CHARACTERS)] | None = None
-    policy: _PolicyName | None = None
+    policy: PolicyName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,7 @@ _SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
     # The empty requirement: a service without tenants needs no key.
     Caller.TENANT: [{"tenantKey": []}, {}],
     Caller.READER: [{"backendKey": []}, {"adminKey": []}],
+    Caller.INSPECTOR: [{"backendKey": []}, {"adminKey": []}, {}],
     Caller.ADMINISTRATOR: [{"adminKey": []}],
 }
 

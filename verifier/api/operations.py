@@ -11,6 +11,8 @@ from verifier.api.answers import (
 )
 from verifier.api.decision_answers import DecisionJson, DecisionPageJson, UsageJson
 from verifier.api.decision_queries import DecisionQuery, UsageQuery
+from verifier.api.inspection_answers import InspectionJson
+from verifier.api.inspection_routes import InspectionQuery
 from verifier.api.json_codec import AttestationRequest, NonceRequest
 from verifier.api.problems import Code, Failure, RequestFault
 from verifier.api.request_bodies import RequestBody
@@ -34,6 +36,8 @@ class Caller(StrEnum):
     TENANT = "tenant"
     #: A backend key or an admin key, but no agent key.
     READER = "reader"
+    #: A reader, or anybody if the service has no tenants.
+    INSPECTOR = "inspector"
     ADMINISTRATOR = "administrator"
 
 
@@ -128,6 +132,13 @@ def _reading(
 
 
 _UNKNOWN = RequestFault.NOT_FOUND
+_EVIDENCE: tuple[tuple[str, Shape], ...] = (
+    (JSON, AttestationRequest),
+    (TEXT, str),
+    ("application/pkcs7-mime", bytes),
+    ("application/cms", bytes),
+    (BYTES, bytes),
+)
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="post",
@@ -153,15 +164,24 @@ OPERATIONS: tuple[Operation, ...] = (
         "and whether the agent may retry. The document must satisfy the policies of the tenant, the nonce and the "
         "request.",
         caller=Caller.TENANT,
-        takes=(
-            (JSON, AttestationRequest),
-            (TEXT, str),
-            ("application/pkcs7-mime", bytes),
-            ("application/cms", bytes),
-            (BYTES, bytes),
-        ),
+        takes=_EVIDENCE,
         answers=(Answer(description="The document is accepted.", shape=AttestationResultJson),),
         codes=_TENANT | frozenset(Reason),
+    ),
+    Operation(
+        method="post",
+        path="/v1/inspections",
+        name="inspect",
+        tag="Inspection",
+        summary="Show what an appraisal finds",
+        description="For people: the answer is 200 also for a refused document, and shows each check, what is in the "
+        "document and its structure. It redeems no nonce and issues no token, so it never replaces an appraisal. A "
+        "nonce in the body is compared only.",
+        caller=Caller.INSPECTOR,
+        takes=_EVIDENCE,
+        query=InspectionQuery,
+        answers=(Answer(description="The findings.", shape=InspectionJson),),
+        codes=_TENANT,
     ),
     _reading(
         "/v1/decisions",

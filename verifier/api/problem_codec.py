@@ -53,11 +53,11 @@ def refusal_json(
     if isinstance(refused, PolicyRefused) and claims is not None and not is_public:
         problem["claims"] = claims_json(claims)
         if isinstance(refused, PolicyDenied):
-            problem["denial"] = _denial_json(refused.denial)
+            problem["denial"] = denial_json(refused.denial)
     return problem
 
 
-def _denial_json(denial: Denial) -> PolicyDenialJson:
+def denial_json(denial: Denial) -> PolicyDenialJson:
     return {
         "policy": denial.policy,
         "rule": denial.rule,

@@ -1,4 +1,4 @@
-"""Implement `imds-verifier verify` and `inspect`: appraise or show documents from files, without a service."""
+"""Implement `imds-verifier verify`: appraise documents from files, without a service."""
 
 import argparse
 import json
@@ -14,12 +14,10 @@ from verifier.cli.commands import CommandParts, ExitStatus, UsageError, read_doc
 from verifier.cli.document_files import find_documents
 from verifier.cli.verify_many import status_of, verify_many
 from verifier.core import evidence
-from verifier.core.encoding.moments import moment_json
 from verifier.core.encoding.printable import printable
-from verifier.core.envelope import read_envelope
-from verifier.core.model import AttestationResult, Envelope
+from verifier.core.model import AttestationResult
 from verifier.core.policy import UnknownPolicyError
-from verifier.core.reasons import FormatRefused, Outcome, Reason, Refused
+from verifier.core.reasons import Outcome, Reason, Refused
 from verifier.core.trust.bundle import TrustError
 from verifier.ports.clock import Clock
 from verifier.usecases.archive import ArchiveVerifier
@@ -73,27 +71,6 @@ def verify_command(create: ArchiveVerifierFactory, clock: Clock) -> CommandParts
     )
 
 
-def inspect_command() -> CommandParts:
-    def run(arguments: argparse.Namespace) -> int:
-        raw = read_document_file(arguments.file)
-        try:
-            evidence.check_size(raw)
-            envelope = read_envelope(evidence.from_file(raw))
-        except FormatRefused as refused:
-            return tell_refusal(refused, problem_codec.refusal_json(refused), as_json=False)
-        sys.stdout.write(as_json_text(_inspected(envelope)))
-        return ExitStatus.DONE
-
-    return CommandParts(
-        configure=_add_file,
-        run=run,
-    )
-
-
-def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help=FILE_HELP)
-
-
 def appraise_file(
     verifier: ArchiveVerifier, raw: bytes, *, at: datetime, nonce: str | None, policy: str | None
 ) -> AttestationResult:
@@ -137,25 +114,6 @@ def _as_text(result: AttestationResult) -> str:
         f"not checked, {check.name}: {check.detail}" for check in result.checks if check.outcome is Outcome.SKIPPED
     ]
     return "\n".join(lines) + "\n"
-
-
-def _inspected(envelope: Envelope) -> json_codec.Json:
-    signer = envelope.signer
-    return {
-        "UNVERIFIED": "the fields below are not verified: anyone can forge such a document",
-        "unverifiedContent": envelope.unverified_content.decode("utf-8", errors="backslashreplace"),
-        "unverifiedSigner": {
-            **json_codec.signer_json(
-                signer, [name.decode("ascii", "backslashreplace") for name in signer.common_names + signer.dns_names]
-            ),
-            "notBefore": moment_json(signer.not_before),
-        },
-        "digestAlgorithm": envelope.digest_oid,
-        "signatureAlgorithm": envelope.signature_oid,
-        "signedAttributes": envelope.signed_attributes is not None,
-        "otherCertificates": len(envelope.unverified_candidates),
-        "sha256": envelope.sha256,
-    }
 
 
 def as_json_text(value: json_codec.Json) -> str:

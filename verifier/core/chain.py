@@ -85,6 +85,7 @@ def build_chain(claims: UnverifiedClaims, *, now: datetime, bundle: TrustBundle)
         ChainLink(
             subject=entry.certificate.subject,
             sha256=entry.certificate.sha256,
+            not_before=entry.certificate.not_before,
             not_after=entry.certificate.not_after,
             state=entry.state_at(now),
             origin=entry.origin,

@@ -21,8 +21,17 @@ def decode_claims(named: NamedContent) -> DecodedClaims:
     A field that is absent or null becomes None. `document` keeps unknown fields.
     Not checked: whether the document is in its validity window, and whether its claims are true.
     """
+    claims, document = read_claims(named.signed.content)
+    return DecodedClaims(named=named, claims=claims, document=MappingProxyType(document))
+
+
+def read_claims(content: bytes) -> tuple[Claims, dict[str, object]]:
+    """Return the claims in the content, and the whole object. Raises ClaimsRefused.
+
+    Not checked: everything that `decode_claims` does not check, and whether anybody signed the content.
+    """
     try:
-        document = strict_json.decode(named.signed.content)
+        document = strict_json.decode(content)
     except JsonError as error:
         raise _malformed(f"The signed content is not one strict JSON object: {error}.") from error
     times = _times(document)
@@ -36,7 +45,7 @@ def decode_claims(named: NamedContent) -> DecodedClaims:
         created_on=_time(times, "createdOn"),
         expires_on=_time(times, "expiresOn"),
     )
-    return DecodedClaims(named=named, claims=claims, document=MappingProxyType(document))
+    return claims, document
 
 
 def _vm_id(document: Mapping[str, object]) -> str:

@@ -36,7 +36,7 @@ class SignedAttributes:
 class Envelope:
     """A well-formed SignedData with one signer, whose certificate is the one that its sid names.
 
-    Known now: form only. Only core.signature and `inspect` may use `unverified_content`.
+    Known now: form only. Only core.signature and usecases.inspection may use `unverified_content`.
     """
 
     sha256: str
@@ -137,6 +137,7 @@ class ChainLink:
 
     subject: str
     sha256: str
+    not_before: datetime
     not_after: datetime
     state: State
     origin: Origin

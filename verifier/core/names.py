@@ -30,13 +30,21 @@ def identify_cloud(signed: SignedContent) -> NamedContent:
 
     Not checked: that an authority issued a certificate for these names. A self-made certificate passes.
     """
-    signer = signed.signer
+    cloud, names, server_name = _find_identity(signed.signer)
+    return NamedContent(signed=signed, cloud=cloud, names=names, server_name=server_name)
+
+
+def claimed_cloud(signer: Certificate) -> Cloud:
+    """Return the cloud that `identify_cloud` would return for content of this signer. Raises SignerNameRefused."""
+    return _find_identity(signer).cloud
+
+
+def _find_identity(signer: Certificate) -> _Identity:
     identity = _IDENTITIES.find(signer.sha256)
     if identity is None:
         identity = _identify(signer)
         _IDENTITIES.keep(signer.sha256, identity)
-    cloud, names, server_name = identity
-    return NamedContent(signed=signed, cloud=cloud, names=names, server_name=server_name)
+    return identity
 
 
 def _identify(signer: Certificate) -> _Identity:

@@ -64,6 +64,7 @@ class LimitedPath(StrEnum):
     ATTESTATIONS = "attestations"
     #: Decisions and usage.
     DECISIONS = "decisions"
+    INSPECTIONS = "inspections"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,26 @@ def policies_now(source: PolicySource) -> Policies:
     return source() if callable(source) else source
 
 
+def check_policies(policies: Policies, *, tenant: str, asked: str | None) -> None:
+    """Check that the policies exist. Raises UnknownPolicyError for `asked`, and Unavailable for the `tenant`'s."""
+    if asked is not None:
+        policies.find(asked)
+    try:
+        policies.find(tenant)
+    except UnknownPolicyError as error:
+        # The fault is not the caller's, so this is no refusal, and the nonce stays unused.
+        raise Unavailable(f"The tenant's policy {tenant[:64]!r} is not in the settings in force.") from error
+
+
+def check_served(cloud: Cloud, served: frozenset[Cloud]) -> None:
+    """Refuse a document of a cloud that is not `served`. Raises ChainRefused."""
+    if cloud not in served:
+        raise ChainRefused(
+            Reason.CHAIN_UNTRUSTED,
+            f"{cloud} is not served here. The setting VERIFIER_CLOUDS names the clouds that are.",
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
     """Issue nonces and appraise evidence. Thread-safe if the ports are.
@@ -145,13 +165,7 @@ class Verifier:
         Unavailable also if `tenant_policy` does not exist, because no document can be accepted without it.
         """
         policies = policies_now(self.policies) if policies is None else policies
-        if policy is not None:
-            policies.find(policy)
-        try:
-            policies.find(tenant_policy)
-        except UnknownPolicyError as error:
-            # The fault is not the caller's, so this is no refusal, and the nonce stays unused.
-            raise Unavailable(f"The tenant's policy {tenant_policy[:64]!r} is not in the settings in force.") from error
+        check_policies(policies, tenant=tenant_policy, asked=policy)
         now = self.clock.now()
         try:
             verified = pipeline.appraise(
@@ -216,12 +230,7 @@ class Verifier:
 
         Raises ChainRefused.
         """
-        cloud = claims.cloud
-        if cloud not in self.served:
-            raise ChainRefused(
-                Reason.CHAIN_UNTRUSTED,
-                f"{cloud} is not served here. The setting VERIFIER_CLOUDS names the clouds that are.",
-            )
+        check_served(claims.cloud, self.served)
         bundle = self.trust.bundle()
         try:
             return self.chains.build(claims, now=now, bundle=bundle)

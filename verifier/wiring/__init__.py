@@ -30,9 +30,10 @@ def _load_verify() -> CommandParts:
 
 
 def _load_inspect() -> CommandParts:
-    from verifier.cli.verify import inspect_command  # noqa: PLC0415 - for this command alone
+    from verifier.cli.inspection import inspect_command  # noqa: PLC0415 - for this command alone
+    from verifier.wiring.offline import create_inspector  # noqa: PLC0415 - as above
 
-    return inspect_command()
+    return inspect_command(create_inspector)
 
 
 def _load_policy() -> CommandParts:
@@ -135,7 +136,11 @@ COMMANDS = (
         summary="Verify attested documents from files, at present or at an earlier time, and print their claims.",
         load=_load_verify,
     ),
-    Command(name="inspect", summary="Show the content of a document without verifying it.", load=_load_inspect),
+    Command(
+        name="inspect",
+        summary="Show each check of a document, its claims and its structure, as JSON.",
+        load=_load_inspect,
+    ),
     Command(name="policy", summary="Test the policies in a file on a document.", load=_load_policy),
     Command(
         name="conformance",

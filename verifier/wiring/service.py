@@ -29,6 +29,7 @@ from verifier.api.app import answer_unhandled, create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Callers, Tenants
 from verifier.api.decision_routes import create_decision_blueprint
+from verifier.api.inspection_routes import create_inspection_blueprint
 from verifier.api.pages import create_pages_blueprint
 from verifier.api.routes import Service, create_metrics_blueprint
 from verifier.api.source_addresses import SourceAddresses
@@ -36,10 +37,19 @@ from verifier.api.trust_routes import create_trust_blueprint
 from verifier.cli.commands import ExitStatus
 from verifier.core.discovery import DiscoveryMode
 from verifier.ports.telemetry import Recorder, TokenAudienceShared, TrustOddityFound
-from verifier.startup import StartupState, create_fetcher, load_spans, pkcs11_options, server_options, serves_pages, start_up
+from verifier.startup import (
+    StartupState,
+    create_fetcher,
+    load_spans,
+    pkcs11_options,
+    server_options,
+    serves_pages,
+    start_up,
+)
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.chain_cache import ChainCache
 from verifier.usecases.decisions import Decisions
+from verifier.usecases.inspection import Inspector
 from verifier.usecases.issuer_discovery import IssuerDiscovery
 from verifier.usecases.readiness import Readiness
 from verifier.usecases.trust_administration import TrustAdministration
@@ -164,6 +174,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
         served=settings.clouds,
         tokens=tokens,
     )
+    inspector = Inspector(trust=trust, clock=clock, limits=settings.limits, served=settings.clouds, chains=chains)
     metrics = Metrics(
         recorder=counts,
         trust=TrustCollector(
@@ -196,6 +207,7 @@ def create_service(settings: Settings, counts: MetricsRecorder, prepared: Startu
             tokens=tokens,
             blueprints=(
                 create_decision_blueprint(decisions, admission, clock),
+                create_inspection_blueprint(inspector, admission, maximum_body_bytes=settings.maximum_body_bytes),
                 create_trust_blueprint(
                     administration, feed, callers, clock, maximum_body_bytes=settings.maximum_body_bytes
                 ),

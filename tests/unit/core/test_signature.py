@@ -325,7 +325,7 @@ def readers_of(name: str) -> Iterator[str]:
 
 
 def test_only_this_step_and_inspect_read_unverified_content() -> None:
-    assert set(readers_of("unverified_content")) == {"core/signature.py", "cli/verify.py"}
+    assert set(readers_of("unverified_content")) == {"core/signature.py", "usecases/inspection.py"}
 
 
 def test_no_module_reads_all_attributes_of_an_envelope_at_once() -> None:

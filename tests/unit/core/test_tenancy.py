@@ -91,5 +91,5 @@ def test_the_default_limits_of_agents() -> None:
 
 
 def test_records_and_settings_name_the_paths_and_the_kinds_of_keys() -> None:
-    assert [path.value for path in LimitedPath] == ["nonces", "attestations", "decisions"]
+    assert [path.value for path in LimitedPath] == ["nonces", "attestations", "decisions", "inspections"]
     assert [kind.value for kind in KeyKind] == ["backend", "agent"]

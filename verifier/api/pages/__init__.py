@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotFound
 
 from verifier.api.pages.checks import CHECKS
 from verifier.api.pages.examples import EXAMPLES
+from verifier.core.trust.clouds import Cloud
 
 _STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final[Mapping[str, str]] = {
@@ -29,20 +30,20 @@ ASSETS: Final[Mapping[str, Path]] = {
     for file in sorted(folder.iterdir())
     if file.suffix in _TYPES
 }
+_DOMAINS: Final = {cloud.value: cloud.domain for cloud in Cloud}
 #: No inline script or style, no other host, and no HTML made from text.
-CONTENT_SECURITY_POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-    )
-)
+_SOURCES: Final[Mapping[str, str]] = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "connect-src": "'self'",
+    "img-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+}
+CONTENT_SECURITY_POLICY: Final = "; ".join(f"{kind} {allowed}" for kind, allowed in _SOURCES.items())
 
 
 def create_pages_blueprint(version: str) -> Blueprint:
@@ -51,7 +52,10 @@ def create_pages_blueprint(version: str) -> Blueprint:
 
     @cache
     def page(name: str) -> bytes:
-        return render_template(f"{name}.html", version=version, here=name, checks=CHECKS, examples=EXAMPLES).encode()
+        text = render_template(
+            f"{name}.html", version=version, here=name, checks=CHECKS, examples=EXAMPLES, domains=_DOMAINS
+        )
+        return text.encode()
 
     def show(name: str) -> Callable[[], Response]:
         return lambda: _serve(page(name), "text/html; charset=utf-8")

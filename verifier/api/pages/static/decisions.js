@@ -1,7 +1,7 @@
 // The page of decisions: search, list and read them. `usage.js` counts VMs.
 import { Problem, ask, problemNotice } from "./api.js";
 import { announce, byId, el, momentText, notice, shown } from "./dom.js";
-import { busy, counted, onKeyEntered, onOtherKey } from "./parts.js";
+import { busy, counted, onKeyEntered, onOtherKey } from "./common.js";
 import { HEADINGS, decisionItem } from "./record.js";
 import { verdictsFigure } from "./verdicts.js";
 import "./usage.js";

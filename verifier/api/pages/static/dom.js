@@ -45,6 +45,16 @@ export function visible(text) {
   return nodes;
 }
 
+/** Return JSON in which hidden characters are escapes of JSON: a copy of it has the same meaning. */
+export function jsonText(value) {
+  return JSON.stringify(value, null, 2).replace(HIDDEN, (one) => (one === "\n" ? one : units(one)));
+}
+
+function units(character) {
+  return Array.from({ length: character.length }, (_, place) =>
+    `\\u${character.charCodeAt(place).toString(16).padStart(4, "0")}`).join("");
+}
+
 function code(character) {
   return `\\u{${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}}`;
 }

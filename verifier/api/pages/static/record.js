@@ -1,6 +1,6 @@
 // Show one decision: a line of the list that opens the whole record.
 import { badge, copyButton, el, moment, shown } from "./dom.js";
-import { code, facts, wideTable } from "./parts.js";
+import { code, facts, wideTable } from "./common.js";
 import { VERDICTS } from "./verdicts.js";
 
 export const HEADINGS = ["Time", "Verdict", "Code", "VM", "Plan", "Failed check"];

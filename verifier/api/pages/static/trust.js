@@ -1,7 +1,7 @@
 // The page of trust: show what is in force, and approve or reject after a confirmation.
 import { ask, problemNotice } from "./api.js";
 import { announce, badge, byId, el, moment, notice } from "./dom.js";
-import { busy, code, facts, onKeyEntered, onOtherKey } from "./parts.js";
+import { busy, code, facts, onKeyEntered, onOtherKey } from "./common.js";
 import { cloudSection } from "./trust_timeline.js";
 import { feedSection, issuersSection } from "./trust_decisions.js";
 import { recordSections } from "./trust_records.js";

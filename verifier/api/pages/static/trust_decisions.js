@@ -1,6 +1,6 @@
 // Show what needs a decision: issuers that documents name, and what the trust feed offers.
 import { badge, el, moment, notice, shown } from "./dom.js";
-import { code, counted, facts, when } from "./parts.js";
+import { code, counted, facts, when } from "./common.js";
 
 const OPEN = new Set(["unresolved", "approvable", "admitted"]);
 const REVIEWS = {

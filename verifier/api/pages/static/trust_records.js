@@ -1,6 +1,6 @@
 // Show what operators rejected and denied, documents with another form, oddities, and the latest changes.
 import { el, moment, shown } from "./dom.js";
-import { code, counted, facts } from "./parts.js";
+import { code, counted, facts } from "./common.js";
 
 export function recordSections(survey) {
   return [

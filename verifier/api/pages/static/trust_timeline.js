@@ -1,7 +1,7 @@
 // Draw the certificates of one cloud as bars over time, with the present, the horizon, and every field as text.
 import { badge, el, escaped, moment, momentText, shown, span } from "./dom.js";
 import { drawn, fitted, picture, scale, svg, ticks } from "./svg.js";
-import { code, counted, facts, when } from "./parts.js";
+import { code, counted, facts, when } from "./common.js";
 import { shortName } from "./trust_decisions.js";
 
 const YEAR = 31557600e3;

@@ -2,7 +2,7 @@
 import { ask, problemNotice } from "./api.js";
 import { announce, badge, byId, el, shown } from "./dom.js";
 import { svg } from "./svg.js";
-import { busy, counted, onOtherKey } from "./parts.js";
+import { busy, counted, onOtherKey } from "./common.js";
 
 const NEEDED_KEY = "a backend key or an admin key";
 const NAMES = { plan: "Plan", product: "Product", sku: "SKU", cloud: "Cloud" };

@@ -1,7 +1,7 @@
 // Draw the verdicts of decisions over time: stacked bars, each verdict with a pattern, a word and a colour.
 import { el, momentText } from "./dom.js";
 import { drawn, picture, scale, svg, ticks } from "./svg.js";
-import { counted, wideTable } from "./parts.js";
+import { counted, wideTable } from "./common.js";
 
 /** The verdicts from the bottom of a bar to its top, each with the state of its badge. */
 export const VERDICTS = { verified: "good", refused: "bad", unavailable: "warn" };
