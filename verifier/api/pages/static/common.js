@@ -1,10 +1,10 @@
 // Build what the pages of decisions and trust share: lists of facts, wide tables, and results that belong to one key.
-import { byId, el, moment, shown } from "./dom.js";
+import { byId, el, moment, shown, visible } from "./dom.js";
 
 /** A list of names and values. A value is a node or a text that others chose. Empty values are left out. */
 export function facts(pairs) {
   const rows = pairs.filter(([, value]) => value !== "" && value !== null && value !== undefined && value !== false);
-  return el("dl", { class: "facts" }, rows.map(([name, value]) => [
+  return el("dl", { class: "data" }, rows.map(([name, value]) => [
     el("dt", {}, name),
     el("dd", {}, value instanceof Node || Array.isArray(value) ? value : shown(value)),
   ]));
@@ -12,6 +12,12 @@ export function facts(pairs) {
 
 export function code(text) {
   return shown(text, { className: "code" });
+}
+
+/** Show the start of a value that others chose, without a button: for places that open the whole value. */
+export function brief(text, limit) {
+  const cut = text.length > limit ? [...visible(text.slice(0, limit)), "…"] : visible(text);
+  return el("bdi", { class: "value" }, cut);
 }
 
 export function when(text) {

@@ -1,6 +1,6 @@
 // Show one decision: a line of the list that opens the whole record.
 import { badge, copyButton, el, moment, shown } from "./dom.js";
-import { code, facts, wideTable } from "./common.js";
+import { brief, code, facts, wideTable } from "./common.js";
 import { VERDICTS } from "./verdicts.js";
 
 export const HEADINGS = ["Time", "Verdict", "Code", "VM", "Plan", "Failed check"];
@@ -14,10 +14,10 @@ export function decisionItem(decision, { isOpen = false } = {}) {
       "summary", { class: "columns" },
       el("span", {}, moment(decision.time)),
       el("span", {}, verdictBadge(decision.verdict)),
-      named("code", code(decision.code)),
+      named("code", brief(decision.code, 60)),
       named("VM", decision.vmId ? code(decision.vmId) : null, "column-vm"),
-      named("plan", decision.plan.name ? shown(decision.plan.name, { limit: 40 }) : null),
-      named("failed check", decision.failedCheck ? shown(decision.failedCheck) : null),
+      named("plan", decision.plan.name ? brief(decision.plan.name, 40) : null),
+      named("failed check", decision.failedCheck ? brief(decision.failedCheck, 40) : null),
     ),
     body,
   );

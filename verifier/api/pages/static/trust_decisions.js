@@ -1,6 +1,6 @@
 // Show what needs a decision: issuers that documents name, and what the trust feed offers.
 import { badge, el, moment, notice, shown } from "./dom.js";
-import { code, counted, facts, when } from "./common.js";
+import { brief, code, counted, facts, when } from "./common.js";
 
 const OPEN = new Set(["unresolved", "approvable", "admitted"]);
 const REVIEWS = {
@@ -31,7 +31,7 @@ function issuerPanel(issuer, confirm) {
   const [state, meaning] = REVIEWS[issuer.reviewStatus] ?? ["off", ""];
   return el(
     "article", { class: "panel issuer" },
-    el("h3", {}, shown(issuer.issuer)),
+    el("h3", {}, brief(shortName(issuer.issuer), 120)),
     el("p", {}, badge(state, issuer.reviewStatus), ". ", meaning),
     el("h4", {}, badge("warn", "not verified"), ": what the documents say"),
     facts([

@@ -1,7 +1,7 @@
 // Draw the certificates of one cloud as bars over time, with the present, the horizon, and every field as text.
-import { badge, el, escaped, moment, momentText, shown, span } from "./dom.js";
+import { badge, el, escaped, moment, momentText, span } from "./dom.js";
 import { drawn, fitted, picture, scale, svg, ticks } from "./svg.js";
-import { code, counted, facts, when } from "./common.js";
+import { brief, code, counted, facts, when } from "./common.js";
 import { shortName } from "./trust_decisions.js";
 
 const YEAR = 31557600e3;
@@ -143,7 +143,7 @@ function fields(entry) {
   const state = stateOf(entry);
   return el(
     "details", {},
-    el("summary", {}, badge(BADGES[state] ?? "off", word(entry)), ` ${entry.role} `, shown(entry.subject)),
+    el("summary", {}, badge(BADGES[state] ?? "off", word(entry)), ` ${entry.role} `, brief(entry.subject, 120)),
     facts([
       ["State", entry.denied ? `denied (by its times: ${entry.state})` : entry.state],
       ["A chain may contain it now", entry.chainable ? "yes" : "no"],
