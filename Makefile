@@ -15,8 +15,8 @@ export UV_PROJECT_ENVIRONMENT := .venv
 .PHONY: demo test check lint types imports bench model mutants coverage vectors fuzz differential generate docs agent \
 	relying-party release-check audit lock clean
 
-demo: .runtime  ## the main job, on this machine
-	$(RUN)/imds-verifier demo
+demo: .runtime  ## the main job, on this machine; OPTIONS=--keep leaves the servers running for the pages
+	$(RUN)/imds-verifier demo $(OPTIONS)
 
 # Much of the suite waits for servers, so three processes are faster than two on two CPUs. Each starts its own servers.
 TEST_PROCESSES ?= 3

@@ -1,7 +1,8 @@
 """Generate the vectors: `python vectors/generate.py`. Private keys are not stored.
 
-A run generates new keys, and so changes every file. With `--add`, it generates only missing vectors. New authorities
-sign these, and the run adds them to the trust directory. Recipes of such vectors must use the shared PKI.
+A run generates new keys, and so changes every file but those of real documents. With `--add`, it generates only missing
+vectors. New authorities sign these, and the run adds them to the trust directory. Recipes of such vectors must use the
+shared PKI.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from vectors.recipes import (  # noqa: E402 - after the path is set
     forms,
     names,
     nonces,
+    real_documents,
     signatures,
 )
 from verifier.core.reasons import Reason  # noqa: E402 - as above
@@ -43,6 +45,7 @@ MODULES = (
     bounded,
     certificates,
     attacks,
+    real_documents,
 )
 
 
@@ -59,8 +62,9 @@ def add() -> None:
     missing = [recipe for module in MODULES for recipe in module.recipes() if not recipe.place(HERE).exists()]
     for recipe in missing:
         recipe.write(HERE)
-    if missing:
+    if not all(recipe.is_real for recipe in missing):
         authorities.extend_trust(HERE / "trust")
+    authorities.add_real_trust(HERE / "trust")
     sys.stdout.write(f"{len(missing)} vectors added\n")
 
 

@@ -22,6 +22,7 @@ from verifier.api.app import create_app
 from verifier.api.appraisals import Appraisals
 from verifier.api.authentication import Administrators, Callers, Tenants
 from verifier.api.decision_routes import create_decision_blueprint
+from verifier.api.inspection_routes import create_inspection_blueprint
 from verifier.api.routes import Service
 from verifier.api.source_addresses import SourceAddresses
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
@@ -43,6 +44,7 @@ from verifier.ports.telemetry import (
 from verifier.ports.tokens import TokenIssuer
 from verifier.usecases.appraise import DEFAULT_TENANT, PolicySource, Verifier, policies_now
 from verifier.usecases.decisions import Decisions
+from verifier.usecases.inspection import Inspector
 from verifier.usecases.readiness import Readiness
 
 
@@ -148,7 +150,12 @@ def make_application(  # noqa: PLR0913 - each is one thing that a test changes
         maximum_body_bytes=MAX_EVIDENCE_BYTES,
         version="1.2.3",
         tokens=tokens,
-        blueprints=(create_decision_blueprint(Decisions(store=decisions) if decisions else None, admission, clock),),
+        blueprints=(
+            create_decision_blueprint(Decisions(store=decisions) if decisions else None, admission, clock),
+            create_inspection_blueprint(
+                Inspector(trust=trust, clock=clock), admission, maximum_body_bytes=MAX_EVIDENCE_BYTES
+            ),
+        ),
     )
     app = create_app(service)
     app.test_client_class = DescribedClient

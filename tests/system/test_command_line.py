@@ -236,24 +236,47 @@ def test_trusts_what_the_trust_directory_says_instead(tmp_path: Path, trust_dir:
     assert azures.status == 1
 
 
-@pytest.mark.parametrize("name", [SOUTH[0], EAST[0], "azure-page-2018"])
-def test_inspects_without_a_verdict(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [(SOUTH[0], "document-expired"), (EAST[0], "document-expired"), ("azure-page-2018", "algorithm-refused")],
+)
+def test_inspects_a_refused_document_and_shows_its_claims_as_unverified(tmp_path: Path, name: str, code: str) -> None:
     ended = call("inspect", str(write(tmp_path, name, "json")))
     assert (ended.status, ended.err) == (0, "")
     shown = json.loads(ended.out)
-    assert next(iter(shown)) == "UNVERIFIED"
-    assert json.loads(shown["unverifiedContent"])["timeStamp"]
-    # Nothing in it may be taken for a result, by name or by value.
-    assert not {"claims", "verdict", "cloud", "document", "checks"} & shown.keys()
-    assert "verified" not in shown.values()
+    assert (shown["verdict"], shown["code"], shown["authentic"]) == ("refused", code, None)
+    assert json.loads(shown["unverified"]["content"])["timeStamp"]
 
 
-def test_inspects_a_document_whose_signature_is_wrong() -> None:
-    der = bytearray(current_document("4711"))
-    der[-1] ^= 1
-    ended = call("inspect", "-", stdin=bytes(der))
-    assert ended.status == 0
-    assert "UNVERIFIED" in ended.out
+def test_inspects_a_document_as_of_a_moment_and_with_a_policy(tmp_path: Path) -> None:
+    name, at, _ = EAST
+    file = str(write(tmp_path, name, "json"))
+    shown = json.loads(call("inspect", file, "--at", at).out)
+    assert (shown["verdict"], shown["unverified"]) == ("verified", None)
+    assert shown["authentic"]["claims"]["vmId"]
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[policies.silver]\npublishers = ["contoso"]\n')
+    denied = call("inspect", file, "--at", at, "--policy", "silver", environment={"VERIFIER_CONFIG": str(settings)})
+    assert denied.status == 0
+    assert json.loads(denied.out)["denial"]["policy"] == "silver"
+    unknown = call("inspect", file, "--policy", "silver")
+    assert (unknown.status, unknown.out) == (2, "")
+    assert "silver" in unknown.err
+
+
+def test_inspects_with_the_trust_of_a_directory(trust_dir: Path) -> None:
+    data = current_document("4711")
+    assert json.loads(call("inspect", "-", stdin=data).out)["code"] == "issuer-unpinned"
+    assert json.loads(call("inspect", "-", "--trust-dir", str(trust_dir), stdin=data).out)["verdict"] == "verified"
+
+
+def test_inspects_the_structure_of_a_document_that_cannot_be_read() -> None:
+    data = current_document("4711")
+    ended = call("inspect", "-", stdin=data[:-100])
+    assert ended.status == 2
+    shown = json.loads(ended.out)
+    assert (shown["code"], shown["authentic"], shown["unverified"]) == ("malformed-evidence", None, None)
+    assert f"{len(data) - 104} bytes are left" in shown["structure"]["root"]["error"]
 
 
 def test_attests_against_the_emulator_and_a_service(tmp_path: Path) -> None:

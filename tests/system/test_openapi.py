@@ -100,7 +100,8 @@ def _with_everything(redis: RedisServer, trust_dir: Path, directory: Path) -> It
 
 
 def _send(service: RunningServer, operation: Operation, call: Call, *, path: str | None = None) -> Answer:
-    key = {Caller.TENANT: TENANT, Caller.READER: TENANT, Caller.ADMINISTRATOR: ADMIN}.get(operation.caller)
+    tenants = dict.fromkeys((Caller.TENANT, Caller.READER, Caller.INSPECTOR), TENANT)
+    key = (tenants | {Caller.ADMINISTRATOR: ADMIN}).get(operation.caller)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     if call.body is not None:
         headers["Content-Type"] = "application/json"
@@ -214,7 +215,7 @@ def _provoke(service: RunningServer, operation: Operation, code: Code) -> Call:
     if operation.name == "appraise" and isinstance(code, Reason):
         return _REFUSED[code](_issue(service))
     if code is RequestFault.FORBIDDEN:
-        other = {Caller.TENANT: ADMIN, Caller.READER: AGENT}.get(operation.caller, TENANT)
+        other = {Caller.TENANT: ADMIN, Caller.READER: AGENT, Caller.INSPECTOR: AGENT}.get(operation.caller, TENANT)
         return Call(headers={"Authorization": f"Bearer {other}"})
     if code is RequestFault.RATE_LIMITED:
         return Call(headers={"Authorization": f"Bearer {SLOW}"}, repeated=_IN_TWO_CALLS)
@@ -238,7 +239,12 @@ def test_every_operation_on_a_store_says_503_while_it_is_away(trust_dir: Path, t
     concerned = [operation for operation in OPERATIONS if Failure.STORE_UNAVAILABLE in operation.codes]
     pem = _new_authority()
     with running_redis_server() as redis, _with_everything(redis, trust_dir, tmp_path) as service:
-        bodies = {"appraise": _evidence(current_document(_issue(service))), "pinAuthority": _pin_request(pem)}
+        bodies = {
+            "appraise": _evidence(current_document(_issue(service))),
+            # An inspection needs the store for a rate alone.
+            "inspect": Call(headers={"Authorization": f"Bearer {SLOW}"}),
+            "pinAuthority": _pin_request(pem),
+        }
         redis.kill()
         answers = {each.name: _send(service, each, bodies.get(each.name, Call())) for each in concerned}
         readiness = service.request("GET", "/readyz")
@@ -273,6 +279,7 @@ def test_every_operation_succeeds_as_described(described: RunningServer, redis: 
     calls: dict[str, tuple[str | None, Callable[[], Call]]] = {
         "showDecision": (kept, lambda: Call(headers={"Authorization": f"Bearer {ADMIN}"})),
         "appraise": (None, lambda: _evidence(current_document(_issue(described)))),
+        "inspect": (None, lambda: _evidence(current_document("4711"))),
         "approveAuthority": (f"/v1/trust/discovered/{_fingerprint(approvable)}/approve", Call),
         "rejectAuthority": (f"/v1/trust/discovered/{_fingerprint(rejectable)}/reject", Call),
         "pinAuthority": (None, lambda: _pin_request(pinnable)),
@@ -339,6 +346,8 @@ def inspected(trust_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     environment = {
         "VERIFIER_TRUST_DIR": str(trust_dir),
         "VERIFIER_NONCE_STORE": f"sqlite://{directory}/nonces.sqlite3",
+        # HTML for people, and no part of the API.
+        "VERIFIER_PAGES": "false",
         **_settings(directory),
     }
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +25,13 @@ RETIRED_AT: Final = datetime(2026, 10, 1, tzinfo=UTC)
 #: When Azure Germany closed, as in the shipped manifest.
 CLOSED_AT: Final = datetime(2021, 10, 29, 23, 59, 59, tzinfo=UTC)
 STAGED_UNTIL: Final = datetime(2027, 2, 1, tzinfo=UTC)
+#: The real authorities of the real document in the vectors, in the shipped trust.
+_REAL: Final = (
+    "roots/digicert-global-root-g2.pem",
+    "intermediates/microsoft-tls-rsa-root-g2-xsign.pem",
+    "intermediates/microsoft-tls-g2-rsa-ca-ocsp-02.pem",
+)
+_SHIPPED: Final = Path(__file__).parents[2] / "trust_roots"
 _PAST: Final = pki.Validity(
     not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=datetime(2026, 6, 30, 23, 59, 59, tzinfo=UTC)
 )
@@ -199,7 +207,11 @@ def _key(_: str) -> pki.PrivateKey:
 def write_trust(directory: Path) -> None:
     """Write an overlay that replaces the shipped trust (trust_roots/README.md). It contains no keys."""
     shutil.rmtree(directory, ignore_errors=True)
-    lines = ["# Temporary authorities of the test vectors, without their keys.", "format = 1", 'mode = "replace"']
+    lines = [
+        "# Temporary authorities of the test vectors, without their keys; and those of a real document.",
+        "format = 1",
+        'mode = "replace"',
+    ]
     for cloud in Cloud:
         anchors = [found.file for found in entries() if found.is_root and cloud in found.clouds]
         lines += ["", f"[clouds.{cloud.value}]", f'domain = "{cloud.domain}"', f"anchors = {json.dumps(anchors)}"]
@@ -209,6 +221,32 @@ def write_trust(directory: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(found.identity.certificate.public_bytes(Encoding.PEM))
     (directory / "manifest.toml").write_text("\n".join((*lines, "")), encoding="utf-8")
+    add_real_trust(directory)
+
+
+def add_real_trust(directory: Path) -> None:
+    """Add the real authorities that the directory does not have, with source and note of the shipped manifest."""
+    manifest = directory / "manifest.toml"
+    text = manifest.read_text(encoding="utf-8")
+    shipped = tomllib.loads((_SHIPPED / "manifest.toml").read_text(encoding="utf-8"))["certificates"]
+    for entry in shipped:
+        if entry["file"] not in _REAL or f'file = "{entry["file"]}"' in text:
+            continue
+        if entry["role"] == "root":
+            text = _with_anchor(text, entry["file"])
+        fields = {name: entry[name] for name in ("file", "sha256", "role", "clouds", "source", "note")}
+        fields["clouds"] = [Cloud.PUBLIC.value]
+        text += "\n".join(("", "[[certificates]]", *(f"{key} = {json.dumps(one)}" for key, one in fields.items()), ""))
+        shutil.copyfile(_SHIPPED / entry["file"], directory / entry["file"])
+    manifest.write_text(text, encoding="utf-8")
+
+
+def _with_anchor(text: str, file: str) -> str:
+    """Return the manifest with one more anchor of the public cloud."""
+    anchors = f'[clouds.{Cloud.PUBLIC.value}]\ndomain = "{Cloud.PUBLIC.domain}"\nanchors = ["'
+    if anchors not in text:
+        raise ValueError("the manifest does not name the public cloud's anchors as it is written here")
+    return text.replace(anchors, f'{anchors}{file}", "')
 
 
 def extend_trust(directory: Path) -> None:
@@ -224,10 +262,7 @@ def extend_trust(directory: Path) -> None:
         _public(f"issuing-{number}", shared_pki().issuing_ca, f"Issues the signers of addition {number - 1}."),
     ]
     added += [found for found in _restricted() if f'file = "{found.file}"' not in text]
-    anchors = f'[clouds.{Cloud.PUBLIC.value}]\ndomain = "{Cloud.PUBLIC.domain}"\nanchors = ["'
-    if anchors not in text:
-        raise ValueError(f"{manifest} does not name the public cloud's anchors as it is written here")
-    text = text.replace(anchors, f'{anchors}{added[0].file}", "')
+    text = _with_anchor(text, added[0].file)
     for found in added:
         text += "\n".join((*found.lines(), ""))
         (directory / found.file).write_bytes(found.identity.certificate.public_bytes(Encoding.PEM))

@@ -77,6 +77,8 @@ class Recipe:
     denied: Mapping[str, object] = field(default_factory=dict)
     #: JSON bodies that are posted before.
     earlier: tuple[bytes, ...] = ()
+    #: Whether a real authority issued the signer. The trust directory then needs no new one.
+    is_real: bool = False
 
     def place(self, directory: Path) -> Path:
         return directory / (self.reason.value if self.reason else "verified") / self.name

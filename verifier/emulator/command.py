@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, get_args
 
 from verifier.emulator.authority import UnusableAuthorityError, read_authority
 from verifier.emulator.controls import Conditions
 from verifier.emulator.documents import MarketplacePlan, VirtualMachine
 from verifier.emulator.scenarios import Authorities
 from verifier.emulator.server import running_emulator
-from verifier.emulator.trust_directory import ForeignDirectoryError, write_trust_directory
+from verifier.emulator.trust_directory import ForeignDirectoryError, TrustMode, write_trust_directory
 from verifier.emulator.virtual_machines import VirtualMachineError, read_virtual_machine
 
 _DONE: Final = 0
@@ -54,6 +54,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="directory to write, which makes a verifier trust these documents; optional with --authority",
     )
     parser.add_argument(
+        "--trust-mode",
+        choices=get_args(TrustMode),
+        default="replace",
+        help="whether the verifier then trusts this emulator alone, or its shipped CAs too (default %(default)s)",
+    )
+    parser.add_argument(
         "--authority",
         type=Path,
         metavar="DIR",
@@ -87,7 +93,12 @@ def run(arguments: argparse.Namespace) -> int:
         with _bind(arguments.host, arguments.port, is_open=arguments.allow_open_listening) as listener:
             authorities = _authorities(arguments.authority, vm)
             if arguments.trust_dir is not None:
-                write_trust_directory(arguments.trust_dir, cloud=vm.cloud, certificates=authorities.trusted)
+                write_trust_directory(
+                    arguments.trust_dir,
+                    cloud=vm.cloud,
+                    certificates=authorities.trusted,
+                    mode=arguments.trust_mode,
+                )
             # Listen last, so that every client that connects finds the trust directory.
             listener.listen()
             _serve(listener, vm=vm, authorities=authorities, start=start)

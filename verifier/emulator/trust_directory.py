@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from verifier.emulator.clouds import AzureCloud
 
+#: Whether the emulator's certificates replace the shipped ones of a verifier, or are added to them.
+TrustMode = Literal["replace", "add"]
+
 _SOURCE: Final = "urn:imds-verifier:emulator"
 
 _MANIFEST: Final = "manifest.toml"
@@ -44,8 +47,12 @@ class TrustedCertificate:
         return f"{_FOLDERS[self.role]}/{self.name}.pem"
 
 
-def write_trust_directory(directory: Path, *, cloud: AzureCloud, certificates: tuple[TrustedCertificate, ...]) -> None:
+def write_trust_directory(
+    directory: Path, *, cloud: AzureCloud, certificates: tuple[TrustedCertificate, ...], mode: TrustMode = "replace"
+) -> None:
     """Write the trust directory. Readers never see it half written.
+
+    With the mode `add`, a verifier trusts the certificates that it ships too.
 
     Replaces a directory that an emulator wrote; for an instant it is absent then. Raises ForeignDirectoryError for any
     other content, and OSError. Creates missing parents.
@@ -58,7 +65,7 @@ def write_trust_directory(directory: Path, *, cloud: AzureCloud, certificates: t
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         new = staging / "new"
-        _write(new, cloud, certificates)
+        _write(new, mode, cloud, certificates)
         if target.exists():
             target.rename(staging / "old")
         new.rename(target)
@@ -66,19 +73,18 @@ def write_trust_directory(directory: Path, *, cloud: AzureCloud, certificates: t
         shutil.rmtree(staging)
 
 
-def _write(directory: Path, cloud: AzureCloud, certificates: tuple[TrustedCertificate, ...]) -> None:
+def _write(directory: Path, mode: TrustMode, cloud: AzureCloud, certificates: tuple[TrustedCertificate, ...]) -> None:
     for folder in ("", *_FOLDERS.values()):
         (directory / folder).mkdir()
     for certificate in certificates:
         pem = certificate.certificate.public_bytes(serialization.Encoding.PEM)
         (directory / certificate.file).write_bytes(pem)
-    (directory / _MANIFEST).write_text("\n".join(_manifest_lines(cloud, certificates)), encoding="utf-8")
+    (directory / _MANIFEST).write_text("\n".join(_manifest_lines(mode, cloud, certificates)), encoding="utf-8")
 
 
-def _manifest_lines(cloud: AzureCloud, certificates: tuple[TrustedCertificate, ...]) -> Iterable[str]:
+def _manifest_lines(mode: TrustMode, cloud: AzureCloud, certificates: tuple[TrustedCertificate, ...]) -> Iterable[str]:
     yield "format = 1"
-    # The emulator's certificates replace the shipped ones.
-    yield 'mode = "replace"'
+    yield f"mode = {_quote(mode)}"
     yield ""
     yield f"[clouds.{_quote(cloud)}]"
     yield f"domain = {_quote(cloud.domain)}"

@@ -6,12 +6,11 @@ element that has it.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from verifier.core.encoding import der
 from verifier.core.encoding.der import DerError
-from verifier.core.encoding.moments import moment_json
 from verifier.core.encoding.printable import printable
 from verifier.core.encoding.structure_types import (
     BIT_STRING,
@@ -37,7 +36,8 @@ from verifier.core.values import dataclass
 
 MAX_NODES: Final = 2000
 _MAX_DEPTH: Final = 32
-#: The characters and bytes of a value that are shown.
+#: The characters and bytes of a value that are shown. Longer object identifiers are shown in hex, because many would
+#: take long to write.
 _MAX_TEXT: Final = 96
 _MAX_HEX: Final = 24
 #: Longer integers are shown in hex, as serial numbers usually are.
@@ -165,10 +165,12 @@ class _Walker:
                 self.is_truncated = True
                 break
             tag = self._raw[start]
-            index = next((at for at, one in enumerate(expected) if not one.tags or tag in one.tags), None)
-            field = _UNKNOWN if index is None else expected[index]
-            if index is not None and not shape.repeated:
-                expected = expected[index + 1 :]
+            field = _UNKNOWN
+            for index, one in enumerate(expected):
+                if not one.tags or tag in one.tags:
+                    field = one
+                    expected = expected if shape.repeated else expected[index + 1 :]
+                    break
             node = self.read(start, end, field, field.by_oid.get(oid, field.shape), depth=depth + 1)
             found.append(node)
             oid = oid or _oid_of(node)
@@ -241,7 +243,9 @@ def _describe(form: int | None, contents: bytes, field: Field) -> tuple[str, str
 def _value(form: int | None, contents: bytes, field: Field) -> str:
     """Return the value of a primitive element of this type, or of an unknown one if `form` is None. Raises DerError."""
     if field.is_text:
-        return _text(contents, "utf-8")
+        with suppress(DerError):
+            return _text(contents, "utf-8")
+        return _hex(contents)
     if field.name == "keyUsage" and form == BIT_STRING:
         return _key_usage(_bits(contents))
     if form is None:
@@ -267,6 +271,8 @@ def _null(contents: bytes) -> str:
 
 
 def _oid(contents: bytes) -> str:
+    if len(contents) > _MAX_HEX:
+        return _hex(contents)
     dotted = der.dotted(contents)
     name = OID_NAMES.get(dotted)
     return f"{dotted} ({name})" if name else _cut(dotted)
@@ -292,15 +298,24 @@ def _utc_time(contents: bytes) -> str:
 
 def _generalized_time(contents: bytes) -> str:
     """Return a time in the form of RFC 5280 4.1.2.5.2 in RFC 3339. Raises DerError."""
-    if len(contents) == _TIME_BYTES and contents[:-1].isdigit():
+    if len(contents) == _TIME_BYTES and contents[:-1].isdigit() and contents.endswith(b"Z"):
+        text = contents.decode("ascii")
+        moment = f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:]}"
         with suppress(ValueError):
-            return moment_json(datetime.strptime(contents.decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC))
+            # From Python 3.14 on, fromisoformat reads 24:00:00 as the next day.
+            if contents[8:10] != b"24":
+                datetime.fromisoformat(moment)
+                return moment
     raise DerError("it has a time that is not in UTC to the second")
 
 
 def _text(contents: bytes, codec: str) -> str:
-    # Four bytes at most make a character. The rest is not decoded.
-    return _cut(printable(contents[: 4 * (_MAX_TEXT + 1)].decode(codec, "backslashreplace")))
+    """Return the start of the text. Raises DerError."""
+    try:
+        text = contents.decode(codec)
+    except UnicodeDecodeError as error:
+        raise DerError(f"it has text that is not {codec}") from error
+    return _cut(printable(text[: _MAX_TEXT + 1]))
 
 
 def _cut(text: str) -> str:

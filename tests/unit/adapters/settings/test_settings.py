@@ -34,6 +34,7 @@ def test_has_safe_defaults(tmp_path: Path) -> None:
     settings = load_settings()
     assert settings.host == "127.0.0.1"
     assert settings.allow_open_listening is False
+    assert settings.pages is None
     assert settings.limits == Limits()
     assert settings.nonce_form is NonceForm.DIGITS_10
     assert settings.nonce_mode is NonceMode.REQUIRED
@@ -156,6 +157,7 @@ def test_an_unknown_variable_is_named_with_the_nearest(
         *(("nonce_form", value) for value in ("digits", "", "DIGITS-10")),
         *(("nonce_mode", value) for value in ("none", "", "Optional", "false")),
         *(("allow_open_listening", value) for value in ("maybe", "")),
+        *(("pages", value) for value in ("maybe", "loopback")),
     ],
 )
 def test_names_the_setting_whose_value_is_bad(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

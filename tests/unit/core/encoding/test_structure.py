@@ -1,0 +1,291 @@
+"""The structure of documents: names and values of real ones, and every fault of malformed ones at its offset."""
+
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.documents import document, sample
+from support.real_samples import REAL_SAMPLES
+
+from verifier.core.encoding.structure import MAX_NODES, Node, Structure, read_structure
+
+EAST = sample("public-eastus-2026-07-28")
+MAX_BYTES = 64 * 1024
+
+
+def nodes(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from nodes(child)
+
+
+def at(node: Node, *names: str) -> Node:
+    """Return the node below, by the names on the way to it."""
+    for name in names:
+        node = next(child for child in node.children if child.name == name)
+    return node
+
+
+def errors(raw: bytes) -> dict[int, str]:
+    return {node.offset: node.error for node in nodes(read_structure(raw).root) if node.error}
+
+
+def check(raw: bytes) -> Structure:
+    """Check that each node is inside its parent, after the node before, and return the structure."""
+    structure = read_structure(raw)
+    root = structure.root
+    assert (root.offset, root.end <= len(raw)) == (0, True)
+    count = 0
+    for node in nodes(root):
+        count += 1
+        assert node.header_length >= 1
+        position = node.offset + node.header_length
+        for child in node.children:
+            assert position <= child.offset < child.end <= node.end
+            position = child.end
+    assert count <= MAX_NODES
+    return structure
+
+
+def encode(node: Node, raw: bytes) -> bytes:
+    """Encode the node again from its children, or from its bytes if it has none."""
+    if not node.children:
+        return raw[node.offset : node.end]
+    start = node.offset + node.header_length
+    before = raw[start : node.children[0].offset]  # the number of unused bits of a BIT STRING
+    return raw[node.offset : start] + before + b"".join(encode(child, raw) for child in node.children)
+
+
+@pytest.mark.parametrize(
+    "raw", [EAST, document(), *(sample.der for sample in REAL_SAMPLES)], ids=lambda raw: str(len(raw))
+)
+def test_the_nodes_of_a_document_are_all_its_bytes(raw: bytes) -> None:
+    structure = check(raw)
+    assert encode(structure.root, raw) == raw
+    assert not structure.is_truncated
+    assert not [node for node in nodes(structure.root) if node.error]
+
+
+def test_fields_have_the_names_of_the_standards() -> None:
+    signed_data = at(read_structure(EAST).root, "content", "signedData")
+    assert [child.name for child in signed_data.children] == [
+        "version",
+        "digestAlgorithms",
+        "encapContentInfo",
+        "certificates",
+        "signerInfos",
+    ]
+    tbs = at(signed_data, "certificates", "certificate", "tbsCertificate")
+    assert [child.name for child in tbs.children] == [
+        "version",
+        "serialNumber",
+        "signature",
+        "issuer",
+        "validity",
+        "subject",
+        "subjectPublicKeyInfo",
+        "extensions",
+    ]
+    assert at(tbs, "validity", "notBefore").value == "2026-05-15T06:06:23Z"
+    assert at(tbs, "serialNumber").value == "41002ea4c308281aabaa069a030000002ea4c3"
+    assert at(tbs, "subjectPublicKeyInfo", "subjectPublicKey", "rsaPublicKey", "publicExponent").value == "65537"
+    signer = at(signed_data, "signerInfos", "signerInfo")
+    assert [child.name for child in signer.children] == [
+        "version",
+        "sid",
+        "digestAlgorithm",
+        "signatureAlgorithm",
+        "signature",
+    ]
+    assert at(signer, "signature").value.endswith("...")
+
+
+def test_values_are_short_and_readable() -> None:
+    root = read_structure(EAST).root
+    found = {node.value for node in nodes(root)}
+    assert {
+        "1.2.840.113549.1.7.2 (signedData)",
+        "digitalSignature, keyEncipherment",
+        "eastus.metadata.azure.com",
+        "http://oneocsp.microsoft.com/ocsp",
+        "TRUE",
+        "1.3.6.1.5.5.7.3.1 (serverAuth)",
+        "2.5.4.10 (organizationName)",
+    } <= found
+    content = at(root, "content", "signedData", "encapContentInfo", "eContent", "eContent")
+    assert content.value.startswith('{"licenseType":"","nonce"')
+    assert max(map(len, found)) <= 160
+    assert all(value.isascii() and value.isprintable() for value in found)
+
+
+@pytest.mark.parametrize(
+    ("raw", "tag", "value"),
+    [
+        ("0c02c3a9", "UTF8String", "\\xe9"),
+        ("0c03e280ae", "UTF8String", "\\u202e"),
+        ("1e0400410042", "BMPString", "AB"),
+        ("020200ff", "INTEGER", "255"),
+        ("0201ff", "INTEGER", "-1"),
+        ("0a0102", "ENUMERATED", "2"),
+        ("0101ff", "BOOLEAN", "TRUE"),
+        ("0500", "NULL", ""),
+        ("0403010203", "OCTET STRING", "010203"),
+        ("0303040f00", "BIT STRING", "0f00"),
+        ("060355040a", "OBJECT IDENTIFIER", "2.5.4.10 (organizationName)"),
+        ("06022a03", "OBJECT IDENTIFIER", "1.2.3"),
+        (f"0614 69 {'ff' * 18}7f", "OBJECT IDENTIFIER", f"2.25.{2**133 - 1}"),
+        (f"0619 {'2a' * 25}", "OBJECT IDENTIFIER", f"{'2a' * 24}..."),
+        ("170d3530303130313030303030305a", "UTCTime", "1950-01-01T00:00:00Z"),
+        ("170d3439303130313030303030305a", "UTCTime", "2049-01-01T00:00:00Z"),
+        ("180f32303530303130313030303030305a", "GeneralizedTime", "2050-01-01T00:00:00Z"),
+        ("8001ab", "[0]", "ab"),
+        ("4101ab", "[APPLICATION 1]", "ab"),
+        ("c201ab", "[PRIVATE 2]", "ab"),
+        ("0d01ab", "[UNIVERSAL 13]", "ab"),
+        ("9f8101 01 ab", "[129]", "ab"),
+    ],
+)
+def test_an_element_has_its_type_and_value(raw: str, tag: str, value: str) -> None:
+    root = check(bytes.fromhex(raw)).root
+    assert (root.tag, root.value, root.error) == (tag, value, "")
+
+
+@pytest.mark.parametrize(
+    ("raw", "offset", "error"),
+    [
+        ("30", 0, "The element is cut off before its length."),
+        ("3082 01", 0, "The length is too large, or it is cut off."),
+        ("3089 010203040506070809", 0, "The length is too large, or it is cut off."),
+        ("3005 0201", 0, "The element is cut off: its length is 5, but 2 bytes are left."),
+        ("3003 020500", 2, "The element is cut off: its length is 5, but 1 bytes are left."),
+        ("308103 020100", 0, "The length has more bytes than it needs."),
+        ("30820003 020100", 0, "The length has more bytes than it needs."),
+        ("3080 020100 0000", 0, "The length is indefinite, which DER does not allow."),
+        ("3080 020100 0000", 5, "DER has no end-of-contents."),
+        ("1003 020100", 0, "This type is constructed in DER."),
+        ("2403 040100", 0, "This type is primitive in DER."),
+        ("9f818181818101 00", 0, "The number of the tag is too large, or it is cut off."),
+        ("1f", 0, "The number of the tag is too large, or it is cut off."),
+        ("0200", 0, "Not DER: it has an empty INTEGER."),
+        ("02020001", 0, "Not DER: it has an INTEGER in more bytes than it needs."),
+        ("010101", 0, "Not DER: it has a BOOLEAN that is neither TRUE nor FALSE."),
+        ("050100", 0, "Not DER: it has a NULL with contents."),
+        ("060180", 0, "Not DER: it has an object identifier that does not end."),
+        ("0300", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
+        ("03020800", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
+        ("030101", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
+        ("0c01ff", 0, "Not DER: it has text that is not utf-8."),
+        ("1e0141", 0, "Not DER: it has text that is not utf-16-be."),
+        ("1700", 0, "Not DER: it has a time that is not in UTC to the second."),
+        ("170d3530303133323030303030305a", 0, "Not DER: it has a time that is not in UTC to the second."),
+        ("170d353030313031303030303030ff", 0, "Not DER: it has a time that is not in UTC to the second."),
+        ("3000 0101", 0, "2 bytes follow the element, from offset 2 on."),
+    ],
+)
+def test_a_fault_is_at_its_offset(raw: str, offset: int, error: str) -> None:
+    encoded = bytes.fromhex(raw)
+    check(encoded)
+    assert errors(encoded)[offset] == error
+
+
+def test_a_document_in_ber_is_shown_to_its_end() -> None:
+    inner = EAST[4:]
+    raw = b"\x30\x80" + inner + b"\x00\x00"
+    root = check(raw).root
+    assert root.end == len(raw)
+    assert at(root, "content", "signedData", "signerInfos", "signerInfo", "signature").value
+    assert errors(raw).keys() == {0, len(raw) - 2}
+
+
+def test_a_document_that_is_cut_off_is_shown_up_to_there() -> None:
+    raw = EAST[:-100]
+    signature = at(check(raw).root, "content", "signedData", "signerInfos", "signerInfo", "signature")
+    assert signature.error == "The element is cut off: its length is 256, but 156 bytes are left."
+    assert signature.end == len(raw)
+
+
+def test_an_extension_that_is_not_der_has_the_fault_inside() -> None:
+    offset = EAST.index(bytes.fromhex("0603551d0f")) + len("0603551d0f") // 2 + len("0101ff") // 2 + 2
+    raw = EAST[: offset + 1] + b"\x7f" + EAST[offset + 2 :]
+    check(raw)
+    assert errors(raw) == {offset: "The element is cut off: its length is 127, but 2 bytes are left."}
+
+
+def test_other_bytes_than_a_document_have_no_names() -> None:
+    assert read_structure(b"\x04\x01a").root.name == ""
+    certificate = EAST[362 : 362 + 2381]
+    root = check(certificate).root
+    assert [child.name for child in root.children] == ["", "", ""]
+
+
+def nested(levels: int) -> bytes:
+    raw = b""
+    for _ in range(levels):
+        size = len(raw)
+        raw = b"\x30" + (bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2)) + raw
+    return raw
+
+
+def test_the_depth_is_bounded() -> None:
+    assert not check(nested(33)).is_truncated
+    structure = check(nested(5000))
+    assert structure.is_truncated
+    assert sum(1 for _ in nodes(structure.root)) == 33
+
+
+def test_the_number_of_nodes_is_bounded() -> None:
+    contents = b"\x05\x00" * MAX_NODES
+    raw = b"\x30\x82" + len(contents).to_bytes(2) + contents
+    structure = check(raw)
+    assert structure.is_truncated
+    assert sum(1 for _ in nodes(structure.root)) == MAX_NODES
+    exact = b"\x30\x82" + (len(contents) - 2).to_bytes(2) + contents[2:]
+    assert not check(exact).is_truncated
+
+
+def _wrapped(contents: bytes) -> bytes:
+    return b"\x30\x83" + len(contents).to_bytes(3) + contents
+
+
+def _identifier(number: int) -> bytes:
+    return b"\x06\x18" + bytes([1 + number // 100, 1 + number % 100]) + b"\x81\x01" * 11
+
+
+_WORST = {
+    "one byte repeated": _wrapped(b"\x30" * MAX_BYTES),
+    "indefinite lengths": b"\x30\x80" * (MAX_BYTES // 2),
+    "indefinite siblings": _wrapped(b"\x30\x80\x00\x00" * (MAX_BYTES // 4)),
+    "zeros": bytes(MAX_BYTES),
+    "different object identifiers": _wrapped(b"".join(map(_identifier, range(MAX_BYTES // 26)))),
+    "long texts": _wrapped((b"\x0c\x1e" + b"\xff" * 30) * (MAX_BYTES // 32)),
+    "foreign texts": _wrapped((b"\x0c\x1e" + b"\xd8\xb4" * 15) * (MAX_BYTES // 32)),
+    "times": _wrapped(bytes.fromhex("170d3439303130313030303030305a") * (MAX_BYTES // 15)),
+    "one text": _wrapped(b"\x1c\x83" + MAX_BYTES.to_bytes(3) + b"\xff" * MAX_BYTES),
+    "one integer": _wrapped(b"\x02\x83" + MAX_BYTES.to_bytes(3) + b"\x7f" * MAX_BYTES),
+    "long tags": _wrapped(b"\x1f\x81\x81\x01" * (MAX_BYTES // 4)),
+    "noise": _wrapped(random.Random(22).randbytes(MAX_BYTES)),  # noqa: S311 - a test
+}
+
+
+@pytest.mark.parametrize("raw", _WORST.values(), ids=_WORST)
+def test_the_cost_of_the_worst_inputs_is_bounded(raw: bytes) -> None:
+    costs: list[float] = []
+    for _ in range(8):
+        started = time.process_time()
+        read_structure(raw)
+        costs.append(time.process_time() - started)
+    assert min(costs) < 0.05
+    check(raw)
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_any_bytes_are_shown(raw: bytes) -> None:
+    check(raw)
+
+
+@given(st.integers(0, len(EAST) - 1), st.integers(0, 255))
+def test_a_document_with_any_other_byte_is_shown(position: int, byte: int) -> None:
+    check(EAST[:position] + bytes([byte]) + EAST[position + 1 :])
