@@ -23,7 +23,9 @@ from verifier.core.policy import Denial
 from verifier.core.reasons import Check
 from verifier.ports.decisions import AppraisalRecord, Verdict
 
-ADMIN, CONTOSO, FABRIKAM, AGENT = (f"{name}-key-of-the-page-tests" for name in ("admin", "contoso", "fabrikam", "agent"))
+ADMIN, CONTOSO, FABRIKAM, AGENT = (
+    f"{name}-key-of-the-page-tests" for name in ("admin", "contoso", "fabrikam", "agent")
+)
 REFUSED_VM = "5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90"
 FABRIKAM_VM = "0f5e7a10-3c1d-4f64-9a0e-2b7f3f0c9d11"
 HOSTILE_VM = "66666666-6666-4666-8666-666666666666"
@@ -198,7 +200,9 @@ def test_the_chart_says_which_decisions_it_shows_and_agrees_with_its_table(watch
     sums = [sum(int(row.split("\t")[column]) for row in rows) for column in (1, 2, 3)]
     assert sums == [104, 12, 5]
     # Each verdict has a fill of its own kind, so that colour is not the only difference.
-    fills = figure.locator(".canvas rect[fill]").evaluate_all("all => new Set(all.map(one => one.getAttribute('fill'))).size")
+    fills = figure.locator(".canvas rect[fill]").evaluate_all(
+        "all => new Set(all.map(one => one.getAttribute('fill'))).size"
+    )
     assert fills == 3
 
 
@@ -248,7 +252,9 @@ def test_an_empty_page_is_not_the_end_of_the_search(watched: Watched) -> None:
         ("slow-key-of-the-page-tests", 429, "You have sent more requests than your rate allows. Try again in "),
     ],
 )
-def test_what_is_wrong_is_a_sentence_and_the_input_stays(watched: Watched, key: str, status: int, sentence: str) -> None:
+def test_what_is_wrong_is_a_sentence_and_the_input_stays(
+    watched: Watched, key: str, status: int, sentence: str
+) -> None:
     page = watched.page
     watched.expected.add(status)
     search(page, REFUSED_VM, key=key)
@@ -271,9 +277,7 @@ def test_usage_of_a_month_is_counted_with_its_quality(watched: Watched, kept: Ke
     page.keyboard.type("contoso")
     page.keyboard.press("Enter")
     expect(page.locator("#usage-result h3")).to_have_text(re.compile(r"virtual machines?, 20\d\d-\d\d-01 to 20"))
-    counted = kept.service.request(
-        "GET", "/v1/usage?tenant=contoso", headers={"Authorization": f"Bearer {ADMIN}"}
-    ).json
+    counted = kept.service.request("GET", "/v1/usage?tenant=contoso", headers={"Authorization": f"Bearer {ADMIN}"}).json
     expect(page.locator("#usage-result h3")).to_contain_text(f"{counted['total']} virtual machine")
     expect(page.get_by_role("row", name="contoso/appliance/gold")).to_be_visible()
     expect(page.locator("#usage-result")).to_contain_text("exact")

@@ -21,7 +21,9 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   search();
 });
-form.addEventListener("reset", () => setTimeout(() => mark("")));
+byId("clear").addEventListener("click", () => {
+  for (const field of byId("filters").querySelectorAll("input, select")) field.value = "";
+});
 onKeyEntered(() => search());
 onOtherKey(() => forget());
 find.addEventListener("input", () => mark(""));
@@ -140,7 +142,7 @@ function list(query, page, note, signal) {
   const show = (added) => {
     const said = which();
     heading.textContent = counted(loaded.length, "decision");
-    figure.replaceChildren(verdictsFigure(loaded, said));
+    if (loaded.length > 1) figure.replaceChildren(verdictsFigure(loaded, said));
     items.append(...added.map((decision) => decisionItem(decision, { isOpen: loaded.length === 1 })));
     end.replaceChildren(...(cursor === null ? [el("p", { class: "soft" }, "There are no older decisions that match.")] : [more]));
     byId("tenants").replaceChildren(...[...new Set(loaded.map((one) => one.tenant))].filter(Boolean).map((value) => el("option", { value })));

@@ -9,10 +9,10 @@ const DAY = 864e5;
 /** The longest times before and after the present that a picture shows. Bars that reach further end in an arrow. */
 const BEFORE = 2 * YEAR;
 const AFTER = 10 * YEAR;
-const ROW = 44;
-const TOP = 34;
+const ROW = 38;
+const TOP = 36;
 const BOTTOM = 26;
-const BAR = 14;
+const BAR = 13;
 const BADGES = { staged: "off", active: "good", expiring: "warn", retired: "off", expired: "off", denied: "bad" };
 
 /** What a certificate is now: a denial counts more than its times. */
@@ -59,28 +59,41 @@ export function cloudSection(cloud, evaluatedAt) {
 }
 
 function figure(cloud, entries, now) {
-  const present = [...new Set(entries.map(stateOf))];
   const sorted = entries.toSorted((a, b) => (a.role === b.role ? times(a).until - times(b).until : a.role === "pin" ? -1 : 1));
+  const recent = sorted.filter((entry) => times(entry).until >= now - BEFORE);
+  const older = sorted.length - recent.length;
+  const legend = el("ul", { class: "legend" });
+  const holder = el("div", {});
+  const fill = (isAll) => {
+    const some = isAll ? sorted : recent;
+    legend.replaceChildren(...[...new Set(some.map(stateOf))].map((state) => el("li", {}, swatch(state), ` ${state}`)));
+    holder.replaceChildren(drawn(el("div", { class: "canvas" }), (width) => draw(cloud, some, { now, width, isAll })));
+  };
+  fill(false);
   return el(
     "figure", { class: "figure" },
     el("figcaption", {}, "One bar for each certificate, from when to when the service may use it. A thin line shows its own validity."),
-    el("ul", { class: "legend" }, present.map((state) => el("li", {}, swatch(state), ` ${state}`))),
-    drawn(el("div", { class: "canvas" }), (width) => draw(cloud, sorted, now, width)),
+    older > 0 && el("label", { class: "choice" },
+      el("input", { type: "checkbox", onchange: (event) => fill(event.target.checked) }),
+      ` Also the ${counted(older, "certificate")} whose use ended before ${iso(now - BEFORE).slice(0, 10)}`),
+    legend,
+    holder,
   );
 }
 
-/** Return the shown time: the useful times of all certificates, within BEFORE and AFTER of the present. */
-function extent(entries, horizon, now) {
+/** Return the shown time: the useful times of the certificates, up to AFTER, and from BEFORE unless all are wanted. */
+function extent(entries, horizon, now, isAll) {
   const all = entries.flatMap((entry) => Object.values(times(entry)));
   if (horizon !== null) all.push(Date.parse(horizon));
-  const from = Math.max(now - BEFORE, Math.min(...all, now - 30 * DAY));
+  const first = isAll ? Math.min(...entries.filter((entry) => entry.role === "pin").map((entry) => times(entry).from), now) : now - BEFORE;
+  const from = Math.max(first, Math.min(...all, now - 30 * DAY));
   const to = Math.min(now + AFTER, Math.max(...all, now + 30 * DAY));
   // Space for the labels of lines at the edge.
   return { from: from - (to - from) * 0.02, to: to + (to - from) * 0.04 };
 }
 
-function draw(cloud, entries, now, width) {
-  const { from, to } = extent(entries, cloud.horizon, now);
+function draw(cloud, entries, { now, width, isAll }) {
+  const { from, to } = extent(entries, cloud.horizon, now, isAll);
   const left = 8;
   const right = width - 8;
   const x = scale(from, to, left, right);
@@ -115,7 +128,7 @@ function line(name, text, time, y, { x, to, right, height }) {
 function row(entry, top, { x, from, to, left, right, fill }) {
   const { from: starts, until } = times(entry);
   const state = stateOf(entry);
-  const y = top + 20;
+  const y = top + 18;
   const clip = (time) => Math.min(right, Math.max(left, x(Math.min(to, Math.max(from, time)))));
   const label = `${entry.role}, ${word(entry)}: ${shortName(entry.subject)}`;
   const isPast = until < from;

@@ -9,6 +9,7 @@ const NAMES = Object.keys(VERDICTS);
 const MINUTE = 6e4;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080].map((minutes) => minutes * MINUTE);
 const MOST_BARS = 30;
+const FEWEST_BARS = 12;
 const HEIGHT = 180;
 const EDGE = { left: 38, right: 12, top: 12, bottom: 26 };
 
@@ -57,8 +58,9 @@ function stepText(step) {
 }
 
 function draw(bars, step, width, which, description) {
-  const from = bars[0].from;
   const to = bars.at(-1).from + step;
+  // Few bars keep the width that many have, at the newest end.
+  const from = Math.min(bars[0].from, to - FEWEST_BARS * step);
   const x = scale(from, to, EDGE.left, width - EDGE.right);
   const most = Math.max(...bars.map((bar) => bar.total));
   const top = niceAbove(most);
