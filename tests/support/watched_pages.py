@@ -40,7 +40,7 @@ class Watched:
     @contextmanager
     def opened(cls, browser: Browser, address: str) -> Iterator["Watched"]:
         """Open an empty page for the service at `address`. At the end, it must have no faults."""
-        context = browser.new_context(color_scheme="light", viewport=DESKTOP)
+        context = browser.new_context(color_scheme="light", reduced_motion="reduce", viewport=DESKTOP)
         watched = cls(context.new_page())
 
         def see_request(request: Request) -> None:
@@ -58,12 +58,11 @@ class Watched:
         watched.page.on("dialog", lambda dialog: watched.faults.append(f"dialog: {dialog.message}"))
         yield watched
         context.close()
-        assert watched.faults == []
+        assert watched.faults == [], watched.faults
 
     def assert_accessible(self) -> None:
         """Check the page as it is now: axe in light, dark and on a phone, and no sideways scrolling anywhere."""
         page = self.page
-        # Evaluated in an isolated way, because the policy of the page allows no script of another origin.
         page.evaluate(resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
         found = _violations(page)
         page.emulate_media(color_scheme="dark")
@@ -74,7 +73,7 @@ class Watched:
         page.emulate_media(color_scheme="light")
         page.set_viewport_size(DESKTOP)
         assert page.evaluate("document.documentElement.scrollWidth") <= DESKTOP["width"]
-        assert found == []
+        assert found == [], found
 
 
 def _violations(page: Page, *rules: str) -> list[str]:

@@ -150,7 +150,7 @@ function offerPanel(offer, confirm) {
   return el(
     "article", { class: "panel" },
     el("h3", {}, badge("warn", "waits for approval"), `: version ${version}`),
-    facts([...named, ["Why it is not applied", texts(offer.reasons)], ["Parts without effect", texts(offer.ignored)]]),
+    facts([...named, ["Why the mode apply waits", texts(offer.reasons)], ["Parts without effect", texts(offer.ignored)]]),
     el(
       "div", { class: "row" },
       el("button", {

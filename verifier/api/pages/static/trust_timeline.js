@@ -1,6 +1,6 @@
 // Draw the certificates of one cloud as bars over time, with the present, the horizon, and every field as text.
 import { badge, el, escaped, moment, momentText, span } from "./dom.js";
-import { drawn, fitted, picture, scale, svg, ticks } from "./svg.js";
+import { drawn, picture, scale, svg, ticks } from "./svg.js";
 import { brief, code, counted, facts, when } from "./common.js";
 import { shortName } from "./trust_decisions.js";
 
@@ -145,10 +145,17 @@ function row(entry, top, { x, from, to, left, right, fill }) {
     "g", {},
     svg("title", {}, escaped(`${entry.subject}\n${word(entry)}, usable ${momentText(iso(starts))} to ${momentText(iso(until))}`)),
     svg("rect", { class: "hit", x: left, y: top, width: right - left, height: ROW - 2 }),
-    svg("text", { class: "row-label", x: left, y: top + 14 }, fitted(label, right - left - (end ? endWidth : 0), 6.6)),
-    end && svg("text", { class: "soft", x: isPast ? left : right, y: isPast ? y + 12 : top + 14, "text-anchor": isPast ? "start" : "end" }, end),
+    svg("text", { class: "row-label", x: left, y: top + 14 }, middleCut(label, right - left - (end ? endWidth : 0))),
+    end && svg("text", { class: "soft row-end", x: isPast ? left : right, y: isPast ? y + 12 : top + 14, "text-anchor": isPast ? "start" : "end" }, end),
     bar,
   );
+}
+
+/** Cut the middle of a text that is too wide: many names of CAs differ only at their end. */
+function middleCut(text, width) {
+  const whole = escaped(text);
+  const most = Math.max(16, Math.floor(width / 6.7));
+  return whole.length <= most ? whole : `${whole.slice(0, most - 11)}…${whole.slice(-10)}`;
 }
 
 /** All fields of one certificate. */
