@@ -40,39 +40,42 @@ HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>\N{RIGHT-TO-LE
 
 
 @cache
-def feed_root() -> pki.Identity:
+def feed_root(name: str = "Feed Root") -> pki.Identity:
     key = pki.make_ec_key(ec.SECP256R1())
-    return pki.make_root(subject=pki.make_name("Feed Root"), key=key, validity=around(datetime.now(UTC), days=9000))
+    return pki.make_root(subject=pki.make_name(name), key=key, validity=around(datetime.now(UTC), days=9000))
 
 
 @cache
-def authority(name: str, *, days: int = 900) -> pki.Identity:
-    """Return an issuing CA under the root that is trusted, valid for `days` around now."""
+def authority(name: str, *, days: int = 900, ago: int = 0) -> pki.Identity:
+    """Return an issuing CA under the root that is trusted, valid for `days` around the day `ago` days before now."""
     return pki.make_ca(
         issuer=current_pki().root,
         subject=pki.make_name(name),
         key=pki.make_ec_key(ec.SECP256R1()),
-        validity=around(datetime.now(UTC), days=days),
+        validity=around(datetime.now(UTC) - ago * DAY, days=days),
     )
 
 
 def write_trust(directory: Path) -> None:
-    """Trust the current PKI beside the shipped certificates, and one certificate in each other state."""
+    """Trust the current PKI, a root of decades, and one certificate in each other state."""
     made, now = current_pki(), datetime.now(UTC)
-    named = {
+    pins = {
+        "issuing-ca": made.issuing_ca,
         "staged": authority("Staged CA"),
-        "retired": authority("Retired CA"),
+        "retired": authority("Retired CA", ago=400),
         "expiring": authority("Ending CA", days=20),
+        "expired": authority("Old CA", days=100, ago=200),
+        "ancient": authority("Ancient CA", days=100, ago=1500),
     }
+    roots = {"root": made.root, "lasting": feed_root("Lasting Root")}
     certificates = (
-        TrustedCertificate(name="root", role="root", certificate=made.root.certificate),
-        TrustedCertificate(name="issuing-ca", role="intermediate", certificate=made.issuing_ca.certificate),
+        *(TrustedCertificate(name=name, role="root", certificate=one.certificate) for name, one in roots.items()),
         *(
             TrustedCertificate(name=name, role="intermediate", certificate=one.certificate)
-            for name, one in named.items()
+            for name, one in pins.items()
         ),
     )
-    write_trust_directory(directory, cloud=AzureCloud.PUBLIC, certificates=certificates, mode="add")
+    write_trust_directory(directory, cloud=AzureCloud.PUBLIC, certificates=certificates)
     manifest = directory / "manifest.toml"
     text = manifest.read_text("utf-8")
     for name, line in (
@@ -283,12 +286,19 @@ def test_each_certificate_has_a_bar_with_its_state_in_words(watched: Watched, se
     page = watched.page
     show(page)
     cloud = page.locator("details.cloud").filter(has_text="AzurePublicCloud")
+    cloud.get_by_label(re.compile("Also the 1 certificate whose use ended before")).check()
+    expect(cloud.locator("figure desc")).to_contain_text("Ancient CA: expired until")
     described = cloud.locator("figure desc").text_content() or ""
     survey = service.asked("GET", "/v1/trust")
     [public] = [one for one in survey["clouds"] if one["name"] == "AzurePublicCloud"]
     entries = [*public["anchors"], *public["pins"]]
     assert described.count(" until ") == len(entries)
-    for name, state in (("Staged CA", "staged"), ("Retired CA", "retired"), ("Ending CA", "expiring")):
+    for name, state in (
+        ("Staged CA", "staged"),
+        ("Retired CA", "retired"),
+        ("Ending CA", "expiring"),
+        ("Old CA", "expired"),
+    ):
         assert f"{name}: {state} until" in described
     assert cloud.locator("figure .canvas g").count() == len(entries)
     for label in ("now 20", "horizon 20"):
@@ -354,7 +364,6 @@ def test_the_page_is_accessible_and_fits_a_phone(watched: Watched) -> None:
     page = watched.page
     show(page)
     expect(page.get_by_role("heading", name="Certificates of each cloud")).to_be_visible()
-    for summary in page.locator("details > summary").all():
-        if summary.is_visible():
-            summary.click()
+    page.get_by_text("Every certificate with all its fields").click()
+    page.locator(".fields-of li summary").first.click()
     watched.assert_accessible()

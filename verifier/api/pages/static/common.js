@@ -38,6 +38,15 @@ export function wideTable(caption, columns, rows) {
   );
 }
 
+/** A part that is closed at first. `build` makes its content when it is opened, because a page may have hundreds. */
+export function builtWhenOpened(className, summary, build, isOpen = false) {
+  const details = el("details", { class: className || null, open: isOpen }, el("summary", {}, summary));
+  const fill = () => details.open && details.childElementCount === 1 && details.append(build());
+  details.addEventListener("toggle", fill);
+  fill();
+  return details;
+}
+
 /** Return `1 decision`, `2 decisions` and so on. */
 export function counted(number, one, many = `${one}s`) {
   return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;

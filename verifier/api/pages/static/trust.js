@@ -77,7 +77,8 @@ function confirm(action) {
   const trouble = el("div", {});
   const go = el("button", { type: "button", class: action.isRejection ? "danger" : "main", onclick: () => perform(action, go, trouble) }, action.verb);
   dialog.replaceChildren(
-    el("h2", { id: "confirm-title" }, action.title),
+    // The heading has the focus, and no button: a key that is held down confirms nothing.
+    el("h2", { id: "confirm-title", tabindex: "-1", autofocus: true }, action.title),
     el("p", {}, action.effect),
     facts(action.facts),
     trouble,

@@ -1,7 +1,7 @@
 // Draw the certificates of one cloud as bars over time, with the present, the horizon, and every field as text.
 import { badge, el, escaped, moment, momentText, span } from "./dom.js";
 import { drawn, picture, scale, svg, ticks } from "./svg.js";
-import { brief, code, counted, facts, when } from "./common.js";
+import { brief, builtWhenOpened, code, counted, facts, when } from "./common.js";
 import { shortName } from "./trust_decisions.js";
 
 const YEAR = 31557600e3;
@@ -53,8 +53,8 @@ export function cloudSection(cloud, evaluatedAt) {
       ? badge(isCounted ? "bad" : "off", "no usable chain")
       : [moment(cloud.horizon), `, in ${span(Date.parse(cloud.horizon) - now)}. Until then, usable chains exist without a gap.`]),
     entries.length > 0 && figure(cloud, entries, now),
-    entries.length > 0 && el("details", { class: "fields-of" }, el("summary", {}, "Every certificate with all its fields"),
-      el("ul", { class: "entries" }, entries.map((entry) => el("li", {}, fields(entry))))),
+    entries.length > 0 && builtWhenOpened("fields-of", "Every certificate with all its fields",
+      () => el("ul", { class: "entries" }, entries.map((entry) => el("li", {}, fields(entry))))),
   );
 }
 
@@ -161,10 +161,9 @@ function middleCut(text, width) {
 /** All fields of one certificate. */
 function fields(entry) {
   const state = stateOf(entry);
-  return el(
-    "details", {},
-    el("summary", {}, badge(BADGES[state] ?? "off", word(entry)), ` ${entry.role} `, brief(entry.subject, 120)),
-    facts([
+  return builtWhenOpened(
+    "", [badge(BADGES[state] ?? "off", word(entry)), ` ${entry.role} `, brief(entry.subject, 120)],
+    () => facts([
       ["State", entry.denied ? `denied (by its times: ${entry.state})` : entry.state],
       ["A chain may contain it now", entry.chainable ? "yes" : "no"],
       ["Subject", entry.subject],
