@@ -7,15 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+from support.browsers import PHONE, open_browser, violations, watched_page
 from support.html_pages import HtmlPage, is_elsewhere, lost_targets, read_pages, serving
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: One page of each kind: long text, a tutorial, wide tables, an API, a diagram.
 LOOKED_AT = ("", "start/tutorial/", "operate/settings/", "integrate/http/", "understand/how-a-document-is-judged/")
 #: A link to a file of this repository, at the default `repo_url` of mkdocs.yml.
@@ -53,15 +52,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The Chromium of this machine. In this module only, because playwright keeps an event loop running."""
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    if found is None:
-        pytest.skip(f"no browser: install one of {', '.join(BROWSERS)}")
-    options = ["--no-sandbox", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=options)
+    with open_browser() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -72,25 +64,8 @@ def address(site: Site) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """A new page. Afterwards, the browser has asked no other host and reported no error."""
-    found: list[str] = []
-
-    def see_request(request: Request) -> None:
-        if not request.url.startswith((address, "data:", "blob:")):
-            found.append(f"request: {request.url}")
-
-    def see_message(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            found.append(f"console: {message.text}")
-
-    context = browser.new_context(color_scheme="light", viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
-    opened.on("request", see_request)
-    opened.on("console", see_message)
-    opened.on("pageerror", lambda error: found.append(f"error: {error}"))
-    yield opened
-    context.close()
-    assert found == []
+    with watched_page(browser, address) as opened:
+        yield opened
 
 
 def test_site_is_built_without_a_warning(site: Site) -> None:
@@ -202,7 +177,6 @@ def test_search_finds_a_page(page: Page, address: str) -> None:
 @pytest.mark.parametrize("path", LOOKED_AT)
 def test_page_is_accessible_and_fits_a_phone(path: str, page: Page, address: str) -> None:
     page.goto(address + path)
-    page.evaluate(resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
     found = violations(page)
     page.emulate_media(color_scheme="dark")
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
@@ -210,13 +184,5 @@ def test_page_is_accessible_and_fits_a_phone(path: str, page: Page, address: str
 
     assert found == []
 
-    page.set_viewport_size({"width": 390, "height": 844})
+    page.set_viewport_size(PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-
-
-def violations(page: Page, *rules: str) -> list[str]:
-    """Return what axe finds serious, with the first element of each."""
-    options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
-    found = page.evaluate("options => axe.run(document, options)", options)["violations"]
-    serious = [rule for rule in found if rule["impact"] in {"serious", "critical"}]
-    return [f"{rule['id']}: {rule['nodes'][0]['html']} {rule['nodes'][0]['failureSummary']}" for rule in serious]

@@ -50,6 +50,8 @@ _PLAIN_SHAPES: dict[Shape, Json] = {
     str: _STRING,
     bytes: {"type": "string", "format": "binary"},
     dict: {"type": "object"},
+    # JSON of another shape is evidence that the inspection shows as refused.
+    object: {"description": "An `AttestationRequest`."},
 }
 
 

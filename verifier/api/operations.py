@@ -25,7 +25,8 @@ JSON = "application/json"
 TEXT = "text/plain"
 BYTES = "application/octet-stream"
 
-#: The type of a body: a request model, a TypedDict of `answers`, or `str`, `bytes` or `dict` (any JSON object).
+#: The type of a body: a request model, a TypedDict of `answers`, or `str`, `bytes`, `dict` (a JSON object) or `object`
+#: (any JSON).
 Shape = type
 
 
@@ -174,11 +175,11 @@ OPERATIONS: tuple[Operation, ...] = (
         name="inspect",
         tag="Inspection",
         summary="Show what an appraisal finds",
-        description="For people: the answer is 200 also for a refused document, and shows each check, what is in the "
-        "document and its structure. It redeems no nonce and issues no token, so it never replaces an appraisal. A "
-        "nonce in the body is compared only.",
+        description="For people. The body is that of `/v1/attestations`, and the answer is 200 also for a refused "
+        "document. It shows each check, what is in the document, and its structure. An inspection redeems no nonce and "
+        "issues no token, so it never replaces an appraisal. It compares a nonce in the body.",
         caller=Caller.INSPECTOR,
-        takes=_EVIDENCE,
+        takes=((JSON, object), *_EVIDENCE[1:]),
         query=InspectionQuery,
         answers=(Answer(description="The findings.", shape=InspectionJson),),
         codes=_TENANT,

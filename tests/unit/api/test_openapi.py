@@ -56,7 +56,7 @@ def test_schemas_are_valid_and_references_resolve() -> None:
 
 
 def test_answers_are_open_and_requests_are_closed() -> None:
-    requests = {shape.__name__ for operation in OPERATIONS for _, shape in operation.takes} - {"str", "bytes"}
+    requests = {shape.__name__ for operation in OPERATIONS for _, shape in operation.takes} - {"str", "bytes", "object"}
     closed = {
         name
         for name, schema in json.loads(json.dumps(make_document("1.2.3")))["components"]["schemas"].items()

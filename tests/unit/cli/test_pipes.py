@@ -32,7 +32,7 @@ def status_with_closed_output(*arguments: str, **environment: str) -> int:
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
-        (("inspect", SAMPLE), 0),
+        (("verify", SAMPLE, *VALID), 0),
         (("verify", SAMPLE, "--json", *VALID), 0),
         (("verify", SAMPLE, "--json", *EXPIRED), 1),
     ],

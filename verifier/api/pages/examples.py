@@ -24,19 +24,19 @@ EXAMPLES: Final = (
     Example(
         asset="example-verified.json",
         label="A verified document",
-        vector="verified/azure-eastus-2026-07-28",
-        at=datetime(2026, 7, 28, 14, tzinfo=UTC),
+        vector="verified/public-eastus-2026-07-28",
+        at=datetime(2026, 7, 28, 13, 25, tzinfo=UTC),
     ),
     Example(
         asset="example-expired.json",
         label="An expired document",
-        vector="document-expired/azure-eastus-2026-07-28",
-        at=datetime(2026, 7, 28, 20, tzinfo=UTC),
+        vector="document-expired/public-eastus-2026-07-28",
+        at=datetime(2026, 7, 29, 13, 25, tzinfo=UTC),
     ),
     Example(
         asset="example-tampered.json",
         label="A tampered document",
-        vector="signature-invalid/azure-eastus-2026-07-28-tampered",
-        at=datetime(2026, 7, 28, 14, tzinfo=UTC),
+        vector="signature-invalid/public-eastus-2026-07-28-other-vm-id",
+        at=datetime(2026, 7, 28, 13, 25, tzinfo=UTC),
     ),
 )

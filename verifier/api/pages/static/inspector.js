@@ -147,7 +147,7 @@ async function inspect() {
 function fail(box) {
   show([box], []);
   showChecks(null);
-  announce(box.textContent);
+  announce([...box.querySelectorAll("p")].map((one) => one.textContent).join(" "));
   result.scrollIntoView({ block: "nearest" });
 }
 

@@ -3,22 +3,21 @@ import { badge, el, shown, visible } from "./dom.js";
 import { mark, section } from "./parts.js";
 
 const OPEN_LEVELS = 3;
+const DEEP = 10; // levels that are indented
+const pending = new WeakMap();
 // Values that no sender can fill with words of their own need no mark.
 const UNMARKED = new Set(["OBJECT IDENTIFIER", "NULL", "BOOLEAN"]);
 
 export function structureSection(structure, isUnverified) {
   const tree = el("ul", { class: "tree" }, item(structure.root, 0, isUnverified));
-  const all = (isOpen) => () => {
-    for (const one of tree.querySelectorAll("details")) one.open = isOpen;
-  };
   return section(
     "Structure",
     isUnverified,
     el("p", { class: "soft" }, "The elements of the CMS structure. The first number is the byte offset in the DER, the last one the length with the header."),
     structure.truncated && el("p", {}, badge("warn", "The document has more elements than this.")),
     el("div", { class: "row" },
-      el("button", { type: "button", class: "small", onclick: all(true) }, "Open all"),
-      el("button", { type: "button", class: "small", onclick: all(false) }, "Close all")),
+      el("button", { type: "button", class: "small", onclick: () => openAll(tree) }, "Open all"),
+      el("button", { type: "button", class: "small", onclick: () => closeAll(tree) }, "Close all")),
     el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": isUnverified ? "Structure, unverified" : "Structure" }, tree),
   );
 }
@@ -36,10 +35,35 @@ function item(node, level, isUnverified) {
     node.error && [" ", badge("bad", ""), shown(node.error, { className: "error" })],
   ];
   if (children.length === 0) return el("li", { class: "leaf" }, line);
-  return el("li", {}, el(
-    "details",
-    { open: level < OPEN_LEVELS },
-    el("summary", {}, line),
-    el("ul", { class: level > 10 ? "flat" : null }, children.map((child) => item(child, level + 1, isUnverified))),
+  const branch = el("details", { ontoggle: () => grow(branch) }, el("summary", {}, line));
+  // A document may have 2,000 elements: those of a closed branch are made when it is opened.
+  pending.set(branch, () => el(
+    "ul",
+    { class: level > DEEP ? "flat" : null },
+    children.map((child) => item(child, level + 1, isUnverified)),
   ));
+  if (level < OPEN_LEVELS) open(branch);
+  return el("li", {}, branch);
+}
+
+function grow(branch) {
+  const make = branch.open && pending.get(branch);
+  if (!make) return;
+  pending.delete(branch);
+  branch.append(make());
+}
+
+function open(branch) {
+  branch.open = true;
+  grow(branch);
+}
+
+function openAll(tree) {
+  for (let closed = [tree]; closed.length > 0; closed = [...tree.querySelectorAll("details:not([open])")]) {
+    closed.filter((one) => one !== tree).forEach(open);
+  }
+}
+
+function closeAll(tree) {
+  for (const branch of tree.querySelectorAll("details")) branch.open = false;
 }

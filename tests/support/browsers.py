@@ -1,0 +1,66 @@
+"""Look at pages in the Chromium of this machine, and at what the browser says of them."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
+PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Use it in fixtures of one module, because playwright keeps an event loop running."""
+    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    if found is None:
+        pytest.skip(f"no browser: install one of {', '.join(BROWSERS)}")
+    options = ["--no-sandbox", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=options)
+        yield running
+        running.close()
+
+
+@contextmanager
+def watched_page(
+    browser: Browser, address: str, *, allowed: tuple[str, ...] = (), viewport: ViewportSize = DESKTOP
+) -> Iterator[Page]:
+    """A new page. Afterwards, the browser has asked no other host and reported no error but those with `allowed` words.
+
+    Chromium reports a violation of the Content-Security-Policy as an error.
+    """
+    found: list[str] = []
+
+    def see_request(request: Request) -> None:
+        if not request.url.startswith((address, "data:", "blob:")):
+            found.append(f"request: {request.url}")
+
+    def see_message(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not any(words in message.text for words in allowed):
+            found.append(f"console: {message.text}")
+
+    opened_in = browser.new_context(color_scheme="light", viewport=viewport)
+    opened_in.on("request", see_request)
+    page = opened_in.new_page()
+    page.on("console", see_message)
+    page.on("pageerror", lambda error: found.append(f"error: {error}"))
+    page.on("dialog", lambda dialog: found.append(f"dialog: {dialog.message}"))
+    yield page
+    opened_in.close()
+    assert found == []
+
+
+def violations(page: Page, *rules: str) -> list[str]:
+    """Return what axe finds serious, with the first element of each."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
+    options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+    found = page.evaluate("options => axe.run(document, options)", options)["violations"]
+    serious = [rule for rule in found if rule["impact"] in {"serious", "critical"}]
+    return [f"{rule['id']}: {rule['nodes'][0]['html']} {rule['nodes'][0]['failureSummary']}" for rule in serious]
