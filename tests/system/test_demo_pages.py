@@ -47,7 +47,10 @@ def test_servers_run_on_until_a_signal(demo: subprocess.Popen[str], stop: signal
     page = service.request("GET", "/")
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     json_type = {"Content-Type": "application/json"}
-    assert service.request("POST", "/v1/inspections", document.read_bytes(), headers=json_type).json["verdict"] == "verified"
+    assert (
+        service.request("POST", "/v1/inspections", document.read_bytes(), headers=json_type).json["verdict"]
+        == "verified"
+    )
     for example in EXAMPLES:
         body = service.request("GET", f"/assets/{example.asset}").body
         answer = service.request("POST", f"/v1/inspections?at={example.moment}", body, headers=json_type)

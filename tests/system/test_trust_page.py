@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.sync_api import Browser, Locator, Page, expect
+from support.browsers import open_browser
 from support.documents import around, der
 from support.feeds import anchor, entry, published
 from support.live_documents import current_pki
@@ -22,7 +23,7 @@ from support.rollovers import Rollover
 from support.services import RunningServer, running_service
 from support.tenant_keys import hash_of
 from support.tuf_feeds import Feed
-from support.watched_pages import Watched, running_browser
+from support.watched_pages import Watched
 
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
 from verifier.adapters.trust.published import write_bundle
@@ -138,7 +139,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with running_browser() as running:
+    with open_browser() as running:
         yield running
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from support.browsers import open_browser
 from support.decisions import SUBSCRIPTION, claims_of, garbage_of, record_of
 from support.documents import imds_answer
 from support.live_documents import current_document, write_current_trust
 from support.services import RunningServer, running_service
 from support.tenant_keys import hash_of
-from support.watched_pages import Watched, running_browser
+from support.watched_pages import Watched
 
 from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from verifier.core.model import Plan
@@ -114,7 +115,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with running_browser() as running:
+    with open_browser() as running:
         yield running
 
 
