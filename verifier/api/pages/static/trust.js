@@ -1,6 +1,6 @@
 // The page of trust: show what is in force, and approve or reject after a confirmation.
 import { ask, problemNotice } from "./api.js";
-import { announce, badge, byId, el, moment, notice } from "./dom.js";
+import { announce, badge, byId, el, escaped, moment, notice } from "./dom.js";
 import { busy, code, facts, onKeyEntered, onOtherKey } from "./common.js";
 import { cloudSection } from "./trust_timeline.js";
 import { feedSection, issuersSection } from "./trust_decisions.js";
@@ -94,7 +94,7 @@ async function perform(action, go, trouble) {
       const survey = await ask(action.path, { method: "POST" });
       dialog.close();
       show(survey);
-      const said = notice("good", action.done, el("p", { class: "soft" }, "Other workers and replicas follow within seconds. The list of changes below has the audit entry."));
+      const said = notice("good", escaped(action.done), el("p", { class: "soft" }, "Other workers and replicas follow within seconds. The list of changes below has the audit entry."));
       said.tabIndex = -1;
       done.replaceChildren(said);
       said.focus();
