@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -64,6 +65,24 @@ def test_replicas_that_look_at_once_put_a_bundle_in_force_once(make: Make, tmp_p
     assert {status.in_force and status.in_force.version for status in found} == {1}
     assert {status.problem for status in found} == {""}
     assert len(replicas[0].registry.audit_log(most=9)) == 1
+
+
+def test_replicas_leave_a_rejected_bundle_alone_and_follow_a_later_one(make: Make, tmp_path: Path) -> None:
+    """One replica gets the bundle offered. After the rejection, no replica in the mode `apply` puts it in force."""
+    feed, now = Feed.make(tmp_path / "feed", keys=1, threshold=1), datetime.now(UTC)
+    feed.publish(bundle(1, now), by=(1,))
+    first, second = make(feed, ManualClock(now)), make(feed, ManualClock(now))
+    assert replace(first, mode=FeedMode.PROPOSE).look().offer is not None
+    first.reject(1, by="ann")
+    for status in (second.look(), first.look(), second.status()):
+        assert (status.in_force, status.offer, status.problem) == (None, None, "")
+        assert status.rejected is not None
+        assert (status.rejected.version, status.rejected.decided_by) == (1, "ann")
+    feed.publish(bundle(2, now), by=(1,))
+    status = second.look()
+    assert status.in_force is not None
+    assert (status.in_force.version, status.rejected) == (2, None)
+    assert [event.what for event in first.registry.audit_log(most=9)] == ["follow feed", "reject feed"]
 
 
 def test_a_replica_that_was_off_for_a_year_follows_again(make: Make, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision, RejectedBundle
 from verifier.ports.trust import (
     MAX_AUDIT_EVENTS,
     MAX_DISCOVERED,
@@ -61,6 +61,7 @@ DECIDED = OperatorDecisions(
     denials=Denials(serial_numbers=frozenset({0, 1, 2**159, -7}), spki_sha256=frozenset({"12" * 32})),
     denied_authorities={1: frozenset({identity("34" * 32)})},
     followed=FollowedBundle(raw=b'{"format": 1}', version=2**53, decided_by="feed", decided_at=NOW),
+    rejected_bundle=RejectedBundle(version=2**53 + 1, sha256="56" * 32, decided_by="ann", decided_at=NOW),
 )
 FEED = FeedState(
     metadata={"1.root.json": b"\x00\xff", "timestamp.json": b"{}"},

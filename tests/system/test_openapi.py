@@ -19,6 +19,7 @@ from support import documents, raw_http
 from support.certificates import make_authority, make_signer
 from support.clocks import ManualClock
 from support.documents import around, document, imds_answer, sign, spare_key
+from support.feeds import published
 from support.live_documents import current_document, current_pki
 from support.openapi_checks import check_answer
 from support.problems import read_problem
@@ -28,6 +29,7 @@ from support.services import Answer, RunningServer, running_service
 
 from verifier.adapters.stores.factory import open_stores
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
+from verifier.adapters.trust.published import write_bundle
 from verifier.api.operations import OPERATIONS, Caller, Operation
 from verifier.api.problems import DOCUMENTATION, Code, Failure, RequestFault
 from verifier.core.discovery import IssuerObservation
@@ -35,6 +37,7 @@ from verifier.core.reasons import Reason
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
 from verifier.ports.tokens import TokenAlgorithm
+from verifier.ports.trust import FeedState
 
 TENANT, SLOW, ADMIN = "tenant-key-of-the-tests", "slow-tenant-key-of-the-tests", "admin-key-of-the-tests"
 AGENT = "agent-key-of-the-tests"
@@ -120,7 +123,7 @@ def _send_cut_body(service: RunningServer, operation: Operation) -> Answer:
 
 def _path(operation: Operation) -> str:
     return (
-        operation.path.format(sha256=_UNKNOWN, what=_UNKNOWN, code="internal", requestId=_UNKNOWN[:32])
+        operation.path.format(sha256=_UNKNOWN, what=_UNKNOWN, code="internal", requestId=_UNKNOWN[:32], version=9)
         if "{" in operation.path
         else operation.path
     )
@@ -264,6 +267,13 @@ def test_every_operation_succeeds_as_described(described: RunningServer, redis: 
             seen_at=datetime.now(UTC),
         )
         assert registry.record(observation, [documents.der(authority.certificate)])
+
+    def offered(version: int) -> Call:
+        """Keep what a look at a feed keeps, and return an ordinary call."""
+        bundle = write_bundle(published(version=version, at=datetime.now(UTC)))
+        assert registry.keep_feed(FeedState(offered=bundle), expected=registry.feed()[1])
+        return Call()
+
     kept = f"/v1/decisions/{described.request('GET', '/none-such').headers['X-Request-Id']}"
     await_that(lambda: described.request("GET", kept, headers={"Authorization": f"Bearer {ADMIN}"}).status == 200)
     calls: dict[str, tuple[str | None, Callable[[], Call]]] = {
@@ -273,6 +283,8 @@ def test_every_operation_succeeds_as_described(described: RunningServer, redis: 
         "approveAuthority": (f"/v1/trust/discovered/{_fingerprint(approvable)}/approve", Call),
         "rejectAuthority": (f"/v1/trust/discovered/{_fingerprint(rejectable)}/reject", Call),
         "pinAuthority": (None, lambda: _pin_request(pinnable)),
+        "approveFeed": ("/v1/trust/feed/1/approve", lambda: offered(1)),
+        "rejectFeed": ("/v1/trust/feed/2/reject", lambda: offered(2)),
         "unpinAuthority": (f"/v1/trust/pins/{_fingerprint(pinnable)}", Call),
     }
     for operation in OPERATIONS:

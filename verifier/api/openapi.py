@@ -25,6 +25,11 @@ _PARAMETERS: dict[str, Json] = {
         "schema": {"type": "string", "pattern": "^[0-9A-Fa-f:]{64,128}$"},
         "example": "5a" * 32,
     },
+    "version": {
+        "description": "The version of a bundle that the trust feed publishes now.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 2**53},
+        "example": 1,
+    },
     "what": {
         "description": "The SHA-256 of a public key (subjectPublicKeyInfo), or a serial number, in hex.",
         "schema": {"type": "string", "minLength": 1},

@@ -213,6 +213,10 @@ OPERATIONS: tuple[Operation, ...] = (
     _administration(
         "post", "/discovered/{sha256}/reject", "rejectAuthority", "Reject a CA with all its certificates", _UNKNOWN
     ),
+    _administration(
+        "post", "/feed/{version}/approve", "approveFeed", "Put a version of the trust feed in force", _UNKNOWN
+    ),
+    _administration("post", "/feed/{version}/reject", "rejectFeed", "Reject a version of the trust feed", _UNKNOWN),
     _administration("post", "/pins", "pinAuthority", "Pin an authority by its certificate"),
     _administration("delete", "/pins/{sha256}", "unpinAuthority", "Remove a pin", _UNKNOWN),
     _administration("put", "/denied/{what}", "denyKeyOrSerial", "Deny a key or a serial number"),

@@ -155,6 +155,14 @@ class FeedOfferJson(FeedBundleJson):
     reasons: list[str]
 
 
+class FeedRejectionJson(TypedDict):
+    """The version that the feed publishes now, which an operator rejected. It can still be approved."""
+
+    version: Annotated[int, Field(ge=1)]
+    by: str
+    at: Moment
+
+
 class TrustFeedJson(TypedDict):
     """The trust feed. `source` is empty if the service looks at none.
 
@@ -167,6 +175,7 @@ class TrustFeedJson(TypedDict):
     inForce: FeedBundleJson | None
     unreadable: str
     offer: FeedOfferJson | None
+    rejected: FeedRejectionJson | None
     checkedAt: Moment | None
     problem: str
 

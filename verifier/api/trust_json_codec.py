@@ -13,6 +13,7 @@ from verifier.core.issuer_review import SurveyedAuthority, SurveyedIssuer
 from verifier.core.trust.bundle import Denials
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
+from verifier.core.trust.operator_decisions import RejectedBundle
 from verifier.core.trust.published import FeedChange, PublishedBundle
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
 from verifier.usecases.trust_administration import UnfitAuthorityError, read_authority
@@ -21,6 +22,8 @@ from verifier.usecases.trust_survey import SurveyedCloud, SurveyedDenial, Survey
 
 MAX_NOTE_CHARACTERS = 500
 
+#: A later version than 2**53 is refused (adapters.trust.published).
+_MAX_VERSION_DIGITS = 16
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,6 +59,13 @@ def read_fingerprint(text: str) -> str:
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise ValueError("Expected the SHA-256 of a certificate: 64 hex digits")
     return fingerprint
+
+
+def read_version(text: str) -> int:
+    """Read the version of a bundle of the trust feed. Raises ValueError."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_VERSION_DIGITS and int(text)):
+        raise ValueError("Expected the version of a bundle: a number from 1")
+    return int(text)
 
 
 def sha1_of(certificate: Certificate) -> str:
@@ -171,6 +181,7 @@ def _feed_json(feed: FeedStatus) -> answers.TrustFeedJson:
         "inForce": None if feed.in_force is None else _bundle_json(feed.in_force, feed.ignored),
         "unreadable": feed.unreadable,
         "offer": None if feed.offer is None else _offer_json(feed.offer),
+        "rejected": None if feed.rejected is None else _feed_rejection_json(feed.rejected),
         "checkedAt": None if feed.checked_at is None else moment_json(feed.checked_at),
         "problem": feed.problem,
     }
@@ -191,6 +202,10 @@ def _offer_json(offer: Offer) -> answers.FeedOfferJson:
         "changes": [_change_json(change) for change in offer.changes],
         "reasons": list(offer.reasons),
     }
+
+
+def _feed_rejection_json(rejected: RejectedBundle) -> answers.FeedRejectionJson:
+    return {"version": rejected.version, "by": rejected.decided_by, "at": moment_json(rejected.decided_at)}
 
 
 def _change_json(change: FeedChange) -> answers.FeedChangeJson:

@@ -13,6 +13,7 @@ from verifier.api.trust_json_codec import (
     read_fingerprint,
     read_note,
     read_pem,
+    read_version,
     survey_json,
 )
 from verifier.core.values import dataclass
@@ -41,6 +42,8 @@ def create_trust_blueprint(
     blueprint.get("/v1/trust")(paths.show)
     blueprint.post("/v1/trust/discovered/<sha256>/approve")(paths.approve)
     blueprint.post("/v1/trust/discovered/<sha256>/reject")(paths.reject)
+    blueprint.post("/v1/trust/feed/<version>/approve")(paths.approve_version)
+    blueprint.post("/v1/trust/feed/<version>/reject")(paths.reject_version)
     blueprint.post("/v1/trust/pins")(paths.pin)
     blueprint.delete("/v1/trust/pins/<sha256>")(paths.unpin)
     blueprint.put("/v1/trust/denied/<what>")(paths.deny)
@@ -63,6 +66,12 @@ class _Paths:
 
     def reject(self, sha256: str) -> Response:
         return self._answer(lambda: self.administration.reject(read_fingerprint(sha256), by=g.administrator))
+
+    def approve_version(self, version: str) -> Response:
+        return self._answer(lambda: self.feed.approve(read_version(version), by=g.administrator))
+
+    def reject_version(self, version: str) -> Response:
+        return self._answer(lambda: self.feed.reject(read_version(version), by=g.administrator))
 
     def pin(self) -> Response:
         new = parse_request(PinRequest, request.mimetype, read_body(request, limit=self.maximum_body_bytes))

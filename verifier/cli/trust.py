@@ -225,7 +225,8 @@ class _Actions:
     def update(self, arguments: argparse.Namespace) -> int:
         opened = self._open(arguments)
         done = []
-        if arguments.source is not None or not (arguments.approve or arguments.leave or arguments.forget):
+        changes = (arguments.approve, arguments.reject, arguments.leave, arguments.forget)
+        if arguments.source is not None or not any(changes):
             try:
                 status = opened.open_feed(arguments.source, arguments.root).look(by=operator_name())
             except FeedFailed as error:
@@ -236,6 +237,9 @@ class _Actions:
         if arguments.approve is not None:
             opened.feed.approve(arguments.approve, by=operator_name())
             done.append(f"version {arguments.approve} of the feed is in force")
+        if arguments.reject is not None:
+            opened.feed.reject(arguments.reject, by=operator_name())
+            done.append(f"version {arguments.reject} of the feed is rejected")
         if arguments.leave:
             opened.feed.leave(by=operator_name())
             done.append("no version of the feed is in force")

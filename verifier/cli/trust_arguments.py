@@ -68,6 +68,9 @@ def configure_update(parser: argparse.ArgumentParser) -> None:
     change.add_argument(
         "--approve", metavar="VERSION", type=int, help="put the offered bundle with this version in force"
     )
+    change.add_argument(
+        "--reject", metavar="VERSION", type=int, help="never offer this version again; a later one is offered"
+    )
     change.add_argument("--leave", action="store_true", help="take the bundle of the feed out of force")
     change.add_argument(
         "--forget", action="store_true", help="take it out of force, and accept any version that the feed offers next"

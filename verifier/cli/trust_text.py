@@ -53,7 +53,7 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
 
 
 def _feed_lines(feed: FeedStatus) -> list[str]:
-    if not (feed.source or feed.in_force or feed.offer or feed.unreadable):
+    if not (feed.source or feed.in_force or feed.offer or feed.rejected or feed.unreadable):
         return []
     checked = "never" if feed.checked_at is None else moment_json(feed.checked_at)
     lines = [f"trust feed {printable(feed.source) or '(none in the settings)'}, mode {feed.mode}:"]
@@ -75,6 +75,10 @@ def _feed_lines(feed: FeedStatus) -> list[str]:
         lines += [f"      without effect: {printable(one)}" for one in feed.offer.ignored]
         lines += [f"      needs approval: {printable(one)}" for one in feed.offer.reasons]
         lines += ["      to put it in force, run:", f"      imds-verifier trust update --approve {version}"]
+        lines += ["      to reject it, run:", f"      imds-verifier trust update --reject {version}"]
+    if feed.rejected is not None:
+        by, at = printable(feed.rejected.decided_by), moment_json(feed.rejected.decided_at)
+        lines.append(f"  {by} rejected version {feed.rejected.version} at {at}")
     return lines
 
 

@@ -16,6 +16,8 @@ from verifier.core.trust.operator_decisions import (
     Pin,
     PinDecision,
     Reject,
+    RejectBundle,
+    RejectedBundle,
     Unpin,
     certificates_of,
     decide,
@@ -174,6 +176,10 @@ class TrustAdministration:
         what = "leave feed" if bundle.raw is None else "follow feed"
         self._decide(Follow(bundle=bundle), what, f"version {bundle.version}", by=by, judge=judge)
 
+    def reject_bundle(self, bundle: RejectedBundle, *, by: str, judge: Callable[[OperatorDecisions], None]) -> None:
+        """Reject a bundle of the trust feed. `judge` works as in `follow`. Raises the same."""
+        self._decide(RejectBundle(bundle=bundle), "reject feed", f"version {bundle.version}", by=by, judge=judge)
+
     def forget_followed(self, *, by: str) -> None:
         """Take the bundle of the trust feed out of force, and forget its version. Raises StoreUnavailable."""
         self._decide(Follow(bundle=None), "forget feed", "every version", by=by)
@@ -269,6 +275,9 @@ def _describe_state(decisions: OperatorDecisions, change: Change) -> str:
         case Follow():
             followed = decisions.followed
             return "none" if followed is None or followed.raw is None else f"version {followed.version}"
+        case RejectBundle(bundle=bundle):
+            is_rejected = decisions.rejected_bundle is not None and decisions.rejected_bundle.sha256 == bundle.sha256
+            return f"version {bundle.version} {'rejected' if is_rejected else 'undecided'}"
         case Reject(authority=authority):
             return f"{_name_authority(authority)} {'rejected' if authority in decisions.rejected else 'undecided'}"
         case Deny(denials=denials) | Allow(denials=denials):

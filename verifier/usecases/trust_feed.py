@@ -1,12 +1,13 @@
 """Follow a trust feed: look for a newer bundle, and put it in force or offer it to the operator."""
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from verifier.core.trust.bundle import TrustError
-from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, RejectedBundle
 from verifier.core.trust.published import (
     FeedChange,
     FeedMode,
@@ -53,7 +54,8 @@ class FeedStatus:
     """The state of a feed. `in_force` is the bundle that the service follows, or None.
 
     `source` is empty if the settings name no feed. `unreadable` says why this release cannot use the bundle that the
-    operators' decisions name. `ignored` are the parts of the bundle in force that have no effect.
+    operators' decisions name. `ignored` are the parts of the bundle in force that have no effect. `rejected` says who
+    rejected the bundle that the feed publishes now.
     """
 
     source: str
@@ -62,6 +64,7 @@ class FeedStatus:
     ignored: tuple[str, ...]
     unreadable: str
     offer: Offer | None
+    rejected: RejectedBundle | None
     checked_at: datetime | None
     problem: str
 
@@ -70,8 +73,8 @@ class FeedStatus:
 class TrustFeed:
     """Look at the feed of `client`. `read` reads a published bundle, and raises TrustError.
 
-    No method runs in a request, except `status`. A feed that fails changes nothing that is in force. `source` names
-    the feed for the operator.
+    `poll` and `look` run in no request, because they wait for the feed. A feed that fails changes nothing that is in
+    force. `source` names the feed for the operator.
     """
 
     client: FeedClient | None
@@ -114,7 +117,8 @@ class TrustFeed:
     def status(self) -> FeedStatus:
         """Return the state of the feed. Raises StoreUnavailable."""
         state, _ = self.registry.feed()
-        followed = self.administration.decisions().followed
+        decisions = self.administration.decisions()
+        followed, rejected = decisions.followed, decisions.rejected_bundle
         in_force: PublishedBundle | None = None
         ignored: tuple[str, ...] = ()
         unreadable = ""
@@ -130,23 +134,19 @@ class TrustFeed:
             in_force=in_force,
             ignored=ignored,
             unreadable=unreadable,
-            offer=None if state.offered is None else self._offer(state.offered, followed),
+            offer=None if state.offered is None else self._offer(state.offered, decisions),
+            rejected=rejected if rejected and state.offered and rejected.is_of(state.offered) else None,
             checked_at=state.checked_at,
             problem=state.problem,
         )
 
     def approve(self, version: int, *, by: str) -> None:
-        """Put the offered bundle with this version in force.
+        """Put the bundle with this version, which the feed publishes now, in force. That ends a rejection of it.
 
-        Raises UnknownAuthorityError if another bundle or none is offered, UnfitAuthorityError if it may not be put in
-        force, and StoreUnavailable.
+        Raises UnknownAuthorityError if the feed publishes another version, UnfitAuthorityError if the bundle may not be
+        put in force, and StoreUnavailable.
         """
-        state, _ = self.registry.feed()
-        bundle = None if state.offered is None else self._readable(state.offered)
-        if state.offered is None or bundle is None or bundle.version != version:
-            raise UnknownAuthorityError(
-                f"the service knows no offer of version {version}: run `trust update`, which looks at the feed"
-            )
+        raw, bundle = self._published(version)
 
         def judge(decisions: OperatorDecisions) -> None:
             try:
@@ -155,7 +155,28 @@ class TrustFeed:
             except TrustError as error:
                 raise UnfitAuthorityError(str(error)) from error
 
-        self._follow(state.offered, version, by=by, judge=judge)
+        self._follow(raw, version, by=by, judge=judge)
+
+    def reject(self, version: int, *, by: str) -> None:
+        """Offer the bundle with this version no longer, and never put it in force in the mode `apply`.
+
+        A later version is offered. An operator can still approve the rejected one while the feed publishes it. Raises
+        UnknownAuthorityError if the feed publishes another version or this one is in force, and StoreUnavailable.
+        """
+        raw, _ = self._published(version)
+
+        def judge(decisions: OperatorDecisions) -> None:
+            followed = decisions.followed
+            if followed is not None and followed.raw is not None and version <= followed.version:
+                raise UnknownAuthorityError(
+                    f"version {version} is not offered, because version {followed.version} is in force: "
+                    "`trust update --leave` takes it out of force"
+                )
+
+        rejected = RejectedBundle(
+            version=version, sha256=hashlib.sha256(raw).hexdigest(), decided_by=by, decided_at=self.clock.now()
+        )
+        self.administration.reject_bundle(rejected, by=by, judge=judge)
 
     def leave(self, *, by: str) -> None:
         """Follow no bundle of the feed any longer: trust is that of the manifests and the operators' pins.
@@ -178,7 +199,7 @@ class TrustFeed:
         """Forget the offered bundle and every version that was in force, and take the bundle in force out of force.
 
         An operator needs it after a thief of keys published a version that no later one reaches. The metadata of TUF
-        stay. Raises StoreUnavailable.
+        and the rejection of a bundle stay. Raises StoreUnavailable.
         """
         for _ in range(_ATTEMPTS):
             state, revision = self.registry.feed()
@@ -186,6 +207,16 @@ class TrustFeed:
                 self.administration.forget_followed(by=by)
                 return
         raise StoreUnavailable("Other replicas looked at the trust feed at the same time. Try again.")
+
+    def _published(self, version: int) -> tuple[bytes, PublishedBundle]:
+        """Return the bundle that the feed publishes now. Raises UnknownAuthorityError if it has another version."""
+        raw = self.registry.feed()[0].offered
+        bundle = None if raw is None else self._readable(raw)
+        if raw is None or bundle is None or bundle.version != version:
+            raise UnknownAuthorityError(
+                f"the service knows no offer of version {version}: run `trust update`, which looks at the feed"
+            )
+        return raw, bundle
 
     def _fetch(self, state: FeedState) -> FeedState:
         """Return the state after a look at the feed."""
@@ -237,7 +268,7 @@ class TrustFeed:
         version = self.read(raw).version
 
         def judge(decisions: OperatorDecisions) -> None:
-            offer = self._offer(raw, decisions.followed)
+            offer = self._offer(raw, decisions)
             if offer is None or offer.reasons:
                 raise _Waits
 
@@ -248,9 +279,11 @@ class TrustFeed:
         bundle = FollowedBundle(raw=raw, version=version, decided_by=by, decided_at=self.clock.now())
         self.administration.follow(bundle, by=by, judge=judge)
 
-    def _offer(self, raw: bytes, followed: FollowedBundle | None) -> Offer | None:
-        """Return what the bundle would change, or None if this release cannot read it or it is not newer."""
-        bundle = self._readable(raw)
+    def _offer(self, raw: bytes, decisions: OperatorDecisions) -> Offer | None:
+        """Return what the bundle would change. Return None if it is unreadable, not newer or rejected."""
+        if decisions.rejected_bundle is not None and decisions.rejected_bundle.is_of(raw):
+            return None
+        bundle, followed = self._readable(raw), decisions.followed
         in_force = None if followed is None or followed.raw is None else self._readable(followed.raw)
         if bundle is None or (in_force is not None and bundle.version <= in_force.version):
             return None
@@ -279,6 +312,8 @@ class TrustFeed:
             self.recorder.record(FeedChecked(outcome=FeedOutcome.REFUSED, detail=after.problem, is_news=is_news))
             return
         detail = "no bundle is in force" if status.in_force is None else f"version {status.in_force.version} in force"
+        if status.rejected is not None:
+            detail += f", version {status.rejected.version} is rejected"
         if status.offer is not None:
             reasons = "; ".join(status.offer.reasons)
             detail += f", version {status.offer.bundle.version} waits for approval{reasons and f': {reasons}'}"

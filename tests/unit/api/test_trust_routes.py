@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from support.applications import make_application
 from support.documents import NOW, der, shared_pki
+from support.feeds import entry, published
 from support.problems import read_problem
 from support.trust_operations import (
     Operations,
@@ -20,8 +21,10 @@ from support.trust_operations import (
     renewed_authority,
     stranger,
 )
+from support.tuf_feeds import Feed
 from werkzeug.test import TestResponse
 
+from verifier.adapters.trust.published import write_bundle
 from verifier.api.authentication import Administrators, Callers
 from verifier.api.trust_routes import create_trust_blueprint
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
@@ -38,6 +41,8 @@ PATHS = [
     ("GET", "/v1/trust"),
     ("POST", f"/v1/trust/discovered/{UNKNOWN}/approve"),
     ("POST", f"/v1/trust/discovered/{UNKNOWN}/reject"),
+    ("POST", "/v1/trust/feed/1/approve"),
+    ("POST", "/v1/trust/feed/1/reject"),
     ("POST", "/v1/trust/pins"),
     ("DELETE", f"/v1/trust/pins/{UNKNOWN}"),
     ("PUT", "/v1/trust/denied/1234"),
@@ -540,3 +545,82 @@ def test_audit_events_name_the_administrator(client: FlaskClient, operations: Op
     assert [(event.by, event.what, event.before, event.after) for event in operations.events.changes] == [
         ("alice", "deny", "not denied", "denied serial:1234")
     ]
+
+
+# --- The trust feed
+
+
+def offer(operations: Operations, directory: Path, *, version: int = 1) -> None:
+    """Publish a bundle with a new pin in a real feed, and look at it."""
+    operations.clock.moment = datetime.now(UTC)
+    feed = Feed.make(directory / f"feed-{version}", keys=1, threshold=1)
+    bundle = published(entry(new_authority()), version=version, at=operations.clock.now())
+    feed.publish(write_bundle(bundle), by=(1,))
+    status = operations.open_feed(str(feed.public), feed.public / "1.root.json").look()
+    assert status.offer is not None, status.problem
+
+
+def test_approval_puts_the_offered_version_in_force(
+    client: FlaskClient, operations: Operations, tmp_path: Path
+) -> None:
+    offer(operations, tmp_path)
+    assert stands(send(client, "GET", "/v1/trust"))["feed"]["offer"]["version"] == 1
+
+    shown = stands(send(client, "POST", "/v1/trust/feed/1/approve"))
+
+    feed = shown["feed"]
+    assert (feed["inForce"]["version"], feed["offer"], feed["rejected"]) == (1, None, None)
+    assert pins(shown)[read(new_authority()).sha256]["origin"] == "published"
+    [event] = shown["audit"]
+    assert (event["by"], event["what"], event["subject"]) == ("alice", "follow feed", "version 1")
+
+
+def test_rejected_version_is_not_offered_until_it_is_approved(
+    client: FlaskClient, operations: Operations, tmp_path: Path
+) -> None:
+    offer(operations, tmp_path)
+
+    feed = stands(send(client, "POST", "/v1/trust/feed/1/reject"))["feed"]
+
+    assert (feed["inForce"], feed["offer"]) == (None, None)
+    assert (feed["rejected"]["version"], feed["rejected"]["by"]) == (1, "alice")
+    shown = stands(send(client, "POST", "/v1/trust/feed/1/reject"))
+    assert [event["what"] for event in shown["audit"]] == ["reject feed", "reject feed"]
+    assert shown["audit"][1]["before"] == "version 1 undecided"
+    approved = stands(send(client, "POST", "/v1/trust/feed/1/approve"))
+    assert (approved["feed"]["inForce"]["version"], approved["feed"]["rejected"]) == (1, None)
+    assert refused(send(client, "POST", "/v1/trust/feed/1/reject"))["code"] == "not-found"
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+def test_version_that_is_not_offered_is_404(
+    client: FlaskClient, operations: Operations, tmp_path: Path, action: str
+) -> None:
+    assert refused(send(client, "POST", f"/v1/trust/feed/1/{action}"))["code"] == "not-found"
+    offer(operations, tmp_path)
+
+    problem = refused(send(client, "POST", f"/v1/trust/feed/2/{action}"))
+
+    assert problem["code"] == "not-found"
+    assert problem["detail"] == "The service knows no offer of version 2: run `trust update`, which looks at the feed."
+    assert not operations.events.changes
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "+1", "1.0", "x", "\N{ARABIC-INDIC DIGIT ONE}", "1" * 17])
+@pytest.mark.parametrize("action", ["approve", "reject"])
+def test_version_must_be_a_number(client: FlaskClient, version: str, action: str) -> None:
+    problem = refused(send(client, "POST", f"/v1/trust/feed/{version}/{action}"))
+
+    assert (problem["code"], problem["detail"]) == (
+        "malformed-request",
+        "Expected the version of a bundle: a number from 1.",
+    )
+
+
+def test_expired_offer_cannot_be_approved(client: FlaskClient, operations: Operations, tmp_path: Path) -> None:
+    offer(operations, tmp_path)
+    operations.clock.advance(timedelta(days=31))
+
+    problem = refused(send(client, "POST", "/v1/trust/feed/1/approve"))
+
+    assert (problem["code"], problem["detail"]) == ("malformed-request", "Version 1 has expired.")

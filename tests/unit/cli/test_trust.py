@@ -675,9 +675,26 @@ def test_update_forgets_the_versions_of_the_feed(run: Run, feed: Feed, capsys: p
     assert "waits for approval" not in told
 
 
+def test_update_rejects_what_was_offered(
+    run: Run, operations: Operations, feed: Feed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update(run, feed)
+    assert "      to reject it, run:\n      imds-verifier trust update --reject 1\n" in out(capsys)
+    assert run("update", "--reject", "1") == 0
+    shown = out(capsys)
+    assert shown.startswith("version 1 of the feed is rejected\n")
+    assert "  cli:alice rejected version 1 at 20" in shown
+    assert "waits for approval" not in shown
+    assert in_force(operations) == 0
+    assert update(run, feed, "--json") == 0
+    told = json.loads(out(capsys))["feed"]
+    assert (told["offer"], told["rejected"]["version"], told["rejected"]["by"]) == (None, 1, "cli:alice")
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
+        (("--reject", "7"), "the service knows no offer of version 7: run `trust update`"),
         (("--approve", "7"), "the service knows no offer of version 7: run `trust update`"),
         (("--leave",), "no bundle of a feed is in force"),
     ],

@@ -699,6 +699,95 @@ class TestReplicas:
         assert replica.feed.look().offer is not None
 
 
+class TestReject:
+    def test_the_version_is_not_offered_again_and_changes_no_trust(self, make: Make) -> None:
+        replica, other = make(), make()
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        other.feed.reject(2, by="ann")
+        for status in (replica.feed.status(), replica.feed.look()):
+            assert (status.offer, status.in_force, status.problem) == (None, None, "")
+            assert status.rejected is not None
+            assert (status.rejected.version, status.rejected.decided_by, status.rejected.decided_at) == (2, "ann", NOW)
+        assert not replica.trusts(PIN)
+        [change] = replica.registry.audit_log(most=9)
+        assert (change.by, change.what, change.subject) == ("ann", "reject feed", "version 2")
+        assert (change.before, change.after) == ("version 2 undecided", "version 2 rejected")
+        assert replica.events.looks[-1].detail == "no bundle is in force, version 2 is rejected"
+
+    def test_the_mode_apply_does_not_put_it_in_force(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        make().server.publish(WITH_PIN)
+        make().feed.look()
+        make().feed.reject(2, by="ann")
+        assert replica.feed.look().offer is None
+        assert replica.version == 0
+
+    def test_the_mode_apply_heeds_a_rejection_during_its_look(self, make: Make) -> None:
+        replica, other = make(FeedMode.APPLY), make()
+        replica.server.publish(WITH_PIN)
+        replica.registry.before_decide = lambda: other.feed.reject(2, by="ann")
+        assert replica.feed.look().rejected is not None
+        assert replica.version == 0
+        assert [event.what for event in replica.registry.audit_log(most=9)] == ["reject feed"]
+
+    def test_a_later_version_is_offered_and_applied(self, make: Make) -> None:
+        replica = make()
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        replica.feed.reject(2, by="ann")
+        replica.server.publish(replace(WITH_PIN, version=3))
+        status = replica.feed.look()
+        assert status.offer is not None
+        assert (status.offer.bundle.version, status.rejected) == (3, None)
+        make(FeedMode.APPLY).feed.look()
+        assert replica.version == 3
+
+    def test_an_operator_can_still_approve_it(self, make: Make) -> None:
+        replica = make()
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        replica.feed.reject(2, by="ann")
+        replica.feed.approve(2, by="bob")
+        assert replica.trusts(PIN)
+        assert replica.feed.status().rejected is None
+
+    def test_it_stays_rejected_after_the_versions_are_forgotten(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        make().server.publish(WITH_PIN)
+        make().feed.look()
+        replica.feed.reject(2, by="ann")
+        replica.feed.forget(by="ann")
+        assert replica.feed.look().rejected is not None
+        assert replica.version == 0
+
+    @pytest.mark.parametrize("version", [0, 1, 3])
+    def test_no_other_version_can_be_rejected(self, make: Make, version: int) -> None:
+        replica = make()
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        with pytest.raises(UnknownAuthorityError, match=f"no offer of version {version}"):
+            replica.feed.reject(version, by="ann")
+        assert replica.feed.status().offer is not None
+
+    def test_a_version_in_force_is_not_rejected(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        with pytest.raises(UnknownAuthorityError, match="version 2 is not offered, because version 2 is in force"):
+            replica.feed.reject(2, by="ann")
+        assert replica.trusts(PIN)
+
+    def test_a_version_that_was_left_can_be_rejected(self, make: Make) -> None:
+        replica = make(FeedMode.APPLY)
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        replica.feed.leave(by="ann")
+        replica.feed.reject(2, by="ann")
+        status = replica.feed.look()
+        assert (status.offer, replica.version) == (None, 0)
+
+
 class TestLeave:
     def test_returns_to_the_trust_of_the_manifests(self, make: Make) -> None:
         replica = make(FeedMode.APPLY)

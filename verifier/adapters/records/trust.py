@@ -19,12 +19,14 @@ from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision, RejectedBundle
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.trust import NonconformingRecord, TrustAuditEvent
 
-#: The format of decisions that follow a bundle. Others keep FORMAT, so that a release without feeds can read them.
+#: The format of decisions that follow a bundle, and of those that reject one. Others keep FORMAT, so that a release
+#: without feeds can read them.
 _FOLLOWING_FORMAT = 2
+_REJECTING_FORMAT = 3
 
 #: The limits of one observation, in characters. An untrusted sender chooses its texts.
 MAX_ISSUER_CHARACTERS = 1024
@@ -50,6 +52,7 @@ _DECISIONS = TypeAdapter(
         list[tuple[_Serial, _Identities]],
         frozenset[str],
         tuple[Der | None, int, str, Moment] | None,
+        tuple[int, str, str, Moment] | None,
     ]
 )
 _NONCONFORMING = TypeAdapter(tuple[int, str, str, _Clouds, str, str, str, Moment])
@@ -100,9 +103,10 @@ def decode_authorities(encoded: str) -> tuple[bytes, ...]:
 def encode_decisions(decisions: OperatorDecisions) -> str:
     """Write a JSON array: format, pins, rejected CAs, denied serial numbers in hex with their CAs, denied keys.
 
-    Each of them is sorted. The bundle that is followed is the last member, if there is one.
+    Each of them is sorted. The bundle that is followed and the one that is rejected are the last members. They are
+    absent if there are none.
     """
-    followed = decisions.followed
+    followed, rejected = decisions.followed, decisions.rejected_bundle
     members: tuple[object, ...] = (
         [
             [sha256, to_base64(pin.der), sorted(pin.clouds), pin.decided_by, microseconds(pin.decided_at), pin.note]
@@ -115,15 +119,22 @@ def encode_decisions(decisions: OperatorDecisions) -> str:
         ],
         sorted(decisions.denials.spki_sha256),
     )
-    if followed is None:
+    if followed is None and rejected is None:
         return dump(*members)
-    raw = None if followed.raw is None else to_base64(followed.raw)
-    bundle = [raw, followed.version, followed.decided_by, microseconds(followed.decided_at)]
-    return dump(*members, bundle, format_=_FOLLOWING_FORMAT)
+    bundle = followed and [
+        None if followed.raw is None else to_base64(followed.raw),
+        followed.version,
+        followed.decided_by,
+        microseconds(followed.decided_at),
+    ]
+    if rejected is None:
+        return dump(*members, bundle, format_=_FOLLOWING_FORMAT)
+    refused = [rejected.version, rejected.sha256, rejected.decided_by, microseconds(rejected.decided_at)]
+    return dump(*members, bundle, refused, format_=_REJECTING_FORMAT)
 
 
 def decode_decisions(encoded: str) -> OperatorDecisions:
-    return decode(encoded, _decisions, encode_decisions, known=_FOLLOWING_FORMAT)
+    return decode(encoded, _decisions, encode_decisions, known=_REJECTING_FORMAT)
 
 
 def encode_event(event: TrustAuditEvent) -> str:
@@ -230,9 +241,8 @@ def _authorities(encoded: str) -> tuple[bytes, ...]:
 
 def _decisions(encoded: str) -> OperatorDecisions:
     members = json.loads(encoded)
-    if members[0] == FORMAT:
-        members.append(None)
-    _, pins, rejected, denied, spki_sha256, followed = _DECISIONS.validate_python(members)
+    members += [None] * {FORMAT: 2, _FOLLOWING_FORMAT: 1}.get(members[0], 0)
+    _, pins, rejected, denied, spki_sha256, followed, rejected_bundle = _DECISIONS.validate_python(members)
     return OperatorDecisions(
         pins={
             sha256: PinDecision(der=der, clouds=clouds, decided_by=decided_by, decided_at=decided_at, note=note)
@@ -242,11 +252,16 @@ def _decisions(encoded: str) -> OperatorDecisions:
         denials=Denials(serial_numbers=frozenset(serial for serial, _ in denied), spki_sha256=spki_sha256),
         denied_authorities={serial: _authority_identities(authorities) for serial, authorities in denied},
         followed=followed and _followed(*followed),
+        rejected_bundle=rejected_bundle and _rejected_bundle(*rejected_bundle),
     )
 
 
 def _followed(raw: bytes | None, version: int, decided_by: str, decided_at: datetime) -> FollowedBundle:
     return FollowedBundle(raw=raw, version=version, decided_by=decided_by, decided_at=decided_at)
+
+
+def _rejected_bundle(version: int, sha256: str, decided_by: str, decided_at: datetime) -> RejectedBundle:
+    return RejectedBundle(version=version, sha256=sha256, decided_by=decided_by, decided_at=decided_at)
 
 
 def _authority_identities(identities: Iterable[tuple[str, bytes, str]]) -> frozenset[AuthorityIdentity]:

@@ -1,5 +1,6 @@
 """Apply what operators decide about trust on a running service, in addition to the manifests."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
@@ -37,6 +38,20 @@ class FollowedBundle:
     decided_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedBundle:
+    """Record that an operator rejected a bundle of the trust feed. `sha256` is that of its bytes as published."""
+
+    version: int
+    sha256: str
+    decided_by: str
+    decided_at: datetime
+
+    def is_of(self, raw: bytes) -> bool:
+        """Return whether `raw` is the rejected bundle."""
+        return hashlib.sha256(raw).hexdigest() == self.sha256
+
+
 #: The CAs that were known under a denied serial number when it was denied.
 DeniedAuthorities = Mapping[int, frozenset[AuthorityIdentity]]
 
@@ -54,6 +69,7 @@ class OperatorDecisions:
     denials: Denials = field(default_factory=Denials)
     denied_authorities: DeniedAuthorities = field(default_factory=dict)
     followed: FollowedBundle | None = None
+    rejected_bundle: RejectedBundle | None = None
 
     def __post_init__(self) -> None:
         known = {serial: authorities for serial, authorities in self.denied_authorities.items() if authorities}
@@ -113,13 +129,21 @@ class Follow:
     """Put a bundle of the trust feed in force in place of the one before, or none if it has no `raw`.
 
     An earlier version replaces no later one: another replica may have put that in force meanwhile. If `bundle` is None,
-    the version is forgotten, and any version may follow.
+    the version is forgotten, and any version may follow. A bundle in force ends the rejection of its version and of
+    earlier ones.
     """
 
     bundle: FollowedBundle | None
 
 
-Change = Pin | Unpin | Reject | Deny | Allow | Follow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectBundle:
+    """Never offer this bundle of the trust feed. An earlier version replaces no later one."""
+
+    bundle: RejectedBundle
+
+
+Change = Pin | Unpin | Reject | Deny | Allow | Follow | RejectBundle
 
 
 def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
@@ -134,9 +158,9 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
             return replace(decisions, pins={**decisions.pins, **joined}, rejected=decisions.rejected - pinned)
         case Unpin(sha256=sha256):
             return replace(decisions, pins={key: pin for key, pin in decisions.pins.items() if key != sha256})
-        case Reject(authority=authority):
-            return replace(decisions, rejected=decisions.rejected | {authority})
-        case Deny(denials=more, denied_authorities=known):
+        case Reject() | RejectBundle():
+            return _reject(decisions, change)
+        case Deny(denials=more, denied_authorities=authorities):
             return replace(
                 decisions,
                 denials=Denials(
@@ -144,14 +168,12 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
                     spki_sha256=decisions.denials.spki_sha256 | more.spki_sha256,
                 ),
                 denied_authorities={
-                    serial: decisions.denied_authorities.get(serial, frozenset()) | known.get(serial, frozenset())
-                    for serial in decisions.denied_authorities.keys() | known.keys()
+                    serial: decisions.denied_authorities.get(serial, frozenset()) | authorities.get(serial, frozenset())
+                    for serial in decisions.denied_authorities.keys() | authorities.keys()
                 },
             )
         case Follow(bundle=bundle):
-            present = decisions.followed
-            is_earlier = bundle is not None and present is not None and bundle.version < present.version
-            return decisions if is_earlier else replace(decisions, followed=bundle)
+            return _follow(decisions, bundle)
         case Allow(denials=fewer):  # pragma: no branch - mypy proves that the cases are all
             return replace(
                 decisions,
@@ -165,6 +187,23 @@ def decide(decisions: OperatorDecisions, change: Change) -> OperatorDecisions:
                     if serial not in fewer.serial_numbers
                 },
             )
+
+
+def _reject(decisions: OperatorDecisions, change: Reject | RejectBundle) -> OperatorDecisions:
+    if isinstance(change, Reject):
+        return replace(decisions, rejected=decisions.rejected | {change.authority})
+    known, rejected = decisions.rejected_bundle, change.bundle
+    is_later = known is not None and known.version > rejected.version
+    return replace(decisions, rejected_bundle=known if is_later else rejected)
+
+
+def _follow(decisions: OperatorDecisions, bundle: FollowedBundle | None) -> OperatorDecisions:
+    """Return the decisions with this bundle in place of an earlier one, and without a rejection that it ends."""
+    present, rejected = decisions.followed, decisions.rejected_bundle
+    if bundle is not None and present is not None and bundle.version < present.version:
+        return decisions
+    ends = rejected and bundle and bundle.raw is not None and bundle.version >= rejected.version
+    return replace(decisions, followed=bundle, rejected_bundle=None if ends else rejected)
 
 
 def certificates_of(ders: Iterable[bytes]) -> tuple[Certificate, ...]:

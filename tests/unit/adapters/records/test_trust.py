@@ -29,7 +29,7 @@ from verifier.core.discovery import DiscoveredIssuer, IssuerObservation
 from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
 from verifier.core.trust.clouds import Cloud
-from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision, RejectedBundle
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.trust import FeedState, NonconformingRecord, TrustAuditEvent
 
@@ -86,6 +86,10 @@ ENCODED_NONCONFORMING = (
 
 FOLLOWING = replace(DECISIONS, followed=FollowedBundle(raw=b"{}", version=7, decided_by="\N{LOCK}", decided_at=NOW))
 ENCODED_FOLLOWING = ENCODED_DECISIONS.replace("[1,", "[2,", 1)[:-1] + f',["e30=",7,"\\ud83d\\udd12",{MICROSECONDS}]]'
+REJECTING = replace(
+    FOLLOWING, rejected_bundle=RejectedBundle(version=8, sha256="cc", decided_by="\N{LOCK}", decided_at=NOW)
+)
+ENCODED_REJECTING = ENCODED_FOLLOWING.replace("[2,", "[3,", 1)[:-1] + f',[8,"cc","\\ud83d\\udd12",{MICROSECONDS}]]'
 FEED = FeedState(
     metadata={"timestamp.json": b"t", "1.root.json": b""},
     offered=b"{}",
@@ -147,6 +151,8 @@ _decisions = st.builds(
         decided_by=st.text(),
         decided_at=_moments,
     ),
+    rejected_bundle=st.none()
+    | st.builds(RejectedBundle, version=st.integers(), sha256=st.text(), decided_by=st.text(), decided_at=_moments),
 )
 _feeds = st.builds(
     FeedState,
@@ -176,6 +182,7 @@ def test_writes_lines_of_ascii_with_their_format_first() -> None:
     assert encode_authorities([b"\x30\xff", b""]) == ENCODED_AUTHORITIES
     assert encode_decisions(DECISIONS) == ENCODED_DECISIONS
     assert encode_decisions(FOLLOWING) == ENCODED_FOLLOWING
+    assert encode_decisions(REJECTING) == ENCODED_REJECTING
     assert encode_nonconforming(NONCONFORMING) == ENCODED_NONCONFORMING
     assert (encode_feed_files(FEED), encode_feed_look(FEED)) == (ENCODED_FILES, ENCODED_LOOK)
 
@@ -227,6 +234,7 @@ def test_keeps_the_problem_of_a_feed_at_a_bounded_length() -> None:
     [
         ("[2,", "[1,"),
         ("[2,", "[3,"),
+        ("[2,", "[4,"),
         ('["e30=",7', '["e30",7'),
         ('["e30=",7', '["e30=",7.0'),
         ('["e30=",7', '["e30=",true'),
@@ -238,13 +246,33 @@ def test_keeps_the_problem_of_a_feed_at_a_bounded_length() -> None:
 def test_refuses_decisions_that_follow_a_bundle_in_another_form(written: str, other: str) -> None:
     assert decode_decisions(ENCODED_FOLLOWING) == FOLLOWING
     assert written in ENCODED_FOLLOWING
-    said = "that has format 3, and this release knows format 2: update" if other == "[3," else "cannot read"
+    said = "that has format 4, and this release knows format 3: update" if other == "[4," else "cannot read"
     with pytest.raises(StoreUnavailable, match=said):
         decode_decisions(ENCODED_FOLLOWING.replace(written, other, 1))
 
 
-def test_decisions_that_follow_nothing_have_the_format_of_releases_without_feeds() -> None:
-    assert encode_decisions(replace(FOLLOWING, followed=None)) == ENCODED_DECISIONS
+@pytest.mark.parametrize(
+    ("written", "other"),
+    [
+        ("[3,", "[2,"),
+        ("[3,", "[1,"),
+        ('[8,"cc"', '["8","cc"'),
+        ('[8,"cc"', "[8,null"),
+        (f',[8,"cc","\\ud83d\\udd12",{MICROSECONDS}]', ""),
+        (f',[8,"cc","\\ud83d\\udd12",{MICROSECONDS}]', ",null"),
+    ],
+)
+def test_refuses_decisions_that_reject_a_bundle_in_another_form(written: str, other: str) -> None:
+    assert decode_decisions(ENCODED_REJECTING) == REJECTING
+    assert written in ENCODED_REJECTING
+    with pytest.raises(StoreUnavailable, match="cannot read"):
+        decode_decisions(ENCODED_REJECTING.replace(written, other, 1))
+
+
+def test_decisions_without_a_bundle_have_the_format_of_releases_without_feeds() -> None:
+    assert encode_decisions(replace(REJECTING, followed=None, rejected_bundle=None)) == ENCODED_DECISIONS
+    assert encode_decisions(replace(REJECTING, rejected_bundle=None)) == ENCODED_FOLLOWING
+    assert decode_decisions(encode_decisions(replace(REJECTING, followed=None))).followed is None
 
 
 @given(event=_events)

@@ -1,5 +1,6 @@
 """Each change of the decisions of operators, and the fields that it must not change."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,8 @@ from verifier.core.trust.operator_decisions import (
     Pin,
     PinDecision,
     Reject,
+    RejectBundle,
+    RejectedBundle,
     Unpin,
     decide,
 )
@@ -75,6 +78,42 @@ class TestFollow:
     def test_any_version_may_follow_after_it_is_forgotten(self) -> None:
         later = decide(DECISIONS, Follow(bundle=self.bundle(2)))
         assert decide(later, Follow(bundle=None)) == DECISIONS
+
+
+class TestRejectBundle:
+    @staticmethod
+    def bundle(version: int) -> RejectedBundle:
+        return RejectedBundle(version=version, sha256=ONE, decided_by="alice", decided_at=NOW)
+
+    def test_changes_no_other_decision(self) -> None:
+        after = decide(DECISIONS, RejectBundle(bundle=self.bundle(2)))
+        assert after.rejected_bundle == self.bundle(2)
+        assert replace(after, rejected_bundle=None) == DECISIONS
+
+    def test_a_later_version_replaces_an_earlier_one_and_not_the_reverse(self) -> None:
+        first = decide(DECISIONS, RejectBundle(bundle=self.bundle(2)))
+        assert decide(first, RejectBundle(bundle=self.bundle(1))) == first
+        assert decide(first, RejectBundle(bundle=self.bundle(3))).rejected_bundle == self.bundle(3)
+
+    @pytest.mark.parametrize(
+        ("version", "raw", "ends"), [(2, b"", True), (3, b"", True), (1, b"", False), (3, None, False)]
+    )
+    def test_ends_when_its_version_or_a_later_one_comes_in_force(
+        self, version: int, raw: bytes | None, *, ends: bool
+    ) -> None:
+        rejected = decide(DECISIONS, RejectBundle(bundle=self.bundle(2)))
+        followed = decide(rejected, Follow(bundle=TestFollow.bundle(version, raw)))
+        assert followed.followed == TestFollow.bundle(version, raw)
+        assert followed.rejected_bundle == (None if ends else self.bundle(2))
+
+    def test_survives_if_the_versions_in_force_are_forgotten(self) -> None:
+        rejected = decide(DECISIONS, RejectBundle(bundle=self.bundle(2)))
+        assert decide(rejected, Follow(bundle=None)) == rejected
+
+    def test_names_exactly_one_content(self) -> None:
+        bundle = replace(self.bundle(2), sha256=hashlib.sha256(b"bundle").hexdigest())
+        assert bundle.is_of(b"bundle")
+        assert not bundle.is_of(b"bundle\n")
 
 
 class TestIdentity:

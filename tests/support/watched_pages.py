@@ -1,0 +1,58 @@
+"""Watch a page of the service in a real Chromium: what went wrong in it, and who cannot use it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from support.browsers import DESKTOP, PHONE, violations
+
+
+@dataclass(slots=True)
+class Watched:
+    """A page with its faults: errors, warnings, violations of its policy, and requests to another host."""
+
+    page: Page
+    faults: list[str] = field(default_factory=list)
+    #: The statuses of answers that the test expects. Chromium reports each as an error of the console.
+    expected: set[int] = field(default_factory=set)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, browser: Browser, address: str) -> Iterator["Watched"]:
+        """Open an empty page for the service at `address`. At the end, it must have no faults."""
+        context = browser.new_context(color_scheme="light", reduced_motion="reduce", viewport=DESKTOP)
+        # The server of the test answers within a second, and a fault should be told before the test is slow.
+        context.set_default_timeout(15_000)
+        watched = cls(context.new_page())
+
+        def see_request(request: Request) -> None:
+            if not request.url.startswith((f"{address}/", "data:", "blob:")):
+                watched.faults.append(f"request: {request.url}")
+
+        def see_message(message: ConsoleMessage) -> None:
+            is_expected = any(f"responded with a status of {status} " in message.text for status in watched.expected)
+            if message.type in {"error", "warning"} and not is_expected:
+                watched.faults.append(f"console: {message.text}")
+
+        context.on("request", see_request)
+        watched.page.on("console", see_message)
+        watched.page.on("pageerror", lambda error: watched.faults.append(f"error: {error}"))
+        watched.page.on("dialog", lambda dialog: watched.faults.append(f"dialog: {dialog.message}"))
+        yield watched
+        context.close()
+        assert watched.faults == [], watched.faults
+
+    def assert_accessible(self) -> None:
+        """Check the page as it is now: axe in light and dark and on a phone, and no sideways scrolling of the page."""
+        page = self.page
+        found = violations(page)
+        page.emulate_media(color_scheme="dark")
+        found += violations(page, "color-contrast")
+        page.set_viewport_size(PHONE)
+        found += violations(page, "color-contrast", "scrollable-region-focusable", "target-size")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(DESKTOP)
+        assert page.evaluate("document.documentElement.scrollWidth") <= DESKTOP["width"]
+        assert found == [], found
