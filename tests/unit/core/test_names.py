@@ -10,6 +10,8 @@ from support.certificates import make_signer
 from support.documents import der, shared_pki
 
 from verifier.core import names
+from verifier.core.bounds import IDENTITY_CACHE_BYTES
+from verifier.core.byte_cache import ByteCache
 from verifier.core.model import NamedContent, SignedContent
 from verifier.core.names import identify_cloud
 from verifier.core.reasons import Check, Reason, SignerNameRefused
@@ -47,12 +49,13 @@ def test_the_content_that_was_signed_is_passed_on() -> None:
     assert identify_cloud(signed).signed is signed
 
 
-def test_the_cache_weighs_the_strings_of_an_identity() -> None:
-    cache = names._IDENTITIES  # noqa: SLF001 - its weight is what bounds the memory
-    before = cache.weight
+def test_the_cache_weighs_the_strings_of_an_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    weigh = names._weigh  # noqa: SLF001 - the weights are what bounds the memory
+    cache: ByteCache[str, names._Identity] = ByteCache(IDENTITY_CACHE_BYTES, weigh)  # noqa: SLF001 - as above
+    monkeypatch.setattr(names, "_IDENTITIES", cache)
     named = identify(dns_names=(b"weighed.metadata.azure.com",))
     assert named.names == ("metadata.azure.com", "weighed.metadata.azure.com")
-    assert cache.weight - before == 512 + sum(sys.getsizeof(name) + 8 for name in named.names)
+    assert cache.weight == 512 + sum(sys.getsizeof(name) + 8 for name in named.names)
 
 
 def test_a_certificate_is_identified_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,6 +228,7 @@ class TestPropose:
                 offer=None,
                 checked_at=None,
                 problem="",
+                rejected=None,
             )
 
     @pytest.mark.parametrize("version", [0, 1, 3])
