@@ -51,7 +51,7 @@ def test_the_content_that_was_signed_is_passed_on() -> None:
 
 def test_the_cache_weighs_the_strings_of_an_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     weigh = names._weigh  # noqa: SLF001 - the weights are what bounds the memory
-    cache: ByteCache[str, names._Identity] = ByteCache(IDENTITY_CACHE_BYTES, weigh)  # noqa: SLF001 - as above
+    cache: ByteCache[str, names._Identity] = ByteCache(IDENTITY_CACHE_BYTES, weigh)
     monkeypatch.setattr(names, "_IDENTITIES", cache)
     named = identify(dns_names=(b"weighed.metadata.azure.com",))
     assert named.names == ("metadata.azure.com", "weighed.metadata.azure.com")
