@@ -142,6 +142,15 @@ def running_service(
         yield replace(server, described=True)
 
 
+def metrics_of(service: RunningServer) -> RunningServer:
+    """The other listener, which the service names in its second line."""
+    assert service.process.stdout is not None
+    line = service.process.stdout.readline()
+    url = line.removeprefix("service: metrics on ").strip()
+    assert url.endswith("/metrics")
+    return RunningServer(url=url.removesuffix("/metrics"), process=service.process, log=service.log)
+
+
 def _read_lines(process: subprocess.Popen[str], log: list[str]) -> None:
     """Keeps the pipe empty, so that the server never waits for a reader."""
     for line in process.stderr or ():

@@ -9,21 +9,12 @@ from support import documents, raw_http
 from support.documents import imds_answer
 from support.kept_decisions import decisions_in
 from support.live_documents import current_document
-from support.services import Answer, RunningServer, running_service
+from support.services import Answer, RunningServer, metrics_of, running_service
 
 from verifier.adapters.settings.settings import SettingsError, load_settings
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACE = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
-
-
-def metrics_of(service: RunningServer) -> RunningServer:
-    """The other listener, which the service names in its second line."""
-    assert service.process.stdout is not None
-    line = service.process.stdout.readline()
-    url = line.removeprefix("service: metrics on ").strip()
-    assert url.endswith("/metrics")
-    return RunningServer(url=url.removesuffix("/metrics"), process=service.process, log=service.log)
 
 
 def samples_of(answer: Answer) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -12,7 +12,7 @@ from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceForm, NonceMode
 from verifier.core.trust.clouds import Cloud
-from verifier.startup import redis_options
+from verifier.startup import redis_options, serves_pages
 
 
 @pytest.fixture(autouse=True)
@@ -282,6 +282,27 @@ def test_listens_openly_only_with_the_setting(monkeypatch: pytest.MonkeyPatch, h
 def test_listens_on_loopback_without_a_word(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("VERIFIER_HOST", host)
     assert load_settings().host == host
+
+
+@pytest.mark.parametrize(
+    ("host", "pages", "served"),
+    [
+        ("127.0.0.1", "", True),
+        ("::1", "", True),
+        ("10.0.0.5", "", False),
+        ("::", "", False),
+        ("127.0.0.1", "false", False),
+        ("10.0.0.5", "true", True),
+    ],
+)
+def test_pages_are_served_on_loopback_or_if_asked(
+    monkeypatch: pytest.MonkeyPatch, host: str, pages: str, served: bool
+) -> None:
+    monkeypatch.setenv("VERIFIER_HOST", host)
+    monkeypatch.setenv("VERIFIER_ALLOW_OPEN_LISTENING", "true")
+    if pages:
+        monkeypatch.setenv("VERIFIER_PAGES", pages)
+    assert serves_pages(load_settings()) is served
 
 
 def test_cannot_be_changed_afterwards() -> None:
