@@ -70,8 +70,8 @@ function overview(survey, counted) {
 }
 
 /**
- * Ask the person to confirm an action. `action` has the title, what it does, the facts that name the certificate or the
- * version, the word of the button, the path, and the sentence for afterwards.
+ * Ask the person to confirm an action. `action` has the title, what it does, a function that makes the facts which name
+ * the certificate or the version, the word of the button, the path, and the sentence for afterwards.
  */
 function confirm(action) {
   const trouble = el("div", {});
@@ -80,7 +80,7 @@ function confirm(action) {
     // The heading has the focus, and no button: a key that is held down confirms nothing.
     el("h2", { id: "confirm-title", tabindex: "-1", autofocus: true }, action.title),
     el("p", {}, action.effect),
-    facts(action.facts),
+    facts(action.facts()),
     trouble,
     el("div", { class: "row" }, go, el("button", { type: "button", onclick: () => dialog.close() }, "Cancel")),
   );

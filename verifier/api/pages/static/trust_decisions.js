@@ -55,7 +55,8 @@ function issuerPanel(issuer, confirm) {
 }
 
 function authorityPanel(authority, issuer, index, confirm) {
-  const named = [
+  // A function, because each place needs nodes of its own.
+  const named = () => [
     ["Authority", authority.subject],
     ["SHA-256", code(authority.sha256)],
     ["SHA-1, to compare", code(authority.sha1)],
@@ -66,7 +67,7 @@ function authorityPanel(authority, issuer, index, confirm) {
   const canApprove = authority.reviewStatus !== "pinned" && authority.reviewStatus !== "denied";
   return el(
     "div", { class: "authority" },
-    facts([["Status", badge(...statusBadge(authority.reviewStatus))], ...named]),
+    facts([["Status", badge(...statusBadge(authority.reviewStatus))], ...named()]),
     el(
       "div", { class: "row" },
       canApprove && el("button", {
@@ -75,7 +76,7 @@ function authorityPanel(authority, issuer, index, confirm) {
         onclick: () => confirm({
           title: "Approve this authority?",
           effect: `The service pins it for each cloud in which it was seen${index < issuer.authorities.length - 1 ? ", with the authorities above it" : ""}. Documents of its signers are then accepted.`,
-          facts: [...named, ["Seen in", issuer.cloud]],
+          facts: () => [...named(), ["Seen in", issuer.cloud]],
           verb: "Approve",
           path: `${path}/approve`,
           done: `Approved: ${name}, SHA-256 ${authority.sha256}.`,
@@ -87,7 +88,7 @@ function authorityPanel(authority, issuer, index, confirm) {
         onclick: () => confirm({
           title: "Reject this authority?",
           effect: "The service never admits a certificate of this CA, also not a renewed one. Existing pins stay.",
-          facts: [...named, ["Seen in", issuer.cloud]],
+          facts: () => [...named(), ["Seen in", issuer.cloud]],
           verb: "Reject",
           isRejection: true,
           path: `${path}/reject`,
@@ -141,7 +142,7 @@ function texts(lines) {
 
 function offerPanel(offer, confirm) {
   const { version } = offer;
-  const named = [
+  const named = () => [
     ["Version", String(version)],
     ["Published, expires", [moment(offer.publishedAt), ", ", moment(offer.expiresAt)]],
     ["Changes", offer.changes.length > 0 ? el("ul", { class: "plain changes" }, offer.changes.map(change)) : "none"],
@@ -150,7 +151,7 @@ function offerPanel(offer, confirm) {
   return el(
     "article", { class: "panel" },
     el("h3", {}, badge("warn", "waits for approval"), `: version ${version}`),
-    facts([...named, ["Why the mode apply waits", texts(offer.reasons)], ["Parts without effect", texts(offer.ignored)]]),
+    facts([...named(), ["Why the mode apply waits", texts(offer.reasons)], ["Parts without effect", texts(offer.ignored)]]),
     el(
       "div", { class: "row" },
       el("button", {
@@ -191,7 +192,7 @@ function rejectedPanel(rejected, confirm) {
       onclick: () => confirm({
         title: `Approve the rejected version ${version} of the trust feed?`,
         effect: "The service puts it in force, and the rejection ends.",
-        facts: [["Version", String(version)], ["Rejected by", rejected.by]],
+        facts: () => [["Version", String(version)], ["Rejected by", rejected.by]],
         verb: "Approve", path: `/v1/trust/feed/${version}/approve`, done: `Approved: version ${version} of the trust feed is in force.`,
       }),
     }, "Approve it all the same…")),
