@@ -52,10 +52,11 @@ def create_imds(
         return response, status
 
     @app.after_request
-    def add_headers(response: Response) -> Response:
-        """Add the headers of recorded answers. The server adds `Server`."""
+    def answer_as_recorded(response: Response) -> Response:
+        """Give the answer the headers and the last byte of recorded ones. The server adds `Server`."""
         if response.mimetype == "application/json":
             response.content_type = "application/json; charset=utf-8"
+            response.set_data(response.get_data().rstrip(b"\n"))
         response.headers["x-ms-request-id"] = str(uuid.uuid4())
         return response
 

@@ -51,12 +51,12 @@ def _cloud(compute: dict[str, object], note: Callable[[str], None]) -> str:
     environment = compute.get("azEnvironment")
     if environment is None:
         note(f"compute.azEnvironment is missing: the cloud is {AzureCloud.PUBLIC}")
-        return AzureCloud.PUBLIC
+        return AzureCloud.PUBLIC.value
     # The samples of Azure's page have it in capitals.
     for cloud in AzureCloud:
         if str(environment).casefold() == cloud.casefold():
             note("dropped compute.azEnvironment, which follows from cloud")
-            return cloud
+            return cloud.value
     raise SchemaError(f"compute.azEnvironment must be one of {', '.join(AzureCloud)}")
 
 
