@@ -25,7 +25,7 @@ PLAIN = VirtualMachine(
 
 
 def answer(vm: VirtualMachine, version: str, *, is_extended: bool = True) -> dict[str, object]:
-    return json.loads(json.dumps(instance_metadata(vm, api_version=version, is_extended=is_extended)))
+    return dict(instance_metadata(vm, api_version=version, is_extended=is_extended))
 
 
 @pytest.mark.parametrize("version", API_VERSIONS)

@@ -34,7 +34,9 @@ class Field:
         return self.first <= version <= self.last
 
 
-def _since(source: Source, prefix: str, fields: Mapping[str, tuple[str, ...]], *, optional: bool = False) -> list[Field]:
+def _since(
+    source: Source, prefix: str, fields: Mapping[str, tuple[str, ...]], *, optional: bool = False
+) -> list[Field]:
     return [
         Field(path=f"{prefix}{name}", first=version, source=source, is_optional=optional)
         for version, names in fields.items()
@@ -143,9 +145,7 @@ FIELDS = (
         {"2019-06-01": ("diffDiskSettings.option", "encryptionSettings.enabled", "osType")},
         optional=True,
     ),
-    *_since(
-        PAGE_2026, "compute.storageProfile.dataDisks[].encryptionSettings.", {"2021-11-01": _KEYS}, optional=True
-    ),
+    *_since(PAGE_2026, "compute.storageProfile.dataDisks[].encryptionSettings.", {"2021-11-01": _KEYS}, optional=True),
     *_since(PAGE_2026, "compute.storageProfile.resourceDisk.", {"2021-02-01": ("size",)}),
     *_preview(),
     *_since(

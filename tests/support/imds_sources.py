@@ -68,7 +68,8 @@ SWAGGER = Source(
 SWAGGER_NETWORK = Source(
     kind=Kind.SWAGGER,
     name="load balancers",
-    description="`GatewayLoadBalancerTunnelInterface` of the REST API of Azure's load balancers; no source shows it in IMDS",
+    description="`GatewayLoadBalancerTunnelInterface` of the REST API of Azure's load balancers. No source shows it in "
+    "IMDS",
 )
 DOCUMENTS = Source(
     kind=Kind.RECORDING,
@@ -97,10 +98,18 @@ WAAGENT = Source(
     name="WALinuxAgent",
     description="`imds.py` requests `/metadata/instance/?api-version=2018-02-01`, as published labs do",
 )
+AZURE_SDK = Source(
+    kind=Kind.CLIENT,
+    name="azure-sdk",
+    description="`ManagedIdentityCredentialTests` of azure-sdk-for-net has these refusals of IMDS",
+)
+REPORTS = Source(
+    kind=Kind.RECORDING, name="reports", description="answers of IMDS that users quote in many public reports"
+)
 INFERENCE = Source(kind=Kind.INFERENCE, name="", description="no source says it: it follows from the others")
 
 SOURCES = (
     *(PAGE_2021, PAGE_2026, PAGE_2017, PAGE_LOAD_BALANCER, PAGE_TOKENS, PAGE_EVENTS, SWAGGER, SWAGGER_NETWORK),
     *(DOCUMENTS, RECORDED_INSTANCE, RECORDED_EXTENDED, RECORDED_NETWORK, RECORDED_ANSWERS),
-    *(CLOUD_INIT, WAAGENT, INFERENCE),
+    *(REPORTS, CLOUD_INIT, WAAGENT, AZURE_SDK, INFERENCE),
 )
