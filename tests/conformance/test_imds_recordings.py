@@ -3,16 +3,18 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
+from socket import create_server
 from urllib.parse import urlsplit
 
 import pytest
 from support.imds_conformance import Answer, Request
 
 from verifier.emulator.documents import ManagedIdentity, VirtualMachine
-from verifier.emulator.server import RunningEmulator, loopback_emulator
+from verifier.emulator.scenarios import Authorities
+from verifier.emulator.server import RunningEmulator, running_emulator
 from verifier.emulator.virtual_machines import read_virtual_machine
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "imds-recordings"
@@ -23,8 +25,16 @@ SECONDS = 86_400
 
 @pytest.fixture(scope="module")
 def emulator_of() -> Iterator[Callable[[VirtualMachine], RunningEmulator]]:
+    """Return a function that starts an emulator. All have one PKI, because making keys is slow."""
+    standard = VirtualMachine()
+    authorities = Authorities.generate(now=datetime.now(UTC), cloud=standard.cloud, region=standard.region)
     with ExitStack() as stack:
-        yield lambda vm: stack.enter_context(loopback_emulator(vm))
+
+        def start(vm: VirtualMachine) -> RunningEmulator:
+            listener = stack.enter_context(create_server(("127.0.0.1", 0)))
+            return stack.enter_context(running_emulator(listener, vm=vm, authorities=authorities))
+
+        yield start
 
 
 def recorded(name: str) -> object:
