@@ -4,15 +4,16 @@ from datetime import timedelta
 from itertools import pairwise
 
 from support.imds_conformance import (
-    PUBLIC,
+    EVERY_KEY,
     Behaviour,
-    Expectation,
     Request,
     document,
     equals,
     has,
     has_lifetime,
     header,
+    header_like,
+    identity_refusal,
     keys,
     lacks,
     newest_versions,
@@ -24,23 +25,31 @@ from support.imds_conformance import (
     says_exactly,
     signer_is_named,
     status,
+    stays_open,
     text,
 )
+from support.imds_identity import identities
+from support.imds_lines import DOCUMENT, ENDPOINTS, IDENTITY, INSTANCE, TOKEN, faulty, get, lines
+from support.imds_sources import (
+    AZURE_SDK,
+    CLOUD_INIT,
+    DOCUMENTS,
+    INFERENCE,
+    PAGE_2017,
+    PAGE_2021,
+    PAGE_2026,
+    PAGE_EVENTS,
+    PAGE_LOAD_BALANCER,
+    RECORDED_ANSWERS,
+    RECORDED_EXTENDED,
+    RECORDED_INSTANCE,
+    RECORDED_NETWORK,
+    SWAGGER,
+    SWAGGER_NETWORK,
+    WAAGENT,
+)
 
-from verifier.emulator.controls import Conditions
-from verifier.emulator.faults import Fault, FaultKind
-
-DOCUMENT = "/metadata/attested/document"
-INSTANCE = "/metadata/instance"
-TOKEN = "/metadata/identity/oauth2/token"  # noqa: S105 - a path
-ENDPOINTS = {
-    DOCUMENT: "2018-10-01",
-    "/metadata/identity/info": "2018-02-01",
-    TOKEN: "2018-02-01",
-    INSTANCE: "2017-04-02",
-    "/metadata/loadbalancer": "2020-10-01",
-    "/metadata/scheduledevents": "2017-08-01",
-}
+from verifier.emulator.faults import FaultKind
 
 #: Azure page: Supported API versions.
 PAGE_VERSIONS = (
@@ -48,7 +57,7 @@ PAGE_VERSIONS = (
     *("2019-02-01", "2019-03-11", "2019-04-30", "2019-06-01", "2019-06-04", "2019-08-01", "2019-08-15", "2019-11-01"),
     *("2020-06-01", "2020-07-15", "2020-09-01", "2020-10-01", "2020-12-01"),
 )
-#: Versions that the page does not list.
+#: Versions that the page of 2026 lists.
 LATER_VERSIONS = (
     *("2021-01-01", "2021-02-01", "2021-03-01", "2021-05-01", "2021-08-01", "2021-10-01", "2021-11-01", "2021-11-15"),
     *("2021-12-13", "2023-07-01", "2023-11-15", "2024-03-15", "2024-07-17", "2025-04-07"),
@@ -91,18 +100,20 @@ COMPUTE = {
     "vmSize": "2017-04-02",
     "zone": "2017-12-01",
 }
-#: Azure page: Get VM metadata, Storage profile; since 2019-06-01.
+#: The Swagger and recordings; since 2019-06-01.
 STORAGE = {
     "imageReference": ("id", "offer", "publisher", "sku", "version"),
     "osDisk": (
-        *("caching", "createOption", "diffDiskSettings", "diskSizeGB", "image", "lun", "managedDisk", "name"),
-        *("vhd", "writeAcceleratorEnabled"),
-    ),
-    "dataDisks/0": (
         *("caching", "createOption", "diffDiskSettings", "diskSizeGB", "encryptionSettings", "image", "managedDisk"),
         *("name", "osType", "vhd", "writeAcceleratorEnabled"),
     ),
+    "dataDisks/0": (
+        *("caching", "createOption", "diskSizeGB", "image", "lun", "managedDisk", "name", "vhd"),
+        "writeAcceleratorEnabled",
+    ),
 }
+#: Fields of disks that the page lists, and that only a machine file with a value has.
+ABSENT = {"osDisk": ("lun",), "dataDisks/0": ("diffDiskSettings", "encryptionSettings", "osType")}
 NETWORK = (
     "ipv4/ipAddress/0/privateIpAddress",
     "ipv4/ipAddress/0/publicIpAddress",
@@ -117,36 +128,6 @@ CLOUDS = {
     "china": ("AzureChinaCloud", "metadata.azure.cn"),
     "germany": ("AzureGermanCloud", "metadata.microsoftazure.de"),
 }
-
-
-def get(path: str, query: str = "", version: str = "2020-09-01", **headers: str) -> Request:
-    named = headers or {"Metadata": "true"}
-    return Request(target=f"{path}?api-version={version}{query}", headers=named)
-
-
-def faulty(kind: FaultKind, **fault: int) -> Conditions:
-    return Conditions(faults=(Fault(kind=kind, **fault),))
-
-
-def lines(
-    section: str,
-    *entries: tuple[str, Request, tuple[Expectation, ...]],
-    before: tuple[Request, ...] = (),
-    conditions: Conditions | None = None,
-    machine: str = PUBLIC,
-) -> list[Behaviour]:
-    return [
-        Behaviour(
-            section=section,
-            says=behaviour,
-            request=request,
-            expected=expected,
-            before=before,
-            conditions=conditions,
-            machine=machine,
-        )
-        for behaviour, request, expected in entries
-    ]
 
 
 def usage() -> list[Behaviour]:
@@ -172,6 +153,7 @@ def usage() -> list[Behaviour]:
                     refusal(400, error="Required metadata header not specified"),
                 )
                 for path in (*ENDPOINTS, "/metadata/versions")
+                if path not in IDENTITY
             ),
             ("another value of the header is refused", get(INSTANCE, Metadata="false"), refusal(400)),
             ("the header's value is case-insensitive", get(INSTANCE, Metadata="True"), ok_json()),
@@ -181,6 +163,18 @@ def usage() -> list[Behaviour]:
                 get(DOCUMENT, **forwarded),
                 refusal(400, error="X-Forwarded-For"),
             ),
+        ),
+        *lines(
+            "Security and authentication",
+            *(
+                (
+                    f"{path} requires the header Metadata: true",
+                    Request(target=f"{path}?api-version=2020-10-01", headers={}),
+                    identity_refusal(400, "invalid_request", "Required metadata header not specified"),
+                )
+                for path in IDENTITY
+            ),
+            source=AZURE_SDK,
         ),
         *lines(
             "Rate limiting",
@@ -199,7 +193,11 @@ def usage() -> list[Behaviour]:
         ),
         *lines(
             "Rate limiting",
-            ("the 21st request for managed identity in a second is refused", get(TOKEN, "&resource=r"), refusal(429)),
+            (
+                "the 21st request for managed identity in a second is refused",
+                get(TOKEN, "&resource=r"),
+                identity_refusal(429, "too_many_requests"),
+            ),
             before=(get(TOKEN, "&resource=r"),) * 20,
         ),
         *lines(
@@ -243,6 +241,28 @@ def routes() -> list[Behaviour]:
             ("a leaf is not available by default", get(public), refusal(400, error="format=text")),
         ),
         *lines(
+            "Route parameters",
+            *(
+                (f"a slash at the end of {path} means the same as none", get(f"{path}/"), ok_json())
+                for path in (INSTANCE, f"{INSTANCE}/compute")
+            ),
+            source=WAAGENT,
+        ),
+        *lines(
+            "Route parameters",
+            *(
+                (
+                    f"a slash at the end of {path} means the same as none",
+                    get(f"{path}/", "&resource=r", "2020-10-01"),
+                    ok_json(),
+                )
+                for path in ENDPOINTS
+                if path != INSTANCE
+            ),
+            ("two slashes at the end select no element", get(f"{INSTANCE}/compute//"), refusal(404)),
+            source=INFERENCE,
+        ),
+        *lines(
             "Data format",
             ("JSON is the default", get(f"{INSTANCE}/compute"), ok_json()),
             ("JSON is available by format=json", get(f"{INSTANCE}/compute", "&format=json"), ok_json()),
@@ -263,8 +283,9 @@ def routes() -> list[Behaviour]:
 
 def versions() -> list[Behaviour]:
     missing = (
-        "Bad request. api-version was not specified in the request. For more information refer to aka.ms/azureimds"
+        "api-version is invalid or was not specified in the request. For more information refer to aka.ms/azureimds"
     )
+    paths = ["/metadata", *(path for path in ENDPOINTS if path not in IDENTITY)]
     return [
         *lines(
             "Versioning",
@@ -272,26 +293,49 @@ def versions() -> list[Behaviour]:
                 (
                     f"{path} requires an api-version",
                     Request(target=path),
-                    refusal(400, error=missing, more=(newest_versions(),)),
+                    refusal(400, error=f"Bad request. {missing}", more=(newest_versions(),)),
                 )
-                for path in ENDPOINTS
+                for path in paths
             ),
             *(
                 (
                     f"{path} refuses an unsupported api-version",
                     get(path, version="2020-09-02"),
-                    refusal(400, more=(newest_versions(),)),
+                    refusal(400, error=f"Bad request. {missing}", more=(newest_versions(),)),
                 )
-                for path in ENDPOINTS
+                for path in paths
             ),
+            source=PAGE_2026,
+        ),
+        *lines(
+            "Versioning",
+            *(
+                (
+                    f"{path} requires an api-version",
+                    Request(target=path),
+                    (*identity_refusal(400, "invalid_request", missing), newest_versions()),
+                )
+                for path in IDENTITY
+            ),
+            *(
+                (
+                    f"{path} refuses an unsupported api-version",
+                    get(path, version="2020-09-02"),
+                    (*identity_refusal(400, "invalid_request", missing), newest_versions()),
+                )
+                for path in IDENTITY
+            ),
+            ("/metadata has no answer of its own", get("/metadata"), refusal(404)),
+            source=INFERENCE,
         ),
         *lines(
             "Supported API versions",
-            *((f"{version} is supported", get(INSTANCE, version=version), ok_json()) for version in PAGE_VERSIONS[1:]),
-            *(
-                (f"{version} is supported (newer than the page)", get(INSTANCE, version=version), ok_json())
-                for version in LATER_VERSIONS
-            ),
+            *((f"{version} is supported", get(INSTANCE, version=version), ok_json()) for version in PAGE_VERSIONS),
+        ),
+        *lines(
+            "Supported API versions",
+            *((f"{version} is supported", get(INSTANCE, version=version), ok_json()) for version in LATER_VERSIONS),
+            source=PAGE_2026,
         ),
         *lines(
             "Endpoint categories",
@@ -302,15 +346,46 @@ def versions() -> list[Behaviour]:
                     ok_json(),
                 )
                 for path, introduced in ENDPOINTS.items()
+                if path != INSTANCE
             ),
+        ),
+        *lines(
+            "Endpoint categories",
             *(
                 (
                     f"{path} does not exist before {introduced}",
                     get(path, version=PAGE_VERSIONS[PAGE_VERSIONS.index(introduced) - 1]),
-                    refusal(404),
+                    identity_refusal(404, "not_found") if path in IDENTITY else refusal(404),
                 )
                 for path, introduced in ENDPOINTS.items()
+                if path != INSTANCE
             ),
+            source=INFERENCE,
+        ),
+        *lines(
+            "Endpoint categories",
+            (
+                "/metadata/instance exists since the preview, 2017-03-01, with names of its own",
+                get(f"{INSTANCE}/network/interface/0", version="2017-03-01"),
+                ok_json(
+                    keys("", ("ipv4", "ipv6", "mac")),
+                    has("ipv4.ipaddress.0.ipaddress", "10.1.0.4"),
+                    has("ipv4.ipaddress.0.publicip", "192.0.2.4"),
+                    keys("ipv4.subnet.0", ("address", "dnsservers", "prefix")),
+                    has("ipv6.ipaddress", []),
+                ),
+            ),
+            (
+                "compute of the preview has the fields of the first version after it",
+                get(f"{INSTANCE}/compute", version="2017-03-01"),
+                ok_json(keys("", [name for name, version in COMPUTE.items() if version == "2017-04-02"])),
+            ),
+            (
+                "a leaf of the preview is available as text",
+                get(f"{INSTANCE}/network/interface/0/ipv4/ipaddress/0/publicip", "&format=text", "2017-03-01"),
+                text("192.0.2.4"),
+            ),
+            source=PAGE_2017,
         ),
         *lines(
             "Versions",
@@ -359,6 +434,76 @@ def instance() -> list[Behaviour]:
                 for part, names in STORAGE.items()
                 for name in names
             ),
+            *(
+                (
+                    f"{part} has no {name}, unless the machine has it",
+                    get(f"{storage}/{part}", version="2025-04-07"),
+                    ok_json(lacks(name)),
+                )
+                for part, names in ABSENT.items()
+                for name in names
+            ),
+            source=SWAGGER,
+        ),
+        *lines(
+            "Get VM metadata, Storage profile",
+            *(
+                (f"{part} has {name}", get(f"{storage}/{part}", version="2025-04-07"), ok_json(has(name)))
+                for part, names in ABSENT.items()
+                for name in names
+            ),
+            source=PAGE_2021,
+            machine=EVERY_KEY,
+        ),
+        *lines(
+            "Get VM metadata, Compute",
+            (
+                "isVmInStandbyPool exists without physicalZone, which only a machine with a value has",
+                get(f"{INSTANCE}/compute", version="2023-11-15"),
+                ok_json(has("isVmInStandbyPool", ""), lacks("physicalZone")),
+            ),
+            source=RECORDED_EXTENDED,
+        ),
+        *lines(
+            "Get VM metadata, extended",
+            (
+                "extended=true adds what provisioning agents read",
+                get(INSTANCE, "&extended=true", "2021-03-01"),
+                ok_json(has("extended", {"compute": {"hasCustomData": False, "ppsType": "None"}})),
+            ),
+            source=RECORDED_EXTENDED,
+        ),
+        *lines(
+            "Get VM metadata, extended",
+            (
+                "extended=true adds no element before 2021-03-01",
+                get(INSTANCE, "&extended=true", "2021-02-01"),
+                ok_json(keys("", ("compute", "network"))),
+            ),
+            source=CLOUD_INIT,
+        ),
+        *lines(
+            "Get VM metadata, Network",
+            (
+                "an interface has ipAddressBlock since 2025-04-07",
+                get(f"{network}/interface/0", version="2025-04-07"),
+                ok_json(has("ipv4.ipAddressBlock", []), has("ipv6.ipAddressBlock", [])),
+            ),
+            (
+                "an interface has no ipAddressBlock before 2025-04-07",
+                get(f"{network}/interface/0", version="2024-07-17"),
+                ok_json(lacks("ipv4.ipAddressBlock"), lacks("ipv6.ipAddressBlock")),
+            ),
+            source=RECORDED_NETWORK,
+        ),
+        *lines(
+            "Get VM metadata, an instance",
+            (
+                "has the fields and values of a recorded machine",
+                get(INSTANCE, version="2021-02-01"),
+                ok_json(has("compute.storageProfile.resourceDisk.size"), has("compute.userData")),
+            ),
+            source=RECORDED_INSTANCE,
         ),
         *lines(
             "Get VM metadata, Network",
@@ -443,16 +588,24 @@ def attested() -> list[Behaviour]:
             section,
             ("a document is PKCS #7", get(DOCUMENT), document()),
             ("has the nonce that was sent", nonce, document(says(nonce="1234567890"))),
-            ("has a timestamp if no nonce was sent", get(DOCUMENT), document(nonce_is_the_expiry())),
-            ("is valid for six hours", get(DOCUMENT), document(has_lifetime(timedelta(hours=6)))),
             ("has the vmId", get(DOCUMENT), document(says(vmId="5c08b38e-4d57-4c23-ac45-aca61037f084"))),
             ("has the plan of a Marketplace image", get(DOCUMENT), document(says(plan=plan))),
             *(
                 (f"has the fields of {version}", get(DOCUMENT, version=version), document(says_exactly(*names)))
                 for version, names in fields.items()
             ),
+        ),
+        *lines(
+            section,
+            ("has a timestamp if no nonce was sent", get(DOCUMENT), document(nonce_is_the_expiry())),
+            ("is valid for six hours", get(DOCUMENT), document(has_lifetime(timedelta(hours=6)))),
+            source=DOCUMENTS,
+        ),
+        *lines(
+            section,
             ("a nonce of more than 32 characters is refused", get(DOCUMENT, f"&nonce={'1' * 33}"), refusal(400)),
             ("a nonce that is not alphanumeric is refused", get(DOCUMENT, "&nonce=a-b"), refusal(400)),
+            source=SWAGGER,
         ),
         *lines(
             section,
@@ -493,33 +646,61 @@ def attested() -> list[Behaviour]:
 
 
 def others() -> list[Behaviour]:
-    token = get(TOKEN, "&resource=https://vault.azure.net")
-    named = ("access_token", "client_id", "expires_in", "expires_on", "ext_expires_in", "not_before")
     rules = ("inboundRules", "outboundRules", "publicIpAddresses")
+    balancer = get("/metadata/loadbalancer", version="2020-10-01")
     return [
         *lines(
-            "Managed identity",
-            ("a token is issued for a resource", token, ok_json(keys("", (*named, "resource", "token_type")))),
-            ("a token requires a resource", get(TOKEN), refusal(400, error="invalid_request")),
-            ("the tenant is available", get("/metadata/identity/info"), ok_json(keys("", ("tenantId",)))),
-        ),
-        *lines(
-            "Managed identity",
-            ("a machine without an identity gets no token", token, refusal(400, error="invalid_request")),
-            machine="government",
+            "Load Balancer Metadata",
+            ("the load balancer has addresses and rules", balancer, ok_json(keys("loadbalancer", rules))),
+            source=PAGE_LOAD_BALANCER,
         ),
         *lines(
             "Load Balancer Metadata",
             (
-                "the load balancer has addresses and rules",
-                get("/metadata/loadbalancer", version="2020-10-01"),
-                ok_json(keys("loadbalancer", rules)),
+                "404 without a load balancer",
+                balancer,
+                refusal(
+                    404,
+                    error="No load balancer metadata is found. Please check if your VM is using any non-basic SKU load "
+                    "balancer and retry later.",
+                ),
             ),
+            machine="government",
+            source=PAGE_LOAD_BALANCER,
         ),
         *lines(
             "Load Balancer Metadata",
-            ("404 without a load balancer", get("/metadata/loadbalancer", version="2020-10-01"), refusal(404)),
-            machine="government",
+            (
+                "a machine behind a gateway load balancer has its tunnelInterfaces",
+                balancer,
+                ok_json(
+                    keys("loadbalancer", (*rules, "tunnelInterfaces")),
+                    keys("loadbalancer.tunnelInterfaces.0", ("identifier", "port", "protocol", "type")),
+                ),
+            ),
+            machine=EVERY_KEY,
+            source=SWAGGER_NETWORK,
+        ),
+        *lines(
+            "Headers",
+            *(
+                (
+                    f"{what} has the headers of IMDS",
+                    request,
+                    (
+                        header("Content-Type", "application/json; charset=utf-8"),
+                        header_like("Server", r"IMDS/[0-9]+(\.[0-9]+){3}"),
+                        header_like("x-ms-request-id", "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+                        stays_open(),
+                    ),
+                )
+                for what, request in (
+                    ("an answer", get(INSTANCE)),
+                    ("a refusal", Request(target=INSTANCE)),
+                    ("404", get("/metadata/unknown")),
+                )
+            ),
+            source=RECORDED_ANSWERS,
         ),
         *lines(
             "Scheduled events",
@@ -528,6 +709,7 @@ def others() -> list[Behaviour]:
                 get("/metadata/scheduledevents", version="2020-07-01"),
                 ok_json(equals({"DocumentIncarnation": 1, "Events": []})),
             ),
+            source=PAGE_EVENTS,
         ),
         *lines(
             "Errors and debugging",
@@ -556,4 +738,4 @@ def others() -> list[Behaviour]:
     ]
 
 
-BEHAVIOURS = [*usage(), *routes(), *versions(), *instance(), *attested(), *others()]
+BEHAVIOURS = [*usage(), *routes(), *versions(), *instance(), *attested(), *identities(), *others()]

@@ -5,27 +5,42 @@ An expectation has both its summary for the generated page and its check.
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from asn1crypto import cms as asn1_cms
 from cryptography import x509
+from support.imds_snapshots import MACHINE
+from support.imds_sources import PAGE_2021, Source
 from support.session_log import SESSION_LOG
 
 from verifier.emulator.controls import Conditions
 
 METADATA: Mapping[str, str] = {"Metadata": "true"}
 PUBLIC = "public-marketplace"
+#: The machine of the snapshots, with a value for every key.
+EVERY_KEY = "every-key"
+_EXAMPLES = Path(__file__).parents[2] / "examples" / "emulator"
+
+
+def machine_file(name: str) -> Path:
+    """Return the file of a machine that a behaviour names."""
+    return MACHINE if name == EVERY_KEY else _EXAMPLES / f"{name}.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
+    """An answer. `before` are those of the requests before."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes
+    before: tuple["Answer", ...] = ()
 
     @property
     def json(self) -> object:
@@ -80,10 +95,9 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """One line of the list: what a section of Azure's page says, and a request that shows it.
+    """One line of the list: what IMDS does, a request that shows it, and the source of that.
 
-    The requests in `before` are sent first, and their answers are ignored. Then `conditions` are set on the emulator.
-    `machine` names an example VM.
+    The requests in `before` are sent first. Then `conditions` are set on the emulator. `machine` names an example VM.
     """
 
     section: str
@@ -93,6 +107,7 @@ class Behaviour:
     before: tuple[Request, ...] = ()
     conditions: Conditions | None = None
     machine: str = PUBLIC
+    source: Source = PAGE_2021
 
     def __str__(self) -> str:
         return f"{self.section}: {self.says}"
@@ -138,6 +153,43 @@ def refusal(code: int, *, error: str = "", more: tuple[Expectation, ...] = ()) -
     return (status(code), Expectation(summary=f"`error` says “{error}”" if error else "`error`", check=check), *more)
 
 
+def identity_refusal(code: int, error: str, description: str = "") -> tuple[Expectation, ...]:
+    """Expect an error of managed identity: this code, and a description that contains `description`."""
+
+    def check(answer: Answer) -> None:
+        is_json(answer)
+        assert isinstance(answer.json, dict)
+        assert answer.json["error"] == error
+        assert description in answer.json["error_description"], answer
+
+    says = f", `error_description` says “{description}”" if description else ""
+    return (status(code), Expectation(summary=f"`error` is `{error}`{says}", check=check))
+
+
+def token_of(client_id: str, **echoed: str) -> tuple[Expectation, ...]:
+    """Expect a token of an identity, and these members of the request."""
+
+    def check(answer: Answer) -> None:
+        assert isinstance(answer.json, dict)
+        assert answer.json["client_id"] == client_id
+        assert {name: answer.json.get(name) for name in ("object_id", "msi_res_id")} == {
+            "object_id": None,
+            "msi_res_id": None,
+            **echoed,
+        }
+
+    more = "".join(f", `{name}` of the request" for name in echoed)
+    return (status(200), Expectation(summary=f"`client_id` is `{client_id}`{more}", check=check))
+
+
+def token_is_the_one_before(*, expected: bool) -> Expectation:
+    def check(answer: Answer) -> None:
+        values = {one.json["access_token"] for one in (answer, *answer.before) if isinstance(one.json, dict)}
+        assert len(values) == (1 if expected else 1 + len(answer.before))
+
+    return Expectation(summary="the token from before" if expected else "another token", check=check)
+
+
 def newest_versions() -> Expectation:
     """Expect the three newest versions, newest first (Azure page, Versioning: "the newest supported versions")."""
 
@@ -156,6 +208,20 @@ def header(name: str, value: str) -> Expectation:
         assert answer.headers.get(name) == value, answer
 
     return Expectation(summary=f"`{name}: {value}`", check=check)
+
+
+def header_like(name: str, pattern: str) -> Expectation:
+    def check(answer: Answer) -> None:
+        assert re.fullmatch(pattern, answer.headers.get(name, "")), answer
+
+    return Expectation(summary=f"`{name}` matches `{pattern}`", check=check)
+
+
+def stays_open() -> Expectation:
+    def check(answer: Answer) -> None:
+        assert "Connection" not in answer.headers, answer
+
+    return Expectation(summary="the connection stays open", check=check)
 
 
 def equals(value: object) -> Expectation:

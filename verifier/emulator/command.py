@@ -66,7 +66,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="directory with tls.crt and tls.key of the CA that signs the signers (default: a temporary PKI)",
     )
     parser.add_argument(
-        "--vm", type=Path, metavar="FILE", help="TOML file that describes the machine, instead of the options below"
+        "--vm",
+        type=Path,
+        metavar="FILE",
+        help="TOML file that describes the machine, or a recorded JSON answer of /metadata/instance, instead of the "
+        "options below",
     )
     parser.add_argument(
         "--clock-offset",
@@ -85,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     Call it in the main thread: Python delivers signals only there.
     """
     if arguments.trust_dir is None and arguments.authority is None:
-        sys.stderr.write("emulator: --trust-dir is required without --authority\n")
+        _say("--trust-dir is required without --authority")
         return _USAGE
     try:
         vm = _virtual_machine(arguments)
@@ -103,9 +107,13 @@ def run(arguments: argparse.Namespace) -> int:
             listener.listen()
             _serve(listener, vm=vm, authorities=authorities, start=start)
     except (ValueError, OSError, ForeignDirectoryError, UnusableAuthorityError, VirtualMachineError) as error:
-        sys.stderr.write(f"emulator: {error}\n")
+        _say(str(error))
         return _USAGE
     return _DONE
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"emulator: {text}\n")
 
 
 def _port(text: str) -> int:
@@ -129,7 +137,7 @@ def _virtual_machine(arguments: argparse.Namespace) -> VirtualMachine:
         conflicting = ", ".join(f"--{option}" for option, value in given.items() if value is not None)
         if conflicting:
             raise VirtualMachineError(f"{conflicting} cannot be combined with --vm: set it in the file")
-        return read_virtual_machine(arguments.vm)
+        return read_virtual_machine(arguments.vm, note=lambda text: _say(f"note: {text}"))
     values = {
         option: default if given[option] is None else given[option] for option, (_, default) in _MACHINE_OPTIONS.items()
     }

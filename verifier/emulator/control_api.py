@@ -20,6 +20,9 @@ from verifier.emulator.faults import Fault, FaultKind
 from verifier.emulator.scenarios import ChainChoice, Scenario
 
 ROOT: Final = "/emulator"
+LOCAL_ADDRESS: Final = "verifier.emulator.local_address"
+"""The key of the address that the client connected to, in the WSGI environment."""
+
 _MAX_BYTES: Final = 65_536
 #: Within the range of a timedelta. `Fault` and `Conditions` have lower limits.
 _Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
@@ -114,12 +117,20 @@ def _fault_json(fault: Fault) -> dict[str, object]:
 
 
 def _is_from_this_machine() -> bool:
-    """Return True for a loopback client. A proxy may forward for other machines, so its requests do not count."""
+    """Return True for a client with an address of this machine: a loopback one, or the one that it connected to.
+
+    A proxy may forward for other machines, so its requests do not count.
+    """
     if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
         return False
+    client = _parse_address(request.remote_addr)
+    return client is not None and (client.is_loopback or client == _parse_address(request.environ.get(LOCAL_ADDRESS)))
+
+
+def _parse_address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address, IPv4 if it is an IPv4-mapped one, or None for any other text."""
     try:
-        address = ipaddress.ip_address(request.remote_addr or "")
+        address = ipaddress.ip_address(text or "")
     except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -30,10 +30,12 @@ class MarketplacePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagedIdentity:
-    """The system-assigned identity of a machine (Azure page: Managed identity)."""
+    """An identity of a machine (Azure page: Managed identity). A system-assigned one has no `resource_id`."""
 
     tenant_id: str
     client_id: str
+    object_id: str = ""
+    resource_id: str = ""
 
 
 def _typical_details() -> Mapping[str, Json]:
@@ -53,12 +55,17 @@ def _typical_interfaces() -> tuple[Json, ...]:
     return ({"ipv4": {"ipAddress": addresses, "subnet": subnet}, "macAddress": "020000000004"},)
 
 
+def _typical_extension() -> Mapping[str, Json]:
+    return {"compute": {"hasCustomData": False, "ppsType": "None"}}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualMachine:
     """What IMDS knows about its machine. The default machine was created from a Marketplace image.
 
     `details` and `interfaces` are the rest of its instance metadata, with the names and the shape of IMDS. Not checked
-    here: their shape. `load_balancer` or `identity` None: the machine has none.
+    here: their shape. `extended` is what `extended=true` adds for `compute`. `identity` is the system-assigned one,
+    beside `user_identities`. `load_balancer` or `identity` None: the machine has none.
     """
 
     vm_id: str = "5c1a0b3e-7d42-4f0a-9b57-1f6d2e8c4a90"
@@ -75,12 +82,19 @@ class VirtualMachine:
     interfaces: tuple[Json, ...] = field(default_factory=_typical_interfaces)
     load_balancer: Mapping[str, Json] | None = None
     identity: ManagedIdentity | None = None
+    user_identities: tuple[ManagedIdentity, ...] = ()
+    extended: Mapping[str, Json] = field(default_factory=_typical_extension)
 
     def __post_init__(self) -> None:
         if not self.vm_id:
             raise ValueError("a virtual machine needs a vmId: every document has it")
         if not self.region:
             raise ValueError("a virtual machine needs a region: the name of the signer contains it")
+
+    @property
+    def identities(self) -> tuple[ManagedIdentity, ...]:
+        """All identities, the system-assigned one first."""
+        return ((self.identity,) if self.identity else ()) + self.user_identities
 
 
 def make_content(vm: VirtualMachine, *, now: datetime, api_version: str, nonce: str | None = None) -> bytes:

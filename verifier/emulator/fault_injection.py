@@ -31,7 +31,7 @@ def inject_faults(app: Flask, controls: Controls, wait: Callable[[float], object
         # A request without a route gets 404 or 405 and uses up no fault.
         if request.url_rule is None:
             return None
-        fault = controls.take_fault(is_for_a_document=request.path == DOCUMENT_PATH)
+        fault = controls.take_fault(is_for_a_document=request.url_rule.rule == DOCUMENT_PATH)
         if fault is None:
             return None
         if fault.kind in _ERRORS:

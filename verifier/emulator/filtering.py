@@ -32,7 +32,7 @@ def to_text(element: Json) -> str:
         return "\n".join(_list_entry(name, member) for name, member in sorted(element.items()))
     if isinstance(element, list):
         return "\n".join(_list_entry(str(index), member) for index, member in enumerate(element))
-    return str(element)
+    return str(element).lower() if isinstance(element, bool) else str(element)
 
 
 def to_json(element: Json) -> dict[str, Json] | list[Json]:

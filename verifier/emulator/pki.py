@@ -90,7 +90,7 @@ def make_cloud_signer(*, issuer: Identity, now: datetime, domain: str, region: s
     return make_signer(
         issuer=issuer,
         subject=make_name(domain),
-        names=(f"{region}.{domain}", domain),
+        names=(f"{region.lower()}.{domain}", domain),
         key=make_rsa_key(),
         validity=signer_validity(issuer, now=now),
     )

@@ -12,8 +12,20 @@ from verifier.emulator.versions import API_VERSIONS, NEWEST_VERSIONS
 
 Refusal = tuple[Response, int]
 
-_MORE_INFORMATION: Final = "For more information refer to aka.ms/azureimds"
+_BAD_REQUEST: Final = "Bad request. "
+_INVALID_API_VERSION: Final = (
+    "Bad request. api-version is invalid or was not specified in the request. For more information refer to "
+    "aka.ms/azureimds"
+)
 _IDENTITY: Final = "/metadata/identity/"
+#: Codes of the OpenAPI description (IdentityErrorResponse). Only that of 400 is recorded.
+_IDENTITY_CODES: Final = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    410: "service_unavailable",
+    429: "too_many_requests",
+}
 # Azure page: Rate limiting.
 _PER_SECOND: Final = 5
 _IDENTITY_PER_SECOND: Final = 20
@@ -75,8 +87,13 @@ def enforce(app: Flask, limiter: RequestLimiter) -> None:
         limiter.release()
 
 
-def refuse(status: int, error: str) -> Refusal:
-    return jsonify(error=error), status
+def refuse(status: int, error: str, **more: object) -> Refusal:
+    """Return an error with the body of the category: managed identity has OAuth's (RFC 6749 5.2), with its codes."""
+    if request.path.startswith(_IDENTITY):
+        code = _IDENTITY_CODES.get(status, "server_error")
+        # Recorded descriptions have no such prefix.
+        return jsonify(error=code, error_description=error.removeprefix(_BAD_REQUEST), **more), status
+    return jsonify(error=error, **more), status
 
 
 def refuse_api_version(*, introduced: str, extra: frozenset[str] = frozenset()) -> Refusal | None:
@@ -85,14 +102,8 @@ def refuse_api_version(*, introduced: str, extra: frozenset[str] = frozenset()) 
     Raises NotFound for a supported version from before `introduced`. `extra` versions are supported here only.
     """
     api_version = request.args.get("api-version")
-    if not api_version:
-        return _refuse_with_versions(f"Bad request. api-version was not specified in the request. {_MORE_INFORMATION}")
-    if api_version not in API_VERSIONS and api_version not in extra:
-        return _refuse_with_versions(f"Bad request. api-version is not supported. {_MORE_INFORMATION}")
+    if not api_version or api_version not in {*API_VERSIONS, *extra}:
+        return refuse(400, _INVALID_API_VERSION, **{"newest-versions": NEWEST_VERSIONS})
     if api_version < introduced:
         raise NotFound
     return None
-
-
-def _refuse_with_versions(error: str) -> Refusal:
-    return jsonify({"error": error, "newest-versions": NEWEST_VERSIONS}), 400

@@ -203,4 +203,5 @@ def _trust(name: str, identity: Identity, usage: str) -> TrustedCertificate:
 
 
 def _names(cloud: AzureCloud, region: str) -> tuple[str, ...]:
-    return f"{region}.{cloud.domain}", cloud.domain
+    # Some machines have their region in capitals, and no signer has.
+    return f"{region.lower()}.{cloud.domain}", cloud.domain

@@ -1,13 +1,15 @@
 """The shape of a metadata tree, and the first api-version of each element."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 Json: TypeAlias = str | int | list["Json"] | dict[str, "Json"]
 
 FIRST_VERSION: Final = "2017-04-02"
-"""The first api-version with instance metadata."""
+"""The first api-version of the elements that have no other one."""
+
+_KINDS: Final[Mapping[type, str]] = {str: "a string", int: "an integer", bool: "true or false"}
 
 
 class SchemaError(Exception):
@@ -16,22 +18,28 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A string: "all primitives will be of type string" (Azure page: Data format). A few elements are integers."""
+    """A string: "all primitives will be of type string" (Azure page: Data format). A few elements have other types.
+
+    An `is_optional` element is absent if the machine does not have it. Every other element is then empty.
+    """
 
     introduced: str = FIRST_VERSION
     kind: type[str] | type[int] = str
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
     members: Mapping[str, "Node"]
     introduced: str = FIRST_VERSION
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Array:
     element: "Node"
     introduced: str = FIRST_VERSION
+    is_optional: bool = False
 
 
 Node: TypeAlias = Leaf | Object | Array
@@ -47,7 +55,7 @@ def render(node: Node, value: Json | None, *, api_version: str) -> Json:
         return {
             name: render(member, given.get(name), api_version=api_version)
             for name, member in node.members.items()
-            if member.introduced <= api_version
+            if member.introduced <= api_version and (name in given or not member.is_optional)
         }
     if isinstance(node, Array):
         elements = value if isinstance(value, list) else []
@@ -60,17 +68,40 @@ def validate(node: Node, value: object, *, path: str = "") -> Json:
     if isinstance(node, Object):
         if not isinstance(value, dict):
             raise SchemaError(f"{path} must be a table")
-        prefix = f"{path}." if path else ""
         for name in value:
             if name not in node.members:
-                raise SchemaError(f"unknown key {prefix}{name}")
-        return {name: validate(node.members[name], value[name], path=f"{prefix}{name}") for name in value}
+                raise SchemaError(f"unknown key {_join(path, name)}")
+        return {name: validate(node.members[name], value[name], path=_join(path, name)) for name in value}
     if isinstance(node, Array):
         if not isinstance(value, list):
             raise SchemaError(f"{path} must be an array")
         return [validate(node.element, element, path=f"{path}[{n}]") for n, element in enumerate(value)]
-    if type(value) is str and node.kind is str:
+    # `type`, because True is an int for isinstance.
+    if type(value) is node.kind:
         return value
-    if type(value) is int and node.kind is int:
-        return value
-    raise SchemaError(f"{path} must be {'a string' if node.kind is str else 'an integer'}, as in IMDS")
+    raise SchemaError(f"{path} must be {_KINDS[node.kind]}, as in IMDS")
+
+
+def without_unknown(node: Node, value: object, dropped: Callable[[str], None], *, path: str = "") -> object:
+    """Return `value` without the members that `node` does not have. `dropped` gets the path of each one.
+
+    Not checked: the shape of what remains.
+    """
+    if isinstance(node, Object) and isinstance(value, dict):
+        for name in sorted(value.keys() - node.members.keys()):
+            dropped(_join(path, name))
+        return {
+            name: without_unknown(member, value[name], dropped, path=_join(path, name))
+            for name, member in node.members.items()
+            if name in value
+        }
+    if isinstance(node, Array) and isinstance(value, list):
+        return [
+            without_unknown(node.element, element, dropped, path=f"{path}[{number}]")
+            for number, element in enumerate(value)
+        ]
+    return value
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import make_server
 
 from verifier.emulator.control_api import ROOT, create_control_api
 from verifier.emulator.controls import Conditions, Controls
 from verifier.emulator.documents import VirtualMachine
+from verifier.emulator.http_connections import OpenConnections, handler_of
 from verifier.emulator.imds import create_imds
 from verifier.emulator.rules import RequestLimiter
 from verifier.emulator.scenarios import Authorities
@@ -44,13 +45,6 @@ class RunningEmulator:
         write_trust_directory(directory, cloud=self.vm.cloud, certificates=self.controls.authorities.trusted)
 
 
-class _SilentHandler(WSGIRequestHandler):
-    """A handler without a log, because a request line contains the nonce."""
-
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name for it
-        del type, message, args
-
-
 @contextmanager
 def running_emulator(
     listener: socket.socket,
@@ -76,13 +70,14 @@ def running_emulator(
     limiter = RequestLimiter(monotonic=monotonic)
     emulator = RunningEmulator(url=_url(host, port), vm=vm, controls=controls, limiter=limiter)
     stopping = threading.Event()
+    connections = OpenConnections()
     imds = create_imds(vm=vm, controls=controls, limiter=limiter, wait=stopping.wait)
     server = make_server(
         host,
         port,
         DispatcherMiddleware(imds, {ROOT: create_control_api(controls, reset=emulator.reset)}),
         threaded=True,
-        request_handler=_SilentHandler,
+        request_handler=handler_of(connections),
         # Without `fd`, werkzeug prints a message and exits if the port is taken.
         fd=listener.fileno(),
     )
@@ -96,6 +91,7 @@ def running_emulator(
         server.shutdown()
         thread.join()
         server.server_close()
+        connections.close()
 
 
 def _url(host: str, port: int) -> str:

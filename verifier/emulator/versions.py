@@ -2,7 +2,6 @@
 
 from typing import Final
 
-# The page lists the versions up to 2020-12-01. Azure added the others later.
 API_VERSIONS: Final = (
     "2017-03-01",
     "2017-04-02",
@@ -46,9 +45,15 @@ NEWEST_VERSIONS: Final = API_VERSIONS[:-4:-1]
 
 ATTESTED_INTRODUCED: Final = "2018-10-01"
 IDENTITY_INTRODUCED: Final = "2018-02-01"
-INSTANCE_INTRODUCED: Final = "2017-04-02"
+INSTANCE_INTRODUCED: Final = "2017-03-01"
+EXTENDED_INTRODUCED: Final = "2021-03-01"
+"""The first version that cloud-init requests with `extended=true`."""
+
 LOAD_BALANCER_INTRODUCED: Final = "2020-10-01"
 SCHEDULED_EVENTS_INTRODUCED: Final = "2017-08-01"
+
+PREVIEW_VERSION: Final = "2017-03-01"
+"""The version of the preview. Its network has names of its own."""
 
 SCHEDULED_EVENTS_VERSIONS: Final = frozenset({"2017-11-01", "2019-01-01", "2019-04-01", "2020-07-01"})
 """Further versions of scheduled events, from the page of that feature."""

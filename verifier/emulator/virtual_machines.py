@@ -1,30 +1,38 @@
-"""Read the description of a virtual machine from a TOML file with the names of IMDS.
+"""Read the description of a virtual machine from a TOML file with the names of IMDS, or from a recorded answer of IMDS.
 
-`compute`, `network` and `loadbalancer` have the members of IMDS. `cloud`, `deployment` and `identity` are optional.
-Elements that the file does not set are empty strings, as in IMDS. `examples/emulator` has a file for each kind.
+`compute`, `network`, `loadbalancer` and `extended` have the members of IMDS. `cloud`, `deployment` and `identity` are
+optional. Elements that the file does not set are empty strings, as in IMDS. `examples/emulator` has a file for each
+kind.
 """
 
+import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
 from verifier.emulator.categories import LOAD_BALANCER
 from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.documents import ManagedIdentity, MarketplacePlan, VirtualMachine
-from verifier.emulator.instance import COMPUTE, DERIVED, NETWORK
-from verifier.emulator.schema import Json, Leaf, Object, SchemaError, validate
+from verifier.emulator.instance import COMPUTE, DERIVED, DESCRIBED_NETWORK, EXTENDED
+from verifier.emulator.recordings import decode_recording, description_of
+from verifier.emulator.schema import Array, Json, Leaf, Object, SchemaError, validate
 
 _MAX_BYTES: Final = 262_144
 _DEPLOYMENTS: Final = {"resource-manager": False, "classic": True}
-_IDENTITY: Final = Object({"clientId": Leaf(), "tenantId": Leaf()})
+_USER_ASSIGNED: Final = Object({"clientId": Leaf(), "objectId": Leaf(), "resourceId": Leaf()})
+_IDENTITY: Final = Object(
+    {"clientId": Leaf(), "objectId": Leaf(), "tenantId": Leaf(), "userAssigned": Array(_USER_ASSIGNED)}
+)
 _FILE: Final = Object(
     {
         "cloud": Leaf(),
         "deployment": Leaf(),
         "compute": Object({name: node for name, node in COMPUTE.members.items() if name not in DERIVED}),
-        "network": NETWORK,
+        "network": DESCRIBED_NETWORK,
         "loadbalancer": LOAD_BALANCER,
         "identity": _IDENTITY,
+        "extended": EXTENDED,
     },
 )
 #: Elements of compute that documents contain too. VirtualMachine has separate fields for them.
@@ -35,20 +43,36 @@ class VirtualMachineError(Exception):
     """The file describes no machine. The message names the file, the key and the fault."""
 
 
-def read_virtual_machine(file: Path) -> VirtualMachine:
-    """Read the machine that `file` describes. Unknown keys are refused. Raises VirtualMachineError."""
+def read_virtual_machine(file: Path, *, note: Callable[[str], None] = lambda _: None) -> VirtualMachine:
+    """Read the machine that `file` describes. Raises VirtualMachineError.
+
+    Unknown keys of a TOML file are refused. Those of a recorded answer are dropped, and `note` gets a sentence for each
+    one.
+    """
     try:
         with file.open("rb") as stream:
             content = stream.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise VirtualMachineError(f"{file} is larger than {_MAX_BYTES} bytes")
-        return _machine(cast("dict[str, Json]", validate(_FILE, tomllib.loads(content.decode("utf-8")))))
+        recording = decode_recording(content)
+        if recording is None:
+            described: object = tomllib.loads(content.decode("utf-8"))
+        else:
+            described = _description(file, recording, note)
+        return _machine(cast("dict[str, Json]", validate(_FILE, described)))
     except OSError as error:
         raise VirtualMachineError(f"{file}: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise VirtualMachineError(f"{file} is not TOML in UTF-8 without a byte order mark: {error}") from error
     except (SchemaError, ValueError) as error:
         raise VirtualMachineError(f"{file}: {error}") from error
+
+
+def _description(file: Path, recording: str, note: Callable[[str], None]) -> object:
+    try:
+        return description_of(recording, shape=_FILE, note=lambda text: note(f"{file}: {text}"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise VirtualMachineError(f"{file} is not JSON: {error}") from error
 
 
 def _machine(tables: dict[str, Json]) -> VirtualMachine:
@@ -75,10 +99,34 @@ def _machine(tables: dict[str, Json]) -> VirtualMachine:
         details={name: value for name, value in compute.items() if name not in _IN_DOCUMENTS},
         interfaces=tuple(cast("list[Json]", interfaces)),
         load_balancer=_table(tables, "loadbalancer") if "loadbalancer" in tables else None,
-        identity=ManagedIdentity(tenant_id=_text(identity, "tenantId"), client_id=_text(identity, "clientId"))
-        if identity
-        else None,
+        identity=_system_assigned(identity),
+        user_identities=_user_assigned(identity),
+        **({"extended": _table(tables, "extended")} if "extended" in tables else {}),
     )
+
+
+def _system_assigned(table: dict[str, Json]) -> ManagedIdentity | None:
+    """Return the system-assigned identity. A table with user-assigned ones needs none."""
+    if not table or ("userAssigned" in table and "clientId" not in table):
+        return None
+    return ManagedIdentity(
+        tenant_id=_text(table, "tenantId"), client_id=_text(table, "clientId"), object_id=_text(table, "objectId")
+    )
+
+
+def _user_assigned(table: dict[str, Json]) -> tuple[ManagedIdentity, ...]:
+    made = tuple(
+        ManagedIdentity(
+            tenant_id=_text(table, "tenantId"),
+            client_id=_text(one, "clientId"),
+            object_id=_text(one, "objectId"),
+            resource_id=_text(one, "resourceId"),
+        )
+        for one in cast("list[dict[str, Json]]", table.get("userAssigned", []))
+    )
+    if not all(one.client_id for one in made):
+        raise SchemaError("each identity.userAssigned needs a clientId: every token answer has it")
+    return made
 
 
 def _table(table: dict[str, Json], name: str) -> dict[str, Json]:

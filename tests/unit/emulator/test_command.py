@@ -230,6 +230,21 @@ def test_invalid_machine_file_ends_with_one_sentence(tmp_path: Path, capsys: pyt
     assert capsys.readouterr().err == f"emulator: {file}: unknown key compute.vmid\n"
 
 
+def test_recorded_answer_is_read_with_a_note_for_each_dropped_element(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "vm.json"
+    file.write_text('{"compute": {"vmId": "v", "location": "eastus", "tags": "", "x": "y"}}', encoding="utf-8")
+    # The machine is read first, so this host that is refused ends the command afterwards.
+    assert run(parse("--trust-dir", str(tmp_path / "trust"), "--vm", str(file), "--host", "192.0.2.1")) == 2
+    notes = capsys.readouterr().err.splitlines()[:-1]
+    assert notes == [
+        f"emulator: note: {file}: compute.azEnvironment is missing: the cloud is AzurePublicCloud",
+        f"emulator: note: {file}: dropped compute.tags, which follows from compute.tagsList",
+        f"emulator: note: {file}: dropped compute.x, which the emulator does not know",
+    ]
+
+
 @pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "soon"])
 def test_invalid_clock_offset_is_refused(seconds: str) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,24 +13,10 @@ from support.page_blocks import ROOT, blocks_of
 from verifier import emulator
 from verifier.emulator.command import configure
 from verifier.emulator.faults import FaultKind
-from verifier.emulator.instance import COMPUTE
 from verifier.emulator.scenarios import Scenario
-from verifier.emulator.schema import Array, Leaf, Node
 
 RUNS_BLOCKS = {"docs/integrate/emulator.md": {"In pytest": 2}}
 PAGE = (ROOT / "docs" / "integrate" / "emulator.md").read_text("utf-8")
-LAST_VERSION_OF_THE_PAGE = "2020-12-01"
-
-
-def later_elements(name: str, node: Node) -> Iterator[str]:
-    """Yield the elements of api-versions that Azure's page of 2021 does not list."""
-    if node.introduced > LAST_VERSION_OF_THE_PAGE:
-        yield name
-    elif isinstance(node, Array):
-        yield from later_elements(name, node.element)
-    elif not isinstance(node, Leaf):
-        for member, below in node.members.items():
-            yield from later_elements(member, below)
 
 
 def test_page_names_every_option() -> None:
@@ -54,12 +39,6 @@ def test_page_has_every_fault_and_scenario_in_a_table(choice: str) -> None:
 def test_page_links_every_example() -> None:
     files = sorted(file.name for file in (ROOT / "examples" / "emulator").iterdir())
     assert sorted(re.findall(r"\]\(\.\./\.\./examples/emulator/([\w.-]+)\)", PAGE)) == files
-
-
-def test_page_names_the_elements_that_azures_page_does_not_list() -> None:
-    names = set(later_elements("compute", COMPUTE))
-    assert "userData" in names
-    assert [name for name in sorted(names) if f"`{name}`" not in PAGE] == []
 
 
 def test_pytest_example_of_the_page_runs(tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ def test_request_without_an_api_version_is_refused_with_the_text_of_the_page(cli
     assert answer.status_code == 400
     assert answer.get_json() == {
         "error": (
-            "Bad request. api-version was not specified in the request. For more information refer to aka.ms/azureimds"
+            "Bad request. api-version is invalid or was not specified in the request. For more information refer to "
+            "aka.ms/azureimds"
         ),
         "newest-versions": NEWEST,
     }
@@ -208,10 +209,15 @@ def test_head_is_refused(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/metadata", "/metadata/attested", f"{DOCUMENT}/", "/metadata//attested/document"]
+    "path", ["/", "/metadata", "/metadata/attested", f"{DOCUMENT}//", "/metadata//attested/document"]
 )
 def test_other_paths_are_not_found(client: FlaskClient, path: str) -> None:
     assert error_of(client.get(f"{path}?api-version=2020-09-01", headers=METADATA)) == (404, "Not Found")
+
+
+def test_path_with_a_slash_at_its_end_is_answered(client: FlaskClient) -> None:
+    answer = client.get(f"{DOCUMENT}/?api-version=2020-09-01&nonce=1234567890", headers=METADATA)
+    assert content_of(answer)["nonce"] == "1234567890"
 
 
 def test_internal_error_is_answered_in_json(authorities: Authorities, now: datetime, monotonic: Seconds) -> None:

@@ -112,6 +112,16 @@ def test_first_default_issuer_url_is_the_one_of_the_emulator(authorities: Author
     ]
 
 
+@pytest.mark.parametrize("region", ["CentralIndia", "centralindia"])
+def test_signer_has_its_region_in_small_letters(pki: Pki, now: datetime, region: str) -> None:
+    """Some recorded machines have `CentralIndia` as their location."""
+    authorities = Authorities.from_ca(pki.issuing_ca, cloud=AzureCloud.PUBLIC, region=region)
+    signer = signer_of(authorities, Scenario.STABLE, now)
+    names = signer.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    found = names.get_values_for_type(x509.DNSName)
+    assert found == ["centralindia.metadata.azure.com", "metadata.azure.com"]
+
+
 def test_authority_from_files_has_only_the_scenarios_that_it_can_sign(pki: Pki, now: datetime) -> None:
     authorities = Authorities.from_ca(pki.root, cloud=AzureCloud.CHINA, region="chinaeast2")
     assert len(validate(authorities, signer_of(authorities, Scenario.STABLE, now), at=now)) == 2

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from asn1crypto import cms as asn1_cms
 from cryptography import x509
 from flask.testing import FlaskClient
 
-from verifier.emulator.control_api import create_control_api
+from verifier.emulator.control_api import LOCAL_ADDRESS, create_control_api
 from verifier.emulator.controls import Conditions, Controls
 from verifier.emulator.documents import VirtualMachine
 from verifier.emulator.faults import Fault, FaultKind
@@ -121,6 +122,69 @@ def test_slow_response_does_not_delay_the_shutdown() -> None:
     waiting.join(timeout=100)
     assert not waiting.is_alive()
     assert time.monotonic() - begin < 150
+
+
+@pytest.fixture
+def connection(emulator: RunningEmulator) -> Iterator[HTTPConnection]:
+    """Return an open connection, on which one request was answered."""
+    parts = urlsplit(emulator.url)
+    opened = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    opened.request("GET", "/metadata/versions", headers=METADATA)
+    assert opened.getresponse().read()
+    yield opened
+    opened.close()
+
+
+def test_request_with_a_body_is_answered_and_closes_the_connection(connection: HTTPConnection) -> None:
+    """The application does not read this body, and its rest must not be taken for a request."""
+    body = "GET /metadata/unknown HTTP/1.1\r\n\r\n"
+    connection.request("GET", "/metadata/versions", body, METADATA)
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Connection")) == (200, "close")
+    assert b"apiVersions" in answer.read()
+
+
+def test_chunked_request_is_answered_and_closes_the_connection(connection: HTTPConnection) -> None:
+    types = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+    connection.request("PUT", CONTROLS, iter([b'{"clockOffset', b'Seconds": 5}']), types, encode_chunked=True)
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Connection")) == (200, "close")
+    assert json.loads(answer.read())["clockOffsetSeconds"] == 5
+
+
+def test_cut_response_closes_an_open_connection(emulator: RunningEmulator, connection: HTTPConnection) -> None:
+    set_faults(emulator, Fault(kind=FaultKind.CUT, requests=1))
+    connection.request("GET", DOCUMENT, headers=METADATA)
+    with pytest.raises(IncompleteRead):
+        connection.getresponse().read()
+
+
+def test_client_of_http_1_0_gets_a_closed_connection(emulator: RunningEmulator) -> None:
+    parts = urlsplit(emulator.url)
+    with socket.create_connection((parts.hostname, parts.port or 0), timeout=30) as raw:
+        raw.sendall(b"GET /metadata/versions HTTP/1.0\r\nMetadata: true\r\n\r\n")
+        answer = b"".join(iter(lambda: raw.recv(65_536), b""))
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_head_is_answered_without_a_body_on_an_open_connection(connection: HTTPConnection) -> None:
+    connection.request("HEAD", DOCUMENT, headers=METADATA)
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (405, b"")
+    connection.request("GET", "/metadata/versions", headers=METADATA)
+    assert connection.getresponse().status == 200
+
+
+def test_open_connection_gets_no_answer_after_the_stop() -> None:
+    with loopback_emulator(VirtualMachine()) as emulator:
+        parts = urlsplit(emulator.url)
+        opened = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+        opened.request("GET", "/metadata/versions", headers=METADATA)
+        opened.getresponse().read()
+    assert opened.sock is not None
+    # The end of the stream, and not the end of a time limit.
+    assert opened.sock.recv(1) == b""
+    opened.close()
 
 
 def test_managed_identity_allows_five_concurrent_requests(emulator: RunningEmulator) -> None:
@@ -262,6 +326,35 @@ def control(emulator: RunningEmulator) -> FlaskClient:
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
 def test_client_on_this_machine_may_use_the_controls(control: FlaskClient, address: str) -> None:
     assert control.get("/controls", environ_overrides={"REMOTE_ADDR": address}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("client", "local"),
+    [
+        ("169.254.169.254", "169.254.169.254"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:DB8:0::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+    ],
+)
+def test_client_with_the_address_that_it_connected_to_may_use_the_controls(
+    control: FlaskClient, client: str, local: str
+) -> None:
+    addresses = {"REMOTE_ADDR": client, LOCAL_ADDRESS: local}
+    assert control.get("/controls", environ_overrides=addresses).status_code == 200
+    forwarded = control.get("/controls", headers={"X-Forwarded-For": client}, environ_overrides=addresses)
+    assert forwarded.status_code == 403
+
+
+@pytest.mark.parametrize("local", ["192.0.2.2", "0.0.0.0", "127.0.0.1", "", None])  # noqa: S104 - compared, not bound
+def test_client_with_another_address_than_it_connected_to_is_refused(control: FlaskClient, local: str | None) -> None:
+    addresses = {"REMOTE_ADDR": "192.0.2.1", LOCAL_ADDRESS: local}
+    assert control.get("/controls", environ_overrides=addresses).status_code == 403
+
+
+def test_text_that_is_no_address_is_refused_even_if_both_are_equal(control: FlaskClient) -> None:
+    addresses = {"REMOTE_ADDR": "unix", LOCAL_ADDRESS: "unix"}
+    assert control.get("/controls", environ_overrides=addresses).status_code == 403
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])

@@ -1,5 +1,6 @@
 """A file describes one machine. Unknown keys and invalid values are refused with their names."""
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -66,6 +67,92 @@ def test_missing_elements_are_empty(tmp_path: Path) -> None:
 def test_managed_identity_is_read(tmp_path: Path) -> None:
     vm = read_virtual_machine(write(tmp_path, MINIMUM + '[identity]\nclientId = "c"\ntenantId = "t"\n'))
     assert vm.identity == ManagedIdentity(client_id="c", tenant_id="t")
+    assert vm.identities == (vm.identity,)
+
+
+def test_user_assigned_identities_are_read(tmp_path: Path) -> None:
+    tables = (
+        '[identity]\ntenantId = "t"\n[[identity.userAssigned]]\nclientId = "c"\nobjectId = "o"\nresourceId = "r"\n'
+        '[[identity.userAssigned]]\nclientId = "d"\n'
+    )
+    vm = read_virtual_machine(write(tmp_path, MINIMUM + tables))
+    first = ManagedIdentity(tenant_id="t", client_id="c", object_id="o", resource_id="r")
+    assert vm.identity is None
+    assert vm.identities == vm.user_identities == (first, ManagedIdentity(tenant_id="t", client_id="d"))
+
+
+def record(tmp_path: Path, compute: object, **more: object) -> Path:
+    return write(tmp_path, json.dumps({"compute": compute, **more}))
+
+
+RECORDED = {"vmId": "v", "location": "eastus", "azEnvironment": "AZURECHINACLOUD", "tags": "a:b", "tagsList": []}
+
+
+def test_recorded_answer_describes_its_machine(tmp_path: Path) -> None:
+    notes: list[str] = []
+    file = record(tmp_path, {**RECORDED, "zone": "2"}, network={"interface": [{"macAddress": "000D3A000001"}]})
+    vm = read_virtual_machine(file, note=notes.append)
+    assert (vm.vm_id, vm.region, vm.cloud, vm.details["zone"]) == ("v", "eastus", AzureCloud.CHINA, "2")
+    assert vm.interfaces == ({"macAddress": "000D3A000001"},)
+    assert notes == [
+        f"{file}: dropped compute.azEnvironment, which follows from cloud",
+        f"{file}: dropped compute.tags, which follows from compute.tagsList",
+    ]
+
+
+def test_unknown_elements_of_a_recorded_answer_are_dropped_by_name(tmp_path: Path) -> None:
+    notes: list[str] = []
+    disks = {"dataDisks": [{"lun": "0"}, {"lun": "1", "flux": "x"}]}
+    file = record(tmp_path, {**RECORDED, "storageProfile": disks, "systemFaultDomain": "3"}, weather={"rain": True})
+    vm = read_virtual_machine(file, note=notes.append)
+    assert vm.details["storageProfile"] == {"dataDisks": [{"lun": "0"}, {"lun": "1"}]}
+    assert [note.removeprefix(f"{file}: ") for note in notes[2:]] == [
+        "dropped weather, which the emulator does not know",
+        "dropped compute.systemFaultDomain, which the emulator does not know",
+        "dropped compute.storageProfile.dataDisks[1].flux, which the emulator does not know",
+    ]
+
+
+def test_tags_of_an_old_recorded_answer_become_a_list(tmp_path: Path) -> None:
+    notes: list[str] = []
+    compute = {"vmId": "v", "location": "eastus", "tags": "Department:IT;url:https://example.com"}
+    vm = read_virtual_machine(record(tmp_path, compute), note=notes.append)
+    pairs = [{"name": "Department", "value": "IT"}, {"name": "url", "value": "https://example.com"}]
+    assert vm.details["tagsList"] == pairs
+    answer = instance_metadata(vm, api_version="2019-06-04")["compute"]
+    assert isinstance(answer, dict)
+    assert answer["tags"] == compute["tags"]
+    assert vm.cloud is AzureCloud.PUBLIC
+    assert len(notes) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_recorded_answer_is_read_in_the_encodings_of_powershell(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "vm.json"
+    file.write_bytes(json.dumps({"compute": {**RECORDED, "name": "Zürich"}}, ensure_ascii=False).encode(encoding))
+    assert read_virtual_machine(file).details["name"] == "Zürich"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"vmId": "v", "location": "eastus"}', "has neither compute nor network: record the answer of /metadata/inst"),
+        ('{"compute": {"vmId": "v"}}', "needs a region"),
+        ('{"compute": {"vmId": 1, "location": "eastus"}}', "compute.vmId must be a string, as in IMDS"),
+        ('{"compute": {"vmId": null, "location": "eastus"}}', "compute.vmId must be a string, as in IMDS"),
+        ('{"compute": []}', "compute must be a table"),
+        ('{"compute": {"azEnvironment": "Mars"}}', "compute.azEnvironment must be one of AzurePublicCloud, "),
+        ('{"network": {"interface": []}}', "needs a vmId"),
+        ('{"compute": {"vmId": "v", "vmId": "w"}}', "has duplicate keys among vmId"),
+        ('{"compute": ', "is not JSON"),
+        ('{"compute": ' + "[" * 100_000, "is not JSON"),
+    ],
+)
+def test_invalid_recording_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(VirtualMachineError, match=fault) as refused:
+        read_virtual_machine(file)
+    assert str(file) in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +168,12 @@ def test_managed_identity_is_read(tmp_path: Path) -> None:
         (MINIMUM + "zone = 1\n", ": compute.zone must be a string"),
         (MINIMUM + "zone = true\n", ": compute.zone must be a string"),
         (MINIMUM + '[loadbalancer]\ninboundRules = [{frontendPort = "80"}]\n', "frontendPort must be an integer"),
+        (
+            MINIMUM + '[extended.compute]\nhasCustomData = "no"\n',
+            "extended.compute.hasCustomData must be true or false",
+        ),
+        (MINIMUM + '[[identity.userAssigned]]\nobjectId = "o"\n', "each identity.userAssigned needs a clientId"),
+        (MINIMUM + '[[network.interface]]\nmac = "x"\n', r"unknown key network.interface\[0\].mac"),
         ('cloud = "Azure"\n' + MINIMUM, "cloud must be one of AzurePublicCloud, "),
         ('deployment = "modern"\n' + MINIMUM, "deployment must be one of resource-manager, classic"),
         ('[compute]\nlocation = "eastus"\n', "needs a vmId"),
