@@ -1,0 +1,21 @@
+"""msal: a token of the system-assigned identity. msal itself does not retry; its page says to configure the session."""
+
+import msal
+import requests
+from answers import answer_lines
+
+
+class Session(requests.Session):
+    """A session whose requests wait at most half a second for a response."""
+
+    def get(self, *arguments: object, **options: object) -> requests.Response:
+        return super().get(*arguments, **{"timeout": 0.5, **options})
+
+
+def attempt() -> object:
+    with Session() as session:
+        client = msal.ManagedIdentityClient(msal.SystemAssignedManagedIdentity(), http_client=session)
+        return client.acquire_token_for_client(resource="https://management.azure.com")
+
+
+answer_lines(attempt)
