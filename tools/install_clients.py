@@ -30,9 +30,9 @@ class WrongHash(Exception):
     """A package is not the pinned one."""
 
 
-def _run(command: Sequence[str | Path], directory: Path = ROOT) -> None:
+def run(command: Sequence[str | Path], directory: Path = ROOT) -> None:
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - commands of this module
             command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
             timeout=_SECONDS,
         )  # fmt: skip
@@ -44,8 +44,8 @@ def _run(command: Sequence[str | Path], directory: Path = ROOT) -> None:
 
 
 def _from_pypi(directory: Path) -> None:
-    _run([_UV, "venv", "--quiet", "--clear", "--python", sys.executable, directory])
-    _run(
+    run([_UV, "venv", "--quiet", "--clear", "--python", sys.executable, directory])
+    run(
         [
             *(_UV, "pip", "install", "--quiet", "--python", directory / "bin" / "python", "--require-hashes"),
             *("--only-binary", ":all:", "--compile-bytecode", "--requirement", PINS / "requirements.txt"),
@@ -58,7 +58,7 @@ def _from_npm(directory: Path) -> None:
         shutil.copy(PINS / name, directory)
     npm = _NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     options = ("--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund")
-    _run([_NODE / "bin" / "node", npm, "ci", *options], directory)
+    run([_NODE / "bin" / "node", npm, "ci", *options], directory)
 
 
 def _from_debian(directory: Path) -> None:
@@ -66,24 +66,24 @@ def _from_debian(directory: Path) -> None:
     download = ("apt-get", "download", "--quiet", "--option", "APT::Sandbox::User=root")
     wanted = [f"{package.name}={package.version}" for package in debian_packages()]
     try:
-        _run([*download, *wanted], directory)
+        run([*download, *wanted], directory)
     except NotInstalled:
-        _run(["apt-get", "update", "--quiet"])
-        _run([*download, *wanted], directory)
+        run(["apt-get", "update", "--quiet"])
+        run([*download, *wanted], directory)
     for package in debian_packages():
-        _unpack(package, directory)
+        unpack(package, directory)
 
 
-def _unpack(package: DebianPackage, directory: Path) -> None:
+def unpack(package: DebianPackage, directory: Path) -> None:
     # apt-get escapes the colon of an epoch.
     [file] = directory.glob(f"{package.name}_*.deb")
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != package.sha256:
         raise WrongHash(f"{file.name} has SHA-256 {found} instead of {package.sha256}")
-    _run(["dpkg-deb", "--extract", file, directory / package.name])
+    run(["dpkg-deb", "--extract", file, directory / package.name])
 
 
-def _install(registry: str, install: Callable[[Path], None], locks: Sequence[str]) -> None:
+def install(registry: str, get: Callable[[Path], None], locks: Sequence[str]) -> None:
     """Install into the directory of `registry`, unless it has what the locks name."""
     state = hashlib.sha256(b"\0".join((PINS / name).read_bytes() for name in locks)).hexdigest()
     installed, reason = INSTALLED / f"{registry}.installed", INSTALLED / f"{registry}.missing"
@@ -95,7 +95,7 @@ def _install(registry: str, install: Callable[[Path], None], locks: Sequence[str
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     try:
-        install(directory)
+        get(directory)
     except NotInstalled as error:
         reason.write_text(f"not installed from {registry}: {error}", "utf-8")
         sys.stderr.write(f"install_clients: {reason.read_text('utf-8')}\n")
@@ -110,7 +110,7 @@ def main() -> int:
         ("Debian", _from_debian, ("debian.toml",)),
     )
     with ThreadPoolExecutor(len(jobs)) as pool:
-        running = [pool.submit(_install, *job) for job in jobs]
+        running = [pool.submit(install, *job) for job in jobs]
     try:
         for job in running:
             job.result()

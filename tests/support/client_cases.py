@@ -21,7 +21,8 @@ _VM_ID: Final = "5c08b38e-4d57-4c23-ac45-aca61037f084"
 _SUBSCRIPTION: Final = "8d10da13-8125-4ba9-a717-bf7490507b3d"
 _IDENTITY: Final = "a1b2c3d4-e5f6-4708-9a1b-2c3d4e5f6071"
 _RESOURCE_ID: Final = (
-    f"/subscriptions/{_SUBSCRIPTION}/resourceGroups/examplegroup/providers/Microsoft.Compute/virtualMachines/examplevmname"
+    f"/subscriptions/{_SUBSCRIPTION}/resourceGroups/examplegroup"
+    "/providers/Microsoft.Compute/virtualMachines/examplevmname"
 )
 _TOKEN: Final = re.compile(r"emulated\.[\w-]{43}")
 _ASK_TOKEN: Final = "GET /metadata/identity/oauth2/token?api-version=2018-02-01&resource="  # noqa: S105 - a path
@@ -137,7 +138,7 @@ CLIENTS: Final = (
         program="waagent_imds.py",
         asks=(f"{_ASK_INSTANCE}2018-02-01", f"{_ASK_COMPUTE}2018-02-01"),
         gets=Ending("healthy, and the image", asked=2, got=_IMAGE),
-        documented="`restutil.py`: 6 attempts after 500, 25 after 429, 10 s for each; `imds.py`: 410 is a service error",
+        documented="`restutil.py`: 6 attempts after 500, 25 after 429, 10 s each; `imds.py`: 410 is a service error",
         faults={
             GONE: Ending("unhealthy: 410", asked=1, got={"healthy": False, "text": re.compile(r".* 410: Gone")}),
             ERROR: Ending("retries, healthy", asked=4, got=_IMAGE, faulty=2),

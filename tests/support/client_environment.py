@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,9 @@ def pinned_versions(registry: str) -> dict[str, str]:
 
 
 def missing(registry: str) -> str | None:
-    """Return why the clients of `registry` are not installed, or None if they are."""
+    """Return why the clients of `registry` cannot run here, or None if they can."""
+    if registry == "Debian" and sys.version_info >= (3, 12):
+        return "the clients of Debian 12 import modules that Python 3.12 or 3.13 removed"
     reason = INSTALLED / f"{registry}.missing"
     if reason.is_file():
         return reason.read_text("utf-8")

@@ -25,7 +25,7 @@ from support.network_namespaces import IMDS_ADDRESS, in_new_namespace
 
 from verifier.emulator import Conditions, Fault, FaultKind, VirtualMachine, read_virtual_machine
 from verifier.emulator.scenarios import Authorities
-from verifier.emulator.server import RunningEmulator, running_emulator
+from verifier.emulator.server import running_emulator
 
 MACHINE: Final = Path(__file__).parents[1] / "data" / "imds-instance" / "machine.toml"
 _STOP_SECONDS: Final = 10

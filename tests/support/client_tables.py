@@ -15,8 +15,10 @@ _FAULTS: Final = (FaultKind.GONE, FaultKind.ERROR, FaultKind.RATE_LIMITED, Fault
 
 def table_of_clients(runs: Mapping[Client, Run] | None = None) -> str:
     """Return the rows of the clients in `runs`, as they ended, or of all clients, as they should end."""
-    head = ("client", "version", "requests", "result", *(f"`{kind}`" for kind in _FAULTS))
-    rows = [_row(client, None if runs is None else runs[client]) for client in CLIENTS if runs is None or client in runs]
+    head = ("client", "version", "requests", "result", *(f"`{kind}`" for kind in _FAULTS), "documented in")
+    rows = [
+        _row(client, None if runs is None else runs[client]) for client in CLIENTS if runs is None or client in runs
+    ]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
 
 
@@ -28,6 +30,7 @@ def _row(client: Client, run: Run | None) -> list[str]:
         ", ".join(f"`{unquote(line.removeprefix('GET /metadata'))}`" for line in asked),
         client.gets.text if run is None else _ended(client.gets, run[None]).rpartition(";")[0],
         *(str(client.faults[kind]) if run is None else _ended(client.faults[kind], run[kind]) for kind in _FAULTS),
+        client.documented,
     ]
 
 

@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 class NamespaceRefused(Exception):
-    """This machine does not let the tests make a network namespace. The text says why."""
+    """The machine does not permit a network namespace. The text says why."""
 
 
 def in_new_namespace(call: Callable[[], _Result]) -> _Result:

@@ -61,7 +61,7 @@ def test_another_file_than_the_pinned_one_is_not_unpacked(tmp_path: Path) -> Non
     package = debian_packages()[0]
     (tmp_path / f"{package.name}_{package.version}_all.deb").write_bytes(b"!<arch>\n")
     with pytest.raises(tool.WrongHash, match=f"instead of {package.sha256}"):
-        tool._unpack(package, tmp_path)
+        tool.unpack(package, tmp_path)
     assert not (tmp_path / package.name).exists()
 
 
@@ -72,19 +72,19 @@ def test_a_missing_registry_is_a_reason_and_a_wrong_hash_is_a_failure(
     monkeypatch.setattr(tool, "INSTALLED", tmp_path)
 
     def no_registry(directory: Path) -> None:
-        tool._run(["sh", "-c", "echo no route to host >&2; exit 1"], directory)
+        tool.run(["sh", "-c", "echo no route to host >&2; exit 1"], directory)
 
     def wrong_hash(directory: Path) -> None:
-        tool._run(["sh", "-c", "echo npm error code EINTEGRITY >&2; exit 1"], directory)
+        tool.run(["sh", "-c", "echo npm error code EINTEGRITY >&2; exit 1"], directory)
 
-    tool._install("npm", no_registry, ["package.json"])
+    tool.install("npm", no_registry, ["package.json"])
     assert (tmp_path / "npm.missing").read_text("utf-8") == "not installed from npm: sh: no route to host"
     with pytest.raises(tool.WrongHash):
-        tool._install("npm", wrong_hash, ["package.json"])
-    tool._install("npm", lambda _directory: None, ["package.json"])
+        tool.install("npm", wrong_hash, ["package.json"])
+    tool.install("npm", lambda _directory: None, ["package.json"])
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["npm", "npm.installed"]
     # Installed already: no second time.
-    tool._install("npm", wrong_hash, ["package.json"])
+    tool.install("npm", wrong_hash, ["package.json"])
 
 
 def test_gate_runs_the_matrix_and_the_suite_leaves_it_out() -> None:

@@ -81,7 +81,10 @@ def running_emulator(
     server = make_server(
         host,
         port,
-        DispatcherMiddleware(imds.wsgi_app if observe is None else _observed(imds.wsgi_app, observe), {ROOT: create_control_api(controls, reset=emulator.reset)}),
+        DispatcherMiddleware(
+            imds.wsgi_app if observe is None else _observed(imds.wsgi_app, observe),
+            {ROOT: create_control_api(controls, reset=emulator.reset)},
+        ),
         threaded=True,
         request_handler=handler_of(connections),
         # Without `fd`, werkzeug prints a message and exits if the port is taken.

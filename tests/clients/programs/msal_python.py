@@ -1,4 +1,6 @@
-"""msal: a token of the system-assigned identity. msal itself does not retry; its page says to configure the session."""
+"""msal: a token of the system-assigned identity. msal itself does not retry; that is up to the session."""
+
+from typing import Any
 
 import msal
 import requests
@@ -8,7 +10,7 @@ from answers import answer_lines
 class Session(requests.Session):
     """A session whose requests wait at most half a second for a response."""
 
-    def get(self, *arguments: object, **options: object) -> requests.Response:
+    def get(self, *arguments: Any, **options: Any) -> requests.Response:  # noqa: ANN401 - those of requests
         return super().get(*arguments, **{"timeout": 0.5, **options})
 
 
