@@ -12,7 +12,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test check lint types imports bench model mutants coverage vectors fuzz differential generate docs agent \
+.PHONY: demo test check lint types imports bench clients model mutants coverage vectors fuzz differential generate docs agent \
 	relying-party release-check audit lock clean
 
 demo: .runtime  ## the main job, on this machine; OPTIONS=--keep leaves the servers running for the pages
@@ -22,9 +22,16 @@ demo: .runtime  ## the main job, on this machine; OPTIONS=--keep leaves the serv
 TEST_PROCESSES ?= 3
 # These tests measure times, so they run alone.
 TIMED := tests/system/test_slow_callers.py tests/system/test_hostile_machines.py
+MATRIX := tests/clients
 test: .development  ## the whole suite, on real servers
-	$(RUN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal $(TIMED:%=--ignore=%)
+	$(RUN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal --ignore=$(MATRIX) $(TIMED:%=--ignore=%)
 	$(RUN)/pytest $(TIMED)
+
+# A network namespace needs root. Other users are root in a user namespace, if the kernel permits that.
+clients: .development  ## real clients of IMDS against the emulator: one table (tests/clients)
+	PYTHONPATH=tests $(RUN)/python tools/install_clients.py
+	$$([ "$$(id -u)" = 0 ] || ! unshare --map-root-user true 2>/dev/null || echo unshare --map-root-user) \
+		$(RUN)/pytest $(MATRIX)
 
 check: lint types imports  ## everything that reads the code without running it
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from support.client_tables import table_of_clients
 from support.imds_behaviours import BEHAVIOURS
 from support.imds_conformance import EVERY_KEY, PUBLIC, Behaviour
 from support.imds_fields import FIELDS, Field
@@ -37,6 +38,15 @@ _FIELDS = """\
 | --- | --- | --- | --- |
 """
 
+_CLIENTS = """\
+## Clients
+
+`make clients` runs these unmodified clients with an emulator at 169.254.169.254. Each client gets what it needs. Each
+[fault](emulator.md#faults-clocks-and-rollovers) ends as its documentation or its source says. "no end" means that the
+client does not handle a response that breaks off, so its call never ends.
+
+"""
+
 
 def generate() -> str:
     head = _HEAD.format(count=len(BEHAVIOURS), public=PUBLIC, every_key=EVERY_KEY)
@@ -45,6 +55,7 @@ def generate() -> str:
         parts.append(f"## {section}\n\n| what | request | answer | evidence |\n| --- | --- | --- | --- |\n")
         parts[-1] += "".join(_row(behaviour) for behaviour in behaviours)
     parts.append(_FIELDS + "".join(_field(field) for field in FIELDS))
+    parts.append(_CLIENTS + table_of_clients())
     return "\n".join(parts)
 
 

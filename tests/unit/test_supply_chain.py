@@ -178,6 +178,8 @@ def test_dependabot_updates_every_kind_of_dependency() -> None:
         ("github-actions", "/"),
         ("uv", "/"),
         ("pip", "/tools"),
+        ("pip", "/tests/clients"),
+        ("npm", "/tests/clients"),
         ("docker", "/"),
     }
 

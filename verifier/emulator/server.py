@@ -3,11 +3,12 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
@@ -20,6 +21,9 @@ from verifier.emulator.imds import create_imds
 from verifier.emulator.rules import RequestLimiter
 from verifier.emulator.scenarios import Authorities
 from verifier.emulator.trust_directory import write_trust_directory
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +57,12 @@ def running_emulator(
     authorities: Authorities,
     start: Conditions | None = None,
     monotonic: Callable[[], float] = time.monotonic,
+    observe: Callable[[str], object] | None = None,
 ) -> Iterator[RunningEmulator]:
     """Serve on `listener`, which must listen already. The caller closes it. `monotonic` is the clock of the rate limit.
 
-    Leaving the context aborts running responses.
+    `observe` gets the method and the target of each request to IMDS, such as `GET /metadata/versions`. A target can
+    contain a nonce. Leaving the context aborts running responses.
     """
     host, port = listener.getsockname()[:2]
     # The issuer URL in certificates needs an address that clients can connect to.
@@ -75,7 +81,10 @@ def running_emulator(
     server = make_server(
         host,
         port,
-        DispatcherMiddleware(imds, {ROOT: create_control_api(controls, reset=emulator.reset)}),
+        DispatcherMiddleware(
+            imds.wsgi_app if observe is None else _observed(imds.wsgi_app, observe),
+            {ROOT: create_control_api(controls, reset=emulator.reset)},
+        ),
         threaded=True,
         request_handler=handler_of(connections),
         # Without `fd`, werkzeug prints a message and exits if the port is taken.
@@ -92,6 +101,14 @@ def running_emulator(
         thread.join()
         server.server_close()
         connections.close()
+
+
+def _observed(app: "WSGIApplication", observe: Callable[[str], object]) -> "WSGIApplication":
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        observe(f"{environ['REQUEST_METHOD']} {environ['REQUEST_URI']}")
+        return app(environ, start_response)
+
+    return answer
 
 
 def _url(host: str, port: int) -> str:
