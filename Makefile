@@ -28,10 +28,13 @@ test: .development  ## the whole suite, on real servers
 	$(RUN)/pytest $(TIMED)
 
 # A network namespace needs root. Other users are root in a user namespace, if the kernel permits that.
-clients: .development  ## real clients of IMDS against the emulator: one table (tests/clients)
-	PYTHONPATH=tests $(RUN)/python tools/install_clients.py
+clients: .clients  ## real clients of IMDS against the emulator: one table (tests/clients)
 	$$([ "$$(id -u)" = 0 ] || ! unshare --map-root-user true 2>/dev/null || echo unshare --map-root-user) \
 		$(RUN)/pytest $(MATRIX)
+
+.PHONY: .clients
+.clients: .development
+	PYTHONPATH=tests $(RUN)/python tools/install_clients.py
 
 check: lint types imports  ## everything that reads the code without running it
 
