@@ -40,7 +40,16 @@ def test_a_route_and_an_ingress_expose_public_paths(full: list[Object]) -> None:
 
 def test_public_paths_are_those_for_agents_and_for_who_verifies_results() -> None:
     """A new path of the service is a decision here: it is public, or it is not."""
-    others = {"/healthz", "/readyz", "/metrics", "/problems/{code}", "/openapi.json", "/docs", "/v1/usage"}
+    others = {
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/problems/{code}",
+        "/openapi.json",
+        "/docs",
+        "/v1/usage",
+        "/v1/inspections",
+    }
     every = {operation.path for operation in OPERATIONS}
     inner = {path for path in every if path.startswith(("/v1/trust", "/v1/decisions"))} | others
     assert every == {*PUBLIC, *inner}

@@ -21,7 +21,7 @@ _PATHS = re.compile(r"\b(?:verifier|tests|tools|helm|docs|examples|trust_roots|v
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A copy of what the commands need, with the packages of this run."""
-    for name in ("tests", "tools", "vectors"):
+    for name in ("tests", "tools", "trust_roots", "vectors"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(*MADE))
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)

@@ -364,10 +364,14 @@ def removed(removal: Removal) -> Iterator[None]:
 
 @contextmanager
 def without_caches() -> Iterator[None]:
-    """Let no cache remember what it has seen, until the context ends: a removed check would not be reached."""
+    """Let no cache remember what it has seen, until the context ends.
+
+    A removed check would not be reached, and what passes without it would be found afterwards.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ByteCache, "find", lambda _cache, _key: None)
         patch.setattr(ByteCache, "take", lambda _cache, _key: None)
+        patch.setattr(ByteCache, "keep", lambda _cache, _key, _value: None)
         yield
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 from support.browsers import DESKTOP, PHONE, violations
 
 
@@ -46,6 +46,7 @@ class Watched:
     def assert_accessible(self) -> None:
         """Check the page as it is now: axe in light and dark and on a phone, and no sideways scrolling of the page."""
         page = self.page
+        expect(page.locator("[aria-busy=true]")).to_have_count(0)
         found = violations(page)
         page.emulate_media(color_scheme="dark")
         found += violations(page, "color-contrast")

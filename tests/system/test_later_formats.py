@@ -47,7 +47,7 @@ def test_does_not_start_with_files_of_a_later_release(tmp_path: Path, trust_dir:
 
 def test_gives_no_verdict_while_redis_holds_decisions_about_trust_of_a_later_release(trust_dir: Path) -> None:
     with running_redis_server() as server, closing(redis.Redis.from_url(server.url)) as client:
-        client.hset("imds-verifier:{trust}:decisions", mapping={"revision": 8, "decisions": "[3,[],[],[],[],null,[]]"})
+        client.hset("imds-verifier:{trust}:decisions", mapping={"revision": 8, "decisions": "[4,[],[],[],[],null,[]]"})
         with running_service(
             nonce_store=server.url, trust_dir=trust_dir, workers=1, VERIFIER_ADMIN_KEYS=ADMIN_KEYS
         ) as service:
@@ -56,5 +56,5 @@ def test_gives_no_verdict_while_redis_holds_decisions_about_trust_of_a_later_rel
             assert (answer.status, answer.code) == (503, "store-unavailable")
             ready = service.request("GET", "/readyz", headers=AS_ADMIN)
             assert ready.status == 503
-            said = b"has format 3, and this release knows format 2: update imds-verifier"
+            said = b"has format 4, and this release knows format 3: update imds-verifier"
             assert said in ready.body

@@ -41,6 +41,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path) -> Iterat
             {"north": {"keys": [SHA256["north"], SHA256["north-next"]]}, "south": {"keys": [SHA256["south"]]}}
         ),
         VERIFIER_ADMIN_KEYS=json.dumps({"alice": SHA256["alice"]}),
+        # The pages have paths of their own, and hold no data.
+        VERIFIER_PAGES="false",
     ) as running:
         yield running
 
