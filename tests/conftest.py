@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,35 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+#: They take long, and mostly wait. If one began last, the other processes would have nothing to do.
+_LONG = (
+    "pages/test_tutorial",
+    "pages/test_readme",
+    "pages/test_contributing",
+    "system/test_appliance",
+    "system/test_backup",
+    "system/test_decisions_page",
+    "system/test_incidents",
+    "system/test_inspector_page",
+    "system/test_openapi",
+    "system/test_trust_page",
+    "system/test_two_regions",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each process of pytest-xdist, which gets one stretch of the tests, begin with some of the long modules."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [[item for item in items if item.nodeid.startswith(f"tests/{module}.py")] for module in _LONG]
+    found = {id(item) for module in long for item in module}
+    others = iter([item for item in items if id(item) not in found])
+    ordered: list[pytest.Item] = []
+    for number in range(processes):
+        begun = [item for module in long[number::processes] for item in module]
+        ordered += [*begun, *islice(others, max(0, len(items) // processes - len(begun)))]
+    items[:] = [*ordered, *others]
 
 
 @pytest.fixture(scope="session")
