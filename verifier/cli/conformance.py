@@ -36,16 +36,22 @@ Respond = Callable[[Case], Answer]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """Open a verifier under test: this one with a trust directory, or the one at a URL with an optional state URL."""
+    """Open a verifier under test: this one with a trust directory, or the one at a URL with an optional state URL.
+
+    `check_policies` raises UsageError if a policy of a case is invalid.
+    """
 
     own: Callable[[Path], AbstractContextManager[Respond]]
     remote: Callable[[str, str | None], AbstractContextManager[Respond]]
+    check_policies: Callable[[Case], object]
 
 
 def conformance_command(targets: Targets) -> CommandParts:
     def run(arguments: argparse.Namespace) -> int:
         version = read_version(arguments.directory)
         cases = read_cases(arguments.directory)
+        for case in cases:
+            targets.check_policies(case)
         if arguments.state_url and not arguments.url:
             raise UsageError("--state-url is the state of the verifier at --url; give both")
         chosen = [case for case in cases if arguments.state_url or not arguments.url or not case.needs_state]
@@ -108,7 +114,9 @@ def differences(case: Case, answer: Answer) -> dict[str, tuple[object, object]]:
     Not compared: sentences, claims and the chain.
     """
     actual = dict(_actual(answer, is_refusal=case.expected.code is not None))
-    return {name: (value, actual.get(name)) for name, value in _expected(case) if actual.get(name) != value}
+    compared = ((name, value, actual.get(name)) for name, value in _expected(case))
+    # In Python, 1 equals True and 1.0. In JSON, they are different values.
+    return {name: (value, found) for name, value, found in compared if type(found) is not type(value) or found != value}
 
 
 def _expected(case: Case) -> Iterator[tuple[str, object]]:
@@ -117,10 +125,10 @@ def _expected(case: Case) -> Iterator[tuple[str, object]]:
     if expected.code is None:
         yield "status", 200
         yield "verdict", "verified"
-        yield "cloud", expected.cloud
+        yield "cloud", expected.cloud and expected.cloud.value
     else:
         yield "status", DOCUMENTATION[expected.code].status
-        yield "code", expected.code
+        yield "code", expected.code.value
         yield "retryable", expected.retryable
         seconds = expected.retry_after_seconds
         yield "retryAfterSeconds", seconds
@@ -131,13 +139,25 @@ def _actual(answer: Answer, *, is_refusal: bool) -> Iterator[tuple[str, object]]
     body = answer.body
     yield "status", answer.status
     yield "Retry-After", answer.retry_after
-    # A value of another type than expected is shown as it is.
-    checks = body.get("checks")
-    if isinstance(checks, list) and all(isinstance(check, dict) for check in checks):
-        checks = [[check.get("name"), check.get("outcome")] for check in checks]
-    yield "checks", checks
+    yield "checks", _outcomes(body.get("checks"))
     names = ("code", "retryable", "retryAfterSeconds") if is_refusal else ("verdict", "cloud")
-    yield from ((name, body.get(name)) for name in names)
+    yield from ((name, _scalar(body.get(name))) for name in names)
+
+
+def _outcomes(checks: object) -> object:
+    """Return the name and the outcome of each check. An answer may have a value of any form in their place."""
+    if not isinstance(checks, list) or not all(isinstance(check, dict) for check in checks):
+        return _scalar(checks)
+    return [[_scalar(check.get("name")), _scalar(check.get("outcome"))] for check in checks]
+
+
+def _scalar(value: object) -> object:
+    """Return a value of JSON that can be shown. A stranger can nest lists and objects too deeply."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return value[:_MAX_SHOWN]
+    return f"a value of the type {type(value).__name__}"
 
 
 def _as_json(case: Case, found: Mapping[str, tuple[object, object]]) -> str:
@@ -153,10 +173,12 @@ def _as_text(case: Case, found: Mapping[str, tuple[object, object]]) -> str:
 def _short(value: object) -> str:
     """Return the value as text. Of a list of checks, only the failing one is shown."""
     if isinstance(value, list):
-        failing = [name for name, outcome in value if outcome == "fail"] if all(map(_is_pair, value)) else []
-        value = f"failing {failing[0]}" if failing else "all pass"
+        value = _short_checks(value)
     return printable(str(value))[:_MAX_SHOWN]
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2  # noqa: PLR2004 - a name and an outcome
+def _short_checks(checks: list[list[object]]) -> str:
+    failing = next((name for name, outcome in checks if outcome == "fail"), None)
+    if failing is not None:
+        return f"failing {failing}"
+    return "all pass" if checks == [list(outcome) for outcome in outcomes(None)] else "of another form"

@@ -1,37 +1,42 @@
 """Read a directory of conformance vectors, whose format docs/integrate/vectors.md describes."""
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
-from verifier.cli.commands import UsageError, read_bounded
+from verifier.cli.commands import UsageError
+from verifier.cli.conformance_files import read_body, read_toml
+from verifier.cli.conformance_tables import (
+    FORMAT,
+    CaseTable,
+    DeniedTable,
+    IndexTable,
+    NonceTable,
+    PostTable,
+    RefusedTable,
+    TableError,
+    VerifiedTable,
+    validate_table,
+)
 from verifier.core.encoding.moments import moment_json
 from verifier.core.nonces import NonceMode, NonceRecord
-from verifier.core.policy import Policies
 from verifier.core.reasons import Check, Reason
 from verifier.core.trust.bundle import Denials
-from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
+from verifier.core.trust.clouds import Cloud
 from verifier.core.values import dataclass
 from verifier.ports.stores import NonceKey
 
-_Value = TypeVar("_Value")
+_Table = TypeVar("_Table", IndexTable, CaseTable)
 
-#: The format of cases that this release reads: `format` in vectors.toml.
-FORMAT: Final = 1
 #: The subdirectory of the vectors with their trust directory.
 TRUST: Final = "trust"
-#: The tenant that posts.
-TENANT: Final = "default"
 #: The keys of a case that describe the state of the verifier.
 _STATE: Final = frozenset({"at", "clouds", "denied", "nonce_mode", "nonces", "policies", "tenant_policy"})
 _INDEX: Final = "vectors.toml"
 _CASE: Final = "case.toml"
-#: No file of a case is larger. A body must be larger than the bound of the service to be refused for its size.
-_MAX_FILE_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +106,12 @@ class Case:
 
 def read_version(directory: Path) -> str:
     """Return the version of the vectors. Raises UsageError if the directory has none, or a newer format."""
-    index = _table(directory / _INDEX)
-    if index.get("format") != FORMAT:
-        raise UsageError(
-            f"{directory / _INDEX}: format {index.get('format')!r} is unknown; this release reads {FORMAT}"
-        )
-    return str(index.get("version"))
+    file = directory / _INDEX
+    fields = read_toml(file)
+    found = fields.get("format")
+    if isinstance(found, int) and found != FORMAT:  # a newer format can have other keys
+        raise UsageError(f"{file}: format {found!r} is unknown; this release reads {FORMAT}")
+    return _validated(file, IndexTable, fields).version
 
 
 def read_cases(directory: Path) -> list[Case]:
@@ -114,100 +119,77 @@ def read_cases(directory: Path) -> list[Case]:
     files = sorted(directory.glob(f"*/*/{_CASE}"))
     if not files:
         raise UsageError(f"{directory}: no case: a case is CODE/NAME/{_CASE} in this directory")
+    for linked in (above for file in files for above in (file.parent, file.parent.parent) if above.is_symlink()):
+        raise UsageError(f"{linked}: it is a symbolic link; put a copy of the directory in its place")
     return [read_case(file.parent) for file in files]
 
 
 def read_case(directory: Path) -> Case:
     """Read the case in this directory. Raises UsageError."""
-    file = directory / _CASE
-    fields = _table(file)
-    try:
-        return build_case(directory, fields)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{file}: {type(error).__name__}: {error}") from error
+    return build_case(directory, read_toml(directory / _CASE))
 
 
 def build_case(directory: Path, fields: Mapping[str, object]) -> Case:
-    """Build the case with these fields of case.toml and the files of the directory.
-
-    Raises KeyError, TypeError, ValueError and AttributeError for fields of another form, and UsageError for files.
-    """
-    left = dict(fields)
-    denied = dict(_taken(left, "denied", dict[str, list[str]]()))
-    case = Case(
+    """Build the case with these fields of case.toml and the files of the directory. Raises UsageError."""
+    table = _validated(directory / _CASE, CaseTable, fields)
+    return Case(
         name=f"{directory.parent.name}/{directory.name}",
-        description=str(left.pop("description")),
-        at=_moment(left.pop("at")),
-        post=_post(directory, {"body": left.pop("body"), "media_type": left.pop("media_type")}),
-        earlier=tuple(_post(directory, one) for one in _taken(left, "earlier", list[dict[str, object]]())),
-        expected=_expected(dict(cast("dict[str, object]", left.pop("expected")))),
-        request=_taken(left, "request", dict[str, str]()),
-        nonces=tuple(_nonce(one) for one in _taken(left, "nonces", list[dict[str, object]]())),
-        nonce_mode=NonceMode(_taken(left, "nonce_mode", NonceMode.REQUIRED.value)),
-        policies=_taken(left, "policies", dict[str, object]()),
-        tenant_policy=_taken(left, "tenant_policy", Policies.DEFAULT),
-        clouds=frozenset(map(Cloud, _taken(left, "clouds", sorted(SERVED_BY_DEFAULT)))),
-        denials=Denials(
-            serial_numbers=frozenset(int(number, 16) for number in denied.pop("serial_numbers", [])),
-            spki_sha256=frozenset(denied.pop("spki_sha256", [])),
-        ),
+        description=table.description,
+        at=table.at,
+        post=_post(directory, table),
+        earlier=tuple(_post(directory, one) for one in table.earlier or ()),
+        expected=_expected(table.expected),
+        request={} if table.request is None else table.request.model_dump(exclude_unset=True),
+        nonces=tuple(map(_nonce, table.nonces)),
+        nonce_mode=table.nonce_mode,
+        policies=table.policies,
+        tenant_policy=table.tenant_policy,
+        clouds=frozenset(table.clouds),
+        denials=Denials() if table.denied is None else _denials(table.denied),
         fields=fields,
     )
-    if left or denied:
-        raise ValueError(f"unknown keys {', '.join(sorted({*left, *denied}))}")
-    return case
 
 
-def _post(directory: Path, fields: Mapping[str, object]) -> Post:
-    return Post(media_type=str(fields["media_type"]), body=_content(directory / str(fields["body"])))
-
-
-def _expected(fields: dict[str, object]) -> Expected:
-    if fields.pop("verdict") == "verified":
-        return Expected(cloud=Cloud(str(fields["cloud"])))
-    return Expected(
-        code=Reason(str(fields.pop("code"))),
-        failing_check=Check(str(fields.pop("failing_check"))),
-        **fields,  # type: ignore[arg-type] # the class checks the names
-    )
-
-
-def _nonce(fields: Mapping[str, object]) -> KnownNonce:
-    left = dict(fields)
-    key = NonceKey(tenant=_taken(left, "tenant", TENANT), nonce=str(left.pop("value")))
-    used_at = cast("datetime | None", left.pop("used_at", None))
-    return KnownNonce(key=key, record=NonceRecord(**left), used_at=used_at)  # type: ignore[arg-type] # as above
-
-
-def _taken(fields: dict[str, object], name: str, default: _Value) -> _Value:
-    """Remove a field and return it, or return the default."""
-    value = fields.pop(name, default)
-    if not isinstance(value, type(default)):
-        raise TypeError(f"{name} has another type than {type(default).__name__}")
-    return value
-
-
-def _moment(value: object) -> datetime:
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise TypeError("at is not a time with a time zone")
-    return value
-
-
-def _table(file: Path) -> dict[str, object]:
+def _validated(file: Path, model: type[_Table], fields: Mapping[str, object]) -> _Table:
     try:
-        return tomllib.loads(_content(file).decode("utf-8"))
-    except ValueError as error:
+        return validate_table(model, fields)
+    except TableError as error:
         raise UsageError(f"{file}: {error}") from error
 
 
-def _content(file: Path) -> bytes:
-    try:
-        content = read_bounded(str(file), limit=_MAX_FILE_BYTES)
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from error
-    if len(content) > _MAX_FILE_BYTES:
-        raise UsageError(f"{file}: larger than {_MAX_FILE_BYTES} bytes")
-    return content
+def _post(directory: Path, table: PostTable | CaseTable) -> Post:
+    return Post(media_type=table.media_type, body=read_body(directory, table.body))
+
+
+def _expected(table: VerifiedTable | RefusedTable) -> Expected:
+    if isinstance(table, VerifiedTable):
+        return Expected(cloud=table.cloud)
+    return Expected(
+        code=table.code,
+        failing_check=table.failing_check,
+        retryable=table.retryable,
+        retry_after_seconds=table.retry_after_seconds,
+    )
+
+
+def _denials(table: DeniedTable) -> Denials:
+    return Denials(
+        serial_numbers=frozenset(int(number, 16) for number in table.serial_numbers),
+        spki_sha256=frozenset(table.spki_sha256),
+    )
+
+
+def _nonce(table: NonceTable) -> KnownNonce:
+    return KnownNonce(
+        key=NonceKey(tenant=table.tenant, nonce=table.value),
+        record=NonceRecord(
+            issued_at=table.issued_at,
+            expires_at=table.expires_at,
+            vm_id=table.vm_id or "",
+            policy=table.policy or "",
+        ),
+        used_at=table.used_at,
+    )
 
 
 def outcomes(failing: Check | None) -> Iterator[tuple[str, str]]:

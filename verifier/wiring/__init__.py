@@ -46,9 +46,9 @@ def _load_policy() -> CommandParts:
 
 def _load_conformance() -> CommandParts:
     from verifier.cli.conformance import Targets, conformance_command  # noqa: PLC0415 - for this command alone
-    from verifier.wiring.conformance import open_own, open_remote  # noqa: PLC0415 - as above
+    from verifier.wiring.conformance import open_own, open_remote, policies_of  # noqa: PLC0415 - as above
 
-    return conformance_command(Targets(own=open_own, remote=open_remote))
+    return conformance_command(Targets(own=open_own, remote=open_remote, check_policies=policies_of))
 
 
 def _load_config() -> CommandParts:

@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from flask import Flask
+from pydantic import ValidationError
 
 from verifier import __version__
 from verifier.adapters.settings.policies import PolicyTable
@@ -33,11 +34,12 @@ from verifier.api.routes import Service
 from verifier.api.source_addresses import SourceAddresses
 from verifier.cli.commands import UsageError
 from verifier.cli.conformance import Answer, Respond, UnreachableError
-from verifier.cli.conformance_cases import TENANT, TRUST, Case, Post
+from verifier.cli.conformance_cases import TRUST, Case, Post
+from verifier.cli.conformance_tables import TENANT, explain
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.model import Limits
 from verifier.core.nonces import NonceMode, NonceRecord, Redemption
-from verifier.core.policy import Policies
+from verifier.core.policy import Policies, Rule
 from verifier.core.tenancy import Tenant
 from verifier.core.trust.bundle import TrustBundle, TrustError
 from verifier.core.trust.clouds import Cloud
@@ -189,19 +191,25 @@ class ConformanceService:
 
 def policies_of(case: Case) -> Policies:
     """Read the policies of a case as those of the settings are read. Raises UsageError."""
+    return Policies({name: _rule(case, name, table) for name, table in case.policies.items()})
+
+
+def _rule(case: Case, name: str, table: object) -> Rule:
     try:
-        return Policies({name: PolicyTable.model_validate(table).rule() for name, table in case.policies.items()})
-    except ValueError as error:
-        raise UsageError(f"{case.name}: {error}") from error
+        return PolicyTable.model_validate(table).rule()
+    except ValidationError as error:
+        fault = explain(error, "policies", name)
+    except (ValueError, RecursionError) as error:
+        fault = f"policies.{name}: {error}"
+    raise UsageError(f"{case.name}/case.toml: {fault}")
 
 
 def issue_nonces(case: Case, store: NonceStore) -> None:
-    """Issue and use the nonces of a case, as the service does. Raises UsageError if it has one twice."""
+    """Issue and use the nonces of a case, as the service does. A case has each nonce once."""
     for nonce in case.nonces:
         issued_at, expires_at = nonce.record.issued_at, nonce.record.expires_at
         limits = Limits(nonce_lifetime=expires_at - issued_at)
-        if not store.issue(nonce.key, nonce.record, keep=limits.unused_nonce_memory, now=issued_at):
-            raise UsageError(f"{case.name}: it has the same nonce twice")
+        store.issue(nonce.key, nonce.record, keep=limits.unused_nonce_memory, now=issued_at)
         if nonce.used_at is not None:
             store.redeem(nonce.key, keep=limits.used_nonce_memory, now=nonce.used_at)
 
@@ -254,11 +262,16 @@ class _Endpoint:
 
     @classmethod
     def of(cls, option: str, url: str) -> "_Endpoint":
+        if not all("!" <= character <= "~" for character in url):
+            raise UsageError(
+                f"{option}: {url!r} has a character that no URL has; write a path with %XX, and a host name with xn--"
+            )
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
-            raise UsageError(f"{option}: {error}") from error
+            (parts.hostname or "").encode("idna")  # the socket does the same
+        except ValueError as error:  # UnicodeError is one
+            raise UsageError(f"{option}: {url!r} is not a URL: {error}") from error
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         if parts.scheme not in kinds or not parts.hostname:
             raise UsageError(f"{option}: {url!r} is not a URL such as http://127.0.0.1:8080/v1/attestations")
@@ -273,13 +286,13 @@ class _Endpoint:
                 connection.request(method, self.path, body, {"Content-Type": media_type})
                 answer = connection.getresponse()
                 content = answer.read(_MAX_ANSWER_BYTES)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise UnreachableError(f"{self.url} does not answer: {type(error).__name__}.") from error
         return Answer(status=answer.status, retry_after=answer.getheader("Retry-After"), body=_json_object(content))
 
 
 def _json_object(content: bytes) -> Mapping[str, object]:
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         body = json.loads(content)
         if isinstance(body, dict):
             return body
