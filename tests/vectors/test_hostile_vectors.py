@@ -10,7 +10,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -347,6 +347,40 @@ def test_a_malformed_answer_is_a_difference(directory: Path, body: bytes, shown:
     else:
         assert shown in line
         assert line.isascii()
+
+
+#: Bytes that are no answer of HTTP.
+NO_ANSWERS = [
+    b"",
+    b"\xff\xff\r\n\r\n",
+    b"HTTP/1.1 abc OK\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000,
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 1000 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+def test_a_verifier_that_does_not_speak_http_is_unavailable(directory: Path, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def respond() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):  # a reset would hide the answer
+                    pass
+
+        thread = threading.Thread(target=respond)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        ended = call("conformance", str(directory), "--url", url)
+        thread.join()
+    assert (ended.out, ended.status) == ("", ExitStatus.UNAVAILABLE)
+    assert re.fullmatch(rf"imds-verifier conformance: {url} does not answer: \w+\.\n", ended.err.split("\r")[-1])
 
 
 @pytest.mark.parametrize(
