@@ -10,7 +10,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -272,13 +272,13 @@ def test_the_directory_of_a_case_is_no_link(directory: Path, name: str) -> None:
 
 @pytest.mark.parametrize("body", ["../json/body.json", "/etc/passwd", "link", "pipe", ".."])
 def test_the_program_of_the_page_reads_only_files_of_the_case(directory: Path, tmp_path: Path, body: str) -> None:
-    (directory / NAME / "case.toml").write_text(replaced('body = "body.json"', f'body = "{body}"'), "utf-8")
+    text = CASE.replace('body = "body.json"', f'body = "{body}"')  # of both posts
+    (directory / NAME / "case.toml").write_text(text, "utf-8")
     (directory / NAME / "link").symlink_to("body.json")
     os.mkfifo(directory / NAME / "pipe")
     [block] = blocks_of("docs/integrate/vectors.md", "Run them on another verifier", "python")
-    # Only the posts before are without a fault.
     program = tmp_path / "run_vectors.py"
-    program.write_text(block.text.replace('(*case.get("earlier", ()), case)', "(case,)"), "utf-8")
+    program.write_text(block.text, "utf-8")
     ran = subprocess.run(
         [sys.executable, "-I", str(program), str(directory), "http://127.0.0.1:1/"],
         capture_output=True,
@@ -347,6 +347,40 @@ def test_a_malformed_answer_is_a_difference(directory: Path, body: bytes, shown:
     else:
         assert shown in line
         assert line.isascii()
+
+
+#: Bytes that are no answer of HTTP.
+NO_ANSWERS = [
+    b"",
+    b"\xff\xff\r\n\r\n",
+    b"HTTP/1.1 abc OK\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000,
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 1000 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+def test_a_verifier_that_does_not_speak_http_is_unavailable(directory: Path, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def respond() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):  # a reset would hide the answer
+                    pass
+
+        thread = threading.Thread(target=respond)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        ended = call("conformance", str(directory), "--url", url)
+        thread.join()
+    assert (ended.out, ended.status) == ("", ExitStatus.UNAVAILABLE)
+    assert re.fullmatch(rf"imds-verifier conformance: {url} does not answer: \w+\.\n", ended.err.split("\r")[-1])
 
 
 @pytest.mark.parametrize(
