@@ -134,7 +134,8 @@ async function inspect() {
     });
     show([verdict(answer)], report(answer, domains));
     showChecks(answer);
-    announce(answer.verdict === "verified" ? "Verified." : `Refused: ${answer.code}. ${answer.detail}`);
+    const sentence = answer.authentic === null ? `Unverified, and anyone can forge it: ${answer.detail}` : answer.detail;
+    announce(answer.verdict === "verified" ? "Verified." : `Refused: ${answer.code}. ${sentence}`);
     result.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
   } catch (error) {
     if (error.name === "AbortError") return;
