@@ -488,9 +488,20 @@ def test_problems_are_sentences_and_the_key_stays_in_memory(browser: Browser, gu
         expect_problem("This kind of API key is not allowed here.", typed=AGENT)
         expect_problem("Verified", typed=BACKEND)
         page.get_by_role("textbox", name="As of").fill("yesterday")
-        expect_problem("The service did not accept the request.", typed=BACKEND)
+        expect_problem("“As of” has no time that the service takes.", typed=BACKEND)
+        page.get_by_role("textbox", name="As of").fill("2026-02-31 14:00")
+        expect_problem("Type a time in UTC from 2000 to 2099, such as 2026-07-28 14:00", typed=BACKEND)
+        expect(page.get_by_role("textbox", name="As of")).to_be_focused()
         page.get_by_role("textbox", name="As of").fill("")
+        expect_problem("Verified", typed=BACKEND)
         expect_problem("You have sent more requests than your rate allows.Try again in", typed=BACKEND)
+        expect_problem("Verified", typed=UNLIMITED)
+        expect(page.get_by_role("region", name="Claims", exact=True)).to_be_visible()
+        key.fill("")
+        expect(result).to_be_empty()
+        expect(page.locator("#report")).to_be_empty()
+        assert set(outcomes(page).values()) == {""}
+        key.fill(BACKEND)
         assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
         assert page.context.cookies() == []
         assert BACKEND not in page.url
