@@ -22,6 +22,7 @@ from verifier.adapters.sqlite.decision_store import SqliteDecisionStore
 from verifier.core.model import Plan
 from verifier.core.policy import Denial
 from verifier.core.reasons import Check
+from verifier.core.trust.clouds import Cloud
 from verifier.ports.decisions import AppraisalRecord, Verdict
 
 ADMIN, CONTOSO, FABRIKAM, AGENT, NORTHWIND = (
@@ -68,6 +69,28 @@ def records(now: datetime) -> Iterator[AppraisalRecord]:
             now - timedelta(minutes=3), tenant, REFUSED_VM, request_id=("ab" if tenant == "contoso" else "12") * 16
         )
     yield denied(now - timedelta(minutes=2), "fabrikam", FABRIKAM_VM)
+    # The document is forged: it says of itself that it is genuine.
+    yield garbage_of(
+        now - timedelta(minutes=4),
+        "forged",
+        code="chain-untrusted",
+        failed_check=Check.CHAIN,
+        cloud=Cloud.PUBLIC,
+        request_id="f0" * 16,
+        issuer="CN=Genuine CA",
+        signer_serial="0123",
+        detail="CN=Genuine CA is no trusted CA.",
+    )
+    yield garbage_of(
+        now - timedelta(minutes=4),
+        "",
+        code="method-not-allowed",
+        request_id="f1" * 16,
+        key="admin:3f2a91bc",
+        issuer="",
+        document_sha256="",
+        detail="The path does not take this method.",
+    )
     plan = Plan(publisher=HOSTILE, product=HOSTILE, name=HOSTILE)
     found = Denial(policy="p", rule=HOSTILE, found=HOSTILE, allowed=(HOSTILE, "b"), allowed_count=2)
     yield denied(
@@ -167,13 +190,39 @@ def test_the_request_id_of_a_problem_and_a_subscription_are_found_in_the_same_fi
 
 def test_a_text_that_is_no_id_is_told_and_stays(watched: Watched) -> None:
     page = watched.page
+    search(page, "ab" * 16)
+    expect(page.locator(".decision")).to_have_count(1)
     search(page, "contoso")
+    expect(page.locator("#result")).to_be_empty()
+    expect(page.get_by_role("status")).to_have_text(re.compile("^This is no id: "))
     field = page.get_by_label("VM, subscription or request")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#find-hint")).to_contain_text("This is no id: ")
     expect(field).to_have_value("contoso")
     field.fill(REFUSED_VM)
     expect(field).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_what_a_forged_document_says_is_marked_as_not_proven(watched: Watched) -> None:
+    page = watched.page
+    search(page, "f0" * 16)
+    record = page.locator(".record")
+    expect(record.locator(".sentence")).to_have_text("not proven CN=Genuine CA is no trusted CA.")
+    for name, value in (("Cloud", "AzurePublicCloud"), ("Issuer", "CN=Genuine CA"), ("Signer's serial number", "0123")):
+        expect(record.locator("dt", has_text=f"{name} not proven").locator("+ dd")).to_have_text(value)
+    expect(record.locator("dt", has_text="SHA-256 of the document")).to_have_text("SHA-256 of the document")
+    search(page, "ab" * 16)
+    expect(record.locator("dt", has_text="Issuer")).to_have_text("Issuer")
+    expect(record).not_to_contain_text("proven")
+
+
+def test_a_request_without_a_document_has_no_words_about_claims(watched: Watched) -> None:
+    page = watched.page
+    search(page, "f1" * 16)
+    record = page.locator(".record")
+    expect(record.locator(".sentence")).to_have_text("The path does not take this method.")
+    expect(record.locator("dt", has_text="Tenant").locator("+ dd")).to_have_text("none (an admin key)")
+    expect(record).not_to_contain_text("proven")
 
 
 def test_a_tenant_sees_its_own_decisions_only(watched: Watched) -> None:
@@ -202,7 +251,10 @@ def test_the_chart_says_which_decisions_it_shows_and_agrees_with_its_table(watch
     expect(figure.locator("figcaption")).to_contain_text(
         re.compile(r"the newest 50 decisions that match, from 20.* UTC to 20.* UTC \(each bar is 15 minutes\)")
     )
+    expect(page.get_by_role("heading", name="The newest 50 decisions", exact=True)).to_be_visible()
     page.get_by_role("button", name="Load older decisions").press("Enter")
+    expect(page.get_by_text("There are no older decisions that match.")).to_be_focused()
+    expect(page.get_by_role("heading", name="121 decisions", exact=True)).to_be_visible()
     expect(figure.locator("figcaption")).to_contain_text(re.compile(r"all 121 decisions that match"))
     expect(page.get_by_text("There are no older decisions that match.")).to_be_visible()
     expect(figure.locator(".legend")).to_have_text(re.compile(r"verified 102\s+refused 12\s+unavailable 7"))
@@ -284,14 +336,22 @@ def test_usage_of_a_month_is_counted_with_its_quality(watched: Watched, kept: Ke
     page.get_by_label("API key").fill(ADMIN)
     watched.expected.add(400)
     page.get_by_role("button", name="Count").click()
-    expect(page.locator("#usage-result")).to_contain_text("With an admin key, name a 'tenant'.")
-    expect(page.locator("#usage-tenant")).to_be_focused()
+    field = page.get_by_label("Tenant, required for an admin key")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_role("status")).to_contain_text("An admin key counts the VMs of one tenant: type its name.")
+    watched.expected.clear()
+    page.get_by_role("button", name="Count").click()  # the page now knows it, and does not ask the service again
+    expect(field).to_be_focused()
     page.keyboard.type("contoso")
-    page.keyboard.press("Enter")
+    expect(field).not_to_have_attribute("aria-invalid", "true")
+    page.get_by_role("button", name="Count").press("Enter")
     expect(page.locator("#usage-result h3")).to_have_text(re.compile(r"virtual machines?, 20\d\d-\d\d-01 to 20"))
     counted = kept.service.request("GET", "/v1/usage?tenant=contoso", headers={"Authorization": f"Bearer {ADMIN}"}).json
     expect(page.locator("#usage-result h3")).to_contain_text(f"{counted['total']} virtual machine")
     expect(page.get_by_role("row", name="contoso/appliance/gold")).to_be_visible()
+    expect(page.get_by_role("button", name="Count")).to_be_focused()
+    expect(page.locator("#usage-result caption")).to_contain_text("Virtual machines by plan.")
     expect(page.locator("#usage-result")).to_contain_text("exact")
     expect(page.locator("#usage-result")).to_contain_text("incomplete")
     page.get_by_label("Counted by").select_option("cloud")

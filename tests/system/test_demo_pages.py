@@ -40,10 +40,11 @@ def read_until(process: subprocess.Popen[str], last: str) -> str:
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_servers_run_on_until_a_signal(demo: subprocess.Popen[str], stop: signal.Signals) -> None:
     said = read_until(demo, _LAST)
-    facts = dict(re.findall(r"^(Inspector|Admin key|Document): +(\S+)$", said, re.MULTILINE))
+    facts = dict(re.findall(r"^(Inspector|Admin key|Document|Tenant): +(\S+)$", said, re.MULTILINE))
     service = Client(url=facts["Inspector"].rstrip("/"))
     document = Path(facts["Document"])
 
+    assert facts["Tenant"] == "default"
     page = service.request("GET", "/")
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     json_type = {"Content-Type": "application/json"}

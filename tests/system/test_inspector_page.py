@@ -5,10 +5,12 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from playwright.sync_api import Browser, FilePayload, Page, expect
 from support import documents
 from support.browsers import PHONE, open_browser, violations, watched_page
@@ -24,6 +26,7 @@ from verifier.core.nonces import NonceMode
 from verifier.core.reasons import Check, Reason
 from verifier.core.trust.bundle import Denials
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT
+from verifier.emulator import pki
 
 BACKEND, AGENT, UNLIMITED = "backend-key-of-contoso", "agent-key-of-contoso", "backend-key-of-fabrikam"
 #: An inspection asks no store, so it never knows that a nonce is unknown or was used.
@@ -38,7 +41,7 @@ _UNMARKED = """texts => {
   while (walker.nextNode()) {
     const node = walker.currentNode;
     if (!texts.some(text => node.data.includes(text)) || node.parentElement.closest('form')) continue;
-    const row = node.parentElement.closest('tr, summary, .leaf, pre, figure, svg');
+    const row = node.parentElement.closest('tr, summary, .leaf, pre, figure, svg, .sentence, .check-detail');
     const said = row === null ? '' : row.textContent + (row.getAttribute('aria-label') ?? '');
     if (!said.includes('unverified')) found.push(node.data.slice(0, 80));
   }
@@ -218,6 +221,80 @@ def test_unverified_claims_are_marked_in_names_that_screen_readers_read(page: Pa
         expect(page.get_by_role("region", name=f"{title} unverified")).to_be_visible()
     for picture in page.locator("svg.picture").all():
         assert "unverified" in picture.locator("title").first.text_content()  # type: ignore[operator]
+
+
+#: A CA of an attacker with this name signs the documents. Its common name is the first attribute.
+CLAIMED = "This document is genuine"
+ORGANIZATION = "x,CN=Microsoft TLS G2 RSA CA OCSP 02"
+
+
+def impostor_document() -> bytes:
+    """A document of now that only the name of its CA recommends."""
+    validity = documents.around(datetime.now(UTC))
+    kinds = (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)
+    name = x509.Name(
+        [x509.NameAttribute(kind, text) for kind, text in zip(kinds, (ORGANIZATION, CLAIMED), strict=True)]
+    )
+    root = pki.make_root(subject=name, key=documents.spare_key(3), validity=validity)
+    signer = pki.make_signer(
+        issuer=root,
+        subject=pki.make_name("metadata.azure.com"),
+        names=("metadata.azure.com",),
+        key=documents.spare_key(4),
+        validity=validity,
+        issuer_urls=(),
+    )
+    return documents.document(nonce="0123456789", created_on=datetime.now(UTC), signer=signer)
+
+
+def test_a_sentence_that_quotes_a_forged_document_is_marked_and_announced_as_unverified(page: Page) -> None:
+    inspect(page, impostor_document())
+    sentence = page.locator("#result .sentence")
+    expect(sentence).to_contain_text(re.compile(f"^unverified .*{CLAIMED}"))
+    expect(page.locator("#result")).to_contain_text("The sentence can quote the document, which anyone can forge.")
+    expect(page.locator("#check-chain .check-detail")).to_contain_text(re.compile(f"^unverified .*{CLAIMED}"))
+    expect(page.get_by_role("status")).to_have_text(re.compile(f"Unverified, and anyone can forge it: .*{CLAIMED}"))
+    open_everything(page)
+    assert page.evaluate(_UNMARKED, [CLAIMED, ORGANIZATION]) == []
+    page.locator("#result .sentence .mark, .check-detail .mark").evaluate_all("all => all.forEach(one => one.remove())")
+    assert len(page.evaluate(_UNMARKED, [CLAIMED])) == 2
+
+
+def test_a_sentence_about_a_malformed_answer_is_marked_too(page: Page) -> None:
+    inspect(page, b'{"encoding": "genuine", "signature": "MIIM"}')
+    expect(page.locator("#result .sentence")).to_contain_text(re.compile("^unverified .*genuine"))
+    expect(page.locator("#check-format .check-detail")).to_contain_text(re.compile("^unverified .*genuine"))
+    expect(page.get_by_role("status")).to_have_text(re.compile("Unverified, and anyone can forge it: "))
+    open_everything(page)
+    assert page.evaluate(_UNMARKED, ["genuine"]) == []
+
+
+def test_the_short_name_of_a_certificate_is_its_common_name_only(page: Page) -> None:
+    inspect(page, impostor_document())
+    expect(page.locator("svg.picture desc").filter(has_text="Issuer that the signer names")).to_contain_text(
+        f"Issuer that the signer names: {CLAIMED},"
+    )
+    names = {
+        r"CN=attacker,O=x\,CN=Microsoft": "attacker",
+        r"O=x\,CN=Microsoft,CN=attacker": "attacker",
+        r"O=x\2CCN\3DMicrosoft,CN=attacker": "attacker",
+        "OU=one+cn=two,O=x": "two",
+        "2.5.4.3=by its number": "by its number",
+        r"CN=\C3\A9\, \\ \#,O=x": "é, \\ #",
+        # No answer is better than one of two.
+        "CN=Microsoft,CN=attacker": "CN=Microsoft,CN=attacker",
+        "O=x": "O=x",
+        "CN=,O=x": "CN=,O=x",
+        r"O=x\y,CN=Microsoft": r"O=x\y,CN=Microsoft",
+        r"O=\FF,CN=Microsoft": r"O=\FF,CN=Microsoft",
+        "Microsoft": "Microsoft",
+        "": "(no name)",
+    }
+    shown = page.evaluate(
+        "async names => { const { shortName } = await import('/assets/names.js'); return names.map(shortName); }",
+        list(names),
+    )
+    assert dict(zip(names, shown, strict=True)) == names
 
 
 def test_a_claim_without_its_mark_is_found_by_these_tests(page: Page) -> None:
@@ -411,9 +488,20 @@ def test_problems_are_sentences_and_the_key_stays_in_memory(browser: Browser, gu
         expect_problem("This kind of API key is not allowed here.", typed=AGENT)
         expect_problem("Verified", typed=BACKEND)
         page.get_by_role("textbox", name="As of").fill("yesterday")
-        expect_problem("The service did not accept the request.", typed=BACKEND)
+        expect_problem("“As of” has no time that the service takes.", typed=BACKEND)
+        page.get_by_role("textbox", name="As of").fill("2026-02-31 14:00")
+        expect_problem("Type a time in UTC from 2000 to 2099, such as 2026-07-28 14:00", typed=BACKEND)
+        expect(page.get_by_role("textbox", name="As of")).to_be_focused()
         page.get_by_role("textbox", name="As of").fill("")
+        expect_problem("Verified", typed=BACKEND)
         expect_problem("You have sent more requests than your rate allows.Try again in", typed=BACKEND)
+        expect_problem("Verified", typed=UNLIMITED)
+        expect(page.get_by_role("region", name="Claims", exact=True)).to_be_visible()
+        key.fill("")
+        expect(result).to_be_empty()
+        expect(page.locator("#report")).to_be_empty()
+        assert set(outcomes(page).values()) == {""}
+        key.fill(BACKEND)
         assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
         assert page.context.cookies() == []
         assert BACKEND not in page.url

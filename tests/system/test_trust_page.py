@@ -261,6 +261,8 @@ def test_an_operator_rejects_a_version_of_the_feed_and_approves_the_next(watched
     service.offer(2)
     page.get_by_role("button", name="Reload").click()
     expect(feed).to_contain_text("waits for approval: version 2")
+    expect(page.get_by_role("button", name="Reload")).to_be_focused()
+    assert "\\u{" not in page.get_by_role("status").inner_text()
     feed.get_by_role("button", name="Approve…").press("Enter")
     confirm(page, "Approve", named="Feed CA 2")
     expect(page.locator("#done")).to_contain_text("Approved: version 2 of the trust feed is in force.")
@@ -351,6 +353,8 @@ def test_hostile_values_stay_text(watched: Watched, service: Service) -> None:
             )
         )
     show(page)
+    title = page.get_by_role("heading", name=re.compile("onerror=alert")).first
+    expect(title).to_have_text(re.compile("^! not verified: "))
     expect(section(page, "Genuine documents with a refused form")).to_contain_text("alert(2)")
     while (buttons := page.get_by_role("button", name=re.compile("Show all .* characters"))).count():
         buttons.first.click()

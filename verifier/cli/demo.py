@@ -110,6 +110,7 @@ def _show_pages(service: str, document: Path, admin_key: str) -> None:
     _say(f"Admin key:      {admin_key}")
     _say(f"Document:       {document}")
     record = _find_decision(service, admin_key)
+    _say(f"Tenant:         {record['tenant']}")
     _say(f"The decision on this document, from {service}/v1/decisions/{record['requestId']}:")
     _say(json.dumps(record, indent=2), indent="    ")
     _say("Drop the document on the inspector. The other pages need the admin key. Press Ctrl-C to stop.")

@@ -1,5 +1,6 @@
 // Draw the chain from the signer to the trust anchor, and list its certificates in words.
 import { el, escaped, moment, momentText, shown } from "./dom.js";
+import { shortName } from "./names.js";
 import { mark, none, rows, section } from "./parts.js";
 import { drawn, fitted, picture, svg } from "./svg.js";
 
@@ -34,15 +35,9 @@ function claimed({ signer }) {
   return [{ ...signer, role: "Signer" }, { subject: signer.issuer, role: "Issuer that the signer names", note: "no part of an accepted chain" }];
 }
 
-/** Return the common name of a subject in the form of RFC 4514, or all of it. */
-function commonName(subject) {
-  const match = /(?:^|[,+])\s*CN=((?:\\.|[^\\,+])*)/i.exec(subject);
-  return match && match[1] !== "" ? match[1] : subject || "(no name)";
-}
-
 function draw(links, isUnverified, at, width) {
   const height = links.length * (BOX + GAP) - GAP + 2;
-  const words = links.map((link) => `${link.role}: ${commonName(link.subject)}${state(link, at) ? `, ${state(link, at)}` : ""}`);
+  const words = links.map((link) => `${link.role}: ${shortName(link.subject)}${state(link, at) ? `, ${state(link, at)}` : ""}`);
   return picture(
     {
       title: isUnverified ? "Chain (unverified): the signer and the issuer that it names" : "Chain from the signer to the trust anchor",
@@ -77,7 +72,7 @@ function box(link, y, isUnverified, at, width) {
       "svg",
       { x: 18, y, width: inner, height: BOX - 2 },
       svg("text", { class: "soft", x: 0, y: 21 }, isUnverified ? `${link.role} (unverified)` : link.role),
-      svg("text", { class: "strong", x: 0, y: 43 }, fitted(commonName(link.subject), inner, 7.2)),
+      svg("text", { class: "strong", x: 0, y: 43 }, fitted(shortName(link.subject), inner, 7.2)),
       link.notBefore && svg("text", { class: "soft", x: 0, y: 62 }, `${day(link.notBefore)} to ${day(link.notAfter)}`),
       svg("text", { x: 0, y: 80 }, state(link, at)),
     ),
@@ -112,7 +107,7 @@ function certificate(link, isUnverified) {
   return el(
     "details",
     { class: "certificate" },
-    el("summary", {}, `${link.role}: `, shown(commonName(link.subject).slice(0, 80)), isUnverified && [" ", mark()]),
+    el("summary", {}, `${link.role}: `, shown(shortName(link.subject).slice(0, 80)), isUnverified && [" ", mark()]),
     rows(link.role, entries, isUnverified),
   );
 }

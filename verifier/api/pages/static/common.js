@@ -62,14 +62,18 @@ export function onKeyEntered(start) {
   byId("key-form").addEventListener("submit", start);
 }
 
-/** Mark a box as busy while `work` runs, and its button as disabled. */
+/**
+ * Mark a box as busy while `work` runs. Its button keeps the focus, so it is not disabled: it only says so, and a second
+ * press does nothing.
+ */
 export async function busy(box, button, work) {
+  if (button?.getAttribute("aria-disabled") === "true") return undefined;
   box.setAttribute("aria-busy", "true");
-  if (button) button.disabled = true;
+  button?.setAttribute("aria-disabled", "true");
   try {
     return await work();
   } finally {
     box.removeAttribute("aria-busy");
-    if (button) button.disabled = false;
+    button?.removeAttribute("aria-disabled");
   }
 }

@@ -47,7 +47,10 @@ function mark(fault) {
 function question() {
   const text = find.value.trim().toLowerCase().replace(/^(?:urn:uuid:)?["'{]*|["'}]*$/g, "");
   if (text && !GUID.test(text) && !REQUEST.test(text)) {
-    mark("This is no id: a vmId and a subscriptionId have 8-4-4-4-12 hexadecimal digits, a request id has 32.");
+    const fault = "This is no id: a vmId and a subscriptionId have 8-4-4-4-12 hexadecimal digits, a request id has 32.";
+    forget(); // the earlier results do not answer this question
+    mark(fault);
+    announce(fault);
     find.focus();
     return null;
   }
@@ -141,10 +144,17 @@ function list(query, page, note, signal) {
   };
   const show = (added) => {
     const said = which();
-    heading.textContent = counted(loaded.length, "decision");
+    heading.textContent = cursor === null ? counted(loaded.length, "decision") : `The newest ${counted(loaded.length, "decision")}`;
     if (loaded.length > 1) figure.replaceChildren(verdictsFigure(loaded, said));
     items.append(...added.map((decision) => decisionItem(decision, { isOpen: loaded.length === 1 })));
-    end.replaceChildren(...(cursor === null ? [el("p", { class: "soft" }, "There are no older decisions that match.")] : [more]));
+    if (cursor === null) {
+      const last = el("p", { class: "soft", tabindex: "-1" }, "There are no older decisions that match.");
+      const hadFocus = end.contains(document.activeElement);
+      end.replaceChildren(last);
+      if (hadFocus) last.focus();
+    } else if (!more.isConnected) {
+      end.replaceChildren(more); // only once: an element that is moved loses the focus
+    }
     byId("tenants").replaceChildren(...[...new Set(loaded.map((one) => one.tenant))].filter(Boolean).map((value) => el("option", { value })));
     announce(`Shown: ${said}.`);
   };

@@ -137,7 +137,7 @@ export function copyButton(label, text) {
   return button;
 }
 
-/** Say something to screen readers. */
+/** Say something to screen readers, in one line. */
 export function announce(text) {
-  byId("live").textContent = escaped(text);
+  byId("live").textContent = escaped(String(text).replace(/\s+/g, " ").trim());
 }

@@ -1,6 +1,7 @@
 // The inspector: read the form, ask for an inspection, and show the answer. The form keeps its input in every case.
 import { ask, problemNotice } from "./api.js";
 import { announce, byId, el, notice, shown } from "./dom.js";
+import { onOtherKey } from "./common.js";
 import { report, showChecks, verdict } from "./report.js";
 
 const MOST_BYTES = 1024 * 1024; // the largest limit that a service can have
@@ -34,6 +35,12 @@ byId("clear").addEventListener("click", () => {
   show([], []);
   showChecks(null);
   text.focus();
+});
+// What one key may see is not left to the next one.
+onOtherKey(() => {
+  running?.abort();
+  show([], []);
+  showChecks(null);
 });
 for (const button of document.querySelectorAll(".example")) {
   button.addEventListener("click", () => takeExample(button));
@@ -107,10 +114,17 @@ function body() {
   return { bytes, type: first === 0x7b ? "application/json" : "application/octet-stream" };
 }
 
-/** Return the time in the form that the API takes. Anything else is sent as it is, and the API says what is wrong. */
+/** Return the time in the form that the API takes: empty for now, and null if the text is no time from 2000 to 2099. */
 function moment(typed) {
-  const parts = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)? ?(?:Z|UTC)?$/i.exec(typed);
-  return parts ? `${parts[1]}T${parts[2] ?? "00:00"}${parts[3] ?? ":00"}Z` : typed;
+  if (typed === "") return "";
+  const parts = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?)? ?(Z|UTC|[+-]\d\d:\d\d)?$/i.exec(typed);
+  if (parts === null) return null;
+  const [, day, time = "00:00", seconds = ":00", zone = "Z"] = parts;
+  const text = `${day}T${time}${seconds}${/^[+-]/.test(zone) ? zone : "Z"}`;
+  const year = Number(day.slice(0, 4));
+  // A browser reads the 31st of February as a day of March.
+  const isDay = !Number.isNaN(Date.parse(day)) && new Date(Date.parse(day)).toISOString().startsWith(day);
+  return isDay && !Number.isNaN(Date.parse(text)) && year >= 2000 && year <= 2099 ? text : null;
 }
 
 async function inspect() {
@@ -121,20 +135,30 @@ async function inspect() {
     text.focus();
     return;
   }
+  const at = moment(byId("at").value.trim());
+  if (at === null) {
+    fail(notice("bad", "“As of” has no time that the service takes.",
+      el("p", {}, "Type a time in UTC from 2000 to 2099, such as 2026-07-28 14:00, or nothing for the present.")));
+    byId("at").setAttribute("aria-invalid", "true");
+    byId("at").focus();
+    return;
+  }
+  byId("at").removeAttribute("aria-invalid");
   const own = (running = new AbortController());
   result.setAttribute("aria-busy", "true");
   announce("The service inspects the document.");
   try {
     const answer = await ask("/v1/inspections", {
       method: "POST",
-      query: { at: moment(byId("at").value.trim()), policy: byId("policy").value.trim() },
+      query: { at, policy: byId("policy").value.trim() },
       body: bytes,
       type,
       signal: own.signal,
     });
     show([verdict(answer)], report(answer, domains));
     showChecks(answer);
-    announce(answer.verdict === "verified" ? "Verified." : `Refused: ${answer.code}. ${answer.detail}`);
+    const sentence = answer.authentic === null ? `Unverified, and anyone can forge it: ${answer.detail}` : answer.detail;
+    announce(answer.verdict === "verified" ? "Verified." : `Refused: ${answer.code}. ${sentence}`);
     result.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
   } catch (error) {
     if (error.name === "AbortError") return;

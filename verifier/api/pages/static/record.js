@@ -1,5 +1,5 @@
 // Show one decision: a line of the list that opens the whole record.
-import { badge, copyButton, el, moment, shown } from "./dom.js";
+import { badge, copyButton, el, jsonText, moment, shown } from "./dom.js";
 import { brief, code, facts, wideTable } from "./common.js";
 import { VERDICTS } from "./verdicts.js";
 
@@ -42,15 +42,19 @@ export function verdictBadge(verdict) {
 export function record(decision) {
   const isProblem = decision.verdict !== "verified" && /^[a-z-]+$/.test(decision.code);
   const { publisher, product, name } = decision.plan;
+  // The record of a request without a document has no words of a sender.
+  const isUnproven = !decision.vmId && Boolean(decision.failedCheck || decision.documentSha256 || decision.issuer || decision.signerSerial);
+  const said = (label) => (isUnproven ? [label, " ", notProven()] : label);
   return [
-    decision.detail && el("p", { class: "sentence" }, shown(decision.detail, { limit: 600 })),
+    decision.detail && el("p", { class: "sentence" }, isUnproven && decision.verdict === "refused" && [notProven(), " "],
+      shown(decision.detail, { limit: 600 })),
     isProblem && el("p", {}, el("a", { href: `/problems/${decision.code}` }, `What “${decision.code}” means, and what to do`)),
     decision.denial && denialBox(decision.denial),
     facts([
       ["Request", code(decision.requestId)],
       ["Caller's request id", decision.clientRequestId && code(decision.clientRequestId)],
       ["Route", decision.route && code(decision.route)],
-      ["Tenant", decision.tenant || "(a request without a valid key)"],
+      ["Tenant", decision.tenant || (decision.key?.startsWith("admin:") ? "none (an admin key)" : "(a request without a valid key)")],
       ["API key", decision.key && code(decision.key)],
       ["VM", decision.vmId && code(decision.vmId)],
       ["Subscription", decision.subscriptionId && code(decision.subscriptionId)],
@@ -59,17 +63,23 @@ export function record(decision) {
       ["Plan: name", name],
       ["SKU", decision.sku],
       ["License type", decision.licenseType],
-      ["Cloud", decision.cloud],
+      [said("Cloud"), decision.cloud],
       ["Policies", decision.policies.length > 0 && decision.policies.map((policy, index) => [index ? ", " : "", shown(policy)])],
-      ["Signer's serial number", decision.signerSerial && code(decision.signerSerial)],
-      ["Issuer", decision.issuer],
+      [said("Signer's serial number"), decision.signerSerial && code(decision.signerSerial)],
+      [said("Issuer"), decision.issuer],
       ["SHA-256 of the document", decision.documentSha256 && code(decision.documentSha256)],
       ["Duration", `${decision.milliseconds} ms`],
     ]),
-    !decision.vmId && el("p", { class: "soft" }, "Without a passed chain check, the claims are not proven, so no record has them."),
+    isUnproven && el("p", { class: "soft" },
+      "Without a passed chain check, the claims are not proven, so no record has them. Anyone can forge what is marked as ", notProven(), "."),
     steps(decision),
-    el("div", { class: "row" }, copyButton("Copy as JSON", () => JSON.stringify(decision, null, 2))),
+    el("div", { class: "row" }, copyButton("Copy as JSON", () => jsonText(decision))),
   ].filter(Boolean);
+}
+
+/** The mark of what a document says that no chain check has proved. */
+function notProven() {
+  return el("span", { class: "mark" }, "not proven");
 }
 
 function denialBox(denial) {

@@ -18,7 +18,8 @@ export function verdict(answer) {
     isVerified
       ? el("p", { class: "sentence" }, `Azure signed this document, and it satisfies each policy. The nonce was not redeemed.`)
       : [
-          el("p", { class: "sentence" }, shown(answer.detail)),
+          el("p", { class: "sentence" }, answer.authentic === null && [mark(), " "], shown(answer.detail)),
+          answer.authentic === null && el("p", { class: "soft" }, "The sentence can quote the document, which anyone can forge."),
           el("p", {}, "What it means, and what to do: ", el("a", { href: `/problems/${answer.code}` }, answer.code)),
         ],
     answer.denial && denial(answer.denial),
@@ -52,7 +53,8 @@ export function showChecks(answer) {
     item.dataset.outcome = word;
     item.querySelector(".check-state").replaceChildren(...(found ? [badge(state, word)] : []));
     detail.hidden = !sentence;
-    detail.replaceChildren(...(sentence ? [shown(asSentence(sentence))] : []));
+    const isUnverified = found?.outcome === "fail" && answer.authentic === null;
+    detail.replaceChildren(...(isUnverified ? [mark(), " "] : []), ...(sentence ? [shown(asSentence(sentence))] : []));
   }
 }
 
@@ -87,7 +89,7 @@ export function report(answer, domains) {
     found && namesSection(found, isUnverified, domains),
     found && contentSection(found, isUnverified),
     answer.structure && structureSection(answer.structure, isUnverified),
-    rawSection(answer, isUnverified && found),
+    rawSection(answer, isUnverified),
   ].filter(Boolean);
 }
 
@@ -146,7 +148,7 @@ function contentSection(found, isUnverified) {
 function rawSection(answer, isUnverified) {
   const text = jsonText(answer);
   const pre = el("pre", { tabindex: "0", role: "group", "aria-label": isUnverified ? "Answer, unverified values" : "Answer" });
-  return section("Answer as JSON", Boolean(isUnverified),
+  return section("Answer as JSON", isUnverified,
     el("div", { class: "row" }, copyButton("Copy the answer", () => text)),
     el("details", {
       ontoggle: (event) => {

@@ -31,7 +31,7 @@ async function load() {
   running = new AbortController();
   const { signal } = running;
   done.replaceChildren();
-  await busy(result, button, async () => {
+  await busy(result, null, async () => {
     try {
       show(await ask("/v1/trust", { signal }));
       announce("The trust in force is shown.");

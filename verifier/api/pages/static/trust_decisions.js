@@ -1,6 +1,7 @@
 // Show what needs a decision: issuers that documents name, and what the trust feed offers.
 import { badge, el, moment, notice, shown } from "./dom.js";
 import { brief, code, counted, facts, when } from "./common.js";
+import { shortName } from "./names.js";
 
 const OPEN = new Set(["unresolved", "approvable", "admitted"]);
 const REVIEWS = {
@@ -31,7 +32,7 @@ function issuerPanel(issuer, confirm) {
   const [state, meaning] = REVIEWS[issuer.reviewStatus] ?? ["off", ""];
   return el(
     "article", { class: "panel issuer" },
-    el("h3", {}, brief(shortName(issuer.issuer), 120)),
+    el("h3", {}, badge("warn", "not verified"), ": ", brief(shortName(issuer.issuer), 120)),
     el("p", {}, badge(state, issuer.reviewStatus), ". ", meaning),
     el("h4", {}, badge("warn", "not verified"), ": what the documents say"),
     facts([
@@ -101,12 +102,6 @@ function authorityPanel(authority, issuer, index, confirm) {
 
 function statusBadge(status) {
   return [REVIEWS[status]?.[0] ?? "off", status];
-}
-
-/** The common name of a subject such as `CN=A,O=B`, or all of it. For sentences; the facts show the whole subject. */
-export function shortName(subject) {
-  const found = /(?:^|,)CN=((?:\\.|[^,\\])+)/.exec(subject);
-  return found ? found[1] : subject;
 }
 
 export function feedSection(feed, confirm) {

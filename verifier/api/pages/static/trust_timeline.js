@@ -2,7 +2,7 @@
 import { badge, el, escaped, moment, momentText, span } from "./dom.js";
 import { drawn, picture, scale, svg, ticks } from "./svg.js";
 import { brief, builtWhenOpened, code, counted, facts, when } from "./common.js";
-import { shortName } from "./trust_decisions.js";
+import { shortName } from "./names.js";
 
 const YEAR = 31557600e3;
 const DAY = 864e5;

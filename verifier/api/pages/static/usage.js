@@ -6,12 +6,20 @@ import { busy, counted, onOtherKey } from "./common.js";
 
 const NEEDED_KEY = "a backend key or an admin key";
 const NAMES = { plan: "Plan", product: "Product", sku: "SKU", cloud: "Cloud" };
+/** The same inside a sentence. */
+const WORDS = { ...NAMES, plan: "plan", product: "product", cloud: "cloud" };
 /** Daily counts are kept for 400 days. */
 const MONTHS = 13;
 
 const form = byId("usage");
 const result = byId("usage-result");
 const month = byId("month");
+const tenant = byId("usage-tenant");
+const hint = byId("usage-tenant-hint");
+const HINT = hint.textContent;
+const MISSING = "An admin key counts the VMs of one tenant: type its name. A service without tenants has the tenant default.";
+let needsTenant = false; // the service has said so of this key
+let running = new AbortController();
 
 const today = new Date();
 for (let back = 0; back < MONTHS; back += 1) {
@@ -25,7 +33,28 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   count(event.submitter);
 });
-onOtherKey(() => result.replaceChildren());
+onOtherKey(() => {
+  running.abort();
+  needsTenant = false;
+  mark("");
+  result.replaceChildren();
+});
+tenant.addEventListener("input", () => mark(""));
+
+/** Say at the field that the tenant is missing, or take that back. */
+function mark(fault) {
+  tenant.toggleAttribute("aria-invalid", false);
+  if (fault) tenant.setAttribute("aria-invalid", "true");
+  hint.textContent = fault || HINT;
+  hint.classList.toggle("fault", fault !== "");
+}
+
+function askForTenant() {
+  result.replaceChildren();
+  mark(MISSING);
+  announce(MISSING);
+  tenant.focus();
+}
 
 /** Return the days of the chosen month. The current one ends with the service's own day, so it names no last day. */
 function period() {
@@ -37,14 +66,24 @@ function period() {
 async function count(button) {
   const given = new FormData(form);
   const query = { ...period(), by: given.get("by"), tenant: given.get("tenant").trim() };
+  if (needsTenant && !query.tenant) {
+    askForTenant();
+    return;
+  }
   await busy(result, button, async () => {
+    running = new AbortController();
     try {
-      show(await ask("/v1/usage", { query }));
+      show(await ask("/v1/usage", { query, signal: running.signal }));
     } catch (error) {
+      if (error.name === "AbortError") return;
+      if (error.status === 400 && !query.tenant) {
+        needsTenant = true;
+        askForTenant();
+        return;
+      }
       const problem = problemNotice(error, NEEDED_KEY);
       result.replaceChildren(problem);
       announce(problem.innerText);
-      if (error.status === 400 && !query.tenant) byId("usage-tenant").focus();
     }
   });
 }
@@ -65,7 +104,7 @@ function show(usage) {
       ? el("p", { class: "soft" }, "No VM was verified in this period.")
       : el(
         "table", { class: "usage" },
-        el("caption", {}, `Virtual machines by ${NAMES[usage.by] ?? usage.by}. A VM with two values counts in two rows, and once in the total.`),
+        el("caption", {}, `Virtual machines by ${WORDS[usage.by] ?? usage.by}. A VM with two values counts in two rows, and once in the total.`),
         el("thead", {}, el("tr", {}, el("th", { scope: "col" }, NAMES[usage.by] ?? usage.by),
           el("th", { scope: "col", class: "number" }, "VMs"), el("td", { "aria-hidden": "true" }))),
         el("tbody", {}, rows),
