@@ -7,11 +7,12 @@ from importlib import resources
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+_MILLISECONDS: Final = 30_000
 
 
 @contextmanager
@@ -21,6 +22,8 @@ def open_browser() -> Iterator[Browser]:
     if found is None:
         pytest.skip(f"no browser: install one of {', '.join(BROWSERS)}")
     options = ["--no-sandbox", "--disable-background-networking"]
+    # The machine may do other work: what does not appear at all is a fault, and what appears late is none.
+    expect.set_options(timeout=_MILLISECONDS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=options)
         yield running

@@ -22,8 +22,6 @@ class Watched:
     def opened(cls, browser: Browser, address: str) -> Iterator["Watched"]:
         """Open an empty page for the service at `address`. At the end, it must have no faults."""
         context = browser.new_context(color_scheme="light", reduced_motion="reduce", viewport=DESKTOP)
-        # The server of the test answers within a second, and a fault should be told before the test is slow.
-        context.set_default_timeout(15_000)
         watched = cls(context.new_page())
 
         def see_request(request: Request) -> None:
