@@ -329,6 +329,9 @@ def test_what_is_wrong_is_a_sentence_and_the_input_stays(
     assert sentence in re.sub(r"\s+", " ", page.locator("#result").inner_text())
     expect(page.get_by_label("VM, subscription or request")).to_have_value(REFUSED_VM)
     expect(page.get_by_label("API key")).to_have_value(key)
+    # Screen readers hear one line of words, without escapes of its line breaks.
+    expect(page.get_by_role("status")).to_contain_text(sentence)
+    assert "\\u{" not in page.get_by_role("status").inner_text()
 
 
 def test_usage_of_a_month_is_counted_with_its_quality(watched: Watched, kept: Kept) -> None:
@@ -420,6 +423,20 @@ def test_hostile_values_stay_text(watched: Watched) -> None:
     assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in page.locator("main").inner_html()
     assert "\\u{202E}" in shown
     watched.assert_accessible()
+
+
+def test_a_copy_of_a_decision_has_no_hidden_characters_and_the_same_meaning(watched: Watched, kept: Kept) -> None:
+    page = watched.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    search(page, "ef" * 16)
+    page.get_by_role("button", name="Copy as JSON").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in copied
+    path = f"/v1/decisions/{'ef' * 16}"
+    answer = kept.service.request("GET", path, headers={"Authorization": f"Bearer {ADMIN}"}).json
+    assert json.loads(copied) == answer
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" in answer["sku"]
 
 
 def test_the_page_is_accessible_with_results_and_fits_a_phone(watched: Watched) -> None:
