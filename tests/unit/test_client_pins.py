@@ -89,7 +89,7 @@ def test_a_missing_registry_is_a_reason_and_a_wrong_hash_is_a_failure(
 
 def test_gate_runs_the_matrix_and_the_suite_leaves_it_out() -> None:
     def recipe(target: str) -> str:
-        command = ["make", "--dry-run", target]
+        command = ["make", "--no-print-directory", "--dry-run", target]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     gate = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
