@@ -23,6 +23,7 @@ from vectors.recipes import (  # noqa: E402 - after the path is set
     certificates,
     chains,
     claims,
+    comparisons,
     exactness,
     forms,
     names,
@@ -45,6 +46,7 @@ MODULES = (
     bounded,
     certificates,
     attacks,
+    comparisons,
     real_documents,
 )
 

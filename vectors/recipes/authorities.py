@@ -5,7 +5,7 @@ import shutil
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from support.certificates import make_authority
-from support.documents import around, shared_pki
+from support.documents import NOW, around, shared_pki
 
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
@@ -25,6 +25,9 @@ RETIRED_AT: Final = datetime(2026, 10, 1, tzinfo=UTC)
 #: When Azure Germany closed, as in the shipped manifest.
 CLOSED_AT: Final = datetime(2021, 10, 29, 23, 59, 59, tzinfo=UTC)
 STAGED_UNTIL: Final = datetime(2027, 2, 1, tzinfo=UTC)
+#: The edges of the hour in which one authority is active by the manifest.
+ACTIVE_FROM: Final = NOW - timedelta(hours=1)
+ACTIVE_UNTIL: Final = NOW
 #: The real authorities of the real document in the vectors, in the shipped trust.
 _REAL: Final = (
     "roots/digicert-global-root-g2.pem",
@@ -85,7 +88,7 @@ _SLUGS: Final = {Cloud.US_GOVERNMENT: "us-government", Cloud.CHINA: "china", Clo
 
 @cache
 def entries() -> tuple[Entry, ...]:
-    return (*_clouds(), *_deep(), *_unusable(), *_restricted())
+    return (*_clouds(), *_deep(), *_unusable(), *_restricted(), *_edges())
 
 
 def _clouds() -> tuple[Entry, ...]:
@@ -177,6 +180,25 @@ def _restricted() -> tuple[Entry, ...]:
     )
 
 
+def _edges() -> tuple[Entry, ...]:
+    """Make an authority that is active for one hour, and an anchor of another cloud that issues signers itself."""
+    cloud = Cloud.US_GOVERNMENT
+    lone = pki.make_root(subject=pki.make_name("Vectors Lone Root"), key=_key("lone-root"), validity=around(days=3650))
+    return (
+        replace(
+            _public("active-for-an-hour", _authority("active-for-an-hour", shared_pki().root), "Active for one hour."),
+            activate_at=ACTIVE_FROM,
+            retire_at=ACTIVE_UNTIL,
+        ),
+        Entry(
+            name="us-government-lone-root",
+            identity=lone,
+            clouds=(cloud,),
+            note=f"An anchor of {cloud} that issues signers itself.",
+        ),
+    )
+
+
 def _public(name: str, identity: pki.Identity, note: str) -> Entry:
     return Entry(name=f"public-{name}", identity=identity, clouds=(Cloud.PUBLIC,), note=note)
 
@@ -233,7 +255,7 @@ def add_real_trust(directory: Path) -> None:
         if entry["file"] not in _REAL or f'file = "{entry["file"]}"' in text:
             continue
         if entry["role"] == "root":
-            text = _with_anchor(text, entry["file"])
+            text = _with_anchor(text, entry["file"], Cloud.PUBLIC)
         fields = {name: entry[name] for name in ("file", "sha256", "role", "clouds", "source", "note")}
         fields["clouds"] = [Cloud.PUBLIC.value]
         text += "\n".join(("", "[[certificates]]", *(f"{key} = {json.dumps(one)}" for key, one in fields.items()), ""))
@@ -241,18 +263,18 @@ def add_real_trust(directory: Path) -> None:
     manifest.write_text(text, encoding="utf-8")
 
 
-def _with_anchor(text: str, file: str) -> str:
-    """Return the manifest with one more anchor of the public cloud."""
-    anchors = f'[clouds.{Cloud.PUBLIC.value}]\ndomain = "{Cloud.PUBLIC.domain}"\nanchors = ["'
+def _with_anchor(text: str, file: str, cloud: Cloud) -> str:
+    """Return the manifest with one more anchor of the cloud."""
+    anchors = f'[clouds.{cloud.value}]\ndomain = "{cloud.domain}"\nanchors = ["'
     if anchors not in text:
-        raise ValueError("the manifest does not name the public cloud's anchors as it is written here")
+        raise ValueError(f"the manifest does not name the anchors of {cloud} as it is written here")
     return text.replace(anchors, f'{anchors}{file}", "')
 
 
 def extend_trust(directory: Path) -> None:
     """Add the authorities of the shared PKI to an existing trust directory, in files with a number in their names.
 
-    The authorities of `_restricted` that the directory does not have are added with them.
+    The authorities of `_restricted` and `_edges` that the directory does not have are added with them.
     """
     manifest = directory / "manifest.toml"
     text = manifest.read_text(encoding="utf-8")
@@ -261,9 +283,10 @@ def extend_trust(directory: Path) -> None:
         _public(f"root-{number}", shared_pki().root, f"The anchor of the public cloud for addition {number - 1}."),
         _public(f"issuing-{number}", shared_pki().issuing_ca, f"Issues the signers of addition {number - 1}."),
     ]
-    added += [found for found in _restricted() if f'file = "{found.file}"' not in text]
-    text = _with_anchor(text, added[0].file)
+    added += [found for found in (*_restricted(), *_edges()) if f'file = "{found.file}"' not in text]
     for found in added:
+        if found.is_root:
+            text = _with_anchor(text, found.file, found.clouds[0])
         text += "\n".join((*found.lines(), ""))
         (directory / found.file).write_bytes(found.identity.certificate.public_bytes(Encoding.PEM))
     manifest.write_text(text, encoding="utf-8")

@@ -10,6 +10,7 @@ import re
 import string
 from collections.abc import Mapping
 
+from verifier.core.ascii_case import fold_case
 from verifier.core.bounds import MAX_EVIDENCE_BYTES
 from verifier.core.encoding import strict_json
 from verifier.core.encoding.strict_json import JsonError
@@ -78,7 +79,7 @@ def from_fields(*, encoding: object, signature: object) -> RawDocument:
     """
     if not isinstance(encoding, str) or not isinstance(signature, str):
         raise _malformed("The evidence needs the text fields 'encoding' and 'signature' of the IMDS answer.")
-    if encoding.lower() != "pkcs7":
+    if fold_case(encoding) != "pkcs7":
         raise QuotingRefused(
             Reason.UNSUPPORTED_ENCODING,
             f"The encoding {encoding[:_MAX_ENCODING_SHOWN]!r} is not supported. Use the encoding of IMDS, 'pkcs7'.",

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import ClassVar, Protocol, TypeVar
 
+from verifier.core.ascii_case import fold_case
 from verifier.core.model import Archived, AuthenticContent, Claims, FirstSight, Plan, Redeemed, Verified
 from verifier.core.reasons import NO_REMARKS, PolicyRefused, Reason, Remarks
 from verifier.core.trust.clouds import Cloud
@@ -112,9 +113,10 @@ _READERS: Mapping[ClaimName, Callable[[Claims, Plan], str | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class ClaimIn:
-    """Require that the claim is one of the allowed values. Case is ignored, as in Azure's GUIDs and Marketplace ids.
+    """Require that the claim is one of the allowed values. The case of ASCII letters is ignored.
 
-    The allowed values of `vmId` are GUIDs. They may be in braces, as some tools print them.
+    Azure's GUIDs and Marketplace ids are ASCII. The allowed values of `vmId` are GUIDs. They may be in braces, as some
+    tools print them.
     """
 
     claim: ClaimName
@@ -123,7 +125,7 @@ class ClaimIn:
     def __post_init__(self) -> None:
         if not self.allowed:
             raise ValueError(f"no allowed value for {self.claim}")
-        normalise = parse_vm_id if self.claim is ClaimName.VM_ID else str.casefold
+        normalise = parse_vm_id if self.claim is ClaimName.VM_ID else fold_case
         object.__setattr__(self, "allowed", frozenset(map(normalise, self.allowed)))
 
     def evaluate(self, content: AuthenticContent, *, now: datetime) -> RuleResult:  # noqa: ARG002 - the same for all rules
@@ -139,7 +141,7 @@ class ClaimIn:
                 "The policy allows this VM's id in the byte order of dmidecode on Gen1 VMs: put the vmId of IMDS into "
                 "the policy."
             )
-        return _result(rule, value.casefold() in self.allowed, denied=denied, found=value, allowed=self.allowed)
+        return _result(rule, fold_case(value) in self.allowed, denied=denied, found=value, allowed=self.allowed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def test_the_case_of_the_encoding_is_ignored(encoding: str) -> None:
     assert evidence.from_fields(encoding=encoding, signature="MAA=").raw_der == b"\x30\x00"
 
 
-@pytest.mark.parametrize("encoding", ["", "pkcs-7", "cms", "pkcs7\n", "ﬀ"])
+@pytest.mark.parametrize("encoding", ["", "pkcs-7", "cms", "pkcs7\n", "ﬀ", "p\u212acs7"])
 def test_another_encoding_is_refused_by_name(encoding: str) -> None:
     with pytest.raises(FormatRefused) as caught:
         evidence.from_fields(encoding=encoding, signature="MAA=")

@@ -210,6 +210,15 @@ def test_each_claim_is_compared_with_the_allowed_values(claim: ClaimName, value:
     assert outcome(Not(ClaimIn(claim, frozenset({value}))), bare) is A
 
 
+@pytest.mark.parametrize(
+    ("allowed", "claimed"), [("conto\u017fo", "contoso"), ("KIOSK", "\u212aIOS\u212a"), ("ss", "\u00df")]
+)
+def test_only_ascii_letters_are_equal_in_another_case(allowed: str, claimed: str) -> None:
+    assert outcome(ClaimIn(ClaimName.SKU, frozenset({allowed})), content(sku=claimed)) is D
+    assert outcome(ClaimIn(ClaimName.SKU, frozenset({claimed})), content(sku=allowed)) is D
+    assert outcome(ClaimIn(ClaimName.SKU, frozenset({claimed})), content(sku=claimed)) is S
+
+
 def test_an_empty_claim_is_present_and_equals_no_other_value() -> None:
     empty = content(sku="")
     assert outcome(ClaimIn(ClaimName.SKU, frozenset({"standard"})), empty) is D
