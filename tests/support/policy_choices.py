@@ -3,7 +3,7 @@
 What must come of it is computed from sets of products alone, without the code under test.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
@@ -21,6 +21,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "db-or-web": frozenset({"db", "web"}),
     "none-of-these": frozenset({"another"}),
 }
+#: In services with tenants: the policies that a tenant has. The others, and "default", may be named by every caller.
+OWN = frozenset({"default", "db-alone", "db-or-web"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +60,24 @@ def policies_of(allowed: Mapping[str, frozenset[str]]) -> Policies:
     return Policies(rules)
 
 
-def choices(allowed: Mapping[str, frozenset[str]] = ALLOWED) -> st.SearchStrategy[Choice]:
-    """Any product, and any of these policies for tenant, nonce and request; the last two may name none."""
-    names = st.sampled_from(sorted(allowed))
-    return st.builds(
-        Choice,
-        product=st.sampled_from(PRODUCTS),
-        tenant=names,
-        nonce=st.none() | names,
-        request=st.none() | names,
-        allowed=st.just(allowed),
-    )
+def choices(allowed: Mapping[str, frozenset[str]] = ALLOWED, *, own: Collection[str] = ()) -> st.SearchStrategy[Choice]:
+    """Any product, and any of these policies for tenant, nonce and request; the last two may name none.
+
+    If there are tenants, each has one of the policies in `own`, and may not name those of the others.
+    """
+
+    def of_a_tenant(tenant: str) -> st.SearchStrategy[Choice]:
+        named = st.sampled_from(sorted(set(allowed) - (set(own) - {tenant, Policies.DEFAULT})))
+        return st.builds(
+            Choice,
+            product=st.sampled_from(PRODUCTS),
+            tenant=st.just(tenant),
+            nonce=st.none() | named,
+            request=st.none() | named,
+            allowed=st.just(allowed),
+        )
+
+    return st.sampled_from(sorted(own or allowed)).flatmap(of_a_tenant)
 
 
 _any_products = st.frozensets(st.sampled_from((*PRODUCTS, "another")), min_size=1)

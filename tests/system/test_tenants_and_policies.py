@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from support.clocks import ManualClock
 from support.documents import imds_answer
 from support.live_documents import current_document
-from support.policy_choices import ALLOWED, Choice, choices
+from support.policy_choices import ALLOWED, OWN, Choice, choices
 from support.services import Answer, RunningServer, running_service
 
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
@@ -41,7 +41,7 @@ def settings_of(directory: Path, tenants: list[str]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, trust_dir: Path) -> Iterator[RunningServer]:
     directory = tmp_path_factory.mktemp("shared")
-    told = settings_of(directory, sorted(ALLOWED)) | {"VERIFIER_TOKEN_AUDIENCE": AUDIENCE}
+    told = settings_of(directory, sorted(OWN)) | {"VERIFIER_TOKEN_AUDIENCE": AUDIENCE}
     with running_service(
         nonce_store=f"sqlite://{directory}/nonces.sqlite3", trust_dir=trust_dir, workers=2, **told
     ) as running:
@@ -54,7 +54,7 @@ def post(service: RunningServer, path: str, choice: Choice, fields: dict[str, ob
 
 
 @settings(max_examples=25, deadline=None)
-@given(choice=choices())
+@given(choice=choices(own=OWN))
 def test_no_nonce_and_no_request_leaves_the_tenants_policy(shared: RunningServer, choice: Choice) -> None:
     issued = post(shared, "/v1/nonces", choice, {"policy": choice.nonce} if choice.nonce else {})
     evidence = imds_answer(current_document(str(issued.json["nonce"]), vm=choice.vm))

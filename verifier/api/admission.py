@@ -155,16 +155,15 @@ class Admission:
         return self.callers().know(authorization_of(current_request()))
 
     def current_policies(self, tenant: Tenant) -> tuple[str, Policies]:
-        """Return the name of the tenant's policy and the rules of all policies, from one snapshot of the settings.
+        """Return the name of the tenant's policy and the policies that it may name, from one snapshot of the settings.
 
         A caller decides how long it takes to send a body, and the settings can change meanwhile. So the policies are
         read right before the appraisal, and not with the tenant's key. Raises RequestError if the tenant was removed.
         """
-        callers = self.callers()
-        return callers.tenants.policy_of(tenant), callers.policies
+        return self.callers().policies_of(tenant)
 
     def policies_of_inspection(self, tenant: Tenant | None) -> tuple[str, Policies]:
-        """Do the same for an inspection. The documents of an administrator, who has no tenant, satisfy `default`."""
+        """Do the same for an inspection. An administrator has no tenant: `default` applies, and each may be named."""
         return (Policies.DEFAULT, self.callers().policies) if tenant is None else self.current_policies(tenant)
 
 

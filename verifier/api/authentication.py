@@ -126,6 +126,8 @@ class Callers:
     # Each known hash, with the caller whose key has it. Made once, because every request compares all hashes.
     _admin_keys: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
     _tenant_keys: tuple[tuple[str, TenantCaller], ...] = field(init=False, repr=False, compare=False)
+    # What `policies_of` returns, by the name of a tenant's policy.
+    _policies_beside: Mapping[str, Policies] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         administrators = ((known, name) for name, known in self.administrators.key_hashes.items())
@@ -138,6 +140,19 @@ class Callers:
         )
         object.__setattr__(self, "_admin_keys", tuple(administrators))
         object.__setattr__(self, "_tenant_keys", tuple(callers))
+        names = {tenant.policy for tenant in self.tenants.key_hashes}
+        beside = {name: self.policies.without(names - {name}) for name in names}
+        object.__setattr__(self, "_policies_beside", beside)
+
+    def policies_of(self, tenant: Tenant) -> tuple[str, Policies]:
+        """Return the name of the tenant's policy, and the policies that its callers may name.
+
+        Those are its own, DEFAULT, and each that no tenant has. The policy of another tenant may hold its customers'
+        machines, and a caller that could name it would learn from the answers what it allows. Raises RequestError if
+        these settings do not have the tenant.
+        """
+        own = self.tenants.policy_of(tenant)
+        return own, self._policies_beside.get(own, self.policies)
 
     def authenticate_administrator(self, authorization: str | None) -> str:
         """Return the name of the admin key in the Authorization header.

@@ -56,8 +56,12 @@ def create_blueprint(service: Service) -> Blueprint:
         caller = service.admission.admit(LimitedPath.NONCES)
         body = read_body(asked, limit=service.maximum_body_bytes)
         binding = json_codec.read_nonce_request(asked.mimetype, body)
+        _, policies = service.admission.current_policies(caller.tenant)
         issued = service.verifier.issue_nonce(
-            tenant=caller.tenant.name, binding=binding, reserve=service.admission.nonce_reservation(caller)
+            tenant=caller.tenant.name,
+            binding=binding,
+            policies=policies,
+            reserve=service.admission.nonce_reservation(caller),
         )
         return serve_json(json_codec.nonce_json(issued), status=201)
 

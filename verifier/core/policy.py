@@ -3,7 +3,7 @@
 An absent claim satisfies no rule and no negation of a rule.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
@@ -252,6 +252,10 @@ class Policies:
             return self.rules[name]
         except KeyError as error:
             raise UnknownPolicyError(f"There is no policy {name[:64]!r} here.") from error
+
+    def without(self, names: Collection[str]) -> "Policies":
+        """Return the policies that have none of these names. DEFAULT stays."""
+        return Policies({name: rule for name, rule in self.rules.items() if name == self.DEFAULT or name not in names})
 
     def apply(self, fresh: _Freshness, names: tuple[str, ...], *, now: datetime) -> Verified[_Freshness]:
         """Hold the document against every policy in `names`, of which there is at least one.

@@ -111,16 +111,17 @@ class Verifier:
         *,
         tenant: str = DEFAULT_TENANT,
         binding: NonceBinding | None = None,
+        policies: Policies | None = None,
         reserve: Callable[[str], None] | None = None,
     ) -> IssuedNonce:
         """Issue a new nonce, with which one document can be accepted.
 
-        `reserve` is called with the nonce before the store keeps it, and may refuse it with an exception.
-        Raises UnknownPolicyError, StoreUnavailable, and what `reserve` raises.
+        `policies` replace those of the verifier. `reserve` is called with the nonce before the store keeps it, and may
+        refuse it with an exception. Raises UnknownPolicyError, StoreUnavailable, and what `reserve` raises.
         """
         binding = binding or NonceBinding()
         if binding.policy:
-            policies_now(self.policies).find(binding.policy)
+            (policies_now(self.policies) if policies is None else policies).find(binding.policy)
         now = self.clock.now()
         record = NonceRecord(
             issued_at=now,

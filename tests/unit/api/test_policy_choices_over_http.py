@@ -1,4 +1,4 @@
-"""Test that callers can add policies to their tenant's policy and cannot remove it."""
+"""Test that callers can add policies to their tenant's policy, cannot remove it, and know none of other tenants."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import documents
 from support.applications import Application, make_application
-from support.policy_choices import ALLOWED, Choice, choices, policies_of
+from support.policy_choices import ALLOWED, OWN, Choice, choices, policies_of
 from support.problems import read_problem
 from werkzeug.test import TestResponse
 
@@ -19,9 +19,9 @@ from verifier.api.authentication import Callers, Tenants
 from verifier.core.policy import Policies
 from verifier.core.tenancy import Tenant
 
-#: One tenant for each policy, with the same name, and its key.
+#: One tenant for each policy in OWN, with the same name, and its key.
 TENANTS = Tenants(
-    key_hashes={Tenant(name=name, policy=name): [hashlib.sha256(name.encode()).hexdigest()] for name in ALLOWED}
+    key_hashes={Tenant(name=name, policy=name): [hashlib.sha256(name.encode()).hexdigest()] for name in OWN}
 )
 #: Does not allow the product of `documents.VM`. The default does.
 STRICT = "db-alone"
@@ -50,7 +50,7 @@ def issue(application: Application, key: str, **binding: str) -> str:
 
 
 @settings(max_examples=100, deadline=None)
-@given(choice=choices(), form=st.sampled_from(["JSON", "DER"]))
+@given(choice=choices(own=OWN), form=st.sampled_from(["JSON", "DER"]))
 def test_policies_of_nonce_and_request_never_replace_the_tenants_policy(
     application: Application, choice: Choice, form: str
 ) -> None:
@@ -70,6 +70,43 @@ def test_policies_of_nonce_and_request_never_replace_the_tenants_policy(
         problem = read_problem(answer.status_code, dict(answer.headers), answer.data)
         assert (answer.status_code, problem["code"]) == (403, "policy-denied")
     assert choice.tenant_allows or answer.status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/v1/nonces", "/v1/attestations", "/v1/inspections"])
+@pytest.mark.parametrize("tenant", sorted(OWN))
+def test_the_policy_of_another_tenant_is_as_unknown_as_one_that_does_not_exist(
+    application: Application, path: str, tenant: str
+) -> None:
+    evidence = {} if path == "/v1/nonces" else documents.imds_answer(documents.document(nonce=documents.NONCE))
+    for name in sorted(OWN - {tenant, Policies.DEFAULT}):
+        others, missing = (
+            post(application, path, tenant, {**evidence, "policy": policy}) for policy in (name, "missing")
+        )
+        problem = read_problem(others.status_code, dict(others.headers), others.data)
+        assert (others.status_code, problem["code"]) == (400, "malformed-request")
+        assert problem["detail"] == missing.get_json()["detail"].replace("missing", name)
+    allowed = {tenant, Policies.DEFAULT, "web-alone"}
+    answers = [post(application, path, tenant, {**evidence, "policy": policy}) for policy in sorted(allowed)]
+    assert 400 not in [answer.status_code for answer in answers]
+
+
+def test_a_nonce_ends_with_the_right_to_name_its_policy(tmp_path: Path) -> None:
+    """Another tenant got the policy after the nonce was issued."""
+
+    def callers(others: str) -> Callers:
+        hashes = {name: [hashlib.sha256(name.encode()).hexdigest()] for name in ("one", "two")}
+        tenants = {Tenant(name="one"): hashes["one"], Tenant(name="two", policy=others): hashes["two"]}
+        return Callers(tenants=Tenants(key_hashes=tenants), policies=policies_of(ALLOWED))
+
+    in_force = [callers("web-alone"), callers("db-alone")]
+    application = make_application(tmp_path, callers=lambda: in_force[-1])
+    nonce = issue(application, "one", policy="web-alone")
+    in_force.pop()
+    vm = Choice(product="web", tenant="default", nonce=None, request=None, allowed=ALLOWED).vm
+    evidence = documents.imds_answer(documents.document(nonce=nonce, vm=vm))
+    denied = post(application, "/v1/attestations", "one", evidence)
+    problem = read_problem(denied.status_code, dict(denied.headers), denied.data)
+    assert (denied.status_code, problem["code"]) == (403, "policy-denied")
 
 
 # --- Attacks from a VM that its tenant's policy refuses and `default` would accept
