@@ -6,6 +6,14 @@ from itertools import islice
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Hooks: the last lines of a run name each failure.
+from support.failures import (
+    pytest_internalerror,
+    pytest_report_to_serializable,
+    pytest_runtest_logreport,
+    pytest_unconfigure,
+)
 from support.redis_server import RedisServer, running_redis_server
 
 # Hooks: every line that the run logs is held against its nonces and documents.
@@ -16,7 +24,16 @@ from support.session_log import (
     pytest_testnodedown,
 )
 
-__all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
+__all__ = [
+    "pytest_configure",
+    "pytest_internalerror",
+    "pytest_report_to_serializable",
+    "pytest_runtest_logreport",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+    "pytest_unconfigure",
+]
 
 # The machine may do other work, so the time of one example says nothing. Tests of costs compare ratios.
 settings.register_profile("suite", deadline=None)
