@@ -2,7 +2,7 @@
 
 tools/sbom_hook.py puts it into the wheel. The same uv.lock and version give the same bytes: there is no serial number
 and no time, which CycloneDX does not require. The packages of all platforms and of the extra `otel` are listed, since
-the release is tested with these versions. The wheel itself contains none of them. Not listed: licences, because
+the release is tested with these versions. The wheel itself contains none of them. Not listed: licenses, because
 uv.lock has none.
 """
 

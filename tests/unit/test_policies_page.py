@@ -46,7 +46,7 @@ def denial(policy: str, made: dict[str, object]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("policy", ["gold", "appliance", "own-licence"])
+@pytest.mark.parametrize("policy", ["gold", "appliance", "own-license"])
 def test_the_examples_accept_the_machine_that_they_are_for(policy: str) -> None:
     assert denial(policy, fields()) == ""
 
@@ -67,9 +67,9 @@ def test_the_pilot_is_of_two_vms() -> None:
 
 def test_shows_the_sentences_that_callers_are_told() -> None:
     theirs = {"publisher": "fabrikam", "product": "other", "name": "standard"}
-    without_licence = fields()
-    del without_licence["licenseType"]
-    told = [denial("gold", fields(plan=theirs)), denial("own-licence", without_licence)]
+    without_license = fields()
+    del without_license["licenseType"]
+    told = [denial("gold", fields(plan=theirs)), denial("own-license", without_license)]
     assert "".join(blocks("text")).splitlines() == told
 
 
