@@ -145,10 +145,11 @@ class KeySetUrl:
             connection.connect()
             with _Deadline(connection.sock) as deadline:
                 headers = {"Accept": "application/json, application/jwk-set+json"}
-                connection.request("GET", self._target, headers=headers)
-                body = _read_body(connection.getresponse())
-                deadline.require_not_passed()
-                return body
+                try:
+                    connection.request("GET", self._target, headers=headers)
+                    return _read_body(connection.getresponse())
+                finally:
+                    deadline.require_not_passed()
         finally:
             connection.close()
 
@@ -183,7 +184,7 @@ class _Deadline:
         self._own.close()
 
     def require_not_passed(self) -> None:
-        """Raise TimeoutError after the deadline: the shutdown looks as if the server had closed the connection."""
+        """Raise TimeoutError after the deadline: the shutdown looks as if the server had closed or reset the connection."""
         if self._passed:
             raise TimeoutError("the key set was not complete in time")
 
