@@ -147,7 +147,8 @@ class KeySetUrl:
                 headers = {"Accept": "application/json, application/jwk-set+json"}
                 try:
                     connection.request("GET", self._target, headers=headers)
-                    return _read_body(connection.getresponse())
+                    with connection.getresponse() as response:
+                        return _read_body(response)
                 finally:
                     deadline.require_not_passed()
         finally:
@@ -184,7 +185,7 @@ class _Deadline:
         self._own.close()
 
     def require_not_passed(self) -> None:
-        """Raise TimeoutError after the deadline: the shutdown looks as if the server had closed or reset the connection."""
+        """Raise TimeoutError after the deadline: the shutdown looks as if the server had ended the connection."""
         if self._passed:
             raise TimeoutError("the key set was not complete in time")
 

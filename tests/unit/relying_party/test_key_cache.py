@@ -399,7 +399,7 @@ def test_what_the_deadline_breaks_is_told_as_the_deadline(monkeypatch: pytest.Mo
 
     with serving(PUBLISHED) as script:
         monkeypatch.setattr(threading, "Timer", PassedTimer)
-        with pytest.raises(TimeoutError, match="^the key set was not complete in time$") as raised:
+        with pytest.raises(TimeoutError, match="the key set was not complete in time") as raised:
             KeySetUrl(script.url)()
     assert isinstance(raised.value.__context__, BrokenPipeError)
 
