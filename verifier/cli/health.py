@@ -42,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     connection = HTTPConnection(match["address"] or match["name"], port, timeout=_SECONDS)
     try:
         connection.request("GET", match["path"] or "/")
-        answer = connection.getresponse()
-        body = answer.read1(_MOST_BYTES)  # `read` takes all that follows a chunk of a negative size
+        with connection.getresponse() as answer:
+            body = answer.read1(_MOST_BYTES)  # `read` takes all that follows a chunk of a negative size
     except (OSError, HTTPException) as error:
         sys.stderr.write(f"health: no answer: {type(error).__name__}\n")
         return _UNHEALTHY

@@ -284,8 +284,8 @@ class _Endpoint:
         try:
             with closing(connection):
                 connection.request(method, self.path, body, {"Content-Type": media_type})
-                answer = connection.getresponse()
-                content = answer.read(_MAX_ANSWER_BYTES)
+                with connection.getresponse() as answer:
+                    content = answer.read(_MAX_ANSWER_BYTES)
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise UnreachableError(f"{self.url} does not answer: {type(error).__name__}.") from error
         return Answer(status=answer.status, retry_after=answer.getheader("Retry-After"), body=_json_object(content))
