@@ -179,17 +179,18 @@ DOCUMENTATION: dict[Code, Documentation] = {
     RequestFault.UNAUTHENTICATED: Documentation(
         status=401,
         title="A valid API key is required",
-        meaning="The request has no Authorization header, more than one, or an unknown key. `/v1/trust` requires an admin key. If "
-        "the service has tenants, nonces and attestations require a backend key or an agent key of a tenant.",
+        meaning="The request has no Authorization header, more than one, or an unknown key. `/v1/trust` requires an admin key, and "
+        "`/v1/decisions` and `/v1/usage` a backend key or an admin key. If the service has tenants, `/v1/inspections` requires one of "
+        "these two too, and nonces and attestations a backend key or an agent key.",
         remedy="Send `Authorization: Bearer KEY` once. To add a key, the operator adds its SHA-256 to the settings. Without "
         "admin keys, `/v1/trust` refuses every request; use `imds-verifier trust` on the host of the service.",
     ),
     RequestFault.FORBIDDEN: Documentation(
         status=403,
         title="This kind of key is not allowed here",
-        meaning="The request sent a backend key or an agent key to an endpoint that needs an admin key, or an admin key to an "
-        "endpoint that needs a key of a tenant.",
-        remedy="Use an admin key for `/v1/trust`, and a backend key or an agent key for nonces and attestations.",
+        meaning="The key is known, but is not of a kind that this endpoint accepts.",
+        remedy="Use an admin key for `/v1/trust`, a backend key or an admin key for `/v1/decisions`, `/v1/usage` and "
+        "`/v1/inspections`, and a backend key or an agent key for nonces and attestations.",
     ),
     RequestFault.RATE_LIMITED: Documentation(
         status=429,

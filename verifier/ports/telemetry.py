@@ -113,11 +113,13 @@ class DecisionsLost:
 class DecisionOutageChanged:
     """An outage of the decision store began with `error`, or ended if `error` is None.
 
-    The process records each once for an outage. `lost` is the number of decisions that were lost in the outage.
+    The process records each once for an outage. `lost` is the number of decisions that were lost in the outage. If
+    `is_stopping`, the outage ends because the process does: the store may still be unavailable.
     """
 
     error: Exception | None
     lost: int
+    is_stopping: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,7 @@ class DecisionWriter:
             left = Counter({stage: len(self._batches[stage]) + len(queue) for stage, queue in self._queues.items()})
         self._lose(LossReason.STOPPED, left)
         if self._in_outage:
-            self._end_outage()
+            self._end_outage(is_stopping=True)
 
     def _run(self) -> None:
         while not self._is_closing:
@@ -137,9 +137,9 @@ class DecisionWriter:
             self._in_outage = True
             self._recorder.record(DecisionOutageChanged(error=error, lost=0))
 
-    def _end_outage(self) -> None:
+    def _end_outage(self, *, is_stopping: bool = False) -> None:
         lost, self._lost, self._in_outage = self._lost, 0, False
-        self._recorder.record(DecisionOutageChanged(error=None, lost=lost))
+        self._recorder.record(DecisionOutageChanged(error=None, lost=lost, is_stopping=is_stopping))
 
     def _next_batch(self, stage: Stage, now: float) -> list[_Waiting]:
         """Return the batch that the store did not take, or a new one, without the decisions that waited too long."""

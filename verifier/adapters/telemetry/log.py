@@ -200,7 +200,9 @@ class LogRecorder:
     def _log_decision_outage(self, event: events.DecisionOutageChanged) -> None:
         if event.error is None:
             level = "error" if event.lost else "info"
-            self._log(level, "decisions kept again", lost=event.lost)
+            self._log(
+                level, "decisions lost at the stop" if event.is_stopping else "decisions kept again", lost=event.lost
+            )
             return
         detail = event.error.detail if isinstance(event.error, Unavailable) else ""
         _write("error", "decisions not kept", _members({"detail": detail, "lost": event.lost}), error=event.error)

@@ -50,6 +50,7 @@ class KeptEvents:
     waiting: int = 0
     lost: list[tuple[Stage, LossReason, int]] = field(default_factory=list)
     outages: list[tuple[Exception | None, int]] = field(default_factory=list)
+    stops: list[bool] = field(default_factory=list)
 
     def record(self, event: Event) -> None:
         match event:
@@ -60,6 +61,7 @@ class KeptEvents:
                 self.lost.append((event.stage, event.reason, event.count))
             case DecisionOutageChanged():
                 self.outages.append((event.error, event.lost))
+                self.stops.append(event.is_stopping)
             case _:
                 raise AssertionError(event)
 
@@ -178,6 +180,7 @@ def test_a_full_queue_of_fresh_decisions_keeps_the_oldest(setup: Setup) -> None:
     assert "slower" in str(error)
     writer.flush(setup.clock())
     assert setup.events.outages[1:] == [(None, 2)]
+    assert setup.events.stops == [False, False]
 
 
 class TestThread:
@@ -225,6 +228,7 @@ class TestThread:
         lost = [(Stage.FRESH, LossReason.STOPPED, 1), (Stage.UNVERIFIED, LossReason.STOPPED, 1)]
         assert sorted(setup.events.lost) == lost
         assert setup.events.outages[-1] == (None, 2)
+        assert setup.events.stops == [False, True]
 
 
 def test_required_decisions_are_written_one_by_one_and_raise_what_the_store_raises(setup: Setup) -> None:

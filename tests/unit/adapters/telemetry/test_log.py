@@ -224,12 +224,14 @@ def test_outage_of_the_decision_store_is_an_error_and_its_end_names_the_losses(
     configure_logging()
     for error, lost in ((StoreUnavailable("The disk is full."), 0), (ValueError("secret"), 0), (None, 0), (None, 3)):
         LogRecorder().record(DecisionOutageChanged(error=error, lost=lost))
-    full, fault, ended, ended_with_loss = lines(capsys)
+    LogRecorder().record(DecisionOutageChanged(error=None, lost=2, is_stopping=True))
+    full, fault, ended, ended_with_loss, stopped = lines(capsys)
     assert (full["event"], full["level"], full["detail"]) == ("decisions not kept", "error", "The disk is full.")
     assert (fault["event"], fault["detail"]) == ("decisions not kept", "")
     assert "secret" not in json.dumps(fault)
     assert (ended["event"], ended["level"], ended["lost"]) == ("decisions kept again", "info", 0)
     assert (ended_with_loss["level"], ended_with_loss["lost"]) == ("error", 3)
+    assert (stopped["event"], stopped["level"], stopped["lost"]) == ("decisions lost at the stop", "error", 2)
 
 
 def test_only_lines_of_a_traced_request_name_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
