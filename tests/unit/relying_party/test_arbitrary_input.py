@@ -1,7 +1,9 @@
 """Arbitrary input: NotVerified is the only exception, and one changed byte is enough for it."""
 
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.relying_party_cases import (
     APPRAISAL,
@@ -54,6 +56,11 @@ def is_accepted(presented: str, made: str | None = None) -> bool:
     return True
 
 
+def assume_another(value: object, valid: object) -> None:
+    """Hypothesis also chooses texts that it finds in the code, such as POST."""
+    assume(json.dumps(value, sort_keys=True) != json.dumps(valid, sort_keys=True))
+
+
 def test_a_token_with_one_changed_byte_is_refused() -> None:
     assert is_accepted(TOKEN)
     assert [other for other in changes(TOKEN) if is_accepted(other)] == []
@@ -73,18 +80,20 @@ def test_text_is_refused(text: str) -> None:
 
 @given(st.sampled_from(sorted(HEADER)), JSON)
 def test_a_header_with_another_value_is_refused(name: str, value: object) -> None:
+    assume_another(value, HEADER[name])
     assert not is_accepted(token(header={name: value}))
 
 
 @given(st.sampled_from([name for name in CLAIMS if name not in {"ear_verifier_id", "jti", "eat_nonce"}]), JSON)
 def test_a_claim_with_another_value_is_refused(name: str, value: object) -> None:
+    assume_another(value, CLAIMS[name])
     far = isinstance(value, int | float) and not isinstance(value, bool)
     assert not is_accepted(token({name: value})) or (far and name in {"iat", "exp"})
 
 
 @given(st.sampled_from(["ear_status", "ear_appraisal_policy_ids", "imds-verifier.claims"]), JSON)
 def test_an_appraisal_with_another_value_is_refused(name: str, value: object) -> None:
-    assert name in APPRAISAL
+    assume_another(value, APPRAISAL[name])
     assert not is_accepted(appraised(**{name: value}))
 
 
@@ -100,11 +109,13 @@ def test_another_confirmation_is_refused(value: object) -> None:
 
 @given(st.sampled_from(sorted(PROOF_HEADER)), JSON)
 def test_a_proof_with_another_header_is_refused(name: str, value: object) -> None:
+    assume_another(value, PROOF_HEADER[name])
     assert not is_accepted(BOUND_TOKEN, proof(header={name: value}))
 
 
 @given(st.sampled_from([name for name in PROOF if name not in {"jti", "iat"}]), JSON)
 def test_a_proof_with_another_claim_is_refused(name: str, value: object) -> None:
+    assume_another(value, PROOF[name])
     assert not is_accepted(BOUND_TOKEN, proof({name: value}))
 
 
@@ -127,6 +138,7 @@ def test_claims_that_are_arbitrary_text_are_refused(header: str, claims: str) ->
 
 @given(st.sampled_from(["kty", "crv", "x", "y"]), JSON)
 def test_an_arbitrary_key_is_refused(name: str, value: object) -> None:
+    assume_another(value, jwk(VM_KEY).get(name))
     for key in (value, {**jwk(VM_KEY), name: value}):
         with pytest.raises(KeyRefused):
             read_key(key)
