@@ -47,7 +47,7 @@ def _value(form: int | None, contents: bytes, field: Field) -> str:
         with suppress(DerError):
             return _text(contents, "utf-8")
         return _hex(contents)
-    if field.name == "keyUsage" and form == BIT_STRING:
+    if field.name == "keyUsage":
         return _key_usage(_bits(contents))
     if form is None:
         return _hex(contents)
@@ -76,7 +76,7 @@ def _oid(contents: bytes) -> str:
         return _hex(contents)
     dotted = der.dotted(contents)
     name = OID_NAMES.get(dotted)
-    return f"{dotted} ({name})" if name else _cut(dotted)
+    return f"{dotted} ({name})" if name else dotted
 
 
 def _bits(contents: bytes) -> bytes:
@@ -116,11 +116,8 @@ def _text(contents: bytes, codec: str) -> str:
         text = contents.decode(codec)
     except UnicodeDecodeError as error:
         raise DerError(f"it has text that is not {codec}") from error
-    return _cut(printable(text[: _MAX_TEXT + 1]))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
+    shown = printable(text[: _MAX_TEXT + 1])
+    return shown if len(shown) <= _MAX_TEXT else f"{shown[:_MAX_TEXT]}..."
 
 
 def _hex(contents: bytes) -> str:

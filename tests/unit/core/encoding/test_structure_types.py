@@ -29,6 +29,12 @@ class Part(NamedTuple):
             yield from member.shown(depth + 1)
 
 
+def nodes(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from nodes(child)
+
+
 def shown(node: Node, depth: int = 0) -> Iterator[tuple[int, str, str]]:
     yield depth, node.name, node.value
     for child in node.children:
@@ -298,6 +304,31 @@ def test_a_field_that_is_repeated_or_out_of_order_has_no_name() -> None:
 
 
 @pytest.mark.parametrize("tag", [0x24, 0x05, 0x1A, 0x82, 0x42])
-def test_a_field_of_another_type_has_no_name(tag: int) -> None:
+def test_an_element_of_another_type_has_no_name(tag: int) -> None:
     other = content_info(primitive("", tag, b"", ""), VERSION)
     assert [name for _, name, _ in shown(read_structure(other.encode()).root)][-2:] == ["", "version"]
+
+
+@pytest.mark.parametrize(
+    ("outer", "name"),
+    [
+        ("eContent", "eContent"),
+        ("subjectPublicKeyInfo", "subjectPublicKey"),
+        ("extension", "extnValue"),
+        ("signerInfo", "sid"),
+        ("contentInfo", "content"),
+    ],
+)
+def test_a_field_of_another_type_has_no_name(outer: str, name: str) -> None:
+    whole = content_info(VERSION, DIGESTS, CONTENT, CERTIFICATES, SIGNERS)
+    root = read_structure(with_another_type(whole, outer, name).encode()).root
+    assert {node.name for node in nodes(root) if node.tag == "[PRIVATE 1]"} == {""}
+
+
+def with_another_type(part: Part, outer: str, name: str) -> Part:
+    """Replace each member of this name by an element of a type that no field has."""
+    members = tuple(
+        Part("", 0xC1) if (part.name, member.name) == (outer, name) else with_another_type(member, outer, name)
+        for member in part.members
+    )
+    return part._replace(members=members)
