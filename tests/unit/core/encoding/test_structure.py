@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.der_parts import oid, sequence, tlv
-from support.documents import document, sample, sign
+from support.documents import NONCE, document, sample, sign
 from support.hostile_structures import HOSTILE_STRUCTURES
 from support.real_samples import REAL_SAMPLES
 
@@ -148,6 +148,7 @@ def test_values_are_short_and_readable() -> None:
         ("0303040f00", "BIT STRING", "0f00"),
         ("030100", "BIT STRING", ""),
         ("03020780", "BIT STRING", "80"),
+        ("03020180", "BIT STRING", "80"),
         (f"0c60 {'41' * 96}", "UTF8String", "A" * 96),
         (f"0c61 {'41' * 97}", "UTF8String", f"{'A' * 96}..."),
         (f"0c62 {'c3a9' * 49}", "UTF8String", "\\xe9" * 24 + "..."),
@@ -205,6 +206,7 @@ def test_an_element_has_its_type_and_value(raw: str, tag: str, value: str) -> No
         ("060180", 0, "Not DER: it has an object identifier that does not end."),
         ("0300", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
         ("03020800", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
+        ("03020880", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
         ("030101", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
         ("0c01ff", 0, "Not DER: it has text that is not utf-8."),
         ("1201ff", 0, "Not DER: it has text that is not ascii."),
@@ -233,6 +235,9 @@ def test_a_fault_is_at_its_offset(raw: str, offset: int, error: str) -> None:
         b"2050010100000Z",
         b"205001010000000Z",
         b"205001010000-1Z",
+        b"2050010100000\xffZ",
+        b"20500101000000ZZ",
+        b"20500101000060Z",
     ],
 )
 def test_a_time_of_another_form_than_that_of_certificates_is_a_fault(contents: bytes) -> None:
@@ -277,6 +282,10 @@ def test_the_first_object_identifier_selects_the_type_of_an_extension() -> None:
 def test_an_unexpected_element_does_not_hide_the_type_of_an_extension() -> None:
     usage = tlv(0x04, tlv(0x03, b"\x00\x00"))
     assert at(extension(tlv(0x05), oid("2.5.29.15"), usage), "extnValue", "keyUsage").value == ""
+
+
+def test_no_log_shows_the_values_of_a_document() -> None:
+    assert NONCE not in repr(read_structure(document()))
 
 
 def test_content_that_is_not_text_is_shown_as_bytes() -> None:
