@@ -61,7 +61,7 @@ MAX_TOLERATED_RSA_BITS: Final = 4096
 MAX_TOLERATED_EXPONENT_BITS: Final = 64
 
 # The caches of the process, in bytes of memory. They use memory only for what was seen. With what they make up, senders
-# can fill CERTIFICATE_CACHE_BYTES, IDENTITY_CACHE_BYTES and half of CHAIN_CACHE_BYTES: 6 MiB in each worker.
+# can fill CERTIFICATE_CACHE_BYTES, IDENTITY_CACHE_BYTES and half of the two for chains: 6 MiB in each worker.
 #: About 2200 real signers whose chain was accepted. Two generations of the regions of all clouds are about 400.
 SIGNER_CACHE_BYTES: Final = 16 * _KIBIBYTE * _KIBIBYTE
 #: About 280 other certificates.
@@ -70,6 +70,8 @@ CERTIFICATE_CACHE_BYTES: Final = 2 * _KIBIBYTE * _KIBIBYTE
 IDENTITY_CACHE_BYTES: Final = 2 * _KIBIBYTE * _KIBIBYTE
 #: One half is for chains, about 2000. The other half is for failures, which a sender can cause.
 CHAIN_CACHE_BYTES: Final = 4 * _KIBIBYTE * _KIBIBYTE
+#: About 30 chains as of other moments, of inspections.
+PAST_CHAIN_CACHE_BYTES: Final = 64 * _KIBIBYTE
 #: About 60 authorities of accepted paths as the second path validator reads them. Senders cannot add any.
 AUTHORITY_CACHE_BYTES: Final = 2 * _KIBIBYTE * _KIBIBYTE
 #: 2048 pairs of trusted certificates. The shipped ones have 67.

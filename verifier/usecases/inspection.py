@@ -7,6 +7,7 @@ from dataclasses import field
 from datetime import datetime
 
 from verifier.core import pipeline
+from verifier.core.bounds import PAST_CHAIN_CACHE_BYTES
 from verifier.core.claims import read_claims
 from verifier.core.encoding.structure import Structure, read_structure
 from verifier.core.envelope import read_envelope
@@ -35,7 +36,6 @@ from verifier.usecases.chain_cache import ChainCache
 
 _NOT_REDEEMED = "an inspection redeems no nonce"
 _COMPARED = "compared with the given nonce; an inspection does not know if it was issued or used before"
-_PAST_CACHE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +68,11 @@ class Inspection:
     checks: tuple[CheckResult, ...]
     #: Those that the document must satisfy, the tenant's first.
     policies: tuple[str, ...]
-    denial: Denial | None = None
-    sha256: str = ""
-    authentic: AuthenticContent | None = None
-    unverified: UnverifiedFindings | None = None
-    structure: Structure | None = None
+    denial: Denial | None
+    sha256: str
+    authentic: AuthenticContent | None
+    unverified: UnverifiedFindings | None
+    structure: Structure | None
 
     def __post_init__(self) -> None:
         if self.authentic is not None and self.unverified is not None:
@@ -114,7 +114,7 @@ class Inspector:
     #: The chains of the present, which live appraisals share.
     chains: ChainCache = field(default_factory=ChainCache)
     #: The chains as of other moments. They would replace those of the present, which have the same keys.
-    past_chains: ChainCache = field(default_factory=lambda: ChainCache(capacity=_PAST_CACHE_BYTES))
+    past_chains: ChainCache = field(default_factory=lambda: ChainCache(capacity=PAST_CHAIN_CACHE_BYTES))
 
     def inspect(
         self, evidence: RawDocument | FormatRefused, question: Question, *, policies: Policies | None = None

@@ -13,7 +13,7 @@ from verifier.core import names
 from verifier.core.bounds import IDENTITY_CACHE_BYTES
 from verifier.core.byte_cache import ByteCache
 from verifier.core.model import NamedContent, SignedContent
-from verifier.core.names import identify_cloud
+from verifier.core.names import claimed_cloud, identify_cloud
 from verifier.core.reasons import Check, Reason, SignerNameRefused
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
@@ -31,10 +31,7 @@ def identify(
     key_usage: frozenset[str] | None = frozenset({"digital_signature"}),
     extended_key_usage: frozenset[str] | None = frozenset({"1.3.6.1.5.5.7.3.1"}),
 ) -> NamedContent:
-    fields = (common_names, dns_names, is_ca, key_usage, extended_key_usage)
-    signer = replace(
-        SIGNER,
-        sha256=hashlib.sha256(repr(fields).encode()).hexdigest(),
+    signer = signer_with(
         common_names=common_names,
         dns_names=dns_names,
         is_ca=is_ca,
@@ -42,6 +39,11 @@ def identify(
         extended_key_usage=extended_key_usage,
     )
     return identify_cloud(SignedContent(sha256="", content=b"", signer=signer, unverified_candidates=()))
+
+
+def signer_with(**changes: object) -> Certificate:
+    """A signer of its own: identities are cached by the SHA-256."""
+    return replace(SIGNER, sha256=hashlib.sha256(repr(changes).encode()).hexdigest(), **changes)  # type: ignore[arg-type]
 
 
 def test_the_content_that_was_signed_is_passed_on() -> None:
@@ -125,6 +127,17 @@ def test_refuses_names_that_do_not_belong_to_exactly_one_cloud(
         identify(common_names=common_names, dns_names=dns_names)
     assert caught.value.reason is Reason.SIGNER_NAME_MISMATCH
     assert caught.value.check is Check.SIGNER_NAME
+
+
+@pytest.mark.parametrize("cloud", Cloud)
+def test_an_unverified_signer_claims_the_cloud_of_its_names(cloud: Cloud) -> None:
+    domain = cloud.domain.encode()
+    assert claimed_cloud(signer_with(common_names=(), dns_names=(b"claimed." + domain,))) is cloud
+
+
+def test_a_signer_that_names_no_cloud_claims_none() -> None:
+    with pytest.raises(SignerNameRefused, match="common name is not in the domain"):
+        claimed_cloud(signer_with(common_names=(b"claimed.example.com",), dns_names=()))
 
 
 def test_refuses_an_authority() -> None:

@@ -428,6 +428,18 @@ class TestPolicies:
         assert "Policy 'gold'" in caught.value.detail
         assert f"It is {refusing.value}." in caught.value.detail
 
+    def test_a_policy_that_is_left_out_does_not_exist(self) -> None:
+        policies = Policies({"gold": Fixed(S), "silver": Fixed(A)})
+        left = policies.without({"gold", "bronze"})
+        assert left.find("silver") is policies.find("silver")
+        with pytest.raises(UnknownPolicyError):
+            left.find("gold")
+
+    def test_the_default_policy_cannot_be_left_out(self) -> None:
+        policies = Policies({Policies.DEFAULT: Fixed(D), "gold": Fixed(S)})
+        left = policies.without({Policies.DEFAULT, "gold"})
+        assert left.find(Policies.DEFAULT) is policies.find(Policies.DEFAULT)
+
     def test_without_policies_every_document_is_refused(self) -> None:
         with pytest.raises(ValueError, match="no policy was applied"):
             Policies().apply(self.redeemed(), (), now=NOW)

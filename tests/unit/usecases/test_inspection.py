@@ -8,7 +8,8 @@ import pytest
 from support import documents
 from support.applications import FixedTrust
 from support.clocks import ManualClock
-from support.documents import NONCE, NOW, document, raw, sample, shared_bundle
+from support.der_parts import integer, sequence
+from support.documents import NONCE, NOW, der, document, raw, sample, shared_bundle, shared_pki
 from support.vectors import find_vector, load_vectors, vectors_trust
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
@@ -21,7 +22,9 @@ from verifier.core.nonces import NonceRecord
 from verifier.core.policy import ClaimIn, ClaimName, Policies, UnknownPolicyError
 from verifier.core.reasons import Check, FormatRefused, Outcome, Reason
 from verifier.core.trust.bundle import TrustBundle
+from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
+from verifier.emulator import cms
 from verifier.ports.stores import NonceKey, Unavailable
 from verifier.ports.trust import TrustSource
 from verifier.usecases.appraise import DEFAULT_TENANT, Verifier
@@ -195,10 +198,34 @@ def test_names_of_no_cloud_claim_none() -> None:
 
 
 def test_other_embedded_certificates_are_shown_and_unreadable_ones_are_left_out() -> None:
-    found = inspect_vector(find_vector("issuer-unpinned/embedded-issuer"))
+    signer, issuer = (der(one.certificate) for one in (shared_pki().signer, shared_pki().issuing_ca))
+    unreadable = sequence(sequence(integer(1), sequence(), sequence()))
+    found = inspect(with_certificates(unreadable, signer, unreadable, issuer))
+    assert found.reason is Reason.DOCUMENT_EXPIRED
     assert found.unverified is not None
-    assert found.unverified.certificates
-    assert found.unverified.signer not in found.unverified.certificates
+    assert found.unverified.signer == Certificate.from_der(signer)
+    assert found.unverified.certificates == (Certificate.from_der(issuer),)
+
+
+def with_certificates(*certificates: bytes) -> bytes:
+    """Return an old document that embeds these certificates."""
+    data = documents.encode(documents.content(created_on=NOW - timedelta(days=2)))
+    signer = shared_pki().signer
+    info = cms.sign_content(data, certificate=signer.certificate, key=signer.key)
+    return cms.SignedData(
+        digest_algorithms=(info.digest_algorithm,), content=data, certificates=certificates, signer_infos=(info,)
+    ).encode()
+
+
+def test_no_log_shows_the_nonce_of_an_inspection_or_what_an_unverified_document_says() -> None:
+    question = Question(nonce=NONCE)
+    verified = inspect(document(), question)
+    assert verified.authentic is not None
+    expired = inspect(document(created_on=NOW - timedelta(days=2)), question)
+    assert expired.unverified is not None
+    for logged in (question, verified, expired):
+        assert NONCE not in repr(logged)
+    assert documents.VM.vm_id not in repr(expired)
 
 
 def test_a_cloud_that_is_not_served_fails_the_chain_check() -> None:
@@ -246,6 +273,7 @@ def test_other_moments_do_not_evict_the_chains_of_the_present() -> None:
     for at in (NOW + timedelta(hours=20), NOW - timedelta(hours=20), NOW):
         assert inspector.inspect(raw(document(created_on=at)), Question(at=at)).reason is None
     assert (chains.misses, len(chains)) == (0, 0)
+    assert inspector.past_chains.hits == 1
     for _ in range(2):
         inspector.inspect(raw(document()), Question())
     assert (chains.misses, chains.hits) == (1, 1)

@@ -4,6 +4,7 @@ The walker reads DER, and goes on where DER is violated as long as it finds elem
 element that has it.
 """
 
+from dataclasses import field
 from typing import Final, NamedTuple
 
 from verifier.core.encoding import der
@@ -43,10 +44,10 @@ class Node:
     header_length: int
     length: int
     tag: str
-    name: str = ""
-    value: str = ""
-    error: str = ""
-    children: tuple["Node", ...] = ()
+    name: str
+    value: str = field(repr=False)
+    error: str
+    children: tuple["Node", ...]
 
     @property
     def end(self) -> int:

@@ -1,5 +1,6 @@
 """Write the value of one primitive element as a short text in printable ASCII, for people."""
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -29,7 +30,8 @@ _MAX_TEXT: Final = 96
 _MAX_HEX: Final = 24
 #: Longer integers are shown in hex, as serial numbers usually are.
 _MAX_DECIMAL_BYTES: Final = 8
-_TIME_BYTES: Final = 15
+#: From Python 3.14 on, fromisoformat reads 24:00:00 as the next day.
+_TIME: Final = re.compile(rb"[0-9]{8}(?:[01][0-9]|2[0-3])[0-9]{4}Z")
 _FIRST_YEAR_OF_CENTURY: Final = b"50"
 
 
@@ -47,7 +49,7 @@ def _value(form: int | None, contents: bytes, field: Field) -> str:
         with suppress(DerError):
             return _text(contents, "utf-8")
         return _hex(contents)
-    if field.name == "keyUsage" and form == BIT_STRING:
+    if field.name == "keyUsage":
         return _key_usage(_bits(contents))
     if form is None:
         return _hex(contents)
@@ -76,37 +78,36 @@ def _oid(contents: bytes) -> str:
         return _hex(contents)
     dotted = der.dotted(contents)
     name = OID_NAMES.get(dotted)
-    return f"{dotted} ({name})" if name else _cut(dotted)
+    return f"{dotted} ({name})" if name else dotted
 
 
 def _bits(contents: bytes) -> bytes:
     """Return the bytes of a BIT STRING without its count of unused bits. Raises DerError."""
-    if not contents or contents[0] > 7 or (contents[0] and len(contents) == 1):  # noqa: PLR2004 - X.690 8.6.2
-        raise DerError("it has a BIT STRING without a valid number of unused bits")
-    return contents[1:]
+    unused, bits = contents[:1], contents[1:]
+    if unused == b"\0" or (bits and unused <= b"\7"):  # X.690 8.6.2
+        return bits
+    raise DerError("it has a BIT STRING without a valid number of unused bits")
 
 
 def _key_usage(contents: bytes) -> str:
-    bits = "".join(f"{byte:08b}" for byte in contents[:2])
+    bits = (bit for byte in contents for bit in f"{byte:08b}")
     return ", ".join(name for name, bit in zip(KEY_USAGES, bits, strict=False) if bit == "1")
 
 
 def _utc_time(contents: bytes) -> str:
     """Return the time in RFC 3339. The century is that of RFC 5280 4.1.2.5.1. Raises DerError."""
-    century = b"19" if contents[:2] >= _FIRST_YEAR_OF_CENTURY else b"20"
+    century = b"19" if contents >= _FIRST_YEAR_OF_CENTURY else b"20"
     return _generalized_time(century + contents)
 
 
 def _generalized_time(contents: bytes) -> str:
     """Return a time in the form of RFC 5280 4.1.2.5.2 in RFC 3339. Raises DerError."""
-    if len(contents) == _TIME_BYTES and contents[:-1].isdigit() and contents.endswith(b"Z"):
+    if _TIME.fullmatch(contents):
         text = contents.decode("ascii")
-        moment = f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:]}"
+        moment = f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:14]}Z"
         with suppress(ValueError):
-            # From Python 3.14 on, fromisoformat reads 24:00:00 as the next day.
-            if contents[8:10] != b"24":
-                datetime.fromisoformat(moment)
-                return moment
+            datetime.fromisoformat(moment)
+            return moment
     raise DerError("it has a time that is not in UTC to the second")
 
 
@@ -116,11 +117,8 @@ def _text(contents: bytes, codec: str) -> str:
         text = contents.decode(codec)
     except UnicodeDecodeError as error:
         raise DerError(f"it has text that is not {codec}") from error
-    return _cut(printable(text[: _MAX_TEXT + 1]))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
+    shown = printable(text[: _MAX_TEXT + 1])
+    return shown if len(shown) <= _MAX_TEXT else f"{shown[:_MAX_TEXT]}..."
 
 
 def _hex(contents: bytes) -> str:

@@ -14,6 +14,7 @@ from verifier.core.encoding.printable import printable
         ("plain 'text'", "plain 'text'"),
         ("a\x1b[2Jb", "a\\x1b[2Jb"),
         ("a\nb\0", "a\\nb\\x00"),
+        ("\x1f \x7f", "\\x1f \\x7f"),
         ("\x7f", "\\x7f"),
         ("für", "f\\xfcr"),
         ("\u202egnp.exe", "\\u202egnp.exe"),

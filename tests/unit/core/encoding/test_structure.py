@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.documents import document, sample
+from support.der_parts import oid, sequence, tlv
+from support.documents import NONCE, document, sample, sign
 from support.hostile_structures import HOSTILE_STRUCTURES
 from support.real_samples import REAL_SAMPLES
 
@@ -40,6 +41,8 @@ def check(raw: bytes) -> Structure:
     for node in nodes(root):
         count += 1
         assert node.header_length >= 1
+        if raw[node.offset] & 0x20:
+            assert node.value == ""
         position = node.offset + node.header_length
         for child in node.children:
             assert position <= child.offset < child.end <= node.end
@@ -123,27 +126,51 @@ def test_values_are_short_and_readable() -> None:
     ("raw", "tag", "value"),
     [
         ("0c02c3a9", "UTF8String", "\\xe9"),
+        ("120133", "NumericString", "3"),
+        ("130141", "PrintableString", "A"),
+        ("1402e941", "TeletexString", "\\xe9A"),
+        ("160141", "IA5String", "A"),
+        ("1a0141", "VisibleString", "A"),
+        ("1c080001f60000000041", "UniversalString", "\\U0001f600A"),
         ("0c03e280ae", "UTF8String", "\\u202e"),
         ("1e0400410042", "BMPString", "AB"),
         ("020200ff", "INTEGER", "255"),
+        (f"0208 7f{'ff' * 7}", "INTEGER", str(2**63 - 1)),
+        (f"0209 00{'ff' * 8}", "INTEGER", f"00{'ff' * 8}"),
         ("0201ff", "INTEGER", "-1"),
         ("0a0102", "ENUMERATED", "2"),
         ("0101ff", "BOOLEAN", "TRUE"),
+        ("010100", "BOOLEAN", "FALSE"),
         ("0500", "NULL", ""),
         ("0403010203", "OCTET STRING", "010203"),
+        (f"0418 {'ab' * 24}", "OCTET STRING", "ab" * 24),
+        (f"0419 {'ab' * 25}", "OCTET STRING", f"{'ab' * 24}..."),
         ("0303040f00", "BIT STRING", "0f00"),
+        ("030100", "BIT STRING", ""),
+        ("03020780", "BIT STRING", "80"),
+        ("03020180", "BIT STRING", "80"),
+        (f"0c60 {'41' * 96}", "UTF8String", "A" * 96),
+        (f"0c61 {'41' * 97}", "UTF8String", f"{'A' * 96}..."),
+        (f"0c62 {'c3a9' * 49}", "UTF8String", "\\xe9" * 24 + "..."),
         ("060355040a", "OBJECT IDENTIFIER", "2.5.4.10 (organizationName)"),
         ("06022a03", "OBJECT IDENTIFIER", "1.2.3"),
         (f"0614 69 {'ff' * 18}7f", "OBJECT IDENTIFIER", f"2.25.{2**133 - 1}"),
+        (f"0618 {'7f' * 24}", "OBJECT IDENTIFIER", f"2.47{'.127' * 23}"),
         (f"0619 {'2a' * 25}", "OBJECT IDENTIFIER", f"{'2a' * 24}..."),
-        ("170d3530303130313030303030305a", "UTCTime", "1950-01-01T00:00:00Z"),
-        ("170d3439303130313030303030305a", "UTCTime", "2049-01-01T00:00:00Z"),
-        ("180f32303530303130313030303030305a", "GeneralizedTime", "2050-01-01T00:00:00Z"),
+        (f"170d {b'500102030405Z'.hex()}", "UTCTime", "1950-01-02T03:04:05Z"),
+        (f"170d {b'491231235958Z'.hex()}", "UTCTime", "2049-12-31T23:59:58Z"),
+        (f"180f {b'20501112101314Z'.hex()}", "GeneralizedTime", "2050-11-12T10:13:14Z"),
         ("8001ab", "[0]", "ab"),
         ("4101ab", "[APPLICATION 1]", "ab"),
         ("c201ab", "[PRIVATE 2]", "ab"),
         ("0d01ab", "[UNIVERSAL 13]", "ab"),
+        ("9001ab", "[16]", "ab"),
         ("9f8101 01 ab", "[129]", "ab"),
+        ("9f81808000 01 ab", "[2097152]", "ab"),
+        ("3000", "SEQUENCE", ""),
+        ("3100", "SET", ""),
+        ("a000", "[0]", ""),
+        (f"0481 80 {'ab' * 128}", "OCTET STRING", f"{'ab' * 24}..."),
     ],
 )
 def test_an_element_has_its_type_and_value(raw: str, tag: str, value: str) -> None:
@@ -156,7 +183,10 @@ def test_an_element_has_its_type_and_value(raw: str, tag: str, value: str) -> No
     [
         ("30", 0, "The element is cut off before its length."),
         ("3082 01", 0, "The length is too large, or it is cut off."),
-        ("3089 010203040506070809", 0, "The length is too large, or it is cut off."),
+        ("3089 000000000000000001 00", 0, "The length is too large, or it is cut off."),
+        ("3088 0000000000000003 020100", 0, "The length has more bytes than it needs."),
+        ("308100", 0, "The length has more bytes than it needs."),
+        (f"048200ff {'00' * 255}", 0, "The length has more bytes than it needs."),
         ("3005 0201", 0, "The element is cut off: its length is 5, but 2 bytes are left."),
         ("3003 020500", 2, "The element is cut off: its length is 5, but 1 bytes are left."),
         ("308103 020100", 0, "The length has more bytes than it needs."),
@@ -165,7 +195,9 @@ def test_an_element_has_its_type_and_value(raw: str, tag: str, value: str) -> No
         ("3080 020100 0000", 5, "DER has no end-of-contents."),
         ("1003 020100", 0, "This type is constructed in DER."),
         ("2403 040100", 0, "This type is primitive in DER."),
-        ("9f818181818101 00", 0, "The number of the tag is too large, or it is cut off."),
+        ("2400", 0, "This type is primitive in DER."),
+        ("2480 0000", 0, "The length is indefinite, which DER does not allow."),
+        ("9f8180808000 00", 0, "The number of the tag is too large, or it is cut off."),
         ("1f", 0, "The number of the tag is too large, or it is cut off."),
         ("0200", 0, "Not DER: it has an empty INTEGER."),
         ("02020001", 0, "Not DER: it has an INTEGER in more bytes than it needs."),
@@ -174,13 +206,16 @@ def test_an_element_has_its_type_and_value(raw: str, tag: str, value: str) -> No
         ("060180", 0, "Not DER: it has an object identifier that does not end."),
         ("0300", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
         ("03020800", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
+        ("03020880", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
         ("030101", 0, "Not DER: it has a BIT STRING without a valid number of unused bits."),
         ("0c01ff", 0, "Not DER: it has text that is not utf-8."),
+        ("1201ff", 0, "Not DER: it has text that is not ascii."),
+        ("1301ff", 0, "Not DER: it has text that is not ascii."),
+        ("1601ff", 0, "Not DER: it has text that is not ascii."),
+        ("1a01ff", 0, "Not DER: it has text that is not ascii."),
+        ("1c0141", 0, "Not DER: it has text that is not utf-32-be."),
         ("1e0141", 0, "Not DER: it has text that is not utf-16-be."),
         ("1700", 0, "Not DER: it has a time that is not in UTC to the second."),
-        ("170d3530303133323030303030305a", 0, "Not DER: it has a time that is not in UTC to the second."),
-        ("170d353030313031303030303030ff", 0, "Not DER: it has a time that is not in UTC to the second."),
-        ("180f32303530303130313234303030305a", 0, "Not DER: it has a time that is not in UTC to the second."),
         ("3000 0101", 0, "2 bytes follow the element, from offset 2 on."),
     ],
 )
@@ -188,6 +223,75 @@ def test_a_fault_is_at_its_offset(raw: str, offset: int, error: str) -> None:
     encoded = bytes.fromhex(raw)
     check(encoded)
     assert errors(encoded)[offset] == error
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"20500132000000Z",
+        b"20500101240000Z",
+        b"20500101000000\xff",
+        b"205001010000000",
+        b"2050010100000Z",
+        b"205001010000000Z",
+        b"205001010000-1Z",
+        b"2050010100000\xffZ",
+        b"20500101000000ZZ",
+        b"20500101000060Z",
+    ],
+)
+def test_a_time_of_another_form_than_that_of_certificates_is_a_fault(contents: bytes) -> None:
+    [root] = nodes(check(tlv(0x18, contents)).root)
+    assert (root.value, root.error) == (contents.hex(), "Not DER: it has a time that is not in UTC to the second.")
+
+
+def test_an_element_of_indefinite_length_ends_at_its_end_of_contents() -> None:
+    root = check(bytes.fromhex("3080 0000 020100")).root
+    assert (root.end, len(root.children)) == (4, 1)
+    inner = check(bytes.fromhex("3009 3080 020100 0000 0500")).root
+    assert [(child.tag, child.end) for child in inner.children] == [("SEQUENCE", 9), ("NULL", 11)]
+
+
+def test_zeros_do_not_end_an_element_of_definite_length() -> None:
+    root = check(bytes.fromhex("3005 0000 020100")).root
+    assert [child.tag for child in root.children] == ["end-of-contents", "INTEGER"]
+
+
+def test_zeros_do_not_end_the_contents_of_an_extension() -> None:
+    opened = extension(oid("2.5.29.37"), tlv(0x04, bytes.fromhex("0000 0500")))
+    assert [child.tag for child in opened.children[-1].children] == ["end-of-contents", "NULL"]
+
+
+def extension(*members: bytes) -> Node:
+    """Return how an extension of these members is shown, in a document that has no other parts."""
+    tbs = sequence(tlv(0xA3, sequence(sequence(*members))))
+    signed_data = sequence(tlv(0xA0, sequence(tbs)))
+    root = check(sequence(oid("1.2.840.113549.1.7.2"), tlv(0xA0, signed_data))).root
+    on_the_way = ("content", "signedData", "certificates", "certificate", "tbsCertificate", "extensions", "extensions")
+    return at(root, *on_the_way, "extension")
+
+
+def test_the_first_object_identifier_selects_the_type_of_an_extension() -> None:
+    usage = tlv(0x04, tlv(0x03, b"\x05\xa0"))
+    assert at(extension(oid("2.5.29.15"), oid("2.5.29.37"), usage), "extnValue", "keyUsage").value == (
+        "digitalSignature, keyEncipherment"
+    )
+    assert at(extension(oid("1.2.3"), oid("2.5.29.15"), usage), "extnValue").children == ()
+
+
+def test_an_unexpected_element_does_not_hide_the_type_of_an_extension() -> None:
+    usage = tlv(0x04, tlv(0x03, b"\x00\x00"))
+    assert at(extension(tlv(0x05), oid("2.5.29.15"), usage), "extnValue", "keyUsage").value == ""
+
+
+def test_no_log_shows_the_values_of_a_document() -> None:
+    assert NONCE not in repr(read_structure(document()))
+
+
+def test_content_that_is_not_text_is_shown_as_bytes() -> None:
+    root = check(sign(b"\xff\x00")).root
+    content = at(root, "content", "signedData", "encapContentInfo", "eContent", "eContent")
+    assert (content.value, content.error) == ("ff00", "")
 
 
 def test_a_document_in_ber_is_shown_to_its_end() -> None:
@@ -240,7 +344,8 @@ def test_the_number_of_nodes_is_bounded() -> None:
     raw = b"\x30\x82" + len(contents).to_bytes(2) + contents
     structure = check(raw)
     assert structure.is_truncated
-    assert sum(1 for _ in nodes(structure.root)) == MAX_NODES
+    assert sum(1 for _ in nodes(structure.root)) == MAX_NODES == 2000
+    assert structure.root.end == len(raw)
     exact = b"\x30\x82" + (len(contents) - 2).to_bytes(2) + contents[2:]
     assert not check(exact).is_truncated
 

@@ -95,6 +95,11 @@ class TestRejectBundle:
         assert decide(first, RejectBundle(bundle=self.bundle(1))) == first
         assert decide(first, RejectBundle(bundle=self.bundle(3))).rejected_bundle == self.bundle(3)
 
+    def test_other_bytes_of_the_same_version_replace_those_before(self) -> None:
+        first = decide(DECISIONS, RejectBundle(bundle=self.bundle(2)))
+        other = replace(self.bundle(2), sha256=TWO)
+        assert decide(first, RejectBundle(bundle=other)).rejected_bundle == other
+
     @pytest.mark.parametrize(
         ("version", "raw", "ends"), [(2, b"", True), (3, b"", True), (1, b"", False), (3, None, False)]
     )
