@@ -132,7 +132,7 @@ def make_site() -> Iterator[Site]:
 
 def wait_for_decisions() -> None:
     """Wait until the workers have written the records of their decisions, whose cost counts too."""
-    time.sleep(_WRITTEN_SECONDS)
+    time.sleep(_WRITTEN_SECONDS)  # a request that asks for them would cost CPU time that is measured
 
 
 def cpu_seconds(process_id: int) -> float:

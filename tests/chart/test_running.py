@@ -2,7 +2,6 @@
 followed."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from support.endpoints_proxy import EndpointsProxy, running_proxy
 from support.live_documents import current_document, current_pki
 from support.load import repeated
 from support.pods import Cluster, Pod, content_of, mount, running_pod
+from support.processes import await_that
 from support.redis_server import RedisServer, running_redis_server
 from support.redis_tls import RedisTls
 from support.services import Answer, Client
@@ -263,13 +263,6 @@ def test_a_rolling_restart_under_load_fails_no_request(
 def await_some(load: Load) -> None:
     enough = len(load.answers) + 20
     await_that(lambda: len(load.answers) >= enough or bool(load.faults))
-
-
-def await_that(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 def in_a_row(condition: Callable[[], bool]) -> Callable[[], bool]:

@@ -81,7 +81,7 @@ def _run(client: Client) -> Run:
 
 
 def _await(condition: Callable[[], bool]) -> None:
-    """Wait for a request that the emulator sees only after the client gave up on it."""
+    """Wait for a request that the emulator sees only after the client gave up on it. The table tells if none comes."""
     deadline = time.monotonic() + _LATE_SECONDS
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -90,7 +90,7 @@ class _Sender:
         number = first
         try:
             while (due := number / rate) < seconds:
-                time.sleep(max(0.0, self._started + due - time.monotonic()))
+                time.sleep(max(0.0, self._started + due - time.monotonic()))  # which keeps the rate
                 self._send(connection, number // _THREADS, number)
                 number += _THREADS
         except Exception as error:  # noqa: BLE001 - of any kind: the test looks at them

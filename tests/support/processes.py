@@ -29,9 +29,11 @@ def _status(process_id: int) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition(":") for line in lines)}
 
 
-def await_that(condition: Callable[[], bool]) -> None:
-    """It holds, within DEADLINE_SECONDS."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+def await_that(
+    condition: Callable[[], bool], *, seconds: float = DEADLINE_SECONDS, told: Callable[[], object] = lambda: ""
+) -> None:
+    """Wait until the condition holds. If it does not within `seconds`, fail with what `told` returns."""
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, told()
         threading.Event().wait(_POLL_SECONDS)

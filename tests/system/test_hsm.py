@@ -13,6 +13,7 @@ from support.javascript_client import JavaScriptClient
 from support.live_documents import current_document
 from support.page_blocks import commands_of, run_commands
 from support.problems import read_problem
+from support.processes import await_that
 from support.services import ADMIN_KEYS, AS_ADMIN, Answer, RunningServer, running_service
 from support.softhsm import PIN, SoftHsm, create_softhsm
 from support.token_checks import ISSUER, Expectations, check_with_joserfc
@@ -112,13 +113,8 @@ def test_lost_hsm_is_unavailable_and_recovers_by_itself(service: RunningServer, 
     assert len(service.request("GET", KEYS).json["keys"]) == 1  # type: ignore[arg-type]  # JSON of our own
 
     hsm.restore()
-    restored = time.monotonic()
-    answer = attest(service, waiting)
-    while answer.status == 503 and time.monotonic() < restored + RECOVERY_SECONDS:
-        time.sleep(0.05)
-        answer = attest(service, waiting)
     # It is the nonce of a request that was refused: the service had not used it.
-    assert answer.status == 200
+    await_that(lambda: attest(service, waiting).status == 200, seconds=RECOVERY_SECONDS)
     assert attest(service, found_out).code == "nonce-replayed"
     assert token_key(service) == (200, "")
     service.process.terminate()

@@ -18,6 +18,7 @@ import pytest
 from support.agents import Agent, build, make_agents
 from support.command_line import Ended, call
 from support.documents import VM
+from support.processes import await_that
 from support.relying_party_cases import b64
 from support.scripted_servers import Request, dead_url, json_reply, serving
 from support.services import RunningServer, running_server, running_service
@@ -159,9 +160,7 @@ def test_watch_renews_the_token_and_the_proof(agent: Agent, vendor: Vendor, tmp_
             [*interpreter(agent), "-c", code, "attest", *options], stdout=subprocess.PIPE, text=True
         )
         try:
-            deadline = time.monotonic() + 60
-            while len(relying_party.requests) < 3 and time.monotonic() < deadline:
-                time.sleep(0.05)
+            await_that(lambda: len(relying_party.requests) >= 3)
             process.send_signal(signal.SIGTERM)
             out, _ = process.communicate(timeout=30)
         finally:

@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 from support.feeds import entry, published
 from support.live_documents import write_current_trust
+from support.processes import await_that
 from support.redis_server import running_redis_server
 from support.rollovers import Rollover, Traffic
 from support.services import Answer, RunningServer, running_service
 from support.tuf_feeds import Feed
 
 from verifier.adapters.trust.published import write_bundle
-
-_WITHIN_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +53,7 @@ class Drill:
         return done.stdout
 
     def until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _WITHIN_SECONDS
-        while not holds():
-            assert time.monotonic() < deadline, self.trust("status")
-            time.sleep(0.1)
+        await_that(holds, told=lambda: self.trust("status"))
 
     def lines(self, event: str) -> list[str]:
         return [line for replica in self.replicas for line in replica.log if f'"event":"{event}"' in line]

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from pathlib import Path
 from support.documents import imds_answer
 from support.feeds import entry, published
 from support.live_documents import current_document, write_current_trust
+from support.processes import await_that
 from support.redis_server import running_redis_server
 from support.rollovers import Rollover
 from support.scripted_servers import Reply, serving
@@ -85,13 +86,6 @@ class Installation:
         return done.stdout + done.stderr
 
 
-def until(holds: Callable[[], bool], told: Callable[[], object]) -> None:
-    deadline = time.monotonic() + _WITHIN_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.1)
-
-
 def test_a_service_follows_a_feed_over_https_whose_server_attacks(tmp_path: Path) -> None:
     """Each attack is told, no verdict changes, and requests are answered while the server says nothing."""
     rollover, attacks = Rollover.happen(), Attacks()
@@ -109,20 +103,20 @@ def test_a_service_follows_a_feed_over_https_whose_server_attacks(tmp_path: Path
             def is_told(sentence: str) -> bool:
                 return any(sentence in line for line in service.log if '"trust feed"' in line)
 
-            until(accepts, lambda: service.log)
+            await_that(accepts, told=lambda: service.log)
             attacks.reply = Reply(body=b" " * (2 * MAX_FILE_BYTES))
-            until(lambda: is_told(f"has more than {MAX_FILE_BYTES} bytes"), lambda: service.log)
+            await_that(lambda: is_told(f"has more than {MAX_FILE_BYTES} bytes"), told=lambda: service.log)
             attacks.reply = Reply(status=302, headers={"Location": private.url})
-            until(lambda: is_told("a feed may not redirect"), lambda: service.log)
+            await_that(lambda: is_told("a feed may not redirect"), told=lambda: service.log)
             (tmp_path / "other").mkdir()
             _, other_authority = server_tls(tmp_path / "other")
             right = ca_file.read_bytes()
             ca_file.write_bytes(other_authority.read_bytes())
-            until(lambda: is_told("its CA is not trusted"), lambda: service.log)
+            await_that(lambda: is_told("its CA is not trusted"), told=lambda: service.log)
             ca_file.write_bytes(right)
             attacks.reply = Reply(never=True)
             asked = len(server.script.requests)
-            until(lambda: len(server.script.requests) >= asked + 2, lambda: service.log)
+            await_that(lambda: len(server.script.requests) >= asked + 2, told=lambda: service.log)
             began = time.monotonic()
             old = imds_answer(current_document(service.issue_nonce()))
             assert service.post_json("/v1/attestations", old).status == 200

@@ -240,7 +240,7 @@ from verifier.__main__ import main
 def be_slow(*_, **__):
     sys.stderr.write("forked\\n")
     sys.stderr.flush()
-    time.sleep(1)
+    time.sleep(1)  # the signal arrives meanwhile
 
 util.set_owner_process = be_slow
 sys.argv = ["imds-verifier", "serve"]

@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from support.agents import EXAMPLES, Agent
+from support.processes import await_that
 from support.scripted_servers import Reply, dead_url, json_reply, problem_reply, serving
 
 from verifier.agent.exit_codes import ExitCode
@@ -93,11 +93,9 @@ def test_interrupt_ends_with_its_own_code(shell: str, tmp_path: Path) -> None:
             start_new_session=True,
             env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "work")},
         )
-        deadline = time.monotonic() + 30
-        while not verifier.requests and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)
         try:
+            await_that(lambda: bool(verifier.requests))
+            os.killpg(process.pid, signal.SIGINT)
             _, err = process.communicate(timeout=30)
         finally:
             process.kill()

@@ -143,7 +143,7 @@ def _try(chosen: Sequence[Any], work: Callable[[Any], bool], limits: _Limits, jo
                 time.monotonic() + limits.wall_seconds,
                 directory,
             )
-        time.sleep(0.002)
+        time.sleep(0.002)  # os.waitpid takes no timeout
         for child, (one, deadline, directory) in list(running.items()):
             done, status = os.waitpid(child, os.WNOHANG)
             if not done and time.monotonic() < deadline:

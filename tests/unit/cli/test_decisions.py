@@ -212,7 +212,7 @@ def test_follow_shows_new_decisions_once(store: Store) -> None:
                 store.append(record_of(later, "north", request_id=request_id(number)))
                 line = process.stdout.readline()
                 assert json.loads(line)["requestId"] == request_id(number)
-            time.sleep(1.5)
+            time.sleep(1.5)  # the command asks again each second, and must print no decision twice
         finally:
             process.terminate()
         rest, _ = process.communicate(timeout=20)

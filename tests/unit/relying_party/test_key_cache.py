@@ -365,7 +365,7 @@ def test_a_connection_has_a_timeout_and_a_deadline_and_leaves_nothing_open(
 
         def run(self) -> None:
             super().run()
-            time.sleep(0.2)
+            time.sleep(0.2)  # so that a caller who does not wait for the end leaves it in timers()
 
     def timers() -> list[bool]:
         return [thread.daemon for thread in threading.enumerate() if isinstance(thread, SlowTimer)]

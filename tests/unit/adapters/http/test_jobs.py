@@ -1,5 +1,6 @@
 """Test that blocking jobs in native threads do not block greenlets."""
 
+import threading
 import time
 from datetime import timedelta
 
@@ -26,7 +27,7 @@ def _fail() -> None:
 
 def test_other_greenlets_go_on_while_a_job_blocks_its_thread() -> None:
     run = NativeThreads(timedelta(seconds=5))
-    job = gevent.spawn(run, lambda: time.sleep(0.3))
+    job = gevent.spawn(run, lambda: time.sleep(0.3))  # a job that blocks
     turns = 0
     while not job.ready():
         gevent.sleep(0.01)
@@ -38,10 +39,13 @@ def test_other_greenlets_go_on_while_a_job_blocks_its_thread() -> None:
 def test_a_job_that_hangs_is_left_in_its_thread() -> None:
     """For example a read from a network file system that is away."""
     run = NativeThreads(timedelta(seconds=5), timedelta(seconds=0.1))
+    released, ended = threading.Event(), threading.Event()
     with pytest.raises(StoreUnavailable, match="did not end in time"):
-        run(lambda: time.sleep(0.5))
+        run(lambda: released.wait(10))
     assert gevent.spawn(gevent.sleep, 0).get() is None
     with pytest.raises(StoreUnavailable, match="did not end in time"):
-        run(lambda: "waits for the thread")
-    gevent.sleep(0.6)
+        run(ended.set)  # which waits for the thread
+    assert not ended.is_set()
+    released.set()
+    assert ended.wait(10)
     assert run(lambda: "done") == "done"
