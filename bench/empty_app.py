@@ -8,15 +8,15 @@ from verifier.adapters.http.process import prepare_process
 prepare_process()
 
 from collections.abc import Mapping  # noqa: E402 - after the patch
-from http import HTTPStatus  # noqa: E402
+from http import HTTPStatus  # noqa: E402 - as above
 
-from flask import Flask, request  # noqa: E402
+from flask import Flask, request  # noqa: E402 - as above
 
-from verifier.adapters.http.options import WorkerApplication  # noqa: E402
-from verifier.adapters.http.server import serve  # noqa: E402
-from verifier.adapters.settings.settings import load_settings  # noqa: E402
-from verifier.ports.telemetry import UnhandledCause  # noqa: E402
-from verifier.startup import server_options  # noqa: E402
+from verifier.adapters.http.options import WorkerApplication  # noqa: E402 - as above
+from verifier.adapters.http.server import serve  # noqa: E402 - as above
+from verifier.adapters.settings.settings import load_settings  # noqa: E402 - as above
+from verifier.ports.telemetry import UnhandledCause  # noqa: E402 - as above
+from verifier.startup import server_options  # noqa: E402 - as above
 
 
 def create() -> WorkerApplication:

@@ -96,7 +96,7 @@ class _AsOnGitHub(Extension):
         super().__init__()
         self._links = links
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802  # the name that Markdown calls
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 - the name that Markdown calls
         # The processors of blocks read it when they are made.
         md.tab_length = 2
         md.build_parser()

@@ -76,7 +76,7 @@ def lost_targets(directory: Path, pages: dict[str, HtmlPage]) -> list[str]:
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
         """Log no request."""
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from support.browsers import open_browser
 from support.decisions import SUBSCRIPTION, claims_of, garbage_of, record_of
 from support.documents import imds_answer
@@ -295,14 +295,14 @@ def test_an_empty_page_is_not_the_end_of_the_search(watched: Watched) -> None:
     """The service may answer with a cursor and no decision. The page goes on until there is one, or no cursor."""
     page, asked = watched.page, []
 
-    def answer(route: object) -> None:
-        url = route.request.url  # type: ignore[attr-defined]
+    def answer(route: Route) -> None:
+        url = route.request.url
         asked.append(url)
         if len(asked) < 4:
             body = {"decisions": [], "cursor": f"page-{len(asked)}"}
-            route.fulfill(json=body)  # type: ignore[attr-defined]
+            route.fulfill(json=body)
         else:
-            route.continue_(url=url.split("&cursor=")[0])  # type: ignore[attr-defined]
+            route.continue_(url=url.split("&cursor=")[0])
 
     page.route("**/v1/decisions?*", answer)
     search(page, REFUSED_VM, key=CONTOSO)

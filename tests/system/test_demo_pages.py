@@ -57,7 +57,8 @@ def test_servers_run_on_until_a_signal(demo: subprocess.Popen[str], stop: signal
         answer = service.request("POST", f"/v1/inspections?at={example.moment}", body, headers=json_type)
         assert answer.json["verdict"] == ("verified" if "verified" in example.vector else "refused")
 
-    shown = json.loads(re.search(r"^    \{$.*^    \}$", said, re.MULTILINE | re.DOTALL)[0])  # type: ignore[index]
+    [printed] = re.findall(r"^    \{$.*^    \}$", said, re.MULTILINE | re.DOTALL)
+    shown = json.loads(printed)
     authorization = {"Authorization": f"Bearer {facts['Admin key']}"}
     assert service.request("GET", f"/v1/decisions/{shown['requestId']}", headers=authorization).json == shown
     assert shown["verdict"] == "verified"

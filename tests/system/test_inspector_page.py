@@ -220,7 +220,7 @@ def test_unverified_claims_are_marked_in_names_that_screen_readers_read(page: Pa
     for title in ("Times", "Chain", "Names of the signer", "Signed content", "Structure", "Answer as JSON"):
         expect(page.get_by_role("region", name=f"{title} unverified")).to_be_visible()
     for picture in page.locator("svg.picture").all():
-        assert "unverified" in picture.locator("title").first.text_content()  # type: ignore[operator]
+        expect(picture.locator("title").first).to_contain_text("unverified")
 
 
 #: A CA of an attacker with this name signs the documents. Its common name is the first attribute.

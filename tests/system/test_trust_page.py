@@ -172,22 +172,24 @@ def confirm(page: Page, verb: str, *, named: str) -> None:
     expect(dialog).to_be_hidden()
 
 
-def discover(service: Service, *authorities: pki.Identity, issuer: str = "", **changes: Any) -> IssuerObservation:  # noqa: ANN401
+def discover(
+    service: Service,
+    *authorities: pki.Identity,
+    issuer: str = "",
+    issuer_urls: tuple[str, ...] = ("http://www.microsoft.com/pkiops/certs/New.crt",),
+) -> None:
     """Record what a document under these authorities makes the service record."""
     subject = authorities[0].certificate.subject.rfc4514_string() if authorities else issuer
-    fields = {
-        "cloud": Cloud.PUBLIC,
-        "issuer": subject,
-        "authority_key_identifier": "0a0b",
-        "issuer_urls": ("http://www.microsoft.com/pkiops/certs/New.crt",),
-        "signer_sha256": "5a" * 32,
-        "seen_at": datetime.now(UTC),
-        **changes,
-    }
-    observation = IssuerObservation(**fields)
+    observation = IssuerObservation(
+        cloud=Cloud.PUBLIC,
+        issuer=subject,
+        authority_key_identifier="0a0b",
+        issuer_urls=issuer_urls,
+        signer_sha256="5a" * 32,
+        seen_at=datetime.now(UTC),
+    )
     with closing(service.registry) as registry:
         registry.record(observation, [der(one.certificate) for one in authorities])
-    return observation
 
 
 def sha256(identity: pki.Identity) -> str:

@@ -234,8 +234,7 @@ class _Connection(HTTPConnection):
     def __init__(self, host: str, opened: socket.socket, timeout: float, *, max_bytes: int) -> None:
         super().__init__(host, timeout=timeout)
         self._opened = opened
-        # http.client only calls it.
-        self.response_class = partial(_Response, max_bytes=max_bytes)  # type: ignore[assignment]
+        self.response_class = partial(_Response, max_bytes=max_bytes)  # type: ignore[assignment]  # only called
 
     def connect(self) -> None:
         self.sock = self._opened

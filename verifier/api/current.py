@@ -9,6 +9,5 @@ if TYPE_CHECKING:
     from flask.ctx import _AppCtxGlobals
     from werkzeug.local import LocalProxy
 
-# Flask documents this method of its proxies ("Notes On Proxies").
-current_request: Callable[[], Request] = cast("LocalProxy[Request]", request)._get_current_object  # noqa: SLF001
-current_state: Callable[[], "_AppCtxGlobals"] = cast("LocalProxy[_AppCtxGlobals]", g)._get_current_object  # noqa: SLF001
+current_request: Callable[[], Request] = cast("LocalProxy[Request]", request)._get_current_object  # noqa: SLF001 - documented in Flask's "Notes On Proxies"
+current_state: Callable[[], "_AppCtxGlobals"] = cast("LocalProxy[_AppCtxGlobals]", g)._get_current_object  # noqa: SLF001 - as above

@@ -6,13 +6,13 @@ from enum import StrEnum
 class RefusalCode(StrEnum):
     """List the codes of NotVerified, each with the reason why the token is refused."""
 
-    TOKEN_TOO_LARGE = "token-too-large"  # noqa: S105 - a code, as those below
+    TOKEN_TOO_LARGE = "token-too-large"  # noqa: S105 - a code
     """It has more than 8 KiB."""
-    TOKEN_MALFORMED = "token-malformed"  # noqa: S105
+    TOKEN_MALFORMED = "token-malformed"  # noqa: S105 - as above
     """It is not three segments of canonical base64url, or its header is not strict JSON."""
-    TOKEN_TYPE_REFUSED = "token-type-refused"  # noqa: S105
+    TOKEN_TYPE_REFUSED = "token-type-refused"  # noqa: S105 - as above
     """`typ` is not `eat+jwt`."""
-    TOKEN_HEADER_REFUSED = "token-header-refused"  # noqa: S105
+    TOKEN_HEADER_REFUSED = "token-header-refused"  # noqa: S105 - as above
     """Its header has `crit`, `jku`, `jwk`, `x5u`, `x5c`, `b64`, `zip` or `enc`."""
     ALGORITHM_REFUSED = "algorithm-refused"
     """`alg` is neither ES256 nor EdDSA (Ed25519), or not that of the key."""
@@ -32,9 +32,9 @@ class RefusalCode(StrEnum):
     """`aud` is another audience, missing or a list."""
     TENANT_MISMATCH = "tenant-mismatch"
     """It was issued to another tenant."""
-    TOKEN_EXPIRED = "token-expired"  # noqa: S105
+    TOKEN_EXPIRED = "token-expired"  # noqa: S105 - as above
     """`exp` is more than 60 s ago."""
-    TOKEN_NOT_YET_VALID = "token-not-yet-valid"  # noqa: S105
+    TOKEN_NOT_YET_VALID = "token-not-yet-valid"  # noqa: S105 - as above
     """`iat` or `nbf` is more than 60 s ahead."""
     NOT_AFFIRMED = "not-affirmed"
     """`ear_status` is not `affirming`."""
@@ -42,9 +42,9 @@ class RefusalCode(StrEnum):
     """It does not name each of `policies`."""
     CONFIRMATION_UNSUPPORTED = "confirmation-unsupported"
     """`cnf` is not exactly a `jkt`."""
-    TOKEN_NOT_BOUND = "token-not-bound"  # noqa: S105
+    TOKEN_NOT_BOUND = "token-not-bound"  # noqa: S105 - as above
     """It has no `cnf`, but a proof, or `bound_only` is set."""
-    TOKEN_REPLAYED = "token-replayed"  # noqa: S105
+    TOKEN_REPLAYED = "token-replayed"  # noqa: S105 - as above
     """It was used before, and `single_use` is set."""
     PROOF_MISSING = "proof-missing"
     """It is bound to a key, and has no proof."""
@@ -70,7 +70,7 @@ class RefusalCode(StrEnum):
     """`htm` is another method."""
     PROOF_URL_MISMATCH = "proof-url-mismatch"
     """`htu` is another URL, or not ASCII."""
-    PROOF_TOKEN_MISMATCH = "proof-token-mismatch"  # noqa: S105
+    PROOF_TOKEN_MISMATCH = "proof-token-mismatch"  # noqa: S105 - as above
     """`ath` is not the digest of the token."""
     PROOF_EXPIRED = "proof-expired"
     """The proof was made more than 120 s ago."""
