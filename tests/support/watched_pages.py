@@ -1,10 +1,10 @@
 """Watch a page of the service in a real Chromium: what went wrong in it, and who cannot use it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 from support.browsers import DESKTOP, PHONE, violations
 
 
@@ -40,6 +40,26 @@ class Watched:
         yield watched
         context.close()
         assert watched.faults == [], watched.faults
+
+    def assert_busy_until_the_last_answer(
+        self, path: str, start: Callable[[], object], again: Callable[[], object]
+    ) -> None:
+        """Start a request that has no answer, then one that aborts it. The result is busy until the second answer."""
+        page, routes, states = self.page, [], []
+
+        def answer(route: Route) -> None:
+            routes.append(route)
+            if len(routes) > 1:
+                states.append(page.locator("#result").get_attribute("aria-busy"))
+                route.continue_()
+
+        page.route(f"**{path}", answer)
+        with page.expect_request(f"**{path}"):
+            start()
+        with page.expect_response(f"**{path}"):
+            again()
+        expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        assert states == ["true"], states
 
     def assert_accessible(self) -> None:
         """Check the page as it is now: axe in light and dark and on a phone, and no sideways scrolling of the page."""

@@ -310,6 +310,15 @@ def test_an_empty_page_is_not_the_end_of_the_search(watched: Watched) -> None:
     assert [url.partition("cursor=")[2] for url in asked] == ["", "page-1", "page-2", "page-3"]
 
 
+def test_the_result_stays_busy_while_a_later_search_runs(watched: Watched) -> None:
+    page = watched.page
+    field = page.get_by_label("VM, subscription or request")
+    watched.assert_busy_until_the_last_answer(
+        "/v1/decisions?*", lambda: search(page, REFUSED_VM, key=CONTOSO), lambda: field.press("Enter")
+    )
+    expect(page.locator(".decision")).to_have_count(1)
+
+
 @pytest.mark.parametrize(
     ("key", "status", "sentence"),
     [

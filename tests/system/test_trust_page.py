@@ -320,6 +320,13 @@ def test_each_certificate_has_a_bar_with_its_state_in_words(watched: Watched, se
     expect(fields).to_contain_text(next(one["sha1"] for one in entries if "Staged CA" in one["subject"]))
 
 
+def test_the_result_stays_busy_while_a_later_request_runs(watched: Watched) -> None:
+    page = watched.page
+    key = page.get_by_label("API key")
+    watched.assert_busy_until_the_last_answer("/v1/trust", lambda: show(page), lambda: key.press("Enter"))
+    expect(page.get_by_role("heading", name="Certificates of each cloud")).to_be_visible()
+
+
 @pytest.mark.parametrize(
     ("key", "status", "sentence"),
     [

@@ -62,18 +62,23 @@ export function onKeyEntered(start) {
   byId("key-form").addEventListener("submit", start);
 }
 
+/** How much work runs in each box. Work that was aborted ends only after the next work has begun. */
+const running = new WeakMap();
+
 /**
  * Mark a box as busy while `work` runs. Its button keeps the focus, so it is not disabled: it only says so, and a second
  * press does nothing.
  */
 export async function busy(box, button, work) {
   if (button?.getAttribute("aria-disabled") === "true") return undefined;
+  running.set(box, (running.get(box) ?? 0) + 1);
   box.setAttribute("aria-busy", "true");
   button?.setAttribute("aria-disabled", "true");
   try {
     return await work();
   } finally {
-    box.removeAttribute("aria-busy");
+    running.set(box, running.get(box) - 1);
+    if (running.get(box) === 0) box.removeAttribute("aria-busy");
     button?.removeAttribute("aria-disabled");
   }
 }
