@@ -2,7 +2,7 @@
 followed."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from support.endpoints_proxy import EndpointsProxy, running_proxy
 from support.live_documents import current_document, current_pki
 from support.load import repeated
 from support.pods import Cluster, Pod, content_of, mount, running_pod
-from support.processes import await_that
+from support.processes import await_everywhere, await_that
 from support.redis_server import RedisServer, running_redis_server
 from support.redis_tls import RedisTls
 from support.services import Answer, Client
@@ -265,11 +265,6 @@ def await_some(load: Load) -> None:
     await_that(lambda: len(load.answers) >= enough or bool(load.faults))
 
 
-def in_a_row(condition: Callable[[], bool]) -> Callable[[], bool]:
-    """Each worker answers by what it knows: so many times in a row are all of them."""
-    return lambda: all(condition() for _ in range(12))
-
-
 def test_a_config_map_brings_a_pin_and_a_policy_live(tmp_path: Path, redis_secret: dict[str, dict[str, bytes]]) -> None:
     """Those of an upgrade whose Deployment is the one before: kubelet swaps what is mounted, and nothing is started."""
     before = render(without_tenants("default"))
@@ -293,11 +288,11 @@ def test_a_config_map_brings_a_pin_and_a_policy_live(tmp_path: Path, redis_secre
         assert not knows_the_policy()
         for volume in ("trust", "settings"):
             mount(pod.mounts[f"/etc/imds-verifier/{volume}"], content_of(find(after, "ConfigMap", f"{NAME}-{volume}")))
-        await_that(in_a_row(lambda: attest().status == 200))
-        await_that(in_a_row(knows_the_policy))
+        await_everywhere(lambda: attest().status == 200)
+        await_everywhere(knows_the_policy)
         # And back: what an upgrade took away counts no more.
         for volume in ("trust", "settings"):
             mount(pod.mounts[f"/etc/imds-verifier/{volume}"], content_of(find(before, "ConfigMap", f"{NAME}-{volume}")))
-        await_that(in_a_row(lambda: attest().code == "issuer-unpinned"))
-        await_that(in_a_row(lambda: not knows_the_policy()))
+        await_everywhere(lambda: attest().code == "issuer-unpinned")
+        await_everywhere(lambda: not knows_the_policy())
         assert pod.process.poll() is None

@@ -6,61 +6,24 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
 from redis.crc import key_slot
 from support.redis_server import RedisServer, running_redis_server
+from support.trust_registry_calls import CALLS, DECIDED, EVENT, FEED, HOUR, NONCONFORMING, NOW, OBSERVATION
 
 from verifier.adapters.redis.link import RedisLink
 from verifier.adapters.redis.trust_registry import PREFIX, RedisTrustRegistry
 from verifier.core.discovery import IssuerObservation
-from verifier.core.nonconforming import NonconformingDocument
-from verifier.core.trust.bundle import Denials
 from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.trust import FeedState, TrustAuditEvent, TrustRegistry
+from verifier.ports.trust import FeedState, TrustRegistry
 
-NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 TIMEOUT = timedelta(seconds=0.3)
-EVENT = TrustAuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
-DECIDED = OperatorDecisions(denials=Denials(spki_sha256=frozenset({"ab"})))
-OBSERVATION = IssuerObservation(
-    cloud=Cloud.PUBLIC,
-    issuer="CN=Unknown CA",
-    authority_key_identifier="0011",
-    issuer_urls=(),
-    signer_sha256="aa" * 32,
-    seen_at=NOW,
-)
-NONCONFORMING = NonconformingDocument(
-    issuer="CN=Pinned CA",
-    pin_sha256="aa" * 32,
-    clouds=frozenset({Cloud.PUBLIC}),
-    signer_sha256="bb" * 32,
-    document_sha256="cc" * 32,
-    detail="Two of an element.",
-    seen_at=NOW,
-)
-FEED = FeedState(metadata={"timestamp.json": b"{}"}, offered=b"{}" * 10_000, checked_at=NOW)
-CALLS: list[Callable[[TrustRegistry], object]] = [
-    lambda registry: registry.revision(),
-    lambda registry: registry.decisions(),
-    lambda registry: registry.decide(DECIDED, EVENT, expected=0),
-    lambda registry: registry.discovered(),
-    lambda registry: registry.record(OBSERVATION, [b"der"]),
-    lambda registry: registry.claim("fetch", lasting=HOUR),
-    lambda registry: registry.is_claimed("fetch"),
-    lambda registry: registry.audit_log(most=10),
-    lambda registry: registry.record_nonconforming(NONCONFORMING),
-    lambda registry: registry.nonconforming(),
-    lambda registry: registry.feed(),
-    lambda registry: registry.keep_feed(FEED, expected=0),
-]
 
 
 @contextmanager

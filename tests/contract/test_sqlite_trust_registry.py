@@ -5,56 +5,20 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.trust_registry_calls import CALLS, EVENT, HOUR, NONCONFORMING, NOW, OBSERVATION
 
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
-from verifier.core.discovery import IssuerObservation
-from verifier.core.nonconforming import NonconformingDocument
 from verifier.core.trust.bundle import Denials
-from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.trust import FeedState, TrustAuditEvent, TrustRegistry
+from verifier.ports.trust import FeedState, TrustRegistry
 
-NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 MOMENT = timedelta(microseconds=1)
-EVENT = TrustAuditEvent(at=NOW, by="ann", what="reject", subject="ab", before="", after="rejected")
-OBSERVATION = IssuerObservation(
-    cloud=Cloud.PUBLIC,
-    issuer="CN=Unknown CA",
-    authority_key_identifier="0011",
-    issuer_urls=(),
-    signer_sha256="aa" * 32,
-    seen_at=NOW,
-)
-NONCONFORMING = NonconformingDocument(
-    issuer="CN=Pinned CA",
-    pin_sha256="aa" * 32,
-    clouds=frozenset({Cloud.PUBLIC}),
-    signer_sha256="bb" * 32,
-    document_sha256="cc" * 32,
-    detail="Two of an element.",
-    seen_at=NOW,
-)
-CALLS: list[Callable[[TrustRegistry], object]] = [
-    lambda registry: registry.revision(),
-    lambda registry: registry.decisions(),
-    lambda registry: registry.decide(OperatorDecisions(), EVENT, expected=0),
-    lambda registry: registry.discovered(),
-    lambda registry: registry.record(OBSERVATION, [b"der"]),
-    lambda registry: registry.claim("fetch", lasting=HOUR),
-    lambda registry: registry.is_claimed("fetch"),
-    lambda registry: registry.audit_log(most=10),
-    lambda registry: registry.record_nonconforming(NONCONFORMING),
-    lambda registry: registry.nonconforming(),
-    lambda registry: registry.feed(),
-    lambda registry: registry.keep_feed(FeedState(), expected=0),
-]
 
 
 @pytest.fixture

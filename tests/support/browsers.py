@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
@@ -28,35 +28,6 @@ def open_browser() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=found, args=options)
         yield running
         running.close()
-
-
-@contextmanager
-def watched_page(
-    browser: Browser, address: str, *, allowed: tuple[str, ...] = (), viewport: ViewportSize = DESKTOP
-) -> Iterator[Page]:
-    """A new page. Afterwards, the browser has asked no other host and reported no error but those with `allowed` words.
-
-    Chromium reports a violation of the Content-Security-Policy as an error.
-    """
-    found: list[str] = []
-
-    def see_request(request: Request) -> None:
-        if not request.url.startswith((address, "data:", "blob:")):
-            found.append(f"request: {request.url}")
-
-    def see_message(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and not any(words in message.text for words in allowed):
-            found.append(f"console: {message.text}")
-
-    opened_in = browser.new_context(color_scheme="light", viewport=viewport)
-    opened_in.on("request", see_request)
-    page = opened_in.new_page()
-    page.on("console", see_message)
-    page.on("pageerror", lambda error: found.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: found.append(f"dialog: {dialog.message}"))
-    yield page
-    opened_in.close()
-    assert found == []
 
 
 def violations(page: Page, *rules: str) -> list[str]:

@@ -5,7 +5,6 @@ are those of one case, and the tenant `default` posts.
 """
 
 import json
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+from support.local_servers import serving_in_thread
 from support.vectors import VECTORS
 
 from verifier.cli.conformance_cases import Case, build_case
@@ -77,11 +77,9 @@ def with_moments(fields: dict[str, object]) -> dict[str, object]:
 @contextmanager
 def serve(service: ConformanceService) -> Iterator[str]:
     """Serve until the context ends, and return the address, e.g. http://127.0.0.1:8080."""
-    with ExitStack() as state, make_server("127.0.0.1", 0, Adapter(service, state), handler_class=_Silent) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with (
+        ExitStack() as state,
+        make_server("127.0.0.1", 0, Adapter(service, state), handler_class=_Silent) as server,
+        serving_in_thread(server),
+    ):
+        yield f"http://127.0.0.1:{server.server_port}"

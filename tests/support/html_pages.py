@@ -1,7 +1,6 @@
 """Read what a built HTML page links to, and serve a folder of such pages."""
 
 import posixpath
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from support.local_servers import serving_in_thread
 
 #: The elements that make a browser load something, each with the attribute that says what.
 _LOADING = {"link": "href", "script": "src", "img": "src", "source": "src", "iframe": "src", "object": "data"}
@@ -83,11 +84,6 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 @contextmanager
 def serving(directory: Path) -> Iterator[str]:
     """Serve the folder on a free port, and give its address with a slash at the end."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(directory))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    handler = partial(_QuietHandler, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving_in_thread(server):
+        yield f"http://127.0.0.1:{server.server_port}/"

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 from support.documents import around, shared_pki
+from support.local_servers import serving_in_thread
 
 from verifier.adapters.aia.addresses import PublicAddress
 from verifier.adapters.aia.fetcher import AiaFetcher
@@ -157,16 +158,11 @@ def _serving(made: Internet, tls: ssl.SSLContext | None) -> Iterator[int]:
         # Handlers end with their connections, and are waited for.
         daemon_threads = False
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        # Polling often only makes the shutdown quick.
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with Server(("127.0.0.1", 0), Handler) as server, serving_in_thread(server):
         try:
             yield int(server.server_address[1])
         finally:
             made.stop()
-            server.shutdown()
-            thread.join()
 
 
 def pem(*certificates: x509.Certificate) -> bytes:

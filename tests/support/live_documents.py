@@ -25,7 +25,11 @@ def current_document(nonce: str | None, *, vm: VirtualMachine = documents.VM) ->
 
 def write_current_trust(directory: Path) -> Path:
     """`directory` is a trust directory that makes a service accept the current PKI's documents, and only those."""
-    made = current_pki()
+    return write_trust_in(current_pki(), directory)
+
+
+def write_trust_in(made: pki.Pki, directory: Path) -> Path:
+    """Trust one PKI for the cloud Public."""
     write_trust_directory(
         directory,
         cloud=AzureCloud.PUBLIC,

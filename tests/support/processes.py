@@ -7,6 +7,7 @@ from pathlib import Path
 
 DEADLINE_SECONDS = 60
 _POLL_SECONDS = 0.02
+_IN_A_ROW = 16
 
 
 def children_of(process_id: int) -> list[int]:
@@ -37,3 +38,16 @@ def await_that(
     while not condition():
         assert time.monotonic() < deadline, told()
         threading.Event().wait(_POLL_SECONDS)
+
+
+def await_everywhere(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds in all workers of a service.
+
+    No answer says which worker gives it. If the condition holds so many times in a row, it holds in each.
+    """
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    in_a_row = 0
+    while in_a_row < _IN_A_ROW:
+        in_a_row = in_a_row + 1 if condition() else 0
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)

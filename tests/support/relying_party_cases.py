@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,7 +16,18 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 NOW = datetime(2026, 11, 29, 12, 0, 0, tzinfo=UTC)
 URL = "https://licensing.example.com/licenses"
-EXPECTED = {
+
+
+class Expected(TypedDict):
+    """The options of a ResultVerifier that say whose tokens it accepts."""
+
+    issuer: str
+    audience: str
+    tenant: str
+    policies: list[str]
+
+
+EXPECTED: Expected = {
     "issuer": "https://verifier.example.com",
     "audience": "contoso",
     "tenant": "contoso",

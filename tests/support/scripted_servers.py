@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPConnection, IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event
 from urllib.parse import urlsplit
+
+from support.local_servers import serving_in_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,21 +128,16 @@ def serving(*replies: Step, tls: ssl.SSLContext | None = None) -> Iterator[Scrip
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name for it
             del format, args
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    script.url = f"http://127.0.0.1:{server.server_port}"
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-        script.url = f"https://localhost:{server.server_port}"
-    # Polling often only makes the shutdown quick.
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield script
-    finally:
-        stopping.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        script.url = f"http://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            script.url = f"https://localhost:{server.server_port}"
+        with serving_in_thread(server):
+            try:
+                yield script
+            finally:
+                stopping.set()
 
 
 def dead_url() -> str:

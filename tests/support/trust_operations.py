@@ -11,6 +11,7 @@ from support.certificates import make_authority
 from support.clocks import ManualClock
 from support.documents import NOW, around, der, shared_pki, spare_key
 from support.feeds import feed_of
+from support.live_documents import write_trust_in
 
 from verifier.adapters.feed.client import open_feed
 from verifier.adapters.sqlite.trust_registry import SqliteTrustRegistry
@@ -22,8 +23,6 @@ from verifier.core.discovery import IssuerObservation
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import Cloud
 from verifier.emulator import pki
-from verifier.emulator.clouds import AzureCloud
-from verifier.emulator.trust_directory import TrustedCertificate, write_trust_directory
 from verifier.ports.telemetry import Event, TrustChanged
 from verifier.ports.trust import TrustAuditEvent
 from verifier.usecases.trust_administration import TrustAdministration
@@ -146,15 +145,7 @@ def make_operations(directory: Path) -> Operations:
 
 
 def write_trust(directory: Path) -> None:
-    made = shared_pki()
-    write_trust_directory(
-        directory,
-        cloud=AzureCloud.PUBLIC,
-        certificates=(
-            TrustedCertificate(name="root", role="root", certificate=made.root.certificate),
-            TrustedCertificate(name="issuing-ca", role="intermediate", certificate=made.issuing_ca.certificate),
-        ),
-    )
+    write_trust_in(shared_pki(), directory)
     # Trust the same two certificates for another cloud. The emulator cannot write that.
     manifest = directory / "manifest.toml"
     text = manifest.read_text("utf-8")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 from support.browsers import DESKTOP, PHONE, violations
@@ -19,17 +20,22 @@ class Watched:
 
     @classmethod
     @contextmanager
-    def opened(cls, browser: Browser, address: str) -> Iterator["Watched"]:
-        """Open an empty page for the service at `address`. At the end, it must have no faults."""
-        context = browser.new_context(color_scheme="light", reduced_motion="reduce", viewport=DESKTOP)
+    def opened(
+        cls, browser: Browser, address: str, *, allowed: tuple[str, ...] = (), has_motion: bool = False
+    ) -> Iterator["Watched"]:
+        """Open an empty page for the server at `address`. At the end, it must have no faults but those with `allowed`
+        words."""
+        motion: Literal["no-preference", "reduce"] = "no-preference" if has_motion else "reduce"
+        context = browser.new_context(color_scheme="light", reduced_motion=motion, viewport=DESKTOP)
         watched = cls(context.new_page())
 
         def see_request(request: Request) -> None:
-            if not request.url.startswith((f"{address}/", "data:", "blob:")):
+            if not request.url.startswith((f"{address.removesuffix('/')}/", "data:", "blob:")):
                 watched.faults.append(f"request: {request.url}")
 
         def see_message(message: ConsoleMessage) -> None:
-            is_expected = any(f"responded with a status of {status} " in message.text for status in watched.expected)
+            answers = (f"responded with a status of {status} " for status in watched.expected)
+            is_expected = any(words in message.text for words in (*allowed, *answers))
             if message.type in {"error", "warning"} and not is_expected:
                 watched.faults.append(f"console: {message.text}")
 
@@ -75,3 +81,10 @@ class Watched:
         page.set_viewport_size(DESKTOP)
         assert page.evaluate("document.documentElement.scrollWidth") <= DESKTOP["width"]
         assert found == [], found
+
+
+@contextmanager
+def watched_page(browser: Browser, address: str, *, allowed: tuple[str, ...] = ()) -> Iterator[Page]:
+    """Open an empty page for tests that need only the page. It moves as it does for most people."""
+    with Watched.opened(browser, address, allowed=allowed, has_motion=True) as watched:
+        yield watched.page

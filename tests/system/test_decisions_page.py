@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
-from support.browsers import open_browser
 from support.decisions import SUBSCRIPTION, claims_of, garbage_of, record_of
 from support.documents import imds_answer
 from support.live_documents import current_document, write_current_trust
@@ -134,12 +133,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         VERIFIER_ADMIN_KEYS=json.dumps({"ann": hash_of(ADMIN)}),
     ) as service:
         yield Kept(service=service, now=now)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as running:
-        yield running
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from playwright.sync_api import Browser, FilePayload, Page, expect
 from support import documents
-from support.browsers import PHONE, open_browser, violations, watched_page
+from support.browsers import PHONE, violations
 from support.hostile_texts import HIDDEN, LONG, SCRIPT, forged_document, genuine_document
 from support.live_documents import current_document
 from support.services import RunningServer, running_service
 from support.tenant_keys import hash_of
 from support.vectors import VECTORS, find_vector, load_vectors
+from support.watched_pages import watched_page
 
 from verifier.api.pages.examples import EXAMPLES
 from verifier.cli.conformance_cases import Case
@@ -78,12 +79,6 @@ def representative(reason: Reason) -> Case:
 
 
 POLICY_DENIED = representative(Reason.POLICY_DENIED)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

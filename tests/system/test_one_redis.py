@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.concurrent_clients import Told, make_bodies, post_all, under_load
+from support.processes import await_that
 from support.redis_groups import ask
 from support.redis_server import RedisServer, running_redis_server
 from support.services import ADMIN_KEYS, AS_ADMIN, RunningServer, running_service
@@ -94,7 +95,7 @@ def test_answers_503_while_redis_is_unavailable_and_accepts_no_document_twice_af
     hangs = fault.name == "hanging"
     bodies = make_bodies(services[0].url, 80)
     with under_load(urls_of(services), bodies) as load:
-        wait_for(lambda: len(load.acceptances) >= 20)
+        await_that(lambda: len(load.acceptances) >= 20)
         fault.begin(redis)
         away = time.monotonic()
         try:
@@ -103,8 +104,8 @@ def test_answers_503_while_redis_is_unavailable_and_accepts_no_document_twice_af
             leaving = time.monotonic()
             fault.end(redis)
             back = time.monotonic()
-        wait_for(lambda: any(told.ended > back and told.status in {200, 201, 409} for told in load.told))
-        wait_for(lambda: len(load.within(back, time.monotonic())) > 100)
+        await_that(lambda: any(told.ended > back and told.status in {200, 201, 409} for told in load.told))
+        await_that(lambda: len(load.within(back, time.monotonic())) > 100)
     assert_unavailable(load.within(away, leaving))
     # Requests that hung at the beginning cost one timeout. Later ones are answered at once.
     assert_quick(load.within(away + (TIMEOUT_SECONDS + 0.5 if hangs else 0), leaving))
@@ -130,13 +131,6 @@ def assert_quick(told: list[Told]) -> None:
     assert sorted(one.seconds for one in told)[len(told) * 9 // 10] < 0.25
 
 
-def wait_for(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
-
-
 def test_is_not_ready_while_the_store_hangs_and_counts_the_open_circuit(
     services: list[RunningServer], redis: RedisServer
 ) -> None:
@@ -148,7 +142,7 @@ def test_is_not_ready_while_the_store_hangs_and_counts_the_open_circuit(
         assert time.monotonic() - began < TIMEOUT_SECONDS
         assert (ready.status, b"did not answer in time" in ready.body) == (503, True)
         assert servers_away(service) == 1
-    wait_for(lambda: service.request("GET", "/readyz").status == 200)
+    await_that(lambda: service.request("GET", "/readyz").status == 200)
     assert servers_away(service) == 0
 
 

@@ -13,6 +13,7 @@ import pytest
 from support.documents import imds_answer
 from support.live_documents import current_document
 from support.load import repeated
+from support.processes import await_everywhere
 from support.services import Answer, RunningServer, running_service
 
 _ROTATIONS = 20
@@ -113,16 +114,6 @@ def is_known(service: RunningServer, policy: str) -> bool:
     answer = service.post_json("/v1/nonces", {"policy": policy})
     assert answer.status in {201, 400}, answer.body
     return answer.status == 201
-
-
-def await_everywhere(condition: Callable[[], bool]) -> None:
-    """Each worker answers by its own settings, and nobody says which one answers: so many times in a row are all."""
-    deadline = time.monotonic() + _WITHIN_SECONDS
-    in_a_row = 0
-    while in_a_row < 12:
-        in_a_row = in_a_row + 1 if condition() else 0
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 def in_force(service: RunningServer, state: State, before: State) -> bool:

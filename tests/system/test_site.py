@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browsers import PHONE, open_browser, violations, watched_page
+from support.browsers import PHONE, violations
 from support.html_pages import HtmlPage, is_elsewhere, lost_targets, read_pages, serving
+from support.watched_pages import watched_page
 
 ROOT = Path(__file__).parents[2]
 #: One page of each kind: long text, a tutorial, wide tables, an API, a diagram.
@@ -48,12 +49,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     done = run("make", "docs", f"SITE={directory}")
     assert done.returncode == 0, done.stdout
     return Site(directory=directory, said=done.stdout, pages=read_pages(directory))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

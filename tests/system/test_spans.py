@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from support.local_servers import serving_in_thread
 from support.services import running_service
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -37,15 +37,9 @@ class _Collector(BaseHTTPRequestHandler):
 @contextmanager
 def running_collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     kept: list[tuple[str, bytes]] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Collector", (_Collector,), {"kept": kept}))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    handler = type("Collector", (_Collector,), {"kept": kept})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving_in_thread(server):
         yield f"http://127.0.0.1:{server.server_port}", kept
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def spans_in(kept: list[tuple[str, bytes]]) -> list[Span]:

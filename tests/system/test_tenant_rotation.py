@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.live_documents import current_document
 from support.load import repeated
+from support.processes import await_everywhere
 from support.services import Answer, RunningServer, running_service
 
 _ROTATIONS = 4
@@ -39,16 +40,6 @@ def ask_for_nonce(service: RunningServer, key: str) -> Answer:
 
 def is_answered(service: RunningServer, key: str, status: int) -> bool:
     return ask_for_nonce(service, key).status == status
-
-
-def await_everywhere(condition: Callable[[], bool]) -> None:
-    """Each worker answers by its own settings, and nobody says which one answers: so many times in a row are all."""
-    deadline = time.monotonic() + _WITHIN_SECONDS
-    in_a_row = 0
-    while in_a_row < 16:
-        in_a_row = in_a_row + 1 if condition() else 0
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 @dataclass(slots=True)

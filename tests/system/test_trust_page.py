@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.sync_api import Browser, Locator, Page, expect
-from support.browsers import open_browser
 from support.documents import around, der
 from support.feeds import anchor, entry, published
 from support.live_documents import current_pki
@@ -135,12 +134,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         VERIFIER_TENANTS=json.dumps({"contoso": {"keys": [hash_of(BACKEND)]}}),
     ) as server:
         yield Service(server=server, feed=feed, rollover=Rollover.happen(), directory=directory)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as running:
-        yield running
 
 
 @pytest.fixture

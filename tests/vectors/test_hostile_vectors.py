@@ -17,6 +17,7 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 from support.command_line import Ended, call
+from support.local_servers import serving_in_thread
 from support.page_blocks import blocks_of
 from support.vectors import VECTORS
 
@@ -305,14 +306,8 @@ def answering(body: bytes) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Write no log."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with HTTPServer(("127.0.0.1", 0), Handler) as server, serving_in_thread(server):
+        yield f"http://127.0.0.1:{server.server_port}/"
 
 
 ANSWERS = [

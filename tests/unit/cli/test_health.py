@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from support.local_servers import serving_in_thread
 
 from verifier.cli import health
 
@@ -30,14 +30,8 @@ def answering(status: int, body: bytes = b"") -> Iterator[tuple[int, list[str]]]
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_address[1], asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, serving_in_thread(server):
+        yield server.server_address[1], asked
 
 
 def test_is_healthy_if_the_service_of_the_container_answers(monkeypatch: pytest.MonkeyPatch) -> None:

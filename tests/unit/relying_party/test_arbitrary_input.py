@@ -38,10 +38,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 VERIFIER = ResultVerifier(
-    issuer=str(EXPECTED["issuer"]),
-    audience=str(EXPECTED["audience"]),
-    tenant=str(EXPECTED["tenant"]),
-    policies=EXPECTED["policies"],
+    **EXPECTED,
     jwks=KEY_SET,
     replay_store=MemoryReplayStore(max_entries_per_scope=10**6),
     clock=lambda: NOW,

@@ -33,10 +33,7 @@ class ObservedReplayStore(MemoryReplayStore):
 
 def present(case: Case, store: MemoryReplayStore | None = None) -> VerifiedMachine:
     verifier = ResultVerifier(
-        issuer=str(EXPECTED["issuer"]),
-        audience=str(EXPECTED["audience"]),
-        tenant=str(EXPECTED["tenant"]),
-        policies=EXPECTED["policies"],
+        **EXPECTED,
         jwks=KEY_SET,
         replay_store=store or MemoryReplayStore(),
         bound_only=case.bound_only,

@@ -91,10 +91,7 @@ class Held:
 
 def make_verifier(url: str) -> ResultVerifier:
     return ResultVerifier(
-        issuer=str(EXPECTED["issuer"]),
-        audience=str(EXPECTED["audience"]),
-        tenant=str(EXPECTED["tenant"]),
-        policies=EXPECTED["policies"],
+        **EXPECTED,
         jwks=url,
         replay_store=MemoryReplayStore(),
         clock=lambda: NOW,
@@ -658,7 +655,7 @@ def test_a_key_that_is_not_usable_is_ignored(change: dict[str, object]) -> None:
 def test_a_private_key_in_the_set_is_never_used() -> None:
     with pytest.raises(NotVerified, match="does not publish"):
         ResultVerifier(
-            issuer=str(EXPECTED["issuer"]),
+            issuer=EXPECTED["issuer"],
             audience="contoso",
             tenant="contoso",
             policies=["appliance"],

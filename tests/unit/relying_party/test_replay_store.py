@@ -118,10 +118,7 @@ class BrokenStore:
 
 def make_verifier(store: MemoryReplayStore | BrokenStore, *, single_use: bool = False) -> ResultVerifier:
     return ResultVerifier(
-        issuer=str(EXPECTED["issuer"]),
-        audience=str(EXPECTED["audience"]),
-        tenant=str(EXPECTED["tenant"]),
-        policies=EXPECTED["policies"],
+        **EXPECTED,
         jwks=KEY_SET,
         replay_store=store,
         single_use=single_use,

@@ -143,7 +143,7 @@ def test_each_required_policy_has_to_be_named() -> None:
 
 def test_the_clock_is_that_of_the_system_by_default() -> None:
     now = datetime.now(UTC).timestamp()
-    verifier = ResultVerifier(**EXPECTED, jwks=KEY_SET, replay_store=Asked())  # type: ignore[arg-type]  # the cases are untyped
+    verifier = ResultVerifier(**EXPECTED, jwks=KEY_SET, replay_store=Asked())
     assert verifier.verify(token({"iat": now, "exp": now + 60})).token_issued_at.tzinfo is UTC
     with pytest.raises(NotVerified) as caught:
         verifier.verify(token({"iat": now - 600, "exp": now - 300}))

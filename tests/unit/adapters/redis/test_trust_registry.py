@@ -1,31 +1,17 @@
 """The Redis registry without a server. Tests with servers are in tests/contract."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import redis
 from support.redis_links import answering_link
+from support.trust_registry_calls import EVENT, HOUR, OBSERVATION
 
 from verifier.adapters.redis.trust_registry import RedisTrustRegistry
-from verifier.core.discovery import IssuerObservation
-from verifier.core.trust.clouds import Cloud
 from verifier.core.trust.operator_decisions import OperatorDecisions
 from verifier.ports.stores import StoreUnavailable
-from verifier.ports.trust import TrustAuditEvent, TrustRegistry
-
-HOUR = timedelta(hours=1)
-EVENT = TrustAuditEvent(
-    at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC), by="ann", what="reject", subject="ab", before="", after="rejected"
-)
-OBSERVATION = IssuerObservation(
-    cloud=Cloud.PUBLIC,
-    issuer="CN=Unknown CA",
-    authority_key_identifier="0011",
-    issuer_urls=(),
-    signer_sha256="aa" * 32,
-    seen_at=EVENT.at,
-)
+from verifier.ports.trust import TrustRegistry
 
 
 def test_is_a_trust_registry() -> None:

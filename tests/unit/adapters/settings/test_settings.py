@@ -1,6 +1,5 @@
 """Settings: the environment over the file over the defaults, and a start that ends where one of them is not right."""
 
-import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,14 +12,6 @@ from verifier.core.model import Limits
 from verifier.core.nonces import NonceForm, NonceMode
 from verifier.core.trust.clouds import Cloud
 from verifier.startup import redis_options, serves_pages
-
-
-@pytest.fixture(autouse=True)
-def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in os.environ:
-        if name.upper().startswith("VERIFIER_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The starter file has every setting, and its texts are those of the page."""
 
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -16,14 +15,6 @@ ROOT = Path(__file__).parents[4]
 TEXT = starter_text()
 _OFF = re.compile(r"^#(?=\S)", re.MULTILINE)
 _TABLE_NAMES = {"policies", "admin_keys", "tenants"}
-
-
-@pytest.fixture(autouse=True)
-def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in os.environ:
-        if name.upper().startswith("VERIFIER_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 def load(text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
