@@ -332,7 +332,9 @@ def test_answer_can_be_read_and_copied_as_json(browser: Browser, archive: Runnin
         expect(page.get_by_role("button", name="Copied")).to_be_visible()
         copied = page.evaluate("navigator.clipboard.readText()")
         page.get_by_text("Show the answer").click()
-        shown = page.get_by_role("group", name="Answer", exact=True).text_content()
+        answer = page.get_by_role("group", name="Answer", exact=True)
+        expect(answer).not_to_be_empty()  # the page fills it after it has opened
+        shown = answer.text_content()
     assert json.loads(copied) == json.loads(str(shown))
     assert json.loads(copied)["authentic"]["cloud"] == "AzurePublicCloud"
 
