@@ -43,7 +43,7 @@ def identify(
 
 def signer_with(**changes: object) -> Certificate:
     """A signer of its own: identities are cached by the SHA-256."""
-    return replace(SIGNER, sha256=hashlib.sha256(repr(changes).encode()).hexdigest(), **changes)  # type: ignore[arg-type]
+    return replace(SIGNER, sha256=hashlib.sha256(repr(changes).encode()).hexdigest(), **changes)  # type: ignore[arg-type]  # it checks the names
 
 
 def test_the_content_that_was_signed_is_passed_on() -> None:
