@@ -150,7 +150,8 @@ def test_saved_document_has_the_bytes_of_imds_and_is_private(tmp_path: Path) -> 
 )
 def test_status_file_says_how_the_attempt_ended(tmp_path: Path, reply: Reply, status: dict[str, object]) -> None:
     file = tmp_path / "status"
-    assert attest(NONCE, reply, options=("--status", str(file), "--timeout", "1")) == status["exitCode"]
+    # The agent retries 502 and 503 until then. It must get the first answer before, also on a busy machine.
+    assert attest(NONCE, reply, options=("--status", str(file), "--timeout", "5")) == status["exitCode"]
     assert json.loads(file.read_bytes()) == status
     assert file.stat().st_mode & 0o777 == 0o600
 
