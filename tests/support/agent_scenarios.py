@@ -240,7 +240,7 @@ SCENARIOS = (
     Scenario(
         name="refused as retryable in every round",
         exit_code=ExitCode.REFUSED_RETRYABLE,
-        sentence=r"refused, but a retry may succeed: The document's nonce was not issued here, .+\. \(nonce-unknown, request \S+\)",
+        sentence=r"refused, but a retry may succeed: The document's nonce was not .+ \(nonce-unknown, request \S+\)",
         verifier=(*[NONCE, REFUSED_RETRYABLE] * 5, NOT_EXPECTED),
         imds=(DOCUMENT,),
     ),
@@ -307,7 +307,7 @@ SCENARIOS = (
     Scenario(
         name="the verifier limits the rate in every round",
         exit_code=ExitCode.VERIFIER_RATE_LIMITED,
-        sentence=r"the verifier limits the request rate: The rate of .+ \(rate-limited, request [0-9a-f]{32}\)",
+        sentence=r"the verifier limits the request rate: The rate of your address .+ \(rate-limited, request \w{32}\)",
         key="slow",
         # The rate is per hour. With a long timeout the agent would wait for the next hour shortly before it.
         options=("--timeout", "5"),
