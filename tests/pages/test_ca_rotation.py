@@ -5,7 +5,8 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
@@ -35,6 +36,7 @@ RUNS_BLOCKS = {
         "Status": 1,
         "Announced change": 4,
         "Unannounced change": 4,
+        "Try it": 1,
         "Revoke a key or certificate": 1,
         "Over HTTP": 1,
     }
@@ -151,19 +153,19 @@ class Scene:
         self.machine.put(Conditions(chain=ChainChoice(scenario=scenario, embed_issuer=True)))
         return call("attest", "--verifier", self.service.url, "--imds", self.machine.url).status
 
-    def run(self, block: Block, **stand_ins: str) -> str:
+    def run(self, block: Block, *, statuses: frozenset[int] = frozenset({0}), **stand_ins: str) -> str:
         script = block.commands.replace("http://127.0.0.1:8080", self.service.url)
         for shown, used in stand_ins.items():
             script = script.replace(shown, used)
-        return run_commands(script, directory=self.directory, environment=self.environment)
+        return run_commands(script, directory=self.directory, environment=self.environment, statuses=statuses)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    directory = tmp_path_factory.mktemp("rotation")
-    store, trust = f"sqlite://{directory}/nonces.sqlite3", directory / "trust"
+@contextmanager
+def running_scene(directory: Path, *, left_out: str) -> Iterator[Scene]:
+    """Run both. The service trusts no authority with `left_out` in its name."""
+    store, trust = f"sqlite://{directory}/nonces.sqlite3", directory / "emulator-trust"
     with loopback_emulator(VirtualMachine()) as machine:
-        trusted = tuple(one for one in machine.controls.authorities.trusted if "staged" not in one.name)
+        trusted = tuple(one for one in machine.controls.authorities.trusted if left_out not in one.name)
         write_trust_directory(trust, cloud=AzureCloud.PUBLIC, certificates=trusted)
         with running_service(
             nonce_store=store,
@@ -174,6 +176,37 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         ) as service:
             environment = {"VERIFIER_NONCE_STORE": store, "VERIFIER_TRUST_DIR": str(trust), "KEY": ADMIN_KEY}
             yield Scene(service=service, machine=machine, environment=environment, directory=directory)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with running_scene(tmp_path_factory.mktemp("rotation"), left_out="staged") as running:
+        yield running
+
+
+def test_drill_is_refused_approved_accepted_and_undone(tmp_path: Path) -> None:
+    [block] = blocks_of(PAGE, "Try it", "sh")
+    with running_scene(tmp_path, left_out="unknown") as drill:
+        sha256 = drill.certificate("unknown").sha256
+
+        def typed_there(line: str, *statuses: int) -> str:
+            one = replace(block, text=line.replace("http://127.0.0.1:8254", drill.machine.url))
+            return drill.run(one, statuses=frozenset(statuses), SHA256=sha256)
+
+        def is_verified(line: str) -> bool:
+            return "plan.name: " in typed_there(line, 0, 1)
+
+        change, _, refused, status, approve, verified, remove, undo = block.text.replace("\\\n", "").splitlines()
+        typed_there(change, 0)
+        assert "vmId: " not in typed_there(refused, 1)
+        assert sha256 in typed_there(status, 0)
+        typed_there(approve, 0)
+        await_that(lambda: is_verified(verified))
+        typed_there(remove, 0)
+        await_that(lambda: not is_verified(verified))
+        typed_there(undo, 0)
+        assert is_verified(verified)
+        assert drill.attest(Scenario.STAGED) == 0
 
 
 def test_unknown_issuers_are_shown_approved_rejected_added_and_removed(scene: Scene) -> None:

@@ -52,5 +52,7 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
         assert [line for line in expected if steady(line) not in lines] == [], (block, printed)
     assert any("plan.name: standard" in printed for printed in told)
     [decided] = [printed for printed in told if '"decisions"' in printed]
-    assert json.loads(decided)["decisions"][0]["denial"]["allowed"] == ["premium"]
+    by_command, mark, over_http = decided.partition('{"decisions"')
+    assert 'allowed: "premium"' in by_command
+    assert json.loads(mark + over_http)["decisions"][0]["denial"]["allowed"] == ["premium"]
     assert not (tmp_path / "try").exists()

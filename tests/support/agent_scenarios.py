@@ -45,13 +45,23 @@ IMDS_RATE_LIMITED = json_reply({"error": "Too many requests"}, status=429, heade
 IMDS_UPDATING = json_reply({"error": "Gone"}, status=410, headers=RETRY_NOW)
 IMDS_ERROR = json_reply({"error": "Service Error"}, status=500, headers=RETRY_NOW)
 UNAVAILABLE = problem_reply(
-    503, "store-unavailable", retryable=True, detail="The store is unavailable.", headers=RETRY_NOW
+    503,
+    "store-unavailable",
+    retryable=True,
+    detail="The service is temporarily unavailable. This is not a verdict. A change may or may not have taken effect.",
+    headers=RETRY_NOW,
 )
 RATE_LIMITED = problem_reply(429, "rate-limited", retryable=True, detail="Too many.", headers=RETRY_NOW)
 #: Long enough for the waits of 1 s and 2 s, too short for the wait of 4 s, also on a slow machine.
 SHORT_TIMEOUT = ("--timeout", "7")
 REFUSED = problem_reply(422, "document-expired", detail='It "ended".')
-REFUSED_RETRYABLE = problem_reply(422, "nonce-unknown", retryable=True, detail="Get a new one.", headers=RETRY_NOW)
+REFUSED_RETRYABLE = problem_reply(
+    422,
+    "nonce-unknown",
+    retryable=True,
+    detail="The document's nonce was not issued here, or it expired: get a new nonce and a new document.",
+    headers=RETRY_NOW,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +223,7 @@ SCENARIOS = (
     Scenario(
         name="refused",
         exit_code=ExitCode.REFUSED,
-        sentence=r"refused: .+ \(policy-denied, request [0-9a-f]{32}\)",
+        sentence=r"refused: The document does not satisfy the rule '.+'\. \(policy-denied, request [0-9a-f]{32}\)",
         key="others",
     ),
     Scenario(
@@ -230,7 +240,7 @@ SCENARIOS = (
     Scenario(
         name="refused as retryable in every round",
         exit_code=ExitCode.REFUSED_RETRYABLE,
-        sentence=r"refused, but a retry may succeed: Get a new one\. \(nonce-unknown, request r-1\)",
+        sentence=r"refused, but a retry may succeed: The document's nonce was not .+ \(nonce-unknown, request \S+\)",
         verifier=(*[NONCE, REFUSED_RETRYABLE] * 5, NOT_EXPECTED),
         imds=(DOCUMENT,),
     ),
@@ -267,7 +277,7 @@ SCENARIOS = (
     Scenario(
         name="the store is unavailable in every round",
         exit_code=ExitCode.VERIFIER_UNAVAILABLE,
-        sentence=r"the verifier is unavailable: The store is unavailable\. \(store-unavailable, request r-1\)",
+        sentence=r"the verifier is unavailable: The service is temporarily .+ \(store-unavailable, request \S+\)",
         verifier=(*[UNAVAILABLE] * 5, NOT_EXPECTED),
     ),
     Scenario(
@@ -297,7 +307,7 @@ SCENARIOS = (
     Scenario(
         name="the verifier limits the rate in every round",
         exit_code=ExitCode.VERIFIER_RATE_LIMITED,
-        sentence=r"the verifier limits the request rate: .+ \(rate-limited, request [0-9a-f]{32}\)",
+        sentence=r"the verifier limits the request rate: The rate of your address .+ \(rate-limited, request \w{32}\)",
         key="slow",
         # The rate is per hour. With a long timeout the agent would wait for the next hour shortly before it.
         options=("--timeout", "5"),
@@ -305,7 +315,7 @@ SCENARIOS = (
     Scenario(
         name="an unknown API key",
         exit_code=ExitCode.ACCESS_DENIED,
-        sentence=r"the verifier denied access: .+ \(unauthenticated, request [0-9a-f]{32}\)",
+        sentence=r"the verifier denied access: Unknown API key\. .+ \(unauthenticated, request [0-9a-f]{32}\)",
         key="unknown",
     ),
     Scenario(

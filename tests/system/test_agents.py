@@ -3,7 +3,6 @@
 IMDS is the emulator and the verifier a service. A scripted server in front of each injects the faults.
 """
 
-import hashlib
 import json
 import re
 import socket
@@ -24,6 +23,7 @@ from support.command_line import Ended
 from support.issuers import make_tls_server
 from support.scripted_servers import Reply, Script, Step, dead_url, serving
 from support.services import running_service
+from support.tenant_keys import hash_of
 
 from verifier.adapters.tokens.key_directory import TokenKeyDirectory
 from verifier.agent.exit_codes import ExitCode
@@ -58,11 +58,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     TokenKeyDirectory(keys, clock=ManualClock(datetime.now(UTC)), token_lifetime=minute, refresh=minute).generate(
         TokenAlgorithm.ES256
     )
-    hashes = {tenant: hashlib.sha256(key.encode()).hexdigest() for tenant, key in KEYS.items()}
+    hashes = {tenant: hash_of(key) for tenant, key in KEYS.items()}
     tenants = {
         "contoso": {"keys": [hashes["contoso"]]},
-        "others": {"keys": [hashes["others"]], "policy": "of-others"},
-        "slow": {"keys": [hashes["slow"]], "rate": "1/hour"},
+        "others": {"keys": [hash_of("backend-1")], "agent_keys": [hashes["others"]], "policy": "of-others"},
+        "slow": {"keys": [hash_of("backend-2")], "agent_keys": [hashes["slow"]], "agent_address_rate": "1/hour"},
     }
     settings = {
         "VERIFIER_TENANTS": json.dumps(tenants),

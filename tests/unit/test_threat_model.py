@@ -16,6 +16,7 @@ REQUIRED = (
     "another process on the VM relays",
     "stolen token with `cnf`",
     "stolen token without `cnf`",
+    "a copied disk",
     "published agent key",
     "hostile neighbour tenant",
     "hostile host answers with another CA",

@@ -110,7 +110,8 @@ DOCUMENTATION: dict[Code, Documentation] = {
         title="The signer's issuer is not pinned",
         meaning="The trust of this cloud does not contain the signer's issuer, or all pinned certificates of the issuer have "
         "expired. Azure rotated its CAs, or the document is forged.",
-        remedy="Look for the issuer that the detail names on Azure's page of certificate authorities. If the page lists it, pin it.",
+        remedy="Look for the issuer that the detail names on Azure's page of certificate authorities: "
+        "https://learn.microsoft.com/azure/security/fundamentals/azure-certificate-authority-details. If the page lists it, pin it.",
     ),
     Reason.NONCE_MISMATCH: Documentation(
         title="The nonce does not match",
