@@ -52,8 +52,8 @@ UNAVAILABLE = problem_reply(
     headers=RETRY_NOW,
 )
 RATE_LIMITED = problem_reply(429, "rate-limited", retryable=True, detail="Too many.", headers=RETRY_NOW)
-#: Long enough for the waits of 1 s and 2 s, too short for the wait of 4 s, also on a slow machine.
-SHORT_TIMEOUT = ("--timeout", "7")
+#: Long enough for the waits of 1 s, 2 s and 4 s on a slow machine, which leave 7 s. Always too short for the wait of 8 s.
+SHORT_TIMEOUT = ("--timeout", "14")
 REFUSED = problem_reply(422, "document-expired", detail='It "ended".')
 REFUSED_RETRYABLE = problem_reply(
     422,
@@ -164,7 +164,7 @@ SCENARIOS = (
         name="IMDS never sends a complete response",
         exit_code=ExitCode.IMDS_ERROR,
         sentence=r"IMDS at \S+ .+",
-        imds=(CUT, TOO_LARGE, CUT, NOT_EXPECTED),
+        imds=(CUT, TOO_LARGE, CUT, CUT, NOT_EXPECTED),
         verifier=(NONCE,),
         options=SHORT_TIMEOUT,
     ),
@@ -258,7 +258,7 @@ SCENARIOS = (
         name="the verifier always closes the connection early",
         exit_code=ExitCode.VERIFIER_UNREACHABLE,
         sentence=r"the verifier at \S+ .+",
-        verifier=(NONCE, CUT, CUT, CUT, NOT_EXPECTED),
+        verifier=(NONCE, CUT, CUT, CUT, CUT, NOT_EXPECTED),
         imds=(DOCUMENT,),
         options=SHORT_TIMEOUT,
     ),
