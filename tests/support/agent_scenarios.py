@@ -52,7 +52,7 @@ UNAVAILABLE = problem_reply(
     headers=RETRY_NOW,
 )
 RATE_LIMITED = problem_reply(429, "rate-limited", retryable=True, detail="Too many.", headers=RETRY_NOW)
-#: Long enough for the waits of 1 s, 2 s and 4 s on a slow machine, which leave 7 s. Always too short for the wait of 8 s.
+#: Long enough for the waits of 1 s, 2 s and 4 s on a slow machine. Always too short for the wait of 8 s after them.
 SHORT_TIMEOUT = ("--timeout", "14")
 REFUSED = problem_reply(422, "document-expired", detail='It "ended".')
 REFUSED_RETRYABLE = problem_reply(
