@@ -94,7 +94,10 @@ def create_blueprint(service: Service) -> Blueprint:
                 observer=appraisal,
             )
             appraisal.conclude(result)
-            token = "" if service.tokens is None else service.tokens.issue(result, tenant=tenant.name)
+            token = ""
+            if service.tokens is not None:
+                # A backend that refuses the token logs its jti, which then leads to the decision record.
+                token = service.tokens.issue(result, tenant=tenant.name, jti=context.request_id)
         return serve_json(json_codec.result_json(result, token=token))
 
     @blueprint.get("/healthz")

@@ -35,11 +35,11 @@ class PublishedKey:
 class TokenIssuer(Protocol):
     """Sign attestation results. The keys may change at any time."""
 
-    def issue(self, result: LiveResult, *, tenant: str) -> str:
+    def issue(self, result: LiveResult, *, tenant: str, jti: str) -> str:
         """Sign the result as a JWT that names `tenant`.
 
-        Its audience is the configured one, or the tenant if the settings have none. Raises Unavailable if the key
-        cannot sign, for example because its HSM is lost.
+        `jti` must be unique (RFC 7519 section 4.1.7). The audience is the configured one, or the tenant if the settings
+        have none. Raises Unavailable if the key cannot sign, for example because its HSM is lost.
         """
 
     def check(self) -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import jwt
 import pytest
 from support import documents
 from support.applications import Application, KeptRecords, make_application
@@ -74,6 +75,19 @@ def test_result_has_a_token_that_the_published_keys_verify(application: Applicat
     assert claims["cnf"] == {"jkt": THUMBPRINT}
 
 
+def test_the_jti_of_a_token_leads_to_its_decision(application: Application) -> None:
+    identifiers = []
+    for _ in range(20):
+        nonce = application.client.post("/v1/nonces").get_json()["nonce"]
+        evidence = documents.imds_answer(documents.document(nonce=nonce))
+        headers = {"X-Request-Id": "chosen-by-the-caller"}
+        answer = application.client.post("/v1/attestations", json=evidence, headers=headers)
+        claims = jwt.decode(answer.get_json()["token"], options={"verify_signature": False})
+        assert claims["jti"] == answer.headers["X-Request-Id"] == application.records.decisions[-1].request_id
+        identifiers.append(claims["jti"])
+    assert len(set(identifiers)) == 20
+
+
 def test_no_token_without_keys_or_in_a_refusal(application: Application, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     keyless = make_application(tmp_path / "other")
@@ -128,8 +142,8 @@ def test_readiness_shows_the_keys(application: Application, tmp_path: Path) -> N
 class _NoKey:
     """Implements the TokenIssuer port without a key."""
 
-    def issue(self, result: AttestationResult, *, tenant: str) -> str:
-        raise AssertionError(result, tenant)
+    def issue(self, result: AttestationResult, *, tenant: str, jti: str) -> str:
+        raise AssertionError(result, tenant, jti)
 
     def published(self) -> tuple[PublishedKey, ...]:
         return ()

@@ -158,7 +158,7 @@ class LostKey:
     def __init__(self) -> None:
         self.error = Unavailable("The signing key is lost.")
 
-    def issue(self, result: LiveResult, *, tenant: str) -> str:
+    def issue(self, result: LiveResult, *, tenant: str, jti: str) -> str:
         raise NotImplementedError
 
     def check(self) -> None:

@@ -30,7 +30,7 @@ class Tokens:
     def __init__(self, *published: PublishedKey, trouble: str = "", fault: str = "") -> None:
         self._published, self._trouble, self._fault = published, trouble, fault
 
-    def issue(self, result: LiveResult, *, tenant: str) -> str:
+    def issue(self, result: LiveResult, *, tenant: str, jti: str) -> str:
         raise NotImplementedError(result, tenant)
 
     def check(self) -> None:

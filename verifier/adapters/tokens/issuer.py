@@ -1,6 +1,5 @@
 """Sign result tokens with keys that may change while the service runs."""
 
-import secrets
 import threading
 from datetime import timedelta
 from functools import partial
@@ -75,7 +74,7 @@ class SignedResults:
         if self._files.refusal:
             self._tell(ReloadOutcome.REFUSED, self._files.refusal)
 
-    def issue(self, result: LiveResult, *, tenant: str) -> str:
+    def issue(self, result: LiveResult, *, tenant: str, jti: str) -> str:
         """Sign a token with the present key. The header names the key, and contains neither a key nor a URL of one."""
         keys = self._keys
         claims = result_claims.build_claims(
@@ -84,8 +83,7 @@ class SignedResults:
             issuer=self._issuer,
             audience=self._audience or tenant,
             lifetime=self._lifetime,
-            # RFC 7519 section 4.1.7: 128 random bits do not collide.
-            token_id=secrets.token_urlsafe(16),
+            token_id=jti,
             build=self._build,
         )
         return keys.ring.signing.sign(encode_json(claims), result_claims.TOKEN_TYPE, keys.signer)
