@@ -759,6 +759,7 @@ class TestReject:
         make().feed.look()
         replica.feed.reject(2, by="ann")
         replica.feed.forget(by="ann")
+        assert replica.feed.status().rejected is None  # no bundle is offered before the next look
         assert replica.feed.look().rejected is not None
         assert replica.version == 0
 
@@ -778,6 +779,17 @@ class TestReject:
         with pytest.raises(UnknownAuthorityError, match="version 2 is not offered, because version 2 is in force"):
             replica.feed.reject(2, by="ann")
         assert replica.trusts(PIN)
+
+    def test_a_later_version_than_that_in_force_is_rejected(self, make: Make) -> None:
+        replica = make()
+        replica.server.publish(WITH_PIN)
+        replica.feed.look()
+        replica.feed.approve(2, by="ann")
+        replica.server.publish(replace(WITH_PIN, version=3))
+        replica.feed.look()
+        replica.feed.reject(3, by="ann")
+        assert replica.feed.status().rejected is not None
+        assert replica.version == 2
 
     def test_a_version_that_was_left_can_be_rejected(self, make: Make) -> None:
         replica = make(FeedMode.APPLY)
