@@ -1,7 +1,7 @@
 """Show the elements of a document, also of a malformed one, with their positions. No verdict depends on it.
 
 The walker reads DER, and goes on where DER is violated as long as it finds elements. It notes each violation at the
-element that has it.
+element that has it. Not noted: the order of a SET OF, and a DEFAULT value that is encoded.
 """
 
 from dataclasses import field
@@ -161,7 +161,7 @@ class _Walker:
     def _header(self, offset: int, limit: int) -> _Header:
         raw = self._raw
         first = raw[offset]
-        number, position, fault = first & _LONG_TAG, offset + 1, ""
+        number, position, fault, remark = first & _LONG_TAG, offset + 1, "", ""
         if number == _LONG_TAG:
             number = 0
             for position in range(offset + 1, min(offset + 1 + _MAX_TAG_BYTES, limit)):
@@ -171,6 +171,8 @@ class _Walker:
             else:
                 fault = "The number of the tag is too large, or it is cut off."
             position += 1
+            if number < _LONG_TAG or number >> 7 * (position - offset - 2) == 0:
+                remark = "The tag has more bytes than it needs."
         is_universal = first >> 6 == 0
         name = TYPES.get(number) if is_universal else None
         start, end, fault = self._length(min(position, limit), limit) if not fault else (limit, limit, fault)
@@ -181,7 +183,7 @@ class _Walker:
             is_constructed=bool(first & der.CONSTRUCTED),
             start=start,
             end=end,
-            error=fault,
+            error=fault or remark,
         )
 
     def _length(self, position: int, limit: int) -> tuple[int, int | None, str]:

@@ -137,7 +137,9 @@ _GENERAL_NAME = (
     _tagged(8, "registeredID", reads_as=OID),
 )
 _GENERAL_NAMES = _many(*_GENERAL_NAME)
-_SUBTREES = _many(_sequence("generalSubtree", _many(*_GENERAL_NAME)))
+# The first member is the base, of any kind. In RFC 5280 4.2.1.10, minimum and maximum have tags that names have too.
+_SUBTREE = _in_order(*_GENERAL_NAME, _tagged(0, "minimum", reads_as=INTEGER), _tagged(1, "maximum", reads_as=INTEGER))
+_SUBTREES = _many(_sequence("generalSubtree", _SUBTREE))
 _DISTRIBUTION_POINT = _in_order(
     _tagged(
         0,

@@ -84,9 +84,13 @@ def _oid(contents: bytes) -> str:
 def _bits(contents: bytes) -> bytes:
     """Return the bytes of a BIT STRING without its count of unused bits. Raises DerError."""
     unused, bits = contents[:1], contents[1:]
-    if unused == b"\0" or (bits and unused <= b"\7"):  # X.690 8.6.2
+    if unused == b"\0":
         return bits
-    raise DerError("it has a BIT STRING without a valid number of unused bits")
+    if not bits or unused > b"\7":  # X.690 8.6.2
+        raise DerError("it has a BIT STRING without a valid number of unused bits")
+    if bits[-1] & (1 << unused[0]) - 1:  # X.690 11.2.1
+        raise DerError("it has a BIT STRING with unused bits that are not zero")
+    return bits
 
 
 def _key_usage(contents: bytes) -> str:

@@ -102,7 +102,9 @@ def extension(dotted: str, *members: Part, contents: bytes = b"") -> Part:
 
 
 def subtrees(number: int, name: str) -> Part:
-    return tagged(number, name, sequence("generalSubtree", *general_names()), sequence("generalSubtree"))
+    bounds = (primitive("minimum", 0x80, b"\x00", "0"), primitive("maximum", 0x81, b"\x03", "3"))
+    bases = [sequence("generalSubtree", base, *bounds) for base in general_names()]
+    return tagged(number, name, *bases, sequence("generalSubtree"))
 
 
 def access(dotted: str, name: Part) -> Part:
