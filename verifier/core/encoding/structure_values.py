@@ -88,7 +88,7 @@ def _bits(contents: bytes) -> bytes:
         return bits
     if not bits or unused > b"\7":  # X.690 8.6.2
         raise DerError("it has a BIT STRING without a valid number of unused bits")
-    if bits[-1] & (1 << unused[0]) - 1:  # X.690 11.2.1
+    if bits[-1] & (1 << contents[0]) - 1:  # X.690 11.2.1
         raise DerError("it has a BIT STRING with unused bits that are not zero")
     return bits
 

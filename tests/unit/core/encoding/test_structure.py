@@ -181,6 +181,10 @@ def test_an_element_has_its_type_and_value(raw: str, tag: str, value: str) -> No
     assert (root.tag, root.value, root.error) == (tag, value, "")
 
 
+def test_a_long_tag_inside_an_element_is_no_fault() -> None:
+    assert not any(errors(bytes.fromhex("3008 9f1f01ab 9f8100 00")).values())
+
+
 @pytest.mark.parametrize(
     ("raw", "offset", "error"),
     [
