@@ -85,8 +85,8 @@ def test_lists_the_name_fingerprint_end_and_origin_of_each_authority() -> None:
     bundle = bundle_of(root().certificate, issuing.certificate)
     content = build_chain(claims_of(make_signer(issuer=issuing).certificate), now=NOW, bundle=bundle)
     read = [Certificate.from_der(der(one.certificate)) for one in (issuing, root())]
-    assert [(link.subject, link.sha256, link.not_after, link.origin) for link in content.chain] == [
-        (one.subject, one.sha256, one.not_after, Origin.LISTED) for one in read
+    assert [(link.subject, link.sha256, link.not_before, link.not_after, link.origin) for link in content.chain] == [
+        (one.subject, one.sha256, one.not_before, one.not_after, Origin.LISTED) for one in read
     ]
 
 
