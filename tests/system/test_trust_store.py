@@ -33,7 +33,7 @@ def test_without_the_settings_of_the_service_there_is_no_store(tmp_path: Path, a
     ended = call("trust", *action, environment={"XDG_STATE_HOME": str(tmp_path / "state")})
 
     assert ended.status == 2
-    assert f"the store sqlite:///{tmp_path}/state/imds-verifier/nonces.sqlite3 does not exist" in ended.err
+    assert f"the store sqlite://{tmp_path}/state/imds-verifier/nonces.sqlite3 does not exist" in ended.err
     assert "VERIFIER_NONCE_STORE or VERIFIER_CONFIG" in ended.err
     assert "--create" in ended.err
     assert not (tmp_path / "state").exists()

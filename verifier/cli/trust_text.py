@@ -1,6 +1,6 @@
 """Format the state of trust for a terminal. Text from untrusted senders is escaped and marked as unverified."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from verifier.api.trust_json_codec import denial_parts, sha1_of
@@ -15,11 +15,16 @@ from verifier.usecases.trust_survey import SurveyedCloud, TrustSurvey
 _ATTENTION = "  ! "
 
 
-def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
-    """Format when trust in each cloud ends, what ends within `warning`, and what needs a decision of an operator."""
+def status_text(survey: TrustSurvey, *, warning: timedelta, asked: Collection[Cloud] = ()) -> str:
+    """Format when trust in each cloud ends, what ends within `warning`, and what needs a decision of an operator.
+
+    Clouds that were `asked` for, and that the bundle does not list, have a line too.
+    """
     at = survey.at
     lines = [f"trust generation {survey.generation}, as of {moment_json(at)}"]
     lines += [f"  {cloud.cloud.value:<24}{_horizon(cloud, at)}" for cloud in survey.clouds]
+    missing = sorted(set(asked) - {cloud.cloud for cloud in survey.clouds})
+    lines += [f"  {cloud.value:<24}NOT IN THE BUNDLE: every document of this cloud is refused" for cloud in missing]
     ending = survey.ending_within(warning)
     if ending:
         lines.append(f"ending within {warning.days} days:")
@@ -45,7 +50,7 @@ def status_text(survey: TrustSurvey, *, warning: timedelta) -> str:
         for denial in survey.denied:
             kind, value = denial_parts(denial.denials)
             named = ", ".join(printable(certificate.subject) for certificate in denial.certificates)
-            lines.append(f"  {kind} {value}: {named or 'no known authority'}")
+            lines.append(f"  {kind} {value}: {named or 'no known CA; a signer with it is refused'}")
     if survey.oddities:
         lines.append("odd certificates (documents are still accepted):")
         lines += [f"  {printable(oddity)}" for oddity in survey.oddities]

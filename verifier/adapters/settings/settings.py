@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     # For a feed over https. Without it, the system's certificate authorities are trusted.
     trust_feed_ca_file: Path | None = None
     # The URL of a store may contain its password.
-    nonce_store: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{state_directory()}/nonces.sqlite3"))
+    nonce_store: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite://{state_directory()}/nonces.sqlite3"))
     # The number of Redis replicas that must acknowledge a redemption, and the time limit for them.
     nonce_wait_replicas: Annotated[int, Field(ge=0, le=16)] = 0
     nonce_wait_seconds: Annotated[float, Field(ge=0.01, le=1.5)] = 0.5

@@ -53,5 +53,6 @@ def is_loopback(host: str) -> bool:
 
 def state_directory() -> Path:
     """Return the directory for state that persists between restarts (XDG Base Directory)."""
-    state_home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state_home) / "imds-verifier"
+    state_home = Path(os.environ.get("XDG_STATE_HOME", ""))
+    # The specification has a relative path ignored.
+    return (state_home if state_home.is_absolute() else Path.home() / ".local" / "state") / "imds-verifier"

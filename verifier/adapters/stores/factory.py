@@ -91,7 +91,7 @@ def sqlite_path(url: str) -> Path | None:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme == "sqlite" and parts.path and not (parts.netloc or parts.query or parts.fragment):
-        return Path(unquote(parts.path))
+        return Path("/", unquote(parts.path).lstrip("/"))
     raise ValueError(f"expected sqlite:///path, {FORMS}")
 
 

@@ -31,15 +31,20 @@ def test_has_safe_defaults(tmp_path: Path) -> None:
     assert settings.nonce_mode is NonceMode.REQUIRED
     assert settings.maximum_body_bytes == MAX_EVIDENCE_BYTES
     assert settings.trust_dir is None
-    assert settings.nonce_store.get_secret_value() == f"sqlite:///{tmp_path}/state/imds-verifier/nonces.sqlite3"
+    assert settings.nonce_store.get_secret_value() == f"sqlite://{tmp_path}/state/imds-verifier/nonces.sqlite3"
     assert list(settings.named_policies.rules) == ["default"]
 
 
-def test_keeps_state_under_the_home_directory_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("state_home", [None, "", "relative/path"])
+def test_keeps_state_under_the_home_directory_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state_home: str | None
+) -> None:
     monkeypatch.delenv("XDG_STATE_HOME")
+    if state_home is not None:
+        monkeypatch.setenv("XDG_STATE_HOME", state_home)
     monkeypatch.setenv("HOME", str(tmp_path))
     store = load_settings().nonce_store.get_secret_value()
-    assert store == f"sqlite:///{tmp_path}/.local/state/imds-verifier/nonces.sqlite3"
+    assert store == f"sqlite://{tmp_path}/.local/state/imds-verifier/nonces.sqlite3"
 
 
 def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ function mark(fault) {
   find.toggleAttribute("aria-invalid", false);
   if (fault) find.setAttribute("aria-invalid", "true");
   byId("find-hint").textContent = fault
-    || "A vmId, a subscriptionId, or the request id of a problem. Empty: the newest decisions.";
+    || "A vmId, a subscriptionId, the request id of a problem, or the jti of a token. Empty: the newest decisions.";
   byId("find-hint").classList.toggle("fault", fault !== "");
 }
 
