@@ -158,7 +158,12 @@ class _Actions:
         warning = timedelta(days=arguments.warn_days)
         opened = self._open(arguments)
         survey = self._survey(arguments, opened)
-        _print(arguments, opened, survey, status_text(survey, warning=warning, asked=arguments.cloud or ()))
+        _print(
+            arguments,
+            opened,
+            survey,
+            status_text(survey, warning=warning, asked=[Cloud(name) for name in arguments.cloud or ()]),
+        )
         counted = set(arguments.cloud or (cloud.cloud for cloud in survey.clouds if cloud.is_counted))
         holding = {cloud.cloud for cloud in survey.clouds if not cloud.ends_within(warning, at=survey.at)}
         return ExitStatus.DONE if counted <= holding else ExitStatus.REFUSED
