@@ -15,7 +15,7 @@ from verifier.adapters.trust.published import write_bundle
 from verifier.core.trust.bundle import AuthorityIdentity, Denials
 from verifier.core.trust.certificates import Certificate
 from verifier.core.trust.clouds import SERVED_BY_DEFAULT, Cloud
-from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision
+from verifier.core.trust.operator_decisions import FollowedBundle, OperatorDecisions, PinDecision, RejectedBundle
 from verifier.ports.stores import StoreUnavailable
 from verifier.ports.trust import TrustAuditEvent, TrustRegistry
 from verifier.usecases.trust_administration import (
@@ -145,6 +145,16 @@ class TestEvents:
             lambda of: of.deny(denials, by="alice"),
             ("deny", text, "not denied", f"denied {text} of {names[0]}; {names[1]}"),
         )
+
+    def test_reject_bundles_of_a_feed(self, operations: Operations) -> None:
+        """Another bundle of the same version is another one."""
+        for version, digest, before in ((7, "aa", "undecided"), (7, "aa", "rejected"), (7, "bb", "undecided")):
+            bundle = RejectedBundle(version=version, sha256=digest * 32, decided_by="alice", decided_at=NOW)
+            self.check(
+                operations,
+                lambda of, bundle=bundle: of.reject_bundle(bundle, by="alice", judge=accept),  # type: ignore[misc]  # the default of a lambda has no type
+                ("reject feed", "version 7", f"version 7 {before}", "version 7 rejected"),
+            )
 
     def test_follow_leave_and_forget_a_feed(self, operations: Operations) -> None:
         raw = write_bundle(published(entry(new_authority()), version=7))
@@ -327,7 +337,10 @@ class TestOtherOperators:
 
         with pytest.raises(UnfitAuthorityError):
             operations.administration.follow(followed(1, None), by="alice", judge=refuse)
-        assert operations.administration.decisions().followed is None
+        rejected = RejectedBundle(version=1, sha256="aa" * 32, decided_by="alice", decided_at=NOW)
+        with pytest.raises(UnfitAuthorityError):
+            operations.administration.reject_bundle(rejected, by="alice", judge=refuse)
+        assert operations.administration.decisions() == OperatorDecisions()
 
 
 class TestReadAuthority:
