@@ -236,6 +236,8 @@ def test_has_every_key_of_a_policy_and_of_a_tenant() -> None:
         field.alias or name for name, field in PolicyTable.model_fields.items()
     }
     assert definitions["policy"]["properties"]["vmIds"]["items"]["pattern"] == VM_ID_PATTERN
+    age = PolicyTable.model_json_schema()["$defs"]["PolicyTable"]["properties"]["maximumAgeSeconds"]["anyOf"][0]
+    assert definitions["policy"]["properties"]["maximumAgeSeconds"] == age
     assert {*definitions["tenant"]["properties"]} == {*TenantTable.model_fields}
     assert definitions["cloud"]["enum"] == [cloud.value for cloud in Cloud]
 

@@ -357,6 +357,34 @@ NO_ANSWERS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"a")],
+)
+def test_a_verifier_whose_answer_goes_on_is_given_up(
+    directory: Path, head: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verifier.wiring.conformance._SECONDS", 1)
+    has_ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def respond() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(head)
+                while not has_ended.wait(0.1):
+                    connection.sendall(piece)
+
+        thread = threading.Thread(target=respond)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        ended = call("conformance", str(directory), "--url", url)
+        has_ended.set()
+        thread.join()
+    assert (ended.out, ended.status) == ("", ExitStatus.UNAVAILABLE)
+    assert ended.err.endswith(f"imds-verifier conformance: {url} does not answer within 1 s.\n")
+
+
 @pytest.mark.parametrize("answer", NO_ANSWERS)
 def test_a_verifier_that_does_not_speak_http_is_unavailable(directory: Path, answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:

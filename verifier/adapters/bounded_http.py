@@ -75,7 +75,7 @@ def ask(get: Get, opened: socket.socket, *, seconds: float) -> Answer:
     `seconds`, and UnexpectedStatus.
     """
     try:
-        with opened, _Deadline(opened, seconds) as deadline:
+        with opened, Deadline(opened, seconds) as deadline:
             try:
                 opened.settimeout(seconds)
                 if get.tls is not None:
@@ -145,7 +145,7 @@ def _read_body(response: BaseHTTPResponse, most: int) -> bytes:
     return b"".join(parts)
 
 
-class _Deadline:
+class Deadline:
     """Shut a connection down after `seconds`.
 
     The timeout of a socket does not limit the total time, because each received byte restarts it. The timer shuts down
@@ -153,7 +153,7 @@ class _Deadline:
     """
 
     def __init__(self, watched: socket.socket, seconds: float) -> None:
-        self._own = watched.dup()
+        self._own = socket.socket(fileno=socket.dup(watched.fileno()))  # `SSLSocket.dup` is not implemented
         self._passed = False
         self._timer = threading.Timer(seconds, self._pass)
         self._timer.daemon = True

@@ -94,7 +94,10 @@ class AttestationResultJson(TypedDict):
     verdict: Literal["verified"]
     cloud: Cloud
     claims: ClaimsJson
-    document: Annotated[dict[str, object], Field(description="The JSON object that Azure signed, unchanged.")]
+    document: Annotated[
+        dict[str, object],
+        Field(description="The JSON object that Azure signed. A number with a fraction is the nearest double."),
+    ]
     signer: SignerJson
     chain: Annotated[list[ChainLinkJson], Field(min_length=1)]
     checks: list[CheckResultJson]

@@ -45,7 +45,10 @@ class AuthenticJson(TypedDict):
 
     cloud: Cloud
     claims: ClaimsJson
-    document: Annotated[dict[str, object], Field(description="The JSON object that Azure signed, unchanged.")]
+    document: Annotated[
+        dict[str, object],
+        Field(description="The JSON object that Azure signed. A number with a fraction is the nearest double."),
+    ]
     signer: InspectedSignerJson
     names: list[InspectedNameJson]
     chain: Annotated[list[InspectedLinkJson], Field(min_length=1)]

@@ -19,6 +19,7 @@ from flask import Flask
 from pydantic import ValidationError
 
 from verifier import __version__
+from verifier.adapters.bounded_http import Deadline
 from verifier.adapters.settings.policies import PolicyTable
 from verifier.adapters.sqlite.nonce_store import SqliteNonceStore
 from verifier.adapters.sqlite.outstanding_nonces import SqliteOutstandingNonces
@@ -45,6 +46,7 @@ from verifier.core.trust.bundle import TrustBundle, TrustError
 from verifier.core.trust.clouds import Cloud
 from verifier.core.values import dataclass
 from verifier.ports.stores import DocumentKey, NonceKey, NonceStore
+from verifier.ports.trust import FetchFailed
 from verifier.usecases.appraise import Verifier
 from verifier.usecases.readiness import Readiness
 
@@ -283,9 +285,16 @@ class _Endpoint:
         connection = self.connect()
         try:
             with closing(connection):
-                connection.request(method, self.path, body, {"Content-Type": media_type})
-                with connection.getresponse() as answer:
-                    content = answer.read(_MAX_ANSWER_BYTES)
+                connection.connect()
+                with Deadline(connection.sock, _SECONDS) as deadline:
+                    try:
+                        connection.request(method, self.path, body, {"Content-Type": media_type})
+                        with connection.getresponse() as answer:
+                            content = answer.read(_MAX_ANSWER_BYTES)
+                    finally:
+                        deadline.require_not_passed()
+        except FetchFailed as error:
+            raise UnreachableError(f"{self.url} does not answer within {_SECONDS} s.") from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise UnreachableError(f"{self.url} does not answer: {type(error).__name__}.") from error
         return Answer(status=answer.status, retry_after=answer.getheader("Retry-After"), body=_json_object(content))

@@ -35,7 +35,9 @@ class PolicyTable(BaseModel):
     skus: _Values = None
     license_types: _Values = Field(default=None, alias="licenseTypes")
     require_plan: bool = Field(default=False, alias="requirePlan")
-    maximum_age_seconds: Annotated[int, Field(ge=1)] | None = Field(default=None, alias="maximumAgeSeconds")
+    maximum_age_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] | None = Field(
+        default=None, alias="maximumAgeSeconds"
+    )
     all_of: Annotated[tuple["PolicyTable", ...], Field(min_length=1)] | None = Field(default=None, alias="allOf")
     any_of: Annotated[tuple["PolicyTable", ...], Field(min_length=1)] | None = Field(default=None, alias="anyOf")
     negated: "PolicyTable | None" = Field(default=None, alias="not")

@@ -100,6 +100,8 @@ def test_asks_for_all_that_it_names(content: AuthenticContent) -> None:
         {"publisher": ["contoso"]},
         {"require_plan": True},
         {"maximumAgeSeconds": 0},
+        {"maximumAgeSeconds": 604801},
+        {"maximumAgeSeconds": 86400000000000},
         {"maximumAgeSeconds": "soon"},
     ],
 )
