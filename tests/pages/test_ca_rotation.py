@@ -196,7 +196,7 @@ def test_drill_is_refused_approved_accepted_and_undone(tmp_path: Path) -> None:
         def is_verified(line: str) -> bool:
             return "plan.name: " in typed_there(line, 0, 1)
 
-        _, change, refused, status, approve, verified, remove, undo = block.text.replace("\\\n", "").splitlines()
+        _, change, refused, status, approve, _, verified, remove, undo = block.text.replace("\\\n", "").splitlines()
         typed_there(change, 0)
         assert "vmId: " not in typed_there(refused, 1)
         assert sha256 in typed_there(status, 0)
