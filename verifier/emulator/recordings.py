@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from verifier.emulator.clouds import AzureCloud
-from verifier.emulator.schema import Json, Object, SchemaError, without_unknown
+from verifier.emulator.schema import Json, Object, SchemaError, refuse_surrogates, without_unknown
 
 _ROOTS: Final = ("compute", "network")
 
@@ -32,6 +32,7 @@ def description_of(text: str, *, shape: Object, note: Callable[[str], None]) -> 
     Not checked: the shape of what remains. Raises SchemaError, ValueError and RecursionError.
     """
     recorded = json.loads(text, object_pairs_hook=_without_duplicates)
+    refuse_surrogates(recorded)
     if not recorded.keys() & set(_ROOTS):
         raise SchemaError("has neither compute nor network: record the answer of /metadata/instance, without a route")
     compute = recorded.get("compute")

@@ -156,6 +156,34 @@ def test_invalid_recording_is_refused(tmp_path: Path, text: str, fault: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("members", "name"),
+    [
+        ({"vmId": "\ud800"}, "compute.vmId"),
+        ({"location": "west\udfff"}, "compute.location"),
+        ({"azEnvironment": "\ud800"}, "compute.azEnvironment"),
+        ({"tags": "\ud800:x"}, "compute.tags"),
+        ({"plan": {"name": "\ud800"}}, "compute.plan.name"),
+        ({"tagsList": [{}, {"value": "\ud800"}]}, "compute.tagsList[1].value"),
+        ({"unknown": [["\ud800"]]}, "compute.unknown[0][0]"),
+        ({"a\ud800": "x"}, "the key 'compute.a\\ud800'"),
+    ],
+)
+def test_lone_surrogate_in_a_recording_is_refused_by_name(
+    tmp_path: Path, members: dict[str, object], name: str
+) -> None:
+    file = record(tmp_path, {**RECORDED, **members})
+    with pytest.raises(VirtualMachineError) as refused:
+        read_virtual_machine(file)
+    assert str(refused.value) == f"{file}: {name} has a lone surrogate, which UTF-8 cannot encode"
+
+
+def test_surrogate_pair_in_a_recording_is_one_character(tmp_path: Path) -> None:
+    file = record(tmp_path, {**RECORDED, "name": "\U0001f600"})
+    assert "\\ud83d\\ude00" in file.read_text("utf-8")
+    assert read_virtual_machine(file).details["name"] == "\U0001f600"
+
+
+@pytest.mark.parametrize(
     ("text", "fault"),
     [
         (MINIMUM + "[vm]\n", ": unknown key vm$"),
