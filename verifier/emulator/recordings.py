@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from verifier.emulator.clouds import AzureCloud
+from verifier.emulator.printable import printable
 from verifier.emulator.schema import Json, Object, SchemaError, refuse_surrogates, without_unknown
 
 _ROOTS: Final = ("compute", "network")
@@ -44,7 +45,7 @@ def description_of(text: str, *, shape: Object, note: Callable[[str], None]) -> 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise SchemaError(f"has duplicate keys among {', '.join(sorted(members))}")
+        raise SchemaError(f"has duplicate keys among {', '.join(map(printable, sorted(members)))}")
     return members
 
 

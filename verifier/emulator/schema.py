@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from verifier.emulator.printable import printable
+
 Json: TypeAlias = str | int | list["Json"] | dict[str, "Json"]
 
 FIRST_VERSION: Final = "2017-04-02"
@@ -108,7 +110,7 @@ def refuse_surrogates(value: object, *, path: str = "") -> None:
     if isinstance(value, dict):
         for name, member in value.items():
             if _has_surrogate(name):
-                raise SchemaError(f"the key {_join(path, name)!a} has a lone surrogate, which UTF-8 cannot encode")
+                raise SchemaError(f"the key {_join(path, name)} has a lone surrogate, which UTF-8 cannot encode")
             refuse_surrogates(member, path=_join(path, name))
     elif isinstance(value, list):
         for number, element in enumerate(value):
@@ -122,4 +124,5 @@ def _has_surrogate(text: str) -> bool:
 
 
 def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    """Return the path of a member. Its name is text of a file, so it is escaped."""
+    return f"{path}.{printable(name)}" if path else printable(name)

@@ -113,6 +113,34 @@ def test_unknown_elements_of_a_recorded_answer_are_dropped_by_name(tmp_path: Pat
     ]
 
 
+UNPRINTABLE = "a\x1b[31m\nZürich"
+ESCAPED = "a\\x1b[31m\\nZ\\xfcrich"
+
+
+def test_keys_in_notes_are_escaped(tmp_path: Path) -> None:
+    notes: list[str] = []
+    file = record(tmp_path, {**RECORDED, UNPRINTABLE: "x"}, **{UNPRINTABLE: {}})
+    read_virtual_machine(file, note=notes.append)
+    assert notes[2:] == [
+        f"{file}: dropped {ESCAPED}, which the emulator does not know",
+        f"{file}: dropped compute.{ESCAPED}, which the emulator does not know",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (MINIMUM + f"{json.dumps(UNPRINTABLE)} = 1\n", f"unknown key compute.{ESCAPED}"),
+        (MINIMUM + f"[{json.dumps(UNPRINTABLE)}]\n", f"unknown key {ESCAPED}"),
+        ('{"compute": {KEY: "v", KEY: "w"}}'.replace("KEY", json.dumps(UNPRINTABLE)), f"keys among {ESCAPED}"),
+    ],
+)
+def test_keys_in_errors_are_escaped(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(VirtualMachineError) as refused:
+        read_virtual_machine(write(tmp_path, text))
+    assert str(refused.value).endswith(fault)
+
+
 def test_tags_of_an_old_recorded_answer_become_a_list(tmp_path: Path) -> None:
     notes: list[str] = []
     compute = {"vmId": "v", "location": "eastus", "tags": "Department:IT;url:https://example.com"}
@@ -165,7 +193,7 @@ def test_invalid_recording_is_refused(tmp_path: Path, text: str, fault: str) -> 
         ({"plan": {"name": "\ud800"}}, "compute.plan.name"),
         ({"tagsList": [{}, {"value": "\ud800"}]}, "compute.tagsList[1].value"),
         ({"unknown": [["\ud800"]]}, "compute.unknown[0][0]"),
-        ({"a\ud800": "x"}, "the key 'compute.a\\ud800'"),
+        ({"a\ud800": "x"}, "the key compute.a\\ud800"),
     ],
 )
 def test_lone_surrogate_in_a_recording_is_refused_by_name(
