@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from verifier.emulator.categories import LOAD_BALANCER
 from verifier.emulator.clouds import AzureCloud
-from verifier.emulator.documents import ManagedIdentity, MarketplacePlan, VirtualMachine
+from verifier.emulator.documents import REGION_RULE, ManagedIdentity, MarketplacePlan, VirtualMachine, is_region
 from verifier.emulator.instance import COMPUTE, DERIVED, DESCRIBED_NETWORK, EXTENDED
 from verifier.emulator.recordings import decode_recording, description_of
 from verifier.emulator.schema import Array, Json, Leaf, Object, SchemaError, validate
@@ -83,6 +83,10 @@ def _machine(tables: dict[str, Json]) -> VirtualMachine:
     if deployment not in _DEPLOYMENTS:
         raise SchemaError(f"deployment must be one of {', '.join(_DEPLOYMENTS)}")
     compute, plan = _table(tables, "compute"), _table(_table(tables, "compute"), "plan")
+    region = _text(compute, "location")
+    # VirtualMachine refuses an empty one.
+    if region and not is_region(region):
+        raise SchemaError(f"compute.location {REGION_RULE}")
     identity = _table(tables, "identity")
     interfaces = _table(tables, "network").get("interface", [])
     return VirtualMachine(
@@ -95,7 +99,7 @@ def _machine(tables: dict[str, Json]) -> VirtualMachine:
         ),
         sku=_text(compute, "sku"),
         license_type=_text(compute, "licenseType"),
-        region=_text(compute, "location"),
+        region=region,
         details={name: value for name, value in compute.items() if name not in _IN_DOCUMENTS},
         interfaces=tuple(cast("list[Json]", interfaces)),
         load_balancer=_table(tables, "loadbalancer") if "loadbalancer" in tables else None,

@@ -113,6 +113,15 @@ def test_host_other_than_loopback_is_refused(tmp_path: Path, host: str, capsys: 
     assert not (tmp_path / "trust").exists()
 
 
+@pytest.mark.parametrize("region", ["Zürich", "*", "a..b", "", "a" * 64])
+def test_region_that_no_signer_name_can_contain_is_refused(
+    tmp_path: Path, region: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(parse("--trust-dir", str(tmp_path / "trust"), "--region", region, "--port", "0")) == 2
+    assert capsys.readouterr().err.startswith("emulator: --region must be 1 to 63 ASCII letters, digits and hyphens")
+    assert not (tmp_path / "trust").exists()
+
+
 def test_text_of_arguments_and_files_cannot_control_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,6 +113,20 @@ def test_unknown_elements_of_a_recorded_answer_are_dropped_by_name(tmp_path: Pat
     ]
 
 
+@pytest.mark.parametrize("region", ["Zürich", "a\0b", "*", "a..b", "West US", "a" * 64, "eastus\n", "\u0663"])
+def test_location_that_no_signer_name_can_contain_is_refused(tmp_path: Path, region: str) -> None:
+    toml = write(tmp_path, f'[compute]\nvmId = "v"\nlocation = {json.dumps(region)}\n')
+    with pytest.raises(VirtualMachineError, match=r"vm\.toml: compute\.location must be 1 to 63 ASCII letters, digits"):
+        read_virtual_machine(toml)
+    with pytest.raises(VirtualMachineError, match=r"vm\.toml: compute\.location must be 1 to 63 ASCII letters, digits"):
+        read_virtual_machine(record(tmp_path, {**RECORDED, "location": region}))
+
+
+@pytest.mark.parametrize("region", ["WestUS2", "stage-1", "a" * 63])
+def test_location_of_letters_digits_and_hyphens_is_read(tmp_path: Path, region: str) -> None:
+    assert read_virtual_machine(record(tmp_path, {**RECORDED, "location": region})).region == region
+
+
 UNPRINTABLE = "a\x1b[31m\nZürich"
 ESCAPED = "a\\x1b[31m\\nZ\\xfcrich"
 
