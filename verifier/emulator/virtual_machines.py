@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
+from verifier.emulator.ascii_case import fold_case
 from verifier.emulator.categories import LOAD_BALANCER
 from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.documents import REGION_RULE, ManagedIdentity, MarketplacePlan, VirtualMachine, is_region
@@ -113,6 +114,8 @@ def _system_assigned(table: dict[str, Json]) -> ManagedIdentity | None:
     """Return the system-assigned identity. A table with user-assigned ones needs none."""
     if not table or ("userAssigned" in table and "clientId" not in table):
         return None
+    if not _text(table, "clientId"):
+        raise SchemaError("identity needs a clientId: every token answer has it")
     return ManagedIdentity(
         tenant_id=_text(table, "tenantId"), client_id=_text(table, "clientId"), object_id=_text(table, "objectId")
     )
@@ -130,6 +133,13 @@ def _user_assigned(table: dict[str, Json]) -> tuple[ManagedIdentity, ...]:
     )
     if not all(one.client_id for one in made):
         raise SchemaError("each identity.userAssigned needs a clientId: every token answer has it")
+    for key, values in {
+        "clientId": [one.client_id for one in made],
+        "objectId": [one.object_id for one in made if one.object_id],
+        "resourceId": [one.resource_id for one in made if one.resource_id],
+    }.items():
+        if len(set(map(fold_case, values))) < len(values):
+            raise SchemaError(f"two identities of identity.userAssigned have the same {key}: a request selects one")
     return made
 
 

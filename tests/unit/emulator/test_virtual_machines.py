@@ -81,6 +81,32 @@ def test_user_assigned_identities_are_read(tmp_path: Path) -> None:
     assert vm.identities == vm.user_identities == (first, ManagedIdentity(tenant_id="t", client_id="d"))
 
 
+@pytest.mark.parametrize(
+    ("identity", "fault"),
+    [
+        ({"tenantId": "t"}, "identity needs a clientId: every token answer has it"),
+        ({"clientId": "", "userAssigned": [{"clientId": "c"}]}, "identity needs a clientId: every token answer has it"),
+        ({"userAssigned": [{"clientId": "d"}, {"clientId": "c"}, {"clientId": "D"}]}, "have the same clientId"),
+        (
+            {"userAssigned": [{"clientId": "c", "objectId": "O"}, {"clientId": "d", "objectId": "o"}]},
+            "have the same objectId",
+        ),
+        (
+            {"userAssigned": [{"clientId": "c", "resourceId": "/r"}, {"clientId": "d", "resourceId": "/R"}]},
+            "have the same resourceId",
+        ),
+    ],
+)
+def test_incomplete_or_ambiguous_identity_is_refused(tmp_path: Path, identity: dict[str, object], fault: str) -> None:
+    with pytest.raises(VirtualMachineError, match=fault):
+        read_virtual_machine(record(tmp_path, RECORDED, identity=identity))
+
+
+def test_user_assigned_identities_may_differ_beyond_ascii_case(tmp_path: Path) -> None:
+    users = [{"clientId": "straße"}, {"clientId": "STRASSE"}]
+    assert len(read_virtual_machine(record(tmp_path, RECORDED, identity={"userAssigned": users})).identities) == 2
+
+
 def record(tmp_path: Path, compute: object, **more: object) -> Path:
     return write(tmp_path, json.dumps({"compute": compute, **more}))
 
