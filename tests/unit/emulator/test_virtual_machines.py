@@ -153,6 +153,34 @@ def test_location_of_letters_digits_and_hyphens_is_read(tmp_path: Path, region: 
     assert read_virtual_machine(record(tmp_path, {**RECORDED, "location": region})).region == region
 
 
+@pytest.mark.parametrize("tags", [3, ["a"], {"a": "b"}, True, None])
+@pytest.mark.parametrize("more", [{}, {"tagsList": []}])
+def test_tags_of_another_type_are_refused(tmp_path: Path, tags: object, more: dict[str, object]) -> None:
+    file = record(tmp_path, {"vmId": "v", "location": "eastus", "tags": tags, **more})
+    with pytest.raises(VirtualMachineError) as refused:
+        read_virtual_machine(file)
+    assert str(refused.value) == f"{file}: compute.tags must be a string, as in IMDS"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "fault"),
+    [
+        (7, "cloud must be a string, as in IMDS"),
+        (None, "cloud must be a string, as in IMDS"),
+        ("Mars", f"cloud must be one of {', '.join(AzureCloud)}"),
+    ],
+)
+def test_unusable_cloud_beside_a_recorded_compute_is_refused(tmp_path: Path, cloud: object, fault: str) -> None:
+    file = record(tmp_path, RECORDED, cloud=cloud)
+    with pytest.raises(VirtualMachineError) as refused:
+        read_virtual_machine(file)
+    assert str(refused.value) == f"{file}: {fault}"
+
+
+def test_cloud_that_the_emulator_knows_is_read_beside_a_recorded_compute(tmp_path: Path) -> None:
+    assert read_virtual_machine(record(tmp_path, RECORDED, cloud="AzureChinaCloud")).cloud is AzureCloud.CHINA
+
+
 UNPRINTABLE = "a\x1b[31m\nZürich"
 ESCAPED = "a\\x1b[31m\\nZ\\xfcrich"
 
@@ -210,6 +238,8 @@ def test_recorded_answer_is_read_in_the_encodings_of_powershell(tmp_path: Path, 
         ('{"compute": {"vmId": null, "location": "eastus"}}', "compute.vmId must be a string, as in IMDS"),
         ('{"compute": []}', "compute must be a table"),
         ('{"compute": {"azEnvironment": "Mars"}}', "compute.azEnvironment must be one of AzurePublicCloud, "),
+        # U+017F is the long s, which casefold turns into s.
+        ('{"compute": {"azEnvironment": "AzureU\u017fGovernmentCloud"}}', "compute.azEnvironment must be one of "),
         ('{"network": {"interface": []}}', "needs a vmId"),
         ('{"compute": {"vmId": "v", "vmId": "w"}}', "has duplicate keys among vmId"),
         ('{"compute": ', "is not JSON"),
