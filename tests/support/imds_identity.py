@@ -15,7 +15,7 @@ from support.imds_conformance import (
     token_of,
 )
 from support.imds_lines import TOKEN, faulty, get, lines
-from support.imds_sources import AZURE_SDK, PAGE_TOKENS, RECORDED_ANSWERS, REPORTS, SWAGGER
+from support.imds_sources import AZURE_SDK, INFERENCE, PAGE_TOKENS, RECORDED_ANSWERS, REPORTS, SWAGGER
 
 from verifier.emulator.faults import FaultKind
 
@@ -50,6 +50,16 @@ def identities() -> list[Behaviour]:
             section,
             ("the tenant is available", get("/metadata/identity/info"), ok_json(keys("", ("tenantId",)))),
             source=SWAGGER,
+        ),
+        *lines(
+            section,
+            (
+                "the tenant is available without a system-assigned identity",
+                get("/metadata/identity/info"),
+                ok_json(keys("", ("tenantId",))),
+            ),
+            machine="user-assigned",
+            source=INFERENCE,
         ),
         *lines(
             section,

@@ -15,7 +15,8 @@ from typing import Final, get_args
 
 from verifier.emulator.authority import UnusableAuthorityError, read_authority
 from verifier.emulator.controls import Conditions
-from verifier.emulator.documents import MarketplacePlan, VirtualMachine
+from verifier.emulator.documents import REGION_RULE, MarketplacePlan, VirtualMachine, is_region
+from verifier.emulator.printable import printable
 from verifier.emulator.scenarios import Authorities
 from verifier.emulator.server import running_emulator
 from verifier.emulator.trust_directory import ForeignDirectoryError, TrustMode, write_trust_directory
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"emulator: {text}\n")
+    sys.stderr.write(f"emulator: {printable(text)}\n")
 
 
 def _port(text: str) -> int:
@@ -141,6 +142,8 @@ def _virtual_machine(arguments: argparse.Namespace) -> VirtualMachine:
     values = {
         option: default if given[option] is None else given[option] for option, (_, default) in _MACHINE_OPTIONS.items()
     }
+    if not is_region(values["region"]):
+        raise VirtualMachineError(f"--region {REGION_RULE}")
     return VirtualMachine(
         vm_id=values["vm-id"],
         subscription_id=values["subscription-id"],

@@ -1,6 +1,7 @@
 """The content of an attested document: the JSON about a virtual machine that IMDS signs."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,10 @@ from typing import Final
 from verifier.emulator.clouds import AzureCloud
 from verifier.emulator.schema import Json
 from verifier.emulator.versions import ATTESTED_INTRODUCED
+
+# One label of the signer's name (RFC 1035 2.3.4).
+_REGION: Final = re.compile(r"[0-9A-Za-z-]{1,63}", re.ASCII)
+REGION_RULE: Final = "must be 1 to 63 ASCII letters, digits and hyphens: the name of the signer contains it"
 
 # As in every real document that we have. The example on the page has 5 s.
 _LIFETIME: Final = timedelta(hours=6)
@@ -90,11 +95,18 @@ class VirtualMachine:
             raise ValueError("a virtual machine needs a vmId: every document has it")
         if not self.region:
             raise ValueError("a virtual machine needs a region: the name of the signer contains it")
+        if not is_region(self.region):
+            raise ValueError(f"the region {REGION_RULE}")
 
     @property
     def identities(self) -> tuple[ManagedIdentity, ...]:
         """All identities, the system-assigned one first."""
         return ((self.identity,) if self.identity else ()) + self.user_identities
+
+
+def is_region(text: str) -> bool:
+    """Return True if the name of a signer can contain this region. Not checked: whether Azure has it."""
+    return _REGION.fullmatch(text) is not None
 
 
 def make_content(vm: VirtualMachine, *, now: datetime, api_version: str, nonce: str | None = None) -> bytes:

@@ -13,6 +13,7 @@ from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
 
+from verifier.emulator.ascii_case import fold_case
 from verifier.emulator.documents import ManagedIdentity, VirtualMachine
 from verifier.emulator.rules import Refusal, refuse, refuse_api_version
 from verifier.emulator.versions import IDENTITY_INTRODUCED
@@ -72,9 +73,11 @@ def create_identity(*, vm: VirtualMachine, now: Callable[[], datetime]) -> Bluep
     @identity.get("/metadata/identity/info", provide_automatic_options=False)
     def info() -> Response | Refusal:
         refusal = refuse_api_version(introduced=IDENTITY_INTRODUCED)
-        if refusal or vm.identity is None:
+        # All identities of a machine have one tenant. A file can omit it.
+        tenants = [one.tenant_id for one in vm.identities if one.tenant_id or one is vm.identity]
+        if refusal or not tenants:
             return refusal or refuse(400, "Identity not found")
-        return jsonify(tenantId=vm.identity.tenant_id)
+        return jsonify(tenantId=tenants[0])
 
     @identity.get(TOKEN_PATH, provide_automatic_options=False)
     def token() -> Response | Refusal:
@@ -125,4 +128,4 @@ def _selected(vm: VirtualMachine, selectors: Mapping[str, str]) -> tuple[Managed
         return vm.user_identities if vm.identity is None else (vm.identity,)
     ((name, value),) = selectors.items()
     # Azure compares its identifiers without regard to case.
-    return tuple(one for one in vm.identities if getattr(one, _SELECTORS[name]).casefold() == value.casefold())
+    return tuple(one for one in vm.identities if fold_case(getattr(one, _SELECTORS[name])) == fold_case(value))

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from verifier.emulator.printable import printable
+
 Json: TypeAlias = str | int | list["Json"] | dict[str, "Json"]
 
 FIRST_VERSION: Final = "2017-04-02"
@@ -103,5 +105,24 @@ def without_unknown(node: Node, value: object, dropped: Callable[[str], None], *
     return value
 
 
+def refuse_surrogates(value: object, *, path: str = "") -> None:
+    """Raise SchemaError if a key or a text at any depth has a surrogate. JSON can write one, and UTF-8 cannot."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if _has_surrogate(name):
+                raise SchemaError(f"the key {_join(path, name)} has a lone surrogate, which UTF-8 cannot encode")
+            refuse_surrogates(member, path=_join(path, name))
+    elif isinstance(value, list):
+        for number, element in enumerate(value):
+            refuse_surrogates(element, path=f"{path}[{number}]")
+    elif isinstance(value, str) and _has_surrogate(value):
+        raise SchemaError(f"{path} has a lone surrogate, which UTF-8 cannot encode")
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    """Return the path of a member. Its name is text of a file, so it is escaped."""
+    return f"{path}.{printable(name)}" if path else printable(name)

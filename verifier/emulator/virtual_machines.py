@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
+from verifier.emulator.ascii_case import fold_case
 from verifier.emulator.categories import LOAD_BALANCER
 from verifier.emulator.clouds import AzureCloud
-from verifier.emulator.documents import ManagedIdentity, MarketplacePlan, VirtualMachine
+from verifier.emulator.documents import REGION_RULE, ManagedIdentity, MarketplacePlan, VirtualMachine, is_region
 from verifier.emulator.instance import COMPUTE, DERIVED, DESCRIBED_NETWORK, EXTENDED
 from verifier.emulator.recordings import decode_recording, description_of
 from verifier.emulator.schema import Array, Json, Leaf, Object, SchemaError, validate
@@ -83,6 +84,10 @@ def _machine(tables: dict[str, Json]) -> VirtualMachine:
     if deployment not in _DEPLOYMENTS:
         raise SchemaError(f"deployment must be one of {', '.join(_DEPLOYMENTS)}")
     compute, plan = _table(tables, "compute"), _table(_table(tables, "compute"), "plan")
+    region = _text(compute, "location")
+    # VirtualMachine refuses an empty one.
+    if region and not is_region(region):
+        raise SchemaError(f"compute.location {REGION_RULE}")
     identity = _table(tables, "identity")
     interfaces = _table(tables, "network").get("interface", [])
     return VirtualMachine(
@@ -95,7 +100,7 @@ def _machine(tables: dict[str, Json]) -> VirtualMachine:
         ),
         sku=_text(compute, "sku"),
         license_type=_text(compute, "licenseType"),
-        region=_text(compute, "location"),
+        region=region,
         details={name: value for name, value in compute.items() if name not in _IN_DOCUMENTS},
         interfaces=tuple(cast("list[Json]", interfaces)),
         load_balancer=_table(tables, "loadbalancer") if "loadbalancer" in tables else None,
@@ -109,6 +114,8 @@ def _system_assigned(table: dict[str, Json]) -> ManagedIdentity | None:
     """Return the system-assigned identity. A table with user-assigned ones needs none."""
     if not table or ("userAssigned" in table and "clientId" not in table):
         return None
+    if not _text(table, "clientId"):
+        raise SchemaError("identity needs a clientId: every token answer has it")
     return ManagedIdentity(
         tenant_id=_text(table, "tenantId"), client_id=_text(table, "clientId"), object_id=_text(table, "objectId")
     )
@@ -126,6 +133,13 @@ def _user_assigned(table: dict[str, Json]) -> tuple[ManagedIdentity, ...]:
     )
     if not all(one.client_id for one in made):
         raise SchemaError("each identity.userAssigned needs a clientId: every token answer has it")
+    for key, values in {
+        "clientId": [one.client_id for one in made],
+        "objectId": [one.object_id for one in made if one.object_id],
+        "resourceId": [one.resource_id for one in made if one.resource_id],
+    }.items():
+        if len(set(map(fold_case, values))) < len(values):
+            raise SchemaError(f"two identities of identity.userAssigned have the same {key}: a request selects one")
     return made
 
 

@@ -113,6 +113,26 @@ def test_host_other_than_loopback_is_refused(tmp_path: Path, host: str, capsys: 
     assert not (tmp_path / "trust").exists()
 
 
+@pytest.mark.parametrize("region", ["Zürich", "*", "a..b", "", "a" * 64])
+def test_region_that_no_signer_name_can_contain_is_refused(
+    tmp_path: Path, region: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(parse("--trust-dir", str(tmp_path / "trust"), "--region", region, "--port", "0")) == 2
+    assert capsys.readouterr().err.startswith("emulator: --region must be 1 to 63 ASCII letters, digits and hyphens")
+    assert not (tmp_path / "trust").exists()
+
+
+def test_text_of_arguments_and_files_cannot_control_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "\x1b[31m\nvm.json"
+    file.write_text('{"compute": {"\\u001b[2J\\n": "x"}}', encoding="utf-8")
+    assert run(parse("--trust-dir", str(tmp_path / "trust"), "--vm", str(file))) == 2
+    written = capsys.readouterr().err
+    assert "\\x1b[31m\\nvm.json: dropped compute.\\x1b[2J\\n, which the emulator does not know" in written
+    assert all(line.startswith("emulator: ") and line.isprintable() for line in written.splitlines())
+
+
 def test_allow_open_listening_allows_another_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # This machine does not have an address of TEST-NET-1 (RFC 5737), so the attempt to listen must fail.
     arguments = ("--trust-dir", str(tmp_path / "trust"), "--host", "192.0.2.1", "--allow-open-listening")

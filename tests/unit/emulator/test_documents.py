@@ -112,3 +112,5 @@ def test_machine_needs_an_id_and_a_region() -> None:
         VirtualMachine(vm_id="")
     with pytest.raises(ValueError, match="region"):
         VirtualMachine(region="")
+    with pytest.raises(ValueError, match="the region must be 1 to 63 ASCII letters, digits and hyphens"):
+        VirtualMachine(region="a..b")

@@ -1,6 +1,7 @@
 """Managed identity: selection, cached tokens, and the bounds of the cache."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -90,6 +91,36 @@ def test_identifier_of_another_kind_selects_no_identity(
 ) -> None:
     answer = token(client_of(SYSTEM, FIRST, SECOND), **selected)
     assert answer == {"error": "invalid_request", "error_description": "Identity not found"}
+
+
+def test_identifiers_are_compared_without_the_case_of_ascii_letters_only(client_of: Callable[..., FlaskClient]) -> None:
+    client = client_of(SYSTEM, replace(FIRST, client_id="straße"), SECOND)
+    assert token(client, client_id="STRASSE")["error_description"] == "Identity not found"
+    assert token(client, client_id="STRAßE")["client_id"] == "straße"
+
+
+@pytest.mark.parametrize(
+    ("system", "users", "answer"),
+    [
+        (SYSTEM, (), {"tenantId": "t"}),
+        (SYSTEM, (FIRST,), {"tenantId": "t"}),
+        (None, (FIRST, SECOND), {"tenantId": "t"}),
+        (
+            None,
+            (replace(FIRST, tenant_id=""),),
+            {"error": "invalid_request", "error_description": "Identity not found"},
+        ),
+        (None, (), {"error": "invalid_request", "error_description": "Identity not found"}),
+    ],
+)
+def test_info_has_the_tenant_of_the_identities(
+    client_of: Callable[..., FlaskClient],
+    system: ManagedIdentity | None,
+    users: tuple[ManagedIdentity, ...],
+    answer: dict[str, str],
+) -> None:
+    info = client_of(system, *users).get("/metadata/identity/info?api-version=2018-02-01", headers=METADATA)
+    assert info.get_json() == answer
 
 
 def test_only_user_assigned_identity_needs_no_selector(client_of: Callable[..., FlaskClient]) -> None:

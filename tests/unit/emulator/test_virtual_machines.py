@@ -81,6 +81,32 @@ def test_user_assigned_identities_are_read(tmp_path: Path) -> None:
     assert vm.identities == vm.user_identities == (first, ManagedIdentity(tenant_id="t", client_id="d"))
 
 
+@pytest.mark.parametrize(
+    ("identity", "fault"),
+    [
+        ({"tenantId": "t"}, "identity needs a clientId: every token answer has it"),
+        ({"clientId": "", "userAssigned": [{"clientId": "c"}]}, "identity needs a clientId: every token answer has it"),
+        ({"userAssigned": [{"clientId": "d"}, {"clientId": "c"}, {"clientId": "D"}]}, "have the same clientId"),
+        (
+            {"userAssigned": [{"clientId": "c", "objectId": "O"}, {"clientId": "d", "objectId": "o"}]},
+            "have the same objectId",
+        ),
+        (
+            {"userAssigned": [{"clientId": "c", "resourceId": "/r"}, {"clientId": "d", "resourceId": "/R"}]},
+            "have the same resourceId",
+        ),
+    ],
+)
+def test_incomplete_or_ambiguous_identity_is_refused(tmp_path: Path, identity: dict[str, object], fault: str) -> None:
+    with pytest.raises(VirtualMachineError, match=fault):
+        read_virtual_machine(record(tmp_path, RECORDED, identity=identity))
+
+
+def test_user_assigned_identities_may_differ_beyond_ascii_case(tmp_path: Path) -> None:
+    users = [{"clientId": "straße"}, {"clientId": "STRASSE"}]
+    assert len(read_virtual_machine(record(tmp_path, RECORDED, identity={"userAssigned": users})).identities) == 2
+
+
 def record(tmp_path: Path, compute: object, **more: object) -> Path:
     return write(tmp_path, json.dumps({"compute": compute, **more}))
 
@@ -113,6 +139,76 @@ def test_unknown_elements_of_a_recorded_answer_are_dropped_by_name(tmp_path: Pat
     ]
 
 
+@pytest.mark.parametrize("region", ["Zürich", "a\0b", "*", "a..b", "West US", "a" * 64, "eastus\n", "\u0663"])
+def test_location_that_no_signer_name_can_contain_is_refused(tmp_path: Path, region: str) -> None:
+    toml = write(tmp_path, f'[compute]\nvmId = "v"\nlocation = {json.dumps(region)}\n')
+    with pytest.raises(VirtualMachineError, match=r"vm\.toml: compute\.location must be 1 to 63 ASCII letters, digits"):
+        read_virtual_machine(toml)
+    with pytest.raises(VirtualMachineError, match=r"vm\.toml: compute\.location must be 1 to 63 ASCII letters, digits"):
+        read_virtual_machine(record(tmp_path, {**RECORDED, "location": region}))
+
+
+@pytest.mark.parametrize("region", ["WestUS2", "stage-1", "a" * 63])
+def test_location_of_letters_digits_and_hyphens_is_read(tmp_path: Path, region: str) -> None:
+    assert read_virtual_machine(record(tmp_path, {**RECORDED, "location": region})).region == region
+
+
+@pytest.mark.parametrize("tags", [3, ["a"], {"a": "b"}, True, None])
+@pytest.mark.parametrize("more", [{}, {"tagsList": []}])
+def test_tags_of_another_type_are_refused(tmp_path: Path, tags: object, more: dict[str, object]) -> None:
+    file = record(tmp_path, {"vmId": "v", "location": "eastus", "tags": tags, **more})
+    with pytest.raises(VirtualMachineError) as refused:
+        read_virtual_machine(file)
+    assert str(refused.value) == f"{file}: compute.tags must be a string, as in IMDS"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "fault"),
+    [
+        (7, "cloud must be a string, as in IMDS"),
+        (None, "cloud must be a string, as in IMDS"),
+        ("Mars", f"cloud must be one of {', '.join(AzureCloud)}"),
+    ],
+)
+def test_unusable_cloud_beside_a_recorded_compute_is_refused(tmp_path: Path, cloud: object, fault: str) -> None:
+    file = record(tmp_path, RECORDED, cloud=cloud)
+    with pytest.raises(VirtualMachineError) as refused:
+        read_virtual_machine(file)
+    assert str(refused.value) == f"{file}: {fault}"
+
+
+def test_cloud_that_the_emulator_knows_is_read_beside_a_recorded_compute(tmp_path: Path) -> None:
+    assert read_virtual_machine(record(tmp_path, RECORDED, cloud="AzureChinaCloud")).cloud is AzureCloud.CHINA
+
+
+UNPRINTABLE = "a\x1b[31m\nZürich"
+ESCAPED = "a\\x1b[31m\\nZ\\xfcrich"
+
+
+def test_keys_in_notes_are_escaped(tmp_path: Path) -> None:
+    notes: list[str] = []
+    file = record(tmp_path, {**RECORDED, UNPRINTABLE: "x"}, **{UNPRINTABLE: {}})
+    read_virtual_machine(file, note=notes.append)
+    assert notes[2:] == [
+        f"{file}: dropped {ESCAPED}, which the emulator does not know",
+        f"{file}: dropped compute.{ESCAPED}, which the emulator does not know",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (MINIMUM + f"{json.dumps(UNPRINTABLE)} = 1\n", f"unknown key compute.{ESCAPED}"),
+        (MINIMUM + f"[{json.dumps(UNPRINTABLE)}]\n", f"unknown key {ESCAPED}"),
+        ('{"compute": {KEY: "v", KEY: "w"}}'.replace("KEY", json.dumps(UNPRINTABLE)), f"keys among {ESCAPED}"),
+    ],
+)
+def test_keys_in_errors_are_escaped(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(VirtualMachineError) as refused:
+        read_virtual_machine(write(tmp_path, text))
+    assert str(refused.value).endswith(fault)
+
+
 def test_tags_of_an_old_recorded_answer_become_a_list(tmp_path: Path) -> None:
     notes: list[str] = []
     compute = {"vmId": "v", "location": "eastus", "tags": "Department:IT;url:https://example.com"}
@@ -142,6 +238,8 @@ def test_recorded_answer_is_read_in_the_encodings_of_powershell(tmp_path: Path, 
         ('{"compute": {"vmId": null, "location": "eastus"}}', "compute.vmId must be a string, as in IMDS"),
         ('{"compute": []}', "compute must be a table"),
         ('{"compute": {"azEnvironment": "Mars"}}', "compute.azEnvironment must be one of AzurePublicCloud, "),
+        # U+017F is the long s, which casefold turns into s.
+        ('{"compute": {"azEnvironment": "AzureU\u017fGovernmentCloud"}}', "compute.azEnvironment must be one of "),
         ('{"network": {"interface": []}}', "needs a vmId"),
         ('{"compute": {"vmId": "v", "vmId": "w"}}', "has duplicate keys among vmId"),
         ('{"compute": ', "is not JSON"),
@@ -153,6 +251,34 @@ def test_invalid_recording_is_refused(tmp_path: Path, text: str, fault: str) -> 
     with pytest.raises(VirtualMachineError, match=fault) as refused:
         read_virtual_machine(file)
     assert str(file) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("members", "name"),
+    [
+        ({"vmId": "\ud800"}, "compute.vmId"),
+        ({"location": "west\udfff"}, "compute.location"),
+        ({"azEnvironment": "\ud800"}, "compute.azEnvironment"),
+        ({"tags": "\ud800:x"}, "compute.tags"),
+        ({"plan": {"name": "\ud800"}}, "compute.plan.name"),
+        ({"tagsList": [{}, {"value": "\ud800"}]}, "compute.tagsList[1].value"),
+        ({"unknown": [["\ud800"]]}, "compute.unknown[0][0]"),
+        ({"a\ud800": "x"}, "the key compute.a\\ud800"),
+    ],
+)
+def test_lone_surrogate_in_a_recording_is_refused_by_name(
+    tmp_path: Path, members: dict[str, object], name: str
+) -> None:
+    file = record(tmp_path, {**RECORDED, **members})
+    with pytest.raises(VirtualMachineError) as refused:
+        read_virtual_machine(file)
+    assert str(refused.value) == f"{file}: {name} has a lone surrogate, which UTF-8 cannot encode"
+
+
+def test_surrogate_pair_in_a_recording_is_one_character(tmp_path: Path) -> None:
+    file = record(tmp_path, {**RECORDED, "name": "\U0001f600"})
+    assert "\\ud83d\\ude00" in file.read_text("utf-8")
+    assert read_virtual_machine(file).details["name"] == "\U0001f600"
 
 
 @pytest.mark.parametrize(
