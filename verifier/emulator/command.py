@@ -18,6 +18,7 @@ from verifier.emulator.controls import Conditions
 from verifier.emulator.documents import REGION_RULE, MarketplacePlan, VirtualMachine, is_region
 from verifier.emulator.printable import printable
 from verifier.emulator.scenarios import Authorities
+from verifier.emulator.schema import is_encodable
 from verifier.emulator.server import running_emulator
 from verifier.emulator.trust_directory import ForeignDirectoryError, TrustMode, write_trust_directory
 from verifier.emulator.virtual_machines import VirtualMachineError, read_virtual_machine
@@ -142,6 +143,9 @@ def _virtual_machine(arguments: argparse.Namespace) -> VirtualMachine:
     values = {
         option: default if given[option] is None else given[option] for option, (_, default) in _MACHINE_OPTIONS.items()
     }
+    for option, value in values.items():
+        if not is_encodable(value):
+            raise VirtualMachineError(f"--{option} has bytes that are not text")
     if not is_region(values["region"]):
         raise VirtualMachineError(f"--region {REGION_RULE}")
     return VirtualMachine(

@@ -109,18 +109,19 @@ def refuse_surrogates(value: object, *, path: str = "") -> None:
     """Raise SchemaError if a key or a text at any depth has a surrogate. JSON can write one, and UTF-8 cannot."""
     if isinstance(value, dict):
         for name, member in value.items():
-            if _has_surrogate(name):
+            if not is_encodable(name):
                 raise SchemaError(f"the key {_join(path, name)} has a lone surrogate, which UTF-8 cannot encode")
             refuse_surrogates(member, path=_join(path, name))
     elif isinstance(value, list):
         for number, element in enumerate(value):
             refuse_surrogates(element, path=f"{path}[{number}]")
-    elif isinstance(value, str) and _has_surrogate(value):
+    elif isinstance(value, str) and not is_encodable(value):
         raise SchemaError(f"{path} has a lone surrogate, which UTF-8 cannot encode")
 
 
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+def is_encodable(text: str) -> bool:
+    """Return whether UTF-8 can encode the text: it has no lone surrogate."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _join(path: str, name: str) -> str:

@@ -122,6 +122,13 @@ def test_region_that_no_signer_name_can_contain_is_refused(
     assert not (tmp_path / "trust").exists()
 
 
+@pytest.mark.parametrize("option", ["vm-id", "subscription-id", "publisher", "plan", "sku", "license-type"])
+def test_argument_that_is_not_text_is_refused(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python decodes such a byte of an argument to a surrogate."""
+    assert run(parse("--trust-dir", str(tmp_path / "trust"), f"--{option}", "\udcff", "--port", "0")) == 2
+    assert capsys.readouterr().err == f"emulator: --{option} has bytes that are not text\n"
+
+
 def test_text_of_arguments_and_files_cannot_control_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
