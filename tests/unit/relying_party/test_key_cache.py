@@ -1,5 +1,6 @@
 """The key set of a URL: fetched within bounds, cached, renewed, and kept for a while when the URL is down."""
 
+import errno
 import json
 import os
 import re
@@ -442,21 +443,34 @@ def test_the_deadline_ends_a_body_that_goes_on(deadline: Deadline, monkeypatch: 
         KeySetUrl(url)()
 
 
+class PassedTimer(threading.Timer):
+    """A deadline that passes at once, in the thread of the fetch."""
+
+    def start(self) -> None:
+        self.function()
+
+    def join(self, timeout: float | None = None) -> None:
+        del timeout  # the thread was never started
+
+
 def test_what_the_deadline_breaks_is_told_as_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """The request fails after the shutdown, here before its first byte, with an error of the socket."""
-
-    class PassedTimer(threading.Timer):
-        def start(self) -> None:
-            self.function()
-
-        def join(self, timeout: float | None = None) -> None:
-            del timeout  # the thread was never started
-
     with serving(PUBLISHED) as script:
         monkeypatch.setattr(threading, "Timer", PassedTimer)
         with pytest.raises(TimeoutError, match="the key set was not complete in time") as raised:
             KeySetUrl(script.url)()
     assert isinstance(raised.value.__context__, BrokenPipeError)
+
+
+def test_a_connection_that_is_gone_at_the_deadline_is_no_other_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: socket, how: int) -> None:
+        raise OSError(errno.ENOTCONN, "not connected", how)
+
+    with serving(PUBLISHED) as script, monkeypatch.context() as patch:
+        patch.setattr(threading, "Timer", PassedTimer)
+        patch.setattr(socket, "shutdown", refuse)
+        with pytest.raises(TimeoutError, match="the key set was not complete in time"):
+            KeySetUrl(script.url)()
 
 
 @contextmanager
