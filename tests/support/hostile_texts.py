@@ -18,6 +18,14 @@ SCRIPT: Final = "\"'><img src=x onerror=window.cheated=1><script>window.cheated=
 REORDERED: Final = "\u202egnp.exe\u202c \u2066\u2069\u200b\u0007\U000e0041 \u05e9\u05dc\u05d5\u05dd {{7*7}} ${7*7}"
 #: No character of these may be in a page as itself.
 HIDDEN: Final = "\u202e\u202c\u2066\u2069\u200b\u0007\U000e0041"
+#: Each cluster of these is one character of a reader, so that no line breaks in it.
+CLUSTERS: Final = (
+    "\u1100" * 300,
+    "\u0915\u094d" * 120,
+    "a" + "\u0489" * 240,
+    "a" + "\u20dd" * 60,
+    "a" + "\u0301\u0489\u0332\u20dd" * 200,
+)
 LONG: Final = "W" * 16 * 1024
 _TEXTS: Final = (SCRIPT, REORDERED, f"{SCRIPT}{REORDERED}")
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
+from support.browsers import PHONE
 from support.decisions import SUBSCRIPTION, claims_of, garbage_of, record_of
 from support.documents import imds_answer
+from support.hostile_texts import CLUSTERS
 from support.live_documents import current_document, write_current_trust
 from support.services import RunningServer, running_service
 from support.tenant_keys import hash_of
@@ -29,6 +31,7 @@ ADMIN, CONTOSO, FABRIKAM, AGENT, NORTHWIND = (
 )
 REFUSED_VM = "7e57c0de-7d42-4f0a-9b57-1f6d2e8c4a90"
 FABRIKAM_VM = "0f5e7a10-3c1d-4f64-9a0e-2b7f3f0c9d11"
+CLUSTERS_VM = "77777777-7777-4777-8777-777777777777"
 HOSTILE_VM = "66666666-6666-4666-8666-666666666666"
 #: Script, markup, a quote, an override of the direction, and a name without an end.
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>\N{RIGHT-TO-LEFT OVERRIDE}dlog' + "x" * 3000
@@ -96,6 +99,13 @@ def records(now: datetime) -> Iterator[AppraisalRecord]:
         now - timedelta(minutes=1), "hostile", HOSTILE_VM, request_id="ef" * 16, issuer=f"CN={HOSTILE}"[:1024],
         claims=claims_of(HOSTILE_VM, plan=plan, sku=HOSTILE), denial=found, detail=HOSTILE,
     )  # fmt: skip
+    for number, text in enumerate(CLUSTERS):
+        claims = claims_of(CLUSTERS_VM, plan=Plan(publisher=text, product=text, name=text), sku=text)
+        found = Denial(policy="p", rule=text, found=text, allowed=(text, "b"), allowed_count=2)
+        yield denied(
+            now - timedelta(minutes=1), "clusters", CLUSTERS_VM, request_id=f"{number:032x}", issuer=f"CN={text}",
+            claims=claims, denial=found, detail=text,
+        )  # fmt: skip
     yield record_of(now - timedelta(minutes=1), "hostile", claims=claims_of(HOSTILE_VM, plan=plan, sku=HOSTILE))
 
 
@@ -425,6 +435,20 @@ def test_hostile_values_stay_text(watched: Watched) -> None:
     assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in page.locator("main").inner_html()
     assert "\\u{202E}" in shown
     watched.assert_accessible()
+
+
+def test_clusters_of_characters_are_not_wider_than_a_phone(watched: Watched) -> None:
+    page = watched.page
+    page.set_viewport_size(PHONE)
+    search(page, CLUSTERS_VM)
+    expect(page.locator(".decision")).to_have_count(len(CLUSTERS))
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for summary in page.locator(".decision > summary").all():
+        summary.press("Enter")
+    expect(page.locator(".record .sentence")).to_have_count(len(CLUSTERS))
+    while (buttons := page.get_by_role("button", name=re.compile("Show all .* characters"))).count():
+        buttons.first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def test_a_copy_of_a_decision_has_no_hidden_characters_and_the_same_meaning(watched: Watched, kept: Kept) -> None:

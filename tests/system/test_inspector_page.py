@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 from playwright.sync_api import Browser, FilePayload, Page, expect
 from support import documents
 from support.browsers import PHONE, violations
-from support.hostile_texts import HIDDEN, LONG, SCRIPT, forged_document, genuine_document
-from support.live_documents import current_document
+from support.hostile_texts import CLUSTERS, HIDDEN, LONG, SCRIPT, forged_document, genuine_document
+from support.live_documents import current_document, current_pki
 from support.services import RunningServer, running_service
 from support.tenant_keys import hash_of
 from support.vectors import VECTORS, find_vector, load_vectors
@@ -417,6 +417,51 @@ def test_hostile_document_is_shown_as_text(browser: Browser, guarded: RunningSer
         assert found == []
         assert page.evaluate("window.cheated") is None
     assert "\u202egnp.exe".encode() in document
+
+
+def inspect_genuine(page: Page, service: RunningServer, **claims: object) -> None:
+    """Let the page inspect a document of now with these claims."""
+    content = documents.content(created_on=datetime.now(UTC)) | claims
+    page.goto(service.url)
+    page.get_by_label("API key").fill(UNLIMITED)
+    inspect(page, documents.sign(json.dumps(content, ensure_ascii=False).encode(), signer=current_pki().signer))
+    expect(page.locator("#result .notice")).to_contain_text("Verified")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*CLUSTERS, *((one * 9)[:16] * 40 for one in CLUSTERS[1:3])],
+    ids=lambda text: f"{ord(text[1]):x}-{len(text)}",
+)
+def test_clusters_of_characters_are_not_wider_than_a_phone(browser: Browser, guarded: RunningServer, text: str) -> None:
+    with watched_page(browser, guarded.url) as page:
+        page.set_viewport_size(PHONE)
+        inspect_genuine(page, guarded, sku=text, **{text: text})
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        open_everything(page)
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_only_long_clusters_are_escapes(page: Page) -> None:
+    texts = {
+        "x" + "\u1100" * 16 + "y": "x" + "\u1100" * 16 + "y",
+        "x" + "\u1100" * 17 + "y": "x" + r"\u{1100}" * 17 + "y",
+        "\u0600" * 9 + "a" + "\u0301" * 9: r"\u{0600}" * 9 + r"\u{0061}" + r"\u{0301}" * 9,
+        "\u0301" * 20: r"\u{0301}" * 20,
+        "\u202e" + "\u1100" * 17 + "\u202c": r"\u{202E}" + r"\u{1100}" * 17 + r"\u{202C}",
+        "\u0915\u094d\u0937\u0924\u094d\u0930\u093f\u092f" * 9: "\u0915\u094d\u0937\u0924\u094d\u0930\u093f\u092f" * 9,
+    }
+    written = page.evaluate(
+        """async texts => {
+          const { escaped, jsonText, visible } = await import('/assets/dom.js');
+          const textOf = nodes => nodes.map(node => node.textContent).join('');
+          return texts.map(one => [escaped(one), textOf(visible(one)), JSON.parse(jsonText(one))]);
+        }""",
+        list(texts),
+    )
+    assert written == [[text, text, given] for given, text in texts.items()]
 
 
 def test_page_is_accessible_in_light_and_dark_and_fits_a_phone(page: Page) -> None:

@@ -4,6 +4,13 @@
 const HIDDEN =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff]|[\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
 const LONG = 240;
+// No line breaks inside a cluster, so a longer one can be wider than a phone. Words of any script have shorter ones.
+const LONGEST_CLUSTER = 16;
+const CLUSTERS = Intl.Segmenter && new Intl.Segmenter("en", { granularity: "grapheme" });
+// A cluster has at most one character of ASCII, so a longer one matches.
+const MAY_BE_LONG = /[^\0-\x7f]{8}/u;
+// A quotation mark of JSON can begin a cluster. It and the line breaks of the text stay.
+const NOT_ASCII = /[^\n -~]+/g;
 
 /** Create an element. `properties` are attributes, `class`, and functions as listeners of the event `onevent`. */
 export function el(tag, properties = {}, ...children) {
@@ -26,37 +33,58 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** Return the text with each hidden character written as `\u{202E}`. For attributes and copies. */
+/** Return the text with each hidden character, and each long cluster, written as `\u{202E}`. For attributes and copies. */
 export function escaped(text) {
-  return String(text).replace(HIDDEN, code);
+  return split(String(text), escapes).join("");
 }
 
-/** Return nodes that show the text. Hidden characters are marked escapes, never the characters themselves. */
+/** Return nodes that show the text. Hidden characters and long clusters are marked escapes, never the characters themselves. */
 export function visible(text) {
-  const whole = String(text);
-  const nodes = [];
+  return split(String(text), (part) => el("span", { class: "escape" }, escapes(part)))
+    .map((part) => (part instanceof Node ? part : document.createTextNode(part)));
+}
+
+/** Return JSON in which hidden characters and long clusters are escapes of JSON: a copy of it has the same meaning. */
+export function jsonText(value) {
+  return split(JSON.stringify(value, null, 2), (part) => part.replace(NOT_ASCII, units)).join("");
+}
+
+/** Return the parts of a text in their order. `write` replaces each hidden character and each long cluster. */
+function split(text, write) {
+  const parts = [];
   let place = 0;
-  for (const match of whole.matchAll(HIDDEN)) {
-    if (match.index > place) nodes.push(document.createTextNode(whole.slice(place, match.index)));
-    nodes.push(el("span", { class: "escape" }, code(match[0])));
+  for (const { index, segment } of longClusters(text)) {
+    for (const part of splitHidden(text.slice(place, index), write)) parts.push(part);
+    parts.push(write(segment));
+    place = index + segment.length;
+  }
+  return parts.concat(splitHidden(text.slice(place), write));
+}
+
+function splitHidden(text, write) {
+  const parts = [];
+  let place = 0;
+  for (const match of text.matchAll(HIDDEN)) {
+    if (match.index > place) parts.push(text.slice(place, match.index));
+    parts.push(write(match[0]));
     place = match.index + match[0].length;
   }
-  if (place < whole.length) nodes.push(document.createTextNode(whole.slice(place)));
-  return nodes;
+  if (place < text.length) parts.push(text.slice(place));
+  return parts;
 }
 
-/** Return JSON in which hidden characters are escapes of JSON: a copy of it has the same meaning. */
-export function jsonText(value) {
-  return JSON.stringify(value, null, 2).replace(HIDDEN, (one) => (one === "\n" ? one : units(one)));
+function longClusters(text) {
+  if (!CLUSTERS || !MAY_BE_LONG.test(text)) return [];
+  return [...CLUSTERS.segment(text)].filter(({ segment }) => segment.length > LONGEST_CLUSTER && [...segment].length > LONGEST_CLUSTER);
 }
 
-function units(character) {
-  return Array.from({ length: character.length }, (_, place) =>
-    `\\u${character.charCodeAt(place).toString(16).padStart(4, "0")}`).join("");
+function units(text) {
+  return Array.from({ length: text.length }, (_, place) =>
+    `\\u${text.charCodeAt(place).toString(16).padStart(4, "0")}`).join("");
 }
 
-function code(character) {
-  return `\\u{${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}}`;
+function escapes(text) {
+  return Array.from(text, (one) => `\\u{${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}}`).join("");
 }
 
 /** Show a value that others chose: isolated from the text around it, and cut if it is long, with a button for the rest. */
