@@ -167,8 +167,11 @@ def explain(target: Target, document: RawDocument, content: AuthenticContent) ->
         if found:
             return found if original is target else ANOTHER
     parts = read_signed_data(document.raw_der)
-    is_part = content.signed_bytes in target.der and content.signer.der in target.der
-    return REPAIRED if target.reason in _REPAIRABLE and is_part and is_signed(parts, content.signer.der) else ""
+    signer = x509.load_der_x509_certificate(content.signer.der)
+    # The fault may be in the certificate, outside the part that its issuer signed.
+    is_part = content.signed_bytes in target.der and signer.tbs_certificate_bytes in target.der
+    is_trusted = is_part and is_issued(signer, target.bundle) and is_signed(parts, content.signer.der)
+    return REPAIRED if target.reason in _REPAIRABLE and is_trusted else ""
 
 
 def _explain(original: Target, document: RawDocument, content: AuthenticContent) -> str:
@@ -188,6 +191,16 @@ def originals() -> Mapping[bytes, Sequence[Target]]:
         if target.reason is None:
             found[read_signed_data(target.der).content].append(target)
     return found
+
+
+def is_issued(signer: x509.Certificate, bundle: TrustBundle) -> bool:
+    """Verify the signature of a pinned issuer on the certificate, without the code of the verifier."""
+    pins = {pin.certificate.der for cloud in bundle.clouds.values() for pin in cloud.pins}
+    for pin in map(x509.load_der_x509_certificate, pins):
+        with suppress(InvalidSignature, ValueError, TypeError):
+            signer.verify_directly_issued_by(pin)
+            return True
+    return False
 
 
 def is_signed(parts: SignedData, signer: bytes) -> bool:

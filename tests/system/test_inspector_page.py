@@ -464,6 +464,38 @@ def test_only_long_clusters_are_escapes(page: Page) -> None:
     assert written == [[text, text, given] for given, text in texts.items()]
 
 
+def test_characters_without_a_width_are_escapes_and_none_is_cut_in_two(page: Page) -> None:
+    hidden = "\ufff0\ufff8\ufffc\u070f\u2064\U000110bd\U000e0100"
+    smile = "\N{GRINNING FACE}"
+    written = page.evaluate(
+        """async ([hidden, ...texts]) => {
+          const { cut, escaped } = await import('/assets/dom.js');
+          return [escaped(hidden), ...texts.map(one => cut(one, 10))];
+        }""",
+        [hidden, f"{'x' * 9}{smile}", f"{'x' * 8}{smile}y", "x"],
+    )
+    assert written == [
+        "".join(rf"\u{{{ord(one):04X}}}" for one in hidden),
+        "x" * 9,
+        "x" * 8 + smile,
+        "x",
+    ]
+
+
+def test_numbers_of_the_signed_content_are_shown_as_they_were_written(browser: Browser, guarded: RunningServer) -> None:
+    with watched_page(browser, guarded.url) as page:
+        inspect_genuine(page, guarded, big=9007199254740993, minus=-0.0)
+        content = page.get_by_role("region", name="Signed content")
+        expect(content).to_contain_text('"big": 9007199254740993')
+        expect(content).to_contain_text('"minus": -0.0')
+
+
+def test_contents_of_an_element_that_has_none_are_marked_in_the_structure(page: Page) -> None:
+    inspect(page, bytes.fromhex("3006 0504 6576696c"))
+    expect(page.get_by_role("region", name="Structure unverified")).to_contain_text("6576696c")
+    assert page.evaluate(_UNMARKED, ["6576696c"]) == []
+
+
 def test_page_is_accessible_in_light_and_dark_and_fits_a_phone(page: Page) -> None:
     found = violations(page)
     page.get_by_role("button", name="A verified document").click()

@@ -22,8 +22,17 @@ export class Problem extends Error {
   }
 }
 
-/** Send a request and return the JSON of its answer. Throws Problem. `query` leaves out empty values. */
-export async function ask(path, { method = "GET", query = {}, body, type, signal } = {}) {
+// Keeps a number of the signed content as it was written, also one that a double cannot hold.
+function keepNumber(name, value, context) {
+  const isOther = typeof value === "number" && context?.source !== undefined && String(value) !== context.source;
+  return isOther && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
+}
+
+/**
+ * Send a request and return the JSON of its answer. Throws Problem. `query` leaves out empty values. With `isExact`,
+ * `JSON.stringify` prints each number as the service wrote it, where the browser can.
+ */
+export async function ask(path, { method = "GET", query = {}, body, type, signal, isExact = false } = {}) {
   const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value !== null));
   const address = parameters.size ? `${path}?${parameters}` : path;
   const headers = { Accept: "application/json" };
@@ -44,7 +53,7 @@ export async function ask(path, { method = "GET", query = {}, body, type, signal
   }
   let value;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(text, isExact ? keepNumber : undefined);
   } catch {
     throw new Problem(answer.status, { code: "not-json" });
   }

@@ -1,5 +1,5 @@
 // Draw the chain from the signer to the trust anchor, and list its certificates in words.
-import { el, escaped, moment, momentText, shown } from "./dom.js";
+import { cut, el, escaped, moment, momentText, shown } from "./dom.js";
 import { shortName } from "./names.js";
 import { mark, none, rows, section } from "./parts.js";
 import { drawn, fitted, picture, svg } from "./svg.js";
@@ -107,7 +107,7 @@ function certificate(link, isUnverified) {
   return el(
     "details",
     { class: "certificate" },
-    el("summary", {}, `${link.role}: `, shown(shortName(link.subject).slice(0, 80)), isUnverified && [" ", mark()]),
+    el("summary", {}, `${link.role}: `, shown(cut(shortName(link.subject), 80)), isUnverified && [" ", mark()]),
     rows(link.role, entries, isUnverified),
   );
 }

@@ -1,5 +1,5 @@
 // Build what the pages of decisions and trust share: lists of facts, wide tables, and results that belong to one key.
-import { byId, el, moment, shown, visible } from "./dom.js";
+import { byId, cut, el, moment, shown, visible } from "./dom.js";
 
 /** A list of names and values. A value is a node or a text that others chose. Empty values are left out. */
 export function facts(pairs) {
@@ -16,8 +16,8 @@ export function code(text) {
 
 /** Show the start of a value that others chose, without a button: for places that open the whole value. */
 export function brief(text, limit) {
-  const cut = text.length > limit ? [...visible(text.slice(0, limit)), "…"] : visible(text);
-  return el("bdi", { class: "value" }, cut);
+  const parts = text.length > limit ? [...visible(cut(text, limit)), "…"] : visible(text);
+  return el("bdi", { class: "value" }, parts);
 }
 
 export function when(text) {

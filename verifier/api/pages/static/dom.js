@@ -2,7 +2,7 @@
 
 // Characters that hide, reorder or break other text: controls, directional marks, zero-width and tag characters.
 const HIDDEN =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff]|[\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\ud800-\udfff\p{Cf}\p{Default_Ignorable_Code_Point}]|[\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
 const LONG = 240;
 // No line breaks inside a cluster, so a longer one can be wider than a phone. Words of any script have shorter ones.
 const LONGEST_CLUSTER = 16;
@@ -87,6 +87,11 @@ function escapes(text) {
   return Array.from(text, (one) => `\\u{${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}}`).join("");
 }
 
+/** Return the beginning of a text, in at most `limit` units of UTF-16, without half a character at its end. */
+export function cut(text, limit) {
+  return text.slice(0, limit - (text.codePointAt(limit - 1) > 0xffff ? 1 : 0));
+}
+
 /** Show a value that others chose: isolated from the text around it, and cut if it is long, with a button for the rest. */
 export function shown(text, { limit = LONG, className = "" } = {}) {
   const whole = String(text);
@@ -95,7 +100,7 @@ export function shown(text, { limit = LONG, className = "" } = {}) {
     box.append(...visible(whole));
     return box;
   }
-  const short = () => [...visible(whole.slice(0, limit)), "…"];
+  const short = () => [...visible(cut(whole, limit)), "…"];
   box.append(...short());
   const button = el("button", {
     type: "button",

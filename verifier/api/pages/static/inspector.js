@@ -149,6 +149,7 @@ async function inspect() {
   announce("The service inspects the document.");
   try {
     const answer = await ask("/v1/inspections", {
+      isExact: true,
       method: "POST",
       query: { at, policy: byId("policy").value.trim() },
       body: bytes,

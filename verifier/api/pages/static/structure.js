@@ -5,8 +5,9 @@ import { mark, section } from "./parts.js";
 const OPEN_LEVELS = 3;
 const DEEP = 10; // levels that are indented
 const pending = new WeakMap();
-// Values that no sender can fill with words of their own need no mark.
-const UNMARKED = new Set(["OBJECT IDENTIFIER", "NULL", "BOOLEAN"]);
+// Values that no sender can fill with words of their own need no mark: TRUE, FALSE, an identifier and its name.
+const UNMARKED = new Set(["OBJECT IDENTIFIER", "BOOLEAN"]);
+const WITHOUT_WORDS = /^(?:TRUE|FALSE|\d+(?:\.\d+)+(?: \([A-Za-z0-9-]+\))?)$/;
 
 export function structureSection(structure, isUnverified) {
   const tree = el("ul", { class: "tree" }, item(structure.root, 0, isUnverified));
@@ -31,7 +32,7 @@ function item(node, level, isUnverified) {
     el("span", { class: "tag" }, visible(node.tag)),
     " ",
     el("span", { class: "length" }, `${node.headerLength + node.length} bytes`),
-    node.value && [" ", shown(node.value, { className: "code" }), isUnverified && !UNMARKED.has(node.tag) && [" ", mark()]],
+    node.value && [" ", shown(node.value, { className: "code" }), isUnverified && !(UNMARKED.has(node.tag) && WITHOUT_WORDS.test(node.value)) && [" ", mark()]],
     node.error && [" ", badge("bad", ""), shown(node.error, { className: "error" })],
   ];
   if (children.length === 0) return el("li", { class: "leaf" }, line);

@@ -1,5 +1,5 @@
 // Draw pictures that fit the width of their box, with a title and a description for screen readers.
-import { escaped, fill } from "./dom.js";
+import { cut, escaped, fill } from "./dom.js";
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 let pictures = 0;
@@ -82,5 +82,5 @@ function label(time, step) {
 export function fitted(text, width, size = 7) {
   const most = Math.max(4, Math.floor(width / size));
   const safe = escaped(text);
-  return safe.length <= most ? safe : `${safe.slice(0, most - 1)}…`;
+  return safe.length <= most ? safe : `${cut(safe, most - 1)}…`;
 }

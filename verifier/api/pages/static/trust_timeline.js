@@ -1,5 +1,5 @@
 // Draw the certificates of one cloud as bars over time, with the present, the horizon, and every field as text.
-import { badge, el, escaped, moment, momentText, span } from "./dom.js";
+import { badge, cut, el, escaped, moment, momentText, span } from "./dom.js";
 import { drawn, picture, scale, svg, ticks } from "./svg.js";
 import { brief, builtWhenOpened, code, counted, facts, when } from "./common.js";
 import { shortName } from "./names.js";
@@ -155,7 +155,7 @@ function row(entry, top, { x, from, to, left, right, fill }) {
 function middleCut(text, width) {
   const whole = escaped(text);
   const most = Math.max(16, Math.floor(width / 6.7));
-  return whole.length <= most ? whole : `${whole.slice(0, most - 11)}…${whole.slice(-10)}`;
+  return whole.length <= most ? whole : `${cut(whole, most - 11)}…${whole.slice(-10).replace(/^[\udc00-\udfff]/, "")}`;
 }
 
 /** All fields of one certificate. */
