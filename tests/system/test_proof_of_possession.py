@@ -148,7 +148,7 @@ def test_watch_renews_the_token_and_the_proof(agent: Agent, vendor: Vendor, tmp_
     with serving(LICENSED) as relying_party:
         url = f"{relying_party.url}/licenses"
         options = vendor.options(key, "--present", url, "--watch", "--token", "--output", str(file))
-        # The pauses are those of a token of 600 seconds. `subprocess` has short ones of its own. IMDS limits the rate.
+        # The pauses are those of a token of 600 seconds. `subprocess` has short ones of its own.
         code = (
             "import runpy, sys, time\n"
             "sleep = time.sleep\n"
@@ -166,7 +166,10 @@ def test_watch_renews_the_token_and_the_proof(agent: Agent, vendor: Vendor, tmp_
         finally:
             process.kill()
     assert process.returncode == 0
-    assert all(300 <= float(pause) <= 450 for pause in out.split())
+    # IMDS limits the rate of all tests together: the agent then retries after 1 to 4 s.
+    renewals = [float(pause) for pause in out.split() if float(pause) > 4]
+    assert len(renewals) >= 2
+    assert all(300 <= pause <= 450 for pause in renewals), renewals
     presented = [token_and_proof(request) for request in relying_party.requests]
     assert len(set(presented)) == len({token for token, _ in presented}) == len(presented) >= 3
     results = vendor.results()
