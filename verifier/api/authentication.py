@@ -126,8 +126,8 @@ class Callers:
     # Each known hash, with the caller whose key has it. Made once, because every request compares all hashes.
     _admin_keys: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
     _tenant_keys: tuple[tuple[str, TenantCaller], ...] = field(init=False, repr=False, compare=False)
-    # What `policies_of` returns, by the name of a tenant's policy.
-    _policies_beside: Mapping[str, Policies] = field(init=False, repr=False, compare=False)
+    # DEFAULT, and each policy that no tenant has.
+    _shared: Policies = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         administrators = ((known, name) for name, known in self.administrators.key_hashes.items())
@@ -140,9 +140,8 @@ class Callers:
         )
         object.__setattr__(self, "_admin_keys", tuple(administrators))
         object.__setattr__(self, "_tenant_keys", tuple(callers))
-        names = {tenant.policy for tenant in self.tenants.key_hashes}
-        beside = {name: self.policies.without(names - {name}) for name in names}
-        object.__setattr__(self, "_policies_beside", beside)
+        owned = {tenant.policy for tenant in self.tenants.key_hashes}
+        object.__setattr__(self, "_shared", self.policies.without(owned))
 
     def policies_of(self, tenant: Tenant) -> tuple[str, Policies]:
         """Return the name of the tenant's policy, and the policies that its callers may name.
@@ -152,7 +151,10 @@ class Callers:
         these settings do not have the tenant.
         """
         own = self.tenants.policy_of(tenant)
-        return own, self._policies_beside.get(own, self.policies)
+        if own in self._shared.rules or own not in self.policies.rules:
+            return own, self._shared
+        # Made for each request: made for each tenant, they would take memory for all pairs of tenant and policy.
+        return own, Policies({**self._shared.rules, own: self.policies.rules[own]})
 
     def authenticate_administrator(self, authorization: str | None) -> str:
         """Return the name of the admin key in the Authorization header.

@@ -1,4 +1,7 @@
-"""Escape text of files, so that terminals show it and do not interpret it."""
+"""Escape text of files, so that terminals show it and do not interpret it.
+
+The agent has the same function: neither package imports the other.
+"""
 
 
 def printable(text: str) -> str:

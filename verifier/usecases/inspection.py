@@ -1,4 +1,4 @@
-"""Inspect documents: show what an appraisal finds, for people. An inspection redeems nothing and records nothing."""
+"""Inspect documents: show what an appraisal finds. An inspection redeems no nonce and records no decision."""
 
 import dataclasses
 import hashlib
